@@ -1,0 +1,1 @@
+"""leakbench: a privacy-audit benchmark suite for diffusion models."""

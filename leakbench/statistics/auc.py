@@ -1,0 +1,125 @@
+"""AUC with the interval of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988), and the difference of two AUCs.
+
+With the placements V_i = P(a nonmember scores below member i) + half of P(equal), and W_j likewise for nonmember j,
+    AUC = mean(V),   variance = var(V) / m + var(W) / n;
+two attacks on the same images are compared by the differences of their placements. Placements come from sorting, as
+in Sun and Xu (IEEE SPL 21, 2014): n V_i is the midrank of member i among all less its midrank among members.
+
+Choices of ours:
+- The interval is taken on the logit scale: on the plain scale it leaves [0, 1] and covers too little near 1.
+- It is widened to hold [a (1 - q), a + (1 - a) q], where q = 1 - (alpha / 2)^(1 / k), k = min(m, n). At AUC a = 0 and
+  1 DeLong's width is zero, and next to nothing close by, because the sample holds none of the rare images that would
+  count: of k disjoint pairs none may belong to a kind that makes up a share q of all. At AUC 1 this is the exact
+  binomial bound. At AUCs from .1 to .9 DeLong's is the wider from about 100 images a side, and nothing changes.
+- The difference of two AUCs is taken on the plain scale, and falls back to the same q only where its variance is zero
+  (the same ranking twice, say): a floor everywhere would hide what pairing gains.
+
+Coverage of a nominal 95 % at m = n = 30, 100, 300, 1000 and AUC .5, .7, .9, .97, .99, .999, .9999, 4,000 repetitions
+(`python tests/leakbench/statistics/test_auc.py`): .947 to .982 for normal scores, .931 to .993 where all errors come
+from a few rare images; of the difference of two, at n = 100 and 300 and AUCs from .5 to .99, .941 to .986.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._scores import Scores, checked, tail
+from .estimate import Estimate
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """AUC of the first attack minus AUC of the second (in [-1, 1]), and the two-sided p value of "no difference"."""
+
+    difference: Estimate
+    p_value: float
+
+
+def auc(member: ArrayLike, nonmember: ArrayLike, level: float = 0.95) -> Estimate:
+    """P(member scores above nonmember) + half of P(equal), in [0, 1], with its interval; `n` is the smaller group.
+
+    Scores have shapes (m,) and (n,). Raises ValueError with fewer than two of either, where one is not finite, and for
+    a level outside (0, 1).
+    """
+    v, w = _placements(checked(member, 2), checked(nonmember, 2))
+    value, n, alpha = float(v.mean()), min(v.size, w.size), tail(level)
+    low, high = _logit_interval(value, _standard_error(v, w), alpha)
+    unseen = _unseen_share(n, alpha)
+    return Estimate(value, min(low, value * (1 - unseen)), max(high, value + (1 - value) * unseen), n)
+
+
+def delong_pair(
+    member_a: ArrayLike, nonmember_a: ArrayLike, member_b: ArrayLike, nonmember_b: ArrayLike, level: float = 0.95
+) -> PairedDifference:
+    """Compares attacks `a` and `b` on the same images: entry i of `member_a` and of `member_b` is the same image.
+
+    Raises ValueError as `auc` does, and where the two attacks do not have the same number of images.
+    """
+    v_a, w_a = _placements(checked(member_a, 2), checked(nonmember_a, 2))
+    v_b, w_b = _placements(checked(member_b, 2), checked(nonmember_b, 2))
+    if v_a.shape != v_b.shape or w_a.shape != w_b.shape:
+        raise ValueError("both attacks must have scored the same images")
+    v, w = v_a - v_b, w_a - w_b
+    value, n, error = float(v.mean()), min(v.size, w.size), _standard_error(v, w)
+    if error == 0:
+        return _same_everywhere(value, n, tail(level))
+    return _wald(value, n, error, tail(level))
+
+
+def _wald(value: float, n: int, error: float, alpha: float) -> PairedDifference:
+    from scipy.special import ndtr, ndtri
+
+    half = -float(ndtri(alpha)) * error
+    p_value = 2 * float(ndtr(-abs(value) / error))
+    return PairedDifference(Estimate(value, max(value - half, -1.0), min(value + half, 1.0), n), p_value)
+
+
+def _same_everywhere(value: float, n: int, alpha: float) -> PairedDifference:
+    """Zero variance: each of `n` disjoint pairs of images differs by `value`. An unseen share may differ by -1 or 1.
+
+    The p value inverts that interval: were the true difference 0, one pair would show `value` with probability at most
+    1 / (1 + |value|).
+    """
+    unseen = _unseen_share(n, alpha)
+    centre = value * (1 - unseen)
+    p_value = min(1.0, 2 * (1 + abs(value)) ** -n)
+    return PairedDifference(Estimate(value, centre - unseen, centre + unseen, n), p_value)
+
+
+def _placements(member: Scores, nonmember: Scores) -> tuple[Scores, Scores]:
+    """For each member the share of nonmembers below, for each nonmember the share of members above; ties are half."""
+    return _share_below(member, nonmember), 1 - _share_below(nonmember, member)
+
+
+def _share_below(scores: Scores, others: Scores) -> Scores:
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, scores, side="left") + np.searchsorted(ordered, scores, side="right")
+    return np.asarray(below / (2 * others.size), dtype=np.float64)
+
+
+def _standard_error(v: Scores, w: Scores) -> float:
+    # A spread of rounding errors only is none: constant placements must give exactly zero.
+    spread = [0.0 if np.ptp(x) < 1e-12 else float(x.var(ddof=1)) / x.size for x in (v, w)]
+    return sqrt(sum(spread))
+
+
+def _logit_interval(value: float, error: float, alpha: float) -> tuple[float, float]:
+    from scipy.special import ndtri
+
+    if error == 0 or not 0 < value < 1:
+        return value, value
+    centre, half = log(value / (1 - value)), -float(ndtri(alpha)) * error / (value * (1 - value))
+    return _expit(centre - half), _expit(centre + half)
+
+
+def _expit(x: float) -> float:
+    return 1 / (1 + exp(-x)) if x >= 0 else exp(x) / (1 + exp(x))
+
+
+def _unseen_share(n: int, alpha: float) -> float:
+    """The largest share of a population of which `n` independent draws hold nothing with probability `alpha`."""
+    return 1 - float(alpha ** (1 / n))

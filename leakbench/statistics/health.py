@@ -1,0 +1,54 @@
+"""Warnings that raw scores carry with them, and how scores that are no numbers are ordered.
+
+Choice of ours: an image whose score is NaN is taken as the least member-like, together with -inf. An attack that
+fails on an image has not shown that it was trained on, and dropping the image would reward failing where it is hard.
+The flag `non-finite` says that it happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._scores import Scores
+from .roc import roc_curve
+from .tpr import few_negatives
+
+_LARGEST = float(np.finfo(np.float64).max)
+
+
+def finite(scores: ArrayLike) -> Scores:
+    """A copy of `scores`, float64, in which NaN and -inf have become the least float64 and +inf the largest.
+
+    The bounds do not depend on the other scores, so members and nonmembers may be treated apart.
+    """
+    return np.nan_to_num(np.asarray(scores, dtype=np.float64), nan=-_LARGEST, posinf=_LARGEST, neginf=-_LARGEST)
+
+
+def flags(member: ArrayLike, nonmember: ArrayLike, targets: Sequence[float] = ()) -> tuple[str, ...]:
+    """The warnings that apply to raw scores of shapes (m,) and (n,), sorted; `targets` are the FPRs that are reported.
+
+    - `non-finite`: some score is NaN or infinite
+    - `constant-scores`: all images have the same score: the attack says nothing
+    - `few-negatives`: a target is below 10 / n
+    - `tied-scores`: at a target, equal scores keep the realised FPR below what n nonmembers would allow
+    Raises ValueError where either group is empty or not one-dimensional.
+    """
+    scores = np.concatenate([np.asarray(member, dtype=np.float64), np.asarray(nonmember, dtype=np.float64)])
+    n = np.size(nonmember)
+    curve = roc_curve(finite(member), finite(nonmember))
+    found = {
+        "non-finite": not np.isfinite(scores).all(),
+        "constant-scores": curve.thresholds.size == 2,
+        "few-negatives": any(few_negatives(target, n) for target in targets),
+        "tied-scores": any(curve.at_fpr(target).fpr < _reachable(target, n) for target in targets),
+    }
+    return tuple(sorted(name for name, applies in found.items() if applies))
+
+
+def _reachable(target: float, n: int) -> float:
+    """The largest multiple of 1 / n that does not exceed `target`."""
+    steps = np.arange(n + 1) / n
+    return float(steps[np.searchsorted(steps, target, side="right") - 1])

@@ -1,0 +1,47 @@
+"""Intervals for a proportion and for the difference of two.
+
+`clopper_pearson`: Clopper and Pearson, Biometrika 26 (1934), never covers less than its level:
+    low = Beta^-1(a/2; k, n-k+1),   high = Beta^-1(1-a/2; k+1, n-k).
+
+`difference`: the MOVER of Newcombe (Statistics in Medicine 17, 1998, method 10) and Zou and Donner (2008):
+    low = d - sqrt((p1 - l1)^2 + (h2 - p2)^2),   high = d + sqrt((h1 - p1)^2 + (p2 - l2)^2).
+Choice of ours: [l, h] are Clopper-Pearson, where Newcombe takes Wilson. Computed exactly, by summing over both
+binomials, at 14 pairs of rates from (0, 0) to (1, .01) and 5 pairs of sizes from 100 to 2,000, the coverage of a
+nominal 95 % is at least .953 so, .945 with Wilson and .918 with Jeffreys intervals. `test_proportions.py` repeats a
+part of it.
+"""
+
+from __future__ import annotations
+
+from math import hypot
+
+from ._scores import tail
+from .estimate import Estimate
+
+
+def clopper_pearson(k: int, n: int, level: float = 0.95) -> Estimate:
+    """The share `k / n` of `n` independent trials, with its exact interval, all in [0, 1].
+
+    Raises ValueError unless `0 <= k <= n`, `n >= 1` and `level` is in (0, 1).
+    """
+    from scipy.special import betaincinv
+
+    if not (n >= 1 and 0 <= k <= n):
+        raise ValueError(f"{k} successes of {n} trials are no proportion")
+    alpha = tail(level)
+    low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
+    high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
+    return Estimate(k / n, low, high, n)
+
+
+def difference(k1: int, n1: int, k2: int, n2: int, level: float = 0.95) -> Estimate:
+    """`k1 / n1 - k2 / n2` of two independent sets of trials, in [-1, 1]; its `n` is the smaller of `n1` and `n2`.
+
+    The excess of a copy rate over its null is `difference(copies, samples, null_copies, held_out)`.
+    Raises ValueError as `clopper_pearson` does.
+    """
+    first, second = clopper_pearson(k1, n1, level), clopper_pearson(k2, n2, level)
+    value = first.value - second.value
+    low = value - hypot(first.value - first.low, second.high - second.value)
+    high = value + hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, max(low, -1.0), min(high, 1.0), min(n1, n2))

@@ -1,0 +1,124 @@
+"""TPR at a fixed FPR, with an interval that knows that the threshold was estimated too.
+
+What is estimated is the population's TPR at the population threshold of FPR = target. Two things are uncertain: where
+that threshold lies (from n nonmembers), and the share of members above it (from m members). Choices of ours:
+- Each gets its own 95 % interval, and MOVER (Zou and Donner 2008) joins them. With p the TPR on the exact ROC,
+      low = p - sqrt((p - l)^2 + (p - s)^2),   high = p + sqrt((h - p)^2 + (x - p)^2),
+  where [l, h] is Clopper-Pearson at the realised threshold, and s and x are the TPRs at the ends of the
+  distribution-free order-statistic interval of the threshold: of n nonmembers K ~ Binomial(n, target) lie above the
+  true one, so with the 2.5 and 97.5 % points a <= K <= b it lies between the (b+1)-th and the a-th largest.
+  Thresholds here are strict ("above the j-th largest nonmember"), which keeps blocks of ties on the safe side.
+- MOVER takes the ROC for straight between s and x. Where it has a kink just at the target, the error of s or x itself
+  is left: the interval also holds 0.4 of their Clopper-Pearson distances. Without that, a vertical jump of the ROC at
+  the target is covered in 70 % of cases, with it in 86 %, at 2 to 6 % more width; more would cover smooth ROCs above
+  99 %.
+
+Coverage of a nominal 95 %, simulated at m = n with normal scores, members shifted by 0, .5, 1, 2, 3 standard
+deviations; in brackets that of Clopper-Pearson alone (`python tests/leakbench/statistics/test_tpr.py`):
+         n target      0             .5            1             2             3
+       300 0.1    0.976 (0.86)  0.969 (0.79)  0.973 (0.76)  0.974 (0.79)  0.979 (0.92)
+       300 0.01 * 1.000 (0.89)  0.995 (0.74)  0.994 (0.63)  0.993 (0.49)  0.995 (0.52)
+       300 0.001* 1.000 (0.87)  1.000 (0.66)  0.999 (0.48)  0.998 (0.25)  0.997 (0.21)
+      1000 0.1    0.962 (0.84)  0.967 (0.79)  0.963 (0.75)  0.963 (0.79)  0.965 (0.90)
+      1000 0.01   0.986 (0.88)  0.985 (0.74)  0.985 (0.61)  0.986 (0.48)  0.985 (0.50)
+      1000 0.001* 1.000 (0.82)  0.996 (0.61)  0.992 (0.44)  0.988 (0.24)  0.988 (0.20)
+     10000 0.1    0.954 (0.85)  0.954 (0.78)  0.955 (0.76)  0.946 (0.78)  0.950 (0.87)
+     10000 0.01   0.969 (0.86)  0.971 (0.71)  0.969 (0.61)  0.973 (0.48)  0.973 (0.48)
+     10000 0.001  0.989 (0.89)  0.983 (0.66)  0.987 (0.47)  0.984 (0.25)  0.982 (0.21)
+*: fewer than ten false alarms are expected (`few_negatives`), and the interval is conservative. So it is where fewer
+than about ten members are expected above the threshold, or below it, as Clopper-Pearson itself.
+4,000 repetitions, at n = 10000 1,000; 1,500 to 400 of them are repeated by the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import hypot
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._scores import Scores, checked, tail
+from .estimate import Estimate
+from .proportions import clopper_pearson
+from .roc import roc_curve
+
+# The share of the Clopper-Pearson distance at the ends of the threshold's interval that is always held: see above.
+_KINK = 0.4
+
+
+@dataclass(frozen=True)
+class TprAtFpr:
+    """The largest TPR whose FPR does not exceed a target, and the rule `score >= threshold` that has it.
+
+    `threshold` is inf where no score may be accepted. `few_negatives` warns that the target is below 10 / n.
+    """
+
+    estimate: Estimate
+    realised_fpr: float
+    threshold: float
+    few_negatives: bool
+
+
+def few_negatives(target: float, nonmembers: int) -> bool:
+    """Whether fewer than ten of `nonmembers` false alarms are expected at `target`: such a TPR ranks nothing."""
+    return target < 10 / nonmembers
+
+
+def tpr_at_fpr(member: ArrayLike, nonmember: ArrayLike, target: float, level: float = 0.95) -> TprAtFpr:
+    """TPR at `FPR <= target` from scores of shapes (m,) and (n,); the estimate's `n` is m.
+
+    Raises ValueError where scores are empty or not finite, and unless `target` and `level` lie in (0, 1).
+    """
+    members, nonmembers = checked(member), checked(nonmember)
+    if not 0 < target < 1:
+        raise ValueError(f"the target lies strictly between 0 and 1, got {target}")
+    point = roc_curve(members, nonmembers).at_fpr(target)
+    fewest, most = _false_alarms(nonmembers.size, target, level)
+    here = tpr_at_threshold(members, point.threshold, level)
+    strict, lax = (_tpr_above(members, nonmembers, rank, level) for rank in (fewest, most + 1))
+    estimate = Estimate(here.value, _low(here, strict), _high(here, lax), members.size)
+    return TprAtFpr(estimate, point.fpr, point.threshold, few_negatives(target, nonmembers.size))
+
+
+def tpr_at_threshold(member: ArrayLike, threshold: float, level: float = 0.95) -> Estimate:
+    """The share of `member` (m,) at or above a `threshold` frozen on other images (Clopper-Pearson).
+
+    Raises ValueError where scores are empty or not finite, for a NaN threshold, and for a level outside (0, 1).
+    """
+    members = checked(member)
+    if np.isnan(threshold):
+        raise ValueError("the threshold is NaN")
+    return clopper_pearson(int(np.count_nonzero(members >= threshold)), members.size, level)
+
+
+@lru_cache(maxsize=64)
+def _false_alarms(n: int, target: float, level: float) -> tuple[int, int]:
+    """The lower and upper quantile of Binomial(n, target) that leave at most half of 1 - level outside on each side."""
+    from scipy.special import bdtr
+
+    cumulative = bdtr(np.arange(n + 1), n, target)
+    lower, upper = np.searchsorted(cumulative, [tail(level), 1 - tail(level)])
+    return int(lower), int(upper)
+
+
+def _low(here: Estimate, strict: Estimate) -> float:
+    # `here.low` only guards against the rounding of hypot.
+    joined = here.value - hypot(here.value - here.low, here.value - strict.value)
+    return max(0.0, min(joined, here.low, strict.value - _KINK * (strict.value - strict.low)))
+
+
+def _high(here: Estimate, lax: Estimate) -> float:
+    joined = here.value + hypot(here.high - here.value, lax.value - here.value)
+    return min(1.0, max(joined, here.high, lax.value + _KINK * (lax.high - lax.value)))
+
+
+def _tpr_above(members: Scores, nonmembers: Scores, rank: int, level: float) -> Estimate:
+    """The share of members above the `rank`-th largest nonmember; none is above the 0-th, all above the (n+1)-th."""
+    if rank == 0:
+        return clopper_pearson(0, members.size, level)
+    if rank > nonmembers.size:
+        return clopper_pearson(members.size, members.size, level)
+    bar = np.partition(nonmembers, -rank)[-rank]
+    return clopper_pearson(int(np.count_nonzero(members > bar)), members.size, level)

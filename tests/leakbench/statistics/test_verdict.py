@@ -1,0 +1,96 @@
+"""Verdicts are two-sided, their promises of power are kept, and the judges err as rarely as they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from leakbench.statistics import Estimate, auc, blind_invalid, family_wise, smallest_detectable_auc, verdict
+
+
+def test_leaks():
+    found = verdict(Estimate(0.93, 0.91, 0.95, 300))
+    assert (found.kind, found.words) == ("leaks", "leaks: AUC 0.93 [0.91, 0.95]")
+
+
+def test_inverted_is_leakage_too():
+    found = verdict(Estimate(0.3, 0.25, 0.35, 300))
+    assert found.kind == "inverted"
+    assert found.words == "leaks, inverted (members score lower): AUC 0.30 [0.25, 0.35]"
+
+
+def test_none_says_what_it_would_have_seen():
+    found = verdict(Estimate(0.49, 0.45, 0.53, 400))
+    assert found.kind == "none"
+    assert found.words == "no leak found: AUC 0.49 [0.45, 0.53]; would have seen 0.56"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.5, 0.6), (0.4, 0.5)])
+def test_a_bound_at_one_half_is_no_leak(low, high):
+    assert verdict(Estimate(0.5, low, high, 300)).kind == "none"
+
+
+def test_digits_never_put_a_bound_on_the_wrong_side():
+    assert verdict(Estimate(0.504, 0.5012, 0.507, 25000)).words == "leaks: AUC 0.504 [0.501, 0.507]"
+    assert "[0.480, 0.497]" in verdict(Estimate(0.49, 0.48, 0.497, 9000)).words
+
+
+def test_smallest_detectable_is_hanley_mcneil():
+    # Reference page: standard error .0129 at n = 1000, .0082 at 2500, .0026 at 25000.
+    for n, error in ((1000, 0.0129), (2500, 0.0082), (25000, 0.0026)):
+        assert smallest_detectable_auc(n) == pytest.approx(0.5 + (1.95996 + 0.84162) * error, abs=2e-4)
+    assert smallest_detectable_auc(1) == 1
+    with pytest.raises(ValueError):
+        smallest_detectable_auc(0)
+
+
+@pytest.mark.parametrize("n", [100, 300])
+def test_power_is_what_the_words_promise(n):
+    rng = np.random.default_rng(0)
+    shift = norm.ppf(smallest_detectable_auc(n)) * np.sqrt(2)
+    seen = [verdict(auc(rng.normal(shift, 1, n), rng.normal(size=n))).kind == "leaks" for _ in range(1000)]
+    assert np.mean(seen) == pytest.approx(0.8, abs=0.045)
+
+
+def test_useless_attacks_are_rarely_accused():
+    rng = np.random.default_rng(0)
+    kinds = [verdict(auc(*rng.normal(size=(2, 200)))).kind for _ in range(2000)]
+    assert kinds.count("leaks") / 2000 == pytest.approx(0.025, abs=0.012)
+    assert kinds.count("inverted") / 2000 == pytest.approx(0.025, abs=0.012)
+
+
+def test_blind_baseline_condemns_a_shifted_split_and_spares_a_random_one():
+    rng = np.random.default_rng(0)
+    false_alarms = [blind_invalid(*rng.normal(size=(2, 200))) for _ in range(3000)]
+    assert 0.003 <= np.mean(false_alarms) <= 0.02
+    assert blind_invalid(rng.normal(0.7, 1, 200), rng.normal(size=200))
+
+
+def test_blind_baseline_is_one_sided():
+    rng = np.random.default_rng(0)
+    assert not blind_invalid(rng.normal(-2, 1, 200), rng.normal(size=200))
+
+
+def test_blind_baseline_sits_between_its_neighbours():
+    # An AUC whose 95 % interval is just above 1/2 is not enough; 99 % one-sided is asked for.
+    rng = np.random.default_rng(0)
+    draws = [(rng.normal(0.25, 1, 300), rng.normal(size=300)) for _ in range(200)]
+    between = [pair for pair in draws if auc(*pair, level=0.9).low > 0.5 >= auc(*pair, level=0.98).low]
+    assert between
+    assert not any(blind_invalid(*pair) for pair in between)
+
+
+def test_family_wise_holds_together():
+    assert family_wise(0.95, 1) == 0.95
+    assert family_wise(0.95, 20) ** 20 == pytest.approx(0.95)
+    rng = np.random.default_rng(0)
+    level = family_wise(0.95, 8)
+    quiet = np.abs(rng.normal(size=(20000, 8))).max(1) < norm.isf((1 - level) / 2)
+    assert quiet.mean() == pytest.approx(0.95, abs=0.006)
+
+
+@pytest.mark.parametrize(("level", "count"), [(0.0, 3), (1.0, 3), (0.95, 0)])
+def test_family_wise_refuses_nonsense(level, count):
+    with pytest.raises(ValueError):
+        family_wise(level, count)
