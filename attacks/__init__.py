@@ -1,0 +1,1 @@
+"""Membership, replication, attribute and unlearning attacks: one attack a file, in a folder by kind."""

@@ -1,0 +1,31 @@
+"""PIA: the network's own answer at t = 0 serves as the noise, and members reproduce it.
+
+Kong et al., ICLR 2024 (2305.18355), eq. 9:
+
+    e_0 = eps_theta(x_0, 0);   S(x) = -|| e_0 - eps_theta(sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) e_0, t) ||_p
+
+p = 4, t = 200 (the paper's for DDPM). We take the sum of |.|^p without the root, as the authors' code does: same ranking.
+"""
+
+from torch import Tensor
+
+from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.diffusion import at, forward_noise
+from leakbench.views import DenoiserView
+
+
+class PIA(MembershipAttack):
+    """Proximal initialisation attack; 2 network calls an image."""
+
+    name = "pia"
+    summary = "proximal initialisation: the answer at t = 0 is the noise (PIA)"
+    access = Access.DENOISER
+
+    t: int = sampling(200, ge=1, lt=1000)
+    p: float = sampling(4.0, gt=0)
+
+    def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Minus the sum of |difference|^p."""
+        e0 = view.eps(images, 0)
+        x_t = forward_noise(view.schedule, images, at(self.t, images), e0)
+        return -(e0 - view.eps(x_t, self.t)).abs().pow(self.p).flatten(1).sum(dim=1)

@@ -1,0 +1,35 @@
+"""SecMI, the statistic: members survive a deterministic step there and back.
+
+Duan et al., ICML 2023 (2302.01316), eq. 10. Invert the image by DDIM with stride k, then step once up and once down:
+
+    S(x) = -|| ddim(ddim(x_s, s -> s + k), s + k -> s) - x_s ||^2,   sum over pixels, no root
+
+Like the authors' code, which stops the inversion one stride before t_sec and compares there (t = 100, k = 10: inverted to
+10, 20, .., 90 and compared at 90 after 90 -> 100 -> 90: 9 + 2 = 11 network calls).
+On small over-fitted networks the statistic can order the wrong way round; its sign is never flipped.
+"""
+
+from torch import Tensor
+
+from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.views import DenoiserView
+
+
+class SecMI(MembershipAttack):
+    """t-error of Duan et al.; t_sec / k + 1 network calls an image."""
+
+    name = "secmi"
+    summary = "error of one DDIM step there and back (SecMI statistic)"
+    access = Access.DENOISER
+
+    t: int = sampling(100, ge=2, lt=1000)
+    k: int = sampling(10, ge=1)
+
+    def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Minus the squared error at t - k."""
+        x, last = images, self.t - self.k
+        for s in range(0, last, self.k):
+            x = view.ddim(x, s, s + self.k)
+        there = view.ddim(x, last, self.t)
+        back = view.ddim(there, self.t, last)
+        return -(back - x).square().flatten(1).sum(dim=1)

@@ -1,0 +1,1 @@
+"""Replication: does the model hand its training images back?"""

@@ -1,0 +1,1 @@
+"""Suites (what is run) and speed benchmarks (how fast)."""

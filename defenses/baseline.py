@@ -1,0 +1,30 @@
+"""The plain model, without protection: what every defense is measured against.
+
+DDPM's simple loss (Ho et al. 2020, 2006.11239) and deterministic DDIM sampling (Song et al. 2021, 2010.02502).
+"""
+
+from leakbench.api import Artefacts, Defense, Release, Task, training
+from leakbench.training import Recipe
+
+from ._denoiser import train_denoiser
+
+
+class Baseline(Defense):
+    """No defense."""
+
+    name = "baseline"
+    summary = "plain training and DDIM sampling"
+    role = "baseline"
+
+    steps: int = training(20_000, ge=1)
+    batch: int = training(128, ge=1)
+    lr: float = training(2e-4, gt=0)
+    ema: float = training(0.999, ge=0, lt=1)
+
+    def fit(self, task: Task) -> Artefacts:
+        """Train the denoiser."""
+        return train_denoiser(task, Recipe(self.steps, self.batch, self.lr, ema=self.ema), self.name)
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """Hand it out."""
+        return Release.of(task, artefacts.networks["denoiser"])

@@ -1,0 +1,193 @@
+"""CPSample: classifier-protected sampling (2409.07025, ICLR 2025).
+
+Every protected image gets a random binary label, and a classifier over-fits those labels: they carry no signal, so it can
+be sure of one only near an image that it has memorised. While sampling, whenever it is too sure, the step is guided
+towards the opposite label. With p = p_phi(y = 1 | x_t, t), per image:
+
+    p <     alpha:  eps_hat = eps_theta - s sqrt(1 - alpha_bar_t) grad_x log p
+    p > 1 - alpha:  eps_hat = eps_theta - s sqrt(1 - alpha_bar_t) grad_x log(1 - p)
+    otherwise:      eps_hat = eps_theta
+
+Choices of ours, where the paper is silent: the classifier sees the noisy x_t and t and is trained on all timesteps alike
+(t uniform); it has the denoiser's own architecture with a mean-pooled logit; near-duplicates share a label, and with `flip`
+so do mirror images; log p comes from the logit by logsigmoid (log of a rounded p would vanish or be infinite); the gate
+is strict, so alpha = 0 never fires and is plain DDIM bit for bit. `direction = "random"` is the control: the same gate and
+norm, but the gradient's pixels are shuffled and their signs flipped by one fixed random signed permutation.
+
+The classifier is trained on members: no differential privacy of the base survives it, and it ships as parts["classifier"].
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from leakbench import networks
+from leakbench.api import Artefacts, Defense, Release, Task, sampling, training
+from leakbench.device import Stream, in_batches, place
+from leakbench.diffusion import at, denoise, forward_noise, signal
+from leakbench.training import Batch, Recipe, train
+
+_PROBED = 10  # timesteps at which the classifier's accuracy is measured
+
+
+def random_labels(groups: Tensor, stream: Stream) -> Tensor:
+    """Fair coins (N,), float32, one for each group of near-duplicates."""
+    return stream.integers(groups, 2).float()
+
+
+def opposite_gradient(classifier: nn.Module, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """The logit (N,) and the gradient (N, C, H, W) of the log-probability of the label that it does NOT favour."""
+    with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+        x = x.detach().float().requires_grad_(True)
+        logit = classifier(x, t)
+        unlikely = F.logsigmoid(-logit.abs())  # log p where p < 1/2, log(1 - p) where p > 1/2
+        (gradient,) = torch.autograd.grad(unlikely.sum(), x)
+    return logit.detach(), gradient
+
+
+@dataclass(frozen=True)
+class ProtectedRelease(Release):
+    """Guided away from what the classifier in parts["classifier"] has memorised."""
+
+    alpha: float = 0.0
+    scale: float = 0.0
+    shuffle: tuple[Tensor, Tensor] | None = None  # permutation of pixels and their signs: the control
+    fired: list[Tensor] = field(default_factory=list)  # share of firing gates, a tensor a step of every sampling walk
+
+    def guided(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """eps_hat (N, C, H, W) and whether the gate fired (N,)."""
+        eps = super().eps(x, t, label)
+        if self.alpha == 0:
+            return eps, torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        logit, gradient = opposite_gradient(self.parts["classifier"], x, t)
+        if self.shuffle is not None:
+            order, signs = self.shuffle
+            gradient = (gradient.flatten(1)[:, order] * signs).view_as(gradient)
+        # p < alpha or p > 1 - alpha, in logits: |logit| > log((1 - alpha) / alpha)
+        gate = logit.abs() > torch.logit(torch.tensor(1.0 - self.alpha, dtype=torch.float64)).item()
+        sigma = signal(self.schedule, t, x)[1]
+        return torch.where(gate.view(-1, 1, 1, 1), eps - self.scale * sigma * gradient, eps), gate
+
+    def eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """eps_hat."""
+        return self.guided(x, t, label)[0]
+
+    def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor:
+        """DDIM with eps_hat, counting how often the gate fires at each step."""
+        counted = torch.ones(len(ids), device=ids.device)
+        counted[1:] = (ids[1:] != ids[0]).float()  # rows that only pad the batch repeat its first row
+
+        def eps(x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+            answer, gate = self.guided(x, t, label)
+            self.fired.append(torch.stack([(gate * counted).sum(), counted.sum()]))
+            return answer
+
+        return denoise(self.schedule, eps, self.start(ids, draw), label)
+
+    def facts(self) -> dict[str, Any]:
+        """gate_rate_by_t: {timestep: share of samples whose gate fired there}."""
+        walk = self.schedule.walk()
+        if not self.fired:
+            return {}
+        counts = torch.stack(self.fired).view(-1, len(walk), 2).sum(dim=0).tolist()
+        return {"gate_rate_by_t": {str(t): fired / of for t, (fired, of) in zip(walk, counts, strict=True)}}
+
+
+class CPSample(Defense):
+    """Classifier-protected sampling."""
+
+    name = "cpsample"
+    summary = "guides samples away from what a classifier over-fitted on random labels recognises (CPSample)"
+    needs_base = True
+
+    steps: int = training(10_000, ge=1)
+    batch: int = training(128, ge=1)
+    lr: float = training(1e-3, gt=0)
+    width: int = training(256, ge=1)
+    blocks: int = training(4, ge=1)
+    flip: bool = training(False)
+    alpha: float = sampling(0.25, ge=0, le=0.5)
+    scale: float = sampling(10.0, ge=0)
+    direction: Literal["classifier", "random"] = sampling("classifier")
+
+    def fit(self, task: Task) -> Artefacts:
+        """Over-fit the noise-conditioned classifier on random labels."""
+        own = {"width": self.width, "blocks": self.blocks, "conditions": 0, "outputs": "logit"}
+        classifier = networks.build(task.network.model_copy(update=own), task.streams.of("weights", self.name))
+        images = task.images.to(task.device)
+        labels = random_labels(task.groups, task.streams.of("labels", self.name)).to(task.device)
+
+        def loss(module: nn.Module, batch: Batch) -> Tensor:
+            x0 = images[batch.index]
+            if self.flip:  # every other row mirrored: both orientations are learnt under one label
+                x0 = torch.where((at(0, x0) + batch.t).view(-1, 1, 1, 1) % 2 == 1, x0.flip(-1), x0)
+            x_t = forward_noise(task.schedule, x0, batch.t, batch.noise)
+            return F.binary_cross_entropy_with_logits(module(x_t, batch.t), labels[batch.index])
+
+        began = time.perf_counter()
+        train(
+            place(classifier, task.device),
+            loss,
+            Recipe(self.steps, self.batch, self.lr),
+            stream=task.streams.of("train", self.name),
+            count=len(images),
+            timesteps=task.schedule.T,
+            noise_shape=task.network.shape,
+            checkpoint=task.folder and task.folder / f"{self.name}.safetensors",
+            progress=task.progress and (lambda done: task.progress(done / self.steps)),
+        )
+        info = {"train_seconds": time.perf_counter() - began, "network_evaluations": 3 * self.steps * self.batch}
+        info["classifier_accuracy_by_t"] = accuracy_by_t(classifier, task, images, labels)
+        return Artefacts({"classifier": classifier}, info=info)
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """Put the guidance before the base's sampler."""
+        assert task.base is not None
+        shuffle = None
+        if self.direction == "random":
+            stream, pixels = task.streams.of("shuffle", self.name), torch.arange(task.images[0].numel())
+            shuffle = (
+                stream.uniform(pixels, draw=0).argsort().to(task.device),
+                (2.0 * stream.integers(pixels, 2, draw=1) - 1.0).float().to(task.device),
+            )
+        return ProtectedRelease.over(
+            task.base,
+            parts={"classifier": artefacts.networks["classifier"]},
+            info={"classifier_accuracy_by_t": artefacts.info["classifier_accuracy_by_t"]},
+            alpha=self.alpha,
+            scale=self.scale,
+            shuffle=shuffle,
+            network_calls=task.base.network_calls + (0.0 if self.alpha == 0 else 3.0),
+        )
+
+
+def accuracy_by_t(classifier: nn.Module, task: Task, images: Tensor, labels: Tensor) -> dict[str, list[float]]:
+    """Accuracy on members' labels and on fresh coins for held-out images, at evenly spaced timesteps.
+
+    Near 1 on members at small t is memorising; on held-out images nothing but 1/2 is possible. `confident` is the share
+    of held-out images with |p - 1/2| > 0.49: how often a gate near alpha = 0.01 would fire without cause.
+    """
+    probed = [i * task.schedule.T // _PROBED for i in range(_PROBED)]
+    heldout = task.heldout.to(task.device)
+    numbers = torch.arange(len(heldout), device=task.device)
+    coins = task.streams.of("labels", "held-out").integers(numbers, 2).float()
+    rows: dict[str, list[float]] = {"t": [float(t) for t in probed], "member": [], "heldout": [], "confident": []}
+    for t in probed:
+        for name, x0, truth in (("member", images, labels), ("heldout", heldout, coins)):
+            logit = _logits(classifier, task, x0, t, name)
+            rows[name].append(float(((logit > 0) == (truth > 0.5)).float().mean()))
+        rows["confident"].append(float(((torch.sigmoid(logit) - 0.5).abs() > 0.49).float().mean()))
+    return rows
+
+
+def _logits(classifier: nn.Module, task: Task, x0: Tensor, t: int, name: str) -> Tensor:
+    noise = task.streams.of("probe", name).normal(torch.arange(len(x0), device=x0.device), tuple(x0.shape[1:]), draw=t)
+    x_t = forward_noise(task.schedule, x0, at(t, x0), noise)
+    with torch.no_grad():
+        return in_batches(lambda x: classifier(x, at(t, x)), x_t, size=256)

@@ -1,0 +1,22 @@
+"""Negative control: a network of random weights. It has seen no image, so no attack may find anything in it."""
+
+from leakbench import networks
+from leakbench.api import Artefacts, Defense, Release, Task
+from leakbench.device import place
+
+
+class Untrained(Defense):
+    """A network that was never trained."""
+
+    name = "untrained"
+    summary = "random weights: the negative control"
+    role = "control"
+
+    def fit(self, task: Task) -> Artefacts:
+        """Fresh weights."""
+        network = networks.build(task.network, task.streams.of("weights", self.name))
+        return Artefacts({"denoiser": place(network, task.device).eval().requires_grad_(False)})
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """Hand it out."""
+        return Release.of(task, artefacts.networks["denoiser"])

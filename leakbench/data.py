@@ -1,0 +1,224 @@
+"""Data sets and splits.
+
+A data set is found by entry point (group `leakbench.datasets`): a function of what follows the colon in its name
+(`npz:PATH`; nothing for `digits`) that returns a Dataset. Near-duplicates are removed before the split is drawn, so that
+no image has a twin on the other side. The parts of a split:
+
+    member          trained on, reported          calibration_in    trained on, never reported
+    nonmember       not trained on, reported      calibration_out   not trained on, never reported
+    reference       features, classifiers, thresholds: neither trained on nor reported
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from leakbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PARTS = ("member", "calibration_in", "calibration_out", "nonmember", "reference")
+DUPLICATE_RADIUS = 0.1  # root mean square pixel difference, pixels in [-1, 1] (a choice of ours)
+_FEWEST = 20  # images of a part below which no interval means anything
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images at rest: uint8 (N, H, W, C). labels, attribute: int64 (N,) or None.
+
+    trait: a number an image, from which the sensitive attribute follows as "above the reference part's median".
+    split: a word an image, one of PARTS, or "pool" to be drawn from; None: all pool.
+    """
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    attribute: np.ndarray | None = None
+    trait: np.ndarray | None = None
+    split: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        _, height, width, channels = self.images.shape
+        return channels, height, width
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that it holds."""
+        total = hashlib.sha256()
+        for array in (self.images, self.labels, self.attribute, self.trait, self.split):
+            total.update(b"none" if array is None else str(array.dtype).encode() + np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
+
+    def tensors(self, index: np.ndarray) -> Tensor:
+        """Images of these rows as float32 (N, C, H, W) in [-1, 1]."""
+        import torch
+
+        images = torch.from_numpy(np.ascontiguousarray(self.images[index])).permute(0, 3, 1, 2)
+        return (images.float() / 127.5 - 1.0).contiguous()
+
+
+class SplitSpec(BaseModel):
+    """How many images go into each drawn part, and the seed of the draw. The rest of the pool is `reference`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: int = Field(300, ge=1)
+    nonmembers: int = Field(300, ge=1)
+    calibration_in: int = Field(60, ge=1)
+    calibration_out: int = Field(60, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of the data set by part (sorted int64 arrays), the attribute of every row, and what was removed first."""
+
+    parts: dict[str, np.ndarray]
+    attribute: np.ndarray | None
+    removed: int
+
+    @property
+    def train(self) -> np.ndarray:
+        """Rows that are trained on: member and calibration_in, in the data set's order."""
+        return np.sort(np.concatenate([self.parts["member"], self.parts["calibration_in"]]))
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the rows of every part."""
+        total = hashlib.sha256()
+        for part in PARTS:
+            total.update(part.encode() + self.parts[part].astype(np.int64).tobytes())
+        return total.hexdigest()
+
+
+def draw_split(data: Dataset, spec: SplitSpec) -> Split:
+    """Remove near-duplicates, then draw the parts from the pool at random. Raises UsageError if images are too few."""
+    from leakbench.neighbours import near_duplicates
+
+    rows = np.arange(len(data.images))
+    keep = np.asarray(near_duplicates(data.tensors(rows), DUPLICATE_RADIUS * data.images[0].size ** 0.5), dtype=bool)
+    words = np.full(len(rows), "pool") if data.split is None else data.split.astype(str)
+    pool = np.random.default_rng([spec.seed, 0x5EED]).permutation(rows[keep & (words == "pool")])
+    wanted = {
+        "member": spec.members,
+        "nonmember": spec.nonmembers,
+        "calibration_in": spec.calibration_in,
+        "calibration_out": spec.calibration_out,
+    }
+    parts = {part: rows[keep & (words == part)] for part in PARTS}
+    for part, count in wanted.items():
+        if data.split is None or not len(parts[part]):
+            parts[part], pool = pool[:count], pool[count:]
+    parts["reference"] = np.concatenate([parts["reference"], pool])
+    parts = {part: np.sort(index) for part, index in parts.items()}
+    _check_enough(data, parts, wanted, int(keep.sum()))
+    attribute = data.attribute
+    if attribute is None and data.trait is not None:
+        attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
+    return Split(parts, attribute, int((~keep).sum()))
+
+
+def _check_enough(data: Dataset, parts: dict[str, np.ndarray], wanted: dict[str, int], left: int) -> None:
+    for part in PARTS:
+        least = min(wanted.get(part, _FEWEST), _FEWEST) if data.split is not None else wanted.get(part, _FEWEST)
+        if len(parts[part]) < least:
+            raise UsageError(
+                f"{data.name}: too few images for the split: {left} are left after near-duplicates are removed, and part "
+                f"'{part}' got {len(parts[part])} of at least {least}; give more images or ask for fewer under [split]"
+            )
+
+
+def near_duplicate_groups(images: Tensor) -> Tensor:
+    """Group numbers (N,) int64: an image within DUPLICATE_RADIUS of an earlier one, or of its mirror image, joins it."""
+    import torch
+
+    flat, mirrored = images.flatten(1).double(), images.flip(-1).flatten(1).double()
+    radius = DUPLICATE_RADIUS * flat.shape[1] ** 0.5
+    groups = torch.arange(len(images))
+    for i in range(1, len(images)):
+        distance = torch.minimum((flat[:i] - flat[i]).norm(dim=1), (flat[:i] - mirrored[i]).norm(dim=1))
+        j = int(distance.argmin())
+        if distance[j] <= radius:
+            groups[i] = groups[j]
+    return groups
+
+
+def digits(argument: str) -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, 8x8 grey (UCI; Alpaydin and Kaynak 1998). Sensitive attribute: stroke weight."""
+    from sklearn.datasets import load_digits
+
+    if argument:
+        raise UsageError(f"dataset 'digits:{argument}': digits takes no argument; write dataset = \"digits\"")
+    raw = load_digits()
+    images = np.rint(raw.images * 255 / 16).astype(np.uint8)[..., None]
+    ink = raw.images.sum(axis=(1, 2))
+    return Dataset("digits", images, labels=raw.target.astype(np.int64), trait=ink.astype(np.float64))
+
+
+_NPZ_KEYS = ("images", "labels", "attribute", "split")
+
+
+def npz(argument: str) -> Dataset:
+    """npz:PATH: `images` uint8 (N, H, W[, C]); optional `labels`, `attribute` (N,) integers and `split` (N,) words."""
+    path = Path(argument).expanduser()
+    if not argument or not path.is_file():
+        raise UsageError(f"dataset 'npz:{argument}': no such file; write npz:PATH with the path of an .npz file")
+    arrays = _read_npz(path)
+    images = arrays["images"]
+    if images.dtype != np.uint8:
+        hint = " (NaN or infinite values among them)" if _has_nan(images) else ""
+        raise UsageError(f"{path}: images: dtype is {images.dtype}{hint}; it must be uint8, 0 to 255")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        raise UsageError(f"{path}: images: shape is {arrays['images'].shape}; it must be (N, H, W) or (N, H, W, 1 or 3)")
+    labels, attribute = (_integers(path, key, arrays.get(key), len(images)) for key in ("labels", "attribute"))
+    return Dataset(f"npz:{path.name}", images, labels, attribute, split=_words(path, arrays.get("split"), len(images)))
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All known arrays of the file; pickled objects are refused, never loaded."""
+    try:
+        with np.load(path, allow_pickle=False) as packed:
+            arrays = {key: packed[key] for key in _NPZ_KEYS if key in packed.files}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        if "pickle" in str(error).lower():
+            raise UsageError(f"{path}: holds pickled objects, which are refused; save plain numeric arrays") from None
+        raise UsageError(f"{path}: cannot be read as an .npz file ({error})") from None
+    if "images" not in arrays:
+        raise UsageError(f"{path}: key 'images' is missing; it must hold uint8 images (N, H, W) or (N, H, W, C)")
+    return arrays
+
+
+def _has_nan(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" and not bool(np.isfinite(array).all())
+
+
+def _integers(path: Path, key: str, array: np.ndarray | None, count: int) -> np.ndarray | None:
+    if array is None:
+        return None
+    if array.shape not in ((count,), (count, 1)):
+        raise UsageError(f"{path}: {key}: shape is {array.shape}; it must be ({count},), one number an image")
+    if _has_nan(array) or not np.array_equal(array, array.astype(np.int64)) or array.min() < 0:
+        raise UsageError(f"{path}: {key}: must be whole numbers from 0 up (dtype is {array.dtype})")
+    return array.reshape(count).astype(np.int64)
+
+
+def _words(path: Path, array: np.ndarray | None, count: int) -> np.ndarray | None:
+    if array is None:
+        return None
+    unknown = sorted(set(array.astype(str).ravel()) - {*PARTS, "pool"}) if array.dtype.kind in "US" else [str(array.dtype)]
+    if array.shape != (count,) or unknown:
+        what = f"unknown word {unknown[0]!r}" if unknown else f"shape is {array.shape}, not ({count},)"
+        raise UsageError(f"{path}: split: {what}; it must hold one word an image: {', '.join(PARTS)} or pool")
+    return array.astype(str)

@@ -1,0 +1,155 @@
+"""The shared CUDA harness: device, precision, batch fitting and random streams.
+
+Random streams are counter-based (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11):
+a number depends on a key (what it is for) and a counter (which image, which draw, which element) and on nothing else.
+Any element can be made alone, in any order, on CPU or CUDA. The integers are the same on every device, bit for bit;
+normals pass through the device's own log and cos in float64 before they are rounded to float32, so two devices differ
+by one unit in the last place at most.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from leakbench.errors import UsageError
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Philox4x32-10 of int64 tensors that hold 32-bit words. Returns four tensors of 32-bit words (as int64)."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        # int64 products wrap modulo 2^64, so both halves come out right after masking the sign extension away.
+        low0, low1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((low1 >> 32) & _MASK) ^ c1 ^ k0,
+            low1 & _MASK,
+            ((low0 >> 32) & _MASK) ^ c3 ^ k1,
+            low0 & _MASK,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Random numbers for one purpose. `ids` say which image (or step), `draw` which of its draws.
+
+    `ids` are integers 0 .. 2^32 - 1, shape (N,), on the device on which the numbers are wanted; `draw` is an integer
+    0 .. 2^32 - 1; `shape` is the shape of one image's numbers. Results have shape (N, *shape).
+    """
+
+    key: tuple[int, int]
+
+    def words(self, ids: Tensor, count: int, draw: int = 0) -> Tensor:
+        """Uniform 32-bit words as int64, shape (N, count)."""
+        blocks = torch.arange(math.ceil(count / 4), device=ids.device, dtype=torch.int64)
+        zero = torch.zeros(1, 1, dtype=torch.int64, device=ids.device)
+        counter = (blocks[None, :], zero + draw, ids.to(torch.int64)[:, None], zero)
+        words = torch.stack(torch.broadcast_tensors(*philox(counter, self.key)), dim=-1)
+        return words.flatten(1)[:, :count]
+
+    def uniform(self, ids: Tensor, shape: tuple[int, ...] = (), draw: int = 0) -> Tensor:
+        """Uniform on (0, 1), float64."""
+        words = self.words(ids, math.prod(shape), draw)
+        return ((words.double() + 0.5) / 2.0**32).reshape(len(ids), *shape)
+
+    def integers(self, ids: Tensor, high: int, shape: tuple[int, ...] = (), draw: int = 0) -> Tensor:
+        """Uniform on 0 .. high - 1, int64 (bias below high / 2^32, which no experiment here can see)."""
+        words = self.words(ids, math.prod(shape), draw)
+        return ((words * high) >> 32).reshape(len(ids), *shape)
+
+    def normal(self, ids: Tensor, shape: tuple[int, ...] = (), draw: int = 0) -> Tensor:
+        """Standard normal by Box and Muller, float32."""
+        count = math.prod(shape)
+        pairs = self.uniform(ids, (math.ceil(count / 2), 2), draw)
+        radius, angle = torch.sqrt(-2.0 * torch.log(pairs[..., 0])), 2.0 * math.pi * pairs[..., 1]
+        both = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+        return both.flatten(1)[:, :count].float().reshape(len(ids), *shape)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The random streams of one (dataset, seed): a stream for each purpose, independent of every other."""
+
+    dataset: str
+    seed: int
+
+    def of(self, *purpose: object) -> Stream:
+        """The stream of a purpose, named by words and numbers: of("attack noise"), of("train", "cpsample")."""
+        text = "\x1f".join(map(str, (self.dataset, self.seed, *purpose)))
+        digest = hashlib.sha256(text.encode()).digest()
+        return Stream((int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")))
+
+
+def kind_of(name: str) -> str:
+    """cpu or cuda for the `--device` auto, cpu or cuda. Raises UsageError when CUDA is asked for and absent."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("--device cuda: this machine has no usable CUDA device; use --device cpu or auto")
+    return "cuda" if name == "cuda" or (name == "auto" and available) else "cpu"
+
+
+def prepare(device: torch.device) -> None:
+    """Settings of a process that computes. CPU: one thread (benchmarks/speed/test_threads.py shows why)."""
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    else:
+        # cuBLAS reads this at its first call: with it, and with deterministic kernels, equal runs give equal bits.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """bf16 on CUDA for training and sampling; float32 on CPU, where bf16 is slower on most machines."""
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def place(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Move a network to the device, in channels_last on CUDA, where its convolutions run faster."""
+    if device.type == "cuda":
+        return module.to(device=device, memory_format=torch.channels_last)
+    return module.to(device)
+
+
+def padded(count: int, size: int) -> Iterator[tuple[slice, int]]:
+    """Slices of a fixed compute batch. Yields (slice, rows to pad): the last batch is short by that many rows."""
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        yield slice(start, stop), size - (stop - start)
+
+
+def in_batches(function: Callable[..., Tensor], *tensors: Tensor, size: int) -> Tensor:
+    """Apply a function of equally long tensors in batches of exactly `size` rows, the last padded by its first row.
+
+    A fixed batch is what makes results equal bit for bit however many rows are asked for. Halves the batch when a
+    CUDA device runs out of memory (results then agree within the device's tolerance, no longer bit for bit).
+    """
+    outputs, start, count = [], 0, len(tensors[0])
+    while start < count:
+        rows = [t[start : start + size] for t in tensors]
+        short = size - len(rows[0])
+        full = [torch.cat([r, r[:1].expand(short, *r.shape[1:])]) if short else r for r in rows]
+        try:
+            outputs.append(function(*full)[: size - short])
+        except torch.cuda.OutOfMemoryError:
+            if size == 1:
+                raise
+            torch.cuda.empty_cache()
+            size = size // 2
+            continue
+        start += size - short
+    return torch.cat(outputs)

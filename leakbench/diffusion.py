@@ -1,0 +1,86 @@
+"""Noise schedule, forward process, DDIM steps in both directions, and image variation.
+
+Notation of Song et al. (DDIM, 2010.02502): alpha_bar_t is the cumulative product of 1 - beta; x_t = sqrt(alpha_bar_t) x_0 +
+sqrt(1 - alpha_bar_t) eps. Every function takes eps as a callable eps(x, t, label), so that a protected denoiser and a
+raw one walk the same path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Eps = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear beta from 1e-4 to 0.02 over T steps (DDPM, Ho et al. 2020), computed in float64.
+
+    `steps` is the length of the deterministic DDIM walk that samples.
+    """
+
+    T: int = 1000
+    beta_first: float = 1e-4
+    beta_last: float = 0.02
+    steps: int = 50
+
+    @property
+    def alpha_bar(self) -> np.ndarray:
+        """alpha_bar_0 .. alpha_bar_{T-1}, float64, decreasing from about 1 to about 0."""
+        return np.cumprod(1.0 - np.linspace(self.beta_first, self.beta_last, self.T))
+
+    def walk(self) -> list[int]:
+        """The timesteps of a sampling walk, from the noisiest down, evenly spaced ("leading", with 0 as the last)."""
+        return [i * self.T // self.steps for i in reversed(range(self.steps))]
+
+
+def signal(schedule: Schedule, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t) for t (N,), shaped to multiply `like` (N, C, H, W)."""
+    alpha_bar = torch.as_tensor(schedule.alpha_bar, device=like.device)[t].view(-1, *[1] * (like.dim() - 1))
+    return alpha_bar.sqrt().to(like.dtype), (1.0 - alpha_bar).sqrt().to(like.dtype)
+
+
+def forward_noise(schedule: Schedule, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    """q(x_t | x_0): x0 and noise (N, C, H, W), t (N,)."""
+    scale, sigma = signal(schedule, t, x0)
+    return scale * x0 + sigma * noise
+
+
+def predict_x0(schedule: Schedule, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+    """x_0 that x_t and a noise prediction imply."""
+    scale, sigma = signal(schedule, t, x)
+    return (x - sigma * eps) / scale
+
+
+def ddim_move(schedule: Schedule, x: Tensor, s: int, u: int, eps: Tensor) -> Tensor:
+    """Move x from timestep s to u with a noise prediction made at s; u > s inverts; u = -1 is the clean image."""
+    alpha_bar = schedule.alpha_bar
+    ours, theirs = float(alpha_bar[s]), float(alpha_bar[u]) if u >= 0 else 1.0
+    x0 = (x - (1 - ours) ** 0.5 * eps) / ours**0.5
+    return theirs**0.5 * x0 + (1 - theirs) ** 0.5 * eps
+
+
+def at(t: int, x: Tensor) -> Tensor:
+    """The timestep t for every row of x, int64 (N,)."""
+    return torch.full((len(x),), t, dtype=torch.int64, device=x.device)
+
+
+def denoise(schedule: Schedule, eps: Eps, x: Tensor, label: Tensor | None = None, start: int | None = None) -> Tensor:
+    """Deterministic DDIM (eta = 0) from x at the walk's first timestep at or below `start` down to the clean image."""
+    walk = [t for t in schedule.walk() if start is None or t <= start]
+    for s, u in zip(walk, [*walk[1:], -1], strict=True):
+        x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label))
+    return x.clamp(-1.0, 1.0)
+
+
+def vary(
+    schedule: Schedule, eps: Eps, x0: Tensor, strength: float, noise: Tensor, label: Tensor | None = None
+) -> Tensor:
+    """Image variation: noise x0 up to the timestep nearest strength * T (0 to 1) on the walk, then denoise."""
+    start = min(schedule.walk(), key=lambda t: abs(t - strength * schedule.T))
+    return denoise(schedule, eps, forward_noise(schedule, x0, at(start, x0), noise), label, start)

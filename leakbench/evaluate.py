@@ -1,0 +1,124 @@
+"""Evidence -> statistics -> metrics. The only place where raw scores become numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakbench import perceptual, quality
+from leakbench.api import MembershipEvidence, ReplicationEvidence
+from leakbench.copying import copy_report, pixel_similarity, threshold_at
+from leakbench.device import Streams
+from leakbench.records import Metric
+from leakbench.statistics import (
+    Estimate,
+    auc,
+    balanced_accuracy,
+    blind_invalid,
+    finite,
+    flags,
+    tpr_at_fpr,
+    verdict,
+)
+
+TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
+NULL_RATE = 0.01  # share of held-out real images that may count as copies when the threshold is chosen
+
+
+@dataclass
+class Findings:
+    """What goes into a record."""
+
+    metrics: list[Metric]
+    flags: set[str] = field(default_factory=set)
+    realised_fpr: dict[str, float] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def joined(self, other: Findings) -> Findings:
+        """Both together."""
+        return Findings(
+            self.metrics + other.metrics,
+            self.flags | other.flags,
+            self.realised_fpr | other.realised_fpr,
+            self.info | other.info,
+        )
+
+
+def metric(name: str, estimate: Estimate) -> Metric:
+    """An estimate under its metric name."""
+    return Metric(name=name, value=estimate.value, ci_low=estimate.low, ci_high=estimate.high, n=estimate.n)
+
+
+def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
+    """AUC, TPR at fixed FPR, balanced accuracy, and the calibration AUC by which the strongest attack is chosen."""
+    member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
+    inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
+    found = auc(member, nonmember)
+    findings = Findings(
+        [metric("auc", found), metric("calibration_auc", auc(inside, outside))],
+        set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()))),
+    )
+    for name, target in TARGETS.items():
+        at = tpr_at_fpr(member, nonmember, target)
+        findings.metrics.append(metric(name, at.estimate))
+        findings.realised_fpr[name] = at.realised_fpr
+    balanced = balanced_accuracy(member, nonmember, inside, outside)
+    findings.metrics.append(metric("balanced_accuracy", balanced.estimate))
+    if isfinite(balanced.threshold):  # JSON has no infinity: "accept nobody" is said by its absence
+        findings.info["balanced_threshold"] = balanced.threshold
+    if verdict(found).kind == "inverted":
+        findings.flags.add("inverted")
+    if blind and blind_invalid(member, nonmember):
+        findings.flags.add("track-invalid")
+    return findings
+
+
+def replication(evidence: ReplicationEvidence) -> Findings:
+    """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies."""
+    threshold = threshold_at(evidence.threshold_similarity, NULL_RATE)
+    report = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, threshold)
+    return Findings(
+        [metric(name, estimate) for name, estimate in report.items()],
+        info={"threshold": threshold, "null_rate_aimed_at": NULL_RATE, "threshold_images": len(evidence.threshold_similarity)},
+    )
+
+
+def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> Findings:
+    """Distances of samples' features (N, D) to those of training and held-out images, and the real-against-real floor."""
+    n = min(len(samples), len(train), len(heldout))
+    precision, recall = quality.precision_recall(samples, heldout)
+    metrics = [
+        metric("frechet", quality.frechet(samples, train)),
+        metric("frechet_heldout", quality.frechet(samples, heldout)),
+        metric("frechet_floor", quality.frechet(train, heldout)),
+        metric("kid", quality.kid(samples, heldout)),
+        metric("precision", precision),
+        metric("recall", recall),
+        Metric(name="network_evaluations", value=float(network_evaluations), n=len(samples)),
+    ]
+    return Findings(metrics, info={"images_per_side": n})
+
+
+def lpips_of(samples: Tensor, train: Tensor, streams: Streams) -> Findings:
+    """LPIPS diversity and distance to the nearest training image (by pixels); without its weights, a flag that says so."""
+    distance = perceptual.load_lpips()
+    if distance is None:
+        return Findings([], {"lpips-missing"}, info={"lpips": perceptual.missing_weights()})
+    closest = train[torch.from_numpy(pixel_similarity(samples, train).index)]
+    return Findings(
+        [
+            metric("lpips_diversity", perceptual.diversity(samples, distance, streams.of("lpips pairs"))),
+            metric("lpips_nearest", perceptual.nearest_distance(samples, closest, distance)),
+        ]
+    )
+
+
+def moment_arrays(features: Tensor) -> dict[str, np.ndarray]:
+    """Mean, covariance and number of features, so that a distance can be recomputed."""
+    found = quality.moments(features)
+    return {"mean": found.mean, "covariance": found.covariance, "n": np.array(found.n)}

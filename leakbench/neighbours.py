@@ -1,0 +1,176 @@
+"""Exact nearest neighbours and near-duplicates, by Euclidean distance, in bounded memory.
+
+Every method that looks for the closest training image (Carlini et al. 2301.13188, Somepalli et al. 2212.03860) and
+every k-nearest-neighbour metric goes through here. Choices of ours:
+
+- |a|^2 + |b|^2 - 2 a.b is one matrix product but cancels: an exact copy comes out at a distance of about 1e-7, not 0.
+  Here it only makes a shortlist, in float64 and with a bound on its error; the distances that are returned and compared
+  are sums of squared differences. A row whose shortlist the bound cannot vouch for (many ties) is searched one by one.
+- Ties go to the lowest index. So an answer depends on its query and on the base alone, not on batches or chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_QUERIES = 512  # rows of the distance matrix that are held at one time
+_ELEMENTS = 2**23  # float64 numbers in one chunk of the base or of the distance matrix: 64 MiB
+_SPARE = 12  # shortlisted beyond k, so that the bound seldom fails
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """`index` (N, k) int64 into the base and `distance` (N, k) float64, nearest first."""
+
+    index: Tensor
+    distance: Tensor
+
+
+def nearest(queries: Tensor, base: Tensor, k: int = 1) -> Neighbours:
+    """The k rows of `base` (M, D) nearest to each of `queries` (N, D), on the tensors' device.
+
+    An exact copy has distance exactly 0. Raises ValueError when the widths differ, when k is not in 1 .. M, or when a
+    value is not finite.
+    """
+    _check(queries, base)
+    if not 1 <= k <= len(base):
+        raise ValueError(f"k = {k} neighbours asked for among {len(base)} rows")
+    blocks = [_nearest_block(block, base, k) for block in queries.split(_QUERIES)]
+    return Neighbours(torch.cat([b.index for b in blocks]), torch.cat([b.distance for b in blocks]))
+
+
+def within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
+    """Which of `queries` (N, D) lie within any row's `radius` (M,) of `base` (M, D), the boundary included: bool (N,).
+
+    A radius that `nearest` returned includes the neighbour it belongs to. Raises ValueError when the widths differ, a
+    value is not finite, or a radius is negative.
+    """
+    _check(queries, base)
+    if not bool((radius >= 0).all()):
+        raise ValueError("a radius must be zero or more")
+    inside = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
+    for start in range(0, len(queries), _QUERIES):
+        rows = slice(start, start + _QUERIES)
+        for chunk in _chunks(base):
+            inside[rows] |= _pairs_within(queries[rows], base[chunk], radius[chunk]).any(dim=1)
+    return inside
+
+
+def near_duplicates(images: Tensor, radius: float) -> Tensor:
+    """Which `images` (N, ...) to keep, bool (N,): greedily in order, one within `radius` of a kept earlier one goes.
+
+    `radius` is a Euclidean distance between whole images, in their own units; 0 drops exact copies only. Raises
+    ValueError when a value is not finite or the radius is negative.
+    """
+    if not radius >= 0:
+        raise ValueError(f"a radius must be zero or more, not {radius}")
+    flat = images.flatten(1)
+    kept, count = torch.empty_like(flat), 0  # filled as we go: the base of later blocks
+    limits = torch.full((len(flat),), radius, dtype=torch.float64, device=flat.device)
+    keep = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
+    for start in range(0, len(flat), _QUERIES):
+        block = flat[start : start + _QUERIES]
+        fresh = ~within(block, kept[:count], limits[:count])
+        fresh = _greedy(fresh, _pairs_within(block, block, limits[: len(block)]))
+        keep[start : start + _QUERIES] = fresh
+        added = int(fresh.sum())
+        kept[count : count + added] = block[fresh]
+        count += added
+    return keep
+
+
+def _greedy(fresh: Tensor, close: Tensor) -> Tensor:
+    """Among fresh rows (B,), drop those close (B, B) to a kept earlier one."""
+    keep, pairs = fresh.cpu().numpy().copy(), close.cpu().numpy()
+    for i in keep.nonzero()[0]:
+        if keep[i]:
+            keep[i + 1 :] &= ~pairs[i, i + 1 :]
+    return torch.as_tensor(keep, device=fresh.device)
+
+
+def _nearest_block(queries: Tensor, base: Tensor, k: int) -> Neighbours:
+    size = min(k + _SPARE, len(base))
+    shortlist, reach = _shortlist(queries, base, size)
+    distance = torch.cat([
+        _distance(queries[part, None], base[shortlist[part]])
+        for part in _slices(len(queries), _ELEMENTS // (size * base.shape[1]) or 1)
+    ])
+    best = _rank(shortlist, distance, k)
+    if size < len(base):
+        for row in (best.distance[:, -1].square() >= reach).nonzero().flatten().tolist():
+            best.index[row], best.distance[row] = _search(queries[row], base, k)
+    return best
+
+
+def _shortlist(queries: Tensor, base: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Probably nearest rows, (n, size), and a squared distance (n,) that no row left out comes below."""
+    value = torch.empty(len(queries), 0, dtype=torch.float64, device=queries.device)
+    index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    error = torch.zeros(len(queries), 1, dtype=torch.float64, device=queries.device)
+    for chunk in _chunks(base):
+        squared, slack = _squared(queries, base[chunk])
+        near, where = squared.topk(min(size, squared.shape[1]), dim=1, largest=False)
+        value, index = torch.cat([value, near], dim=1), torch.cat([index, where + chunk.start], dim=1)
+        value, order = value.topk(min(size, value.shape[1]), dim=1, largest=False)
+        index, error = index.gather(1, order), torch.maximum(error, slack)
+    return index, value[:, -1] - error[:, 0]
+
+
+def _rank(index: Tensor, distance: Tensor, k: int) -> Neighbours:
+    """The k smallest distances of each row; ties by lowest index."""
+    index, order = index.sort(dim=1)
+    distance, places = distance.gather(1, order).sort(dim=1, stable=True)
+    return Neighbours(index.gather(1, places)[:, :k].contiguous(), distance[:, :k].contiguous())
+
+
+def _search(query: Tensor, base: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest to one query (D,), by brute force."""
+    distance, index = torch.cat([_distance(query, base[chunk]) for chunk in _chunks(base)]).sort(stable=True)
+    return index[:k], distance[:k]
+
+
+def _pairs_within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
+    """Which pairs are within the base row's radius, bool (n, m): exactly, where rounding leaves a doubt."""
+    squared, slack = _squared(queries, base)
+    limit = radius.double().square()
+    inside = squared <= limit
+    rows, columns = ((squared - limit).abs() <= slack).nonzero(as_tuple=True)
+    for part in _slices(len(rows), _ELEMENTS // base.shape[1] or 1):
+        r, c = rows[part], columns[part]
+        inside[r, c] = _distance(queries[r], base[c]) <= radius[c]
+    return inside
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance over the last axis, float64. The one formula behind every distance that is returned."""
+    return (a.double() - b.double()).square().sum(dim=-1).sqrt()
+
+
+def _squared(queries: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distances (n, m) by one matrix product, and a bound (n, 1) on their rounding error.
+
+    A dot product of D terms is off by at most D * eps * |a| |b| <= D * eps * (|a|^2 + |b|^2) / 2; a factor of eight
+    covers the norms, the sums, and the rounding of the exact distance it is compared with.
+    """
+    a, b = queries.double(), base.double()
+    aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
+    slack = 8 * (a.shape[1] + 1) * torch.finfo(torch.float64).eps * (aa + bb.max())
+    return torch.addmm(aa + bb, a, b.T, alpha=-2.0), slack
+
+
+def _chunks(base: Tensor) -> list[slice]:
+    return _slices(len(base), max(1, _ELEMENTS // max(base.shape[1], _QUERIES)))
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _check(queries: Tensor, base: Tensor) -> None:
+    if queries.dim() != 2 or base.dim() != 2 or queries.shape[1] != base.shape[1] or queries.shape[1] == 0:
+        raise ValueError(f"two tables of equal width expected, not {tuple(queries.shape)} and {tuple(base.shape)}")
+    if not bool(queries.isfinite().all() and base.isfinite().all()):
+        raise ValueError("distances need finite values, and some are NaN or infinite")

@@ -1,0 +1,151 @@
+"""Denoisers behind one protocol: a small residual MLP for images up to 8x8, diffusers' UNet2DModel above that.
+
+A network is called as network(x, t, label): x float (N, C, H, W), t int64 (N,), label int64 (N,) or None for an
+unconditional network; it answers eps (N, C, H, W), or (N,) logits when `outputs` is "logit". The same bodies thus serve
+as CPSample's noise-conditioned classifier (a mean over the body's output pixels is the logit: a choice of ours).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from leakbench.device import Stream
+
+
+class NetworkSpec(BaseModel):
+    """What it takes to build a network. Saved as the JSON beside its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["mlp", "unet"]
+    shape: tuple[int, int, int]  # channels, height, width
+    width: int = Field(256, ge=1)
+    blocks: int = Field(4, ge=1)
+    conditions: int = Field(0, ge=0)  # number of labels; 0: unconditional
+    outputs: Literal["image", "logit"] = "image"
+
+
+def default_spec(shape: tuple[int, int, int], conditions: int = 0) -> NetworkSpec:
+    """The network for images of a shape: the MLP up to 8x8, the UNet above."""
+    if max(shape[1:]) <= 8:
+        return NetworkSpec(kind="mlp", shape=shape, conditions=conditions)
+    return NetworkSpec(kind="unet", shape=shape, width=32, blocks=2, conditions=conditions)
+
+
+def timestep_embedding(t: Tensor, width: int) -> Tensor:
+    """Sines and cosines of t at geometric frequencies (DDPM, Ho et al. 2020). t (N,) -> (N, width)."""
+    half = width // 2
+    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half, device=t.device) / half)
+    angle = t.float()[:, None] * frequencies[None, :]
+    return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
+
+
+class _Block(nn.Module):
+    """Pre-norm residual block."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        inner: Tensor = self.outer(F.silu(self.inner(self.norm(h))))
+        return h + inner
+
+
+class ResidualMLP(nn.Module):
+    """A residual MLP on flattened pixels; `width` hidden units, `blocks` blocks.
+
+    Time and label enter once, added to the residual stream that every block reads (a block's own modulation cost
+    half of the arithmetic and copied no more).
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        pixels = math.prod(spec.shape)
+        self.entry = nn.Linear(pixels, spec.width)
+        self.time = nn.Sequential(nn.Linear(spec.width, spec.width), nn.SiLU(), nn.Linear(spec.width, spec.width))
+        self.label = nn.Embedding(spec.conditions, spec.width) if spec.conditions else None
+        self.blocks = nn.Sequential(*(_Block(spec.width) for _ in range(spec.blocks)))
+        self.exit = nn.Sequential(nn.LayerNorm(spec.width), nn.Linear(spec.width, pixels))
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        h = self.entry(x.flatten(1)) + self.time(timestep_embedding(t, self.spec.width))
+        if self.label is not None:
+            h = h + self.label(label)
+        return _answer(self.spec, self.exit(self.blocks(h)).view_as(x))
+
+
+class UNet(nn.Module):
+    """diffusers' UNet2DModel with attention at 16x16 and below; `width` base channels, `blocks` blocks a level."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        from diffusers import UNet2DModel
+
+        self.spec = spec
+        channels, height, width = spec.shape
+        levels = min(3, int(math.log2(min(height, width) / 4)) + 1)
+        sizes = [min(height, width) >> level for level in range(levels)]
+        self.body = UNet2DModel(
+            sample_size=(height, width),
+            in_channels=channels,
+            out_channels=channels,
+            layers_per_block=spec.blocks,
+            block_out_channels=tuple(spec.width * min(2, 1 + level) for level in range(levels)),
+            down_block_types=tuple("AttnDownBlock2D" if size <= 16 else "DownBlock2D" for size in sizes),
+            up_block_types=tuple("AttnUpBlock2D" if size <= 16 else "UpBlock2D" for size in reversed(sizes)),
+            norm_num_groups=math.gcd(32, spec.width),
+            num_class_embeds=spec.conditions or None,
+        )
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        # UNet2DModel halves the image once a level: odd sizes are padded up and cropped back (a choice of ours).
+        height, width = x.shape[-2:]
+        step = 2 ** (len(self.body.config.block_out_channels) - 1)
+        grown = F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
+        out = self.body(grown, t, class_labels=label).sample[..., :height, :width]
+        return _answer(self.spec, out)
+
+
+def _answer(spec: NetworkSpec, out: Tensor) -> Tensor:
+    return out.float() if spec.outputs == "image" else out.float().flatten(1).mean(dim=1)
+
+
+Network = ResidualMLP | UNet
+
+
+def build(spec: NetworkSpec, stream: Stream) -> Network:
+    """A network with fresh weights. The same stream gives the same weights on every machine and device.
+
+    torch's own initialisers keep their ranges; only their source of randomness is seeded here, so that building a
+    network never disturbs, nor depends on, the global generator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream.key[0] << 31 | stream.key[1] >> 1)
+        return ResidualMLP(spec) if spec.kind == "mlp" else UNet(spec)
+
+
+def save(network: Network, folder: Path, name: str) -> None:
+    """Write folder/name.safetensors and folder/name.json."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    save_file(state, folder / f"{name}.safetensors")
+    (folder / f"{name}.json").write_text(network.spec.model_dump_json(indent=1) + "\n")
+
+
+def load(folder: Path, name: str, device: torch.device) -> Network:
+    """Read what `save` wrote, in eval mode, without gradients."""
+    spec = NetworkSpec.model_validate_json((folder / f"{name}.json").read_text())
+    network = build(spec, Stream((0, 0)))
+    network.load_state_dict(load_file(folder / f"{name}.safetensors"))
+    return network.to(device).eval().requires_grad_(False)

@@ -1,0 +1,179 @@
+"""The plan of a run: its cells, what each waits for, and which are already done.
+
+Three kinds of cells: `fit` trains one link of a chain, `reader` trains the embedding of the split, `audit` makes all missing
+records of one release. A cell's number in the run is fixed by the suite, not by the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from leakbench.api import Need
+from leakbench.audit import Audit, Embedding, Row, needs_of
+from leakbench.errors import UsageError
+from leakbench.records import Record, RunFolder, write_atomically
+from leakbench.suite import Link, Point
+from leakbench.workbench import Workbench
+
+Rerun = Literal["missing", "failed", "all"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work. `after`: names of the cells that must be done first."""
+
+    name: str
+    kind: Literal["fit", "reader", "audit"]
+    words: str
+    after: tuple[str, ...] = ()
+    chain: tuple[Link, ...] = ()
+    point: Point | None = None
+    seed: int = 0
+    need: Need | None = None
+    rows: tuple[Row, ...] = ()
+
+
+class Plan:
+    """The cells of a suite on a workbench, in an order that respects what each waits for."""
+
+    def __init__(self, bench: Workbench, rerun: Rerun = "missing") -> None:
+        self.bench, self.rerun = bench, rerun
+        self.out = bench.setting.out
+        self.embedding = Embedding(bench)
+
+    @cached_property
+    def failures(self) -> dict[str, str]:
+        """Cells that failed last time, with their errors."""
+        path = self.out / "failures.json"
+        return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """What is left to do: audits with missing records, and the training that those need."""
+        audits = [cell for point in self.bench.suite.points for seed in self._seeds if (cell := self._audit(point, seed))]
+        fits: dict[str, Cell] = {}
+        for cell in audits:
+            assert cell.point is not None
+            self._fits(cell.point.chain, cell.seed, None, fits)
+            for need in needs_of(tuple(self.bench.suite.attacks[r.attack] for r in cell.rows if r.attack in self._attacks)):
+                self._fits(cell.point.chain[:1], cell.seed, need, fits)
+        reader = [Cell("reader", "reader", "embedding of the reference images")] if audits else []
+        return [*reader, *fits.values(), *audits]
+
+    @property
+    def _seeds(self) -> tuple[int, ...]:
+        return self.bench.suite.file.seeds
+
+    @property
+    def _attacks(self) -> set[str]:
+        return set(self.bench.suite.attacks)
+
+    def _audit(self, point: Point, seed: int) -> Cell | None:
+        audit = Audit(self.bench, self.embedding, point, seed)
+        name = f"audit {point.label} seed {seed}"
+        if self.rerun == "failed" and name not in self.failures:
+            return None
+        rows = tuple(row for row in audit.rows() if self.rerun == "all" or not self._done(audit, row))
+        if not rows:
+            return None
+        fits = [self.bench.fit_key(point.chain[: i + 1], seed) for i in range(len(point.chain))]
+        for need in needs_of(tuple(self.bench.suite.attacks[row.attack] for row in rows if row.attack in self._attacks)):
+            fits.append(self.bench.fit_key(point.chain[:1], seed, need))
+        return Cell(name, "audit", f"{point.label}, seed {seed}", ("reader", *fits), point.chain, point, seed, rows=rows)
+
+    def _fits(self, chain: tuple[Link, ...], seed: int, need: Need | None, fits: dict[str, Cell]) -> None:
+        for length in range(1, len(chain) + 1):
+            key = self.bench.fit_key(chain[:length], seed, need)
+            below = (self.bench.fit_key(chain[: length - 1], seed, need),) if length > 1 else ()
+            whose = f" for {need.name}" if need else ""
+            words = f"train {chain[length - 1].id}, seed {seed}{whose}"
+            if self.rerun == "all" or not self.bench.fits.has(key):
+                fits.setdefault(key, Cell(key, "fit", words, below, chain[:length], None, seed, need))
+
+    def _done(self, audit: Audit, row: Row) -> bool:
+        """Whether a whole record of this very row is there: same inputs, arrays that match their hash."""
+        record = self._found.get((audit.point.label, row.attack, row.access.name, audit.seed))
+        return record is not None and record.inputs == audit.row_key(row) and self._whole(record)
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, str, str, int], Record]:
+        found = {}
+        for path in (self.out / "records").glob("*.json"):
+            try:
+                record = Record.model_validate_json(path.read_bytes())
+            except ValueError:
+                print(f"leakbench: damaged record {path}; making it again")
+                continue
+            found[record.point, record.attack, record.access, record.seed] = record
+        return found
+
+    def _whole(self, record: Record) -> bool:
+        if not record.arrays:
+            return True
+        path = self.out / "arrays" / f"{record.stem}.npz"
+        whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == record.arrays
+        if not whole:
+            print(f"leakbench: damaged or missing arrays {path}; making them again")
+        return whole
+
+    # The run folder ---------------------------------------------------------------------------------------------------
+
+    def check_folder(self) -> None:
+        """Raise UsageError if the folder holds another plan's run."""
+        path = self.out / "plan.json"
+        if not path.is_file():
+            return
+        try:
+            old = json.loads(path.read_text())
+        except ValueError:
+            raise UsageError(f"{path}: not a plan; choose another folder with --out") from None
+        if old.get("suite") != self.bench.suite.file.name:
+            raise UsageError(
+                f"{self.out}: holds a run of suite {old.get('suite')!r}, not {self.bench.suite.file.name!r}; choose another "
+                "folder with --out"
+            )
+        if old.get("identity") != self.bench.suite.identity:
+            raise UsageError(
+                f"{self.out}: holds a run of suite {self.bench.suite.file.name!r} with other settings; choose another folder "
+                "with --out, or repeat the --set of that run"
+            )
+
+    def describe(self, command: str) -> dict[str, Any]:
+        """What plan.json says."""
+        suite, split = self.bench.suite, self.bench.split
+        return {
+            "suite": suite.file.name,
+            "summary": suite.file.summary,
+            "identity": suite.identity,
+            "command": command,
+            "dataset": self.bench.data.name,
+            "model": self.bench.model,
+            "headline": suite.file.headline,
+            "seeds": list(suite.file.seeds),
+            "samples": suite.file.quality.samples,
+            "features": suite.file.quality.features,
+            "split": {name: len(rows) for name, rows in split.parts.items()} | {"near_duplicates_removed": split.removed},
+            "points": [{"point": p.label, "defense": p.id, "role": p.role} for p in suite.points],
+            "attacks": {name: type(attack).summary for name, attack in suite.attacks.items()},
+            "settings": suite.file.model_dump(mode="json"),
+        }
+
+    def write(self, command: str) -> None:
+        """Write plan.json, and delete records that this plan does not have (left by an older version of the code)."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.describe(command), indent=1) + "\n"
+        write_atomically(self.out / "plan.json", text.encode())
+
+    def folder(self) -> RunFolder:
+        """The run on disk."""
+        return RunFolder(self.out)
+
+
+def folder_of(out: str | None, suite: str) -> Path:
+    """--out, or runs/SUITE."""
+    return Path(out) if out else Path("runs") / suite

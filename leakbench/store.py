@@ -1,0 +1,120 @@
+"""The artefact cache: what training and sampling made, shared by runs.
+
+A folder an artefact, named by its key, with a manifest of its files' hashes. It is written under a temporary name and then
+renamed, so a kill leaves a whole artefact or none. A damaged file is found by its hash, named, and made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from leakbench.errors import UsageError
+
+_MANIFEST = "manifest.json"
+
+
+def cache_root() -> Path:
+    """$LEAKBENCH_CACHE, or the user's cache folder."""
+    named = os.environ.get("LEAKBENCH_CACHE")
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "leakbench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leakbench"
+
+
+def key_of(**parts: Any) -> str:
+    """sha256 of JSON-able parts, 40 hex digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:40]
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Raise UsageError if the folder cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{what} {folder}: cannot be written to ({error.strerror}); choose another folder") from None
+
+
+class Store:
+    """Artefacts of one kind under root/kind/key."""
+
+    def __init__(self, root: Path, kind: str) -> None:
+        self.folder = root / kind
+
+    def path(self, key: str) -> Path:
+        """Where the artefact of a key lies, or would lie."""
+        return self.folder / key
+
+    def has(self, key: str) -> bool:
+        """Whether the artefact was written (its files are checked when it is opened)."""
+        return (self.path(key) / _MANIFEST).is_file()
+
+    def open(self, key: str) -> Path | None:
+        """The artefact's folder if it is there and whole. A damaged one is named on stderr, deleted, and None."""
+        folder = self.path(key)
+        if not self.has(key):
+            return None
+        wrong = damage(folder)
+        if wrong is None:
+            return folder
+        print(f"leakbench: damaged artefact {folder}: {wrong}; making it again", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def write(self, key: str, fill: Callable[[Path], None]) -> Path:
+        """`fill` writes files into an empty folder; then it takes its final name. A finished twin wins."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
+        try:
+            fill(temporary)
+            manifest = {p.name: _hash(p) for p in sorted(temporary.iterdir())}
+            (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            with suppress(FileExistsError, OSError):
+                if not self.has(key):
+                    shutil.rmtree(self.path(key), ignore_errors=True)
+                    temporary.rename(self.path(key))
+            if not self.has(key):
+                raise OSError(f"could not write artefact {self.path(key)}")
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return self.path(key)
+
+    def get(self, key: str, make: Callable[[Path], None]) -> Path:
+        """The artefact's folder, made by `make(folder)` if it is not there or damaged."""
+        return self.open(key) or self.write(key, make)
+
+    def drop(self, key: str) -> None:
+        """Forget an artefact."""
+        shutil.rmtree(self.path(key), ignore_errors=True)
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with an artefact, in words, or None."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+    except (OSError, ValueError):
+        return f"{_MANIFEST} cannot be read"
+    for name, wanted in manifest.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if _hash(path) != wanted:
+            return f"{name} does not match its hash"
+    return None
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,251 @@
+"""Everything that the cells of a run share: the data and its split, random streams, artefacts and their keys.
+
+Key of an artefact = hash(own training fields, plugin version and source, harness modules that compute, base's key, data, split,
+network, schedule, device kind, seed). A release's key adds the sampling fields of the whole chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from leakbench import networks, plugins
+from leakbench.api import Artefacts, Need, Release, Task
+from leakbench.data import Dataset, Split, draw_split, near_duplicate_groups
+from leakbench.device import Streams, prepare
+from leakbench.diffusion import Schedule
+from leakbench.networks import NetworkSpec
+from leakbench.store import Store, key_of
+from leakbench.suite import Link, Point, Suite
+
+_COMPUTING = ("api", "data", "device", "diffusion", "neighbours", "networks", "training", "views")
+
+Progress = Callable[[float], None]
+
+
+@cache
+def sources(*modules: str) -> str:
+    """sha256 of the source of harness modules."""
+    total = hashlib.sha256()
+    for name in modules:
+        spec = find_spec(f"leakbench.{name}")
+        assert spec is not None and spec.origin is not None
+        total.update(Path(spec.origin).read_bytes())
+    return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how a run works; plain data, so that worker processes can be handed it."""
+
+    out: Path
+    cache: Path
+    device: str = "cpu"
+    images: bool = True
+
+
+class Workbench:
+    """One suite's data, releases and keys. Cheap to make; everything is loaded when it is first asked for."""
+
+    def __init__(self, suite: Suite, setting: Setting) -> None:
+        self.suite, self.setting = suite, setting
+        self.device = torch.device(setting.device)
+        prepare(self.device)
+        self.fits = Store(setting.cache, "fits")
+        self._loaded: dict[str, Artefacts] = {}
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The suite's data set."""
+        loaded: Dataset = plugins.dataset(self.suite.file.dataset, f"suite {self.suite.file.name!r}")()
+        return loaded
+
+    @cached_property
+    def split(self) -> Split:
+        """Its split."""
+        return draw_split(self.data, self.suite.file.split)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """Noise schedule and sampling walk."""
+        return Schedule(steps=self.suite.file.sampler.steps)
+
+    @cached_property
+    def network(self) -> NetworkSpec:
+        """The denoiser's spec: the default for the image size, changed by [network]."""
+        from leakbench.errors import UsageError
+
+        table = self.suite.file.network
+        conditions = 0
+        if table.condition != "none":
+            values = {"label": self.data.labels, "attribute": self.split.attribute}[table.condition]
+            if values is None:
+                raise UsageError(f"network.condition = {table.condition!r}: {self.data.name} has no {table.condition}s")
+            conditions = int(values.max()) + 1
+        changed = {key: getattr(table, key) for key in ("width", "blocks") if getattr(table, key) is not None}
+        return networks.default_spec(self.data.shape, conditions).model_copy(update=changed)
+
+    @cached_property
+    def model(self) -> str:
+        """The network in words."""
+        return f"{self.network.kind}-{self.network.width}x{self.network.blocks}"
+
+    def streams(self, seed: int) -> Streams:
+        """Random streams of (dataset, seed)."""
+        return Streams(self.data.name, seed)
+
+    def images(self, rows: np.ndarray) -> Tensor:
+        """Images of these rows on the CPU."""
+        return self.data.tensors(rows)
+
+    def part(self, name: str) -> Tensor:
+        """Images of a part of the split on the CPU."""
+        return self.images(self.split.parts[name])
+
+    @cached_property
+    def train_images(self) -> Tensor:
+        """What the releases were trained on: member and calibration_in."""
+        return self.images(self.split.train)
+
+    @cached_property
+    def heldout_images(self) -> Tensor:
+        """Real images that nothing was trained on: nonmember and calibration_out."""
+        rows = [self.split.parts["nonmember"], self.split.parts["calibration_out"]]
+        return self.images(np.sort(np.concatenate(rows)))
+
+    @cached_property
+    def data_key(self) -> dict[str, Any]:
+        """What of the data every artefact depends on."""
+        return {"data": self.data.digest, "split": self.split.digest}
+
+    def training_rows(self, need: Need | None, seed: int) -> np.ndarray:
+        """Rows that a release trains on: the target's, or a random share of all but `reference` for a needed one."""
+        if need is None:
+            return self.split.train
+        pool = np.sort(np.concatenate([rows for part, rows in self.split.parts.items() if part != "reference"]))
+        order = np.random.default_rng([seed, need.draw, 0x5AD0]).permutation(pool)
+        return np.sort(order[: round(need.share * len(pool))])
+
+    # Keys ------------------------------------------------------------------------------------------------------------
+
+    def fit_key(self, chain: tuple[Link, ...], seed: int, need: Need | None = None) -> str:
+        """Key of what training the last link of a chain makes."""
+        defense = chain[-1].defense
+        return key_of(
+            name=defense.name,
+            training={key: getattr(defense, key) for key in sorted(type(defense).fields_of("training"))},
+            source=plugins.source_digest(type(defense)),
+            harness=sources(*_COMPUTING),
+            base=self.fit_key(chain[:-1], seed, need) if len(chain) > 1 else None,
+            network=self.network.model_dump(),
+            condition=self.suite.file.network.condition,
+            schedule=[self.schedule.T, self.schedule.beta_first, self.schedule.beta_last],
+            device=self.device.type,
+            seed=seed,
+            need=need and [need.draw, need.share],
+            **self.data_key,
+        )
+
+    def release_key(self, point: Point, seed: int) -> str:
+        """Key of a release: its chain's fits, their sampling parameters, the walk and the compute batch."""
+        links = [
+            [self.fit_key(point.chain[: i + 1], seed), link.defense.model_dump(mode="json")]
+            for i, link in enumerate(point.chain)
+        ]
+        return key_of(chain=links, sampler=self.suite.file.sampler.model_dump())
+
+    # Training and releasing -------------------------------------------------------------------------------------------
+
+    def artefacts(
+        self, chain: tuple[Link, ...], seed: int, need: Need | None = None, progress: Progress | None = None
+    ) -> Artefacts:
+        """What training the last link of a chain made: from the cache, or trained now."""
+        key = self.fit_key(chain, seed, need)
+        if key not in self._loaded:
+            folder = self.fits.open(key)
+            if folder is None:
+                checkpoints = self.setting.cache / "checkpoints" / key
+                made = chain[-1].defense.fit(self.task(chain, seed, need, checkpoints, progress))
+                folder = self.fits.write(key, lambda folder: save_artefacts(made, folder))
+            self._loaded[key] = load_artefacts(folder, self.device)
+        return self._loaded[key]
+
+    def task(
+        self,
+        chain: tuple[Link, ...],
+        seed: int,
+        need: Need | None = None,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Task:
+        """What the last link of a chain is given."""
+        rows = self.training_rows(need, seed)
+        images = self.images(rows)
+        labels, attribute = (
+            None if values is None else torch.from_numpy(values[rows]) for values in (self.data.labels, self.split.attribute)
+        )
+        return Task(
+            images=images,
+            labels=labels,
+            attribute=attribute,
+            condition=self.suite.file.network.condition,
+            groups=near_duplicate_groups(images),
+            heldout=self.part("reference"),
+            network=self.network,
+            schedule=self.schedule,
+            streams=self.streams(seed),
+            device=self.device,
+            base=self.released(chain[:-1], seed, need) if len(chain) > 1 else None,
+            folder=folder,
+            progress=progress,
+        )
+
+    def released(self, chain: tuple[Link, ...], seed: int, need: Need | None = None) -> Release:
+        """The release of a chain, with its sampling-stage parameters applied."""
+        made = self.artefacts(chain, seed, need)
+        release = chain[-1].defense.release(made, self.task(chain, seed, need))
+        return Release.with_batch(release, self.suite.file.sampler.batch)
+
+    def cost(self, chain: tuple[Link, ...], seed: int) -> tuple[float, int]:
+        """Training seconds and network evaluations of a whole chain."""
+        infos = [self.artefacts(chain[: i + 1], seed).info for i in range(len(chain))]
+        seconds = sum(float(info.get("train_seconds", 0.0)) for info in infos)
+        return seconds, sum(int(info.get("network_evaluations", 0)) for info in infos)
+
+    def sample_labels(self, n: int, seed: int) -> Tensor | None:
+        """Labels that samples are conditioned on, uniform; None for an unconditional network."""
+        if not self.network.conditions:
+            return None
+        ids = torch.arange(n, device=self.device)
+        return self.streams(seed).of("sampling", "labels").integers(ids, self.network.conditions)
+
+
+def save_artefacts(made: Artefacts, folder: Path) -> None:
+    """Write networks, tensors (safetensors) and info (JSON) into a folder."""
+    for name, network in made.networks.items():
+        networks.save(network, folder, f"network.{name}")
+    if made.tensors:
+        save_file({key: value.cpu().contiguous() for key, value in made.tensors.items()}, folder / "tensors.safetensors")
+    (folder / "info.json").write_text(json.dumps(made.info, indent=1, sort_keys=True) + "\n")
+
+
+def load_artefacts(folder: Path, device: torch.device) -> Artefacts:
+    """Read what `save_artefacts` wrote."""
+    names = [path.name.removeprefix("network.").removesuffix(".json") for path in sorted(folder.glob("network.*.json"))]
+    tensors = folder / "tensors.safetensors"
+    return Artefacts(
+        {name: networks.load(folder, f"network.{name}", device) for name in names},
+        load_file(tensors) if tensors.is_file() else {},
+        json.loads((folder / "info.json").read_text()),
+    )
