@@ -39,5 +39,5 @@ def train_denoiser(task: Task, recipe: Recipe, name: str) -> Artefacts:
         checkpoint=task.folder and task.folder / f"{name}.safetensors",
         progress=task.progress and (lambda done: task.progress(done / recipe.steps)),
     )
-    info = {"train_seconds": time.perf_counter() - began, "network_evaluations": 3 * recipe.steps * recipe.batch}
+    info = {"train_seconds": time.perf_counter() - began, "network_evaluations": recipe.evaluations}
     return Artefacts({"denoiser": network}, info=info)

@@ -21,9 +21,18 @@ class Baseline(Defense):
     lr: float = training(2e-4, gt=0)
     ema: float = training(0.999, ge=0, lt=1)
 
+    @property
+    def recipe(self) -> Recipe:
+        """How it is trained."""
+        return Recipe(self.steps, self.batch, self.lr, ema=self.ema)
+
+    def work(self) -> int:
+        """The recipe's."""
+        return self.recipe.evaluations
+
     def fit(self, task: Task) -> Artefacts:
         """Train the denoiser."""
-        return train_denoiser(task, Recipe(self.steps, self.batch, self.lr, ema=self.ema), self.name)
+        return train_denoiser(task, self.recipe, self.name)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out."""

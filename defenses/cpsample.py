@@ -8,8 +8,8 @@ towards the opposite label. With p = p_phi(y = 1 | x_t, t), per image:
     p > 1 - alpha:  eps_hat = eps_theta - s sqrt(1 - alpha_bar_t) grad_x log(1 - p)
     otherwise:      eps_hat = eps_theta
 
-Choices of ours, where the paper is silent: the classifier sees the noisy x_t and t and is trained on all timesteps alike
-(t uniform); it has the denoiser's own architecture with a mean-pooled logit; near-duplicates share a label, and with `flip`
+Choices of ours, where the paper is silent: the classifier sees the noisy x_t and t, and is trained on early timesteps more
+than on late ones (t = T u^2, u uniform), where noise leaves nothing to memorise; it has the denoiser's own architecture with one logit; near-duplicates share a label, and with `flip`
 so do mirror images; log p comes from the logit by logsigmoid (log of a rounded p would vanish or be infinite); the gate
 is strict, so alpha = 0 never fires and is plain DDIM bit for bit. `direction = "random"` is the control: the same gate and
 norm, but the gradient's pixels are shuffled and their signs flipped by one fixed random signed permutation.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from math import log, prod
 from typing import Any, Literal
 
 import torch
@@ -39,6 +40,11 @@ _PROBED = 10  # timesteps at which the classifier's accuracy is measured
 def random_labels(groups: Tensor, stream: Stream) -> Tensor:
     """Fair coins (N,), float32, one for each group of near-duplicates."""
     return stream.integers(groups, 2).float()
+
+
+def early(t: Tensor, T: int) -> Tensor:
+    """Uniform timesteps turned into early ones, t^2 / T: where much noise has hidden the image there is nothing to learn."""
+    return t.square() // T
 
 
 def opposite_gradient(classifier: nn.Module, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +76,7 @@ class ProtectedRelease(Release):
             order, signs = self.shuffle
             gradient = (gradient.flatten(1)[:, order] * signs).view_as(gradient)
         # p < alpha or p > 1 - alpha, in logits: |logit| > log((1 - alpha) / alpha)
-        gate = logit.abs() > torch.logit(torch.tensor(1.0 - self.alpha, dtype=torch.float64)).item()
+        gate = logit.abs() > log((1.0 - self.alpha) / self.alpha)
         sigma = signal(self.schedule, t, x)[1]
         return torch.where(gate.view(-1, 1, 1, 1), eps - self.scale * sigma * gradient, eps), gate
 
@@ -83,12 +89,16 @@ class ProtectedRelease(Release):
         counted = torch.ones(len(ids), device=ids.device)
         counted[1:] = (ids[1:] != ids[0]).float()  # rows that only pad the batch repeat its first row
 
+        walk: list[Tensor] = []
+
         def eps(x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
             answer, gate = self.guided(x, t, label)
-            self.fired.append(torch.stack([(gate * counted).sum(), counted.sum()]))
+            walk.append(torch.stack([(gate * counted).sum(), counted.sum()]))
             return answer
 
-        return denoise(self.schedule, eps, self.start(ids, draw), label)
+        images = denoise(self.schedule, eps, self.start(ids, draw), label)
+        self.fired.extend(walk)  # only of whole walks: one that ran out of memory is walked again in smaller batches
+        return images
 
     def facts(self) -> dict[str, Any]:
         """gate_rate_by_t: {timestep: share of samples whose gate fired there}."""
@@ -116,6 +126,15 @@ class CPSample(Defense):
     scale: float = sampling(10.0, ge=0)
     direction: Literal["classifier", "random"] = sampling("classifier")
 
+    @property
+    def recipe(self) -> Recipe:
+        """How the classifier is trained."""
+        return Recipe(self.steps, self.batch, self.lr)
+
+    def work(self) -> int:
+        """The recipe's."""
+        return self.recipe.evaluations
+
     def fit(self, task: Task) -> Artefacts:
         """Over-fit the noise-conditioned classifier on random labels."""
         own = {"width": self.width, "blocks": self.blocks, "conditions": 0, "outputs": "logit"}
@@ -126,15 +145,17 @@ class CPSample(Defense):
         def loss(module: nn.Module, batch: Batch) -> Tensor:
             x0 = images[batch.index]
             if self.flip:  # every other row mirrored: both orientations are learnt under one label
-                x0 = torch.where((at(0, x0) + batch.t).view(-1, 1, 1, 1) % 2 == 1, x0.flip(-1), x0)
-            x_t = forward_noise(task.schedule, x0, batch.t, batch.noise)
-            return F.binary_cross_entropy_with_logits(module(x_t, batch.t), labels[batch.index])
+                mirrored = (torch.arange(len(x0), device=x0.device) + batch.t) % 2 == 1
+                x0 = torch.where(mirrored.view(-1, 1, 1, 1), x0.flip(-1), x0)
+            t = early(batch.t, task.schedule.T)
+            x_t = forward_noise(task.schedule, x0, t, batch.noise)
+            return F.binary_cross_entropy_with_logits(module(x_t, t), labels[batch.index])
 
         began = time.perf_counter()
         train(
             place(classifier, task.device),
             loss,
-            Recipe(self.steps, self.batch, self.lr),
+            self.recipe,
             stream=task.streams.of("train", self.name),
             count=len(images),
             timesteps=task.schedule.T,
@@ -142,7 +163,7 @@ class CPSample(Defense):
             checkpoint=task.folder and task.folder / f"{self.name}.safetensors",
             progress=task.progress and (lambda done: task.progress(done / self.steps)),
         )
-        info = {"train_seconds": time.perf_counter() - began, "network_evaluations": 3 * self.steps * self.batch}
+        info: dict[str, Any] = {"train_seconds": time.perf_counter() - began, "network_evaluations": self.recipe.evaluations}
         info["classifier_accuracy_by_t"] = accuracy_by_t(classifier, task, images, labels)
         return Artefacts({"classifier": classifier}, info=info)
 
@@ -151,7 +172,7 @@ class CPSample(Defense):
         assert task.base is not None
         shuffle = None
         if self.direction == "random":
-            stream, pixels = task.streams.of("shuffle", self.name), torch.arange(task.images[0].numel())
+            stream, pixels = task.streams.of("shuffle", self.name), torch.arange(prod(task.network.shape))
             shuffle = (
                 stream.uniform(pixels, draw=0).argsort().to(task.device),
                 (2.0 * stream.integers(pixels, 2, draw=1) - 1.0).float().to(task.device),

@@ -50,8 +50,7 @@ class RejectResample(Defense):
     """Draw again while the sample is a near-copy."""
 
     name = "reject_resample"
-    summary = "draws again while a sample is too close to a training image (control for cpsample)"
-    role = "control"
+    summary = "draws again while a sample is too close to a training image (what cpsample is compared with)"
     needs_base = True
 
     tries: int = sampling(4, ge=1)

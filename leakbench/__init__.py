@@ -1,1 +1,38 @@
 """leakbench: a privacy-audit benchmark suite for diffusion models."""
+
+from importlib.metadata import version as _version
+
+from leakbench.api import (
+    Access,
+    Artefacts,
+    Attack,
+    Calibration,
+    Defense,
+    MembershipAttack,
+    Need,
+    Release,
+    ReplicationAttack,
+    Task,
+    sampling,
+    training,
+)
+from leakbench.errors import UsageError
+
+__version__ = _version("leakbench")
+
+__all__ = [
+    "Access",
+    "Artefacts",
+    "Attack",
+    "Calibration",
+    "Defense",
+    "MembershipAttack",
+    "Need",
+    "Release",
+    "ReplicationAttack",
+    "Task",
+    "UsageError",
+    "__version__",
+    "sampling",
+    "training",
+]

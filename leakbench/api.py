@@ -190,8 +190,8 @@ class Release:
 
         from leakbench.device import autocast, in_batches
 
-        def batch(ids: Tensor, *label: Tensor) -> Tensor:
-            return self.generate(ids, *label).float().cpu()
+        def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
+            return self.generate(ids, label).float().cpu()
 
         ids = torch.arange(n, device=self.device)
         with torch.no_grad(), autocast(self.device):
@@ -211,7 +211,11 @@ class Defense(Plugin):
     """
 
     needs_base: ClassVar[bool] = False  # whether `base = "<id>"` must be given
-    role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"
+    role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
+
+    def work(self) -> int:
+        """About how many network evaluations fit() spends (one image forward is 1, forward and backward 3)."""
+        return 0
 
     def fit(self, task: Task) -> Artefacts:
         """Train; nothing to train by default."""

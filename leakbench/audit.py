@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -17,16 +19,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from leakbench import evaluate, features, plugins
+from leakbench import evaluate, plugins
 from leakbench.api import Access, Attack, MembershipAttack, Need, Release, ReplicationAttack, ReplicationEvidence
+from leakbench.embedding import Embedding
 from leakbench.evaluate import Findings
+from leakbench.features import inception_weights
+from leakbench.perceptual import alexnet_weights
 from leakbench.records import QUALITY, Record, save_record
 from leakbench.scoring import Asked, Images, Target, collect, rows_written
-from leakbench.store import Store, key_of
+from leakbench.store import Store, disk_is_full, key_of
 from leakbench.suite import Point
 from leakbench.workbench import Workbench, sources
 
-_JUDGING = ("audit", "copying", "evaluate", "features", "quality", "readers", "scoring", "perceptual")
+_JUDGING = ("audit", "copying", "embedding", "evaluate", "features", "quality", "readers", "scoring", "perceptual", "statistics")
 _PAIRS = 12  # nearest pairs kept as pictures
 
 
@@ -36,53 +41,6 @@ class Row:
 
     attack: str
     access: Access
-
-
-class Embedding:
-    """The suite's features, made once for a split and cached: every release is measured with the same."""
-
-    def __init__(self, bench: Workbench) -> None:
-        self.bench = bench
-        self.store = Store(bench.setting.cache, "readers")
-
-    @cached_property
-    def features(self) -> features.Features:
-        """The embedding that [quality] features names. Raises UsageError when it cannot be had."""
-        from leakbench.errors import UsageError
-
-        bench = self.bench
-        try:
-            return features.resolve(bench.suite.file.quality.features, bench.data.labels is not None, self._reader, bench.device)
-        except ValueError as error:
-            raise UsageError(f"quality.features = {bench.suite.file.quality.features!r}: {error}") from None
-
-    def _reader(self, kind: str) -> features.ReaderFeatures:
-        bench = self.bench
-        key = key_of(kind=kind, source=sources("features", "readers", "training", "device"), device=bench.device.type,
-                     **bench.data_key)
-
-        def make(folder: Path) -> None:
-            rows = bench.split.parts["reference"]
-            labels = None if kind == "rotation" or bench.data.labels is None else torch.from_numpy(bench.data.labels[rows])
-            images = bench.images(rows).to(bench.device)
-            labels = None if labels is None else labels.to(bench.device)
-            features.save_reader(features.train_reader(images, labels, bench.streams(0).of("reader", kind)), folder)
-
-        return features.load_reader(self.store.get(key, make), bench.device)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features (N, D) of images (N, C, H, W), on the CPU."""
-        return self.features(images.to(self.bench.device)).cpu()
-
-    @cached_property
-    def train(self) -> Tensor:
-        """Features of the training images."""
-        return self(self.bench.train_images)
-
-    @cached_property
-    def heldout(self) -> Tensor:
-        """Features of the held-out images."""
-        return self(self.bench.heldout_images)
 
 
 class Audit:
@@ -118,6 +76,7 @@ class Audit:
             quality=self.bench.suite.file.quality.model_dump(),
             judging=sources(*_JUDGING),
             images=self.bench.setting.images,
+            weights=row.access is Access.SAMPLES and [bool(inception_weights()), bool(alexnet_weights())],
         )
 
     @cached_property
@@ -147,17 +106,33 @@ class Audit:
         by_attack: dict[str, list[Row]] = {}
         for row in wanted:
             by_attack.setdefault(row.attack, []).append(row)
+        if any(row.access >= Access.SAMPLES for row in wanted):
+            _ = self.sampled  # before any attack, so that a release that cannot sample is not blamed on them
         membership = {}
+        errors: list[str] = []
         for name, rows in by_attack.items():
             attack = self.bench.suite.attacks.get(name)
             if attack is None:
                 yield self._quality(rows[0])
             elif isinstance(attack, ReplicationAttack):
-                yield self._replication(rows[0], attack)
+                with _noted(name, errors):
+                    yield self._replication(rows[0], attack)
             elif isinstance(attack, MembershipAttack):
                 membership[name] = (attack, [row.access for row in rows])
-        if membership:
-            yield from self._membership(membership)
+        yield from self._membership_apart(membership, errors)
+        if errors:
+            raise AttackFailed("; ".join(errors))
+
+    def _membership_apart(
+        self, attacks: dict[str, tuple[MembershipAttack, list[Access]]], errors: list[str]
+    ) -> Iterator[Record]:
+        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other."""
+        together: list[str] = []
+        with _noted("", together):
+            yield from self._membership(attacks) if attacks else ()
+        for name, one in attacks.items() if together else ():
+            with _noted(name, errors):
+                yield from self._membership({name: one})
 
     def _applies(self, row: Row) -> bool:
         attack = self.bench.suite.attacks.get(row.attack)
@@ -277,6 +252,21 @@ class Audit:
             run={"environment": environment(self.bench.device), "timings": timings},
         )
         return save_record(self.bench.setting.out, record, arrays)
+
+
+class AttackFailed(Exception):
+    """Some attacks of a release raised; the records of all others are written."""
+
+
+@contextmanager
+def _noted(name: str, errors: list[str]) -> Iterator[None]:
+    """Takes note of an attack's error instead of raising it; a full disk is nobody's fault and goes through."""
+    try:
+        yield
+    except Exception as error:
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG"):
+            raise
+        errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
 
 
 def needs_of(attacks: tuple[Attack, ...]) -> list[Need]:

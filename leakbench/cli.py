@@ -107,20 +107,14 @@ def list_(
 
 @app.command(help="Print one record.\n\n\b\nExample:\n  leakbench show runs/quick/records/baseline__pia__DENOISER__seed0.json")
 def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records.")]) -> None:
-    from pydantic import ValidationError
     from rich.console import Console
 
-    from leakbench.records import Record
+    from leakbench.records import read_record
     from leakbench.session import record_tables
 
     if not record.is_file():
         raise UsageError(f"{record}: no such file; records are the .json files under DIR/records")
-    try:
-        found = Record.model_validate_json(record.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UsageError(f"{record}: not a record: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    for table in record_tables(found):
+    for table in record_tables(read_record(record)):
         Console().print(table)
 
 
@@ -194,7 +188,7 @@ def main() -> Any:
     except UsageError as error:
         if os.environ.get("LEAKBENCH_DEBUG"):
             raise
-        print(f"leakbench: {error}", file=sys.stderr)
+        print(f"leakbench: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if os.environ.get("LEAKBENCH_DEBUG"):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,13 +189,20 @@ def npz(argument: str) -> Dataset:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """All known arrays of the file; pickled objects are refused, never loaded."""
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{path}: is not an .npz file; write one with numpy.savez(path, images=...)")
+    arrays, key = {}, "images"
     try:
         with np.load(path, allow_pickle=False) as packed:
-            arrays = {key: packed[key] for key in _NPZ_KEYS if key in packed.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+            for key in _NPZ_KEYS:
+                if key in packed.files:
+                    arrays[key] = np.asanyarray(packed[key])
+    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         if "pickle" in str(error).lower():
-            raise UsageError(f"{path}: holds pickled objects, which are refused; save plain numeric arrays") from None
-        raise UsageError(f"{path}: cannot be read as an .npz file ({error})") from None
+            raise UsageError(
+                f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays"
+            ) from None
+        raise UsageError(f"{path}: {key}: cannot be read ({error}); write the file again with numpy.savez") from None
     if "images" not in arrays:
         raise UsageError(f"{path}: key 'images' is missing; it must hold uint8 images (N, H, W) or (N, H, W, C)")
     return arrays
@@ -209,7 +217,8 @@ def _integers(path: Path, key: str, array: np.ndarray | None, count: int) -> np.
         return None
     if array.shape not in ((count,), (count, 1)):
         raise UsageError(f"{path}: {key}: shape is {array.shape}; it must be ({count},), one number an image")
-    if _has_nan(array) or not np.array_equal(array, array.astype(np.int64)) or array.min() < 0:
+    whole = array.dtype.kind in "biuf" and not _has_nan(array) and np.array_equal(array, np.trunc(array))
+    if not whole or array.min() < 0:
         raise UsageError(f"{path}: {key}: must be whole numbers from 0 up (dtype is {array.dtype})")
     return array.reshape(count).astype(np.int64)
 
@@ -217,8 +226,15 @@ def _integers(path: Path, key: str, array: np.ndarray | None, count: int) -> np.
 def _words(path: Path, array: np.ndarray | None, count: int) -> np.ndarray | None:
     if array is None:
         return None
-    unknown = sorted(set(array.astype(str).ravel()) - {*PARTS, "pool"}) if array.dtype.kind in "US" else [str(array.dtype)]
-    if array.shape != (count,) or unknown:
-        what = f"unknown word {unknown[0]!r}" if unknown else f"shape is {array.shape}, not ({count},)"
+    words = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+    unknown = sorted(set(words.ravel().tolist()) - {*PARTS, "pool"}) if words.dtype.kind == "U" else []
+    what = ""
+    if words.dtype.kind != "U":
+        what = f"dtype is {array.dtype}, not text"
+    elif array.shape != (count,):
+        what = f"shape is {array.shape}, not ({count},)"
+    elif unknown:
+        what = f"unknown word {unknown[0]!r}"
+    if what:
         raise UsageError(f"{path}: split: {what}; it must hold one word an image: {', '.join(PARTS)} or pool")
-    return array.astype(str)
+    return words

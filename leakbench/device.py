@@ -15,11 +15,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from leakbench.errors import UsageError
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -118,10 +121,10 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def place(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+def place(module: Module, device: torch.device) -> Module:
     """Move a network to the device, in channels_last on CUDA, where its convolutions run faster."""
     if device.type == "cuda":
-        return module.to(device=device, memory_format=torch.channels_last)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module.to(device)
 
 

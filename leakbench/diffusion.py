@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Schedule:
     beta_last: float = 0.02
     steps: int = 50
 
-    @property
+    @cached_property
     def alpha_bar(self) -> np.ndarray:
         """alpha_bar_0 .. alpha_bar_{T-1}, float64, decreasing from about 1 to about 0."""
         return np.cumprod(1.0 - np.linspace(self.beta_first, self.beta_last, self.T))
@@ -39,9 +40,15 @@ class Schedule:
         return [i * self.T // self.steps for i in reversed(range(self.steps))]
 
 
+@lru_cache
+def _alpha_bar_on(schedule: Schedule, device: torch.device) -> Tensor:
+    """alpha_bar as a float64 tensor, copied to a device once: a copy a step would make the device wait."""
+    return torch.from_numpy(schedule.alpha_bar).to(device)
+
+
 def signal(schedule: Schedule, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t) for t (N,), shaped to multiply `like` (N, C, H, W)."""
-    alpha_bar = torch.as_tensor(schedule.alpha_bar, device=like.device)[t].view(-1, *[1] * (like.dim() - 1))
+    alpha_bar = _alpha_bar_on(schedule, like.device)[t].view(-1, *[1] * (like.dim() - 1))
     return alpha_bar.sqrt().to(like.dtype), (1.0 - alpha_bar).sqrt().to(like.dtype)
 
 
@@ -78,9 +85,14 @@ def denoise(schedule: Schedule, eps: Eps, x: Tensor, label: Tensor | None = None
     return x.clamp(-1.0, 1.0)
 
 
+def entry(schedule: Schedule, strength: float) -> int:
+    """The timestep of the walk nearest to strength * T (0 to 1): where a variation begins."""
+    return min(schedule.walk(), key=lambda t: abs(t - strength * schedule.T))
+
+
 def vary(
     schedule: Schedule, eps: Eps, x0: Tensor, strength: float, noise: Tensor, label: Tensor | None = None
 ) -> Tensor:
     """Image variation: noise x0 up to the timestep nearest strength * T (0 to 1) on the walk, then denoise."""
-    start = min(schedule.walk(), key=lambda t: abs(t - strength * schedule.T))
+    start = entry(schedule, strength)
     return denoise(schedule, eps, forward_noise(schedule, x0, at(start, x0), noise), label, start)

@@ -108,7 +108,7 @@ def lpips_of(samples: Tensor, train: Tensor, streams: Streams) -> Findings:
     """LPIPS diversity and distance to the nearest training image (by pixels); without its weights, a flag that says so."""
     distance = perceptual.load_lpips()
     if distance is None:
-        return Findings([], {"lpips-missing"}, info={"lpips": perceptual.missing_weights()})
+        return Findings([], {"lpips-missing"})  # `leakbench doctor` says where they go; a path has no place in a record
     closest = train[torch.from_numpy(pixel_similarity(samples, train).index)]
     return Findings(
         [

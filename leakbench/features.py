@@ -96,10 +96,7 @@ class Inception:
     def __init__(self, device: torch.device) -> None:
         path = inception_weights()
         if path is None:
-            raise ValueError(
-                f"the inception weights {_INCEPTION} are not on this machine: put them in {weights_folder()}, "
-                "or choose other features"
-            )
+            raise ValueError(missing_inception())
         from cleanfid.inception_torchscript import InceptionV3W
         from cleanfid.resize import build_resizer
 
@@ -124,6 +121,11 @@ class Inception:
 def weights_folder() -> Path:
     """Where pretrained weights are looked for: the artefact cache's folder, $LEAKBENCH_CACHE/weights."""
     return cache_root() / "weights"
+
+
+def missing_inception() -> str:
+    """One line for users: the file that FID needs and where to put it."""
+    return f"the inception weights {_INCEPTION} are not on this machine: put them in {weights_folder()}, or choose other features"
 
 
 def inception_weights() -> Path | None:

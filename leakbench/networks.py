@@ -2,7 +2,7 @@
 
 A network is called as network(x, t, label): x float (N, C, H, W), t int64 (N,), label int64 (N,) or None for an
 unconditional network; it answers eps (N, C, H, W), or (N,) logits when `outputs` is "logit". The same bodies thus serve
-as CPSample's noise-conditioned classifier (a mean over the body's output pixels is the logit: a choice of ours).
+as CPSample's noise-conditioned classifier (the UNet's logit is the mean over its output pixels: a choice of ours).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def timestep_embedding(t: Tensor, width: int) -> Tensor:
     half = width // 2
     frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half, device=t.device) / half)
     angle = t.float()[:, None] * frequencies[None, :]
-    return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
+    return F.pad(torch.cat([torch.sin(angle), torch.cos(angle)], dim=1), (0, width % 2))  # an odd width ends in a 0
 
 
 class _Block(nn.Module):
@@ -77,13 +77,15 @@ class ResidualMLP(nn.Module):
         self.time = nn.Sequential(nn.Linear(spec.width, spec.width), nn.SiLU(), nn.Linear(spec.width, spec.width))
         self.label = nn.Embedding(spec.conditions, spec.width) if spec.conditions else None
         self.blocks = nn.Sequential(*(_Block(spec.width) for _ in range(spec.blocks)))
-        self.exit = nn.Sequential(nn.LayerNorm(spec.width), nn.Linear(spec.width, pixels))
+        outputs = pixels if spec.outputs == "image" else 1
+        self.exit = nn.Sequential(nn.LayerNorm(spec.width), nn.Linear(spec.width, outputs))
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         h = self.entry(x.flatten(1)) + self.time(timestep_embedding(t, self.spec.width))
         if self.label is not None:
             h = h + self.label(label)
-        return _answer(self.spec, self.exit(self.blocks(h)).view_as(x))
+        out: Tensor = self.exit(self.blocks(h)).float()
+        return out.view_as(x) if self.spec.outputs == "image" else out[:, 0]
 
 
 class UNet(nn.Module):
@@ -114,12 +116,8 @@ class UNet(nn.Module):
         height, width = x.shape[-2:]
         step = 2 ** (len(self.body.config.block_out_channels) - 1)
         grown = F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
-        out = self.body(grown, t, class_labels=label).sample[..., :height, :width]
-        return _answer(self.spec, out)
-
-
-def _answer(spec: NetworkSpec, out: Tensor) -> Tensor:
-    return out.float() if spec.outputs == "image" else out.float().flatten(1).mean(dim=1)
+        out: Tensor = self.body(grown, t, class_labels=label).sample[..., :height, :width].float()
+        return out if self.spec.outputs == "image" else out.flatten(1).mean(dim=1)
 
 
 Network = ResidualMLP | UNet
@@ -132,7 +130,7 @@ def build(spec: NetworkSpec, stream: Stream) -> Network:
     network never disturbs, nor depends on, the global generator.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream.key[0] << 31 | stream.key[1] >> 1)
+        torch.default_generator.manual_seed(stream.key[0] << 31 | stream.key[1] >> 1)  # the CPU's alone, not CUDA's
         return ResidualMLP(spec) if spec.kind == "mlp" else UNet(spec)
 
 

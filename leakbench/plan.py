@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from leakbench.api import Need
-from leakbench.audit import Audit, Embedding, Row, needs_of
+from leakbench.audit import Audit, Row, needs_of
+from leakbench.embedding import Embedding
 from leakbench.errors import UsageError
-from leakbench.records import Record, RunFolder, write_atomically
+from leakbench.records import Record, RunFolder, read_record, write_atomically
 from leakbench.suite import Link, Point
 from leakbench.workbench import Workbench
 
@@ -102,12 +104,12 @@ class Plan:
 
     @cached_property
     def _found(self) -> dict[tuple[str, str, str, int], Record]:
-        found = {}
+        found: dict[tuple[str, str, str, int], Record] = {}
         for path in (self.out / "records").glob("*.json"):
             try:
-                record = Record.model_validate_json(path.read_bytes())
-            except ValueError:
-                print(f"leakbench: damaged record {path}; making it again")
+                record = read_record(path)
+            except UsageError:
+                print(f"leakbench: damaged record {path}; making it again", file=sys.stderr)
                 continue
             found[record.point, record.attack, record.access, record.seed] = record
         return found
@@ -118,7 +120,7 @@ class Plan:
         path = self.out / "arrays" / f"{record.stem}.npz"
         whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == record.arrays
         if not whole:
-            print(f"leakbench: damaged or missing arrays {path}; making them again")
+            print(f"leakbench: damaged or missing arrays {path}; making them again", file=sys.stderr)
         return whole
 
     # The run folder ---------------------------------------------------------------------------------------------------
@@ -164,10 +166,26 @@ class Plan:
         }
 
     def write(self, command: str) -> None:
-        """Write plan.json, and delete records that this plan does not have (left by an older version of the code)."""
+        """Write plan.json, and delete records that an older version of the code or of a plugin left.
+
+        What is about to be made again from other inputs goes as well: if that fails, no old number stands in its place.
+        """
         self.out.mkdir(parents=True, exist_ok=True)
+        for record in self._stale():
+            (self.out / "records" / f"{record.stem}.json").unlink(missing_ok=True)
+            (self.out / "arrays" / f"{record.stem}.npz").unlink(missing_ok=True)
         text = json.dumps(self.describe(command), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
+
+    def _stale(self) -> list[Record]:
+        audits = [Audit(self.bench, self.embedding, p, seed) for p in self.bench.suite.points for seed in self._seeds]
+        keys = {(a.point.label, r.attack, r.access.name, a.seed): a.row_key(r) for a in audits for r in a.rows()}
+        remade = {(c.point.label, r.attack, r.access.name, c.seed) for c in self.cells if c.point for r in c.rows}
+        return [
+            record
+            for key, record in self._found.items()
+            if key not in keys or (key in remade and record.inputs != keys[key])
+        ]
 
     def folder(self) -> RunFolder:
         """The run on disk."""

@@ -66,7 +66,7 @@ def train_classifier(images: Tensor, labels: Tensor, classes: int, stream: Strea
     if len(labels) != len(images) or not bool(((labels >= 0) & (labels < classes)).all()):
         raise ValueError(f"a classifier of {classes} classes needs one label in 0 .. {classes - 1} for each image")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream.key[0] << 31 | stream.key[1] >> 1)
+        torch.default_generator.manual_seed(stream.key[0] << 31 | stream.key[1] >> 1)  # the CPU's alone, not CUDA's
         network = SmallConvNet(images.shape[1], classes)
     place(network, images.device)
 

@@ -11,14 +11,16 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from leakbench.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA = 1
+SCHEMA: Final = 1
 QUALITY = "quality"  # the attack name of quality rows
 
 
@@ -79,6 +81,16 @@ class Record(BaseModel):
         return next((m for m in self.metrics if m.name == name), None)
 
 
+def read_record(path: Path) -> Record:
+    """The record in a file. Raises UsageError that names the file and what is wrong with it."""
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+        raise UsageError(f"{path}: not a record ({what}); the same `leakbench run` command makes it again") from None
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write under a temporary name in the same folder, then rename: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +111,8 @@ def save_record(folder: Path, record: Record, arrays: dict[str, np.ndarray]) -> 
 
     import numpy as np
 
+    if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
+        raise TypeError(f"array {objects[0]!r} holds Python objects, which would be pickled; save plain numbers")
     if arrays:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
@@ -123,14 +137,17 @@ class RunFolder:
     @cached_property
     def plan(self) -> dict[str, Any]:
         """plan.json."""
-        plan: dict[str, Any] = json.loads((self.path / "plan.json").read_text())
+        try:
+            plan: dict[str, Any] = json.loads((self.path / "plan.json").read_text())
+        except ValueError:
+            raise UsageError(f"{self.path / 'plan.json'}: damaged; run the same command again with another --out") from None
         return plan
 
     @cached_property
     def records(self) -> list[Record]:
         """All records, in the order of the plan's points, then by attack, access and seed."""
         order = {point["point"]: i for i, point in enumerate(self.plan["points"])}
-        found = [Record.model_validate_json(p.read_bytes()) for p in (self.path / "records").glob("*.json")]
+        found = [read_record(path) for path in (self.path / "records").glob("*.json")]
         return sorted(found, key=lambda r: (order.get(r.point, len(order)), r.point, r.attack, r.access, r.seed))
 
     def arrays(self, record: Record) -> dict[str, np.ndarray]:

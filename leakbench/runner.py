@@ -20,6 +20,7 @@ from typing import Any
 
 from leakbench import plugins
 from leakbench.plan import Cell, Plan
+from leakbench.store import disk_is_full
 from leakbench.suite import Suite
 from leakbench.workbench import Setting, Workbench
 
@@ -58,7 +59,8 @@ class Runner:
         start = (os.getpid(), bench.suite, bench.setting, plugins.loaded_files(), news)
         waiting = {cell.name: cell for cell in self.plan.cells}
         running: dict[Future[None], Cell] = {}
-        with ProcessPoolExecutor(self.workers, context, _start_worker, _pickled(start)) as pool:
+        pool = ProcessPoolExecutor(self.workers, context, _start_worker, _pickled(start))
+        try:
             while waiting or running:
                 for cell in [cell for cell in waiting.values() if self._ready(cell, waiting, running)]:
                     del waiting[cell.name]
@@ -68,6 +70,8 @@ class Runner:
                 self._listen(news)
                 for future in done:
                     self._finish(running.pop(future), future)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _ready(self, cell: Cell, waiting: dict[str, Cell], running: dict[Future[None], Cell]) -> bool:
         busy = {other.name for other in running.values()}
@@ -92,6 +96,8 @@ class Runner:
         return False
 
     def _fail(self, cell: Cell, error: Exception) -> None:
+        if disk_is_full(error):  # every other cell would fail alike
+            raise OSError(f"{cell.words}: the disk is full ({error})") from error
         self.failures[cell.name] = f"{cell.words}: {type(error).__name__}: {error}"
         if self.debug:
             traceback.print_exception(error)
@@ -108,7 +114,7 @@ class Worker:
     """Does cells, one after the other, keeping what it has loaded."""
 
     def __init__(self, bench: Workbench) -> None:
-        from leakbench.audit import Embedding
+        from leakbench.embedding import Embedding
 
         self.bench, self.embedding = bench, Embedding(bench)
 
@@ -159,4 +165,17 @@ def _stop_with(parent: int) -> None:
 
 def _do(cell: Cell) -> None:
     assert _worker is not None
-    _worker.do(cell, lambda share: _news.put((cell.name, min(share, 0.99))))
+    try:
+        _worker.do(cell, lambda share: _news.put((cell.name, min(share, 0.99))))
+    except Exception as error:
+        raise _portable(error) from None
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or its words if it does not survive the way to the parent process (that would break the pool)."""
+    import pickle
+
+    try:
+        return pickle.loads(pickle.dumps(error)) and error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

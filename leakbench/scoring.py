@@ -8,7 +8,7 @@ for both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,7 +57,20 @@ class Target:
     others: Others
 
     def score(self, asked: Mapping[str, Asked], images: Images) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """Scores (N,) float64 and queries an image, of every asked attack. They share the batches' network calls."""
+        """Scores (N,) float64 and queries an image, of every asked attack. They share the batches' network calls.
+
+        Halves the batch when a CUDA device runs out of memory.
+        """
+        try:
+            return self._score(asked, images)
+        except torch.cuda.OutOfMemoryError:
+            if self.release.batch == 1:
+                raise
+            torch.cuda.empty_cache()
+        halved = replace(self, release=Release.with_batch(self.release, self.release.batch // 2))
+        return halved.score(asked, images)
+
+    def _score(self, asked: Mapping[str, Asked], images: Images) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         scores: dict[str, list[np.ndarray]] = {name: [] for name in asked}
         queries: dict[str, float] = {}
         with torch.no_grad():

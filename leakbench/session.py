@@ -12,12 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from leakbench import plugins
+from leakbench.device import kind_of
 from leakbench.plan import Cell, Plan, Rerun, folder_of
 from leakbench.records import Record, RunFolder, write_atomically
 from leakbench.runner import Runner
 from leakbench.store import cache_root, check_writable
 from leakbench.suite import load
-from leakbench.device import kind_of
 from leakbench.workbench import Setting, Workbench
 
 FORMATS = ("csv", "figures", "md")

@@ -6,6 +6,7 @@ renamed, so a kill leaves a whole artefact or none. A damaged file is found by i
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -45,6 +46,13 @@ def check_writable(folder: Path, what: str) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{what} {folder}: cannot be written to ({error.strerror}); choose another folder") from None
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error says that nothing more can be written: no space, quota or file size limit reached."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    # safetensors and zipfile say it in words of their own
+    return getattr(error, "errno", None) in full or any(f"os error {number}" in str(error) for number in full)
 
 
 class Store:

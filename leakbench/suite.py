@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +23,9 @@ from leakbench import plugins
 from leakbench.api import Attack, Defense, Plugin
 from leakbench.data import SplitSpec
 from leakbench.errors import UsageError, nearest_name
+from leakbench.records import QUALITY
+
+ROLES = ("baseline", "defense", "control")
 
 
 class _Table(BaseModel):
@@ -56,7 +60,7 @@ class SuiteFile(_Table):
     name: str
     summary: str = ""
     dataset: str
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     headline: Literal["tpr@fpr=0.1", "tpr@fpr=0.01", "tpr@fpr=0.001"] = "tpr@fpr=0.1"
     split: SplitSpec = SplitSpec()
     network: NetworkTable = NetworkTable()
@@ -124,6 +128,9 @@ def load(name: str, overrides: tuple[str, ...] = ()) -> Suite:
     for override in overrides:
         _apply(table, override)
     file = _validate(SuiteFile, table, str(path))
+    plugins.dataset(file.dataset, f"{path}: dataset")
+    if len(set(file.seeds)) < len(file.seeds):
+        raise UsageError(f"{path}: seeds = {list(file.seeds)}: a seed stands there twice; write each once")
     points = tuple(_points(file, str(path)))
     return Suite(file, points, dict(_attacks(file, str(path))))
 
@@ -165,7 +172,9 @@ def _validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
                              ) from None
         if first["type"] == "missing":
             raise UsageError(f"{where}: key {key!r} is missing") from None
-        message = first["msg"].removeprefix("Input should be ")
+        message = first["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+        if "dictionary" in message:  # pydantic names the class, which no user knows
+            message = f"a table: write [{key}]"
         raise UsageError(f"{where}: {key} = {first['input']!r}: it should be {message}") from None
 
 
@@ -180,7 +189,8 @@ def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
 
 def _build(kind: type[Plugin], entry: dict[str, Any], where: str) -> Any:
     """A plugin with the parameters of a suite's entry."""
-    parameters = {key: value for key, value in entry.items() if key not in ("id", "name", "base", "role")}
+    own = ("id", "name", "base", "role") if issubclass(kind, Defense) else ("id", "name")
+    parameters = {key: value for key, value in entry.items() if key not in own}
     return _validate(kind, parameters, f"{where}: {entry.get('id', entry['name'])}")
 
 
@@ -191,7 +201,11 @@ def _entries(file: SuiteFile, group: Literal["defense", "attack"], where: str) -
         if "name" not in entry:
             raise UsageError(f"{where}: [[{group}]] number {number}: key 'name' is missing")
         identity = entry.get("id", entry["name"])
-        if not isinstance(identity, str) or identity in seen:
+        if not isinstance(identity, str) or not re.fullmatch(r"[\w.-]+", identity) or identity == QUALITY:
+            raise UsageError(
+                f"{where}: {group} id {identity!r}: it should be letters, digits, '_', '-' and '.', and not {QUALITY!r}"
+            )
+        if identity in seen:
             raise UsageError(f"{where}: {group} id {identity!r} is used twice; give one of them another `id`")
         seen.add(identity)
         yield identity, entry, plugins.find(f"{group}s", str(entry["name"]), where)
@@ -218,8 +232,11 @@ def _points(file: SuiteFile, where: str) -> Iterator[Point]:
         return variants[identity]
 
     for identity, (entry, kind) in entries.items():
+        role = entry.get("role", kind.role)
+        if role not in ROLES:
+            raise UsageError(f"{where}: {identity}: role = {role!r}: it should be one of {', '.join(ROLES)}")
         for words, chain in expand(identity, ()):
-            yield Point(f"{identity} {words}".strip(), chain, entry.get("role", kind.role))
+            yield Point(f"{identity} {words}".strip(), chain, role)
 
 
 def _base(identity: str, entry: dict[str, Any], kind: type[Defense], entries: dict[str, Any], where: str) -> str | None:
@@ -228,9 +245,9 @@ def _base(identity: str, entry: dict[str, Any], kind: type[Defense], entries: di
         if kind.needs_base:
             raise UsageError(f"{where}: defense {identity!r}: key 'base' is missing: name the defense that it builds on")
         return None
-    if base not in entries:
+    if not isinstance(base, str) or base not in entries:
         raise UsageError(f"{where}: defense {identity!r}: base = {base!r}: no such id; {nearest_name(str(base), entries)}")
-    return str(base)
+    return base
 
 
 def _sweep(kind: type[Defense], entry: dict[str, Any], where: str) -> list[tuple[str, Defense]]:

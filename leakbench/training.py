@@ -7,6 +7,7 @@ replacement (a choice of ours: an epoch's shuffle would be state).
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ class Recipe:
     lr: float = 1e-3
     clip: float = 1.0
     ema: float = 0.999
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations: one image forward is 1, backward another 2."""
+        return 3 * self.steps * self.batch
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def train(
 ) -> nn.Module:
     """Train in place, leave the EMA weights in the module, set it to eval mode and return it.
 
-    `loss(module, batch)` returns a scalar. `count` is the number of training images. `checkpoint` is a file that is
+    `loss(module, batch)` returns a scalar, a mean over the batch. `count` is the number of training images. `checkpoint` is a file that is
     written now and then and resumed from. `progress` is told the number of steps done.
     """
     device = next(module.parameters()).device
@@ -93,7 +99,7 @@ def train(
         if checkpoint and done < recipe.steps and done % _CHECKPOINT_EVERY < _CHUNK:
             _save(checkpoint, done, parameters, averaged, optimizer)
     with torch.no_grad():
-        torch._foreach_copy_(parameters, averaged)
+        torch._foreach_copy_(list[Tensor](parameters), averaged)
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return module.eval().requires_grad_(False)
@@ -103,19 +109,35 @@ def _step(
     module: nn.Module, loss: Loss, batch: Batch, recipe: Recipe, step: int, optimizer: torch.optim.Optimizer,
     parameters: list[nn.Parameter], averaged: list[Tensor],
 ) -> None:
-    rate = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / recipe.steps))).item()
     for group in optimizer.param_groups:
-        group["lr"] = recipe.lr * rate
-    with autocast(parameters[0].device):
-        value = loss(module, batch)
-    optimizer.zero_grad()
-    value.backward()
+        group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+    _gradients(module, loss, batch, optimizer)
     torch.nn.utils.clip_grad_norm_(parameters, recipe.clip)
     optimizer.step()
     # Early on the average would be dominated by the random start: its decay grows with the step (Polyak's warm-up).
     decay = min(recipe.ema, (1 + step) / (10 + step))
     with torch.no_grad():
         torch._foreach_lerp_(averaged, list(parameters), 1 - decay)
+
+
+def _gradients(module: nn.Module, loss: Loss, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+    """Gradients of the batch's mean loss; in ever smaller pieces when a CUDA device runs out of memory."""
+    rows = len(batch.index)
+    piece = rows
+    while True:
+        optimizer.zero_grad()
+        try:
+            for start in range(0, rows, piece):
+                part = Batch(*(values[start : start + piece] for values in (batch.index, batch.t, batch.noise)))
+                with autocast(batch.index.device):
+                    value = loss(module, part)
+                (value if piece == rows else value * (len(part.index) / rows)).backward()
+            return
+        except torch.cuda.OutOfMemoryError:
+            if piece == 1:
+                raise
+            torch.cuda.empty_cache()
+            piece = (piece + 1) // 2
 
 
 def _save(

@@ -86,8 +86,8 @@ class ApiView(SamplesView):
     def vary(self, images: Tensor, strength: float, draw: int = 0) -> Tensor:
         """Noise to strength * T (0 to 1) and back, as the service does it."""
         release = self._memory.release
-        steps = sum(t <= strength * release.schedule.T for t in release.schedule.walk())
-        self.queries += max(steps, 1) * release.network_calls
+        start = diffusion.entry(release.schedule, strength)
+        self.queries += sum(t <= start for t in release.schedule.walk()) * release.network_calls
         return release.vary(images, strength, self._memory.noise("vary", draw), self._memory.labels)
 
 

@@ -29,19 +29,21 @@ from leakbench.networks import NetworkSpec
 from leakbench.store import Store, key_of
 from leakbench.suite import Link, Point, Suite
 
-_COMPUTING = ("api", "data", "device", "diffusion", "neighbours", "networks", "training", "views")
+_COMPUTING = ("api", "copying", "data", "device", "diffusion", "neighbours", "networks", "training", "views")
 
 Progress = Callable[[float], None]
 
 
 @cache
 def sources(*modules: str) -> str:
-    """sha256 of the source of harness modules."""
+    """sha256 of the source of harness modules; of a package, all its files."""
     total = hashlib.sha256()
     for name in modules:
         spec = find_spec(f"leakbench.{name}")
         assert spec is not None and spec.origin is not None
-        total.update(Path(spec.origin).read_bytes())
+        origin = Path(spec.origin)
+        for path in sorted(origin.parent.glob("*.py")) if spec.submodule_search_locations else (origin,):
+            total.update(path.read_bytes())
     return total.hexdigest()
 
 
@@ -127,7 +129,7 @@ class Workbench:
     @cached_property
     def data_key(self) -> dict[str, Any]:
         """What of the data every artefact depends on."""
-        return {"data": self.data.digest, "split": self.split.digest}
+        return {"dataset": self.data.name, "data": self.data.digest, "split": self.split.digest}
 
     def training_rows(self, need: Need | None, seed: int) -> np.ndarray:
         """Rows that a release trains on: the target's, or a random share of all but `reference` for a needed one."""

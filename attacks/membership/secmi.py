@@ -9,6 +9,8 @@ Like the authors' code, which stops the inversion one stride before t_sec and co
 On small over-fitted networks the statistic can order the wrong way round; its sign is never flipped.
 """
 
+from pydantic import ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, sampling
@@ -23,7 +25,14 @@ class SecMI(MembershipAttack):
     access = Access.DENOISER
 
     t: int = sampling(100, ge=2, lt=1000)
-    k: int = sampling(10, ge=1)
+    k: int = sampling(10, ge=1, validate_default=True)
+
+    @field_validator("k")
+    @classmethod
+    def _divides(cls, k: int, info: ValidationInfo) -> int:
+        if info.data.get("t", k) % k:  # the inversion would not land where the comparison is made
+            raise PydanticCustomError("divisor", "Input should be a divisor of t = {t}", {"t": info.data["t"]})
+        return k
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the squared error at t - k."""

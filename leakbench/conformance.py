@@ -1,0 +1,233 @@
+"""The conformance suite: what every attack and defense owes the harness, checked on a tiny model of random images.
+
+    parameters validate; a tiny run works; shapes and dtypes hold; scores are finite; batch size and order do not change
+    them; the declared access suffices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from leakbench import networks
+from leakbench.api import Access, Attack, Defense, MembershipAttack, Plugin, Release, ReplicationAttack, Task
+from leakbench.device import Streams
+from leakbench.diffusion import Schedule, at
+from leakbench.networks import NetworkSpec
+from leakbench.scoring import Asked, Images, Target, collect
+from leakbench.workbench import load_artefacts, save_artefacts
+
+_COUNT = 24
+_SHAPE = (1, 8, 8)
+_CLOSE: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-4}
+
+Check = tuple[str, Callable[[], bool]]
+
+
+def check(plugin: type[Plugin]) -> Iterator[tuple[bool, str]]:
+    """(passed, what was checked) one after the other; a check that raises has failed, and says how."""
+    torch.set_num_threads(1)
+    if issubclass(plugin, Defense):
+        checks = [*_of_parameters(plugin), *_Defense(plugin).checks()]
+    elif issubclass(plugin, MembershipAttack):
+        checks = [*_of_parameters(plugin), *_Membership(plugin).checks()]
+    elif issubclass(plugin, ReplicationAttack):
+        checks = [*_of_parameters(plugin), *_Replication(plugin).checks()]
+    else:
+        checks = [("it is a Defense, a MembershipAttack or a ReplicationAttack", lambda: False)]
+    for words, question in checks:
+        try:
+            yield bool(question()), words
+        except Exception as error:
+            yield False, f"{words} ({type(error).__name__}: {error})"
+
+
+def _of_parameters(plugin: type[Plugin]) -> Iterator[Check]:
+    yield "it has a name and a summary", lambda: bool(plugin.name and plugin.summary)
+    yield "its defaults are valid, and it is frozen", lambda: _refuses(lambda: setattr(plugin(), "anything", 1))
+    yield "an unknown parameter is refused", lambda: _refuses(lambda: plugin(no_such_parameter=1))  # type: ignore[call-arg]
+    if issubclass(plugin, Attack):
+        yield "it declares family and access", lambda: bool(plugin.family) and plugin.access in Access
+    else:
+        marked = plugin.fields_of("training") | plugin.fields_of("sampling")
+        yield "every parameter is marked training or sampling", lambda: marked == set(plugin.model_fields)
+
+
+def _refuses(action: Callable[[], Any]) -> bool:
+    try:
+        action()
+    except ValidationError:
+        return True
+    return False
+
+
+def _images(count: int, purpose: str) -> Tensor:
+    """Random images with some structure: blurred noise in [-1, 1]."""
+    noise = _streams().of("conformance", purpose).normal(torch.arange(count), _SHAPE)
+    return torch.nn.functional.avg_pool2d(noise, 3, stride=1, padding=1).mul(2.0).clamp(-1, 1)
+
+
+def _streams() -> Streams:
+    return Streams("conformance", 0)
+
+
+def _task(base: Release | None) -> Task:
+    images = _images(_COUNT, "images")
+    return Task(
+        images=images,
+        labels=torch.arange(_COUNT) % 2,
+        attribute=torch.arange(_COUNT) % 2,
+        condition="none",
+        groups=torch.arange(_COUNT),
+        heldout=_images(_COUNT, "held-out"),
+        network=NetworkSpec(kind="mlp", shape=_SHAPE, width=32, blocks=1),
+        schedule=Schedule(steps=5),
+        streams=_streams(),
+        device=torch.device("cpu"),
+        base=base,
+    )
+
+
+def _plain(batch: int = 16) -> Release:
+    task = _task(None)
+    network = networks.build(task.network, _streams().of("plain")).eval().requires_grad_(False)
+    return Release.of(task, network, batch=batch)
+
+
+class _Defense:
+    """Checks of a defense, on top of a plain release where it needs a base."""
+
+    def __init__(self, plugin: type[Defense]) -> None:
+        self.plugin = plugin
+        # The shortest training that is one: parameters called steps are lowered, whatever else stays at its default.
+        few = {"steps": 4} if "steps" in plugin.model_fields else {}
+        self.make = lambda: plugin(**few)
+
+    def _released(self) -> Release:
+        task = _task(_plain() if self.plugin.needs_base else None)
+        defense = self.make()
+        with tempfile.TemporaryDirectory() as folder:
+            save_artefacts(defense.fit(task), Path(folder))
+            made = load_artefacts(Path(folder), task.device)
+        return defense.release(made, dataclasses.replace(task, base=task.base))
+
+    def checks(self) -> Iterator[Check]:
+        yield "it fits, its artefacts survive the disk, and it releases", lambda: isinstance(self._released(), Release)
+        yield "eps has the shape of x and is finite", self._eps
+        yield "eps does not depend on batch mates or their order", self._eps_alone
+        yield "samples are images in [-1, 1], finite, as many as asked for", self._samples
+        yield "fitting and sampling twice gives the same bits", self._repeatable
+        yield "claims, info and facts are JSON", self._json
+
+    def _eps(self) -> bool:
+        x = _images(7, "x")
+        answer = self._released().eps(x, at(100, x))
+        return answer.shape == x.shape and bool(torch.isfinite(answer).all())
+
+    def _eps_alone(self) -> bool:
+        release, x = self._released(), _images(7, "x")
+        order = torch.tensor([6, 0, 3])
+        together, alone = release.eps(x, at(100, x)), release.eps(x[order], at(100, x[order]))
+        return torch.allclose(together[order], alone, **_CLOSE)
+
+    def _samples(self) -> bool:
+        images = self._released().sample(19)
+        return images.shape == (19, *_SHAPE) and bool((images.abs() <= 1).all()) and images.dtype == torch.float32
+
+    def _repeatable(self) -> bool:
+        return torch.equal(self._released().sample(5), self._released().sample(5))
+
+    def _json(self) -> bool:
+        import json
+
+        release = self._released()
+        release.sample(5)
+        return bool(json.dumps([release.claims, release.info, release.facts()]))
+
+
+class _Membership:
+    """Checks of a membership attack, through a view of its own access level."""
+
+    def __init__(self, plugin: type[MembershipAttack]) -> None:
+        self.plugin = plugin
+
+    def _scores(self, batch: int = 16, reverse: bool = False) -> np.ndarray:
+        release = _plain(batch)
+        attack = self.plugin()
+        names = ("member", "nonmember", "calibration_in", "calibration_out")
+        parts = {}
+        for number, name in enumerate(names):
+            ids = torch.arange(_COUNT) + number * _COUNT
+            rows = torch.arange(_COUNT - 1, -1, -1) if reverse and number < 2 else torch.arange(_COUNT)
+            parts[name] = Images(_images(_COUNT, name)[rows], ids[rows], None)
+        target = Target(release, release.sample(8), _streams(), self._others(release))
+        found, queries = collect(target, {"it": Asked(attack, attack.access is Access.WEIGHTS)}, parts)
+        self.queries = queries["it"]
+        scores = np.concatenate([found["it"].member_scores[::-1], found["it"].nonmember_scores[::-1]])
+        return scores if reverse else np.concatenate([found["it"].member_scores, found["it"].nonmember_scores])
+
+    def _others(self, release: Release) -> dict[str, Any]:
+        rows = np.arange(0, 4 * _COUNT, 2)
+        return {need.name: (release.eps, rows) for need in self.plugin().needs()}
+
+    def checks(self) -> Iterator[Check]:
+        if self.plugin.requires_parts:
+            yield f"it runs where {', '.join(sorted(self.plugin.requires_parts))} ship (not checked here)", lambda: True
+            return
+        yield "a view of its access level suffices, and it scores every image", lambda: len(self._scores()) == 2 * _COUNT
+        yield "scores are finite", lambda: bool(np.isfinite(self._scores()).all())
+        yield "scores are the same twice", lambda: np.array_equal(self._scores(), self._scores())
+        yield "batch size does not change them", lambda: np.allclose(self._scores(16), self._scores(5), **_CLOSE)
+        yield "order does not change them", lambda: np.allclose(self._scores(), self._scores(reverse=True), **_CLOSE)
+        yield "queries are counted where the access allows any", self._counted
+        yield "it leaves the images alone", self._leaves_images
+
+    def _counted(self) -> bool:
+        self._scores()
+        return self.queries > 0 or self.plugin.access in (Access.NONE, Access.SAMPLES, Access.WEIGHTS)
+
+    def _leaves_images(self) -> bool:
+        images = _images(16, "member")
+        before, ids = images.clone(), torch.arange(16)
+        release = _plain()
+        attack = self.plugin()
+        if not attack.learns:
+            Target(release, release.sample(8), _streams(), self._others(release)).score(
+                {"it": Asked(attack, False)}, Images(images, ids, None)
+            )
+        return torch.equal(images, before)
+
+
+class _Replication:
+    """Checks of a replication attack: a planted copy must be found."""
+
+    def __init__(self, plugin: type[ReplicationAttack]) -> None:
+        self.plugin = plugin
+
+    def _match(self, queries: Tensor) -> Any:
+        return self.plugin().match(queries, _images(_COUNT, "train"), lambda images: images.flatten(1))
+
+    def checks(self) -> Iterator[Check]:
+        queries = _images(9, "queries")
+        planted = torch.cat([queries, _images(_COUNT, "train")[5:6]])
+        order = torch.arange(8, -1, -1)
+        yield "every query is matched with a training image", lambda: self._shapes(self._match(queries))
+        yield "similarities are finite", lambda: bool(np.isfinite(self._match(queries).similarity).all())
+        yield "a planted copy is found and is the most similar", lambda: self._found(self._match(planted))
+        yield "order does not change them", lambda: np.allclose(
+            self._match(queries).similarity, self._match(queries[order]).similarity[::-1], **_CLOSE
+        )
+
+    def _shapes(self, match: Any) -> bool:
+        return len(match.index) == len(match.similarity) == 9 and bool(((match.index >= 0) & (match.index < _COUNT)).all())
+
+    def _found(self, match: Any) -> bool:
+        return int(match.index[-1]) == 5 and int(np.argmax(match.similarity)) == len(match.similarity) - 1

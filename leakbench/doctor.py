@@ -1,0 +1,63 @@
+"""What this machine can run, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from leakbench.store import cache_root
+
+
+def findings() -> Iterator[tuple[str, str]]:
+    """(state, one line) pairs; state is ok, missing or broken. Nothing is downloaded."""
+    yield "ok", f"python {platform.python_version()}, leakbench {version('leakbench')}, torch {version('torch')}"
+    yield _device()
+    yield "ok", f"{os.cpu_count()} cores: that many workers with one thread each on CPU"
+    yield _cache()
+    yield from _weights()
+    yield from _plugins()
+
+
+def _device() -> tuple[str, str]:
+    import torch
+
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        return "ok", f"CUDA: {torch.cuda.get_device_name()}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
+    return "missing", "no usable CUDA device: runs use the CPU (install an NVIDIA driver to change that)"
+
+
+def _cache() -> tuple[str, str]:
+    root = cache_root()
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    state = "ok" if os.access(existing, os.W_OK) else "broken"
+    free = shutil.disk_usage(existing).free / 2**30
+    return state, f"cache {root}, {free:.0f} GiB free (set LEAKBENCH_CACHE to move it)"
+
+
+def _weights() -> Iterator[tuple[str, str]]:
+    from leakbench.features import inception_weights, missing_inception
+    from leakbench.perceptual import alexnet_weights, missing_weights
+
+    inception, alexnet = inception_weights(), alexnet_weights()
+    yield ("ok", f"inception weights: {inception}") if inception else ("missing", missing_inception())
+    yield ("ok", f"LPIPS backbone: {alexnet}") if alexnet else ("missing", missing_weights())
+
+
+def _plugins() -> Iterator[tuple[str, str]]:
+    from leakbench import plugins
+    from leakbench.errors import UsageError
+
+    for group in ("attacks", "defenses", "datasets", "reports", "suites"):
+        names = plugins.names(group)
+        broken = []
+        for name in names:
+            try:
+                plugins.find(group, name)
+            except UsageError as error:
+                broken.append(str(error))
+        yield "ok", f"{group}: {', '.join(names)}"
+        yield from (("broken", words) for words in broken)

@@ -1,0 +1,59 @@
+"""The embedding of a run: one network for a split, made once, with which every release is measured."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from leakbench.errors import UsageError
+from leakbench.features import Features, ReaderFeatures, load_reader, resolve, save_reader, train_reader
+from leakbench.store import Store, key_of
+from leakbench.workbench import Workbench, sources
+
+
+class Embedding:
+    """The suite's features, made once for a split and cached: every release is measured with the same."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self.store = Store(bench.setting.cache, "readers")
+
+    @cached_property
+    def features(self) -> Features:
+        """The embedding that [quality] features names. Raises UsageError when it cannot be had."""
+        bench = self.bench
+        try:
+            return resolve(bench.suite.file.quality.features, bench.data.labels is not None, self._reader, bench.device)
+        except ValueError as error:
+            raise UsageError(f"quality.features = {bench.suite.file.quality.features!r}: {error}") from None
+
+    def _reader(self, kind: str) -> ReaderFeatures:
+        bench = self.bench
+        key = key_of(kind=kind, source=sources("features", "readers", "training", "device"), device=bench.device.type,
+                     **bench.data_key)
+
+        def make(folder: Path) -> None:
+            rows = bench.split.parts["reference"]
+            labels = None if kind == "rotation" or bench.data.labels is None else torch.from_numpy(bench.data.labels[rows])
+            images = bench.images(rows).to(bench.device)
+            labels = None if labels is None else labels.to(bench.device)
+            save_reader(train_reader(images, labels, bench.streams(0).of("reader", kind)), folder)
+
+        return load_reader(self.store.get(key, make), bench.device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features (N, D) of images (N, C, H, W), on the CPU."""
+        return self.features(images.to(self.bench.device)).cpu()
+
+    @cached_property
+    def train(self) -> Tensor:
+        """Features of the training images."""
+        return self(self.bench.train_images)
+
+    @cached_property
+    def heldout(self) -> Tensor:
+        """Features of the held-out images."""
+        return self(self.bench.heldout_images)

@@ -1,0 +1,117 @@
+"""When a gated defense acts: how often its gate fires at each timestep, and how far its classifier can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from leakbench.records import Record, RunFolder
+
+from ..points import points, quality
+from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
+from .looks import Look, looks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Share of samples at which the gate fires, and of images on which the defense's classifier is right, by timestep; "
+    "means over the seeds. Right on held-out images means nothing but chance: their labels are coins."
+)
+FACTS = {"gate_rate_by_t": "gate rate", "classifier_accuracy_by_t": "classifier, share of images"}
+GROUPS = {"member": "right on members", "heldout": "right on held-out", "confident": "sure on held-out"}
+_DASHES = ("-", "--", ":", "-.")
+
+Line = dict[float, float]  # value by timestep
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One line: of a point, or of a defense whose points share it, on a group of images ("" if there is but one)."""
+
+    label: str
+    look: Look
+    group: str
+    line: Line
+    shared: bool
+
+
+@dataclass(frozen=True)
+class Gates:
+    """The lines of each fact."""
+
+    facts: dict[str, list[Trace]]
+
+    @property
+    def groups(self) -> list[str]:
+        """What the dashes tell apart, members first."""
+        found = {trace.group for traces in self.facts.values() for trace in traces if trace.group}
+        return sorted(found, key=lambda group: ([*GROUPS, group].index(group), group))
+
+
+def gather(run: RunFolder) -> Gates:
+    """Raises Missing where no release says anything of a gate."""
+    facts = {fact: _traces(run, fact) for fact in FACTS}
+    facts = {fact: traces for fact, traces in facts.items() if traces}
+    if not facts:
+        raise Missing("no release has a gate")
+    return Gates(facts)
+
+
+def _traces(run: RunFolder, fact: str) -> list[Trace]:
+    look = looks(run)
+    found: list[Trace] = []
+    for point in points(run):
+        for group, line in _mean([_read(record, fact) for record in quality(run, point)]).items():
+            twins = [t for t in found if (t.look.curve, t.group, t.line) == (look[point.name].curve, group, line)]
+            if not twins:
+                found.append(Trace(point.name, look[point.name], group, line, shared=False))
+            else:  # a classifier serves its whole sweep
+                label = f"{point.defense}, shared"
+                found[found.index(twins[0])] = Trace(label, look[point.name], group, line, shared=True)
+    return found
+
+
+def _read(record: Record, fact: str) -> dict[str, Line]:
+    """By group of images: from {t: value}, or from {"t": [...], "member": [...], ...}."""
+    facts = record.info.get("defense")
+    value: Any = (facts if isinstance(facts, dict) else record.info).get(fact) or {}
+    if "t" not in value:
+        return {"": _line(value.items())} if value else {}
+    return {group: _line(zip(value["t"], v, strict=True)) for group, v in value.items() if group != "t"}
+
+
+def _line(items: Any) -> Line:
+    return dict(sorted((float(t), float(value)) for t, value in items if value is not None))
+
+
+def _mean(seeds: list[dict[str, Line]]) -> dict[str, Line]:
+    gathered: dict[str, dict[float, list[float]]] = {}
+    for seed in seeds:
+        for group, line in seed.items():
+            for t, value in line.items():
+                gathered.setdefault(group, {}).setdefault(t, []).append(value)
+    return {group: {t: sum(v) / len(v) for t, v in line.items()} for group, line in gathered.items()}
+
+
+def draw(data: Gates) -> Figure:
+    """One panel a fact; colours are points, dashes are groups of images."""
+    from matplotlib.lines import Line2D
+
+    drawn = figure(COLUMN if len(data.facts) == 1 else PAGE, 1.9)
+    axes = drawn.subplots(1, len(data.facts), squeeze=False, sharex=True).flatten()
+    dashes: dict[str, Any] = {group: _DASHES[i % len(_DASHES)] for i, group in enumerate(data.groups)}
+    for ax, (fact, traces) in zip(axes, data.facts.items(), strict=True):
+        _panel(ax, FACTS[fact], traces, dashes)
+    groups = {GROUPS.get(group, group): Line2D([], [], color="0.4", linestyle=dash) for group, dash in dashes.items()}
+    legend(drawn, entries(axes) | groups)
+    return drawn
+
+
+def _panel(ax: Axes, label: str, traces: list[Trace], dashes: dict[str, Any]) -> None:
+    # Solid lines last: they are the legend's.
+    for trace in sorted(traces, key=lambda trace: trace.group in list(dashes)[:1]):
+        style: dict[str, Any] = {"color": trace.look.colour, "linewidth": 1.8 if trace.shared else 1.0}
+        ax.plot(list(trace.line), list(trace.line.values()), dashes.get(trace.group, "-"), label=trace.label, **style)
+    ax.set(xlabel="timestep t", ylabel=label, ylim=(-0.03, 1.03))

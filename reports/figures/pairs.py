@@ -1,0 +1,91 @@
+"""Samples beside their closest training images, most similar first: what copying looks like, protected or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from leakbench.records import Record, RunFolder
+
+from ..points import copy_attacks, records_at
+from .canvas import PAGE, Missing, figure
+from .looks import few
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "The samples most similar to a training image (upper rows) and those images (lower rows), with the similarity; "
+    "first seed. It shows training images: mind who may see it."
+)
+_COLUMNS = 10
+_ROWS = 4
+_GAP = 0.08  # of an image's width, between images
+
+
+@dataclass(frozen=True)
+class Block:
+    """One point's pairs, most similar first: images (K, H, W, 3) uint8, similarity (K,)."""
+
+    title: str
+    samples: np.ndarray
+    nearest: np.ndarray
+    similarity: np.ndarray
+
+
+def gather(run: RunFolder) -> list[Block]:
+    """The pairs of the first attack that kept images. Raises Missing where none did."""
+    for attack, label in copy_attacks(run).items():
+        shown = [(p.name, records_at(run, p, "replication", attack)) for p in few(run) if p.role != "control"]
+        found = [_block(run, f"{name} (similarity in {label})", records[0]) for name, records in shown if records]
+        blocks = [block for block in found if block is not None]
+        if blocks:
+            return blocks[:_ROWS]
+    raise Missing("no record holds images of pairs (a run with --no-images keeps none)")
+
+
+def _block(run: RunFolder, title: str, record: Record) -> Block | None:
+    arrays = run.arrays(record)
+    if any(not arrays.get(name, np.empty(0)).size for name in ("pair_samples", "pair_nearest", "pair_similarity")):
+        return None
+    order = np.argsort(-arrays["pair_similarity"], kind="stable")[:_COLUMNS]
+    samples, nearest = (_rgb(arrays[name][order]) for name in ("pair_samples", "pair_nearest"))
+    return Block(title, samples, nearest, arrays["pair_similarity"][order])
+
+
+def _rgb(images: np.ndarray) -> np.ndarray:
+    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
+
+
+def draw(data: list[Block]) -> Figure:
+    """One block of two rows a point, one under the other."""
+    height, width = data[0].samples.shape[1:3]
+    # Inches of one image; what is left of the width holds the names of the rows.
+    tall = 0.92 * PAGE / (_COLUMNS * (1 + _GAP)) * height / width
+    drawn = figure(PAGE, len(data) * (2.08 * tall + 0.48))
+    axes = drawn.subplots(len(data), 1, squeeze=False).flatten()
+    for ax, block in zip(axes, data, strict=True):
+        _draw_block(ax, block)
+    return drawn
+
+
+def _draw_block(ax: Axes, block: Block) -> None:
+    height, width = block.samples.shape[1:3]
+    across, down = width * (1 + _GAP), height * (1 + _GAP)
+    for k, similarity in enumerate(block.similarity):
+        for row, image in enumerate((block.samples[k], block.nearest[k])):
+            box = (k * across, k * across + width, row * down + height, row * down)
+            ax.imshow(image, extent=box, interpolation="nearest")
+        text = f"{similarity:.3f}".replace("-", "\N{MINUS SIGN}")
+        ax.text(k * across + width / 2, 2 * down, text, ha="center", va="top", fontsize=6)
+    ax.set(xlim=(0, _COLUMNS * across - width * _GAP), ylim=(2 * down + 0.22 * height, 0))
+    ax.set_title(block.title, loc="left")
+    ax.set_yticks([height / 2, down + height / 2], ["sample", "training\nimage"])
+    ax.tick_params(length=0)
+    ax.set_xticks([])
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,88 @@
+"""ROC curves of the strongest attacks, exact steps, both axes logarithmic: what counts is the left end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leakbench.records import Record, RunFolder
+from leakbench.statistics import Roc, finite, roc_curve
+
+from ..points import LEVELS, strongest
+from .canvas import PAGE, Missing, entries, figure, legend
+from .looks import Look, few, line_width, looks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "ROC of each point's strongest attack (chosen on calibration images), one line a seed, exact steps. Shown are no "
+    "protection, each defense at its most protective point, and the controls. Axes begin at one image of the group. "
+    "Lines that coincide lie within each other."
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve of one seed; `members` and `nonmembers` are the numbers of images."""
+
+    point: str
+    roc: Roc
+    members: int
+    nonmembers: int
+
+
+@dataclass(frozen=True)
+class Rocs:
+    """The curves of each access level."""
+
+    levels: dict[str, list[Curve]]
+    looks: dict[str, Look]
+
+
+def gather(run: RunFolder) -> Rocs:
+    """Raises Missing where no membership attack kept its scores."""
+    levels = {level: _curves(run, level) for level in LEVELS}
+    levels = {level: curves for level, curves in levels.items() if curves}
+    if not levels:
+        raise Missing("no membership attack with raw scores")
+    return Rocs(levels, looks(run))
+
+
+def _curves(run: RunFolder, level: str) -> list[Curve]:
+    chosen = [(p.name, record) for p in few(run) for record in strongest(run, p, level).values()]
+    found = [_curve(run, name, record) for name, record in chosen]
+    return [curve for curve in found if curve is not None]
+
+
+def _curve(run: RunFolder, name: str, record: Record) -> Curve | None:
+    arrays = run.arrays(record)
+    if "member_scores" not in arrays or "nonmember_scores" not in arrays:
+        return None
+    member, nonmember = finite(arrays["member_scores"]), finite(arrays["nonmember_scores"])
+    return Curve(name, roc_curve(member, nonmember), member.size, nonmember.size)
+
+
+def draw(data: Rocs) -> Figure:
+    """One panel a level, side by side."""
+    drawn = figure(PAGE, 2.8)
+    axes = drawn.subplots(1, len(data.levels), squeeze=False, sharex=True, sharey=True).flatten()
+    for ax, (level, curves) in zip(axes, data.levels.items(), strict=True):
+        _panel(ax, level, curves, data.looks)
+    legend(drawn, entries(axes))
+    return drawn
+
+
+def _panel(ax: Axes, level: str, curves: list[Curve], look: dict[str, Look]) -> None:
+    left, bottom = (1 / max(getattr(c, n) for c in curves) for n in ("nonmembers", "members"))
+    order = list(dict.fromkeys(curve.point for curve in curves))
+    for curve in curves:
+        # Zero has no place on a logarithmic axis: put just outside, so that the first step is drawn whole.
+        x, y = curve.roc.fpr.clip(left / 2), curve.roc.tpr.clip(bottom / 2)
+        colour, width = look[curve.point].curve, line_width(order.index(curve.point), len(order))
+        ax.plot(x, y, drawstyle="steps-post", label=curve.point, color=colour, linewidth=width)
+    start = max(left, bottom)
+    ax.plot([start, 1], [start, 1], color="0.45", linewidth=0.7, linestyle=":", label="chance")
+    ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(bottom, 1), title=level)
+    ax.set(xlabel="false-positive rate", ylabel="true-positive rate")

@@ -1,0 +1,96 @@
+"""How close samples lie to the training images, beside how close held-out real images lie: the null of copying."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from leakbench.records import Record, RunFolder
+
+from ..points import copy_attacks, records_at
+from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
+from .looks import Look, few, line_width, looks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Similarity of each sample to its nearest training image, all seeds together, over that of held-out real images "
+    "(grey). At the threshold or beyond (dashed, one line a seed) a sample counts as a copy."
+)
+_BINS = 40
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """One replication attack: similarities by point, the null's, and the thresholds."""
+
+    label: str
+    samples: dict[str, np.ndarray]
+    null: np.ndarray
+    thresholds: list[float]
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """What is drawn, a panel an attack."""
+
+    panels: list[Similarity]
+    looks: dict[str, Look]
+
+
+def gather(run: RunFolder) -> Similarities:
+    """Raises Missing where no replication attack kept its similarities."""
+    panels = [_panel_data(run, attack, label) for attack, label in copy_attacks(run).items()]
+    panels = [panel for panel in panels if panel.samples]
+    if not panels:
+        raise Missing("no replication attack with raw similarities")
+    return Similarities(panels, looks(run))
+
+
+def _panel_data(run: RunFolder, attack: str, label: str) -> Similarity:
+    records = {p.name: records_at(run, p, "replication", attack) for p in few(run) if p.role != "control"}
+    samples = {name: _joined(run, found, "similarity") for name, found in records.items()}
+    every = [record for found in records.values() for record in found]
+    thresholds = sorted({float(r.info["threshold"]) for r in every if r.info.get("threshold") is not None})
+    null = next((n for found in records.values() if (n := _joined(run, found, "null_similarity")).size), np.empty(0))
+    return Similarity(label, {name: values for name, values in samples.items() if values.size}, null, thresholds)
+
+
+def _joined(run: RunFolder, records: list[Record], name: str) -> np.ndarray:
+    found = [arrays[name].astype(np.float64).ravel() for r in records if name in (arrays := run.arrays(r))]
+    joined = np.concatenate(found) if found else np.empty(0)
+    return joined[np.isfinite(joined)]
+
+
+def draw(data: Similarities) -> Figure:
+    """Side by side, one panel an attack."""
+    drawn = figure(COLUMN if len(data.panels) == 1 else PAGE, 2.1)
+    axes = drawn.subplots(1, len(data.panels), squeeze=False).flatten()
+    for ax, panel in zip(axes, data.panels, strict=True):
+        _panel(ax, panel, data.looks)
+    legend(drawn, entries(axes))
+    return drawn
+
+
+def _panel(ax: Axes, panel: Similarity, look: dict[str, Look]) -> None:
+    everything = np.concatenate([*panel.samples.values(), panel.null, panel.thresholds])
+    edges = np.histogram_bin_edges(everything, bins=_BINS).tolist()
+    if panel.null.size:
+        ax.hist(panel.null, edges, weights=_shares(panel.null), color="0.82", label="real images (null)")
+    for i, (name, values) in enumerate(panel.samples.items()):
+        colour, width, shares = look[name].curve, line_width(i, len(panel.samples)), _shares(values)
+        ax.hist(values, edges, weights=shares, histtype="step", label=name, color=colour, linewidth=width)
+    for threshold in panel.thresholds:
+        ax.axvline(threshold, color="0.3", linewidth=0.7, linestyle="--", label="threshold")
+    smallest = 0.5 / max(values.size for values in (*panel.samples.values(), panel.null))
+    ax.set(yscale="log", title=panel.label)
+    ax.set(xlabel="similarity to the nearest training image", ylabel="share of images")
+    ax.set_ylim(bottom=smallest)
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    return np.full(values.size, 1 / values.size)

@@ -1,0 +1,171 @@
+"""The trade-off: distance to held-out data against leakage, one panel an access level, one curve a defense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+from leakbench.records import RunFolder
+from leakbench.statistics import Summary
+
+from ..measured import Measured
+from ..points import LEVELS, copy_attacks
+from ..tradeoff import Row, distance_name, rows
+from .canvas import PAGE, Missing, entries, figure, legend
+from .looks import Look, looks
+from .strip import Strip, strip
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Quality against leakage. One panel an access level: the strongest attack's AUC (chosen on calibration images), or "
+    "copies beyond their null. Lines join a defense's points in the order of its sweep, shades run from light to full "
+    "along it. Large markers are means over the seeds with their intervals, small ones the seeds."
+)
+_SAME = 1e-3  # AUCs, or shares, closer than this are one point to the eye
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point of the plan in one panel: `x` and `y` seed by seed."""
+
+    name: str
+    defense: str
+    role: str
+    x: Measured
+    y: Measured
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One access level; `even` is where nothing leaks, `scale` turns the metric into what the axis shows."""
+
+    title: str
+    label: str
+    dots: list[Dot]
+    even: float
+    scale: float = 1.0
+
+    @property
+    def coincide(self) -> bool:
+        """Whether all points but the controls leak alike, so that nothing but their distances tells them apart."""
+        values = [dot.y.summary.mean for dot in self.dots if dot.role != "control"]
+        return len(values) > 1 and max(values) - min(values) < _SAME
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """What is drawn."""
+
+    panels: list[Panel]
+    looks: dict[str, Look]
+    distance: str
+    floor: float | None
+
+
+def gather(run: RunFolder) -> Tradeoff:
+    """Raises Missing without a distance or without any leakage."""
+    found = rows(run)
+    if not any(row.distances["frechet_heldout"] for row in found):
+        raise Missing("no record holds `frechet_heldout`")
+    panels = [_level(found, level) for level in LEVELS]
+    panels += [_copies(found, attack, label) for attack, label in copy_attacks(run).items()]
+    panels = [panel for panel in panels if panel.dots]
+    if not panels:
+        raise Missing("no point has both a distance and a membership or replication attack")
+    return Tradeoff(panels, looks(run), distance_name(run), _floor(found))
+
+
+def _level(found: list[Row], level: str) -> Panel:
+    leakage = {row.point.name: row.leaks[level].auc for row in found}
+    return Panel(level, "AUC of the strongest attack", _dots(found, leakage), 0.5)
+
+
+def _copies(found: list[Row], attack: str, label: str) -> Panel:
+    dots = _dots(found, {row.point.name: row.copies[attack] for row in found})
+    return Panel(f"SAMPLES ({label})", "copies beyond null (%)", dots, 0.0, scale=100)
+
+
+def _dots(found: list[Row], leakage: dict[str, Measured | None]) -> list[Dot]:
+    pairs = [(row, row.distances["frechet_heldout"], leakage[row.point.name]) for row in found]
+    return [
+        Dot(row.point.name, row.point.defense, row.point.role, x, y)
+        for row, x, y in pairs
+        if x is not None and y is not None
+    ]
+
+
+def _floor(found: list[Row]) -> float | None:
+    """The real-against-real distance; each point measured the same one, so the first will do."""
+    floors = [floor for row in found if (floor := row.distances["frechet_floor"]) is not None]
+    return floors[0].summary.mean if floors else None
+
+
+def draw(data: Tradeoff) -> Figure:
+    """Up to three panels in a row, four in a square."""
+    columns = len(data.panels) if len(data.panels) <= 3 else 2
+    lines = -(-len(data.panels) // columns)
+    drawn = figure(PAGE, 2.0 * lines)
+    grid = drawn.subplots(lines, columns, squeeze=False).flatten()
+    axes = grid[: len(data.panels)]
+    for ax, panel in zip(axes, data.panels, strict=True):
+        _panel(ax, panel, data)
+    for ax in grid[len(data.panels) :]:
+        ax.set_axis_off()
+    _same_heights([ax for ax, panel in zip(axes, data.panels, strict=True) if panel.scale == 1.0])
+    named = entries(axes)
+    legend(drawn, {n: named[n] for n in dict.fromkeys([*data.looks, *named]) if n in named})
+    return drawn
+
+
+def _panel(ax: Axes, panel: Panel, data: Tradeoff) -> None:
+    axis = _axis(panel, data.floor)
+    for defense in dict.fromkeys(dot.defense for dot in panel.dots if dot.role == "defense"):
+        curve = [dot for dot in panel.dots if dot.defense == defense and dot.role == "defense"]
+        x, y = [d.x.summary.mean for d in curve], [d.y.summary.mean * panel.scale for d in curve]
+        ax.plot(x, y, color=data.looks[curve[0].name].curve, linewidth=0.7, zorder=2)
+    for dot in panel.dots:
+        _dot(ax, dot, data.looks[dot.name], panel.scale, axis)
+    ax.axhline(panel.even, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
+    if data.floor is not None:
+        ax.axvline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")
+    axis.apply(ax)
+    ax.set(title=panel.title, xlabel=f"{data.distance} to held-out data", ylabel=panel.label)
+
+
+def _axis(panel: Panel, floor: float | None) -> Strip:
+    near = [] if floor is None else [floor]
+    for summary in (dot.x.summary for dot in panel.dots if dot.role != "control"):
+        near += [x for x in (summary.mean, summary.low, summary.high) if not isnan(x)]
+    return strip(near, [dot.x.summary.mean for dot in panel.dots if dot.role == "control"])
+
+
+def _dot(ax: Axes, dot: Dot, look: Look, scale: float, axis: Strip) -> None:
+    x, y = dot.x.summary, dot.y.summary
+    near = x.mean not in axis.far
+    for seed in sorted(dot.x.by_seed.keys() & dot.y.by_seed.keys()) if near and x.seeds > 1 else ():
+        place = dot.x.by_seed[seed].value, dot.y.by_seed[seed].value * scale
+        ax.plot(*place, look.marker, color=look.colour, markersize=2.2, markeredgewidth=0, alpha=0.6, zorder=3)
+    xerr, yerr = _reach(x, 1.0) if near else None, _reach(y, scale)
+    style: dict[str, Any] = {"color": look.colour, "markeredgecolor": look.curve, "markeredgewidth": 0.5}
+    style |= {"elinewidth": 0.7, "zorder": 4}
+    if look.ring:
+        style |= {"markerfacecolor": "none", "markersize": 7.5, "markeredgewidth": 1.1, "zorder": 5}
+    ax.errorbar(axis.place(x.mean), y.mean * scale, yerr, xerr, fmt=look.marker, label=dot.name, **style)
+
+
+def _reach(found: Summary, scale: float) -> list[list[float]] | None:
+    """The lengths of an error bar; an interval beside its value (as a bootstrap's can be) has none on that side."""
+    if isnan(found.low):
+        return None
+    return [[max(0.0, found.mean - found.low) * scale], [max(0.0, found.high - found.mean) * scale]]
+
+
+def _same_heights(axes: list[Axes]) -> None:
+    """AUC panels share their range, lest an empty one looks like a full one."""
+    limits = [ax.get_ylim() for ax in axes]
+    for ax in axes:
+        ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

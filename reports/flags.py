@@ -1,0 +1,40 @@
+"""The health flags of a run and what each of them means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leakbench.records import RunFolder
+
+MEANING = {
+    "constant-scores": "the attack gave all images the same score: it says nothing",
+    "few-negatives": "a false-positive rate below 10 / nonmembers is reported: that TPR ranks nothing",
+    "inverted": "the interval of an AUC lies below 0.5: members score lower, which is leakage too",
+    "lpips-missing": "LPIPS has no weights on this machine: its two rows are left out",
+    "non-finite": "some score was NaN or infinite; NaN counts as the least member-like",
+    "tied-scores": "equal scores keep the realised false-positive rate below its target",
+    "track-invalid": "the blind baseline tells members from nonmembers: the split itself leaks, and the track is void",
+}
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A flag, on how many records and of which attacks it stands."""
+
+    name: str
+    records: int
+    attacks: list[str]
+
+    @property
+    def meaning(self) -> str:
+        """One line."""
+        return MEANING.get(self.name, "no explanation on file: see the attack or defense that raised it")
+
+
+def raised(run: RunFolder) -> list[Raised]:
+    """All flags of the run's records, by name."""
+    found: dict[str, list[str]] = {}
+    for record in run.records:
+        for flag in record.flags:
+            found.setdefault(flag, []).append(record.attack)
+    return [Raised(name, len(attacks), sorted(set(attacks))) for name, attacks in sorted(found.items())]

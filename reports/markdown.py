@@ -1,0 +1,110 @@
+"""report.md: what was run, what it found, how far that can be believed. The words stand in templates/report.md.j2."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from leakbench.records import Record, RunFolder, write_atomically
+
+from .controls import controls, invalid
+from .figures import CHARTS, FOLDER
+from .findings import effects, gaps, judge
+from .flags import raised
+from .points import LEVELS, points, strongest
+from .tradeoff import headline, rows, tradeoff_text
+from .words import bracket, count, interval, listed, rate_title
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_markdown(run: RunFolder) -> list[Path]:
+    """Writes report.md into the run's folder. Figures are embedded where they have been drawn."""
+    path = run.path / "report.md"
+    write_atomically(path, render(run).encode())
+    return [path]
+
+
+def render(run: RunFolder) -> str:
+    """The text of report.md."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    settings: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, **settings)
+    environment.filters |= {"bracket": bracket, "cell": cell, "counted": count, "interval": interval, "listed": listed}
+    return environment.get_template("report.md.j2").render(facts(run))
+
+
+def facts(run: RunFolder) -> dict[str, Any]:
+    """All that the template may speak of."""
+    titles, cells = tradeoff_text(run)
+    found = rows(run)
+    return {
+        **_setting(run),
+        "titles": titles,
+        "cells": cells,
+        "levels": LEVELS,
+        "verdicts": [(r.point.name, [judge(r.leaks[level]) for level in LEVELS]) for r in found],
+        "blind_wins": blind_wins(run),
+        "strays": sorted({r.point for r in run.records} - {row.point.name for row in found}),
+        "unmeasured": [row.point.name for row in found if row.seeds == 0],
+        "effects": effects(run),
+        "gaps": gaps(run),
+        "controls": controls(run),
+        "has_control": any(row.point.role == "control" for row in found),
+        "invalid": invalid(run),
+        "flags": raised(run),
+        "drawn": [(c.name, c.caption) for c in CHARTS if _is_drawn(run, c.name)],
+        "skipped": [(c.name, c.missing(run)) for c in CHARTS if not _is_drawn(run, c.name)],
+        "folder": FOLDER,
+        "coincide": coinciding(run),
+    }
+
+
+def _setting(run: RunFolder) -> dict[str, Any]:
+    command = run.plan.get("command", "")
+    seeds = run.plan.get("seeds") or sorted({r.seed for r in run.records})
+    return {
+        "suite": run.plan.get("suite", run.path.name),
+        "datasets": _distinct(run.records, "dataset"),
+        "models": _distinct(run.records, "model"),
+        "split": {key: _plain(value) for key, value in (run.plan.get("split") or {}).items()},
+        "seeds": [str(seed) for seed in seeds],
+        "headline": rate_title(headline(run)),
+        "command": command if isinstance(command, str) else shlex.join(map(str, command)),
+        "records": len(run.records),
+    }
+
+
+def _distinct(records: list[Record], key: str) -> list[str]:
+    return sorted({str(getattr(record, key)) for record in records})
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def blind_wins(run: RunFolder) -> list[str]:
+    """Where the strongest attack, for some seed, is one that never touches the model."""
+    where = [(p, level) for p in points(run) for level in LEVELS]
+    found = [(p, level) for p, level in where if any(r.access == "NONE" for r in strongest(run, p, level).values())]
+    return [f"{point.name} ({level})" for point, level in found]
+
+
+def coinciding(run: RunFolder) -> list[str]:
+    """The panels of the trade-off whose points lie on top of each other: a figure would hide it."""
+    chart = next(c for c in CHARTS if c.name == "tradeoff")
+    if chart.missing(run):
+        return []
+    return [panel.title for panel in chart.gather(run).panels if panel.coincide]
+
+
+def _is_drawn(run: RunFolder, name: str) -> bool:
+    return (run.path / FOLDER / f"{name}.png").is_file()
+
+
+def cell(text: str) -> str:
+    """Text that may stand in a cell of a table."""
+    return text.replace("|", "\\|").replace("\n", " ")

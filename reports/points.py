@@ -1,0 +1,115 @@
+"""The points of the trade-off (a defense with its swept parameters), and which records speak for each.
+
+"Strongest at an access level" is chosen seed by seed among the membership attacks that need that level or less, by the
+largest |calibration_auc - 1/2|: on calibration images, so that the reported ones stay untouched by the choice.
+Two-sided like the verdicts; equals go to the first name. An attack without `calibration_auc` takes part only if it
+stands alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leakbench.records import QUALITY, Record, RunFolder
+
+from .measured import measure
+
+ACCESS = ("NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS")  # each includes those before it
+LEVELS = ("DENOISER", "WEIGHTS")  # those at which the trade-off is read
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the plan; `role` is "baseline", "defense" or "control"."""
+
+    name: str
+    defense: str
+    role: str
+
+
+def points(run: RunFolder) -> list[Point]:
+    """All points, in the order of the suite."""
+    return [Point(p["point"], p["defense"], p.get("role", "defense")) for p in run.plan["points"]]
+
+
+def unprotected(run: RunFolder) -> Point | None:
+    """What the defenses are compared with: the baseline, or else the first point that is no control."""
+    ranked = sorted((p for p in points(run) if p.role != "control"), key=lambda p: p.role != "baseline")
+    return ranked[0] if ranked else None
+
+
+def sweeps(run: RunFolder) -> dict[str, list[Point]]:
+    """The points of each defense, in the order of its sweep; baseline and controls are none."""
+    found: dict[str, list[Point]] = {}
+    reference = unprotected(run)
+    for point in points(run):
+        if point.role == "defense" and point != reference:
+            found.setdefault(point.defense, []).append(point)
+    return found
+
+
+def records_at(run: RunFolder, point: Point, family: str, attack: str = "", access: str = "") -> list[Record]:
+    """The records of a family at a point, narrowed to an attack and an access level where these are given."""
+    return [
+        r
+        for r in run.records
+        if r.point == point.name and r.family == family and attack in ("", r.attack) and access in ("", r.access)
+    ]
+
+
+def quality(run: RunFolder, point: Point) -> list[Record]:
+    """The quality records of a point, one a seed."""
+    return records_at(run, point, "quality", attack=QUALITY)
+
+
+def copy_attacks(run: RunFolder) -> dict[str, str]:
+    """Attacks that measured a `copy_rate_excess`, and what tables call them: by features, or by name if two share."""
+    features = {r.attack: r.features for r in run.records if r.metric("copy_rate_excess") is not None}
+    names = list(features.values())
+    return {a: f if f and names.count(f) == 1 else a for a, f in sorted(features.items(), key=_pixels_first)}
+
+
+def _pixels_first(item: tuple[str, str]) -> tuple[bool, str]:
+    return item[1] != "pixels", item[0]
+
+
+def strongest(run: RunFolder, point: Point, level: str) -> dict[int, Record]:
+    """The record of the strongest membership attack at an access level, for each seed that has one."""
+    allowed = ACCESS[: ACCESS.index(level) + 1]
+    found: dict[int, list[Record]] = {}
+    for record in records_at(run, point, "membership"):
+        if record.access in allowed:
+            found.setdefault(record.seed, []).append(record)
+    chosen = {seed: _strongest(records) for seed, records in sorted(found.items())}
+    return {seed: record for seed, record in chosen.items() if record is not None}
+
+
+def _strongest(records: list[Record]) -> Record | None:
+    calibrated = [r for r in records if calibration_strength(r) is not None]
+    if not calibrated:
+        return records[0] if len(records) == 1 else None
+    return min(calibrated, key=lambda r: (-(calibration_strength(r) or 0.0), r.attack, -ACCESS.index(r.access)))
+
+
+def calibration_strength(record: Record) -> float | None:
+    """|calibration_auc - 1/2|, rounded lest float noise decides between an attack and its mirror image."""
+    metric = record.metric("calibration_auc")
+    return None if metric is None or metric.value is None else round(abs(metric.value - 0.5), 12)
+
+
+def most_protective(run: RunFolder, sweep: list[Point]) -> Point:
+    """The point of a sweep with the least copying (mean excess, summed over the attacks that measure it).
+
+    Without such attacks the one whose strongest attack at DENOISER is closest to 1/2; equals go to the first.
+    """
+    return min(sweep, key=lambda point: (*_copying(run, point), _leakage(run, point)))
+
+
+def _copying(run: RunFolder, point: Point) -> tuple[int, float]:
+    found = [measure(records_at(run, point, "replication", a), "copy_rate_excess") for a in copy_attacks(run)]
+    return sum(m is None for m in found), sum(m.summary.mean for m in found if m is not None)
+
+
+def _leakage(run: RunFolder, point: Point) -> float:
+    found = measure(strongest(run, point, "DENOISER").values(), "auc")
+    return abs(found.summary.mean - 0.5) if found else 1.0

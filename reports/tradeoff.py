@@ -1,0 +1,137 @@
+"""The trade-off: one row a point (a defense with its swept parameters), quality against leakage.
+
+Over one seed an interval is that seed's, over two the envelope of both (no standard deviation is pretended), from three
+on it is `over_seeds`'. Leakage is two-sided: an AUC below 1/2 counts, and carries the flag `inverted`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from leakbench.records import Record, RunFolder
+from leakbench.statistics import Summary
+
+from .measured import Measured, measure
+from .points import LEVELS, Point, copy_attacks, points, quality, records_at, strongest
+from .words import NOTHING, bracket, distance, distance_title, percent, rate_title
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DISTANCES = ("frechet_heldout", "frechet_floor", "frechet")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """The strongest attack at one access level: name (names, where seeds chose differently), AUC, headline TPR."""
+
+    attack: str
+    auc: Measured | None
+    tpr: Measured | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """All that the trade-off says of a point; `copies` by attack."""
+
+    point: Point
+    seeds: int
+    features: str
+    distances: dict[str, Measured | None]
+    leaks: dict[str, Leak]
+    copies: dict[str, Measured | None]
+    flags: list[str]
+
+
+def headline(run: RunFolder) -> str:
+    """The metric that ranks, as the suite names it."""
+    return str(run.plan.get("headline", "tpr@fpr=0.1"))
+
+
+def rows(run: RunFolder) -> list[Row]:
+    """One row a point, in the order of the suite; a point without records has a row without numbers."""
+    return [_row(run, point) for point in points(run)]
+
+
+def _row(run: RunFolder, point: Point) -> Row:
+    measured = quality(run, point)
+    strong = {level: strongest(run, point, level) for level in LEVELS}
+    copies = {attack: records_at(run, point, "replication", attack) for attack in copy_attacks(run)}
+    leaks = {level: _leak(run, list(found.values())) for level, found in strong.items()}
+    shown = chain(measured, *(found.values() for found in strong.values()), *copies.values())
+    flags = {flag for record in shown for flag in record.flags}
+    flags |= {"inverted" for leak in leaks.values() if _inverted(leak)}
+    return Row(
+        point=point,
+        seeds=len({r.seed for r in run.records if r.point == point.name}),
+        features=" / ".join(sorted({r.features for r in measured})),
+        distances={name: measure(measured, name) for name in DISTANCES},
+        leaks=leaks,
+        copies={attack: measure(found, "copy_rate_excess") for attack, found in copies.items()},
+        flags=sorted(flags),
+    )
+
+
+def _leak(run: RunFolder, found: list[Record]) -> Leak:
+    return Leak(" / ".join(sorted({r.attack for r in found})), measure(found, "auc"), measure(found, headline(run)))
+
+
+def _inverted(leak: Leak) -> bool:
+    return leak.auc is not None and any(e.high < 0.5 for e in leak.auc.by_seed.values())
+
+
+def tradeoff_table(run: RunFolder) -> pd.DataFrame:
+    """The rows as numbers: `NAME`, `NAME_low`, `NAME_high` for each quantity; NaN where there is none."""
+    import pandas as pd
+
+    return pd.DataFrame([_numbers(run, row) for row in rows(run)])
+
+
+def _numbers(run: RunFolder, row: Row) -> dict[str, object]:
+    cells: dict[str, object] = {"point": row.point.name, "defense": row.point.defense, "role": row.point.role}
+    cells |= {"seeds": row.seeds, "features": row.features}
+    for name, found in row.distances.items():
+        cells |= _spread(name, found)
+    for level, leak in row.leaks.items():
+        cells[f"{level.lower()}_attack"] = leak.attack
+        cells |= _spread(f"{level.lower()}_auc", leak.auc) | _spread(f"{level.lower()}_{headline(run)}", leak.tpr)
+    for attack, found in row.copies.items():
+        cells |= _spread(f"copy_rate_excess_{copy_attacks(run)[attack]}", found)
+    return cells | {"flags": ";".join(row.flags)}
+
+
+def _spread(name: str, found: Measured | None) -> dict[str, object]:
+    summary = _summary(found)
+    values = (summary.mean, summary.low, summary.high) if summary else (float("nan"),) * 3
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+
+
+def _summary(found: Measured | None) -> Summary | None:
+    return found.summary if found else None
+
+
+def distance_name(run: RunFolder) -> str:
+    """What the run's Frechet distance is called: by its features, and FID for Inception's alone."""
+    features = sorted({row.features for row in rows(run) if row.features})
+    return " / ".join(distance_title(f) for f in features) or "FD"
+
+
+def tradeoff_text(run: RunFolder) -> tuple[list[str], list[list[str]]]:
+    """The rows as text, for a terminal or a page: the titles, and the cells of each row."""
+    name, tpr = distance_name(run), rate_title(headline(run))
+    titles = ["point", f"{name}, held-out", "its floor", f"{name}, training set"]
+    for level in LEVELS:
+        titles += [f"{level}: strongest, AUC", f"{level}: {tpr}"]
+    titles += [f"copies beyond null, {label}" for label in copy_attacks(run).values()]
+    return [*titles, "flags"], [_text(row) for row in rows(run)]
+
+
+def _text(row: Row) -> list[str]:
+    cells = [row.point.name, *(distance(_summary(row.distances[name])) for name in DISTANCES)]
+    for leak in row.leaks.values():
+        auc = bracket(_summary(leak.auc))
+        cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, percent(_summary(leak.tpr))]
+    cells += [percent(_summary(found)) for found in row.copies.values()]
+    return [*cells, ", ".join(row.flags)]

@@ -1,0 +1,60 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+from math import floor, isnan, log10
+
+from leakbench.statistics import Estimate, Summary
+
+NOTHING = "-"
+
+
+def bracket(found: Summary | None, digits: int = 2, scale: float = 1.0, unit: str = "") -> str:
+    """`0.93 [0.91, 0.95]`: mean and interval over the seeds; without an interval the mean alone."""
+    if found is None:
+        return NOTHING
+    value, low, high = (_fixed(x * scale, digits) for x in (found.mean, found.low, found.high))
+    return f"{value}{unit}" if isnan(found.low) else f"{value}{unit} [{low}, {high}]"
+
+
+def interval(found: Estimate) -> str:
+    """`0.51 [0.45, 0.57]`: one estimate, three digits, as controls sit close to 1/2."""
+    return f"{_fixed(found.value, 3)} [{_fixed(found.low, 3)}, {_fixed(found.high, 3)}]"
+
+
+def percent(found: Summary | None) -> str:
+    """`12.0 % [10.1, 14.0]`."""
+    return bracket(found, digits=1, scale=100, unit=" %")
+
+
+def distance(found: Summary | None) -> str:
+    """A Frechet distance: three significant digits of its value, as many decimals for its bounds."""
+    if found is None or found.mean == 0:
+        return bracket(found)
+    return bracket(found, digits=max(0, 2 - floor(log10(abs(found.mean)))))
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.0"
+
+
+def distance_title(features: str) -> str:
+    """FID is the name of one distance only: that of Inception features."""
+    return "FID" if features == "inception" else f"FD-{features or 'unknown'}"
+
+
+def rate_title(metric: str) -> str:
+    """`TPR at 10 % FPR` for `tpr@fpr=0.1`; other names stay."""
+    if not metric.startswith("tpr@fpr="):
+        return metric
+    return f"TPR at {float(metric.removeprefix('tpr@fpr=')) * 100:g} % FPR"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def listed(words: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,167 @@
+"""A tiny suite on real digits, an isolated cache, and the command line in process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TINY = """
+name = "tiny"
+dataset = "digits"
+seeds = [0]
+
+[split]
+members = 40
+nonmembers = 40
+calibration_in = 20
+calibration_out = 20
+
+[network]
+width = 32
+blocks = 1
+
+[sampler]
+steps = 5
+batch = 64
+
+[[defense]]
+name = "baseline"
+steps = 60
+batch = 32
+lr = 0.002
+
+[[defense]]
+name = "cpsample"
+base = "baseline"
+steps = 40
+batch = 32
+width = 32
+blocks = 1
+alpha = [0.25, 0.5]
+
+[[attack]]
+name = "loss"
+
+[[attack]]
+name = "pia"
+
+[[attack]]
+name = "nearest_copy"
+
+[quality]
+samples = 60
+features = "classifier"
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run of the tiny suite, its cache, and what it printed."""
+
+    suite: Path
+    out: Path
+    cache: Path
+    outcome: Outcome
+
+
+def _main(*words: object) -> Outcome:
+    """`leakbench WORDS` in this process."""
+    from leakbench import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["leakbench", *map(str, words)])
+        patch.setenv("COLUMNS", "200")
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An artefact cache of the test's own; plugins that a test loads are forgotten after it."""
+    from leakbench import plugins
+
+    monkeypatch.setenv("LEAKBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LEAKBENCH_DEBUG", raising=False)
+    monkeypatch.setattr(plugins, "_loaded", {"attacks": {}, "defenses": {}})
+    monkeypatch.setattr(plugins, "_files", [])
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def tiny_text():
+    """The tiny suite, as text."""
+    return TINY
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The tiny suite, as a file of the test's own."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def leakbench(monkeypatch):
+    """leakbench(*words): the command line in this process, without figures, which take seconds. Returns an Outcome."""
+    from leakbench import session
+
+    monkeypatch.setattr(session, "FORMATS", ("csv",))
+    return _main
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """shell(*words): the real command line in a process of its own. Returns an Outcome."""
+
+    def run(*words, cwd=tmp_path, **environment):
+        done = subprocess.run(
+            [sys.executable, "-m", "leakbench.cli", *map(str, words)],
+            cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """One whole run of the tiny suite by one worker, shared by all tests: read it, never write to it."""
+    home = tmp_path_factory.mktemp("finished")
+    (home / "tiny.toml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEAKBENCH_CACHE", str(home / "cache"))
+        outcome = _main("run", home / "tiny.toml", "--out", home / "run", "--workers", 1)
+    return Finished(home / "tiny.toml", home / "run", home / "cache", outcome)
+
+
+@pytest.fixture
+def again(finished, tmp_path, cache, tiny):
+    """A copy of the finished run with its cache, to be damaged."""
+    shutil.copytree(finished.cache, cache)
+    shutil.copytree(finished.out, tmp_path / "run")
+    return Finished(tiny, tmp_path / "run", cache, finished.outcome)

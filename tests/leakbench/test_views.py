@@ -1,0 +1,168 @@
+"""A view offers what its access level permits and nothing more; answers are shared, queries are not."""
+
+import numpy as np
+import pytest
+import torch
+
+from leakbench.api import Access, Release
+from leakbench.device import Streams
+from leakbench.diffusion import Schedule
+from leakbench.views import VIEWS, BatchMemory
+
+SHAPE, N = (1, 4, 4), 5
+STREAMS = Streams("test", 0)
+IMAGES = torch.tanh(STREAMS.of("images").normal(torch.arange(N), SHAPE))
+SAMPLES = torch.tanh(STREAMS.of("samples").normal(torch.arange(7), SHAPE))
+LABELS = torch.arange(N) % 3
+
+
+class Counting(torch.nn.Module):
+    """eps = tanh(x + t / 1000 + label / 10), counting its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[int] = []
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        self.calls.append(int(t[0]))
+        assert t.shape == (len(x),)
+        shift = 0.0 if label is None else label.view(-1, 1, 1, 1) / 10
+        return torch.tanh(x + t.view(-1, 1, 1, 1) / 1000 + shift)
+
+
+class Guided(Release):
+    """A service whose answer is not the raw network's."""
+
+    def eps(self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        return super().eps(x, t, label) + 1.0
+
+
+def batch(kind: type[Release] = Release, labels: torch.Tensor | None = None, **more) -> tuple[Counting, BatchMemory]:
+    network = Counting()
+    release = kind(network, Schedule(steps=10), STREAMS, SHAPE, torch.device("cpu"), parts={"secret": 1}, **more)
+    return network, BatchMemory(release, STREAMS, IMAGES, torch.arange(100, 100 + N), labels)
+
+
+OFFERED = {  # design.md, section 4; each level adds to the one below
+    Access.NONE: {"queries"},
+    Access.SAMPLES: {"samples"},
+    Access.API: {"vary"},
+    Access.DENOISER: {"eps", "schedule", "ddim", "noise", "noised", "others"},
+    Access.WEIGHTS: {"network", "parts", "release"},
+}
+
+
+@pytest.mark.parametrize("access", list(Access))
+def test_each_level_offers_its_own_and_nothing_more(access):
+    view = VIEWS[access](batch()[1], SAMPLES)
+    allowed = set().union(*(OFFERED[level] for level in Access if level <= access))
+    assert {name for name in dir(view) if not name.startswith("_")} == allowed
+    for level in Access:
+        for name in OFFERED[level] - allowed:
+            with pytest.raises(AttributeError):
+                getattr(view, name)
+
+
+def test_what_is_offered_is_the_releases_own():
+    network, memory = batch()
+    view = VIEWS[Access.WEIGHTS](memory, SAMPLES, others={"shadow": 1})
+    assert view.samples is SAMPLES and view.network is network and view.parts == {"secret": 1}
+    assert view.release is memory.release and view.schedule is memory.release.schedule and view.others == {"shadow": 1}
+
+
+def test_two_attacks_share_an_answer_but_count_their_own_queries():
+    network, memory = batch()
+    first, second = (VIEWS[Access.DENOISER](memory, SAMPLES) for _ in range(2))
+    answers = [first.eps(first.noised(100), 100), second.eps(second.noised(100), 100), second.eps(IMAGES, 0)]
+    assert torch.equal(answers[0], answers[1]) and network.calls == [100, 0]
+    assert (first.queries, second.queries) == (1, 2)
+    second.eps(IMAGES, 0)
+    first.eps(IMAGES, 1)
+    first.eps(first.noised(100, 1), 100)
+    assert network.calls == [100, 0, 1, 100] and (first.queries, second.queries) == (3, 3)
+
+
+def test_an_answer_is_not_reused_for_another_tensor_or_after_a_change_in_place():
+    network, memory = batch()
+    view = VIEWS[Access.DENOISER](memory, SAMPLES)
+    x = IMAGES.clone()
+    before = view.eps(x, 5)
+    x += 1
+    after = view.eps(x, 5)
+    torch.testing.assert_close(after, torch.tanh(IMAGES + 1.005))
+    assert not torch.equal(before, after) and len(network.calls) == 2
+    for i in range(50):  # short-lived tensors must not be confused when memory is used again
+        made = torch.full_like(IMAGES, i / 50)
+        torch.testing.assert_close(view.eps(made, 0), torch.tanh(torch.full_like(IMAGES, i / 50)))
+
+
+def test_noised_is_the_formula_with_the_shared_noise():
+    _, memory = batch()
+    view = VIEWS[Access.DENOISER](memory, SAMPLES)
+    for t, draw in ((0, 0), (100, 0), (999, 1)):
+        noise = STREAMS.of("attacking", "forward").normal(torch.arange(100, 100 + N), SHAPE, draw)
+        assert torch.equal(view.noise(draw), noise)
+        alpha_bar = np.prod(1 - np.linspace(1e-4, 0.02, 1000)[: t + 1])
+        expected = np.sqrt(alpha_bar) * IMAGES + np.sqrt(1 - alpha_bar) * noise
+        torch.testing.assert_close(view.noised(t, draw), expected.float(), atol=1e-6, rtol=1e-5)
+
+
+def test_noise_belongs_to_the_image_not_to_its_place_in_the_batch():
+    _, memory = batch()
+    turned = BatchMemory(memory.release, STREAMS, IMAGES.flip(0), memory.ids.flip(0), None)
+    assert torch.equal(turned.noised(50, 0).flip(0), memory.noised(50, 0))
+    assert not torch.equal(memory.noise("forward", 0), memory.noise("vary", 0))
+
+
+def test_a_guided_service_answers_otherwise_than_its_raw_network():
+    network, memory = batch(Guided)
+    service, raw = (VIEWS[Access.DENOISER](memory, SAMPLES, raw) for raw in (False, True))
+    torch.testing.assert_close(service.eps(IMAGES, 3), raw.eps(IMAGES, 3) + 1.0)
+    assert network.calls == [3, 3]
+
+
+def test_where_the_service_is_the_raw_network_one_call_serves_both():
+    network, memory = batch()
+    service, raw = (VIEWS[Access.DENOISER](memory, SAMPLES, raw) for raw in (False, True))
+    assert torch.equal(service.eps(IMAGES, 3), raw.eps(IMAGES, 3)) and network.calls == [3]
+
+
+def test_a_release_over_a_guided_one_still_answers_guided():
+    network, memory = batch(Guided)
+    above = Release.over(memory.release)
+    assert not above.answers_raw and batch()[1].release.answers_raw
+    t = torch.full((N,), 3)
+    torch.testing.assert_close(above.eps(IMAGES, t), network(IMAGES, t) + 1.0)
+    assert torch.equal(above.raw_eps(IMAGES, t), network(IMAGES, t))
+
+
+def test_the_images_own_labels_are_asked_about_unless_others_are_given():
+    _, memory = batch(labels=LABELS)
+    view = VIEWS[Access.DENOISER](memory, SAMPLES)
+    torch.testing.assert_close(view.eps(IMAGES, 0), torch.tanh(IMAGES + LABELS.view(-1, 1, 1, 1) / 10))
+    torch.testing.assert_close(view.eps(IMAGES, 0, 0 * LABELS), torch.tanh(IMAGES))
+
+
+def test_ddim_is_one_query_and_the_formula():
+    network, memory = batch()
+    view = VIEWS[Access.DENOISER](memory, SAMPLES)
+    moved = view.ddim(IMAGES, 10, 40)
+    alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    eps = torch.tanh(IMAGES + 0.01)
+    x0 = (IMAGES - np.sqrt(1 - alpha_bar[10]) * eps) / np.sqrt(alpha_bar[10])
+    torch.testing.assert_close(moved, (np.sqrt(alpha_bar[40]) * x0 + np.sqrt(1 - alpha_bar[40]) * eps).float())
+    assert view.queries == 1 and network.calls == [10]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.04, 0.05, 0.29, 0.31, 0.58, 1.0])
+def test_variation_counts_the_network_calls_it_makes(strength):
+    network, memory = batch(network_calls=2.0)
+    view = VIEWS[Access.API](memory, SAMPLES)
+    varied = view.vary(IMAGES, strength)
+    assert varied.shape == IMAGES.shape and view.queries == 2 * len(network.calls)
+
+
+def test_variation_answers_as_the_service_does():
+    service, plain = batch(Guided)[1], batch()[1]
+    varied, other = (VIEWS[Access.API](memory, SAMPLES).vary(IMAGES, 0.3) for memory in (service, plain))
+    assert not torch.allclose(varied, other, atol=1e-3)

@@ -1,0 +1,181 @@
+"""A made-up but plausible run on disk: baseline, CPSample at four alphas, reject-and-resample, an untrained control."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from leakbench.records import Metric, Record, RunFolder, save_record
+from leakbench.statistics import auc, clopper_pearson, difference, flags, tpr_at_fpr
+
+ALPHAS = (0.001, 0.1, 0.25, 0.5)
+SIGNAL = {"loss": 1.0, "secmi": 1.6, "pia": 1.9}  # distance of members from nonmembers, in standard deviations
+TARGETS = (0.1, 0.01)
+IMAGES = 250
+SAMPLES = 600
+
+POINTS = [
+    {"point": "baseline", "defense": "baseline", "role": "baseline"},
+    *({"point": f"cpsample alpha={a:g}", "defense": "cpsample", "role": "defense"} for a in ALPHAS),
+    {"point": "reject_resample", "defense": "reject_resample", "role": "defense"},
+    {"point": "untrained", "defense": "untrained", "role": "control"},
+]
+# AUC signal left in the answers, share of copies, Frechet distance
+TRUTH = {
+    "baseline": (1.0, 0.12, 4.0),
+    "cpsample alpha=0.001": (0.9, 0.10, 4.1),
+    "cpsample alpha=0.1": (0.5, 0.06, 4.6),
+    "cpsample alpha=0.25": (0.2, 0.02, 5.6),
+    "cpsample alpha=0.5": (0.0, 0.01, 7.5),
+    "reject_resample": (1.0, 0.01, 4.2),
+    "untrained": (0.0, 0.0, 160.0),
+}
+
+
+def rng(*words):
+    """Numbers that depend on what they are for, and not on the order in which they are drawn."""
+    return np.random.default_rng(zlib.crc32(repr(words).encode()))
+
+
+def identity(point, attack, family, access, seed, features=""):
+    alpha = {"alpha": float(point["point"].split("=")[1])} if "=" in point["point"] else {}
+    return dict(
+        suite="quick",
+        dataset="digits",
+        model="mlp-256x4",
+        defense=point["defense"],
+        point=point["point"],
+        defense_params={**alpha, "baseline.steps": 8000},
+        attack=attack,
+        attack_params={"t": 200} if attack in SIGNAL else {},
+        family=family,
+        features=features,
+        access=access,
+        seed=seed,
+        run={"timings": {"score": 1.5, "prepare": 0.25}},
+    )
+
+
+def metric(name, found):
+    return Metric(name=name, value=found.value, ci_low=found.low, ci_high=found.high, n=found.n)
+
+
+def membership(point, attack, access, seed):
+    left = 1.0 if access == "WEIGHTS" and point["role"] != "control" else TRUTH[point["point"]][0]
+    signal = SIGNAL.get(attack, 0.0) * left
+    who = (attack,) if attack == "blind" else (attack, point["point"] if left < 1 else "raw")
+    draw = rng(seed, *who)
+    names = ("member_scores", "nonmember_scores", "calibration_member_scores", "calibration_nonmember_scores")
+    arrays = {n: draw.normal(signal * (i % 2 == 0), 1, IMAGES) for i, n in enumerate(names)}
+    member, nonmember, inside, outside = arrays.values()
+    tprs = {f"tpr@fpr={t:g}": tpr_at_fpr(member, nonmember, t) for t in TARGETS}
+    metrics = [metric("auc", auc(member, nonmember)), *(metric(n, t.estimate) for n, t in tprs.items())]
+    metrics.append(metric("calibration_auc", auc(inside, outside)))
+    raised = list(flags(member, nonmember, TARGETS))
+    return Record(
+        **identity(point, attack, "membership", access, seed), metrics=metrics, queries=2.0, flags=raised
+    ), arrays
+
+
+def replication(point, by, seed, images):
+    features = "pixels" if by == "pixels" else "classifier"
+    draw = rng(seed, point["point"], by)
+    null = rng(seed, by).normal(-0.3, 0.05, 300)
+    threshold = float(np.quantile(null, 0.99))
+    share = TRUTH[point["point"]][1]
+    similarity = np.where(
+        draw.random(SAMPLES) < share, draw.normal(-0.1, 0.02, SAMPLES), draw.normal(-0.32, 0.05, SAMPLES)
+    )
+    copies, chance = int((similarity > threshold).sum()), int((null > threshold).sum())
+    metrics = [
+        metric("copy_rate", clopper_pearson(copies, SAMPLES)),
+        metric("copy_rate_null", clopper_pearson(chance, 300)),
+        metric("copy_rate_excess", difference(copies, SAMPLES, chance, 300)),
+        Metric(name="unique_copies", value=float(copies), n=SAMPLES),
+    ]
+    arrays = {"similarity": similarity, "nearest": draw.integers(0, 400, SAMPLES), "null_similarity": null}
+    if images:
+        best = np.sort(similarity)[::-1][:12]
+        nearest = draw.integers(0, 256, (12, 8, 8, 1))
+        samples = np.clip(nearest + draw.normal(0, 200 * -best[:, None, None, None]), 0, 255)
+        arrays |= {
+            "pair_nearest": nearest.astype(np.uint8),
+            "pair_samples": samples.astype(np.uint8),
+            "pair_similarity": best,
+        }
+    who = identity(point, f"nearest_copy_{by}", "replication", "SAMPLES", seed, features)
+    return Record(**who, metrics=metrics, info={"threshold": threshold}), arrays
+
+
+def quality(point, seed):
+    value = TRUTH[point["point"]][2] * (1 + 0.02 * rng(seed, point["point"], "fd").normal())
+    half = 0.05 * value
+    metrics = [
+        Metric(name="frechet", value=0.9 * value, ci_low=0.9 * value - half, ci_high=0.9 * value + half, n=500),
+        Metric(name="frechet_heldout", value=value, ci_low=value - half, ci_high=value + half, n=500),
+        Metric(name="frechet_floor", value=3.1, ci_low=2.9, ci_high=3.3, n=500),
+        Metric(name="kid", value=0.01, ci_low=0.005, ci_high=0.015, n=500),
+        Metric(name="recall", value=None, n=500),
+    ]
+    info = {"defense": gate(point)} if point["defense"] == "cpsample" else {}
+    who = identity(point, "quality", "quality", "SAMPLES", seed, "classifier")
+    return Record(**who, metrics=metrics, info=info), {"mean": np.zeros(2), "covariance": np.eye(2), "n": np.array(500)}
+
+
+def gate(point):
+    alpha, t = float(point["point"].split("=")[1]), list(range(0, 1000, 100))
+    early = [max(0.0, 1 - x / 800) for x in t]
+    right = {
+        "member": [0.5 + 0.49 * e for e in early],
+        "heldout": [0.5] * len(t),
+        "confident": [0.3 * e for e in early],
+    }
+    rates = {str(x): e * min(1, 2 * alpha) for x, e in zip(t, early, strict=True)}
+    return {"gate_rate_by_t": rates, "classifier_accuracy_by_t": {"t": t, **right}}
+
+
+def plan(seeds):
+    split = {"member": 400, "calibration_in": 100, "nonmember": 400, "near_duplicates_removed": 12}
+    command = ["leakbench", "run", "quick", "--set", "split.members=400"]
+    return {
+        "suite": "quick",
+        "headline": "tpr@fpr=0.1",
+        "seeds": list(seeds),
+        "command": command,
+        "points": POINTS,
+        "split": split,
+    }
+
+
+def cells(seeds, images):
+    for point in POINTS:
+        for seed in seeds:
+            yield quality(point, seed)
+            yield membership(point, "blind", "NONE", seed)
+            yield from (membership(point, a, level, seed) for a in SIGNAL for level in ("DENOISER", "WEIGHTS"))
+            yield from (replication(point, by, seed, images) for by in ("pixels", "features"))
+
+
+def build(path, seeds=(0, 1), images=True, keep=lambda record: True, change=lambda record: record, order=1):
+    """Writes a run folder; `keep` and `change` shape its records, `order` -1 writes them the other way round."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "plan.json").write_text(json.dumps(plan(seeds)))
+    for record, arrays in list(cells(seeds, images))[::order]:
+        if keep(record):
+            save_record(path, change(record), arrays)
+    return RunFolder(path)
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    """The builder of synthetic runs."""
+    return build
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """The whole synthetic run; tests that write reports into it must not change its records."""
+    return build(tmp_path_factory.mktemp("run"))
