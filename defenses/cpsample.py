@@ -163,7 +163,10 @@ class CPSample(Defense):
             checkpoint=task.folder and task.folder / f"{self.name}.safetensors",
             progress=task.progress and (lambda done: task.progress(done / self.steps)),
         )
-        info: dict[str, Any] = {"train_seconds": time.perf_counter() - began, "network_evaluations": self.recipe.evaluations}
+        info: dict[str, Any] = {
+            "train_seconds": time.perf_counter() - began,
+            "network_evaluations": self.recipe.evaluations,
+        }
         info["classifier_accuracy_by_t"] = accuracy_by_t(classifier, task, images, labels)
         return Artefacts({"classifier": classifier}, info=info)
 

@@ -53,7 +53,9 @@ class Plugin(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str]
-    version: ClassVar[str] = "1"  # raise it when the method changes: cached artefacts of the old one are then left alone
+    version: ClassVar[str] = (
+        "1"  # raise it when the method changes: cached artefacts of the old one are then left alone
+    )
     summary: ClassVar[str] = ""
 
     @classmethod

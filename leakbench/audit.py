@@ -31,7 +31,18 @@ from leakbench.store import Store, disk_is_full, key_of
 from leakbench.suite import Point
 from leakbench.workbench import Workbench, sources
 
-_JUDGING = ("audit", "copying", "embedding", "evaluate", "features", "quality", "readers", "scoring", "perceptual", "statistics")
+_JUDGING = (
+    "audit",
+    "copying",
+    "embedding",
+    "evaluate",
+    "features",
+    "quality",
+    "readers",
+    "scoring",
+    "perceptual",
+    "statistics",
+)
 _PAIRS = 12  # nearest pairs kept as pictures
 
 
@@ -101,7 +112,9 @@ class Audit:
         """Make and save the wanted records, one after the other."""
         for row in wanted:
             if not self._applies(row):
-                yield self._save(row, self.bench.suite.attacks[row.attack].family, Findings([], {"not-applicable"}), {}, {}, "")
+                yield self._save(
+                    row, self.bench.suite.attacks[row.attack].family, Findings([], {"not-applicable"}), {}, {}, ""
+                )
         wanted = [row for row in wanted if self._applies(row)]
         by_attack: dict[str, list[Row]] = {}
         for row in wanted:
@@ -147,7 +160,9 @@ class Audit:
         found = found.joined(evaluate.lpips_of(samples, self.bench.train_images, self.bench.streams(self.seed)))
         found.info["defense"] = self.release.info | {k: v for k, v in facts.items() if k != "sample_seconds"}
         timings = {"quality": time.perf_counter() - began, "train": train_seconds, "sample": facts["sample_seconds"]}
-        return self._save(row, "quality", found, evaluate.moment_arrays(embedded), timings, self.embedding.features.name)
+        return self._save(
+            row, "quality", found, evaluate.moment_arrays(embedded), timings, self.embedding.features.name
+        )
 
     def _replication(self, row: Row, attack: ReplicationAttack) -> Record:
         began = time.perf_counter()
@@ -157,9 +172,15 @@ class Audit:
         def match(queries: Tensor) -> Any:
             return attack.match(queries, train, self.embedding)
 
-        ours, calibration, null = match(samples), match(self.bench.part("reference")), match(self.bench.part("nonmember"))
+        ours, calibration, null = (
+            match(samples),
+            match(self.bench.part("reference")),
+            match(self.bench.part("nonmember")),
+        )
         evidence = ReplicationEvidence(ours.similarity, ours.index, calibration.similarity, null.similarity)
-        arrays = dataclasses.asdict(evidence) | (self._pairs(samples, train, evidence) if self.bench.setting.images else {})
+        arrays = dataclasses.asdict(evidence) | (
+            self._pairs(samples, train, evidence) if self.bench.setting.images else {}
+        )
         space = attack.space(self.embedding.features.name)
         timings = {"attack": time.perf_counter() - began}
         return self._save(row, "replication", evaluate.replication(evidence), arrays, timings, space)

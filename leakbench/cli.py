@@ -97,7 +97,10 @@ def list_(
     elif what == "datasets":
         rows = [(name, "", (thing.__doc__ or "").splitlines()[0]) for name, thing in plugins.all_of(what)]
     else:
-        rows = [(name, thing.access.name if what == "attacks" else thing.role, thing.summary) for name, thing in plugins.all_of(what)]
+        rows = [
+            (name, thing.access.name if what == "attacks" else thing.role, thing.summary)
+            for name, thing in plugins.all_of(what)
+        ]
     for heading in ("name", {"attacks": "access", "defenses": "role"}.get(what, ""), "summary"):
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -105,7 +108,9 @@ def list_(
     Console().print(table)
 
 
-@app.command(help="Print one record.\n\n\b\nExample:\n  leakbench show runs/quick/records/baseline__pia__DENOISER__seed0.json")
+@app.command(
+    help="Print one record.\n\n\b\nExample:\n  leakbench show runs/quick/records/baseline__pia__DENOISER__seed0.json"
+)
 def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records.")]) -> None:
     from rich.console import Console
 
@@ -118,7 +123,9 @@ def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records."
         Console().print(table)
 
 
-@app.command(help="Write reports of a run.\n\n\b\nExamples:\n  leakbench report runs/quick\n  leakbench report runs/quick --format csv")
+@app.command(
+    help="Write reports of a run.\n\n\b\nExamples:\n  leakbench report runs/quick\n  leakbench report runs/quick --format csv"
+)
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.")],
     format: Annotated[str, typer.Option(help="Comma-separated: csv, figures, md.")] = "csv,figures,md",
@@ -133,7 +140,10 @@ def report(
             print(path)
 
 
-@check_app.command("plugin", help="Run the conformance suite on an attack or a defense.\n\n\b\nExample:\n  leakbench check plugin cpsample")
+@check_app.command(
+    "plugin",
+    help="Run the conformance suite on an attack or a defense.\n\n\b\nExample:\n  leakbench check plugin cpsample",
+)
 def check_plugin(name: Annotated[str, typer.Argument()], plugin: PluginOption = None) -> None:
     from leakbench import plugins
     from leakbench.conformance import check
@@ -152,14 +162,18 @@ def check_plugin(name: Annotated[str, typer.Argument()], plugin: PluginOption = 
 
 
 @app.command(help="Write a working attack or defense to start from.\n\n\b\nExample:\n  leakbench new attack my_attack")
-def new(kind: Annotated[Literal["attack", "defense"], typer.Argument()], name: Annotated[str, typer.Argument()]) -> None:
+def new(
+    kind: Annotated[Literal["attack", "defense"], typer.Argument()], name: Annotated[str, typer.Argument()]
+) -> None:
     from leakbench.scaffold import write
 
     path = write(kind, name, Path.cwd())
     print(f"{path}\ntry it: leakbench check plugin {name} --plugin {path.name}")
 
 
-@app.command(help="Say what this machine can run, what is missing and how to get it.\n\n\b\nExample:\n  leakbench doctor")
+@app.command(
+    help="Say what this machine can run, what is missing and how to get it.\n\n\b\nExample:\n  leakbench doctor"
+)
 def doctor() -> None:
     from leakbench.doctor import findings
 

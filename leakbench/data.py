@@ -57,7 +57,9 @@ class Dataset:
         """sha256 of all that it holds."""
         total = hashlib.sha256()
         for array in (self.images, self.labels, self.attribute, self.trait, self.split):
-            total.update(b"none" if array is None else str(array.dtype).encode() + np.ascontiguousarray(array).tobytes())
+            total.update(
+                b"none" if array is None else str(array.dtype).encode() + np.ascontiguousarray(array).tobytes()
+            )
         return total.hexdigest()
 
     def tensors(self, index: np.ndarray) -> Tensor:
@@ -182,7 +184,9 @@ def npz(argument: str) -> Dataset:
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise UsageError(f"{path}: images: shape is {arrays['images'].shape}; it must be (N, H, W) or (N, H, W, 1 or 3)")
+        raise UsageError(
+            f"{path}: images: shape is {arrays['images'].shape}; it must be (N, H, W) or (N, H, W, 1 or 3)"
+        )
     labels, attribute = (_integers(path, key, arrays.get(key), len(images)) for key in ("labels", "attribute"))
     return Dataset(f"npz:{path.name}", images, labels, attribute, split=_words(path, arrays.get("split"), len(images)))
 

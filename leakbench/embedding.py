@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -24,20 +25,33 @@ class Embedding:
     @cached_property
     def features(self) -> Features:
         """The embedding that [quality] features names. Raises UsageError when it cannot be had."""
-        bench = self.bench
+        return self._resolved(self._reader)
+
+    def check(self) -> None:
+        """Raise UsageError when the embedding cannot be had; trains nothing."""
+        self._resolved(lambda kind: None)  # type: ignore[arg-type, return-value]
+
+    def _resolved(self, reader: Callable[[str], ReaderFeatures]) -> Features:
+        bench, name = self.bench, self.bench.suite.file.quality.features
         try:
-            return resolve(bench.suite.file.quality.features, bench.data.labels is not None, self._reader, bench.device)
+            return resolve(name, bench.data.labels is not None, reader, bench.device)
         except ValueError as error:
-            raise UsageError(f"quality.features = {bench.suite.file.quality.features!r}: {error}") from None
+            raise UsageError(f"quality.features = {name!r}: {error}") from None
 
     def _reader(self, kind: str) -> ReaderFeatures:
         bench = self.bench
-        key = key_of(kind=kind, source=sources("features", "readers", "training", "device"), device=bench.device.type,
-                     **bench.data_key)
+        key = key_of(
+            kind=kind,
+            source=sources("features", "readers", "training", "device"),
+            device=bench.device.type,
+            **bench.data_key,
+        )
 
         def make(folder: Path) -> None:
             rows = bench.split.parts["reference"]
-            labels = None if kind == "rotation" or bench.data.labels is None else torch.from_numpy(bench.data.labels[rows])
+            labels = (
+                None if kind == "rotation" or bench.data.labels is None else torch.from_numpy(bench.data.labels[rows])
+            )
             images = bench.images(rows).to(bench.device)
             labels = None if labels is None else labels.to(bench.device)
             save_reader(train_reader(images, labels, bench.streams(0).of("reader", kind)), folder)

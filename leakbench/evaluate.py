@@ -84,7 +84,11 @@ def replication(evidence: ReplicationEvidence) -> Findings:
     report = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, threshold)
     return Findings(
         [metric(name, estimate) for name, estimate in report.items()],
-        info={"threshold": threshold, "null_rate_aimed_at": NULL_RATE, "threshold_images": len(evidence.threshold_similarity)},
+        info={
+            "threshold": threshold,
+            "null_rate_aimed_at": NULL_RATE,
+            "threshold_images": len(evidence.threshold_similarity),
+        },
     )
 
 

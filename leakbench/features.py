@@ -185,9 +185,7 @@ def resolve(name: str, labelled: bool, reader: Callable[[str], ReaderFeatures], 
         return Inception(device)
     if name == "pixels":
         return Pixels()
-    raise ValueError(
-        f'features = "{name}" is none of auto, inception, classifier, rotation, pixels, torchscript:PATH'
-    )
+    raise ValueError(f'features = "{name}" is none of auto, inception, classifier, rotation, pixels, torchscript:PATH')
 
 
 def _load_script(path: Path, device: torch.device) -> torch.nn.Module:

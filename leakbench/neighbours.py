@@ -94,10 +94,12 @@ def _greedy(fresh: Tensor, close: Tensor) -> Tensor:
 def _nearest_block(queries: Tensor, base: Tensor, k: int) -> Neighbours:
     size = min(k + _SPARE, len(base))
     shortlist, reach = _shortlist(queries, base, size)
-    distance = torch.cat([
-        _distance(queries[part, None], base[shortlist[part]])
-        for part in _slices(len(queries), _ELEMENTS // (size * base.shape[1]) or 1)
-    ])
+    distance = torch.cat(
+        [
+            _distance(queries[part, None], base[shortlist[part]])
+            for part in _slices(len(queries), _ELEMENTS // (size * base.shape[1]) or 1)
+        ]
+    )
     best = _rank(shortlist, distance, k)
     if size < len(base):
         for row in (best.distance[:, -1].square() >= reach).nonzero().flatten().tolist():

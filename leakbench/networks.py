@@ -33,6 +33,9 @@ class NetworkSpec(BaseModel):
     outputs: Literal["image", "logit"] = "image"
 
 
+_WAVES = 64  # sines and cosines that tell the MLP its timestep
+
+
 def default_spec(shape: tuple[int, int, int], conditions: int = 0) -> NetworkSpec:
     """The network for images of a shape: the MLP up to 8x8, the UNet above."""
     if max(shape[1:]) <= 8:
@@ -74,14 +77,14 @@ class ResidualMLP(nn.Module):
         self.spec = spec
         pixels = math.prod(spec.shape)
         self.entry = nn.Linear(pixels, spec.width)
-        self.time = nn.Sequential(nn.Linear(spec.width, spec.width), nn.SiLU(), nn.Linear(spec.width, spec.width))
+        self.time = nn.Sequential(nn.Linear(_WAVES, spec.width), nn.SiLU(), nn.Linear(spec.width, spec.width))
         self.label = nn.Embedding(spec.conditions, spec.width) if spec.conditions else None
         self.blocks = nn.Sequential(*(_Block(spec.width) for _ in range(spec.blocks)))
         outputs = pixels if spec.outputs == "image" else 1
         self.exit = nn.Sequential(nn.LayerNorm(spec.width), nn.Linear(spec.width, outputs))
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        h = self.entry(x.flatten(1)) + self.time(timestep_embedding(t, self.spec.width))
+        h = self.entry(x.flatten(1)) + self.time(timestep_embedding(t, _WAVES))
         if self.label is not None:
             h = h + self.label(label)
         out: Tensor = self.exit(self.blocks(h)).float()

@@ -57,12 +57,16 @@ class Plan:
     @cached_property
     def cells(self) -> list[Cell]:
         """What is left to do: audits with missing records, and the training that those need."""
-        audits = [cell for point in self.bench.suite.points for seed in self._seeds if (cell := self._audit(point, seed))]
+        audits = [
+            cell for point in self.bench.suite.points for seed in self._seeds if (cell := self._audit(point, seed))
+        ]
         fits: dict[str, Cell] = {}
         for cell in audits:
             assert cell.point is not None
             self._fits(cell.point.chain, cell.seed, None, fits)
-            for need in needs_of(tuple(self.bench.suite.attacks[r.attack] for r in cell.rows if r.attack in self._attacks)):
+            for need in needs_of(
+                tuple(self.bench.suite.attacks[r.attack] for r in cell.rows if r.attack in self._attacks)
+            ):
                 self._fits(cell.point.chain[:1], cell.seed, need, fits)
         reader = [Cell("reader", "reader", "embedding of the reference images")] if audits else []
         return [*reader, *fits.values(), *audits]
@@ -84,9 +88,13 @@ class Plan:
         if not rows:
             return None
         fits = [self.bench.fit_key(point.chain[: i + 1], seed) for i in range(len(point.chain))]
-        for need in needs_of(tuple(self.bench.suite.attacks[row.attack] for row in rows if row.attack in self._attacks)):
+        for need in needs_of(
+            tuple(self.bench.suite.attacks[row.attack] for row in rows if row.attack in self._attacks)
+        ):
             fits.append(self.bench.fit_key(point.chain[:1], seed, need))
-        return Cell(name, "audit", f"{point.label}, seed {seed}", ("reader", *fits), point.chain, point, seed, rows=rows)
+        return Cell(
+            name, "audit", f"{point.label}, seed {seed}", ("reader", *fits), point.chain, point, seed, rows=rows
+        )
 
     def _fits(self, chain: tuple[Link, ...], seed: int, need: Need | None, fits: dict[str, Cell]) -> None:
         for length in range(1, len(chain) + 1):
@@ -159,7 +167,8 @@ class Plan:
             "seeds": list(suite.file.seeds),
             "samples": suite.file.quality.samples,
             "features": suite.file.quality.features,
-            "split": {name: len(rows) for name, rows in split.parts.items()} | {"near_duplicates_removed": split.removed},
+            "split": {name: len(rows) for name, rows in split.parts.items()}
+            | {"near_duplicates_removed": split.removed},
             "points": [{"point": p.label, "defense": p.id, "role": p.role} for p in suite.points],
             "attacks": {name: type(attack).summary for name, attack in suite.attacks.items()},
             "settings": suite.file.model_dump(mode="json"),

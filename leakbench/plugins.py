@@ -128,5 +128,16 @@ def dataset(name: str, where: str = "") -> Callable[[], Any]:
     return lambda: factory(argument)
 
 
-__all__ = ["Attack", "Defense", "all_of", "dataset", "find", "load_file", "loaded_files", "names", "source_digest",
-           "suite_files", "suite_path"]
+__all__ = [
+    "Attack",
+    "Defense",
+    "all_of",
+    "dataset",
+    "find",
+    "load_file",
+    "loaded_files",
+    "names",
+    "source_digest",
+    "suite_files",
+    "suite_path",
+]

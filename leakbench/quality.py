@@ -171,4 +171,3 @@ def _kernel_sums(x: Tensor, y: Tensor) -> Tensor:
     """The sum over y of k(x_i, y), for each row of x."""
     values = (rows @ y.T / x.shape[1] + 1 for rows in x.split(_ROWS))
     return torch.cat([(value * value * value).sum(dim=1) for value in values])
-

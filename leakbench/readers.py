@@ -109,8 +109,11 @@ def blind_reader(images: Tensor | np.ndarray, member: Tensor | np.ndarray) -> Bl
         FunctionTransformer(_flat), StandardScaler(), PCA(components, svd_solver="randomized", random_state=0)
     )
     model = make_pipeline(
-        make_union(colours, FunctionTransformer(_summaries)), StandardScaler(), FunctionTransformer(_with_squares),
-        StandardScaler(), LogisticRegression(C=0.01, max_iter=1000),
+        make_union(colours, FunctionTransformer(_summaries)),
+        StandardScaler(),
+        FunctionTransformer(_with_squares),
+        StandardScaler(),
+        LogisticRegression(C=0.01, max_iter=1000),
     )
     model.fit(pixels, target)
     return BlindReader(model.decision_function)

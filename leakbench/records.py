@@ -101,6 +101,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -140,7 +142,9 @@ class RunFolder:
         try:
             plan: dict[str, Any] = json.loads((self.path / "plan.json").read_text())
         except ValueError:
-            raise UsageError(f"{self.path / 'plan.json'}: damaged; run the same command again with another --out") from None
+            raise UsageError(
+                f"{self.path / 'plan.json'}: damaged; run the same command again with another --out"
+            ) from None
         return plan
 
     @cached_property

@@ -81,7 +81,9 @@ class Runner:
         try:
             future.result()
         except BrokenProcessPool:
-            raise SystemExit("leakbench: a worker process was killed (out of memory?); run the same command to go on") from None
+            raise SystemExit(
+                "leakbench: a worker process was killed (out of memory?); run the same command to go on"
+            ) from None
         except Exception as error:
             self._fail(cell, error)
         self.report(cell.name, 1.0)

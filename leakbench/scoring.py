@@ -17,7 +17,7 @@ from torch import Tensor
 from leakbench.api import Access, Calibration, MembershipAttack, MembershipEvidence, Release
 from leakbench.device import Streams, padded
 from leakbench.diffusion import Eps
-from leakbench.views import VIEWS, BatchMemory
+from leakbench.views import VIEWS, BatchMemory, NoneView
 
 CALIBRATION_FOLDS = 4
 
@@ -79,7 +79,7 @@ class Target:
                 memory = BatchMemory(self.release, self.streams, batch.images, batch.ids, batch.labels)
                 for name, one in asked.items():
                     view = VIEWS[one.attack.access](memory, self.samples, one.raw, self._others(batch.ids))
-                    found = one.attack.score(view, batch.images, batch.labels)
+                    found = _asked(one.attack, view, batch)
                     scores[name].append(found.double().cpu().numpy()[: len(batch.ids) - short])
                     queries[name] = view.queries
         return {name: np.concatenate(parts) for name, parts in scores.items()}, queries
@@ -87,8 +87,24 @@ class Target:
     def _others(self, ids: Tensor) -> dict[str, tuple[Eps, Tensor]]:
         numbers = ids.cpu().numpy()
         return {
-            name: (eps, torch.from_numpy(np.isin(numbers, rows)).to(ids.device)) for name, (eps, rows) in self.others.items()
+            name: (eps, torch.from_numpy(np.isin(numbers, rows)).to(ids.device))
+            for name, (eps, rows) in self.others.items()
         }
+
+
+def _asked(attack: MembershipAttack, view: NoneView, batch: Images) -> Tensor:
+    """The attack's scores (N,) of a batch, which it shares with all others: it may not write to it."""
+    before = batch.images._version
+    found = attack.score(view, batch.images, batch.labels)
+    if found.shape != (len(batch.ids),):
+        raise ValueError(
+            f"score() answered with shape {tuple(found.shape)}; it must be ({len(batch.ids)},), one an image"
+        )
+    if batch.images._version != before:
+        raise ValueError(
+            "score() wrote to the images that it was given; they are other attacks' as well: clone them first"
+        )
+    return found
 
 
 def collect(
@@ -107,7 +123,8 @@ def collect(
         name: _out_of_fold(target, one, calibration, member) for name, one in asked.items() if one.attack.learns
     }
     ready = {
-        name: Asked(_fit(target, one, calibration, member, np.arange(len(member))), one.raw) for name, one in asked.items()
+        name: Asked(_fit(target, one, calibration, member, np.arange(len(member))), one.raw)
+        for name, one in asked.items()
     }
     scores, queries = target.score(ready, everything)
     evidence = {}

@@ -27,7 +27,14 @@ class Session:
     """Everything that a run of a suite needs, checked before anything is computed. Raises UsageError."""
 
     def __init__(
-        self, suite: str, out: str | None, *, device: str, workers: int | None, rerun: Rerun, overrides: tuple[str, ...],
+        self,
+        suite: str,
+        out: str | None,
+        *,
+        device: str,
+        workers: int | None,
+        rerun: Rerun,
+        overrides: tuple[str, ...],
         images: bool,
     ) -> None:
         checked = load(suite, overrides)
@@ -37,6 +44,7 @@ class Session:
         self.plan = Plan(self.bench, rerun)
         self.workers = workers or (1 if self.device == "cuda" else os.cpu_count() or 1)
         self.plan.check_folder()
+        self.plan.embedding.check()
 
     def print_plan(self) -> None:
         """The cells, their number, and an estimate of time and disk."""
@@ -92,8 +100,13 @@ class Display:
         self.shares = dict.fromkeys(self.words, 0.0)
         self.console = Console()
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            console=self.console, disable=not self.console.is_terminal,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
         )
         self.began = time.perf_counter()
 
@@ -123,8 +136,24 @@ class Display:
 def record_tables(record: Record) -> list[Table]:
     """A record for the terminal: what it is, its metrics."""
     head = Table(show_header=False, box=None, pad_edge=False)
-    for key in ("suite", "dataset", "model", "point", "defense_params", "attack", "attack_params", "features", "access",
-                "seed", "queries", "realised_fpr", "flags", "claims", "info", "run"):
+    for key in (
+        "suite",
+        "dataset",
+        "model",
+        "point",
+        "defense_params",
+        "attack",
+        "attack_params",
+        "features",
+        "access",
+        "seed",
+        "queries",
+        "realised_fpr",
+        "flags",
+        "claims",
+        "info",
+        "run",
+    ):
         value = getattr(record, key)
         if value not in ("", {}, []):
             head.add_row(key, str(value))
@@ -135,4 +164,3 @@ def record_tables(record: Record) -> list[Table]:
         interval = "" if m.ci_low is None or m.ci_high is None else f"[{m.ci_low:.4g}, {m.ci_high:.4g}]"
         body.add_row(m.name, "n/a" if m.value is None else f"{m.value:.4g}", interval, str(m.n))
     return [head, body]
-

@@ -168,8 +168,9 @@ def _validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"{where}: unknown key {key!r}; {nearest_name(str(first['loc'][-1]), _keys(model, first['loc']))}"
-                             ) from None
+            raise UsageError(
+                f"{where}: unknown key {key!r}; {nearest_name(str(first['loc'][-1]), _keys(model, first['loc']))}"
+            ) from None
         if first["type"] == "missing":
             raise UsageError(f"{where}: key {key!r} is missing") from None
         message = first["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
@@ -194,7 +195,9 @@ def _build(kind: type[Plugin], entry: dict[str, Any], where: str) -> Any:
     return _validate(kind, parameters, f"{where}: {entry.get('id', entry['name'])}")
 
 
-def _entries(file: SuiteFile, group: Literal["defense", "attack"], where: str) -> Iterator[tuple[str, dict[str, Any], Any]]:
+def _entries(
+    file: SuiteFile, group: Literal["defense", "attack"], where: str
+) -> Iterator[tuple[str, dict[str, Any], Any]]:
     """(id, entry, plugin class) of every [[defense]] or [[attack]]; ids are unique."""
     seen: set[str] = set()
     for number, entry in enumerate(getattr(file, group), start=1):
@@ -221,9 +224,11 @@ def _points(file: SuiteFile, where: str) -> Iterator[Point]:
             raise UsageError(f"{where}: base: a loop: {' -> '.join([*above, identity])}")
         if identity not in variants:
             entry, kind = entries[identity]
-            below = [("", ())] if (base := _base(identity, entry, kind, entries, where)) is None else [
-                (f"{base}.{words}" if words else "", chain) for words, chain in expand(base, (*above, identity))
-            ]
+            below = (
+                [("", ())]
+                if (base := _base(identity, entry, kind, entries, where)) is None
+                else [(f"{base}.{words}" if words else "", chain) for words, chain in expand(base, (*above, identity))]
+            )
             variants[identity] = [
                 (" ".join(filter(None, [words, inner])), (*chain, Link(identity, defense)))
                 for inner, chain in below
@@ -243,10 +248,14 @@ def _base(identity: str, entry: dict[str, Any], kind: type[Defense], entries: di
     base = entry.get("base")
     if base is None:
         if kind.needs_base:
-            raise UsageError(f"{where}: defense {identity!r}: key 'base' is missing: name the defense that it builds on")
+            raise UsageError(
+                f"{where}: defense {identity!r}: key 'base' is missing: name the defense that it builds on"
+            )
         return None
     if not isinstance(base, str) or base not in entries:
-        raise UsageError(f"{where}: defense {identity!r}: base = {base!r}: no such id; {nearest_name(str(base), entries)}")
+        raise UsageError(
+            f"{where}: defense {identity!r}: base = {base!r}: no such id; {nearest_name(str(base), entries)}"
+        )
     return base
 
 

@@ -52,7 +52,14 @@ Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def draws(
-    stream: Stream, first: int, last: int, *, batch: int, count: int, timesteps: int, shape: tuple[int, ...],
+    stream: Stream,
+    first: int,
+    last: int,
+    *,
+    batch: int,
+    count: int,
+    timesteps: int,
+    shape: tuple[int, ...],
     device: torch.device,
 ) -> list[Batch]:
     """The draws of steps first .. last - 1: indices below `count`, timesteps below `timesteps`, noise of `shape`."""
@@ -106,8 +113,14 @@ def train(
 
 
 def _step(
-    module: nn.Module, loss: Loss, batch: Batch, recipe: Recipe, step: int, optimizer: torch.optim.Optimizer,
-    parameters: list[nn.Parameter], averaged: list[Tensor],
+    module: nn.Module,
+    loss: Loss,
+    batch: Batch,
+    recipe: Recipe,
+    step: int,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[nn.Parameter],
+    averaged: list[Tensor],
 ) -> None:
     for group in optimizer.param_groups:
         group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
@@ -169,7 +182,5 @@ def _resume(
         for i, (parameter, average) in enumerate(zip(parameters, averaged, strict=True)):
             parameter.copy_(state[f"parameter.{i}"])
             average.copy_(state[f"average.{i}"])
-            optimizer.state[parameter] = {
-                key: state[f"adam.{i}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            optimizer.state[parameter] = {key: state[f"adam.{i}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
     return int(state["done"])

@@ -65,7 +65,9 @@ class BatchMemory:
 class NoneView:
     """NONE: nothing but the images that `score` is given."""
 
-    def __init__(self, memory: BatchMemory, samples: Tensor, raw: bool = False, others: Mapping[str, Any] | None = None):
+    def __init__(
+        self, memory: BatchMemory, samples: Tensor, raw: bool = False, others: Mapping[str, Any] | None = None
+    ):
         self._memory, self._samples, self._raw = memory, samples, raw
         self._others: Mapping[str, Any] = others or {}
         self.queries = 0.0  # network calls an image

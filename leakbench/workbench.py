@@ -195,7 +195,8 @@ class Workbench:
         rows = self.training_rows(need, seed)
         images = self.images(rows)
         labels, attribute = (
-            None if values is None else torch.from_numpy(values[rows]) for values in (self.data.labels, self.split.attribute)
+            None if values is None else torch.from_numpy(values[rows])
+            for values in (self.data.labels, self.split.attribute)
         )
         return Task(
             images=images,
@@ -238,7 +239,9 @@ def save_artefacts(made: Artefacts, folder: Path) -> None:
     for name, network in made.networks.items():
         networks.save(network, folder, f"network.{name}")
     if made.tensors:
-        save_file({key: value.cpu().contiguous() for key, value in made.tensors.items()}, folder / "tensors.safetensors")
+        save_file(
+            {key: value.cpu().contiguous() for key, value in made.tensors.items()}, folder / "tensors.safetensors"
+        )
     (folder / "info.json").write_text(json.dumps(made.info, indent=1, sort_keys=True) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The trade-off table on the terminal."""
+"""The trade-off table on the terminal: the columns that compare, and below it what all rows share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 from leakbench.records import RunFolder
 
-from .tradeoff import tradeoff_text
+from .tradeoff import distance_name, rows, shared_flags, tradeoff_text
+from .words import distance
+
+_LEFT_TO_THE_REPORT = ("its floor", "training set")  # ends of titles
 
 
 def print_table(run: RunFolder) -> list[Path]:
@@ -14,14 +17,29 @@ def print_table(run: RunFolder) -> list[Path]:
     from rich.console import Console
     from rich.table import Table
 
-    titles, rows = tradeoff_text(run)
+    titles, cells = tradeoff_text(run)
+    shown = [i for i, title in enumerate(titles) if not title.endswith(_LEFT_TO_THE_REPORT)]
     table = Table(title=f"{run.plan['suite']}: the trade-off", title_justify="left", pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
+    for i in shown:
+        table.add_column(titles[i], overflow="fold")
+    for row in cells:
+        table.add_row(*(row[i] for i in shown))
     console = Console()
     if not console.is_terminal:
-        console = Console(width=240)
+        console = Console(width=200)
     console.print(table)
+    for note in _notes(run):
+        console.print(note, highlight=False)
     return []
+
+
+def _notes(run: RunFolder) -> list[str]:
+    """What every row shares: the floor of the distance, and flags."""
+    found = rows(run)
+    floors = [row.distances["frechet_floor"] for row in found if row.distances["frechet_floor"]]
+    notes = (
+        [f"{distance_name(run)} of real to real images (the floor): {distance(floors[0].summary)}"] if floors else []
+    )
+    if shared := sorted(shared_flags(found)):
+        notes.append(f"every row: {', '.join(shared)} (report.md explains)")
+    return notes

@@ -125,13 +125,20 @@ def tradeoff_text(run: RunFolder) -> tuple[list[str], list[list[str]]]:
     for level in LEVELS:
         titles += [f"{level}: strongest, AUC", f"{level}: {tpr}"]
     titles += [f"copies beyond null, {label}" for label in copy_attacks(run).values()]
-    return [*titles, "flags"], [_text(row) for row in rows(run)]
+    found = rows(run)
+    everywhere = shared_flags(found)
+    return [*titles, "flags"], [_text(row, everywhere) for row in found]
 
 
-def _text(row: Row) -> list[str]:
+def shared_flags(found: list[Row]) -> set[str]:
+    """Flags that every one of several points carries: said once below a table, they need no column."""
+    return set.intersection(*(set(row.flags) for row in found)) if len(found) > 1 else set()
+
+
+def _text(row: Row, everywhere: set[str]) -> list[str]:
     cells = [row.point.name, *(distance(_summary(row.distances[name])) for name in DISTANCES)]
     for leak in row.leaks.values():
         auc = bracket(_summary(leak.auc))
         cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, percent(_summary(leak.tpr))]
     cells += [percent(_summary(found)) for found in row.copies.values()]
-    return [*cells, ", ".join(row.flags)]
+    return [*cells, ", ".join(flag for flag in row.flags if flag not in everywhere)]

@@ -141,7 +141,12 @@ def shell(tmp_path):
     def run(*words, cwd=tmp_path, **environment):
         done = subprocess.run(
             [sys.executable, "-m", "leakbench.cli", *map(str, words)],
-            cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
+            cwd=cwd,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 

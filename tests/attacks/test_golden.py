@@ -123,7 +123,7 @@ def test_scores_do_not_depend_on_the_batch(attack):
 
 
 def test_higher_loss_scores_mean_members():
-    """On a model over-fitted on 30 digits (SecMI and PIA can order the other way round on small ones: never flipped)."""
+    """On a model over-fitted on 30 digits (SecMI and PIA may order the other way on small ones: never flipped)."""
     pixels = load_digits().images[np.random.default_rng(0).permutation(1797)[:60]]
     images = torch.tensor(pixels / 8 - 1, dtype=torch.float32)[:, None]
     network = build(NetworkSpec(kind="mlp", shape=(1, 8, 8), width=64, blocks=2), STREAMS.of("weights"))
@@ -132,16 +132,18 @@ def test_higher_loss_scores_mean_members():
         x_t = forward_noise(Schedule(), images[batch.index], batch.t, batch.noise)
         return (module(x_t, batch.t) - batch.noise).square().mean()
 
-    train(network, loss, Recipe(1500, 64, 4e-3), stream=STREAMS.of("train"), count=30, timesteps=1000, noise_shape=(1, 8, 8))
-    release = Release(network, Schedule(), STREAMS, (1, 8, 8), torch.device("cpu"), batch=64)
-    scores = Target(release, torch.empty(0), STREAMS, {}).score({"": Asked(Loss(), False)}, Images(images, torch.arange(60), None))
-    assert roc_auc_score([1] * 30 + [0] * 30, scores[0][""]) >= 0.95
+    ranges = {"count": 30, "timesteps": 1000, "noise_shape": (1, 8, 8)}
+    train(network, loss, Recipe(1500, 64, 4e-3), stream=STREAMS.of("train"), **ranges)
+    target = Target(Release(network, Schedule(), STREAMS, (1, 8, 8), torch.device("cpu")), torch.empty(0), STREAMS, {})
+    scores = target.score({"": Asked(Loss(), False)}, Images(images, torch.arange(60), None))[0][""]
+    assert roc_auc_score([1] * 30 + [0] * 30, scores) >= 0.95
 
 
 def test_attacks_at_the_same_timestep_share_a_call():
     network = ClosedForm()
     release = Release(network, Schedule(), STREAMS, (3, 4, 4), torch.device("cpu"), batch=6)
-    asked = {"loss": Asked(Loss(), False), "three": Asked(Loss(draws=3), True), "pia": Asked(PIA(), False), "secmi": Asked(SecMI(), False)}
+    attacks = {"loss": Loss(), "three": Loss(draws=3), "pia": PIA(), "secmi": SecMI()}
+    asked = {name: Asked(attack, name == "three") for name, attack in attacks.items()}
     together, queries = Target(release, torch.empty(0), STREAMS, {}).score(asked, Images(IMAGES, torch.arange(6), None))
     assert queries == {"loss": 1, "three": 3, "pia": 2, "secmi": 11}
     assert network.calls == 1 + 2 + 2 + 10  # two draws are new to `three`; eps(x, 0) of PIA serves SecMI's first step

@@ -22,8 +22,16 @@ def digits_task():
     images = torch.tensor(load_digits().images[order] / 8 - 1, dtype=torch.float32)[:, None]
     spec = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=64, blocks=3)
     return Task(
-        images[:40], None, None, "none", torch.arange(40), images[40:140], spec, Schedule(steps=10),
-        Streams("digits", 0), torch.device("cpu"),
+        images[:40],
+        None,
+        None,
+        "none",
+        torch.arange(40),
+        images[40:140],
+        spec,
+        Schedule(steps=10),
+        Streams("digits", 0),
+        torch.device("cpu"),
     )
 
 

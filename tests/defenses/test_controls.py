@@ -1,4 +1,4 @@
-"""The controls control: nothing is found in random weights, an over-fitted model is caught, rejection really rejects."""
+"""The controls control: nothing is found in random weights, an over-fitted model is caught, rejection rejects."""
 
 from dataclasses import dataclass, replace
 
@@ -50,8 +50,9 @@ def test_nothing_is_found_in_random_weights(digits_task):
 
 
 def test_random_weights_do_not_depend_on_the_images(digits_task):
-    one, other = (Untrained().fit(replace(digits_task, images=images)) for images in (digits_task.images, digits_task.heldout))
-    for a, b in zip(one.networks["denoiser"].parameters(), other.networks["denoiser"].parameters(), strict=True):
+    tasks = [digits_task, replace(digits_task, images=digits_task.heldout)]
+    one, other = (Untrained().fit(task).networks["denoiser"] for task in tasks)
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b) and not a.requires_grad
 
 
@@ -63,7 +64,10 @@ def test_the_baseline_learns_what_its_labels_say(digits_task):
     """Two images, each with its label: a noisy image is denoised better under its own label than under the other."""
     labels = torch.arange(40) % 2
     task = replace(
-        digits_task, images=digits_task.images[labels], labels=labels, condition="label",
+        digits_task,
+        images=digits_task.images[labels],
+        labels=labels,
+        condition="label",
         network=digits_task.network.model_copy(update={"conditions": 2}),
     )
     defense = Baseline(steps=500, batch=64, lr=4e-3)

@@ -1,6 +1,7 @@
-"""CPSample: the classifier memorises coins, the guidance has the right sign and size, and the raw network stays as it was."""
+"""CPSample: the classifier memorises coins, the guidance has the right sign and size, the gate is per image."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from leakbench.api import Release
 from leakbench.defenses import cpsample
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease, random_labels
 from leakbench.device import Streams
-from leakbench.diffusion import Schedule, at, ddim_move, denoise, forward_noise
+from leakbench.diffusion import at, ddim_move, denoise, forward_noise
 from leakbench.training import Batch
 
 STREAMS = Streams("test", 0)
@@ -42,7 +43,7 @@ class Negated(torch.nn.Module):
         return -self.classifier(x, t)
 
 
-def with_classifier(release: Release, classifier: torch.nn.Module, alpha: float, scale: float = 1.0) -> ProtectedRelease:
+def with_classifier(release: Release, classifier: torch.nn.Module, alpha: float, scale: float = 1) -> ProtectedRelease:
     return ProtectedRelease.over(release, parts={"classifier": classifier}, alpha=alpha, scale=scale)
 
 
@@ -136,7 +137,7 @@ def test_with_flip_the_classifier_knows_mirrored_members_too(task, small):
             assert float(((classifier(images, at(t, images)) > 0) == labels).float().mean()) > 0.95
 
 
-# The guidance ----------------------------------------------------------------------------------------------------------
+# The guidance --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("t", "alpha"), [(0, 0.001), (40, 0.1), (400, 0.3), (990, 0.5)])
@@ -154,7 +155,7 @@ def test_eps_hat_is_autograd_of_the_formula_in_float64(t, alpha, task, protect):
     guidance = 7.0 * (1 - ALPHA_BAR[t]).sqrt() * gradient * fires.view(-1, 1, 1, 1)
     x = x.detach().float()
     answer, gate = release.guided(x, at(t, x))
-    assert torch.equal(gate, fires) and 0 < int(gate.sum())
+    assert torch.equal(gate, fires) and int(gate.sum()) > 0
     torch.testing.assert_close(answer.double(), task.base.eps(x, at(t, x)).double() - guidance, atol=2e-5, rtol=1e-4)
 
 
@@ -172,7 +173,8 @@ def test_guidance_does_not_vanish_where_the_classifier_is_certain(offset, task):
     """grad log p = (1 - p) grad logit, which is grad logit at p = 0: p itself rounds to 0 or 1 there."""
     release, x = with_classifier(task.base, Linear(offset), alpha=0.001, scale=2.0), 0.1 * states(task, 300)
     guidance = task.base.eps(x, at(300, x)) - release.eps(x, at(300, x))
-    expected = -np.sign(offset) * 2.0 * float((1 - ALPHA_BAR[300]).sqrt()) * SLOPE.view(1, 1, 8, 8)
+    size = 2.0 * float((1 - ALPHA_BAR[300]).sqrt())
+    expected = -np.sign(offset) * size * SLOPE.view(1, 1, 8, 8)
     torch.testing.assert_close(guidance, expected.expand_as(x).float(), atol=1e-4, rtol=1e-4)
 
 
@@ -206,14 +208,15 @@ def test_no_protection_is_plain_ddim_bit_for_bit(task, protect):
     assert torch.equal(protect(alpha=0.0, scale=1000.0).sample(12), plain)
     assert torch.equal(protect(alpha=0.5, scale=0.0).sample(12), plain)
     assert not torch.allclose(protect(alpha=0.5, scale=10.0).sample(12), plain, atol=1e-2)
-    expected = denoise(task.schedule, task.base.raw_eps, task.streams.of("sampling").normal(torch.arange(12), (1, 8, 8)))
-    torch.testing.assert_close(plain, expected, atol=1e-4, rtol=1e-4)
+    noise = task.streams.of("sampling").normal(torch.arange(12), (1, 8, 8))
+    torch.testing.assert_close(plain, denoise(task.schedule, task.base.raw_eps, noise), atol=1e-4, rtol=1e-4)
 
 
 def test_a_larger_alpha_fires_more_often_and_one_half_always(task, protect):
     x = [(states(task, t), t) for t in (0, 100, 400, 800)]
-    fired = [torch.cat([gates(protect(alpha=alpha), *state) for state in x]) for alpha in (0.0, 0.001, 0.1, 0.25, 0.5)]
-    for fewer, more in zip(fired, fired[1:], strict=False):
+    releases = [protect(alpha=alpha) for alpha in (0.0, 0.001, 0.1, 0.25, 0.5)]
+    fired = [torch.cat([gates(release, *state) for state in x]) for release in releases]
+    for fewer, more in pairwise(fired):
         assert bool((more | ~fewer).all()) and int(more.sum()) > int(fewer.sum())
     assert int(fired[0].sum()) == 0 and bool(fired[-1].all())
 
@@ -227,7 +230,8 @@ def test_swapping_the_two_labels_protects_alike(task, protect):
 def test_the_random_direction_has_the_same_gate_and_norm_but_not_the_direction(task, protect):
     x = states(task, 200)
     plain = task.base.eps(x, at(200, x))
-    (ours, gate), (control, same) = (protect(alpha=0.25, scale=10.0, direction=d).guided(x, at(200, x)) for d in ("classifier", "random"))
+    releases = [protect(alpha=0.25, scale=10.0, direction=direction) for direction in ("classifier", "random")]
+    (ours, gate), (control, same) = (release.guided(x, at(200, x)) for release in releases)
     assert torch.equal(gate, same)
     ours, control = ((eps - plain)[gate].flatten(1) for eps in (ours, control))
     torch.testing.assert_close(control.norm(dim=1), ours.norm(dim=1), atol=1e-4, rtol=1e-3)

@@ -73,7 +73,9 @@ def test_members_are_spread_over_the_whole_data_set():
 def test_planted_near_duplicates_are_removed_and_counted(saved):
     images = noise_images(150)
     images[140] = images[3]  # an exact copy
-    images[141] = np.clip(images[4].astype(int) + np.random.default_rng(1).integers(-3, 4, (8, 8)), 0, 255)  # tiny noise
+    images[141] = np.clip(
+        images[4].astype(int) + np.random.default_rng(1).integers(-3, 4, (8, 8)), 0, 255
+    )  # tiny noise
     split = draw_split(npz(saved(images=images)), SMALL)
     kept = np.concatenate(list(split.parts.values()))
     assert split.removed == 2

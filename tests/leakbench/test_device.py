@@ -38,8 +38,8 @@ def test_the_words_of_a_stream_are_philox_of_block_draw_and_id():
 @pytest.mark.parametrize("kind", ["normal", "uniform", "integers"])
 def test_any_element_can_be_made_alone_and_in_any_order(kind):
     def make(ids: list[int]) -> torch.Tensor:
-        numbers, shape = torch.tensor(ids), (3, 5)
-        return STREAM.integers(numbers, 10, shape, 2) if kind == "integers" else getattr(STREAM, kind)(numbers, shape, 2)
+        high = (10,) if kind == "integers" else ()
+        return getattr(STREAM, kind)(torch.tensor(ids), *high, (3, 5), 2)
 
     ids = [7, 0, 4_000_000_000, 12, 5]
     together = make(ids)

@@ -1,5 +1,7 @@
 """The schedule and the DDIM walk are diffusers'; what the mathematics says is exact, is exact."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +38,10 @@ def test_alpha_bar_by_a_plain_loop():
 @pytest.mark.parametrize("steps", [10, 50, 1000])
 def test_the_walk_and_its_result_are_those_of_diffusers(steps):
     theirs = DDIMScheduler(
-        num_train_timesteps=1000, beta_schedule="linear", clip_sample=False, set_alpha_to_one=True,
+        num_train_timesteps=1000,
+        beta_schedule="linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
         timestep_spacing="leading",
     )
     theirs.set_timesteps(steps)
@@ -81,9 +86,9 @@ def test_inversion_then_denoising_returns_the_image_when_eps_does_not_depend_on_
     x = IMAGES.double()
     eps = {t: NOISE.double() * np.cos(t / 300) for t in range(0, 1000, 10)}
     path = list(range(0, 600, 10))
-    for s, u in zip(path, path[1:], strict=False):
+    for s, u in pairwise(path):
         x = ddim_move(SCHEDULE, x, s, u, eps[s])
-    for s, u in zip(path[::-1], path[-2::-1], strict=False):
+    for s, u in pairwise(path[::-1]):
         x = ddim_move(SCHEDULE, x, s, u, eps[u])
     torch.testing.assert_close(x, IMAGES.double(), atol=1e-9, rtol=0)
 

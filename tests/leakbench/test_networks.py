@@ -4,12 +4,13 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DModel
 
 from leakbench.device import Streams
-from leakbench.networks import NetworkSpec, ResidualMLP, build, default_spec, load, save, timestep_embedding
+from leakbench.networks import NetworkSpec, build, default_spec, load, save, timestep_embedding
 
 STREAM = Streams("test", 0).of("weights")
 SPECS = {
@@ -99,6 +100,15 @@ def test_the_unet_is_diffusers():
     assert torch.equal(theirs(x, t).sample, network(x, t))
 
 
+def test_an_odd_size_is_padded_by_repeating_its_edge_and_cropped_back():
+    spec = SPECS["unet 17x10"]
+    network, (x, t, _) = build(spec, STREAM).eval(), question(spec)
+    levels = len(network.body.config.block_out_channels)
+    down, right = (-size % 2 ** (levels - 1) for size in (17, 10))
+    grown = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (0, down), (0, right)), mode="edge"))
+    assert down and torch.equal(network(x, t), network.body(grown, t).sample[..., :17, :10])
+
+
 def test_the_unets_logit_is_the_mean_of_its_output():
     for spec in (SPECS["unet"], SPECS["unet 9x9"]):
         image, logit = (build(spec.model_copy(update={"outputs": kind}), STREAM) for kind in ("image", "logit"))
@@ -134,9 +144,11 @@ def test_the_mlp_path_imports_no_diffusers():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_mlp_has_the_blocks_and_width_that_were_asked_for():
-    network = build(SPECS["mlp"], STREAM)
-    assert isinstance(network, ResidualMLP) and len(network.blocks) == 2
-    hidden = 2 * (2 * 32 + 2 * (32 * 32 + 32))  # a layer norm and two linear maps a block
-    ends = (64 * 32 + 32) + 2 * (32 * 32 + 32) + 2 * 32 + (32 * 64 + 64)
-    assert sum(p.numel() for p in network.parameters()) == hidden + ends
+@pytest.mark.parametrize("name", ["mlp", "unet"])
+def test_every_further_block_and_channel_is_built(name):
+    def size(**changed: int) -> int:
+        return sum(p.numel() for p in build(SPECS[name].model_copy(update=changed), STREAM).parameters())
+
+    one, two, three = (size(blocks=blocks) for blocks in (1, 2, 3))
+    assert three - two == two - one > 0
+    assert 2.2 < size(width=64) / size(width=32) < 4.1  # most weights grow with the square of the width

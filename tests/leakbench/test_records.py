@@ -14,12 +14,25 @@ from leakbench.errors import UsageError
 from leakbench.records import Metric, Record, RunFolder, read_record, save_record
 
 RECORD = Record(
-    suite="s", dataset="digits", model="mlp-8x1", defense="cpsample", point="cpsample alpha=0.5",
-    defense_params={"alpha": 0.5, "baseline.steps": 10}, attack="pia", family="membership", attack_params={"t": 200},
-    access="DENOISER", seed=3, metrics=[Metric(name="auc", value=0.6, ci_low=0.5, ci_high=0.7, n=40),
-                                         Metric(name="kid", value=None, n=0)],
-    queries=2.0, realised_fpr={"tpr@fpr=0.1": 0.1}, flags=["few-negatives"], claims={"epsilon": 8.0},
-    info={"gate_rate_by_t": {"0": 0.5}}, inputs="abc", run={"timings": {"attack": 1.5}},
+    suite="s",
+    dataset="digits",
+    model="mlp-8x1",
+    defense="cpsample",
+    point="cpsample alpha=0.5",
+    defense_params={"alpha": 0.5, "baseline.steps": 10},
+    attack="pia",
+    family="membership",
+    attack_params={"t": 200},
+    access="DENOISER",
+    seed=3,
+    metrics=[Metric(name="auc", value=0.6, ci_low=0.5, ci_high=0.7, n=40), Metric(name="kid", value=None, n=0)],
+    queries=2.0,
+    realised_fpr={"tpr@fpr=0.1": 0.1},
+    flags=["few-negatives"],
+    claims={"epsilon": 8.0},
+    info={"gate_rate_by_t": {"0": 0.5}},
+    inputs="abc",
+    run={"timings": {"attack": 1.5}},
 )
 ARRAYS = {"member_scores": np.array([0.1, -np.inf, np.nan]), "nearest": np.arange(3)}
 
@@ -51,9 +64,26 @@ def test_objects_are_refused_and_not_pickled(tmp_path):
 
 def test_the_digest_leaves_out_the_run_and_nothing_else():
     other = {
-        "suite": "x", "dataset": "x", "model": "x", "defense": "x", "point": "x", "defense_params": {}, "attack": "x",
-        "family": "quality", "attack_params": {}, "features": "x", "access": "API", "seed": 4, "metrics": [],
-        "queries": 9.0, "realised_fpr": {}, "flags": [], "claims": {}, "info": {}, "inputs": "x", "arrays": "x",
+        "suite": "x",
+        "dataset": "x",
+        "model": "x",
+        "defense": "x",
+        "point": "x",
+        "defense_params": {},
+        "attack": "x",
+        "family": "quality",
+        "attack_params": {},
+        "features": "x",
+        "access": "API",
+        "seed": 4,
+        "metrics": [],
+        "queries": 9.0,
+        "realised_fpr": {},
+        "flags": [],
+        "claims": {},
+        "info": {},
+        "inputs": "x",
+        "arrays": "x",
     }
     assert set(other) == set(Record.model_fields) - {"run", "schema_version"}
     assert RECORD.model_copy(update={"run": {}}).digest == RECORD.digest
@@ -99,3 +129,9 @@ def test_no_file_of_a_run_holds_a_pickle(finished):
         elif path.is_file():
             assert path.suffix in {".json", ".csv", ".md", ".png", ".pdf", ".safetensors"}
             assert not path.read_bytes().startswith(b"\x80")  # the pickle protocol's mark
+
+
+def test_a_record_names_no_folder_of_this_machine(finished):
+    for path in (finished.out / "records").iterdir():
+        assert str(finished.out.parent) not in path.read_text()
+        assert str(finished.cache) not in path.read_text()

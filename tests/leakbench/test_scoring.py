@@ -1,4 +1,4 @@
-"""Scores do not depend on batches; calibration scores of a learner are out of fold; attacks get the releases they need."""
+"""Scores do not depend on batches; calibration scores of a learner are out of fold; attacks get the releases needed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Error(MembershipAttack):
 
 
 class Memoriser(MembershipAttack):
-    """Knows every image that it was fitted on by heart, and nothing else. `asked` collects what it saw."""
+    """Knows every image that it was fitted on by heart, and nothing else."""
 
     name = "memoriser"
     access = Access.DENOISER
@@ -47,15 +47,15 @@ class Memoriser(MembershipAttack):
 
     def fit(self, calibration: Calibration) -> Memoriser:
         fitted = copy.copy(self)
-        answers = calibration.member * 2.0 - 1.0
-        fitted._known = {image.numpy().tobytes(): answer for image, answer in zip(calibration.images, answers, strict=True)}
+        keys = [image.numpy().tobytes() for image in calibration.images]
+        fitted._known = dict(zip(keys, calibration.member * 2.0 - 1.0, strict=True))
         plain = calibration.scores(Error())
         assert plain.shape == (len(calibration.images),) and np.isfinite(plain).all()
         return fitted
 
     def score(self, view: Any, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-        unsure = images.flatten(1).mean(dim=1)  # below 1 in size
-        return torch.stack([torch.tensor(self._known.get(x.numpy().tobytes(), float(u))) for x, u in zip(images, unsure, strict=True)])
+        unsure = [float(x.mean()) for x in images]  # below 1 in size
+        return torch.tensor([self._known.get(x.numpy().tobytes(), u) for x, u in zip(images, unsure, strict=True)])
 
 
 class Guided(Release):
@@ -118,8 +118,12 @@ def test_scores_by_a_plain_loop():
 
 def test_evidence_goes_to_the_part_it_came_from():
     evidence = collect(target(16), {"e": Asked(Error(), False)}, SPLIT)[0]["e"]
-    found = (evidence.member_scores, evidence.nonmember_scores, evidence.calibration_member_scores,
-             evidence.calibration_nonmember_scores)
+    found = (
+        evidence.member_scores,
+        evidence.nonmember_scores,
+        evidence.calibration_member_scores,
+        evidence.calibration_nonmember_scores,
+    )
     for part, scores in zip(PARTS, found, strict=True):
         expected = target(16).score({"e": Asked(Error(), False)}, SPLIT[part])[0]["e"]
         np.testing.assert_allclose(scores, expected, rtol=1e-5)
@@ -167,6 +171,19 @@ def test_scoring_halves_its_batch_when_memory_runs_out(monkeypatch):
     assert sizes[:3] == [16, 8, 4] and set(sizes[3:]) == {4}
 
 
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        pytest.param(lambda self, view, images, labels: images.zero_().flatten(1).sum(dim=1), "wrote to", id="writes"),
+        pytest.param(lambda self, view, images, labels: images.flatten(1), "shape", id="a score a pixel"),
+    ],
+)
+def test_an_attack_that_spoils_the_batch_for_others_is_refused(score, message):
+    spoiler = type("Spoiler", (Error,), {"score": score})
+    with pytest.raises(ValueError, match=message):
+        target(16).score({"s": Asked(spoiler(), False)}, images(0, 20))
+
+
 class Telling(Release):
     """Its eps is 1 for an image that it was trained on and 0 for any other."""
 
@@ -187,7 +204,7 @@ class Recorder(Defense):
         return Telling.of(task, artefacts.networks["denoiser"], parts={"images": artefacts.tensors["images"]})
 
 
-SEEN: list[tuple[str, torch.Tensor, torch.Tensor]] = []  # name of the shadow, what it was trained on, what the mask says
+SEEN: list[tuple[str, torch.Tensor, torch.Tensor]] = []  # shadow, what it was trained on, its mask
 
 
 class TwoShadows(MembershipAttack):
@@ -211,11 +228,16 @@ class TwoShadows(MembershipAttack):
 def bench(tmp_path) -> Workbench:
     pixels = np.random.default_rng(0).integers(0, 256, (140, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", images=pixels)
-    file = SuiteFile.model_validate({
-        "name": "tiny", "dataset": f"npz:{tmp_path / 'tiny.npz'}", "defense": [{"name": "recorder"}],
-        "split": {"members": 30, "nonmembers": 30, "calibration_in": 20, "calibration_out": 20},
-        "sampler": {"steps": 2, "batch": 64}, "quality": {"samples": 20},
-    })
+    file = SuiteFile.model_validate(
+        {
+            "name": "tiny",
+            "dataset": f"npz:{tmp_path / 'tiny.npz'}",
+            "defense": [{"name": "recorder"}],
+            "split": {"members": 30, "nonmembers": 30, "calibration_in": 20, "calibration_out": 20},
+            "sampler": {"steps": 2, "batch": 64},
+            "quality": {"samples": 20},
+        }
+    )
     point = Point("recorder", (Link("recorder", Recorder()),), "defense")
     return Workbench(Suite(file, (point,), {"two": TwoShadows()}), Setting(tmp_path / "out", tmp_path / "cache"))
 

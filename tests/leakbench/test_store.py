@@ -76,12 +76,15 @@ Store(Path({str(store.folder.parent)!r}), "fits").write({KEY!r}, fill)
     assert (store.get(KEY, filler()) / "data.bin").read_text() == "content"
 
 
-@pytest.mark.parametrize("harm, named", [
-    (lambda folder: (folder / "data.bin").write_text("cOntent"), "data.bin does not match its hash"),
-    (lambda folder: (folder / "data.bin").write_text(""), "data.bin does not match its hash"),
-    (lambda folder: (folder / "data.bin").unlink(), "data.bin is missing"),
-    (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json cannot be read"),
-])
+@pytest.mark.parametrize(
+    "harm, named",
+    [
+        (lambda folder: (folder / "data.bin").write_text("cOntent"), "data.bin does not match its hash"),
+        (lambda folder: (folder / "data.bin").write_text(""), "data.bin does not match its hash"),
+        (lambda folder: (folder / "data.bin").unlink(), "data.bin is missing"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json cannot be read"),
+    ],
+)
 def test_damage_is_named_on_stderr_and_made_again(store, capsys, harm, named):
     folder = store.get(KEY, filler())
     harm(folder)

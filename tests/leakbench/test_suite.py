@@ -46,7 +46,8 @@ def test_the_built_in_quick_suite_has_four_points_of_cpsample_and_its_controls()
     quick = load("quick")
     assert labels(quick).count("baseline") == 1
     assert sum(point.id == "cpsample" for point in quick.points) >= 4
-    assert {point.id for point in quick.points if point.role == "control"} >= {"untrained", "reject_resample"}
+    assert "untrained" in {point.id for point in quick.points if point.role == "control"}
+    assert "reject_resample" in labels(quick)
     assert set(quick.attacks) >= {"blind", "loss", "secmi", "pia"}
     assert len(quick.file.seeds) == 2
     assert quick.file.split.members >= 300 <= quick.file.split.nonmembers
@@ -64,7 +65,8 @@ def test_a_sweep_is_the_product_of_its_lists_in_the_files_order(suite):
 def test_sweeps_multiply_along_the_chain(suite):
     chained = suite(
         '[[defense]]\nname = "baseline"\nsteps = [10, 20]\n'
-        + CPSAMPLE + "alpha = [0.1, 0.5]\n"
+        + CPSAMPLE
+        + "alpha = [0.1, 0.5]\n"
         + '[[defense]]\nid = "on-top"\nname = "reject_resample"\nbase = "cpsample"\ntries = [2, 3]\n'
     )
     assert [sum(p.id == name for p in chained.points) for name in ("baseline", "cpsample", "on-top")] == [2, 4, 8]
@@ -78,7 +80,9 @@ def test_sweeps_multiply_along_the_chain(suite):
 def test_ids_tell_two_entries_of_one_defense_apart(suite):
     both = suite(BASELINE + CPSAMPLE + CPSAMPLE + 'id = "cp-strong"\nrole = "control"\nalpha = 0.5\n' + PIA)
     assert [(p.id, p.role) for p in both.points] == [
-        ("baseline", "baseline"), ("cpsample", "defense"), ("cp-strong", "control"),
+        ("baseline", "baseline"),
+        ("cpsample", "defense"),
+        ("cp-strong", "control"),
     ]
     assert list(both.attacks) == ["pia"]
 
@@ -148,8 +152,14 @@ def test_an_unknown_suite_is_refused_with_the_nearest_name():
 def test_set_reaches_every_part_of_the_file(suite):
     text = "[split]\nmembers = 50\n" + BASELINE + CPSAMPLE + 'id = "cp"\n' + PIA
     changed = suite(
-        text, "defense.cp.alpha=0.1", "split.members=60", "dataset=npz:some.npz", "seeds=[4, 5]", "quality.samples=40",
-        "attack.pia.t=7", "sampler.steps=9",
+        text,
+        "defense.cp.alpha=0.1",
+        "split.members=60",
+        "dataset=npz:some.npz",
+        "seeds=[4, 5]",
+        "quality.samples=40",
+        "attack.pia.t=7",
+        "sampler.steps=9",
     )
     assert changed.points[1].chain[-1].defense.alpha == 0.1
     assert changed.file.split.members == 60
@@ -162,21 +172,25 @@ def test_set_reaches_every_part_of_the_file(suite):
 
 def test_set_can_make_a_sweep(suite):
     assert labels(suite(BASELINE + CPSAMPLE, "defense.cpsample.alpha=[0.1, 0.2]"))[1:] == [
-        "cpsample alpha=0.1", "cpsample alpha=0.2",
+        "cpsample alpha=0.1",
+        "cpsample alpha=0.2",
     ]
 
 
-@pytest.mark.parametrize("override, words", [
-    ("defense.cpsampel.alpha=0.1", ["'cpsampel'", "'cpsample'"]),
-    ("defense.cpsample=0.1", ["defense.cpsample", "alpha"]),
-    ("defense.cpsample.alpa=0.1", ["'alpa'", "'alpha'"]),
-    ("defense.cpsample.alpha=2", ["alpha = 2", "0.5"]),
-    ("defense.cpsample.alpha=[]", ["alpha = []", "nothing"]),
-    ("split.menbers=4", ["'split.menbers'", "'members'"]),
-    ("name.x=4", ["'name'", "not a table"]),
-    ("alpha", ["'alpha'", "PATH=VALUE"]),
-    ("=3", ["PATH=VALUE"]),
-])
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("defense.cpsampel.alpha=0.1", ["'cpsampel'", "'cpsample'"]),
+        ("defense.cpsample=0.1", ["defense.cpsample", "alpha"]),
+        ("defense.cpsample.alpa=0.1", ["'alpa'", "'alpha'"]),
+        ("defense.cpsample.alpha=2", ["alpha = 2", "0.5"]),
+        ("defense.cpsample.alpha=[]", ["alpha = []", "nothing"]),
+        ("split.menbers=4", ["'split.menbers'", "'members'"]),
+        ("name.x=4", ["'name'", "not a table"]),
+        ("alpha", ["'alpha'", "PATH=VALUE"]),
+        ("=3", ["PATH=VALUE"]),
+    ],
+)
 def test_a_wrong_set_is_one_line_that_says_what_would_be_right(refused, override, words):
     message = refused(BASELINE + CPSAMPLE, override)
     for word in words:

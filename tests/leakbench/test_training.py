@@ -33,8 +33,15 @@ def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
 
 def run(recipe: Recipe, checkpoint=None, progress=None, seed: int = 0) -> nn.Module:
     return train(
-        linear(), loss, recipe, stream=Streams("test", seed).of("train"), count=20, timesteps=10, noise_shape=(6,),
-        checkpoint=checkpoint, progress=progress,
+        linear(),
+        loss,
+        recipe,
+        stream=Streams("test", seed).of("train"),
+        count=20,
+        timesteps=10,
+        noise_shape=(6,),
+        checkpoint=checkpoint,
+        progress=progress,
     )
 
 

@@ -28,13 +28,34 @@ def keys(tiny, tmp_path):
     return of
 
 
-SAMPLING = ["defense.cpsample.alpha=0.3", "defense.cpsample.scale=1.0", 'defense.cpsample.direction="random"',
-            "sampler.steps=7", "sampler.batch=32"]
-TRAINING = ["defense.cpsample.steps=41", "defense.cpsample.width=48", "defense.cpsample.flip=true",
-            "defense.baseline.steps=61", "defense.baseline.lr=0.003", "split.seed=1", "split.members=41",
-            "network.width=40", "network.blocks=2", 'network.condition="label"', 'network.condition="attribute"']
-NEITHER = ["attack.pia.t=7", "quality.samples=70", 'summary="other words"', "seeds=[5, 6]", 'name="other"',
-           "defense.cpsample.alpha=0.5"]
+SAMPLING = [
+    "defense.cpsample.alpha=0.3",
+    "defense.cpsample.scale=1.0",
+    'defense.cpsample.direction="random"',
+    "sampler.steps=7",
+    "sampler.batch=32",
+]
+TRAINING = [
+    "defense.cpsample.steps=41",
+    "defense.cpsample.width=48",
+    "defense.cpsample.flip=true",
+    "defense.baseline.steps=61",
+    "defense.baseline.lr=0.003",
+    "split.seed=1",
+    "split.members=41",
+    "network.width=40",
+    "network.blocks=2",
+    'network.condition="label"',
+    'network.condition="attribute"',
+]
+NEITHER = [
+    "attack.pia.t=7",
+    "quality.samples=70",
+    'summary="other words"',
+    "seeds=[5, 6]",
+    'name="other"',
+    "defense.cpsample.alpha=0.5",
+]
 
 
 @pytest.mark.parametrize("change", SAMPLING)
@@ -79,11 +100,11 @@ def test_other_images_and_another_name_of_the_data_train_again(keys, tmp_path):
 def test_a_plugins_source_is_part_of_its_key(tiny, tmp_path):
     from leakbench import plugins
 
-    source = '''
+    source = """
 from leakbench.defenses.baseline import Baseline
 class Mine(Baseline):
     name = "mine"
-'''
+"""
     tiny.write_text(tiny.read_text().replace('name = "baseline"\n', 'id = "baseline"\nname = "mine"\n'))
     found = []
     for text in (source, source + "# another line\n"):

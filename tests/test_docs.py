@@ -1,0 +1,294 @@
+"""The docs say what is true: examples pass the conformance suite; commands, keys, files and numbers exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from leakbench import plugins
+from leakbench.cli import app
+from leakbench.suite import NetworkTable, QualityTable, SamplerTable, SplitSpec, SuiteFile, load
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+PLUGIN = re.compile(r"^class \w+\(\w*(Attack|Defense)\)", re.MULTILINE)
+TABLE = re.compile(r"<!-- quick:table -->\n(.*)<!-- /quick:table -->", re.DOTALL)
+FIGURE = "docs/figures/tradeoff.png"
+HOSTS = {"keepachangelog.com", "semver.org"}
+
+
+def text_of(name):
+    return (ROOT / name).read_text()
+
+
+def blocks(text, language):
+    """The fenced code blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def examples(name):
+    """The python blocks of a page that define an attack or a defense."""
+    return [block for block in blocks(text_of(name), "python") if PLUGIN.search(block)]
+
+
+EXAMPLES = [(name, number) for name in NAMES for number in range(len(examples(name)))]
+
+
+def loaded(folder, name, number):
+    """The plugin class of an example, loaded as `--plugin` does."""
+    path = folder / f"example_{Path(name).stem}_{number}.py"
+    path.write_text(examples(name)[number])
+    (found,) = plugins.load_file(path)
+    return plugins.find("attacks" if found in plugins.names("attacks") else "defenses", found)
+
+
+def test_there_are_examples_to_check():
+    pages = [name for name, _ in EXAMPLES]
+    assert pages.count("README.md") == 2
+    assert pages.count("docs/adding_an_attack.md") == 3
+    assert pages.count("docs/adding_a_defense.md") == 2
+
+
+@pytest.mark.parametrize(("name", "number"), EXAMPLES)
+def test_an_example_passes_the_conformance_suite(name, number, tmp_path):
+    from leakbench.conformance import check
+
+    found = list(check(loaded(tmp_path, name, number)))
+    assert found
+    assert [words for passed, words in found if not passed] == []
+
+
+def test_the_examples_of_the_readme_have_at_most_ten_lines():
+    for block in examples("README.md"):
+        assert sum(bool(line.strip()) for line in block.splitlines()) <= 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name):
+    missing = [
+        target
+        for target in re.findall(r"\]\(([^)\s]+)\)", text_of(name))
+        if not target.startswith(("http", "#")) and not ((ROOT / name).parent / target.split("#")[0]).exists()
+    ]
+    if not filled():
+        missing = [target for target in missing if target != FIGURE]
+    assert missing == []
+
+
+def filled():
+    (table,) = TABLE.findall(text_of("README.md"))
+    return bool(table.strip())
+
+
+def test_the_readme_shows_what_quick_found():
+    if not filled():
+        pytest.skip("README's table is empty: fill it in, with docs/figures/tradeoff.png, from a run of quick")
+    assert (ROOT / FIGURE).is_file()
+    (table,) = TABLE.findall(text_of("README.md"))
+    for point in load("quick").points:
+        assert point.label in table
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_named_in_text_exist(name):
+    folders = ("leakbench/", "attacks/", "defenses/", "reports/", "benchmarks/", "tests/")
+    words = re.findall(r"[\w./-]+", re.sub(r"[A-Z]{3,}[\w.]*", "", text_of(name)))
+    paths = {word.rstrip(".") for word in words if word.startswith(folders) and Path(word.rstrip(".")).suffix}
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tests_named_in_text_exist(name):
+    for path, words in re.findall(r"pytest (tests/[\w/.]+\.py) -k (\w+)", text_of(name)):
+        assert re.search(rf"^def test_\w*{words}", text_of(path), re.MULTILINE), (path, words)
+
+
+def commands(name):
+    """Every `leakbench ...` command line of a page, in code blocks and in running text."""
+    text = re.sub(r"^```.*?^```$", "", text_of(name), flags=re.DOTALL | re.MULTILINE)
+    found = [*re.findall(r"^ {4,}(.*leakbench .*)$", text, re.MULTILINE), *re.findall(r"`([^`]+)`", text)]
+    lines = [line.split("&&")[-1].strip().removeprefix("uv run ") for line in found]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("leakbench ")]
+
+
+def parsed(words):
+    """Parses a command line without running it; says what is wrong with it, or nothing."""
+    command = typer.main.get_command(app)
+    while getattr(command, "commands", None):
+        while words and words[0].startswith("--"):
+            option, *words = words
+            if option != "--help" and not any(option in p.opts for p in command.params):
+                return f"no option {option}"
+        if not words:
+            return None
+        if words[0] not in command.commands:
+            return f"no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    if "--help" in words:
+        return None
+    try:
+        command.make_context(command.name, list(words))
+    except Exception as error:
+        # A command that is only spoken of may leave its arguments out.
+        return None if "Missing argument" in str(error) or type(error).__name__ == "MissingParameter" else str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_exist_with_their_options(name):
+    assert [(words, wrong) for words in commands(name) if (wrong := parsed(words))] == []
+
+
+def test_a_wrong_command_would_be_noticed():
+    assert len(commands("README.md")) > 10
+    assert parsed(["run", "quick", "--no-such-option"])
+    assert parsed(["audit"])
+    assert parsed(["--no-such-option", "doctor"])
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/suites.md"])
+def test_settings_on_command_lines_are_taken(name):
+    for words in commands(name):
+        settings = [words[i + 1] for i, word in enumerate(words) if word == "--set" and "=" in words[i + 1]]
+        if words[:2] == ["run", "quick"]:
+            load("quick", tuple(settings))
+
+
+TOML = [(name, number) for name in NAMES for number in range(len(blocks(text_of(name), "toml")))]
+
+
+@pytest.mark.parametrize(("name", "number"), TOML)
+def test_pieces_of_suites_are_valid(name, number, tmp_path):
+    for page, example in EXAMPLES:
+        loaded(tmp_path, page, example)
+    piece = blocks(text_of(name), "toml")[number]
+    table = tomllib.loads(piece)
+    head = "" if "dataset" in table else 'name = "piece"\ndataset = "digits"\n'
+    names = [entry["name"] for entry in table.get("defense", [])]
+    tail = "" if "baseline" in names else '[[defense]]\nname = "baseline"\n'
+    path = tmp_path / "suite.toml"
+    path.write_text(f"{head}{piece}\n{tail}")
+    suite = load(str(path))
+    if names[-1:] == ["cpsample"]:
+        assert len(suite.points) == 5  # as the page says
+
+
+def sections():
+    """Heading -> its table's rows (tuples of cells) of docs/suites.md."""
+    found, rows = {}, []
+    for line in text_of("docs/suites.md").splitlines():
+        if line.startswith("#"):
+            rows = found.setdefault(line.strip("# ").strip("`"), [])
+        elif line.startswith("| `"):
+            rows.append(tuple(cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]))
+    return found
+
+
+def documented(rows):
+    """key -> default, as TOML has it; None where there is none."""
+    found = {}
+    for key, default, *_ in rows:
+        value = default.strip("`")
+        words = {"none": None, "required": ...}
+        found[key.strip("`")] = words[value] if value in words else tomllib.loads(f"v = {value}")["v"]
+    return found
+
+
+def real(model, leave=()):
+    fields = {key: info for key, info in model.model_fields.items() if key not in leave}
+    defaults = {key: ... if info.is_required() else info.default for key, info in fields.items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [("[split]", SplitSpec), ("[network]", NetworkTable), ("[sampler]", SamplerTable), ("[quality]", QualityTable)],
+)
+def test_every_key_of_a_suite_is_documented_with_its_default(heading, model):
+    rows = [row for row in sections()[heading] if len(row) == 3]
+    assert documented(rows) == real(model)
+
+
+def test_every_key_at_the_top_is_documented_with_its_default():
+    tables = ("split", "network", "sampler", "quality", "defense", "attack")
+    assert documented(sections()["Top level"]) == real(SuiteFile, leave=tables)
+
+
+@pytest.mark.parametrize("group", ["attacks", "defenses"])
+def test_every_parameter_of_a_built_in_plugin_is_documented_with_its_default(group):
+    for name, plugin in plugins.all_of(group):
+        rows = sections()[name]
+        assert documented(rows) == real(plugin), name
+        if group == "defenses":
+            stages = {key.strip("`"): stage for key, _, stage, _ in rows}
+            assert {key for key, stage in stages.items() if stage == "training"} == plugin.fields_of("training")
+
+
+def test_entries_take_the_documented_keys(tmp_path):
+    for heading, group in (("[[defense]]", "defense"), ("[[attack]]", "attack")):
+        keys = [row[0].strip("`") for row in sections()[heading]]
+        assert keys == ["name", "id", "base", "role"][: 4 if group == "defense" else 2]
+    path = tmp_path / "suite.toml"
+    path.write_text(
+        'name = "a"\ndataset = "digits"\n[[defense]]\nname = "baseline"\n[[defense]]\nname = "cpsample"\nid = "b"\n'
+        'base = "baseline"\nrole = "control"\n[[attack]]\nname = "pia"\nid = "c"\n'
+    )
+    assert [point.role for point in load(str(path)).points] == ["baseline", "control"]
+
+
+def test_every_flag_is_explained():
+    from leakbench.reports.flags import MEANING
+
+    page = text_of("docs/statistics.md")
+    assert [flag for flag in MEANING if f"| `{flag}` |" not in page] == []
+
+
+def test_the_columns_of_the_table_are_explained(tmp_path):
+    from leakbench.records import RunFolder
+    from leakbench.reports.tradeoff import tradeoff_text
+
+    plan = '{"suite": "quick", "points": [{"point": "baseline", "defense": "baseline", "role": "baseline"}]}'
+    (tmp_path / "plan.json").write_text(plan)
+    page = text_of("README.md")
+    titles = [title.replace("FD,", "FD-classifier,") for title in tradeoff_text(RunFolder(tmp_path))[0]]
+    assert [title for title in titles if title != "point" and f"`{title}`" not in page] == []
+
+
+def test_the_coverage_table_is_the_docstrings():
+    from leakbench.statistics import tpr
+
+    number = r"[\d.]+ \([\d.]+\)"
+    page = re.search(r"<!-- coverage -->(.*)<!-- /coverage -->", text_of("docs/statistics.md"), re.DOTALL)
+    assert page is not None
+    assert re.findall(number, page[1]) == re.findall(number, tpr.__doc__)
+    assert len(re.findall(number, page[1])) == 45
+
+
+def test_the_sizes_of_quick_in_the_readme_are_the_suites():
+    split = load("quick").file.split
+    trained, reported = split.members + split.calibration_in, split.members + split.nonmembers
+    page = text_of("README.md")
+    assert f"{trained} of" in page
+    assert f"({split.members} reported members, {split.calibration_in} for calibration)" in page.replace("\n", " ")
+    assert f"at least {reported + split.calibration_in + split.calibration_out + 20} images" in page
+    assert f"which {split.nonmembers} nonmembers" in page.replace("\n", " ")
+
+
+def test_the_readme_begins_with_the_two_commands():
+    lines = re.findall(r"^ {4}(\S.*)$", text_of("README.md"), re.MULTILINE)
+    assert lines[:2] == ["pip install uv && uv run leakbench run quick", "pip install uv && uv run tox"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_machine_and_no_host_is_named(name):
+    text = text_of(name)
+    assert re.findall(r"(?<![\w.])(?:/(?:work|tmp|home|root|mnt|opt|Users)\b|\.\./shared)[^\s`)]*", text) == []
+    assert set(re.findall(r"https?://([^/\s)]+)", text)) <= HOSTS
+    assert "pypi" not in text.lower()
+    assert all(ord(letter) < 0x2500 for letter in text)  # no emoji

@@ -1,0 +1,165 @@
+"""The house: who imports whom, how long a file may be, what is packaged, and which names are public."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("leakbench", "attacks", "defenses", "reports", "benchmarks")
+SOURCES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+GROUPS = PROJECT["project"]["entry-points"]
+
+PUBLIC = [
+    "Access",
+    "Artefacts",
+    "Attack",
+    "Calibration",
+    "Defense",
+    "MembershipAttack",
+    "Need",
+    "Release",
+    "ReplicationAttack",
+    "Task",
+    "UsageError",
+    "__version__",
+    "sampling",
+    "training",
+]
+
+
+def package_of(path):
+    """The dotted name under which the folder of a file is imported."""
+    parts = path.relative_to(ROOT).parent.parts
+    return parts if parts[0] == "leakbench" else ("leakbench", *parts)
+
+
+def imported(path):
+    """Absolute dotted names of all that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = package_of(path)
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def within(folder):
+    return [path for path in SOURCES if path.is_relative_to(ROOT / folder)]
+
+
+def strays(folder, forbidden):
+    """(file, name) of every import of something forbidden."""
+    return [
+        (str(path.relative_to(ROOT)), name)
+        for path in within(folder)
+        for name in imported(path)
+        if any(name == word or name.startswith(f"{word}.") for word in forbidden)
+    ]
+
+
+def mapped(*folders):
+    """A folder under both names by which it could be imported."""
+    return [word for folder in folders for word in (folder, f"leakbench.{folder}")]
+
+
+def test_the_imports_of_every_file_can_be_read():
+    names = {name for path in SOURCES for name in imported(path)}
+    assert {"leakbench.api.Access", "leakbench.reports.words", "torch"} <= {
+        *names,
+        *(n.rpartition(".")[0] for n in names),
+    }
+
+
+def test_the_harness_knows_no_attack_no_defense_no_report_and_no_suite():
+    assert strays("leakbench", mapped("attacks", "defenses", "reports", "benchmarks")) == []
+
+
+@pytest.mark.parametrize("folder", ["attacks", "defenses"])
+def test_attacks_and_defenses_know_the_harness_alone(folder):
+    others = {"attacks", "defenses", "reports", "benchmarks"} - {folder}
+    running = [
+        f"leakbench.{name}" for name in ("runner", "cli", "session", "plan", "audit", "suite", "workbench", "store")
+    ]
+    assert strays(folder, [*mapped(*others), *running]) == []
+
+
+def test_reports_know_records_and_statistics_alone():
+    allowed = ("leakbench.records.", "leakbench.statistics.", "leakbench.reports.")
+    ours = [name for path in within("reports") for name in imported(path) if name.split(".")[0] == "leakbench"]
+    assert ours
+    assert [name for name in ours if not name.startswith(allowed)] == []
+
+
+def test_a_folders_own_files_are_imported_relatively():
+    found = [
+        (str(path.relative_to(ROOT)), node.module)
+        for path in SOURCES
+        if path.parts[len(ROOT.parts)] != "leakbench"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and not node.level
+        and (node.module or "").startswith(tuple(mapped("attacks", "defenses", "reports")))
+    ]
+    assert found == []
+
+
+def test_no_file_is_over_400_lines():
+    everything = [*SOURCES, *(ROOT / "tests").rglob("*.py")]
+    assert {str(p): n for p in everything if (n := len(p.read_text().splitlines())) > 400} == {}
+
+
+def test_every_package_is_listed():
+    folders = {path.parent for path in SOURCES if path.name == "__init__.py"}
+    assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(".".join(package_of(f / "x")) for f in folders)
+
+
+def test_every_python_file_lies_in_a_package():
+    loose = [path for path in SOURCES if not (path.parent / "__init__.py").is_file() and path.parent.name != "speed"]
+    assert loose == []
+
+
+def test_every_data_file_is_listed():
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]
+    listed = {
+        path
+        for package, globs in patterns.items()
+        for pattern in globs
+        for path in (ROOT / Path(*package.split(".")[1:])).glob(pattern)
+    }
+    kinds = {".toml", ".mplstyle", ".j2", ".json", ".html", ".css"}
+    present = {path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in kinds}
+    assert present == listed
+    assert present
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_entry_point_is_installed_and_loads(group):
+    ours = {entry.name: entry for entry in entry_points(group=group) if entry.value in GROUPS[group].values()}
+    assert {name: entry.value for name, entry in ours.items()} == GROUPS[group]
+    for entry in ours.values():
+        assert entry.load() is not None
+
+
+@pytest.mark.parametrize("group", ["attacks", "defenses"])
+def test_every_attack_and_defense_file_has_its_entry_point_under_its_own_name(group):
+    files = {path.stem for path in within(group) if not path.name.startswith("_")}
+    assert set(GROUPS[f"leakbench.{group}"]) == files
+    for entry in entry_points(group=f"leakbench.{group}"):
+        if entry.value in GROUPS[f"leakbench.{group}"].values():
+            assert entry.load().name == entry.name
+
+
+def test_the_public_names_are_these():
+    import leakbench
+
+    assert sorted(leakbench.__all__) == PUBLIC
+    assert all(hasattr(leakbench, name) for name in PUBLIC)
+    assert leakbench.__version__ == PROJECT["project"]["version"]
