@@ -1,20 +1,22 @@
 """CPSample: classifier-protected sampling (2409.07025, ICLR 2025).
 
-Every protected image gets a random binary label, and a classifier over-fits those labels: they carry no signal, so it can
-be sure of one only near an image that it has memorised. While sampling, whenever it is too sure, the step is guided
+Every protected image gets a random binary label, and a classifier over-fits those labels: they carry no signal, so it
+can be sure of one only near an image that it has memorised. While sampling, whenever it is too sure, the step is guided
 towards the opposite label. With p = p_phi(y = 1 | x_t, t), per image:
 
     p <     alpha:  eps_hat = eps_theta - s sqrt(1 - alpha_bar_t) grad_x log p
     p > 1 - alpha:  eps_hat = eps_theta - s sqrt(1 - alpha_bar_t) grad_x log(1 - p)
     otherwise:      eps_hat = eps_theta
 
-Choices of ours, where the paper is silent: the classifier sees the noisy x_t and t, and is trained on early timesteps more
-than on late ones (t = T u^2, u uniform), where noise leaves nothing to memorise; it has the denoiser's own architecture with one logit; near-duplicates share a label, and with `flip`
-so do mirror images; log p comes from the logit by logsigmoid (log of a rounded p would vanish or be infinite); the gate
-is strict, so alpha = 0 never fires and is plain DDIM bit for bit. `direction = "random"` is the control: the same gate and
-norm, but the gradient's pixels are shuffled and their signs flipped by one fixed random signed permutation.
+Choices of ours, where the paper is silent: the classifier sees the noisy x_t and t, and is trained on early timesteps
+more than on late ones (t = T u^2, u uniform), where noise leaves nothing to memorise; it has the denoiser's own
+architecture with one logit; near-duplicates share a label, and with `flip` so do mirror images; log p comes from the
+logit by logsigmoid (log of a rounded p would vanish or be infinite); the gate is strict, so alpha = 0 never fires and
+is plain DDIM bit for bit. `direction = "random"` is the control: the same gate and norm, but the gradient's pixels are
+shuffled and their signs flipped by one fixed random signed permutation.
 
-The classifier is trained on members: no differential privacy of the base survives it, and it ships as parts["classifier"].
+The classifier is trained on members: no differential privacy of the base survives it, and it ships as
+parts["classifier"].
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from leakbench import networks
 from leakbench.api import Artefacts, Defense, Release, Task, sampling, training
 from leakbench.device import Stream, in_batches, place
 from leakbench.diffusion import at, denoise, forward_noise, signal
+from leakbench.errors import UsageError
 from leakbench.training import Batch, Recipe, train
 
 _PROBED = 10  # timesteps at which the classifier's accuracy is measured
@@ -43,7 +46,8 @@ def random_labels(groups: Tensor, stream: Stream) -> Tensor:
 
 
 def early(t: Tensor, T: int) -> Tensor:
-    """Uniform timesteps turned into early ones, t^2 / T: where much noise has hidden the image there is nothing to learn."""
+    """Uniform timesteps turned into early ones, t^2 / T: where much noise has hidden the image there is nothing to
+    learn."""
     return t.square() // T
 
 
@@ -119,8 +123,8 @@ class CPSample(Defense):
     steps: int = training(10_000, ge=1)
     batch: int = training(128, ge=1)
     lr: float = training(1e-3, gt=0)
-    width: int = training(256, ge=1)
-    blocks: int = training(4, ge=1)
+    width: int | None = training(None, ge=1)  # None: the denoiser's
+    blocks: int | None = training(None, ge=1)
     flip: bool = training(False)
     alpha: float = sampling(0.25, ge=0, le=0.5)
     scale: float = sampling(10.0, ge=0)
@@ -137,7 +141,8 @@ class CPSample(Defense):
 
     def fit(self, task: Task) -> Artefacts:
         """Over-fit the noise-conditioned classifier on random labels."""
-        own = {"width": self.width, "blocks": self.blocks, "conditions": 0, "outputs": "logit"}
+        sizes = {"width": self.width, "blocks": self.blocks}
+        own = {"conditions": 0, "outputs": "logit"} | {k: v for k, v in sizes.items() if v is not None}
         classifier = networks.build(task.network.model_copy(update=own), task.streams.of("weights", self.name))
         images = task.images.to(task.device)
         labels = random_labels(task.groups, task.streams.of("labels", self.name)).to(task.device)
@@ -171,8 +176,13 @@ class CPSample(Defense):
         return Artefacts({"classifier": classifier}, info=info)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """Put the guidance before the base's sampler."""
+        """Put the guidance before the base's sampler. Raises UsageError over a base that has no walk to guide."""
         assert task.base is not None
+        if type(task.base).generate not in (Release.generate, ProtectedRelease.generate):
+            raise UsageError(
+                "cpsample guides a sampling walk, and its base chooses among finished samples: "
+                "build that base on cpsample instead"
+            )
         shuffle = None
         if self.direction == "random":
             stream, pixels = task.streams.of("shuffle", self.name), torch.arange(prod(task.network.shape))

@@ -13,8 +13,6 @@ from leakbench.api import (
     Release,
     ReplicationAttack,
     Task,
-    sampling,
-    training,
 )
 from leakbench.errors import UsageError
 
@@ -33,6 +31,4 @@ __all__ = [
     "Task",
     "UsageError",
     "__version__",
-    "sampling",
-    "training",
 ]

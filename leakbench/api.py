@@ -1,7 +1,8 @@
 """The contracts: Access, Defense, Release, Attack, Evidence. The first file a newcomer reads.
 
-A defense trains something (`fit`) and answers for it (`release`). An attack asks a release questions through a view that
-holds what its access level permits, and emits raw scores. It never computes an AUC: the harness does, the same way for all.
+A defense trains something (`fit`) and answers for it (`release`). An attack asks a release questions through a view
+that holds what its access level permits, and emits raw scores. It never computes an AUC: the harness does, the same way
+for all.
 
 Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 1; labels are int64 (N,) or None.
 """
@@ -116,8 +117,9 @@ class Release:
     """A model as it is handed out. A sampling-time defense subclasses it and changes what eps or generate answer.
 
     parts: what ships beside the network (CPSample's classifier). claims: such as {"epsilon": 8.0, ...}; an empty dict
-    claims nothing. info: facts for the record. base: the release it builds on. batch: rows of every compute batch (fixed: results are then equal bit
-    for bit). network_calls: what one eps() of one image costs, in calls of the network.
+    claims nothing. info: facts for the record. base: the release it builds on. batch: rows of every compute batch
+    (fixed: results are then equal bit for bit). network_calls: what one eps() of one image costs, in calls of the
+    network.
     """
 
     network: Network
@@ -142,8 +144,11 @@ class Release:
         """A release on top of another: its fields, with some changed or added. Parts and facts are merged.
 
         The base's claims do not carry over by themselves: pass `claims=base.claims` where they survive, which for
-        epsilon means that the added step never reads members.
+        epsilon means that the added step never reads members. Raises ValueError for another network: its eps would
+        still be the base's. A defense that changes weights hands out Release.of(task, network).
         """
+        if more.get("network", base.network) is not base.network:
+            raise ValueError("a release over a base keeps the base's network; use Release.of(task, network)")
         kept = {f.name: getattr(base, f.name) for f in fields(Release) if f.name not in ("claims", "base")}
         for key in ("parts", "info"):
             more[key] = kept[key] | more.get(key, {})
@@ -183,11 +188,11 @@ class Release:
         return denoise(self.schedule, self.eps, self.start(ids, draw), label)
 
     def facts(self) -> dict[str, Any]:
-        """JSON-able facts that sampling showed, asked once, right after sample()."""
-        return {}
+        """JSON-able facts that sampling showed, asked once, right after sample(); by default those of the base."""
+        return self.base.facts() if self.base else {}
 
-    def sample(self, n: int, label: Tensor | None = None) -> Tensor:
-        """The samples numbered 0 .. n - 1 on the CPU, float32; their seed is that of the release's streams."""
+    def sample(self, n: int, label: Tensor | None = None, first: int = 0) -> Tensor:
+        """The samples numbered first .. first + n - 1, on the CPU, float32; seeded by the release's streams."""
         import torch
 
         from leakbench.device import autocast, in_batches
@@ -195,7 +200,7 @@ class Release:
         def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
             return self.generate(ids, label).float().cpu()
 
-        ids = torch.arange(n, device=self.device)
+        ids = torch.arange(first, first + n, device=self.device)
         with torch.no_grad(), autocast(self.device):
             return in_batches(batch, ids, *(() if label is None else (label,)), size=self.batch)
 
@@ -234,7 +239,8 @@ class Need:
     """Another release that an attack needs, trained by the target's own recipe at the bottom of its chain.
 
     It is trained on a random share of all images but `reference`: shadow model number `draw` of LiRA has share 0.5.
-    The attack finds it as view.others[name] = (eps of that release, mask of this batch's images that it was trained on).
+    The attack finds it as view.others[name] = (eps of that release, mask of this batch's images that it was trained
+    on).
     """
 
     name: str
@@ -259,13 +265,14 @@ class Calibration:
     """Calibration images for attacks that learn, tune or orient themselves. None of them is ever reported.
 
     images (N, C, H, W), labels (N,) or None, member (N,) bool. `scores(attack)` asks the release, at the attack's own
-    access level, for the attack's scores of these images, (N,) float64.
+    access level, for the attack's scores of these images, (N,) float64. `streams` are for an attack's own randomness.
     """
 
     images: Tensor
     labels: Tensor | None
     member: np.ndarray
     scores: Callable[[MembershipAttack], np.ndarray]
+    streams: Streams
 
 
 class MembershipAttack(Attack):

@@ -23,7 +23,7 @@ from leakbench import evaluate, plugins
 from leakbench.api import Access, Attack, MembershipAttack, Need, Release, ReplicationAttack, ReplicationEvidence
 from leakbench.embedding import Embedding
 from leakbench.evaluate import Findings
-from leakbench.features import inception_weights
+from leakbench.features import weights_at_hand
 from leakbench.perceptual import alexnet_weights
 from leakbench.records import QUALITY, Record, save_record
 from leakbench.scoring import Asked, Images, Target, collect, rows_written
@@ -87,7 +87,8 @@ class Audit:
             quality=self.bench.suite.file.quality.model_dump(),
             judging=sources(*_JUDGING),
             images=self.bench.setting.images,
-            weights=row.access is Access.SAMPLES and [bool(inception_weights()), bool(alexnet_weights())],
+            weights=row.access is Access.SAMPLES
+            and [weights_at_hand(self.bench.suite.file.quality.features), bool(alexnet_weights())],
         )
 
     @cached_property

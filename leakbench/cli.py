@@ -67,6 +67,7 @@ def run(
     plugin: PluginOption = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="Keep no pictures of members.")] = False,
 ) -> None:
+    _one_thread_a_process()
     from leakbench.session import Session
 
     _load(plugin)
@@ -124,7 +125,13 @@ def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records."
 
 
 @app.command(
-    help="Write reports of a run.\n\n\b\nExamples:\n  leakbench report runs/quick\n  leakbench report runs/quick --format csv"
+    help="""Write reports of a run.
+
+    \b
+    Examples:
+      leakbench report runs/quick
+      leakbench report runs/quick --format csv
+    """
 )
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.")],
@@ -179,6 +186,12 @@ def doctor() -> None:
 
     for state, words in findings():
         print(f"{state:<8} {words}")
+
+
+def _one_thread_a_process() -> None:
+    """Before numpy and torch are imported: their thread pools would fight over the cores that the workers share."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 def _load(files: list[Path] | None) -> None:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from leakbench import networks
-from leakbench.api import Access, Attack, Defense, MembershipAttack, Plugin, Release, ReplicationAttack, Task
+from leakbench.api import Access, Artefacts, Attack, Defense, MembershipAttack, Plugin, Release, ReplicationAttack, Task
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule, at
 from leakbench.networks import NetworkSpec
@@ -121,11 +121,26 @@ class _Defense:
 
     def checks(self) -> Iterator[Check]:
         yield "it fits, its artefacts survive the disk, and it releases", lambda: isinstance(self._released(), Release)
+        yield "fit does not depend on sampling-stage parameters", self._fits_alike
         yield "eps has the shape of x and is finite", self._eps
         yield "eps does not depend on batch mates or their order", self._eps_alone
         yield "samples are images in [-1, 1], finite, as many as asked for", self._samples
         yield "fitting and sampling twice gives the same bits", self._repeatable
         yield "claims, info and facts are JSON", self._json
+
+    def _fits_alike(self) -> bool:
+        """Fit at the defaults and with every sampling-stage number halved: the same bits must come out."""
+        task = _task(_plain() if self.plugin.needs_base else None)
+        defense = self.make()
+        first = defense.fit(task)
+        for name in self.plugin.fields_of("sampling"):
+            value = getattr(defense, name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                other = {"steps": defense.steps} if "steps" in self.plugin.model_fields else {}  # type: ignore[attr-defined]
+                second = self.plugin(**(other | {name: type(value)((value + 1) // 2 if value > 1 else value / 2)}))
+                if not _same(first, second.fit(task)):
+                    return False
+        return True
 
     def _eps(self) -> bool:
         x = _images(7, "x")
@@ -151,6 +166,14 @@ class _Defense:
         release = self._released()
         release.sample(5)
         return bool(json.dumps([release.claims, release.info, release.facts()]))
+
+
+def _same(a: Artefacts, b: Artefacts) -> bool:
+    weights = (
+        {f"{n}.{k}": v for n, net in made.networks.items() for k, v in net.state_dict().items()} for made in (a, b)
+    )
+    first, second = (made | kept for made, kept in zip(weights, (a.tensors, b.tensors), strict=True))
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 class _Membership:

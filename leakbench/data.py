@@ -1,8 +1,8 @@
 """Data sets and splits.
 
 A data set is found by entry point (group `leakbench.datasets`): a function of what follows the colon in its name
-(`npz:PATH`; nothing for `digits`) that returns a Dataset. Near-duplicates are removed before the split is drawn, so that
-no image has a twin on the other side. The parts of a split:
+(`npz:PATH`; nothing for `digits`) that returns a Dataset. Near-duplicates are removed before the split is drawn, so
+that no image has a twin on the other side. The parts of a split:
 
     member          trained on, reported          calibration_in    trained on, never reported
     nonmember       not trained on, reported      calibration_out   not trained on, never reported
@@ -11,10 +11,12 @@ no image has a twin on the other side. The parts of a split:
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import zipfile
 import zlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,13 +138,14 @@ def _check_enough(data: Dataset, parts: dict[str, np.ndarray], wanted: dict[str,
         least = min(wanted.get(part, _FEWEST), _FEWEST) if data.split is not None else wanted.get(part, _FEWEST)
         if len(parts[part]) < least:
             raise UsageError(
-                f"{data.name}: too few images for the split: {left} are left after near-duplicates are removed, and part "
-                f"'{part}' got {len(parts[part])} of at least {least}; give more images or ask for fewer under [split]"
+                f"{data.name}: too few images for the split: {left} are left after near-duplicates are removed, and "
+                f"part '{part}' got {len(parts[part])} of at least {least}; "
+                "give more images or ask for fewer under [split]"
             )
 
 
 def near_duplicate_groups(images: Tensor) -> Tensor:
-    """Group numbers (N,) int64: an image within DUPLICATE_RADIUS of an earlier one, or of its mirror image, joins it."""
+    """Group numbers (N,) int64: an image within DUPLICATE_RADIUS of an earlier one or of its mirror image joins it."""
     import torch
 
     flat, mirrored = images.flatten(1).double(), images.flip(-1).flatten(1).double()
@@ -157,15 +160,33 @@ def near_duplicate_groups(images: Tensor) -> Tensor:
 
 
 def digits(argument: str) -> Dataset:
-    """scikit-learn's 1,797 handwritten digits, 8x8 grey (UCI; Alpaydin and Kaynak 1998). Sensitive attribute: stroke weight."""
-    from sklearn.datasets import load_digits
+    """scikit-learn's 1,797 real handwritten digits, 8x8 grey; sensitive attribute: stroke weight.
 
+    From UCI's "Optical recognition of handwritten digits" (Alpaydin and Kaynak 1998), 17 grey levels.
+    """
     if argument:
         raise UsageError(f"dataset 'digits:{argument}': digits takes no argument; write dataset = \"digits\"")
+    table = _digits_table()
+    pixels, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
+    images = np.rint(pixels * 255 / 16).astype(np.uint8)[..., None]
+    return Dataset("digits", images, labels=labels.astype(np.int64), trait=pixels.sum(axis=(1, 2)))
+
+
+def _digits_table() -> np.ndarray:
+    """sklearn.datasets.load_digits's table (1797, 65), 64 pixels and the label, read from the file that it ships.
+
+    Importing sklearn takes seconds, which every worker would pay before its first step: the file is tried first.
+    """
+    found = find_spec("sklearn")
+    folder = Path(next(iter(found.submodule_search_locations or ()))) if found else Path()
+    file = folder / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        with gzip.open(file, "rt") as lines:
+            return np.loadtxt(lines, delimiter=",")
+    from sklearn.datasets import load_digits
+
     raw = load_digits()
-    images = np.rint(raw.images * 255 / 16).astype(np.uint8)[..., None]
-    ink = raw.images.sum(axis=(1, 2))
-    return Dataset("digits", images, labels=raw.target.astype(np.int64), trait=ink.astype(np.float64))
+    return np.column_stack([raw.data, raw.target])
 
 
 _NPZ_KEYS = ("images", "labels", "attribute", "split")

@@ -1,8 +1,8 @@
 """Noise schedule, forward process, DDIM steps in both directions, and image variation.
 
-Notation of Song et al. (DDIM, 2010.02502): alpha_bar_t is the cumulative product of 1 - beta; x_t = sqrt(alpha_bar_t) x_0 +
-sqrt(1 - alpha_bar_t) eps. Every function takes eps as a callable eps(x, t, label), so that a protected denoiser and a
-raw one walk the same path.
+Notation of Song et al. (DDIM, 2010.02502): alpha_bar_t is the cumulative product of 1 - beta; x_t = sqrt(alpha_bar_t)
+x_0 + sqrt(1 - alpha_bar_t) eps. Every function takes eps as a callable eps(x, t, label), so that a protected denoiser
+and a raw one walk the same path.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 
 class UsageError(Exception):
-    """Wrong usage. The message is one line that names the file, the key, the value and what would be right. Exit code 2."""
+    """Wrong usage. The message is one line that names the file, the key, the value and what would be right. Exit code
+    2.
+    """
 
 
 def nearest_name(word: str, names: Iterable[str]) -> str:

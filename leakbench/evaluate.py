@@ -93,7 +93,7 @@ def replication(evidence: ReplicationEvidence) -> Findings:
 
 
 def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> Findings:
-    """Distances of samples' features (N, D) to those of training and held-out images, and the real-against-real floor."""
+    """Distances of samples' features (N, D) to training and held-out images', and the real-against-real floor."""
     n = min(len(samples), len(train), len(heldout))
     precision, recall = quality.precision_recall(samples, heldout)
     metrics = [
@@ -109,7 +109,7 @@ def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluati
 
 
 def lpips_of(samples: Tensor, train: Tensor, streams: Streams) -> Findings:
-    """LPIPS diversity and distance to the nearest training image (by pixels); without its weights, a flag that says so."""
+    """LPIPS diversity and distance to the nearest training image (by pixels); without weights, a flag says so."""
     distance = perceptual.load_lpips()
     if distance is None:
         return Findings([], {"lpips-missing"})  # `leakbench doctor` says where they go; a path has no place in a record

@@ -14,6 +14,7 @@ Nothing here downloads. Every embedding is computed in batches of a fixed size, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -125,13 +126,22 @@ def weights_folder() -> Path:
 
 def missing_inception() -> str:
     """One line for users: the file that FID needs and where to put it."""
-    return f"the inception weights {_INCEPTION} are not on this machine: put them in {weights_folder()}, or choose other features"
+    place = weights_folder()
+    return f"the inception weights {_INCEPTION} are not on this machine: put them in {place}, or choose other features"
 
 
 def inception_weights() -> Path | None:
     """The inception weights in `weights_folder()` or where clean-fid downloads them to; None when in neither."""
     places = [weights_folder() / _INCEPTION, _CLEAN_FID_FOLDER / _INCEPTION]
     return next((path for path in places if path.is_file()), None)
+
+
+def weights_at_hand(name: str) -> str:
+    """What an embedding's results depend on beside its name: the hash of its file, or whether its weights are there."""
+    if name.startswith("torchscript:"):
+        path = Path(name.removeprefix("torchscript:"))
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+    return "inception" if name in ("auto", "inception") and inception_weights() else ""
 
 
 def train_reader(images: Tensor, labels: Tensor | None, stream: Stream) -> ReaderFeatures:

@@ -1,7 +1,7 @@
 """The plan of a run: its cells, what each waits for, and which are already done.
 
-Three kinds of cells: `fit` trains one link of a chain, `reader` trains the embedding of the split, `audit` makes all missing
-records of one release. A cell's number in the run is fixed by the suite, not by the machine.
+Three kinds of cells: `fit` trains one link of a chain, `reader` trains the embedding of the split, `audit` makes all
+missing records of one release. A cell's number in the run is fixed by the suite, not by the machine.
 """
 
 from __future__ import annotations
@@ -144,13 +144,13 @@ class Plan:
             raise UsageError(f"{path}: not a plan; choose another folder with --out") from None
         if old.get("suite") != self.bench.suite.file.name:
             raise UsageError(
-                f"{self.out}: holds a run of suite {old.get('suite')!r}, not {self.bench.suite.file.name!r}; choose another "
-                "folder with --out"
+                f"{self.out}: holds a run of suite {old.get('suite')!r}, not {self.bench.suite.file.name!r}; choose "
+                "another folder with --out"
             )
         if old.get("identity") != self.bench.suite.identity:
             raise UsageError(
-                f"{self.out}: holds a run of suite {self.bench.suite.file.name!r} with other settings; choose another folder "
-                "with --out, or repeat the --set of that run"
+                f"{self.out}: holds a run of suite {self.bench.suite.file.name!r} with other settings; choose another "
+                "folder with --out, or repeat the --set of that run"
             )
 
     def describe(self, command: str) -> dict[str, Any]:

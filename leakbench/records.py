@@ -1,7 +1,8 @@
 """The schema of a result: the only thing that reports read.
 
-One JSON file a (release, attack, access level), one npz file of raw arrays beside it. What a record says is its identity and
-its content; `run` (environment and timings) is kept apart: two runs of one plan on one machine differ there and nowhere else.
+One JSON file a (release, attack, access level), one npz file of raw arrays beside it. What a record says is its
+identity and its content; `run` (environment and timings) is kept apart: two runs of one plan on one machine differ
+there and nowhere else.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ def save_record(folder: Path, record: Record, arrays: dict[str, np.ndarray]) -> 
 class RunFolder:
     """A finished (or unfinished) run on disk, for reports: its plan, its records, their arrays.
 
-    plan.json holds: "suite" (name), "headline" (the metric that ranks: "tpr@fpr=0.1"), "seeds", "command", "points": a list of
-    {"point", "defense", "role"} in the order of the suite, role one of "baseline", "defense", "control".
+    plan.json holds: "suite" (name), "headline" (the metric that ranks: "tpr@fpr=0.1"), "seeds", "command", "points": a
+    list of {"point", "defense", "role"} in the order of the suite, role one of "baseline", "defense", "control".
     """
 
     def __init__(self, path: Path) -> None:
@@ -158,9 +159,9 @@ class RunFolder:
         """The raw arrays of a record (empty if it has none); never unpickles.
 
         membership: member_scores, nonmember_scores, calibration_member_scores, calibration_nonmember_scores (float64).
-        replication: similarity, nearest (per sample), null_similarity; and, unless images are withheld, the samples most
-        similar to a training image: pair_samples, pair_nearest (K, H, W, C) uint8, pair_similarity (K,), most similar first.
-        quality: mean, covariance, n of the samples' features.
+        replication: similarity, nearest (per sample), null_similarity; and, unless images are withheld, the samples
+        most similar to a training image: pair_samples, pair_nearest (K, H, W, C) uint8, pair_similarity (K,), most
+        similar first. quality: mean, covariance, n of the samples' features.
         """
         import numpy as np
 

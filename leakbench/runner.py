@@ -1,7 +1,7 @@
 """Runs a plan: in this process, or on local workers, one process a core with one thread each.
 
-Two intra-op threads make small networks slower (benchmarks/speed/test_threads.py), so a CPU run takes its parallelism from
-processes. The results do not depend on how many there are. A worker that finds its parent gone stops by itself.
+Two intra-op threads make small networks slower (benchmarks/speed/test_threads.py), so a CPU run takes its parallelism
+from processes. The results do not depend on how many there are. A worker that finds its parent gone stops by itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ class Runner:
         pool = ProcessPoolExecutor(self.workers, context, _start_worker, _pickled(start))
         try:
             while waiting or running:
+                # In the plan's order, training comes before audits: no more is handed out than can start now, so that
+                # training that others wait for never queues behind an audit.
                 for cell in [cell for cell in waiting.values() if self._ready(cell, waiting, running)]:
+                    if len(running) == self.workers:
+                        break
                     del waiting[cell.name]
                     if not self._blocked(cell):
                         running[pool.submit(_do, cell)] = cell
@@ -140,7 +144,7 @@ _news: Any = None
 
 
 def _pickled(start: tuple[int, Suite, Setting, list[Path], Any]) -> tuple[Any, ...]:
-    """The start of a worker: the suite is pickled by hand, since its plugins' files must be loaded before it is read."""
+    """The start of a worker: the suite is pickled by hand, as its plugins' files must be loaded before it is read."""
     import pickle
 
     parent, suite, setting, files, news = start

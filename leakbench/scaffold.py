@@ -7,7 +7,10 @@ from pathlib import Path
 
 from leakbench.errors import UsageError
 
-_ATTACK = '''"""{title}: one line on what a member gives away. Name the paper and the equation here, and every choice of yours."""
+_ATTACK = '''"""{title}: one line on what a member gives away.
+
+Name the paper and the equation here, and every choice of yours.
+"""
 
 from torch import Tensor
 
@@ -29,7 +32,10 @@ class {title}(MembershipAttack):
         return -view.eps(images, self.t).flatten(1).norm(dim=1)
 '''
 
-_DEFENSE = '''"""{title}: one line on why it leaks less. Name the paper and the equation here, and every choice of yours."""
+_DEFENSE = '''"""{title}: one line on why it leaks less.
+
+Name the paper and the equation here, and every choice of yours.
+"""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,8 @@
 """Runs the membership attacks of one release, batch by batch, sharing network calls.
 
-Every attack sees the same images in the same fixed, padded batches with the same noise. A DENOISER attack is asked at both
-levels, with the service's answers and with the raw network's; where those are the same it is computed once and written
-for both.
+Every attack sees the same images in the same fixed, padded batches with the same noise. A DENOISER attack is asked at
+both levels, with the service's answers and with the raw network's; where those are the same it is computed once and
+written for both.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def collect(
 ) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
     """Evidence and queries of every asked attack. `parts` are the reported and the calibration parts of the split.
 
-    Attacks that learn are fitted on all calibration images; their own calibration scores come from fits that did not see
-    the image (stratified folds), so that an attack that memorised its training images cannot look strong.
+    Attacks that learn are fitted on all calibration images; their own calibration scores come from fits that did not
+    see the image (stratified folds), so that an attack that memorised its training images cannot look strong.
     """
     names = ("member", "nonmember", "calibration_in", "calibration_out")
     counts = [len(parts[name].ids) for name in names]
@@ -144,7 +144,7 @@ def _fit(target: Target, one: Asked, images: Images, member: np.ndarray, rows: n
     def scores(attack: MembershipAttack) -> np.ndarray:
         return target.score({"": Asked(attack, one.raw)}, chosen)[0][""]
 
-    return one.attack.fit(Calibration(chosen.images, chosen.labels, member[rows], scores))
+    return one.attack.fit(Calibration(chosen.images, chosen.labels, member[rows], scores, target.streams))
 
 
 def _out_of_fold(target: Target, one: Asked, images: Images, member: np.ndarray) -> np.ndarray:

@@ -72,13 +72,21 @@ class Session:
             runner = Runner(self.plan, self.workers, display.update, debug=bool(os.environ.get("LEAKBENCH_DEBUG")))
             runner.run()
         self._remember(runner.failures)
-        for name in FORMATS:
-            plugins.find("reports", name)(RunFolder(out))
+        if cells or not self._reported():
+            for name in FORMATS:
+                plugins.find("reports", name)(RunFolder(out))
         plugins.find("reports", "terminal")(RunFolder(out))
         print(f"{out}/report.md, results.csv, summary.csv, figures/ ({time.perf_counter() - began:.0f} s)")
         for failure in runner.failures.values():
             print(f"leakbench: failed: {failure}", file=sys.stderr)
         return not runner.failures
+
+    def _reported(self) -> bool:
+        """Whether the last report, which is written after all else, is younger than every record."""
+        out = self.bench.setting.out
+        records = [path.stat().st_mtime for path in (out / "records").glob("*.json")]
+        report = out / "report.md"
+        return report.is_file() and report.stat().st_mtime >= max(records, default=0.0)
 
     def _remember(self, failures: dict[str, str]) -> None:
         import json

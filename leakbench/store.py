@@ -1,7 +1,7 @@
 """The artefact cache: what training and sampling made, shared by runs.
 
-A folder an artefact, named by its key, with a manifest of its files' hashes. It is written under a temporary name and then
-renamed, so a kill leaves a whole artefact or none. A damaged file is found by its hash, named, and made again.
+A folder an artefact, named by its key, with a manifest of its files' hashes. It is written under a temporary name and
+then renamed, so a kill leaves a whole artefact or none. A damaged file is found by its hash, named, and made again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A suite file -> the plan.
 
-A suite names a data set, a split, defenses and attacks. A list as a defense's parameter is a sweep: each value is a point of
-the trade-off curve, and sweeps multiply along a chain of `base`. Unknown keys, unknown names and values out of range are
-errors that name the file, the key and the nearest valid name.
+A suite names a data set, a split, defenses and attacks. A list as a defense's parameter is a sweep: each value is a
+point of the trade-off curve, and sweeps multiply along a chain of `base`. Unknown keys, unknown names and values out of
+range are errors that name the file, the key and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leakbench import plugins
-from leakbench.api import Attack, Defense, Plugin
+from leakbench.api import Attack, Defense, MembershipAttack, Plugin, ReplicationAttack
 from leakbench.data import SplitSpec
 from leakbench.errors import UsageError, nearest_name
 from leakbench.records import QUALITY
@@ -48,7 +48,8 @@ class SamplerTable(_Table):
 
 
 class QualityTable(_Table):
-    """[quality]: samples a release, and the embedding (auto, inception, classifier, torchscript:PATH)."""
+    """[quality]: samples a release, and the embedding (auto, inception, classifier, rotation, pixels,
+    torchscript:PATH)."""
 
     samples: int = Field(1000, ge=20)
     features: str = "auto"
@@ -279,6 +280,10 @@ def _sweep(kind: type[Defense], entry: dict[str, Any], where: str) -> list[tuple
 
 def _attacks(file: SuiteFile, where: str) -> Iterator[tuple[str, Attack]]:
     for identity, entry, kind in _entries(file, "attack", where):
+        if not issubclass(kind, (MembershipAttack, ReplicationAttack)):
+            raise UsageError(
+                f"{where}: attack {identity!r}: {kind.__name__} is neither a MembershipAttack nor a ReplicationAttack"
+            )
         yield identity, _build(kind, entry, where)
 
 

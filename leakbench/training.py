@@ -84,8 +84,8 @@ def train(
 ) -> nn.Module:
     """Train in place, leave the EMA weights in the module, set it to eval mode and return it.
 
-    `loss(module, batch)` returns a scalar, a mean over the batch. `count` is the number of training images. `checkpoint` is a file that is
-    written now and then and resumed from. `progress` is told the number of steps done.
+    `loss(module, batch)` returns a scalar, a mean over the batch. `count` is the number of training images.
+    `checkpoint` is a file that is written now and then and resumed from. `progress` is told the number of steps done.
     """
     device = next(module.parameters()).device
     parameters = [p for p in module.parameters() if p.requires_grad]

@@ -2,8 +2,8 @@
 
 A view serves one compute batch of attacked images. All views of a batch share one memory of the release's answers, so
 attacks share network calls without knowing of each other: an answer is remembered by (x, t, label), where x is the very
-tensor that was asked about, and noised(t, draw) hands out one tensor for each (image, t, draw). Each view counts what its
-own attack asked for, as if it ran alone.
+tensor that was asked about, and noised(t, draw) hands out one tensor for each (image, t, draw). Each view counts what
+its own attack asked for, as if it ran alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from leakbench import diffusion
 from leakbench.api import Access, Release
-from leakbench.device import Streams
+from leakbench.device import Stream, Streams
 from leakbench.diffusion import Eps, Schedule
 
 
@@ -70,7 +70,16 @@ class NoneView:
     ):
         self._memory, self._samples, self._raw = memory, samples, raw
         self._others: Mapping[str, Any] = others or {}
-        self.queries = 0.0  # network calls an image
+        self.queries = 0.0  # calls of the service's eps, an attacked image
+
+    def stream(self, *purpose: object) -> Stream:
+        """Random numbers of the attack's own, by image number or any other: stream("crops").uniform(view.ids)."""
+        return self._memory.streams.of("attacking", "own", *purpose)
+
+    @property
+    def ids(self) -> Tensor:
+        """Numbers (N,) of the batch's images in the data set."""
+        return self._memory.ids
 
 
 class SamplesView(NoneView):
@@ -83,13 +92,19 @@ class SamplesView(NoneView):
 
 
 class ApiView(SamplesView):
-    """API: a hosted model that varies images."""
+    """API: a hosted model that samples and varies images."""
+
+    def sample(self, n: int) -> Tensor:
+        """n images (n, C, H, W) beyond those in `samples`, the same at every call."""
+        release = self._memory.release
+        self.queries += n * len(release.schedule.walk()) / len(self._memory.ids)
+        return release.sample(n, first=len(self._samples))
 
     def vary(self, images: Tensor, strength: float, draw: int = 0) -> Tensor:
         """Noise to strength * T (0 to 1) and back, as the service does it."""
         release = self._memory.release
         start = diffusion.entry(release.schedule, strength)
-        self.queries += sum(t <= start for t in release.schedule.walk()) * release.network_calls
+        self.queries += sum(t <= start for t in release.schedule.walk())
         return release.vary(images, strength, self._memory.noise("vary", draw), self._memory.labels)
 
 

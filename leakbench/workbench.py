@@ -1,7 +1,7 @@
 """Everything that the cells of a run share: the data and its split, random streams, artefacts and their keys.
 
-Key of an artefact = hash(own training fields, plugin version and source, harness modules that compute, base's key, data, split,
-network, schedule, device kind, seed). A release's key adds the sampling fields of the whole chain.
+Key of an artefact = hash(own training fields, plugin version and source, harness modules that compute, base's key,
+data, split, network, schedule, device kind, seed). A release's key adds the sampling fields of the whole chain.
 """
 
 from __future__ import annotations

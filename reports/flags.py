@@ -12,6 +12,7 @@ MEANING = {
     "inverted": "the interval of an AUC lies below 0.5: members score lower, which is leakage too",
     "lpips-missing": "LPIPS has no weights on this machine: its two rows are left out",
     "non-finite": "some score was NaN or infinite; NaN counts as the least member-like",
+    "not-applicable": "the attack needs a part that this release does not ship",
     "tied-scores": "equal scores keep the realised false-positive rate below its target",
     "track-invalid": "the blind baseline tells members from nonmembers: the split itself leaks, and the track is void",
 }

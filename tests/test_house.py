@@ -28,8 +28,6 @@ PUBLIC = [
     "Task",
     "UsageError",
     "__version__",
-    "sampling",
-    "training",
 ]
 
 

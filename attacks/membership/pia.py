@@ -4,7 +4,8 @@ Kong et al., ICLR 2024 (2305.18355), eq. 9:
 
     e_0 = eps_theta(x_0, 0);   S(x) = -|| e_0 - eps_theta(sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) e_0, t) ||_p
 
-p = 4, t = 200 (the paper's for DDPM). We take the sum of |.|^p without the root, as the authors' code does: same ranking.
+p = 4, t = 200 (the paper's for DDPM). We take the sum of |.|^p without the root, as the authors' code does: same
+ranking.
 """
 
 from torch import Tensor

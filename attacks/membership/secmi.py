@@ -4,8 +4,8 @@ Duan et al., ICML 2023 (2302.01316), eq. 10. Invert the image by DDIM with strid
 
     S(x) = -|| ddim(ddim(x_s, s -> s + k), s + k -> s) - x_s ||^2,   sum over pixels, no root
 
-Like the authors' code, which stops the inversion one stride before t_sec and compares there (t = 100, k = 10: inverted to
-10, 20, .., 90 and compared at 90 after 90 -> 100 -> 90: 9 + 2 = 11 network calls).
+Like the authors' code, which stops the inversion one stride before t_sec and compares there (t = 100, k = 10: inverted
+to 10, 20, .., 90 and compared at 90 after 90 -> 100 -> 90: 9 + 2 = 11 network calls).
 On small over-fitted networks the statistic can order the wrong way round; its sign is never flipped.
 """
 

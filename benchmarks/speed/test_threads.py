@@ -24,7 +24,8 @@ def loss(module, batch):
     return F.mse_loss(module(images[batch.index] + batch.noise, batch.t), batch.noise)
 def go(steps):
     network = build(NetworkSpec(kind="mlp", shape=(1, 8, 8), width=256, blocks=4), streams.of("weights"))
-    train(network, loss, Recipe(steps, batch=64), stream=streams.of("train"), count=360, timesteps=1000, noise_shape=(1, 8, 8))
+    train(network, loss, Recipe(steps, batch=64), stream=streams.of("train"), count=360, timesteps=1000,
+    noise_shape=(1, 8, 8))
 go(20)
 began = time.perf_counter()
 go(300)

@@ -13,7 +13,7 @@ from leakbench.errors import UsageError
 ATTACK = '''
 from torch import Tensor
 
-from leakbench import Access, MembershipAttack, sampling
+from leakbench.api import Access, MembershipAttack, sampling
 
 
 class Twice(MembershipAttack):
@@ -118,7 +118,7 @@ def test_a_broken_attack_fails_the_check_that_is_about_it(load, case):
 DEFENSE = """
 from dataclasses import dataclass
 import torch
-from leakbench import Defense, Release, sampling
+from leakbench.api import Defense, Release, sampling
 
 @dataclass(frozen=True)
 class Blurred(Release):
@@ -142,6 +142,13 @@ BROKEN_DEFENSES = {
     "answers that depend on batch mates": (ANSWER, f"{ANSWER} + x.mean()", "does not depend on batch mates"),
     "chance": (ANSWER, f"{ANSWER} + torch.rand(1)", "twice gives the same bits"),
     "claims that are no JSON": ("strength=self.strength)", "strength=self.strength, claims={'e': {1}})", "are JSON"),
+    "a fit that reads a sampling parameter": (
+        "    def release(self, artefacts, task):",
+        "    def fit(self, task):\n        from leakbench.api import Artefacts\n"
+        "        return Artefacts(tensors={'t': torch.tensor([self.strength])})\n"
+        "    def release(self, artefacts, task):",
+        "fit does not depend on sampling-stage parameters",
+    ),
     "no release": ("return Blurred.over(task.base, strength=self.strength)", "return None", "it releases"),
 }
 

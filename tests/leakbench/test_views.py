@@ -44,9 +44,9 @@ def batch(kind: type[Release] = Release, labels: torch.Tensor | None = None, **m
 
 
 OFFERED = {  # design.md, section 4; each level adds to the one below
-    Access.NONE: {"queries"},
+    Access.NONE: {"queries", "ids", "stream"},
     Access.SAMPLES: {"samples"},
-    Access.API: {"vary"},
+    Access.API: {"sample", "vary"},
     Access.DENOISER: {"eps", "schedule", "ddim", "noise", "noised", "others"},
     Access.WEIGHTS: {"network", "parts", "release"},
 }
@@ -159,7 +159,23 @@ def test_variation_counts_the_network_calls_it_makes(strength):
     network, memory = batch(network_calls=2.0)
     view = VIEWS[Access.API](memory, SAMPLES)
     varied = view.vary(IMAGES, strength)
-    assert varied.shape == IMAGES.shape and view.queries == 2 * len(network.calls)
+    assert varied.shape == IMAGES.shape and view.queries == len(network.calls)
+
+
+def test_further_samples_are_new_numbers_of_the_same_service():
+    _, memory = batch()
+    view = VIEWS[Access.API](memory, SAMPLES)
+    more = view.sample(3)
+    ids = torch.arange(len(SAMPLES), len(SAMPLES) + 3)
+    torch.testing.assert_close(more, memory.release.generate(ids))
+    assert view.queries == 3 * len(memory.release.schedule.walk()) / N
+
+
+def test_an_attacks_own_stream_is_not_the_shared_noise():
+    view = VIEWS[Access.NONE](batch()[1], SAMPLES)
+    own = view.stream("crops").normal(view.ids, SHAPE)
+    assert torch.equal(own, view.stream("crops").normal(view.ids, SHAPE))
+    assert not torch.equal(own, VIEWS[Access.DENOISER](batch()[1], SAMPLES).noise())
 
 
 def test_variation_answers_as_the_service_does():
