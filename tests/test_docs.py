@@ -12,7 +12,8 @@ import typer
 
 from leakbench import plugins
 from leakbench.cli import app
-from leakbench.suite import NetworkTable, QualityTable, SamplerTable, SplitSpec, SuiteFile, load
+from leakbench.data import SplitSpec
+from leakbench.suite import NetworkTable, QualityTable, SamplerTable, SuiteFile, load
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -1,0 +1,59 @@
+"""A suite file -> the plan.
+
+A suite names a data set, a split, defenses and attacks. A list as a defense's parameter is a sweep: each value is a
+point of the trade-off curve, and sweeps multiply along a chain of `base`. Unknown keys, unknown names and values out of
+range are errors that name the file, the key and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from leakbench import plugins
+from leakbench.api import Attack
+from leakbench.errors import UsageError
+from leakbench.suite.file import NetworkTable, QualityTable, SamplerTable, SuiteFile, apply, validate
+from leakbench.suite.points import Link, Point, attacks_of, points_of
+
+__all__ = ["Link", "NetworkTable", "Point", "QualityTable", "SamplerTable", "Suite", "SuiteFile", "describe", "load"]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A checked suite: its file, the points of its curves in order, and its attacks by id."""
+
+    file: SuiteFile
+    points: tuple[Point, ...]
+    attacks: dict[str, Attack]
+
+    @property
+    def identity(self) -> str:
+        """sha256 of all that the suite asks for, --set included."""
+        text = json.dumps(self.file.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(name: str, overrides: tuple[str, ...] = ()) -> Suite:
+    """Read a suite by name or path, apply `--set PATH=VALUE` and check everything. Raises UsageError."""
+    path = plugins.suite_path(name)
+    try:
+        table = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from None
+    for override in overrides:
+        apply(table, override)
+    file = validate(SuiteFile, table, str(path))
+    plugins.dataset(file.dataset, f"{path}: dataset")
+    if len(set(file.seeds)) < len(file.seeds):
+        raise UsageError(f"{path}: seeds = {list(file.seeds)}: a seed stands there twice; write each once")
+    points = tuple(points_of(file, str(path)))
+    return Suite(file, points, dict(attacks_of(file, str(path))))
+
+
+def describe(path: Path) -> str:
+    """The one-line summary of a suite file."""
+    return str(tomllib.loads(path.read_text()).get("summary", ""))

@@ -1,0 +1,107 @@
+"""The suite file as written: its tables, --set, and errors that name the file, the key and what would be right."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from leakbench.data import SplitSpec
+from leakbench.errors import UsageError, nearest_name
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class NetworkTable(_Table):
+    """[network]: sizes that differ from the default for the image size, and what it is conditioned on."""
+
+    width: int | None = Field(None, ge=8)
+    blocks: int | None = Field(None, ge=1)
+    condition: Literal["none", "label", "attribute"] = "none"
+
+
+class SamplerTable(_Table):
+    """[sampler]: length of the deterministic DDIM walk, and rows of a compute batch (part of every key)."""
+
+    steps: int = Field(50, ge=1, le=1000)
+    batch: int = Field(256, ge=1)
+
+
+class QualityTable(_Table):
+    """[quality]: samples a release, and the embedding (auto, inception, classifier, rotation, pixels,
+    torchscript:PATH)."""
+
+    samples: int = Field(1000, ge=20)
+    features: str = "auto"
+
+
+class SuiteFile(_Table):
+    """A suite file as written. `headline` is the TPR that ranks: at FPR 10 % where negatives are few."""
+
+    name: str
+    summary: str = ""
+    dataset: str
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    headline: Literal["tpr@fpr=0.1", "tpr@fpr=0.01", "tpr@fpr=0.001"] = "tpr@fpr=0.1"
+    split: SplitSpec = SplitSpec()
+    network: NetworkTable = NetworkTable()
+    sampler: SamplerTable = SamplerTable()
+    quality: QualityTable = QualityTable()
+    defense: tuple[dict[str, Any], ...] = Field(min_length=1)
+    attack: tuple[dict[str, Any], ...] = ()
+
+
+def apply(table: dict[str, Any], override: str) -> None:
+    """--set defense.cpsample.alpha=0.1: the path of the file; an entry of [[defense]] or [[attack]] goes by its id."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UsageError(f"--set {override!r}: write PATH=VALUE, such as defense.cpsample.alpha=0.1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, key = path.split(".")
+    here: Any = table
+    for i, parent in enumerate(parents):
+        if isinstance(here, list):
+            ids = {entry.get("id", entry.get("name")): entry for entry in here}
+            if parent not in ids:
+                raise UsageError(f"--set {path}: no {parents[i - 1]} with id {parent!r}; {nearest_name(parent, ids)}")
+            here = ids[parent]
+        else:
+            here = here.setdefault(parent, {})
+        if not isinstance(here, (dict, list)):
+            raise UsageError(f"--set {path}: {parent!r} is a value, not a table")
+    if isinstance(here, list):
+        raise UsageError(f"--set {path}: name an entry and a key, such as {path}.alpha")
+    here[key] = value
+
+
+def validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UsageError(
+                f"{where}: unknown key {key!r}; {nearest_name(str(first['loc'][-1]), _keys(model, first['loc']))}"
+            ) from None
+        if first["type"] == "missing":
+            raise UsageError(f"{where}: key {key!r} is missing") from None
+        message = first["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+        if "dictionary" in message:  # pydantic names the class, which no user knows
+            message = f"a table: write [{key}]"
+        raise UsageError(f"{where}: {key} = {first['input']!r}: it should be {message}") from None
+
+
+def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The valid keys of the table that a location points into."""
+    for step in location[:-1]:
+        inner = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
