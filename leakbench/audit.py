@@ -91,6 +91,11 @@ class Audit:
             and [weights_at_hand(self.bench.suite.file.quality.features), bool(alexnet_weights())],
         )
 
+    @property
+    def samples_key(self) -> str:
+        """Key of the drawn samples."""
+        return key_of(release=self.key, n=self.bench.suite.file.quality.samples)
+
     @cached_property
     def sampled(self) -> tuple[Tensor, dict[str, Any]]:
         """Samples (N, C, H, W) on the CPU and the facts that sampling showed; drawn once, then cached."""
@@ -106,7 +111,7 @@ class Audit:
             save_file({"samples": drawn.contiguous()}, folder / "samples.safetensors")
             (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
 
-        folder = self.samples_store.get(key_of(release=self.key, n=n), make)
+        folder = self.samples_store.get(self.samples_key, make)
         return load_file(folder / "samples.safetensors")["samples"], json.loads((folder / "facts.json").read_text())
 
     def run(self, wanted: list[Row]) -> Iterator[Record]:

@@ -62,7 +62,10 @@ def run(
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and stop.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one a core; 1 on CUDA).")] = None,
-    rerun: Annotated[Literal["missing", "failed", "all"], typer.Option(help="What to compute.")] = "missing",
+    rerun: Annotated[
+        Literal["missing", "failed", "all"],
+        typer.Option(help="Compute what has no record, only what failed last time, or all of it anew."),
+    ] = "missing",
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change the suite.")] = None,
     plugin: PluginOption = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="Keep no pictures of members.")] = False,

@@ -174,6 +174,15 @@ class Plan:
             "settings": suite.file.model_dump(mode="json"),
         }
 
+    def forget(self) -> None:
+        """For `--rerun all`: drop what training and sampling made for this plan's releases."""
+        for cell in self.cells:
+            if cell.kind == "fit":
+                self.bench.fits.drop(cell.name)
+            elif cell.point is not None:
+                audit = Audit(self.bench, self.embedding, cell.point, cell.seed)
+                audit.samples_store.drop(audit.samples_key)
+
     def write(self, command: str) -> None:
         """Write plan.json, and delete records that an older version of the code or of a plugin left.
 

@@ -30,9 +30,8 @@ class Images:
     ids: Tensor
     labels: Tensor | None
 
-    def take(self, rows: np.ndarray) -> Images:
-        """Some of them."""
-        index = torch.from_numpy(rows).to(self.ids.device)
+    def take(self, index: Tensor) -> Images:
+        """Some of them, by position."""
         return Images(self.images[index], self.ids[index], None if self.labels is None else self.labels[index])
 
 
@@ -71,25 +70,26 @@ class Target:
         return halved.score(asked, images)
 
     def _score(self, asked: Mapping[str, Asked], images: Images) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        scores: dict[str, list[np.ndarray]] = {name: [] for name in asked}
+        scores: dict[str, list[Tensor]] = {name: [] for name in asked}
         queries: dict[str, float] = {}
+        masks = self._masks(images.ids)
         with torch.no_grad():
             for rows, short in padded(len(images.ids), self.release.batch):
-                batch = images.take(np.append(np.arange(rows.start, rows.stop), np.full(short, rows.start)))
+                index = torch.arange(rows.start, rows.start + self.release.batch, device=images.ids.device)
+                index[len(index) - short :] = rows.start  # a short batch is padded by its first row
+                batch = images.take(index)
                 memory = BatchMemory(self.release, self.streams, batch.images, batch.ids, batch.labels)
                 for name, one in asked.items():
-                    view = VIEWS[one.attack.access](memory, self.samples, one.raw, self._others(batch.ids))
-                    found = _asked(one.attack, view, batch)
-                    scores[name].append(found.double().cpu().numpy()[: len(batch.ids) - short])
+                    others = {other: (self.others[other][0], mask[index]) for other, mask in masks.items()}
+                    view = VIEWS[one.attack.access](memory, self.samples, one.raw, others)
+                    scores[name].append(_asked(one.attack, view, batch).double()[: len(index) - short])
                     queries[name] = view.queries
-        return {name: np.concatenate(parts) for name, parts in scores.items()}, queries
+        # One copy to the host an attack, after the loop: a copy a batch would make the device wait.
+        return {name: torch.cat(parts).cpu().numpy() for name, parts in scores.items()}, queries
 
-    def _others(self, ids: Tensor) -> dict[str, tuple[Eps, Tensor]]:
-        numbers = ids.cpu().numpy()
-        return {
-            name: (eps, torch.from_numpy(np.isin(numbers, rows)).to(ids.device))
-            for name, (eps, rows) in self.others.items()
-        }
+    def _masks(self, ids: Tensor) -> dict[str, Tensor]:
+        """Which of the images (N,) each of the other releases was trained on."""
+        return {name: torch.isin(ids, torch.from_numpy(rows).to(ids.device)) for name, (_, rows) in self.others.items()}
 
 
 def _asked(attack: MembershipAttack, view: NoneView, batch: Images) -> Tensor:
@@ -139,7 +139,7 @@ def collect(
 def _fit(target: Target, one: Asked, images: Images, member: np.ndarray, rows: np.ndarray) -> MembershipAttack:
     if not one.attack.learns:
         return one.attack
-    chosen = images.take(rows)
+    chosen = images.take(torch.from_numpy(rows).to(images.ids.device))
 
     def scores(attack: MembershipAttack) -> np.ndarray:
         return target.score({"": Asked(attack, one.raw)}, chosen)[0][""]
@@ -157,7 +157,8 @@ def _out_of_fold(target: Target, one: Asked, images: Images, member: np.ndarray)
     for number in range(CALIBRATION_FOLDS):
         fitted = _fit(target, one, images, member, np.flatnonzero(fold != number))
         left = np.flatnonzero(fold == number)
-        scores[left] = target.score({"": Asked(fitted, one.raw)}, images.take(left))[0][""]
+        kept_out = images.take(torch.from_numpy(left).to(images.ids.device))
+        scores[left] = target.score({"": Asked(fitted, one.raw)}, kept_out)[0][""]
     return scores
 
 

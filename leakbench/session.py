@@ -67,6 +67,8 @@ class Session:
         check_writable(out, "--out")
         check_writable(self.bench.setting.cache, "cache folder")
         self.plan.write(command)
+        if self.plan.rerun == "all":
+            self.plan.forget()
         cells, began = self.plan.cells, time.perf_counter()
         with Display(cells) as display:
             runner = Runner(self.plan, self.workers, display.update, debug=bool(os.environ.get("LEAKBENCH_DEBUG")))

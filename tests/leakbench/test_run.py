@@ -143,10 +143,11 @@ def test_rerun_missing_after_success_recomputes_nothing(run, again, finished):
     assert (again.out / "results.csv").read_bytes() == (finished.out / "results.csv").read_bytes()
 
 
-def test_rerun_all_makes_the_same_records_again(run, again, finished):
-    before = written(again.out / "records")
+def test_rerun_all_trains_samples_and_records_the_same_again(run, again, finished):
+    folders = (again.out / "records", again.cache / "fits", again.cache / "samples")
+    before = written(*folders)
     assert run("--rerun", "all").code == 0
-    after = written(again.out / "records")
+    after = written(*folders)
     assert after.keys() == before.keys()
     assert all(after[path] > before[path] for path in before)
     assert digests(again.out) == digests(finished.out)
