@@ -5,6 +5,9 @@ sample; if it lies too close to a training image, draw again from fresh noise, u
 close, hand out the farthest of them (a choice of ours: a service must answer). "Too close" is a similarity that only
 `null_rate` of held-out real images reach (pixels, root mean square).
 
+The audit of pixel copies uses the same ruler (the same held-out images, metric and rate), so a low pixel copy rate is
+what this defense is built for and shows nothing more; look at the copies in features and at the other attacks.
+
 It reads the training images at sampling time, so they are part of what ships, and no claim of the base survives.
 """
 

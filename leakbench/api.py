@@ -165,6 +165,11 @@ class Release:
         """Whether eps() is the raw network's answer: then DENOISER and WEIGHTS see the same numbers."""
         return type(self).eps is Release.eps and (self.base is None or self.base.answers_raw)
 
+    def unprotected(self) -> Release:
+        """The raw network behind the plain sampler: what whoever holds the weights can run."""
+        plain = (self.network, self.schedule, self.streams, self.shape, self.device, self.batch)
+        return Release(*plain)
+
     def raw_eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The raw network's noise prediction (N, C, H, W)."""
         answer: Tensor = self.network(x, t, label)
@@ -192,17 +197,23 @@ class Release:
         return self.base.facts() if self.base else {}
 
     def sample(self, n: int, label: Tensor | None = None, first: int = 0) -> Tensor:
-        """The samples numbered first .. first + n - 1, on the CPU, float32; seeded by the release's streams."""
+        """The samples numbered first .. first + n - 1, on the CPU, float32; seeded by the release's streams.
+
+        `label` (n,) for a conditional network; by default uniform labels, the same for every defense.
+        """
         import torch
 
         from leakbench.device import autocast, in_batches
 
-        def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
-            return self.generate(ids, label).float().cpu()
-
         ids = torch.arange(first, first + n, device=self.device)
+        if label is None and self.network.spec.conditions:
+            label = self.streams.of("sampling", "labels").integers(ids, self.network.spec.conditions)
+
+        def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
+            return self.generate(ids, label).float()
+
         with torch.no_grad(), autocast(self.device):
-            return in_batches(batch, ids, *(() if label is None else (label,)), size=self.batch)
+            return in_batches(batch, ids, *(() if label is None else (label,)), size=self.batch).cpu()
 
     def vary(self, x0: Tensor, strength: float, noise: Tensor, label: Tensor | None = None) -> Tensor:
         """Image variation: noise to strength * T (0 to 1), then denoise as the service does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import platform
 import time
@@ -23,7 +24,7 @@ from leakbench import evaluate, plugins
 from leakbench.api import Access, Attack, MembershipAttack, Need, Release, ReplicationAttack, ReplicationEvidence
 from leakbench.embedding import Embedding
 from leakbench.evaluate import Findings
-from leakbench.features import weights_at_hand
+from leakbench.features import file_digest, weights_at_hand
 from leakbench.perceptual import alexnet_weights
 from leakbench.records import QUALITY, Record, save_record
 from leakbench.scoring import Asked, Images, Target, collect, rows_written
@@ -88,7 +89,7 @@ class Audit:
             judging=sources(*_JUDGING),
             images=self.bench.setting.images,
             weights=row.access is Access.SAMPLES
-            and [weights_at_hand(self.bench.suite.file.quality.features), bool(alexnet_weights())],
+            and [weights_at_hand(self.bench.suite.file.quality.features), file_digest(alexnet_weights())],
         )
 
     @property
@@ -102,11 +103,10 @@ class Audit:
         import json
 
         n = self.bench.suite.file.quality.samples
-        labels = self.bench.sample_labels(n, self.seed)
 
         def make(folder: Path) -> None:
             began = time.perf_counter()
-            drawn = self.release.sample(n, labels)
+            drawn = self.release.sample(n)
             facts = self.release.facts() | {"sample_seconds": time.perf_counter() - began}
             save_file({"samples": drawn.contiguous()}, folder / "samples.safetensors")
             (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
@@ -132,7 +132,8 @@ class Audit:
         for name, rows in by_attack.items():
             attack = self.bench.suite.attacks.get(name)
             if attack is None:
-                yield self._quality(rows[0])
+                with _noted(name, errors):
+                    yield self._quality(rows[0])
             elif isinstance(attack, ReplicationAttack):
                 with _noted(name, errors):
                     yield self._replication(rows[0], attack)
@@ -164,6 +165,7 @@ class Audit:
         train_seconds, evaluations = self.bench.cost(self.point.chain, self.seed)
         found = evaluate.quality_of(embedded, self.embedding.train, self.embedding.heldout, evaluations)
         found = found.joined(evaluate.lpips_of(samples, self.bench.train_images, self.bench.streams(self.seed)))
+        found.info["network_calls_a_step"] = self.release.network_calls
         found.info["defense"] = self.release.info | {k: v for k, v in facts.items() if k != "sample_seconds"}
         timings = {"quality": time.perf_counter() - began, "train": train_seconds, "sample": facts["sample_seconds"]}
         return self._save(
@@ -173,10 +175,10 @@ class Audit:
     def _replication(self, row: Row, attack: ReplicationAttack) -> Record:
         began = time.perf_counter()
         samples, _ = self.sampled
-        train = self.bench.train_images
+        train, device = self.bench.train_images, self.bench.device
 
         def match(queries: Tensor) -> Any:
-            return attack.match(queries, train, self.embedding)
+            return attack.match(queries.to(device), train.to(device), self.embedding)
 
         ours, calibration, null = (
             match(samples),
@@ -184,27 +186,29 @@ class Audit:
             match(self.bench.part("nonmember")),
         )
         evidence = ReplicationEvidence(ours.similarity, ours.index, calibration.similarity, null.similarity)
-        arrays = dataclasses.asdict(evidence) | (
-            self._pairs(samples, train, evidence) if self.bench.setting.images else {}
-        )
+        arrays = dataclasses.asdict(evidence) | self._pairs(samples, train, evidence)
         space = attack.space(self.embedding.features.name)
         timings = {"attack": time.perf_counter() - began}
         return self._save(row, "replication", evaluate.replication(evidence), arrays, timings, space)
 
     def _pairs(self, samples: Tensor, train: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
-        """The samples most similar to a training image, beside it, uint8 (K, H, W, C)."""
+        """The samples most similar to a training image, beside it, uint8 (K, H, W, C); withheld, their hashes."""
         top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
 
         def stored(images: Tensor) -> np.ndarray:
             levels = ((images + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
             return np.asarray(levels.permute(0, 2, 3, 1).numpy())
 
-        nearest = train[torch.from_numpy(evidence.nearest[top])]
-        return {
+        pairs = {
             "pair_samples": stored(samples[torch.from_numpy(top)]),
-            "pair_nearest": stored(nearest),
-            "pair_similarity": evidence.similarity[top],
+            "pair_nearest": stored(train[torch.from_numpy(evidence.nearest[top])]),
         }
+        if not self.bench.setting.images:
+            pairs = {
+                f"{name}_sha256": np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images])
+                for name, images in pairs.items()
+            }
+        return pairs | {"pair_similarity": evidence.similarity[top]}
 
     def _membership(self, attacks: dict[str, tuple[MembershipAttack, list[Access]]]) -> Iterator[Record]:
         began = time.perf_counter()
@@ -216,9 +220,13 @@ class Audit:
                     asked[f"{name}/{raw}"] = Asked(attack, raw)
                     written.append((Row(name, access), f"{name}/{raw}"))
         evidence, queries = collect(self._target(attacks), asked, self._attacked())
+        calibration = sum(len(self.bench.split.parts[part]) for part in ("calibration_in", "calibration_out"))
         timings = {"membership_attacks_together": time.perf_counter() - began}
         for row, question in written:
+            attack = attacks[row.attack][0]
             found = evaluate.membership(evidence[question], blind=row.access is Access.NONE)
+            found.info["labels_consumed"] = calibration if attack.learns else 0
+            found.info["shadow_models"] = len(attack.needs())
             arrays = dataclasses.asdict(evidence[question])
             yield self._save(row, "membership", found, arrays, timings, "", queries[question])
 

@@ -6,9 +6,9 @@ them; the declared access suffices.
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ class _Defense:
         with tempfile.TemporaryDirectory() as folder:
             save_artefacts(defense.fit(task), Path(folder))
             made = load_artefacts(Path(folder), task.device)
-        return defense.release(made, dataclasses.replace(task, base=task.base))
+        return defense.release(made, task)
 
     def checks(self) -> Iterator[Check]:
         yield "it fits, its artefacts survive the disk, and it releases", lambda: isinstance(self._released(), Release)
@@ -129,7 +129,7 @@ class _Defense:
         yield "claims, info and facts are JSON", self._json
 
     def _fits_alike(self) -> bool:
-        """Fit at the defaults and with every sampling-stage number halved: the same bits must come out."""
+        """Fit at the defaults and with every sampling-stage number changed: the same bits must come out."""
         task = _task(_plain() if self.plugin.needs_base else None)
         defense = self.make()
         first = defense.fit(task)
@@ -137,9 +137,11 @@ class _Defense:
             value = getattr(defense, name)
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 other = {"steps": defense.steps} if "steps" in self.plugin.model_fields else {}  # type: ignore[attr-defined]
-                second = self.plugin(**(other | {name: type(value)((value + 1) // 2 if value > 1 else value / 2)}))
-                if not _same(first, second.fit(task)):
-                    return False
+                for changed in (value + 1, value / 2, value - 1):
+                    with suppress(ValidationError):  # out of this parameter's range: the next may be within
+                        second = self.plugin(**(other | {name: type(value)(changed)}))
+                        if not _same(first, second.fit(task)):
+                            return False
         return True
 
     def _eps(self) -> bool:

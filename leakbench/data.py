@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PARTS = ("member", "calibration_in", "calibration_out", "nonmember", "reference")
 DUPLICATE_RADIUS = 0.1  # root mean square pixel difference, pixels in [-1, 1] (a choice of ours)
+_BLOCK = 256  # rows of a distance matrix that are held at one time
 _FEWEST = 20  # images of a part below which no interval means anything
 
 
@@ -150,12 +151,16 @@ def near_duplicate_groups(images: Tensor) -> Tensor:
 
     flat, mirrored = images.flatten(1).double(), images.flip(-1).flatten(1).double()
     radius = DUPLICATE_RADIUS * flat.shape[1] ** 0.5
+    closest, distance = torch.zeros(len(images), dtype=torch.int64), torch.full((len(images),), torch.inf)
+    for start in range(0, len(images), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        far = torch.minimum(torch.cdist(flat[rows], flat), torch.cdist(mirrored[rows], flat))
+        later = torch.arange(len(images)) >= torch.arange(len(images))[rows, None]
+        found = far.masked_fill(later, torch.inf).min(dim=1)
+        closest[rows], distance[rows] = found.indices, found.values.float()
     groups = torch.arange(len(images))
-    for i in range(1, len(images)):
-        distance = torch.minimum((flat[:i] - flat[i]).norm(dim=1), (flat[:i] - mirrored[i]).norm(dim=1))
-        j = int(distance.argmin())
-        if distance[j] <= radius:
-            groups[i] = groups[j]
+    for i in (distance <= radius).nonzero()[:, 0].tolist():  # few, and in order: earlier groups are final
+        groups[i] = groups[closest[i]]
     return groups
 
 
@@ -222,7 +227,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             for key in _NPZ_KEYS:
                 if key in packed.files:
                     arrays[key] = np.asanyarray(packed[key])
-    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (MemoryError, ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         if "pickle" in str(error).lower():
             raise UsageError(
                 f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays"

@@ -114,6 +114,8 @@ def prepare(device: torch.device) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False  # scores are differences of near-equal numbers
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:

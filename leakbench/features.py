@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -33,7 +33,6 @@ from leakbench.store import cache_root
 
 _ROWS = 128  # images in a compute batch
 _INCEPTION = "inception-2015-12-05.pt"
-_CLEAN_FID_FOLDER = Path("." if os.name == "nt" else "/tmp")  # where clean-fid itself downloads to
 
 
 class Features(Protocol):
@@ -131,17 +130,29 @@ def missing_inception() -> str:
 
 
 def inception_weights() -> Path | None:
-    """The inception weights in `weights_folder()` or where clean-fid downloads them to; None when in neither."""
-    places = [weights_folder() / _INCEPTION, _CLEAN_FID_FOLDER / _INCEPTION]
-    return next((path for path in places if path.is_file()), None)
+    """The inception weights in `weights_folder()`, or None.
+
+    Not clean-fid's own place, which is /tmp: the file is a program, and there anybody could leave another one.
+    """
+    path = weights_folder() / _INCEPTION
+    return path if path.is_file() else None
 
 
 def weights_at_hand(name: str) -> str:
-    """What an embedding's results depend on beside its name: the hash of its file, or whether its weights are there."""
+    """What an embedding's results depend on beside its name: the hash of the file that it is read from, or ""."""
     if name.startswith("torchscript:"):
-        path = Path(name.removeprefix("torchscript:"))
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
-    return "inception" if name in ("auto", "inception") and inception_weights() else ""
+        return file_digest(Path(name.removeprefix("torchscript:")))
+    return file_digest(inception_weights()) if name in ("auto", "inception") else ""
+
+
+def file_digest(path: Path | None) -> str:
+    """sha256 of a file; "" where there is none."""
+    return _digest_at(path, path.stat().st_mtime_ns) if path is not None and path.is_file() else ""
+
+
+@cache
+def _digest_at(path: Path, changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def train_reader(images: Tensor, labels: Tensor | None, stream: Stream) -> ReaderFeatures:

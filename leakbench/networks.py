@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.device import Stream
+from leakbench.device import Stream, place
 
 
 class NetworkSpec(BaseModel):
@@ -149,4 +149,4 @@ def load(folder: Path, name: str, device: torch.device) -> Network:
     spec = NetworkSpec.model_validate_json((folder / f"{name}.json").read_text())
     network = build(spec, Stream((0, 0)))
     network.load_state_dict(load_file(folder / f"{name}.safetensors"))
-    return network.to(device).eval().requires_grad_(False)
+    return place(network, device).eval().requires_grad_(False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,7 +103,7 @@ class Plan:
             below = (self.bench.fit_key(chain[: length - 1], seed, need),) if length > 1 else ()
             whose = f" for {need.name}" if need else ""
             words = f"train {chain[length - 1].id}, seed {seed}{whose}"
-            if self.rerun == "all" or not self.bench.fits.has(key):
+            if self.rerun == "all" or self.bench.fits.open(key) is None:
                 fits.setdefault(key, Cell(key, "fit", words, below, chain[:length], None, seed, need))
 
     def _done(self, audit: Audit, row: Row) -> bool:
@@ -169,7 +170,10 @@ class Plan:
             "features": suite.file.quality.features,
             "split": {name: len(rows) for name, rows in split.parts.items()}
             | {"near_duplicates_removed": split.removed},
-            "points": [{"point": p.label, "defense": p.id, "role": p.role} for p in suite.points],
+            "points": [
+                {"point": p.label, "defense": p.id, "role": p.role, "chain": [link.defense.name for link in p.chain]}
+                for p in suite.points
+            ],
             "attacks": {name: type(attack).summary for name, attack in suite.attacks.items()},
             "settings": suite.file.model_dump(mode="json"),
         }
@@ -179,6 +183,7 @@ class Plan:
         for cell in self.cells:
             if cell.kind == "fit":
                 self.bench.fits.drop(cell.name)
+                shutil.rmtree(self.bench.checkpoints(cell.name), ignore_errors=True)
             elif cell.point is not None:
                 audit = Audit(self.bench, self.embedding, cell.point, cell.seed)
                 audit.samples_store.drop(audit.samples_key)

@@ -20,6 +20,7 @@ from typing import Any
 from leakbench.api import Attack, Defense, Plugin
 from leakbench.errors import UsageError, nearest_name
 
+_API = Plugin.__module__  # its changes count as the harness's
 _loaded: dict[str, dict[str, type[Plugin]]] = {"attacks": {}, "defenses": {}}  # by --plugin
 _files: list[Path] = []
 
@@ -87,14 +88,14 @@ def loaded_files() -> list[Path]:
 
 
 def source_digest(plugin: type[Plugin]) -> str:
-    """sha256 of the plugin's version and of the source of the folder-mates that it could import, itself included.
-
-    The whole folder counts (a defense's helpers change what it computes), never another package of the user's.
+    """sha256 of the plugin's version and sources: its own file, those of the plugins that it inherits from, and, of a
+    built-in, its folder's helpers (_*.py). A plugin that imports other modules of its own raises `version` for them.
     """
-    path = Path(inspect.getfile(plugin))
-    shared = sorted(path.parent.glob("_*.py")) if plugin.__module__.startswith("leakbench.") else []
+    inherited = [Path(inspect.getfile(c)) for c in plugin.__mro__ if issubclass(c, Plugin) and c.__module__ != _API]
+    folders = {path.parent for path in inherited if plugin.__module__.startswith("leakbench.")}
+    helpers = [path for folder in sorted(folders) for path in sorted(folder.glob("_*.py"))]
     total = hashlib.sha256(plugin.version.encode())
-    for source in (path, *shared):
+    for source in dict.fromkeys([*inherited, *helpers]):
         total.update(source.read_bytes())
     return total.hexdigest()
 

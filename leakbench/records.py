@@ -56,7 +56,7 @@ class Record(BaseModel):
     access: Literal["NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS"]
     seed: int
     metrics: list[Metric]
-    queries: float = 0.0  # network calls an attacked image, as if the attack ran alone
+    queries: float = 0.0  # calls of the answered eps an attacked image, as if the attack ran alone
     realised_fpr: dict[str, float] = Field(default_factory=dict)  # by TPR metric name
     flags: list[str] = Field(default_factory=list)  # sorted
     claims: dict[str, Any] = Field(default_factory=dict)  # the release's: {"epsilon": 8.0, ...}

@@ -8,7 +8,8 @@ written for both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ class Target:
     samples: Tensor
     streams: Streams
     others: Others
+    drawn: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)  # further samples that attacks asked for
 
     def score(self, asked: Mapping[str, Asked], images: Images) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Scores (N,) float64 and queries an image, of every asked attack. They share the batches' network calls.
@@ -78,11 +80,13 @@ class Target:
                 index = torch.arange(rows.start, rows.start + self.release.batch, device=images.ids.device)
                 index[len(index) - short :] = rows.start  # a short batch is padded by its first row
                 batch = images.take(index)
-                memory = BatchMemory(self.release, self.streams, batch.images, batch.ids, batch.labels)
+                memory = BatchMemory(
+                    self.release, self.streams, batch.images, batch.ids, batch.labels, drawn=self.drawn
+                )
                 for name, one in asked.items():
                     others = {other: (self.others[other][0], mask[index]) for other, mask in masks.items()}
                     view = VIEWS[one.attack.access](memory, self.samples, one.raw, others)
-                    scores[name].append(_asked(one.attack, view, batch).double()[: len(index) - short])
+                    scores[name].append(_asked(one.attack, view, batch, memory).double()[: len(index) - short])
                     queries[name] = view.queries
         # One copy to the host an attack, after the loop: a copy a batch would make the device wait.
         return {name: torch.cat(parts).cpu().numpy() for name, parts in scores.items()}, queries
@@ -92,17 +96,16 @@ class Target:
         return {name: torch.isin(ids, torch.from_numpy(rows).to(ids.device)) for name, (_, rows) in self.others.items()}
 
 
-def _asked(attack: MembershipAttack, view: NoneView, batch: Images) -> Tensor:
+def _asked(attack: MembershipAttack, view: NoneView, batch: Images, memory: BatchMemory) -> Tensor:
     """The attack's scores (N,) of a batch, which it shares with all others: it may not write to it."""
-    before = batch.images._version
     found = attack.score(view, batch.images, batch.labels)
     if found.shape != (len(batch.ids),):
         raise ValueError(
             f"score() answered with shape {tuple(found.shape)}; it must be ({len(batch.ids)},), one an image"
         )
-    if batch.images._version != before:
+    if not memory.untouched:
         raise ValueError(
-            "score() wrote to the images that it was given; they are other attacks' as well: clone them first"
+            "score() wrote to images, noise or answers that it was given; they are other attacks' as well: clone them"
         )
     return found
 
@@ -150,7 +153,7 @@ def _fit(target: Target, one: Asked, images: Images, member: np.ndarray, rows: n
 def _out_of_fold(target: Target, one: Asked, images: Images, member: np.ndarray) -> np.ndarray:
     """Each calibration image's score by a fit on the other folds."""
     fold = np.empty(len(member), dtype=np.int64)
-    for side in (True, False):  # stratified: rows of a side are in random order already, so they are dealt in turn
+    for side in (True, False):  # stratified, and dealt in turn, so that each fold spans the data set's order
         rows = np.flatnonzero(member == side)
         fold[rows] = np.arange(len(rows)) % CALIBRATION_FOLDS
     scores = np.empty(len(member))

@@ -42,7 +42,7 @@ class Session:
         setting = Setting(folder_of(out, checked.file.name), cache_root(), self.device, images)
         self.bench = Workbench(checked, setting)
         self.plan = Plan(self.bench, rerun)
-        self.workers = workers or (1 if self.device == "cuda" else os.cpu_count() or 1)
+        self.workers = workers or (1 if self.device == "cuda" else cores())
         self.plan.check_folder()
         self.plan.embedding.check()
 
@@ -72,8 +72,10 @@ class Session:
         cells, began = self.plan.cells, time.perf_counter()
         with Display(cells) as display:
             runner = Runner(self.plan, self.workers, display.update, debug=bool(os.environ.get("LEAKBENCH_DEBUG")))
-            runner.run()
-        self._remember(runner.failures)
+            try:
+                runner.run()
+            finally:
+                self._remember(runner.failures)
         if cells or not self._reported():
             for name in FORMATS:
                 plugins.find("reports", name)(RunFolder(out))
@@ -98,6 +100,11 @@ class Session:
             write_atomically(path, (json.dumps(failures, indent=1) + "\n").encode())
         else:
             path.unlink(missing_ok=True)
+
+
+def cores() -> int:
+    """Cores that this process may use: fewer than the machine has in a container or under a batch scheduler."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Display:

@@ -89,15 +89,22 @@ class Store:
             fill(temporary)
             manifest = {p.name: _hash(p) for p in sorted(temporary.iterdir())}
             (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-            with suppress(FileExistsError, OSError):
-                if not self.has(key):
-                    shutil.rmtree(self.path(key), ignore_errors=True)
-                    temporary.rename(self.path(key))
-            if not self.has(key):
-                raise OSError(f"could not write artefact {self.path(key)}")
+            self._name(temporary, key)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return self.path(key)
+
+    def _name(self, temporary: Path, key: str) -> None:
+        """Give a whole artefact its final name. rename() refuses a folder that is not empty: a finished twin stays."""
+        final = self.path(key)
+        with suppress(OSError):
+            temporary.rename(final)
+            return
+        if damage(final) is not None:  # the rest of something older: put it aside in one move, then take its place
+            aside = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
+            final.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            temporary.rename(final)
 
     def get(self, key: str, make: Callable[[Path], None]) -> Path:
         """The artefact's folder, made by `make(folder)` if it is not there or damaged."""

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from leakbench.device import Stream, autocast
 
-_CHUNK = 64  # steps whose random numbers are made in one go
+_CHUNK = 64  # steps whose random numbers are made in one go, unless they are more than
+_CHUNK_NUMBERS = 2**21
 _CHECKPOINT_EVERY = 500
 
 
@@ -91,10 +92,12 @@ def train(
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
     averaged = [p.detach().clone() for p in parameters]
+    # Numbers depend on the step alone, so the chunk may follow the memory that a step's noise takes.
+    chunk = max(1, min(_CHUNK, _CHUNK_NUMBERS // (recipe.batch * math.prod(noise_shape))))
     done = _resume(checkpoint, parameters, averaged, optimizer)
     module.train()
     while done < recipe.steps:
-        last = min(done + _CHUNK, recipe.steps)
+        last = min(done + chunk, recipe.steps)
         batches = draws(
             stream, done, last, batch=recipe.batch, count=count, timesteps=timesteps, shape=noise_shape, device=device
         )
@@ -103,7 +106,7 @@ def train(
         done = last
         if progress:
             progress(done)
-        if checkpoint and done < recipe.steps and done % _CHECKPOINT_EVERY < _CHUNK:
+        if checkpoint and done < recipe.steps and done // _CHECKPOINT_EVERY > (done - chunk) // _CHECKPOINT_EVERY:
             _save(checkpoint, done, parameters, averaged, optimizer)
     with torch.no_grad():
         torch._foreach_copy_(list[Tensor](parameters), averaged)
@@ -160,7 +163,7 @@ def _save(
     state = {"done": torch.tensor(done)}
     for i, (parameter, average) in enumerate(zip(parameters, averaged, strict=True)):
         state[f"parameter.{i}"], state[f"average.{i}"] = parameter.detach(), average
-        state |= {f"adam.{i}.{key}": value for key, value in optimizer.state[parameter].items()}
+        state |= {f"{key}.{i}": value for key, value in optimizer.state[parameter].items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     save_file({key: value.contiguous() for key, value in state.items()}, temporary)
@@ -173,14 +176,18 @@ def _resume(
     """Load the state if there is one that can be read. Returns the number of steps already done."""
     if path is None or not path.exists():
         return 0
+    kinds = ("parameter", "average", "step", "exp_avg", "exp_avg_sq")
     try:
         state = load_file(path, device=str(parameters[0].device))
+        rows = [[state[f"{kind}.{i}"] for kind in kinds] for i in range(len(parameters))]
     except Exception:  # a checkpoint cut short by a full disk: start again, nothing finished is lost
         path.unlink()
         return 0
     with torch.no_grad():
-        for i, (parameter, average) in enumerate(zip(parameters, averaged, strict=True)):
-            parameter.copy_(state[f"parameter.{i}"])
-            average.copy_(state[f"average.{i}"])
-            optimizer.state[parameter] = {key: state[f"adam.{i}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        for parameter, average, (ours, mean, step, *moments) in zip(parameters, averaged, rows, strict=True):
+            parameter.copy_(ours)
+            average.copy_(mean)
+            # Adam's fused kernel wants its moments laid out as the parameter is (channels_last on CUDA).
+            first, second = (torch.empty_like(parameter).copy_(moment) for moment in moments)
+            optimizer.state[parameter] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
     return int(state["done"])

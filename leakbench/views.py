@@ -33,13 +33,27 @@ class BatchMemory:
     answers: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
     made: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
     asked_about: list[Tensor] = field(default_factory=list)  # kept alive, so that id() stays unique
+    drawn: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)  # further samples, shared by all batches
+    handed_out: list[tuple[Tensor, int]] = field(default_factory=list)  # with the version that each had
+
+    def __post_init__(self) -> None:
+        self._share(self.images)
+
+    def _share(self, tensor: Tensor) -> Tensor:
+        self.handed_out.append((tensor, tensor._version))
+        return tensor
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has written to a tensor that others see as well."""
+        return all(tensor._version == version for tensor, version in self.handed_out)
 
     def noise(self, purpose: str, draw: int) -> Tensor:
         """Standard normal (N, C, H, W): the same for every attack, defense and access level."""
         key = ("noise", purpose, draw)
         if key not in self.made:
             shape = tuple(self.images.shape[1:])
-            self.made[key] = self.streams.of("attacking", purpose).normal(self.ids, shape, draw)
+            self.made[key] = self._share(self.streams.of("attacking", purpose).normal(self.ids, shape, draw))
         return self.made[key]
 
     def noised(self, t: int, draw: int) -> Tensor:
@@ -48,7 +62,8 @@ class BatchMemory:
         if key not in self.made:
             at = diffusion.at(t, self.images)
             schedule = self.release.schedule
-            self.made[key] = diffusion.forward_noise(schedule, self.images, at, self.noise("forward", draw))
+            noise = self.noise("forward", draw)
+            self.made[key] = self._share(diffusion.forward_noise(schedule, self.images, at, noise))
         return self.made[key]
 
     def eps(self, raw: bool, x: Tensor, t: int, label: Tensor | None) -> Tensor:
@@ -58,7 +73,7 @@ class BatchMemory:
         if key not in self.answers:
             self.asked_about += [x] if label is None else [x, label]
             ask = self.release.raw_eps if raw else self.release.eps
-            self.answers[key] = ask(x, diffusion.at(t, x), label)
+            self.answers[key] = self._share(ask(x, diffusion.at(t, x), label))
         return self.answers[key]
 
 
@@ -92,17 +107,23 @@ class SamplesView(NoneView):
 
 
 class ApiView(SamplesView):
-    """API: a hosted model that samples and varies images."""
+    """API: a hosted model that samples and varies images. Asked raw, it is the raw network behind the plain sampler."""
+
+    @property
+    def _release(self) -> Release:
+        return self._memory.release.unprotected() if self._raw else self._memory.release
 
     def sample(self, n: int) -> Tensor:
         """n images (n, C, H, W) beyond those in `samples`, the same at every call."""
-        release = self._memory.release
+        release, key = self._release, (self._raw, n)
         self.queries += n * len(release.schedule.walk()) / len(self._memory.ids)
-        return release.sample(n, first=len(self._samples))
+        if key not in self._memory.drawn:
+            self._memory.drawn[key] = release.sample(n, first=len(self._samples))
+        return self._memory.drawn[key]
 
     def vary(self, images: Tensor, strength: float, draw: int = 0) -> Tensor:
         """Noise to strength * T (0 to 1) and back, as the service does it."""
-        release = self._memory.release
+        release = self._release
         start = diffusion.entry(release.schedule, strength)
         self.queries += sum(t <= start for t in release.schedule.walk())
         return release.vary(images, strength, self._memory.noise("vary", draw), self._memory.labels)

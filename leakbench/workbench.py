@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -21,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leakbench import networks, plugins
-from leakbench.api import Artefacts, Need, Release, Task
+from leakbench.api import Artefacts, Defense, Need, Release, Task
 from leakbench.data import Dataset, Split, draw_split, near_duplicate_groups
 from leakbench.device import Streams, prepare
 from leakbench.diffusion import Schedule
@@ -29,7 +30,18 @@ from leakbench.networks import NetworkSpec
 from leakbench.store import Store, key_of
 from leakbench.suite import Link, Point, Suite
 
-_COMPUTING = ("api", "copying", "data", "device", "diffusion", "neighbours", "networks", "training", "views")
+_COMPUTING = (
+    "api",
+    "copying",
+    "data",
+    "device",
+    "diffusion",
+    "neighbours",
+    "networks",
+    "training",
+    "views",
+    "workbench",
+)
 
 Progress = Callable[[float], None]
 
@@ -66,6 +78,7 @@ class Workbench:
         prepare(self.device)
         self.fits = Store(setting.cache, "fits")
         self._loaded: dict[str, Artefacts] = {}
+        self._grouped: dict[tuple[Need | None, int], Tensor] = {}
 
     @cached_property
     def data(self) -> Dataset:
@@ -103,9 +116,9 @@ class Workbench:
         """The network in words."""
         return f"{self.network.kind}-{self.network.width}x{self.network.blocks}"
 
-    def streams(self, seed: int) -> Streams:
-        """Random streams of (dataset, seed)."""
-        return Streams(self.data.name, seed)
+    def streams(self, seed: int, need: Need | None = None) -> Streams:
+        """Random streams of (dataset, seed). A needed release has its own: shadow models differ in all their noise."""
+        return Streams(self.data.name if need is None else f"{self.data.name}/{need.draw}/{need.share}", seed)
 
     def images(self, rows: np.ndarray) -> Tensor:
         """Images of these rows on the CPU."""
@@ -146,7 +159,8 @@ class Workbench:
         defense = chain[-1].defense
         return key_of(
             name=defense.name,
-            training={key: getattr(defense, key) for key in sorted(type(defense).fields_of("training"))},
+            # Whatever is not marked as sampling-stage counts, so that a forgotten mark costs time and no truth.
+            training={key: getattr(defense, key) for key in sorted(_trained_by(type(defense)))},
             source=plugins.source_digest(type(defense)),
             harness=sources(*_COMPUTING),
             base=self.fit_key(chain[:-1], seed, need) if len(chain) > 1 else None,
@@ -169,6 +183,10 @@ class Workbench:
 
     # Training and releasing -------------------------------------------------------------------------------------------
 
+    def checkpoints(self, key: str) -> Path:
+        """Where a fit of this key keeps its checkpoints while it trains."""
+        return self.setting.cache / "checkpoints" / key
+
     def artefacts(
         self, chain: tuple[Link, ...], seed: int, need: Need | None = None, progress: Progress | None = None
     ) -> Artefacts:
@@ -177,9 +195,10 @@ class Workbench:
         if key not in self._loaded:
             folder = self.fits.open(key)
             if folder is None:
-                checkpoints = self.setting.cache / "checkpoints" / key
+                checkpoints = self.checkpoints(key)
                 made = chain[-1].defense.fit(self.task(chain, seed, need, checkpoints, progress))
                 folder = self.fits.write(key, lambda folder: save_artefacts(made, folder))
+                shutil.rmtree(checkpoints, ignore_errors=True)
             self._loaded[key] = load_artefacts(folder, self.device)
         return self._loaded[key]
 
@@ -203,16 +222,23 @@ class Workbench:
             labels=labels,
             attribute=attribute,
             condition=self.suite.file.network.condition,
-            groups=near_duplicate_groups(images),
+            groups=self._groups(need, seed, images),
             heldout=self.part("reference"),
             network=self.network,
             schedule=self.schedule,
-            streams=self.streams(seed),
+            streams=self.streams(seed, need),
             device=self.device,
             base=self.released(chain[:-1], seed, need) if len(chain) > 1 else None,
             folder=folder,
             progress=progress,
         )
+
+    def _groups(self, need: Need | None, seed: int, images: Tensor) -> Tensor:
+        """Near-duplicate groups of the training images, found once."""
+        key = (need, 0 if need is None else seed)  # the target's own images are the same at every seed
+        if key not in self._grouped:
+            self._grouped[key] = near_duplicate_groups(images)
+        return self._grouped[key]
 
     def released(self, chain: tuple[Link, ...], seed: int, need: Need | None = None) -> Release:
         """The release of a chain, with its sampling-stage parameters applied."""
@@ -226,12 +252,9 @@ class Workbench:
         seconds = sum(float(info.get("train_seconds", 0.0)) for info in infos)
         return seconds, sum(int(info.get("network_evaluations", 0)) for info in infos)
 
-    def sample_labels(self, n: int, seed: int) -> Tensor | None:
-        """Labels that samples are conditioned on, uniform; None for an unconditional network."""
-        if not self.network.conditions:
-            return None
-        ids = torch.arange(n, device=self.device)
-        return self.streams(seed).of("sampling", "labels").integers(ids, self.network.conditions)
+
+def _trained_by(defense: type[Defense]) -> set[str]:
+    return set(defense.model_fields) - defense.fields_of("sampling")
 
 
 def save_artefacts(made: Artefacts, folder: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import RunFolder
+from leakbench.records import Record, RunFolder
+from leakbench.statistics import few_negatives
 
 MEANING = {
     "constant-scores": "the attack gave all images the same score: it says nothing",
-    "few-negatives": "a false-positive rate below 10 / nonmembers is reported: that TPR ranks nothing",
+    "few-negatives": "a TPR at a false-positive rate below 10 / nonmembers is on record: that TPR ranks nothing",
     "inverted": "the interval of an AUC lies below 0.5: members score lower, which is leakage too",
     "lpips-missing": "LPIPS has no weights on this machine: its two rows are left out",
     "non-finite": "some score was NaN or infinite; NaN counts as the least member-like",
@@ -30,6 +31,14 @@ class Raised:
     def meaning(self) -> str:
         """One line."""
         return MEANING.get(self.name, "no explanation on file: see the attack or defense that raised it")
+
+
+def flags_of(record: Record, metric: str) -> list[str]:
+    """The flags of a record that concern one of its metrics, sorted: `few-negatives` is about single TPRs."""
+    name, _, target = metric.partition("tpr@fpr=")
+    auc = record.metric("auc")
+    scarce = not name and bool(target) and (auc is None or few_negatives(float(target), auc.n))
+    return sorted(flag for flag in record.flags if flag != "few-negatives" or scarce)
 
 
 def raised(run: RunFolder) -> list[Raised]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from leakbench.records import Metric, Record, RunFolder, write_atomically
 
+from .flags import flags_of
 from .measured import estimate, summarise
 from .tradeoff import tradeoff_table, tradeoff_text
 
@@ -40,8 +41,8 @@ def write_csv(run: RunFolder) -> list[Path]:
 def results(run: RunFolder) -> Iterator[tuple[Any, ...]]:
     """One row a metric of a record."""
     for record in run.records:
-        flags = ";".join(sorted(record.flags))
         for m in record.metrics:
+            flags = ";".join(flags_of(record, m.name))
             yield (*_who(record), record.seed, m.name, m.value, m.ci_low, m.ci_high, m.n, record.queries, flags)
 
 

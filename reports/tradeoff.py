@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from leakbench.records import Record, RunFolder
 from leakbench.statistics import Summary
 
+from .flags import flags_of
 from .measured import Measured, measure
 from .points import LEVELS, Point, copy_attacks, points, quality, records_at, strongest
 from .words import NOTHING, bracket, distance, distance_title, percent, rate_title
@@ -61,7 +62,7 @@ def _row(run: RunFolder, point: Point) -> Row:
     copies = {attack: records_at(run, point, "replication", attack) for attack in copy_attacks(run)}
     leaks = {level: _leak(run, list(found.values())) for level, found in strong.items()}
     shown = chain(measured, *(found.values() for found in strong.values()), *copies.values())
-    flags = {flag for record in shown for flag in record.flags}
+    flags = {flag for record in shown for flag in flags_of(record, headline(run))}
     flags |= {"inverted" for leak in leaks.values() if _inverted(leak)}
     return Row(
         point=point,
@@ -139,6 +140,8 @@ def _text(row: Row, everywhere: set[str]) -> list[str]:
     cells = [row.point.name, *(distance(_summary(row.distances[name])) for name in DISTANCES)]
     for leak in row.leaks.values():
         auc = bracket(_summary(leak.auc))
-        cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, percent(_summary(leak.tpr))]
+        # A small TPR of an inverted attack is no protection: members are told by their low scores.
+        tpr = "inverted" if _inverted(leak) else percent(_summary(leak.tpr))
+        cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, tpr]
     cells += [percent(_summary(found)) for found in row.copies.values()]
     return [*cells, ", ".join(flag for flag in row.flags if flag not in everywhere)]

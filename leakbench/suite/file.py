@@ -41,7 +41,7 @@ class QualityTable(_Table):
 class SuiteFile(_Table):
     """A suite file as written. `headline` is the TPR that ranks: at FPR 10 % where negatives are few."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")  # it names a folder
     summary: str = ""
     dataset: str
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)

@@ -61,11 +61,9 @@ class Single(torch.nn.Module):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache, and no weights where clean-fid would have left them."""
+    """An empty cache."""
     monkeypatch.setenv("LEAKBENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(features, "_CLEAN_FID_FOLDER", tmp_path / "clean-fid")
     (tmp_path / "weights").mkdir()
-    (tmp_path / "clean-fid").mkdir()
     return tmp_path
 
 
@@ -79,20 +77,19 @@ def test_only_inception_is_called_fid():
     assert distance_name("torchscript:inception") == "FD-torchscript:inception"
 
 
-@pytest.mark.parametrize("folder", ["weights", "clean-fid"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_inception_is_clean_fid(cache, folder, channels):
+def test_inception_is_clean_fid(cache, channels):
     from cleanfid.fid import get_files_features
     from cleanfid.inception_torchscript import InceptionV3W
     from PIL import Image
 
-    torch.jit.script(StandInInception()).save(cache / folder / NAME)
+    torch.jit.script(StandInInception()).save(cache / "weights" / NAME)
     stored = np.random.default_rng(0).integers(0, 256, (5, 12, 9, channels), dtype=np.uint8)
     files = [str(cache / f"{i}.png") for i in range(5)]
     for image, file in zip(stored, files, strict=True):
         Image.fromarray(image.squeeze()).save(file)
     with pytest.warns(FutureWarning, match=r"torch\.jit\.load"):
-        model = InceptionV3W(str(cache / folder), download=False)
+        model = InceptionV3W(str(cache / "weights"), download=False)
     theirs = get_files_features(files, model, num_workers=0, device=CPU, verbose=False)
     ours = Inception(CPU)(torch.from_numpy(stored).permute(0, 3, 1, 2) / 127.5 - 1)
     assert ours.dtype == torch.float32 and ours.shape == (5, 2048)

@@ -137,3 +137,27 @@ def test_a_full_disk_is_known_by_its_number_however_it_is_told():
     assert disk_is_full(caught.value)
     assert disk_is_full(RuntimeError("I/O error: No space left on device (os error 28)"))
     assert not disk_is_full(FileNotFoundError(2, "No such file"))
+
+
+def test_a_finished_twin_stays(tmp_path):
+    """Two processes make one artefact: the later one must not take the earlier one's folder from under a reader."""
+    store = Store(tmp_path, "fits")
+
+    def late(folder):
+        (folder / "weights").write_text("same")
+        if not store.has("key"):
+            store.write("key", late)  # the twin finishes while we still write
+
+    first = store.write("key", late)
+    inode = (first / "weights").stat().st_ino
+    store.write("key", late)
+    assert (first / "weights").stat().st_ino == inode and store.open("key") == first
+    assert [path.name for path in (tmp_path / "fits").iterdir()] == ["key"]
+
+
+def test_the_rest_of_something_older_is_replaced(tmp_path):
+    store = Store(tmp_path, "fits")
+    store.path("key").mkdir(parents=True)
+    (store.path("key") / "half").write_text("a kill of an older version left this")
+    store.write("key", lambda folder: (folder / "weights").write_text("new") and None)
+    assert sorted(path.name for path in store.open("key").iterdir()) == ["manifest.json", "weights"]

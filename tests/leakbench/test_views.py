@@ -7,6 +7,7 @@ import torch
 from leakbench.api import Access, Release
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule
+from leakbench.networks import NetworkSpec
 from leakbench.views import VIEWS, BatchMemory
 
 SHAPE, N = (1, 4, 4), 5
@@ -22,6 +23,7 @@ class Counting(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[int] = []
+        self.spec = NetworkSpec(kind="mlp", shape=SHAPE)  # unconditional
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
         self.calls.append(int(t[0]))
@@ -182,3 +184,21 @@ def test_variation_answers_as_the_service_does():
     service, plain = batch(Guided)[1], batch()[1]
     varied, other = (VIEWS[Access.API](memory, SAMPLES).vary(IMAGES, 0.3) for memory in (service, plain))
     assert not torch.allclose(varied, other, atol=1e-3)
+
+
+def test_whoever_holds_the_weights_varies_and_samples_unguarded():
+    guarded, plain = batch(Guided)[1], batch()[1]
+    raw, own = VIEWS[Access.DENOISER](guarded, SAMPLES, raw=True), VIEWS[Access.DENOISER](plain, SAMPLES)
+    assert torch.equal(raw.vary(IMAGES, 0.3), own.vary(IMAGES, 0.3))
+    assert torch.equal(raw.sample(3), own.sample(3))
+    assert not torch.equal(VIEWS[Access.DENOISER](guarded, SAMPLES).sample(3), own.sample(3))
+
+
+@pytest.mark.parametrize("of", ["noise", "noised", "eps"])
+def test_writing_to_what_all_share_is_noticed(of):
+    _, memory = batch()
+    view = VIEWS[Access.DENOISER](memory, SAMPLES)
+    shared = {"noise": lambda: view.noise(), "noised": lambda: view.noised(9), "eps": lambda: view.eps(IMAGES, 9)}[of]()
+    assert memory.untouched
+    shared.mul_(0)
+    assert not memory.untouched

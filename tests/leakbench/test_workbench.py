@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from leakbench import networks
-from leakbench.api import Artefacts
+from leakbench.api import Artefacts, Need
 from leakbench.device import Streams
 from leakbench.networks import NetworkSpec
 from leakbench.suite import load
@@ -144,3 +144,33 @@ def test_a_needed_release_trains_on_its_share_of_all_but_the_reference_images(ti
     assert not set(first) & set(bench.split.parts["reference"])
     chain = bench.suite.points[0].chain
     assert len({bench.fit_key(chain, 0, need) for need in (None, Need("s", 0), Need("s", 1), Need("s", 1, 0.7))}) == 4
+
+
+def test_a_forgotten_stage_mark_costs_time_and_no_truth(tiny, tmp_path):
+    """A parameter without a mark counts as training-stage: two values are two fits."""
+    from leakbench import plugins
+
+    (tmp_path / "forgetful.py").write_text("""
+from leakbench.defenses.baseline import Baseline
+class Forgetful(Baseline):
+    name = "forgetful"
+    rounds: int = 1
+""")
+    plugins.load_file(tmp_path / "forgetful.py")
+    tiny.write_text(tiny.read_text().replace('name = "baseline"\n', 'id = "baseline"\nname = "forgetful"\n'))
+    found = set()
+    for rounds in (1, 2):
+        suite = load(str(tiny), (f"defense.baseline.rounds={rounds}",))
+        bench = Workbench(suite, Setting(tmp_path / "run", tmp_path / "cache"))
+        found.add(bench.fit_key(suite.points[0].chain, 0))
+    assert len(found) == 2
+
+
+def test_shadow_models_share_no_randomness(tiny, tmp_path):
+    """Neither the start weights nor the noise of training: else a shadow's score would tell of the target's noise."""
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
+    needs = (None, Need("a", draw=0), Need("b", draw=1), Need("c", draw=0, share=0.25))
+    keys = {bench.streams(0, need).of(purpose).key for need in needs for purpose in ("weights", "train")}
+    assert len(keys) == 2 * len(needs)
+    task = bench.task(bench.suite.points[0].chain[:1], 0, needs[1])
+    assert task.streams == bench.streams(0, needs[1]) != bench.streams(0)
