@@ -80,7 +80,12 @@ def run(
     if plan:
         session.print_plan()
         return
-    if not session.run(_command()):
+    try:
+        done = session.run(_command())
+    except KeyboardInterrupt:
+        print("leakbench: interrupted; what was finished is kept: run the same command to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if not done:
         raise typer.Exit(1)
 
 

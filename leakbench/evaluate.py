@@ -55,22 +55,31 @@ def metric(name: str, estimate: Estimate) -> Metric:
 
 
 def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
-    """AUC, TPR at fixed FPR, balanced accuracy, and the calibration AUC by which the strongest attack is chosen."""
+    """AUC, TPR at fixed FPR, balanced accuracy, and the calibration AUC by which the strongest attack is chosen.
+
+    `oriented_...` are the same with the sign of the scores that the calibration images asked for: where members score
+    lower, a TPR of the raw scores would look like protection. No reported label has a say in it.
+    """
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
     inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
-    found = auc(member, nonmember)
+    found, calibrated = auc(member, nonmember), auc(inside, outside)
+    sign = 1.0 if calibrated.value >= 0.5 else -1.0
     findings = Findings(
-        [metric("auc", found), metric("calibration_auc", auc(inside, outside))],
+        [metric("auc", found), metric("calibration_auc", calibrated)],
         set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()))),
     )
+    findings.metrics.append(metric("oriented_auc", auc(sign * member, sign * nonmember)))
     for name, target in TARGETS.items():
         at = tpr_at_fpr(member, nonmember, target)
         findings.metrics.append(metric(name, at.estimate))
         findings.realised_fpr[name] = at.realised_fpr
-    balanced = balanced_accuracy(member, nonmember, inside, outside)
+        oriented = tpr_at_fpr(sign * member, sign * nonmember, target)
+        findings.metrics.append(metric(f"oriented_{name}", oriented.estimate))
+    balanced = balanced_accuracy(sign * member, sign * nonmember, sign * inside, sign * outside)
     findings.metrics.append(metric("balanced_accuracy", balanced.estimate))
     if isfinite(balanced.threshold):  # JSON has no infinity: "accept nobody" is said by its absence
-        findings.info["balanced_threshold"] = balanced.threshold
+        findings.info["balanced_threshold"] = sign * balanced.threshold
+    findings.info["orientation"] = sign
     if verdict(found).kind == "inverted":
         findings.flags.add("inverted")
     if blind and blind_invalid(member, nonmember):

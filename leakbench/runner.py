@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -69,13 +71,21 @@ class Runner:
                         break
                     del waiting[cell.name]
                     if not self._blocked(cell):
-                        running[pool.submit(_do, cell)] = cell
+                        with _uninterrupted():  # a worker may start here, and it inherits this
+                            running[pool.submit(_do, cell)] = cell
                 done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 self._listen(news)
                 for future in done:
                     self._finish(running.pop(future), future)
-        finally:
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():  # in the middle of a training, which nobody waits for
+                worker.terminate()
             pool.shutdown(cancel_futures=True)
+            raise
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        pool.shutdown()
 
     def _ready(self, cell: Cell, waiting: dict[str, Cell], running: dict[Future[None], Cell]) -> bool:
         busy = {other.name for other in running.values()}
@@ -114,6 +124,20 @@ class Runner:
                 self.report(*news.get_nowait())
             except Empty:
                 return
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment. A worker that starts in it ignores it for good: one process answers, the parent."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread, where no signal arrives either
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Worker:

@@ -1,8 +1,7 @@
 """What the numbers say in words: verdicts, what a defense moved, and how far protected answers differ from the weights.
 
 A quantity "moved" from one point to another only if the two intervals have nothing in common: stricter than a test of
-the difference, which leaves room for having picked the point of a sweep by its copying. The rest is "not shown to
-move".
+the difference. The rest is "not shown to move".
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from math import isnan, nan
 from leakbench.records import Record, RunFolder
 from leakbench.statistics import Estimate, Summary, delong_pair, finite, verdict
 
-from .measured import Measured, estimate, measure
-from .points import Point, copy_attacks, most_protective, points, quality, records_at, sweeps, unprotected
+from .measured import Measured, estimate, leakage, measure
+from .points import LEVELS, Point, copy_attacks, points, quality, records_at, strongest, sweeps, unprotected
 from .tradeoff import Leak, distance_name
-from .words import distance, listed, percent
+from .words import bracket, distance, listed, percent
 
 SCORES = ("member_scores", "nonmember_scores")
 
@@ -52,11 +51,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Effect:
-    """What the most protective point of a defense changed: copying by each attack, distance to held-out data."""
+    """What a point of a defense changed: copying by each attack, membership, distance to held-out data."""
 
     reference: Point
     point: Point
-    tried: int
+    membership: list[Change]
     copying: list[Change]
     quality: Change
 
@@ -81,17 +80,24 @@ class Effect:
 
 
 def effects(run: RunFolder) -> list[Effect]:
-    """One for each defense of the plan; empty where there is nothing to compare with."""
+    """One for each point of each defense, none picked; empty where there is nothing to compare with."""
     reference = unprotected(run)
-    return [_effect(run, reference, sweep) for sweep in sweeps(run).values()] if reference else []
+    swept = [point for sweep in sweeps(run).values() for point in sweep]
+    return [_effect(run, reference, point) for point in swept] if reference else []
 
 
-def _effect(run: RunFolder, reference: Point, sweep: list[Point]) -> Effect:
-    point = most_protective(run, sweep)
+def _effect(run: RunFolder, reference: Point, point: Point) -> Effect:
     copying = [_copying(run, attack, label, reference, point) for attack, label in copy_attacks(run).items()]
     before, after = (_summary(measure(quality(run, p), "frechet_heldout")) for p in (reference, point))
     title, texts = f"{distance_name(run)} (held-out)", (distance(before), distance(after))
-    return Effect(reference, point, len(sweep), copying, change(title, before, after, texts))
+    membership = [_leaking(run, level, reference, point) for level in LEVELS]
+    return Effect(reference, point, membership, copying, change(title, before, after, texts))
+
+
+def _leaking(run: RunFolder, level: str, reference: Point, point: Point) -> Change:
+    found = [leakage(strongest(run, p, level).values(), "auc") for p in (reference, point)]
+    before, after = (_summary(measured) for measured in found)
+    return change(f"AUC of the strongest attack at {level}", before, after, (bracket(before), bracket(after)))
 
 
 def _copying(run: RunFolder, attack: str, label: str, reference: Point, point: Point) -> Change:

@@ -36,6 +36,12 @@ def measure(records: Iterable[Record], metric: str) -> Measured | None:
     return Measured(metric, values) if values else None
 
 
+def leakage(records: Iterable[Record], metric: str) -> Measured | None:
+    """A membership metric with the sign that the calibration images asked for; as it is in records without that."""
+    found = list(records)
+    return measure(found, f"oriented_{metric}") or measure(found, metric)
+
+
 def estimate(metric: Metric | None) -> Estimate | None:
     """A metric as an estimate, its bounds NaN where it has none; None where it has no value."""
     if metric is None or metric.value is None:

@@ -1,7 +1,8 @@
 """The trade-off: one row a point (a defense with its swept parameters), quality against leakage.
 
 Over one seed an interval is that seed's, over two the envelope of both (no standard deviation is pretended), from three
-on it is `over_seeds`'. Leakage is two-sided: an AUC below 1/2 counts, and carries the flag `inverted`.
+on it is `over_seeds`'. Leakage is two-sided: an attack whose members score lower is read the other way round, if the
+calibration images say so, and carries the flag `inverted`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from leakbench.records import Record, RunFolder
 from leakbench.statistics import Summary
 
 from .flags import flags_of
-from .measured import Measured, measure
+from .measured import Measured, leakage, measure
 from .points import LEVELS, Point, copy_attacks, points, quality, records_at, strongest
 from .words import NOTHING, bracket, distance, distance_title, percent, rate_title
 
@@ -26,7 +27,10 @@ DISTANCES = ("frechet_heldout", "frechet_floor", "frechet")
 
 @dataclass(frozen=True)
 class Leak:
-    """The strongest attack at one access level: name (names, where seeds chose differently), AUC, headline TPR."""
+    """The strongest attack at one access level: name (names, where seeds chose differently), AUC, headline TPR.
+
+    Both with the sign that the calibration images asked for; "(inverted)" beside a name says that it is minus.
+    """
 
     attack: str
     auc: Measured | None
@@ -76,7 +80,8 @@ def _row(run: RunFolder, point: Point) -> Row:
 
 
 def _leak(run: RunFolder, found: list[Record]) -> Leak:
-    return Leak(" / ".join(sorted({r.attack for r in found})), measure(found, "auc"), measure(found, headline(run)))
+    names = sorted({r.attack + (" (inverted)" if "inverted" in r.flags else "") for r in found})
+    return Leak(" / ".join(names), leakage(found, "auc"), leakage(found, headline(run)))
 
 
 def _inverted(leak: Leak) -> bool:
@@ -140,8 +145,6 @@ def _text(row: Row, everywhere: set[str]) -> list[str]:
     cells = [row.point.name, *(distance(_summary(row.distances[name])) for name in DISTANCES)]
     for leak in row.leaks.values():
         auc = bracket(_summary(leak.auc))
-        # A small TPR of an inverted attack is no protection: members are told by their low scores.
-        tpr = "inverted" if _inverted(leak) else percent(_summary(leak.tpr))
-        cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, tpr]
+        cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, percent(_summary(leak.tpr))]
     cells += [percent(_summary(found)) for found in row.copies.values()]
     return [*cells, ", ".join(flag for flag in row.flags if flag not in everywhere)]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Share of samples at which the gate fires, and of images on which the defense's classifier is right, by timestep; "
-    "means over the seeds. Right on held-out images means nothing but chance: their labels are coins."
+    "means over the seeds. Right on held-out images is chance at best: their labels are coins. "
+    "Sure on held-out: images it never saw on which it is sure of a label (|p - 1/2| > 0.49), so that a gate opens."
 )
 FACTS = {"gate_rate_by_t": "gate rate", "classifier_accuracy_by_t": "classifier, share of images"}
 GROUPS = {"member": "right on members", "heldout": "right on held-out", "confident": "sure on held-out"}
@@ -64,12 +65,11 @@ def _traces(run: RunFolder, fact: str) -> list[Trace]:
     found: list[Trace] = []
     for point in points(run):
         for group, line in _mean([_read(record, fact) for record in quality(run, point)]).items():
-            twins = [t for t in found if (t.look.curve, t.group, t.line) == (look[point.name].curve, group, line)]
+            twins = [t for t in found if (t.group, t.line) == (group, line)]
             if not twins:
                 found.append(Trace(point.name, look[point.name], group, line, shared=False))
-            else:  # a classifier serves its whole sweep
-                label = f"{point.defense}, shared"
-                found[found.index(twins[0])] = Trace(label, look[point.name], group, line, shared=True)
+            else:  # one classifier serves a sweep, or several defenses
+                found[found.index(twins[0])] = Trace("one for all of them", twins[0].look, group, line, shared=True)
     return found
 
 

@@ -55,7 +55,7 @@ def line_width(index: int, count: int) -> float:
 
 
 def few(run: RunFolder) -> list[Point]:
-    """The points that a crowded figure shows: no protection, each defense at its most protective, the controls."""
+    """The points that a crowded figure shows: no protection, each defense at its least copying, the controls."""
     reference = unprotected(run)
     chosen = [most_protective(run, sweep) for sweep in sweeps(run).values()]
     controls = [p for p in points(run) if p.role == "control"]

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "ROC of each point's strongest attack (chosen on calibration images), one line a seed, exact steps. Shown are no "
-    "protection, each defense at its most protective point, and the controls. Axes begin at one image of the group. "
+    "protection, each defense at its point of least copying, and the controls; signs as the "
+    "calibration images asked for. Axes begin at one image of the group. "
     "Lines that coincide lie within each other."
 )
 
@@ -61,7 +62,8 @@ def _curve(run: RunFolder, name: str, record: Record) -> Curve | None:
     if "member_scores" not in arrays or "nonmember_scores" not in arrays:
         return None
     member, nonmember = finite(arrays["member_scores"]), finite(arrays["nonmember_scores"])
-    return Curve(name, roc_curve(member, nonmember), member.size, nonmember.size)
+    sign = record.info.get("orientation", 1.0)  # the one that the calibration images asked for
+    return Curve(name, roc_curve(sign * member, sign * nonmember), member.size, nonmember.size)
 
 
 def draw(data: Rocs) -> Figure:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "Quality against leakage. One panel an access level: the strongest attack's AUC (chosen on calibration images), or "
-    "copies beyond their null. Lines join a defense's points in the order of its sweep, shades run from light to full "
-    "along it. Large markers are means over the seeds with their intervals, small ones the seeds."
+    "Quality against leakage. One panel an access level: the strongest attack's AUC (attack and sign chosen on "
+    "calibration images), or copies beyond their null. Lines join a defense's points in the order of its sweep, shades "
+    "run from light to full along it. Large markers are means over the seeds with their intervals, small ones seeds."
 )
 _SAME = 1e-3  # AUCs, or shares, closer than this are one point to the eye
 

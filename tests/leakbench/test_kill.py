@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import shutil
 import signal
@@ -121,6 +122,28 @@ def test_a_kill_leaves_no_orphaned_worker_and_the_next_run_finishes(tmp_path, ti
     began = time.monotonic()
     until(lambda: not any(running(pid) for pid in workers), "orphaned workers to stop")
     assert time.monotonic() - began < 5.0
+    check_resumed()
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_line_at_any_moment_and_the_next_run_finishes(tmp_path, tiny, check_resumed):
+    """A terminal sends it to the whole group: the workers, still importing, leave the answer to their parent."""
+    words = ["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "leakbench.cli", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: len(children(process.pid)) >= 3 or process.poll() is not None, "workers (and a tracker) to start")
+    time.sleep(0.5)
+    workers = children(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    err = process.communicate(timeout=LIMIT)[1]
+    assert process.returncode == 130
+    assert err == "leakbench: interrupted; what was finished is kept: run the same command to go on\n"
+    until(lambda: not any(running(pid) for pid in workers), "workers to stop")
     check_resumed()
 
 

@@ -143,14 +143,19 @@ def test_a_finished_twin_stays(tmp_path):
     """Two processes make one artefact: the later one must not take the earlier one's folder from under a reader."""
     store = Store(tmp_path, "fits")
 
-    def late(folder):
+    def early(folder):
         (folder / "weights").write_text("same")
-        if not store.has("key"):
-            store.write("key", late)  # the twin finishes while we still write
 
+    def late(folder):
+        early(folder)
+        store.write("key", early)  # the twin finishes while we still write
+        twin.append((store.path("key") / "weights").stat().st_ino)
+
+    twin = []
     first = store.write("key", late)
     inode = (first / "weights").stat().st_ino
-    store.write("key", late)
+    assert [inode] == twin
+    store.write("key", early)
     assert (first / "weights").stat().st_ino == inode and store.open("key") == first
     assert [path.name for path in (tmp_path / "fits").iterdir()] == ["key"]
 

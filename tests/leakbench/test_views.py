@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from leakbench import networks
 from leakbench.api import Access, Release
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule
@@ -202,3 +203,14 @@ def test_writing_to_what_all_share_is_noticed(of):
     assert memory.untouched
     shared.mul_(0)
     assert not memory.untouched
+
+
+def test_a_conditional_service_draws_its_own_labels():
+    """Uniform labels from the sampling stream: the same for every defense, and further samples are possible."""
+    spec = NetworkSpec(kind="mlp", shape=(1, 4, 4), width=8, blocks=1, conditions=3)
+    network = networks.build(spec, STREAMS.of("weights"))
+    release = Release(network, Schedule(steps=2), STREAMS, spec.shape, torch.device("cpu"), batch=8)
+    labels = STREAMS.of("sampling", "labels").integers(torch.arange(5), 3)
+    assert torch.equal(release.sample(5), release.sample(5, labels))
+    assert torch.equal(release.sample(2, first=3), release.sample(2, labels[3:], first=3))
+    assert len(labels.unique()) > 1

@@ -85,8 +85,12 @@ def test_verdicts_of_disagreeing_seeds_are_not_averaged():
 
 
 def test_what_moved(run, report):
-    cpsample, reject = effects(run)
-    assert (cpsample.reference.name, cpsample.point.name) == ("baseline", "cpsample alpha=0.5")
+    *sweep, reject = effects(run)
+    cpsample = sweep[-1]
+    swept = [p["point"] for p in run.plan["points"] if p["defense"] == "cpsample"]
+    assert [effect.point.name for effect in sweep] == swept  # every point: none is picked by its result
+    assert cpsample.reference.name == "baseline"
+    assert [c.kind for c in cpsample.membership] == ["fell", ""]  # the answers are protected, the weights are not
     assert [c.kind for c in cpsample.copying] == ["fell", "fell"] and cpsample.quality.kind == "rose"
     assert [c.kind for c in reject.copying] == ["fell", "fell"] and reject.quality.kind == ""
     moved = section(report, "What the defenses moved")
