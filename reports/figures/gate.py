@@ -69,7 +69,7 @@ def _traces(run: RunFolder, fact: str) -> list[Trace]:
             if not twins:
                 found.append(Trace(point.name, look[point.name], group, line, shared=False))
             else:  # one classifier serves a sweep, or several defenses
-                found[found.index(twins[0])] = Trace("one for all of them", twins[0].look, group, line, shared=True)
+                found[found.index(twins[0])] = Trace("one classifier for all", twins[0].look, group, line, shared=True)
     return found
 
 

@@ -147,7 +147,7 @@ def test_gate(run):
     assert len(figure.axes[1].get_lines()) == 3  # one classifier serves the sweep
     names = [p["point"] for p in run.plan["points"] if p["defense"] == "cpsample"]
     groups = ["right on members", "right on held-out", "sure on held-out"]
-    assert legend_of(figure) == [*names, "one for all of them", *groups]
+    assert legend_of(figure) == [*names, "one classifier for all", *groups]
 
 
 def test_looks_are_told_apart(run):
