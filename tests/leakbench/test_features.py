@@ -88,7 +88,7 @@ def test_inception_is_clean_fid(cache, channels):
     files = [str(cache / f"{i}.png") for i in range(5)]
     for image, file in zip(stored, files, strict=True):
         Image.fromarray(image.squeeze()).save(file)
-    with pytest.warns(FutureWarning, match=r"torch\.jit\.load"):
+    with pytest.warns((FutureWarning, DeprecationWarning), match=r"torch\.jit\.load"):  # by torch release
         model = InceptionV3W(str(cache / "weights"), download=False)
     theirs = get_files_features(files, model, num_workers=0, device=CPU, verbose=False)
     ours = Inception(CPU)(torch.from_numpy(stored).permute(0, 3, 1, 2) / 127.5 - 1)
