@@ -38,6 +38,7 @@ from leakbench.errors import UsageError
 from leakbench.training import Batch, Recipe, train
 
 _PROBED = 10  # timesteps at which the classifier's accuracy is measured
+_PROBE_IMAGES = 500  # on so many images of a side: a share is then known to 4 points
 
 
 def random_labels(groups: Tensor, stream: Stream) -> Tensor:
@@ -202,13 +203,14 @@ class CPSample(Defense):
 
 
 def accuracy_by_t(classifier: nn.Module, task: Task, images: Tensor, labels: Tensor) -> dict[str, list[float]]:
-    """Accuracy on members' labels and on fresh coins for held-out images, at evenly spaced timesteps.
+    """Accuracy on members' labels and on fresh coins for held-out images, the first 500 of each, at spaced timesteps.
 
     Near 1 on members at small t is memorising; on held-out images nothing but 1/2 is possible. `confident` is the share
     of held-out images with |p - 1/2| > 0.49: how often a gate near alpha = 0.01 would fire without cause.
     """
     probed = [i * task.schedule.T // _PROBED for i in range(_PROBED)]
-    heldout = task.heldout.to(task.device)
+    images, labels = images[:_PROBE_IMAGES], labels[:_PROBE_IMAGES]
+    heldout = task.heldout[:_PROBE_IMAGES].to(task.device)
     numbers = torch.arange(len(heldout), device=task.device)
     coins = task.streams.of("labels", "held-out").integers(numbers, 2).float()
     rows: dict[str, list[float]] = {"t": [float(t) for t in probed], "member": [], "heldout": [], "confident": []}
