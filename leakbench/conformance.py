@@ -6,11 +6,12 @@ them; the declared access suffices.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,18 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from leakbench import networks
-from leakbench.api import Access, Artefacts, Attack, Defense, MembershipAttack, Plugin, Release, ReplicationAttack, Task
+from leakbench.api import (
+    Access,
+    Artefacts,
+    Attack,
+    Defense,
+    MembershipAttack,
+    Place,
+    Plugin,
+    Release,
+    ReplicationAttack,
+    Task,
+)
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule, at
 from leakbench.networks import NetworkSpec
@@ -79,16 +91,43 @@ def _streams() -> Streams:
     return Streams("conformance", 0)
 
 
-def _task(base: Release | None) -> Task:
+def _places(plugin: type[Defense]) -> Iterator[Place]:
+    """What a suite could offer, the plainest first."""
+    forget: tuple[Literal["nothing", "label", "subset"], ...] = ("subset", "label") if plugin.forgets else ("nothing",)
+    for condition, what in itertools.product(("none", "label", "attribute"), forget):
+        yield Place(_below(plugin), condition, what, Schedule().T, _COUNT)
+
+
+def _below(plugin: type[Defense]) -> tuple[Defense, ...]:
+    return (_Plain(),) if plugin.needs_base else ()
+
+
+class _Plain(Defense):
+    """What a defense under check builds on: random weights, or those that it asks to be trained again."""
+
+    name = "plain"
+
+    def fit(self, task: Task) -> Artefacts:
+        return Artefacts({"denoiser": networks.build(task.network, _streams().of("plain"))})
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        return Release.of(task, artefacts.networks["denoiser"].eval().requires_grad_(False))
+
+
+def _task(place: Place, base: Release | None) -> Task:
     images = _images(_COUNT, "images")
+    label = place.forget == "label"
     return Task(
         images=images,
         labels=torch.arange(_COUNT) % 2,
         attribute=torch.arange(_COUNT) % 2,
-        condition="none",
+        condition=place.condition,
+        forget=None if place.forget == "nothing" else torch.arange(_COUNT) % (2 if label else 4) == 0,
+        forget_label=0 if label else None,
+        below=place.below,
         groups=torch.arange(_COUNT),
         heldout=_images(_COUNT, "held-out"),
-        network=NetworkSpec(kind="mlp", shape=_SHAPE, width=32, blocks=1),
+        network=_spec(place.condition),
         schedule=Schedule(steps=5),
         streams=_streams(),
         device=torch.device("cpu"),
@@ -96,9 +135,13 @@ def _task(base: Release | None) -> Task:
     )
 
 
-def _plain(batch: int = 16) -> Release:
-    task = _task(None)
-    network = networks.build(task.network, _streams().of("plain")).eval().requires_grad_(False)
+def _spec(condition: str) -> NetworkSpec:
+    return NetworkSpec(kind="mlp", shape=_SHAPE, width=32, blocks=1, conditions=0 if condition == "none" else 2)
+
+
+def _plain(batch: int = 16, condition: str = "none") -> Release:
+    network = networks.build(_spec(condition), _streams().of("plain")).eval().requires_grad_(False)
+    task = _task(Place((), condition, "nothing", Schedule().T, _COUNT), None)
     return Release.of(task, network, batch=batch)
 
 
@@ -111,8 +154,22 @@ class _Defense:
         few = {"steps": 4} if "steps" in plugin.model_fields else {}
         self.make = lambda: plugin(**few)
 
+    @property
+    def _place(self) -> Place:
+        """The plainest place where the defense has no objection."""
+        objections = []
+        for place in _places(self.plugin):
+            objections.append(self.make().objection(place))
+            if objections[-1] is None:
+                return place
+        raise ValueError(f"it objects to every place: {objections[0]}")
+
+    def _task(self) -> Task:
+        place = self._place
+        return _task(place, _plain(condition=place.condition) if self.plugin.needs_base else None)
+
     def _released(self) -> Release:
-        task = _task(_plain() if self.plugin.needs_base else None)
+        task = self._task()
         defense = self.make()
         with tempfile.TemporaryDirectory() as folder:
             save_artefacts(defense.fit(task), Path(folder))
@@ -130,7 +187,7 @@ class _Defense:
 
     def _fits_alike(self) -> bool:
         """Fit at the defaults and with every sampling-stage number changed: the same bits must come out."""
-        task = _task(_plain() if self.plugin.needs_base else None)
+        task = self._task()
         defense = self.make()
         first = defense.fit(task)
         for name in self.plugin.fields_of("sampling"):
@@ -146,13 +203,16 @@ class _Defense:
 
     def _eps(self) -> bool:
         x = _images(7, "x")
-        answer = self._released().eps(x, at(100, x))
+        release = self._released()
+        answer = release.eps(x, at(100, x), _labels(release, x))
         return answer.shape == x.shape and bool(torch.isfinite(answer).all())
 
     def _eps_alone(self) -> bool:
         release, x = self._released(), _images(7, "x")
         order = torch.tensor([6, 0, 3])
-        together, alone = release.eps(x, at(100, x)), release.eps(x[order], at(100, x[order]))
+        label = _labels(release, x)
+        together = release.eps(x, at(100, x), label)
+        alone = release.eps(x[order], at(100, x[order]), None if label is None else label[order])
         return torch.allclose(together[order], alone, **_CLOSE)
 
     def _samples(self) -> bool:
@@ -168,6 +228,10 @@ class _Defense:
         release = self._released()
         release.sample(5)
         return bool(json.dumps([release.claims, release.info, release.facts()]))
+
+
+def _labels(release: Release, x: Tensor) -> Tensor | None:
+    return torch.arange(len(x)) % release.conditions if release.conditions else None
 
 
 def _same(a: Artefacts, b: Artefacts) -> bool:

@@ -1,8 +1,8 @@
 """Data sets and splits.
 
 A data set is found by entry point (group `leakbench.datasets`): a function of what follows the colon in its name
-(`npz:PATH`; nothing for `digits`) that returns a Dataset. Near-duplicates are removed before the split is drawn, so
-that no image has a twin on the other side. The parts of a split:
+(`npz:PATH`; nothing, or `high`, for `digits`) that returns a Dataset. Near-duplicates are removed before the split is
+drawn, so that no image has a twin on the other side. The parts of a split:
 
     member          trained on, reported          calibration_in    trained on, never reported
     nonmember       not trained on, reported      calibration_out   not trained on, never reported
@@ -167,14 +167,17 @@ def near_duplicate_groups(images: Tensor) -> Tensor:
 def digits(argument: str) -> Dataset:
     """scikit-learn's 1,797 real handwritten digits, 8x8 grey; sensitive attribute: stroke weight.
 
+    `digits:high`: the same images, and the attribute is whether the digit is 5 or more.
     From UCI's "Optical recognition of handwritten digits" (Alpaydin and Kaynak 1998), 17 grey levels.
     """
-    if argument:
-        raise UsageError(f"dataset 'digits:{argument}': digits takes no argument; write dataset = \"digits\"")
+    if argument not in ("", "high"):
+        raise UsageError(f'dataset \'digits:{argument}\': write dataset = "digits" or "digits:high"')
     table = _digits_table()
-    pixels, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
+    pixels, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
     images = np.rint(pixels * 255 / 16).astype(np.uint8)[..., None]
-    return Dataset("digits", images, labels=labels.astype(np.int64), trait=pixels.sum(axis=(1, 2)))
+    if argument == "high":
+        return Dataset("digits:high", images, labels, attribute=(labels >= 5).astype(np.int64))
+    return Dataset("digits", images, labels, trait=pixels.sum(axis=(1, 2)))
 
 
 def _digits_table() -> np.ndarray:

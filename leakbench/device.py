@@ -13,7 +13,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -70,7 +70,12 @@ class Stream:
         return ((words.double() + 0.5) / 2.0**32).reshape(len(ids), *shape)
 
     def integers(self, ids: Tensor, high: int, shape: tuple[int, ...] = (), draw: int = 0) -> Tensor:
-        """Uniform on 0 .. high - 1, int64 (bias below high / 2^32, which no experiment here can see)."""
+        """Uniform on 0 .. high - 1, int64 (bias below high / 2^32, which no experiment here can see).
+
+        Raises ValueError above 2^31, where the product would overflow.
+        """
+        if high > 2**31:
+            raise ValueError(f"integers below {high} asked for; 2^31 is the most")
         words = self.words(ids, math.prod(shape), draw)
         return ((words * high) >> 32).reshape(len(ids), *shape)
 
@@ -97,6 +102,22 @@ class Streams:
         return Stream((int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")))
 
 
+@contextmanager
+def seeded(stream: Stream, number: int = 0, device: torch.device | None = None) -> Iterator[None]:
+    """torch's own generators, seeded by a stream for the time being: for what can draw from nothing else.
+
+    Initialisers, dropout, other libraries' augmentations. The same on one kind of device, not between kinds.
+    """
+    word = stream.key[0] << 31 | stream.key[1] >> 1
+    word ^= number * 0x9E3779B97F4A7C15 & 0x7FFFFFFFFFFFFFFF  # far apart for neighbouring numbers
+    cuda = device is not None and device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(word)
+        if cuda:
+            torch.cuda.manual_seed(word)
+        yield
+
+
 def kind_of(name: str) -> str:
     """cpu or cuda for the `--device` auto, cpu or cuda. Raises UsageError when CUDA is asked for and absent."""
     available = torch.cuda.is_available()
@@ -118,9 +139,14 @@ def prepare(device: torch.device) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bf16 on CUDA for training and sampling; float32 on CPU, where bf16 is slower on most machines."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+def autocast(device: torch.device, cached: bool = True) -> AbstractContextManager[object]:
+    """bf16 on CUDA for training and sampling; float32 on CPU, where bf16 is slower on most machines.
+
+    `cached`: whether weights are cast once. Not where they change, or are asked without gradients first, on the way.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=cached)
 
 
 def place(module: Module, device: torch.device) -> Module:

@@ -22,13 +22,16 @@ Eps = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 class Schedule:
     """Linear beta from 1e-4 to 0.02 over T steps (DDPM, Ho et al. 2020), computed in float64.
 
-    `steps` is the length of the deterministic DDIM walk that samples.
+    `steps` is the length of the deterministic DDIM walk that samples. `last` is its lowest timestep: above 0 the walk
+    leaves out what lies below, and its last move is from there to the x_0 that eps implies (for a network that has
+    never learnt lower noise).
     """
 
     T: int = 1000
     beta_first: float = 1e-4
     beta_last: float = 0.02
     steps: int = 50
+    last: int = 0
 
     @cached_property
     def alpha_bar(self) -> np.ndarray:
@@ -36,8 +39,12 @@ class Schedule:
         return np.cumprod(1.0 - np.linspace(self.beta_first, self.beta_last, self.T))
 
     def walk(self) -> list[int]:
-        """The timesteps of a sampling walk, from the noisiest down, evenly spaced ("leading", with 0 as the last)."""
-        return [i * self.T // self.steps for i in reversed(range(self.steps))]
+        """The timesteps of a sampling walk, from the noisiest down, evenly spaced ("leading", with 0 as the last).
+
+        With `last` above 0, those below it are left out and it is the last itself.
+        """
+        evenly = [i * self.T // self.steps for i in reversed(range(self.steps))]
+        return [t for t in evenly if t > self.last] + [self.last] if self.last else evenly
 
 
 @lru_cache

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from leakbench.errors import UsageError
 from leakbench.features import Features, ReaderFeatures, load_reader, resolve, save_reader, train_reader
+from leakbench.readers import SmallConvNet
 from leakbench.store import Store, key_of
 from leakbench.workbench import Workbench, sources
 
@@ -49,14 +50,23 @@ class Embedding:
 
         def make(folder: Path) -> None:
             rows = bench.split.parts["reference"]
-            labels = (
-                None if kind == "rotation" or bench.data.labels is None else torch.from_numpy(bench.data.labels[rows])
-            )
+            known = {"classifier": bench.data.labels, "attribute": bench.split.attribute}.get(kind)
+            labels = None if known is None else torch.from_numpy(known[rows])
+            classes = 0 if known is None else int(known.max()) + 1
             images = bench.images(rows).to(bench.device)
             labels = None if labels is None else labels.to(bench.device)
-            save_reader(train_reader(images, labels, bench.streams(0).of("reader", kind)), folder)
+            save_reader(train_reader(images, labels, bench.streams(0).of("reader", kind), classes), folder)
 
         return load_reader(self.store.get(key, make), bench.device)
+
+    def judge(self, images: Tensor) -> Tensor:
+        """Label probabilities (N, classes) of images (N, C, H, W), on the CPU, by the reference images' classifier."""
+        return self._reader("classifier").probabilities(images.to(self.bench.device)).cpu()
+
+    @cached_property
+    def attribute_reader(self) -> SmallConvNet:
+        """A classifier of the sensitive attribute, trained on the reference images."""
+        return self._reader("attribute").network
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (N, D) of images (N, C, H, W), on the CPU."""

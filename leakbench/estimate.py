@@ -32,19 +32,22 @@ def seconds_of(bench: Workbench, cells: list[Cell]) -> float:
 
 def bytes_of(bench: Workbench, cells: list[Cell]) -> float:
     """Bytes that the cells will write: weights, samples, records."""
-    pixels = math.prod(bench.network.shape)
-    weights = 4 * sum(p.numel() for p in networks.build(bench.network, bench.streams(0).of("estimate")).parameters())
+    pixels = math.prod(bench.data.shape)
+    weights = 4 * sum(
+        p.numel() for p in networks.build(bench.network("none"), bench.streams(0).of("estimate")).parameters()
+    )
     fits, audits = (sum(cell.kind == kind for cell in cells) for kind in ("fit", "audit"))
     return float(fits * weights + audits * (_RECORDS + 4 * pixels * bench.suite.file.quality.samples))
 
 
 def _forward_seconds(bench: Workbench) -> float:
     """Seconds a network call takes for one image of a compute batch."""
-    network = networks.build(bench.network, bench.streams(0).of("estimate")).to(bench.device).eval()
+    spec = bench.network("none")
+    network = networks.build(spec, bench.streams(0).of("estimate")).to(bench.device).eval()
     size = min(bench.suite.file.sampler.batch, 64)
-    x = torch.zeros(size, *bench.network.shape, device=bench.device)
+    x = torch.zeros(size, *spec.shape, device=bench.device)
     t = torch.zeros(size, dtype=torch.int64, device=bench.device)
-    label = t if bench.network.conditions else None
+    label = t if spec.conditions else None
     best = math.inf
     with torch.no_grad():
         for _ in range(5):

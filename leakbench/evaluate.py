@@ -87,6 +87,27 @@ def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
     return findings
 
 
+def forgotten(
+    evidence: MembershipEvidence, member_forgotten: np.ndarray, nonmember_alike: np.ndarray, orientation: float
+) -> Findings:
+    """Can images that were to be forgotten still be told from never-seen ones? At 1/2 they can not.
+
+    `member_forgotten` (N,) and `nonmember_alike` (M,) are masks: what was to be forgotten, and the never-seen images
+    that it is compared with (of the same class, where a class was forgotten). `oriented_forget_auc` has the sign that
+    all calibration images asked for.
+    """
+    inside = finite(evidence.member_scores)[member_forgotten]
+    outside = finite(evidence.nonmember_scores)[nonmember_alike]
+    if min(len(inside), len(outside)) < 2:
+        return Findings([], {"forget-set-too-small"})
+    return Findings(
+        [
+            metric("forget_auc", auc(inside, outside)),
+            metric("oriented_forget_auc", auc(orientation * inside, orientation * outside)),
+        ]
+    )
+
+
 def replication(evidence: ReplicationEvidence) -> Findings:
     """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies."""
     threshold = threshold_at(evidence.threshold_similarity, NULL_RATE)

@@ -70,6 +70,11 @@ class ReaderFeatures:
         with torch.no_grad():
             return in_batches(self.network.features, images, size=_ROWS)
 
+    def probabilities(self, images: Tensor) -> Tensor:
+        """What the classifier makes of images: (N, classes), each row summing to 1."""
+        with torch.no_grad():
+            return in_batches(lambda x: self.network(x).softmax(dim=1), images, size=_ROWS)
+
 
 class TorchScript:
     """A scripted network in a file, on a device. Raises ValueError when the file is missing."""
@@ -155,10 +160,14 @@ def _digest_at(path: Path, changed: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def train_reader(images: Tensor, labels: Tensor | None, stream: Stream) -> ReaderFeatures:
-    """Train the small classifier on reference images (N, C, H, W) and labels (N,), 0 .. classes - 1; None: rotation."""
+def train_reader(images: Tensor, labels: Tensor | None, stream: Stream, classes: int = 0) -> ReaderFeatures:
+    """Train the small classifier on reference images (N, C, H, W) and labels (N,), 0 .. classes - 1; None: rotation.
+
+    `classes` 0: as many as the labels show.
+    """
     if labels is not None:
-        return ReaderFeatures(train_classifier(images, labels, int(labels.max()) + 1, stream), "classifier")
+        classes = classes or int(labels.max()) + 1
+        return ReaderFeatures(train_classifier(images, labels, classes, stream), "classifier")
     side = min(images.shape[-2:])
     top, left = (images.shape[-2] - side) // 2, (images.shape[-1] - side) // 2
     square = images[..., top : top + side, left : left + side]

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.device import Stream, place
+from leakbench.device import Stream, place, seeded
 
 
 class NetworkSpec(BaseModel):
@@ -31,6 +31,8 @@ class NetworkSpec(BaseModel):
     blocks: int = Field(4, ge=1)
     conditions: int = Field(0, ge=0)  # number of labels; 0: unconditional
     outputs: Literal["image", "logit"] = "image"
+    dropout: float = Field(0.0, ge=0, lt=1)
+    extra_channels: int = Field(0, ge=0)  # of the input, beyond the image's: a mask, for one
 
 
 _WAVES = 64  # sines and cosines that tell the MLP its timestep
@@ -44,30 +46,32 @@ def default_spec(shape: tuple[int, int, int], conditions: int = 0) -> NetworkSpe
 
 
 def timestep_embedding(t: Tensor, width: int) -> Tensor:
-    """Sines and cosines of t at geometric frequencies (DDPM, Ho et al. 2020). t (N,) -> (N, width)."""
+    """Sines and cosines of t at geometric frequencies (DDPM, Ho et al. 2020). t (...) -> (..., width)."""
     half = width // 2
     frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half, device=t.device) / half)
-    angle = t.float()[:, None] * frequencies[None, :]
-    return F.pad(torch.cat([torch.sin(angle), torch.cos(angle)], dim=1), (0, width % 2))  # an odd width ends in a 0
+    angle = t.float()[..., None] * frequencies
+    return F.pad(torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1), (0, width % 2))  # an odd width ends in a 0
 
 
 class _Block(nn.Module):
     """Pre-norm residual block."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.inner = nn.Linear(width, width)
         self.outer = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor) -> Tensor:
-        inner: Tensor = self.outer(F.silu(self.inner(self.norm(h))))
+        inner: Tensor = self.outer(self.dropout(F.silu(self.inner(self.norm(h)))))
         return h + inner
 
 
 class ResidualMLP(nn.Module):
     """A residual MLP on flattened pixels; `width` hidden units, `blocks` blocks.
 
+    x may have any leading dimensions (..., C, H, W), with t and label (...): several noise draws of one image, say.
     Time and label enter once, added to the residual stream that every block reads (a block's own modulation cost
     half of the arithmetic and copied no more).
     """
@@ -76,19 +80,20 @@ class ResidualMLP(nn.Module):
         super().__init__()
         self.spec = spec
         pixels = math.prod(spec.shape)
-        self.entry = nn.Linear(pixels, spec.width)
+        channels, height, width = spec.shape
+        self.entry = nn.Linear((channels + spec.extra_channels) * height * width, spec.width)
         self.time = nn.Sequential(nn.Linear(_WAVES, spec.width), nn.SiLU(), nn.Linear(spec.width, spec.width))
         self.label = nn.Embedding(spec.conditions, spec.width) if spec.conditions else None
-        self.blocks = nn.Sequential(*(_Block(spec.width) for _ in range(spec.blocks)))
+        self.blocks = nn.Sequential(*(_Block(spec.width, spec.dropout) for _ in range(spec.blocks)))
         outputs = pixels if spec.outputs == "image" else 1
         self.exit = nn.Sequential(nn.LayerNorm(spec.width), nn.Linear(spec.width, outputs))
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        h = self.entry(x.flatten(1)) + self.time(timestep_embedding(t, _WAVES))
+        h = self.entry(x.flatten(-3)) + self.time(timestep_embedding(t, _WAVES))
         if self.label is not None:
             h = h + self.label(label)
         out: Tensor = self.exit(self.blocks(h)).float()
-        return out.view_as(x) if self.spec.outputs == "image" else out[:, 0]
+        return out.unflatten(-1, self.spec.shape) if self.spec.outputs == "image" else out[..., 0]
 
 
 class UNet(nn.Module):
@@ -104,7 +109,7 @@ class UNet(nn.Module):
         sizes = [min(height, width) >> level for level in range(levels)]
         self.body = UNet2DModel(
             sample_size=(height, width),
-            in_channels=channels,
+            in_channels=channels + spec.extra_channels,
             out_channels=channels,
             layers_per_block=spec.blocks,
             block_out_channels=tuple(spec.width * min(2, 1 + level) for level in range(levels)),
@@ -112,6 +117,7 @@ class UNet(nn.Module):
             up_block_types=tuple("AttnUpBlock2D" if size <= 16 else "UpBlock2D" for size in reversed(sizes)),
             norm_num_groups=math.gcd(32, spec.width),
             num_class_embeds=spec.conditions or None,
+            dropout=spec.dropout,
         )
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
@@ -132,8 +138,7 @@ def build(spec: NetworkSpec, stream: Stream) -> Network:
     torch's own initialisers keep their ranges; only their source of randomness is seeded here, so that building a
     network never disturbs, nor depends on, the global generator.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream.key[0] << 31 | stream.key[1] >> 1)  # the CPU's alone, not CUDA's
+    with seeded(stream):
         return ResidualMLP(spec) if spec.kind == "mlp" else UNet(spec)
 
 

@@ -171,7 +171,14 @@ class Plan:
             "split": {name: len(rows) for name, rows in split.parts.items()}
             | {"near_duplicates_removed": split.removed},
             "points": [
-                {"point": p.label, "defense": p.id, "role": p.role, "chain": [link.defense.name for link in p.chain]}
+                {
+                    "point": p.label,
+                    "defense": p.id,
+                    "role": p.role,
+                    "chain": [link.defense.name for link in p.chain],
+                    "bases": [link.id for link in p.chain[:-1]],
+                    "condition": self.bench.condition(p.chain),
+                }
                 for p in suite.points
             ],
             "attacks": {name: type(attack).summary for name, attack in suite.attacks.items()},

@@ -5,6 +5,7 @@ The built-in ones are found like anybody else's. A broken plugin is a named warn
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import inspect
@@ -20,7 +21,7 @@ from typing import Any
 from leakbench.api import Attack, Defense, Plugin
 from leakbench.errors import UsageError, nearest_name
 
-_API = Plugin.__module__  # its changes count as the harness's
+_API = Plugin.__module__.rpartition(".")[0]  # the package of contracts: its changes count as the harness's
 _loaded: dict[str, dict[str, type[Plugin]]] = {"attacks": {}, "defenses": {}}  # by --plugin
 _files: list[Path] = []
 
@@ -88,16 +89,30 @@ def loaded_files() -> list[Path]:
 
 
 def source_digest(plugin: type[Plugin]) -> str:
-    """sha256 of the plugin's version and sources: its own file, those of the plugins that it inherits from, and, of a
-    built-in, its folder's helpers (_*.py). A plugin that imports other modules of its own raises `version` for them.
+    """sha256 of the plugin's version and sources: its own file, those of the plugins that it inherits from, and what
+    these import from their own folder. A plugin that imports other modules of its own raises `version` for them.
     """
-    inherited = [Path(inspect.getfile(c)) for c in plugin.__mro__ if issubclass(c, Plugin) and c.__module__ != _API]
-    folders = {path.parent for path in inherited if plugin.__module__.startswith("leakbench.")}
-    helpers = [path for folder in sorted(folders) for path in sorted(folder.glob("_*.py"))]
+    own = [c for c in plugin.__mro__ if issubclass(c, Plugin) and not c.__module__.startswith(_API)]
     total = hashlib.sha256(plugin.version.encode())
-    for source in dict.fromkeys([*inherited, *helpers]):
+    for source in _with_neighbours([Path(inspect.getfile(c)) for c in own]):
         total.update(source.read_bytes())
     return total.hexdigest()
+
+
+def _with_neighbours(sources: list[Path]) -> list[Path]:
+    """The files, the files of their folder that they import relatively (`from ._helper import ...`), and so on."""
+    found: list[Path] = []
+    waiting = list(sources)
+    while waiting:
+        source = waiting.pop(0)
+        if source in found:
+            continue
+        found.append(source)
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                named = [node.module] if node.module else [alias.name for alias in node.names]
+                waiting += [p for name in named if (p := source.with_name(f"{name}.py")).is_file()]
+    return found
 
 
 def suite_path(name: str) -> Path:

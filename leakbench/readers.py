@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.device import Stream, in_batches, place
+from leakbench.device import Stream, in_batches, place, seeded
 from leakbench.training import Batch, Recipe, train
 
 _COMPONENTS = 48
@@ -65,8 +65,7 @@ def train_classifier(images: Tensor, labels: Tensor, classes: int, stream: Strea
     """
     if len(labels) != len(images) or not bool(((labels >= 0) & (labels < classes)).all()):
         raise ValueError(f"a classifier of {classes} classes needs one label in 0 .. {classes - 1} for each image")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream.key[0] << 31 | stream.key[1] >> 1)  # the CPU's alone, not CUDA's
+    with seeded(stream):
         network = SmallConvNet(images.shape[1], classes)
     place(network, images.device)
 

@@ -61,11 +61,12 @@ class {title}(Defense):
     name = "{name}"
     summary = "shrinks the noise prediction"
     needs_base = True
+    changes = "sampling"
 
     strength: float = sampling(0.1, ge=0, le=1)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """Put it over the base."""
+        """Put it over the base, whose claims are void then; a step that reads no training image may pass them on."""
         assert task.base is not None
         return {title}Release.over(task.base, strength=self.strength)
 '''

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from leakbench import plugins
 from leakbench.device import kind_of
+from leakbench.placing import check_places
 from leakbench.plan import Cell, Plan, Rerun, folder_of
 from leakbench.records import Record, RunFolder, write_atomically
 from leakbench.runner import Runner
@@ -45,6 +46,7 @@ class Session:
         self.workers = workers or (1 if self.device == "cuda" else cores())
         self.plan.check_folder()
         self.plan.embedding.check()
+        check_places(self.bench)
 
     def print_plan(self) -> None:
         """The cells, their number, and an estimate of time and disk."""

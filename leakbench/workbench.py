@@ -26,6 +26,8 @@ from leakbench.api import Artefacts, Defense, Need, Release, Task
 from leakbench.data import Dataset, Split, draw_split, near_duplicate_groups
 from leakbench.device import Streams, prepare
 from leakbench.diffusion import Schedule
+from leakbench.errors import UsageError
+from leakbench.forget import forget_rows
 from leakbench.networks import NetworkSpec
 from leakbench.store import Store, key_of
 from leakbench.suite import Link, Point, Suite
@@ -34,8 +36,10 @@ _COMPUTING = (
     "api",
     "copying",
     "data",
+    "denoising",
     "device",
     "diffusion",
+    "forget",
     "neighbours",
     "networks",
     "training",
@@ -92,29 +96,47 @@ class Workbench:
         return draw_split(self.data, self.suite.file.split)
 
     @cached_property
+    def forgotten(self) -> np.ndarray | None:
+        """Rows that the suite's [forget] table names, or None without one. Raises UsageError for none or all."""
+        table = self.suite.file.forget
+        return None if table is None else forget_rows(self.data, self.split, table, f"suite {self.suite.file.name!r}")
+
+    @cached_property
     def schedule(self) -> Schedule:
         """Noise schedule and sampling walk."""
         return Schedule(steps=self.suite.file.sampler.steps)
 
-    @cached_property
-    def network(self) -> NetworkSpec:
-        """The denoiser's spec: the default for the image size, changed by [network]."""
-        from leakbench.errors import UsageError
+    def condition(self, chain: tuple[Link, ...]) -> str:
+        """What the network of a chain is conditioned on: as its first defense says, or else as [network] does."""
+        return chain[0].condition or self.suite.file.network.condition
 
-        table = self.suite.file.network
-        conditions = 0
-        if table.condition != "none":
-            values = {"label": self.data.labels, "attribute": self.split.attribute}[table.condition]
-            if values is None:
-                raise UsageError(f"network.condition = {table.condition!r}: {self.data.name} has no {table.condition}s")
-            conditions = int(values.max()) + 1
+    def conditions(self, condition: str) -> np.ndarray | None:
+        """The labels or attributes (all rows) that a network of this condition is given."""
+        return {"none": None, "label": self.data.labels, "attribute": self.split.attribute}[condition]
+
+    def network(self, condition: str) -> NetworkSpec:
+        """The denoiser's spec: the default for the image size, changed by [network]. Raises UsageError."""
+        table, values = self.suite.file.network, self.conditions(condition)
+        if values is None and condition != "none":
+            raise UsageError(f"condition = {condition!r}: {self.data.name} has no {condition}s")
+        if condition == "attribute" and values is not None:
+            self._check_attribute(values[self.split.train])
+        count = 0 if values is None else int(values.max()) + 1
         changed = {key: getattr(table, key) for key in ("width", "blocks") if getattr(table, key) is not None}
-        return networks.default_spec(self.data.shape, conditions).model_copy(update=changed)
+        return networks.default_spec(self.data.shape, count).model_copy(update=changed)
+
+    def _check_attribute(self, values: np.ndarray) -> None:
+        if set(values.tolist()) != {0, 1}:
+            raise UsageError(
+                f"condition = 'attribute': the training images of {self.data.name} have attribute "
+                f"{', '.join(map(str, np.unique(values)))}; a sensitive attribute has the two values 0 and 1"
+            )
 
     @cached_property
     def model(self) -> str:
         """The network in words."""
-        return f"{self.network.kind}-{self.network.width}x{self.network.blocks}"
+        spec = self.network("none")
+        return f"{spec.kind}-{spec.width}x{spec.blocks}"
 
     def streams(self, seed: int, need: Need | None = None) -> Streams:
         """Random streams of (dataset, seed). A needed release has its own: shadow models differ in all their noise."""
@@ -133,11 +155,15 @@ class Workbench:
         """What the releases were trained on: member and calibration_in."""
         return self.images(self.split.train)
 
+    @property
+    def heldout_rows(self) -> np.ndarray:
+        """Rows of real images that nothing was trained on: nonmember and calibration_out."""
+        return np.sort(np.concatenate([self.split.parts["nonmember"], self.split.parts["calibration_out"]]))
+
     @cached_property
     def heldout_images(self) -> Tensor:
-        """Real images that nothing was trained on: nonmember and calibration_out."""
-        rows = [self.split.parts["nonmember"], self.split.parts["calibration_out"]]
-        return self.images(np.sort(np.concatenate(rows)))
+        """Their images."""
+        return self.images(self.heldout_rows)
 
     @cached_property
     def data_key(self) -> dict[str, Any]:
@@ -163,9 +189,10 @@ class Workbench:
             training={key: getattr(defense, key) for key in sorted(_trained_by(type(defense)))},
             source=plugins.source_digest(type(defense)),
             harness=sources(*_COMPUTING),
-            base=self.fit_key(chain[:-1], seed, need) if len(chain) > 1 else None,
-            network=self.network.model_dump(),
-            condition=self.suite.file.network.condition,
+            base=self._below(chain, seed, need) if len(chain) > 1 else None,
+            forget=self.forgotten.tolist() if defense.forgets and self.forgotten is not None else None,
+            network=self.network(self.condition(chain)).model_dump(),
+            condition=self.condition(chain),
             schedule=[self.schedule.T, self.schedule.beta_first, self.schedule.beta_last],
             device=self.device.type,
             seed=seed,
@@ -173,11 +200,19 @@ class Workbench:
             **self.data_key,
         )
 
+    def _below(self, chain: tuple[Link, ...], seed: int, need: Need | None) -> str:
+        """Key of the base: of its training alone, or of its answers too where a fit asks for them."""
+        below = chain[:-1]
+        return (self._release_key if chain[-1].defense.asks_base else self.fit_key)(below, seed, need)
+
     def release_key(self, point: Point, seed: int) -> str:
         """Key of a release: its chain's fits, their sampling parameters, the walk and the compute batch."""
+        return self._release_key(point.chain, seed, None)
+
+    def _release_key(self, chain: tuple[Link, ...], seed: int, need: Need | None) -> str:
         links = [
-            [self.fit_key(point.chain[: i + 1], seed), link.defense.model_dump(mode="json")]
-            for i, link in enumerate(point.chain)
+            [self.fit_key(chain[: i + 1], seed, need), link.defense.model_dump(mode="json")]
+            for i, link in enumerate(chain)
         ]
         return key_of(chain=links, sampler=self.suite.file.sampler.model_dump())
 
@@ -211,7 +246,7 @@ class Workbench:
         progress: Progress | None = None,
     ) -> Task:
         """What the last link of a chain is given."""
-        rows = self.training_rows(need, seed)
+        rows, table = self.training_rows(need, seed), self.suite.file.forget
         images = self.images(rows)
         labels, attribute = (
             None if values is None else torch.from_numpy(values[rows])
@@ -221,17 +256,23 @@ class Workbench:
             images=images,
             labels=labels,
             attribute=attribute,
-            condition=self.suite.file.network.condition,
+            condition=self.condition(chain),
             groups=self._groups(need, seed, images),
             heldout=self.part("reference"),
-            network=self.network,
+            network=self.network(self.condition(chain)),
             schedule=self.schedule,
             streams=self.streams(seed, need),
             device=self.device,
+            forget=self._forget_mask(rows) if chain[-1].defense.forgets else None,
+            forget_label=table.label if table and chain[-1].defense.forgets else None,
+            below=tuple(link.defense for link in chain[:-1]),
             base=self.released(chain[:-1], seed, need) if len(chain) > 1 else None,
             folder=folder,
             progress=progress,
         )
+
+    def _forget_mask(self, rows: np.ndarray) -> Tensor | None:
+        return None if self.forgotten is None else torch.from_numpy(np.isin(rows, self.forgotten))
 
     def _groups(self, need: Need | None, seed: int, images: Tensor) -> Tensor:
         """Near-duplicate groups of the training images, found once."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leakbench.data import SplitSpec
 from leakbench.errors import UsageError, nearest_name
+from leakbench.forget import ForgetTable
 
 
 class _Table(BaseModel):
@@ -47,6 +48,7 @@ class SuiteFile(_Table):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     headline: Literal["tpr@fpr=0.1", "tpr@fpr=0.01", "tpr@fpr=0.001"] = "tpr@fpr=0.1"
     split: SplitSpec = SplitSpec()
+    forget: ForgetTable | None = None
     network: NetworkTable = NetworkTable()
     sampler: SamplerTable = SamplerTable()
     quality: QualityTable = QualityTable()
@@ -92,7 +94,9 @@ def validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
             ) from None
         if first["type"] == "missing":
             raise UsageError(f"{where}: key {key!r} is missing") from None
-        message = first["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+        message = first["msg"]
+        for words in ("Input should be ", "Value should be ", "Value error, "):
+            message = message.removeprefix(words)
         if "dictionary" in message:  # pydantic names the class, which no user knows
             message = f"a table: write [{key}]"
         raise UsageError(f"{where}: {key} = {first['input']!r}: it should be {message}") from None

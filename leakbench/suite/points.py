@@ -18,14 +18,22 @@ from leakbench.records import QUALITY
 from leakbench.suite.file import SuiteFile, validate
 
 ROLES = ("baseline", "defense", "control")
+CONDITIONS = ("none", "label", "attribute")
 
 
 @dataclass(frozen=True)
 class Link:
-    """One defense of a chain, with its parameters."""
+    """One defense of a chain, with its parameters; `condition` of its network, where it says another than [network]."""
 
     id: str
     defense: Defense
+    condition: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The defense's, and `condition` where it is said."""
+        said = {} if self.condition is None else {"condition": self.condition}
+        return self.defense.model_dump(mode="json") | said
 
 
 @dataclass(frozen=True)
@@ -44,13 +52,8 @@ class Point:
     @property
     def parameters(self) -> dict[str, Any]:
         """The chain's parameters; those of a base are prefixed by its id."""
-        own = self.chain[-1].defense.model_dump(mode="json")
-        bases = {
-            f"{link.id}.{key}": value
-            for link in self.chain[:-1]
-            for key, value in link.defense.model_dump(mode="json").items()
-        }
-        return own | bases
+        bases = {f"{link.id}.{key}": value for link in self.chain[:-1] for key, value in link.parameters.items()}
+        return self.chain[-1].parameters | bases
 
 
 def points_of(file: SuiteFile, where: str) -> Iterator[Point]:
@@ -69,7 +72,7 @@ def points_of(file: SuiteFile, where: str) -> Iterator[Point]:
                 else [(f"{base}.{words}" if words else "", chain) for words, chain in expand(base, (*above, identity))]
             )
             variants[identity] = [
-                (" ".join(filter(None, [words, inner])), (*chain, Link(identity, defense)))
+                (" ".join(filter(None, [words, inner])), (*chain, Link(identity, defense, entry.get("condition"))))
                 for inner, chain in below
                 for words, defense in _sweep(kind, entry, where)
             ]
@@ -79,12 +82,29 @@ def points_of(file: SuiteFile, where: str) -> Iterator[Point]:
         role = entry.get("role", kind.role)
         if role not in ROLES:
             raise UsageError(f"{where}: {identity}: role = {role!r}: it should be one of {', '.join(ROLES)}")
+        _check_condition(identity, entry, where)
         for words, chain in expand(identity, ()):
             yield Point(f"{identity} {words}".strip(), chain, role)
 
 
+def _check_condition(identity: str, entry: dict[str, Any], where: str) -> None:
+    condition = entry.get("condition")
+    if condition is not None and condition not in CONDITIONS:
+        raise UsageError(f"{where}: {identity}: condition = {condition!r}: it should be one of {', '.join(CONDITIONS)}")
+    if condition is not None and "base" in entry:
+        raise UsageError(
+            f"{where}: {identity}: condition = {condition!r}: its network is that of base = {entry['base']!r}; say it "
+            "there"
+        )
+
+
 def _base(identity: str, entry: dict[str, Any], kind: type[Defense], entries: dict[str, Any], where: str) -> str | None:
     base = entry.get("base")
+    if base is not None and not (kind.needs_base or kind.takes_base):
+        raise UsageError(
+            f"{where}: defense {identity!r}: base = {base!r}: {kind.name} trains its own network from nothing, so it "
+            "takes no base"
+        )
     if base is None:
         if kind.needs_base:
             raise UsageError(
@@ -146,6 +166,6 @@ def entries_of(
 
 def build(kind: type[Plugin], entry: dict[str, Any], where: str) -> Any:
     """A plugin with the parameters of a suite's entry."""
-    own = ("id", "name", "base", "role") if issubclass(kind, Defense) else ("id", "name")
+    own = ("id", "name", "base", "role", "condition") if issubclass(kind, Defense) else ("id", "name")
     parameters = {key: value for key, value in entry.items() if key not in own}
     return validate(kind, parameters, f"{where}: {entry.get('id', entry['name'])}")

@@ -116,7 +116,7 @@ def test_a_condition_that_the_data_has_not_is_one_line(run, tmp_path):
         "--set",
         "quality.features=auto",
     ]
-    check_refused(run(*settings), "network.condition = 'label'", "mine.npz")
+    check_refused(run(*settings), "condition = 'label'", "mine.npz")
     check_refused(run(*settings[:2]), "quality.features = 'classifier'", "needs labels", '"rotation"')
 
 

@@ -224,6 +224,13 @@ def test_too_few_images_for_the_split_name_the_part_and_both_numbers(saved):
         assert word in str(caught.value)
 
 
-def test_digits_takes_no_argument():
-    with pytest.raises(UsageError, match='write dataset = "digits"'):
+def test_high_digits_are_the_same_images_with_another_attribute():
+    plain, high = digits(""), digits("high")
+    np.testing.assert_array_equal(high.images, plain.images)
+    np.testing.assert_array_equal(draw_split(high, SplitSpec()).attribute, load_digits().target >= 5)
+    assert high.name != plain.name  # their random streams and records are kept apart
+
+
+def test_digits_knows_one_argument():
+    with pytest.raises(UsageError, match='write dataset = "digits" or "digits:high"'):
         digits("8x8")

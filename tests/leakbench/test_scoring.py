@@ -12,9 +12,10 @@ from pydantic import PrivateAttr
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Artefacts, Calibration, Defense, MembershipAttack, Need, Release, Task
-from leakbench.audit import Audit, Embedding, Row
+from leakbench.audit import Audit, Row
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule
+from leakbench.embedding import Embedding
 from leakbench.networks import NetworkSpec, build
 from leakbench.plan import Plan
 from leakbench.scoring import Asked, Images, Target, collect, rows_written

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from leakbench.device import Streams
-from leakbench.training import Batch, Recipe, draws, train
+from leakbench.training import Batch, Recipe, Watch, draws, optimise, train
 
 STREAM = Streams("test", 0).of("train")
 TARGETS = Streams("test", 0).of("targets").normal(torch.arange(20), (6,))
@@ -164,3 +164,62 @@ def test_frozen_parameters_stay_as_they_were():
     before = module[0].weight.clone()
     train(module, loss, Recipe(20, batch=4), stream=STREAM, count=20, timesteps=10, noise_shape=(6,))
     assert torch.equal(module[0].weight, before) and not torch.equal(module[2].weight, linear()[2].weight)
+
+
+def test_a_rule_makes_its_own_gradient_and_resumes_like_a_loss(tmp_path):
+    asked: list[int] = []
+
+    def rule(module: nn.Module, step: int) -> None:
+        asked.append(step)
+        for number, p in enumerate(module.parameters()):
+            p.grad = STREAM.normal(torch.tensor([step]), tuple(p.shape), draw=number)[0]
+
+    def go(checkpoint=None, progress=None) -> torch.Tensor:
+        sizes = {"stream": STREAM, "checkpoint": checkpoint, "progress": progress}
+        return weights(optimise(linear(), rule, Recipe(STEPS), lambda first, last: range(first, last), **sizes))
+
+    whole = go()
+    assert asked == list(range(STEPS))
+    with pytest.raises(Killed):
+        go(tmp_path / "state.safetensors", kill_at(600))
+    asked.clear()
+    assert torch.equal(go(tmp_path / "state.safetensors"), whole) and asked[0] > 500 and asked[-1] == STEPS - 1
+
+
+def test_a_watch_sees_the_averaged_weights_and_may_end_the_training():
+    seen: list[torch.Tensor] = []
+
+    def stop(module: nn.Module) -> bool:
+        assert not module.training
+        seen.append(weights(module).detach().clone())
+        return len(seen) == 3
+
+    watched = run(Recipe(STEPS, batch=16))
+    stopped = train(
+        linear(), loss, Recipe(STEPS, batch=16), stream=Streams("test", 0).of("train"), count=20, timesteps=10,
+        noise_shape=(6,), watch=Watch(100, stop),
+    )  # fmt: skip
+    assert torch.equal(weights(stopped), seen[-1]) and not torch.equal(weights(stopped), weights(watched))
+    looks: list[bool] = []
+    through = train(
+        linear(), loss, Recipe(STEPS, batch=16), stream=Streams("test", 0).of("train"), count=20, timesteps=10,
+        noise_shape=(6,), watch=Watch(100, lambda module: bool(looks.append(True))),
+    )  # fmt: skip
+    assert len(looks) == 7 and torch.equal(weights(through), weights(watched))  # looking changes nothing
+
+
+def test_dropout_is_seeded_by_the_step_and_leaves_the_global_generator_alone():
+    def dropped() -> nn.Module:
+        return nn.Sequential(linear(), nn.Dropout(0.5))
+
+    def go(seed: int) -> torch.Tensor:
+        module = dropped()
+        torch.manual_seed(seed)  # of no concern to the training
+        before = torch.get_rng_state()
+        made = train(module, loss, Recipe(30, batch=16), stream=STREAM, count=20, timesteps=10, noise_shape=(6,))
+        assert torch.equal(torch.get_rng_state(), before)
+        return weights(made)
+
+    assert torch.equal(go(0), go(1))
+    plain = train(linear(), loss, Recipe(30, batch=16), stream=STREAM, count=20, timesteps=10, noise_shape=(6,))
+    assert not torch.equal(go(0), weights(plain))

@@ -1,0 +1,35 @@
+"""The contracts: Access, Defense, Release, Attack, Evidence. The first folder a newcomer reads.
+
+A defense trains something (`fit`) and answers for it (`release`). An attack asks a release questions through a view
+that holds what its access level permits, and emits raw scores. It never computes an AUC: the harness does, the same way
+for all.
+
+Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 1; labels are int64 (N,) or None.
+"""
+
+from .attack import Attack, Calibration, MembershipAttack, Need, ReplicationAttack
+from .defense import Defense, Place
+from .evidence import MembershipEvidence, ReplicationEvidence
+from .plugin import Access, Plugin, sampling, training
+from .release import Release, void
+from .task import Artefacts, Task
+
+__all__ = [
+    "Access",
+    "Artefacts",
+    "Attack",
+    "Calibration",
+    "Defense",
+    "MembershipAttack",
+    "MembershipEvidence",
+    "Need",
+    "Place",
+    "Plugin",
+    "Release",
+    "ReplicationAttack",
+    "ReplicationEvidence",
+    "Task",
+    "sampling",
+    "training",
+    "void",
+]

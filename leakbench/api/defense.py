@@ -1,0 +1,58 @@
+"""A way to train, edit or sample a model so that it leaks less."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from leakbench.api.plugin import Plugin
+from leakbench.api.release import Release
+from leakbench.api.task import Artefacts, Task
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a suite puts a defense; known before anything is trained.
+
+    below: the defenses under it, from the one that trains the network upwards. condition: "none", "label" or
+    "attribute". forget: what the suite's [forget] table names. timesteps: T. images: training images. pixels: of each.
+    """
+
+    below: tuple[Defense, ...]
+    condition: str
+    forget: Literal["nothing", "label", "subset"]
+    timesteps: int
+    images: int
+    pixels: int = 0
+
+
+class Defense(Plugin):
+    """A way to train, edit or sample a model so that it leaks less.
+
+    `fit` may depend on the training-stage parameters only: a sweep of sampling-stage parameters trains nothing.
+    """
+
+    needs_base: ClassVar[bool] = False  # whether `base = "<id>"` must be given
+    takes_base: ClassVar[bool] = False  # whether it may be given; needs_base implies it
+    changes: ClassVar[Literal["data", "training", "weights", "sampling"]] = "training"
+    walks: ClassVar[bool] = True  # whether samples still come from a walk that eps() steers (see Release.walks)
+    forgets: ClassVar[bool] = False  # whether it reads the suite's [forget] table
+    asks_base: ClassVar[bool] = False  # whether fit() depends on what its base answers or samples, not on weights alone
+    role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
+
+    def work(self) -> int:
+        """About how many network evaluations fit() spends (one image forward is 1, forward and backward 3)."""
+        return 0
+
+    def objection(self, place: Place) -> str | None:
+        """Why it cannot work there, in one line; None if it can. Asked before anything is trained."""
+        return None
+
+    def fit(self, task: Task) -> Artefacts:
+        """Train; nothing to train by default."""
+        return Artefacts()
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """Apply the sampling-stage parameters. From `task` it may read all but the training images, labels and
+        groups: what a sampler needs of those has to be in the artefacts, because then it ships."""
+        raise NotImplementedError

@@ -1,0 +1,164 @@
+"""A model as it is handed out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from leakbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from leakbench.api.task import Task
+    from leakbench.device import Streams
+    from leakbench.diffusion import Schedule
+    from leakbench.networks import NetworkSpec
+
+
+@dataclass(frozen=True)
+class Release:
+    """A model as it is handed out. A sampling-time defense subclasses it and changes what eps or generate answer.
+
+    parts: what ships beside the network (CPSample's classifier). claims: such as {"epsilon": 8.0, ...}; an empty dict
+    claims nothing, and {"void": "why"} says that a claim was lost. flags: health flags for every record of this
+    release. info: facts for the record. base: the release it builds on. batch: rows of every compute batch
+    (fixed: results are then equal bit for bit). network_calls: what one eps() of one image costs, in calls of the
+    network.
+    """
+
+    network: nn.Module
+    schedule: Schedule
+    streams: Streams
+    shape: tuple[int, int, int]
+    device: torch.device
+    batch: int = 256
+    parts: dict[str, Any] = field(default_factory=dict)
+    claims: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    network_calls: float = 1.0
+    base: Release | None = None
+
+    walks: ClassVar[bool] = True  # whether samples come from a walk that eps() steers; not if finished ones are chosen
+
+    @classmethod
+    def of(cls, task: Task, network: nn.Module, **more: Any) -> Release:
+        """A release of a network with the task's (its base's) schedule, and its streams, shape and device.
+
+        Claims and flags of the task's base follow the rule of `over`.
+        """
+        if task.base is not None:
+            _inherit(more, task.base)
+        schedule = more.pop("schedule", task.base.schedule if task.base else task.schedule)
+        return cls(network, schedule, task.streams, task.network.shape, task.device, **more)
+
+    @classmethod
+    def over(cls, base: Release, **more: Any) -> Release:
+        """A release on top of another: its fields, with some changed or added. Parts and facts are merged.
+
+        The base's claims do not carry over by themselves: pass `claims=base.claims` where they survive, which for
+        epsilon means that the added step never reads members, and `claims=void(base, "why")` where they do not.
+        Raises ValueError for another network: its eps would still be the base's. A defense that changes weights hands
+        out Release.of(task, network). Raises UsageError where this release steers the sampling walk and the base has
+        none.
+        """
+        if cls.walks and not base.walks:
+            raise UsageError(
+                f"{cls.__name__} steers a sampling walk, and its base chooses among finished samples: build that base "
+                "on it instead"
+            )
+        if more.get("network", base.network) is not base.network:
+            raise ValueError("a release over a base keeps the base's network; use Release.of(task, network)")
+        kept = {f.name: getattr(base, f.name) for f in fields(Release) if f.name not in ("claims", "flags", "base")}
+        _inherit(more, base)
+        for key in ("parts", "info"):
+            more[key] = kept[key] | more.get(key, {})
+        return cls(**(kept | {"base": base} | more))
+
+    @staticmethod
+    def with_batch(release: Release, batch: int) -> Release:
+        """The release with another compute batch, all the way down."""
+        base = release.base and Release.with_batch(release.base, batch)
+        return replace(release, batch=batch, base=base)
+
+    @property
+    def answers_raw(self) -> bool:
+        """Whether eps() is the raw network's answer: then DENOISER and WEIGHTS see the same numbers."""
+        return type(self).eps is Release.eps and (self.base is None or self.base.answers_raw)
+
+    def unprotected(self) -> Release:
+        """The raw network behind the plain sampler: what whoever holds the weights can run. Claims nothing."""
+        plain = (self.network, self.schedule, self.streams, self.shape, self.device, self.batch)
+        return Release(*plain)
+
+    def raw_eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """The raw network's noise prediction (N, C, H, W)."""
+        answer: Tensor = self.network(x, t, label)
+        return answer
+
+    def eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """The noise prediction as the service answers it (N, C, H, W): by default the base's, or the raw one."""
+        return self.base.eps(x, t, label) if self.base else self.raw_eps(x, t, label)
+
+    def start(self, ids: Tensor, draw: int = 0) -> Tensor:
+        """Initial noise x_T of the samples with these numbers: the same for every defense (same-seed pairs)."""
+        return self.streams.of("sampling").normal(ids, self.shape, draw)
+
+    def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] for the sample numbers `ids` (N,): one compute batch.
+
+        `draw` numbers further candidates for the same sample (0 is the one that all defenses share).
+        """
+        from leakbench.diffusion import denoise
+
+        return denoise(self.schedule, self.eps, self.start(ids, draw), label)
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able facts that sampling showed, asked once, right after sample(); by default those of the base."""
+        return self.base.facts() if self.base else {}
+
+    @property
+    def conditions(self) -> int:
+        """How many labels the network is conditioned on; 0: unconditional."""
+        spec: NetworkSpec = self.network.spec  # type: ignore[assignment]
+        return spec.conditions
+
+    def labels(self, ids: Tensor) -> Tensor | None:
+        """What samples of these numbers are conditioned on unless asked otherwise: uniform labels (N,), or None."""
+        return self.streams.of("sampling", "labels").integers(ids, self.conditions) if self.conditions else None
+
+    def sample(self, n: int, label: Tensor | None = None, first: int = 0) -> Tensor:
+        """The samples numbered first .. first + n - 1, on the CPU, float32; seeded by the release's streams.
+
+        `label` (n,) for a conditional network; by default uniform labels, the same for every defense.
+        """
+        import torch
+
+        from leakbench.device import autocast, in_batches
+
+        ids = torch.arange(first, first + n, device=self.device)
+        label = self.labels(ids) if label is None else label.to(self.device)
+
+        def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
+            return self.generate(ids, label).float()
+
+        with torch.no_grad(), autocast(self.device):
+            return in_batches(batch, ids, *(() if label is None else (label,)), size=self.batch).cpu()
+
+    def vary(self, x0: Tensor, strength: float, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """Image variation: noise to strength * T (0 to 1), then denoise as the service does."""
+        from leakbench.diffusion import vary
+
+        return vary(self.schedule, self.eps, x0, strength, noise, label)
+
+
+def void(base: Release, why: str) -> dict[str, Any]:
+    """What a base's claims become on a step that reads members: nothing, and why. What claimed nothing still does."""
+    return {"void": base.claims.get("void", why)} if base.claims else {}
+
+
+def _inherit(more: dict[str, Any], base: Release) -> None:
+    more.setdefault("claims", void(base, "a step above it does not say that it never reads members"))
+    more["flags"] = tuple(dict.fromkeys((*base.flags, *more.get("flags", ()))))

@@ -1,0 +1,162 @@
+"""Audits one release: draws its samples once, runs its attacks, measures its quality, writes a record each."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import torch
+
+from leakbench import plugins
+from leakbench.api import Access, MembershipAttack, ReplicationAttack
+from leakbench.audit.membership import Attacks, measure_membership, needs_of
+from leakbench.audit.quality import measure_quality
+from leakbench.audit.replication import measure_replication
+from leakbench.audit.subject import Measured, Row, Subject
+from leakbench.evaluate import Findings
+from leakbench.features import file_digest, weights_at_hand
+from leakbench.perceptual import alexnet_weights
+from leakbench.records import QUALITY, Record, save_record
+from leakbench.scoring import rows_written
+from leakbench.store import disk_is_full, key_of
+from leakbench.workbench import sources
+
+__all__ = ["AttackFailed", "Attacks", "Audit", "Row", "environment", "needs_of"]
+
+_JUDGING = (
+    "audit",
+    "copying",
+    "embedding",
+    "evaluate",
+    "fairness",
+    "features",
+    "forgetting",
+    "quality",
+    "readers",
+    "scoring",
+    "perceptual",
+    "statistics",
+)
+
+
+class Audit(Subject):
+    """The audit of one release of a suite: a point of a curve, at a seed."""
+
+    def rows(self) -> list[Row]:
+        """The records that this release gets. An attack whose required parts do not ship is not applicable."""
+        rows = [Row(QUALITY, Access.SAMPLES)]
+        for name, attack in self.bench.suite.attacks.items():
+            if isinstance(attack, MembershipAttack):
+                rows += [Row(name, access) for access in rows_written(attack, False)]
+            else:
+                rows.append(Row(name, attack.access))
+        return rows
+
+    def row_key(self, row: Row) -> str:
+        """Key of a record: everything that its numbers depend on."""
+        attack, file = self.bench.suite.attacks.get(row.attack), self.bench.suite.file
+        return key_of(
+            release=self.key,
+            attack=attack and [attack.name, attack.model_dump(mode="json"), plugins.source_digest(type(attack))],
+            access=row.access.name,
+            quality=file.quality.model_dump(),
+            forget=file.forget and file.forget.model_dump(),
+            judging=sources(*_JUDGING),
+            images=self.bench.setting.images,
+            weights=row.access is Access.SAMPLES
+            and [weights_at_hand(file.quality.features), file_digest(alexnet_weights())],
+        )
+
+    def run(self, wanted: list[Row]) -> Iterator[Record]:
+        """Make and save the wanted records, one after the other."""
+        for row in wanted:
+            if not self._applies(row):
+                family = self.bench.suite.attacks[row.attack].family
+                yield self._save(row, Measured(family, Findings([], {"not-applicable"})))
+        wanted = [row for row in wanted if self._applies(row)]
+        if any(row.access >= Access.SAMPLES for row in wanted):
+            _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
+        membership: Attacks = {}
+        errors: list[str] = []
+        for row in wanted:
+            attack = self.bench.suite.attacks.get(row.attack)
+            if isinstance(attack, MembershipAttack):
+                membership.setdefault(row.attack, (attack, []))[1].append(row.access)
+                continue
+            with _noted(row.attack, errors):
+                yield self._save(
+                    row,
+                    measure_replication(self, attack)
+                    if isinstance(attack, ReplicationAttack)
+                    else measure_quality(self),
+                )
+        yield from self._membership(membership, errors)
+        if errors:
+            raise AttackFailed("; ".join(errors))
+
+    def _membership(self, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
+        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other."""
+        together: list[str] = []
+        with _noted("", together):
+            for row, found in measure_membership(self, attacks) if attacks else ():
+                yield self._save(row, found)
+        for name, one in attacks.items() if together else ():
+            with _noted(name, errors):
+                for row, found in measure_membership(self, {name: one}):
+                    yield self._save(row, found)
+
+    def _applies(self, row: Row) -> bool:
+        attack = self.bench.suite.attacks.get(row.attack)
+        return attack is None or attack.requires_parts <= set(self.release.parts)
+
+    def _save(self, row: Row, measured: Measured) -> Record:
+        suite, found = self.bench.suite, measured.findings
+        attack = suite.attacks.get(row.attack)
+        record = Record(
+            suite=suite.file.name,
+            dataset=self.bench.data.name,
+            model=self.bench.model,
+            defense=self.point.id,
+            point=self.point.label,
+            defense_params=self.point.parameters,
+            attack=row.attack,
+            family=measured.family,
+            attack_params={} if attack is None else attack.model_dump(mode="json"),
+            features=measured.features,
+            access=row.access.name,  # type: ignore[arg-type]
+            seed=self.seed,
+            metrics=found.metrics,
+            queries=measured.queries,
+            realised_fpr=found.realised_fpr,
+            flags=sorted({*found.flags, *self.release.flags}),
+            claims=self.release.claims,
+            info=found.info,
+            inputs=self.row_key(row),
+            run={"environment": environment(self.bench.device), "timings": measured.timings},
+        )
+        return save_record(self.bench.setting.out, record, measured.arrays)
+
+
+class AttackFailed(Exception):
+    """Some attacks of a release raised; the records of all others are written."""
+
+
+@contextmanager
+def _noted(name: str, errors: list[str]) -> Iterator[None]:
+    """Takes note of an attack's error instead of raising it; a full disk is nobody's fault and goes through."""
+    try:
+        yield
+    except Exception as error:
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG"):
+            raise
+        errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Versions and machine, for the part of a record that is not its identity."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    packages = {package: version(package) for package in ("leakbench", "torch", "numpy", "diffusers")}
+    return {"python": platform.python_version(), "device": name, **packages}

@@ -1,0 +1,118 @@
+"""What is audited: one release of a suite at one seed, its samples, and what was found about it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from leakbench.api import Access, Release
+from leakbench.embedding import Embedding
+from leakbench.evaluate import Findings
+from leakbench.store import Store, key_of
+from leakbench.suite import Point
+from leakbench.workbench import Workbench, sources
+
+Family = Literal["membership", "replication", "attribute", "unlearning", "quality"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record to be written: an attack at an access level, or quality."""
+
+    attack: str
+    access: Access
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What goes into one record: findings, raw arrays, seconds, the embedding's name, queries an image."""
+
+    family: Family
+    findings: Findings
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    features: str = ""
+    queries: float = 0.0
+
+
+class Subject:
+    """A point of a curve, at a seed."""
+
+    def __init__(self, bench: Workbench, embedding: Embedding, point: Point, seed: int) -> None:
+        self.bench, self.embedding, self.point, self.seed = bench, embedding, point, seed
+        self.key = bench.release_key(point, seed)
+        self.samples_store = Store(bench.setting.cache, "samples")
+
+    @cached_property
+    def release(self) -> Release:
+        """The release under audit."""
+        return self.bench.released(self.point.chain, self.seed)
+
+    @property
+    def condition(self) -> str:
+        """What its network is conditioned on."""
+        return self.bench.condition(self.point.chain)
+
+    @property
+    def forgotten_label(self) -> int | None:
+        """The label that the suite forgets, where the network is conditioned on labels."""
+        table = self.bench.suite.file.forget
+        return table.label if table and self.condition == "label" else None
+
+    @property
+    def samples_key(self) -> str:
+        """Key of the drawn samples."""
+        return key_of(
+            release=self.key,
+            n=self.bench.suite.file.quality.samples,
+            forgotten=self.forgotten_label,
+            drawing=sources("audit"),
+        )
+
+    @cached_property
+    def asked(self) -> Tensor | None:
+        """What each sample was conditioned on (N,), on the CPU, or None."""
+        labels = self.release.labels(torch.arange(self.bench.suite.file.quality.samples, device=self.bench.device))
+        return None if labels is None else labels.cpu()
+
+    @property
+    def samples(self) -> Tensor:
+        """Samples (N, C, H, W) on the CPU."""
+        return self._drawn[0]["samples"]
+
+    @property
+    def conditioned(self) -> Tensor | None:
+        """Half as many further samples, all conditioned on the label that is to be forgotten."""
+        return self._drawn[0].get("conditioned")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What sampling showed, "sample_seconds" among it."""
+        return self._drawn[1]
+
+    @cached_property
+    def _drawn(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Drawn once, then cached."""
+        n = self.bench.suite.file.quality.samples
+
+        def make(folder: Path) -> None:
+            began = time.perf_counter()
+            drawn = {"samples": self.release.sample(n).contiguous()}
+            facts = self.release.facts() | {"sample_seconds": time.perf_counter() - began}
+            if self.forgotten_label is not None:
+                asked = torch.full((n // 2,), self.forgotten_label)
+                drawn["conditioned"] = self.release.sample(n // 2, asked, first=n).contiguous()
+            save_file(drawn, folder / "samples.safetensors")
+            (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
+
+        folder = self.samples_store.get(self.samples_key, make)
+        return load_file(folder / "samples.safetensors"), json.loads((folder / "facts.json").read_text())

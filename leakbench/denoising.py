@@ -1,0 +1,125 @@
+"""The denoiser's loss, and training one on a task: what the baseline does and what other defenses start from.
+
+DDPM's simple loss (Ho et al. 2020, 2006.11239, eq. 14), as a mean over pixels. Much published code sums over pixels: a
+constant that weighs such a loss against something else has to be adapted by the number of pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from leakbench import networks
+from leakbench.api import Artefacts, Task
+from leakbench.device import place
+from leakbench.diffusion import Schedule, forward_noise
+from leakbench.training import Batch, Loss, Recipe, Watch, train
+
+_WEIGHTS = "weights."
+
+
+def errors(
+    module: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
+) -> Tensor:
+    """The squared error of the predicted noise, mean over pixels, of each image: (N,)."""
+    answer = module(forward_noise(schedule, x0, t, noise), t, label)
+    return (answer - noise).square().flatten(1).mean(dim=1)
+
+
+def train_denoiser(
+    task: Task,
+    recipe: Recipe,
+    name: str,
+    *,
+    network: networks.Network | None = None,
+    drawn: Callable[[Batch], Tensor] | None = None,
+    versions: int = 1,
+    watch: Watch | None = None,
+) -> Artefacts:
+    """Minimise the simple loss on the task's images, or on what `drawn` makes of a batch's numbers. Returns the
+    network as "denoiser".
+
+    `name` is the defense's: its training streams belong to it alone. `network`: trained in place of a fresh one.
+    `drawn(batch)` answers images (B, C, H, W) on the task's device. Where it knows each image in several `versions`,
+    `batch.index` is image * versions + version: both drawn at once, uniformly. The labels are those of the images.
+    """
+    network = network or networks.build(task.network, task.streams.of("weights", name))
+    images, labels = task.images.to(task.device), task.conditions
+    labels = None if labels is None else labels.to(task.device)
+
+    def loss(module: nn.Module, batch: Batch) -> Tensor:
+        x0 = images[batch.index] if drawn is None else drawn(batch)
+        x_t = forward_noise(task.schedule, x0, batch.t, batch.noise)
+        label = None if labels is None else labels[batch.index // versions]
+        return F.mse_loss(module(x_t, batch.t, label), batch.noise)
+
+    return minimise(task, network, loss, recipe, name, count=len(images) * versions, watch=watch)
+
+
+def minimise(
+    task: Task,
+    network: networks.Network,
+    loss: Loss,
+    recipe: Recipe,
+    name: str,
+    *,
+    count: int | None = None,
+    timesteps: int | None = None,
+    noise_shape: tuple[int, ...] | None = None,
+    watch: Watch | None = None,
+) -> Artefacts:
+    """Train a network on the task with a loss of one's own: place it, keep checkpoints, tell the progress, keep the
+    books. Returns it as "denoiser".
+
+    A batch has `index` below `count` (the number of images), `t` below `timesteps` (T), `noise` of `noise_shape` (an
+    image's); `loss(module, batch)` is called with them on the task's device and is a mean over the batch.
+    """
+    done = 0
+
+    def progress(steps: int) -> None:
+        nonlocal done
+        done = steps
+        if task.progress:
+            task.progress(steps / recipe.steps)
+
+    began = time.perf_counter()
+    train(
+        place(network, task.device),
+        loss,
+        recipe,
+        stream=task.streams.of("train", name),
+        count=count or len(task.images),
+        timesteps=timesteps or task.schedule.T,
+        noise_shape=noise_shape or task.network.shape,
+        checkpoint=task.folder and task.folder / f"{name}.safetensors",
+        progress=progress,
+        watch=watch,
+    )
+    spent = recipe.evaluations * done // recipe.steps  # a watch may have ended it early
+    return Artefacts(
+        {"denoiser": network}, info={"train_seconds": time.perf_counter() - began, "network_evaluations": spent}
+    )
+
+
+def trainable(network: nn.Module, device: torch.device) -> nn.Module:
+    """A copy of a released network that can be trained further."""
+    return place(copy.deepcopy(network), device).requires_grad_(True)
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """All its weights by name, for the tensors of an artefact: a released network may be of any kind (one behind a
+    mask, say), which its `spec` does not tell how to build."""
+    return {_WEIGHTS + key: value for key, value in network.state_dict().items()}
+
+
+def with_weights(network: nn.Module, tensors: dict[str, Tensor], device: torch.device) -> nn.Module:
+    """A copy of a released network with the weights that `weights_of` put among an artefact's tensors."""
+    edited = copy.deepcopy(network)
+    found = {key.removeprefix(_WEIGHTS): value for key, value in tensors.items() if key.startswith(_WEIGHTS)}
+    edited.load_state_dict({key: value.to(device) for key, value in found.items()})
+    return edited.eval().requires_grad_(False)
