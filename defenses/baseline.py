@@ -3,10 +3,11 @@
 DDPM's simple loss (Ho et al. 2020, 2006.11239) and deterministic DDIM sampling (Song et al. 2021, 2010.02502).
 """
 
-from leakbench.api import Artefacts, Defense, Release, Task, training
-from leakbench.training import Recipe
+from typing import ClassVar, Literal
 
-from ._denoiser import train_denoiser
+from leakbench.api import Artefacts, Defense, Release, Task, training
+from leakbench.denoising import train_denoiser
+from leakbench.training import Recipe
 
 
 class Baseline(Defense):
@@ -14,7 +15,7 @@ class Baseline(Defense):
 
     name = "baseline"
     summary = "plain training and DDIM sampling"
-    role = "baseline"
+    role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"  # recipes that build on it are defenses
 
     steps: int = training(20_000, ge=1)
     batch: int = training(128, ge=1)

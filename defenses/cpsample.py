@@ -31,10 +31,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench import networks
-from leakbench.api import Artefacts, Defense, Release, Task, sampling, training
+from leakbench.api import Artefacts, Defense, Release, Task, sampling, training, void
 from leakbench.device import Stream, in_batches, place
 from leakbench.diffusion import at, denoise, forward_noise, signal
-from leakbench.errors import UsageError
 from leakbench.training import Batch, Recipe, train
 
 _PROBED = 10  # timesteps at which the classifier's accuracy is measured
@@ -120,6 +119,7 @@ class CPSample(Defense):
     name = "cpsample"
     summary = "guides samples away from what a classifier over-fitted on random labels recognises (CPSample)"
     needs_base = True
+    changes = "sampling"
 
     steps: int = training(10_000, ge=1)
     batch: int = training(128, ge=1)
@@ -177,13 +177,8 @@ class CPSample(Defense):
         return Artefacts({"classifier": classifier}, info=info)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """Put the guidance before the base's sampler. Raises UsageError over a base that has no walk to guide."""
+        """Put the guidance before the base's sampler."""
         assert task.base is not None
-        if type(task.base).generate not in (Release.generate, ProtectedRelease.generate):
-            raise UsageError(
-                "cpsample guides a sampling walk, and its base chooses among finished samples: "
-                "build that base on cpsample instead"
-            )
         shuffle = None
         if self.direction == "random":
             stream, pixels = task.streams.of("shuffle", self.name), torch.arange(prod(task.network.shape))
@@ -193,6 +188,7 @@ class CPSample(Defense):
             )
         return ProtectedRelease.over(
             task.base,
+            claims=void(task.base, "cpsample's classifier is trained on members"),
             parts={"classifier": artefacts.networks["classifier"]},
             info={"classifier_accuracy_by_t": artefacts.info["classifier_accuracy_by_t"]},
             alpha=self.alpha,

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, Release, Task, sampling
+from leakbench.api import Artefacts, Defense, Release, Task, sampling, void
 from leakbench.copying import pixel_similarity, threshold_at
 
 
@@ -29,6 +29,8 @@ class RejectingRelease(Release):
 
     threshold: float = 0.0
     tries: int = 4
+
+    walks = False
 
     def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor:
         """The first candidate below the threshold, else the one least similar to any training image."""
@@ -55,6 +57,8 @@ class RejectResample(Defense):
     name = "reject_resample"
     summary = "draws again while a sample is too close to a training image (what cpsample is compared with)"
     needs_base = True
+    changes = "sampling"
+    walks = False
 
     tries: int = sampling(4, ge=1)
     null_rate: float = sampling(0.01, gt=0, lt=1)
@@ -70,5 +74,10 @@ class RejectResample(Defense):
         threshold = threshold_at(artefacts.tensors["heldout_similarity"].cpu().numpy(), self.null_rate)
         parts: dict[str, Any] = {"members": artefacts.tensors["members"].to(task.device)}
         return RejectingRelease.over(
-            task.base, parts=parts, info={"threshold": threshold}, threshold=threshold, tries=self.tries
+            task.base,
+            claims=void(task.base, "reject_resample compares samples with members"),
+            parts=parts,
+            info={"threshold": threshold},
+            threshold=threshold,
+            tries=self.tries,
         )

@@ -18,5 +18,5 @@ class Untrained(Defense):
         return Artefacts({"denoiser": place(network, task.device).eval().requires_grad_(False)})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """Hand it out."""
-        return Release.of(task, artefacts.networks["denoiser"])
+        """Hand it out. What never read an image is differentially private with epsilon 0."""
+        return Release.of(task, artefacts.networks["denoiser"], claims={"epsilon": 0.0, "delta": 0.0, "history": []})

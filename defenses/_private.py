@@ -1,0 +1,115 @@
+"""One step of differentially private training: who takes part, what is drawn for them, and the noisy gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from leakbench.api import Task
+from leakbench.denoising import errors
+from leakbench.device import Stream, autocast
+
+from ._clipping import clipped_sum
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's draws: B images by number, and of each K timesteps and noises side by side, (B * K, ...)."""
+
+    number: int
+    index: Tensor
+    t: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """The noisy steps on a task: what is drawn, and the gradient that is followed. noise: sigma, 0 for none.
+
+    stage: how many noisy trainings lie below; own: whose this is, in words. No two noisy trainings share coins or z:
+    from two answers with one z in them, whoever knows both multipliers takes it out again.
+    """
+
+    task: Task
+    rate: float
+    draws: int
+    clip: float
+    noise: float
+    poisson: bool
+    stage: int
+    own: str = ""
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The training images (N, C, H, W)."""
+        return self.task.images.to(self.task.device)
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """What the network is conditioned on (N,), or None."""
+        found = self.task.conditions
+        return None if found is None else found.to(self.task.device)
+
+    @property
+    def numbers(self) -> int:
+        """About how many random numbers a step draws besides z."""
+        return len(self.images) + math.ceil(self.expected) * self.draws * math.prod(self.task.network.shape)
+
+    @property
+    def expected(self) -> float:
+        """B, the batch to be expected."""
+        return self.rate * len(self.images)
+
+    def stream(self, purpose: str) -> Stream:
+        """Random numbers by step."""
+        return self.task.streams.of(purpose, "dp_sgd", self.stage, self.own, self.rate, self.clip, self.noise)
+
+    def sampled(self, steps: Tensor) -> list[Tensor]:
+        """The numbers of the images that take part in each step."""
+        count, stream = len(self.images), self.stream("sampling")
+        if not self.poisson:
+            return list(stream.integers(steps, count, (round(self.expected),)))
+        taken = stream.uniform(steps, (count,)) < self.rate
+        return list(taken.nonzero()[:, 1].split(taken.sum(dim=1).tolist()))
+
+    def steps(self, first: int, last: int) -> Sequence[Step]:
+        """The draws of steps first .. last - 1."""
+        numbers = torch.arange(first, last, device=self.task.device)
+        sampled = self.sampled(numbers)
+        rows, stream = max(1, *(self.draws * len(index) for index in sampled)), self.stream("draws")
+        t = stream.integers(numbers, self.task.schedule.T, (rows,), draw=0)
+        noise = stream.normal(numbers, (rows, *self.task.network.shape), draw=1)
+        return [
+            Step(number, index, t[i, : self.draws * len(index)], noise[i, : self.draws * len(index)])
+            for i, (number, index) in enumerate(zip(range(first, last), sampled, strict=True))
+        ]
+
+    def losses(self, module: nn.Module, step: Step, piece: slice) -> Tensor:
+        """The loss (B * K,) of each draw of a piece of a step's images."""
+        rows = slice(piece.start * self.draws, piece.stop * self.draws)
+        index = step.index[piece].repeat_interleave(self.draws)
+        label = None if self.labels is None else self.labels[index]
+        with autocast(self.task.device):
+            return errors(module, self.task.schedule, self.images[index], step.t[rows], step.noise[rows], label)
+
+    def rule(self, module: nn.Module, step: Step) -> None:
+        """Leave the noisy mean of clipped gradients in .grad."""
+        clipped_sum(module, lambda piece: self.losses(module, step, piece), len(step.index), self.draws, self.clip)
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        if self.noise:
+            torch._foreach_add_(gradients, self.z(gradients, step.number), alpha=self.noise * self.clip)
+        torch._foreach_div_(gradients, self.expected)
+
+    def z(self, like: Sequence[Tensor], number: int) -> list[Tensor]:
+        """The standard normal noise of a step, in the shapes of some tensors."""
+        # Consecutive seeds, because torch's CPU generator reads 32 bits of one: hashed ones would meet now and then.
+        high, low = self.stream("z").key
+        generator = torch.Generator(self.task.device).manual_seed((high >> 1 << 32) + low + number)
+        flat = torch.randn(sum(one.numel() for one in like), generator=generator, device=self.task.device)
+        parts = flat.split([one.numel() for one in like])
+        return [part.view(one.shape) for part, one in zip(parts, like, strict=True)]

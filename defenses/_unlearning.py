@@ -1,0 +1,233 @@
+"""What every unlearning method shares: data order, step loop, checkpoints and the books.
+
+A method says how one step's gradient is made (`rule`); the rest is the same for all, so that a table of them compares
+methods and not scripts. Every method sees the same images to forget and to keep, in the same order, with the same
+timesteps and noise (streams named "unlearn", not for the method). Losses are means over pixels; published constants
+that weigh a sum over pixels against something else are adapted by the number of pixels, and each method says so.
+
+Choices of ours, for all alike: Adam's moments start at zero; the learning rate falls to zero along a cosine, so that
+what stays can settle (published: constant, after far more steps on far larger networks); weights are not averaged (an
+average would hold on to those from before); a step's gradient is clipped to norm 1, as published for EraseDiff, SA,
+SISS and SFR-on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from leakbench.api import Artefacts, Defense, Place, Release, Task, training, void
+from leakbench.denoising import errors, trainable, weights_of, with_weights
+from leakbench.device import Stream, autocast
+from leakbench.errors import UsageError
+from leakbench.training import Batch, Recipe, Rule, draws, optimise
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One step's draws: B images to forget and B to keep (indices into the task's images), their timesteps, noise."""
+
+    step: int
+    forget: Batch
+    keep: Batch
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One unlearning run: the network under the knife, the base's as it was, and the data on the device."""
+
+    task: Task
+    network: nn.Module
+    teacher: nn.Module
+    batch: int
+    notes: dict[str, Tensor] = field(default_factory=dict)  # numbers of the last step, for the record
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The training images (N, C, H, W)."""
+        return self.task.images.to(self.task.device)
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """What the network is conditioned on (N,), or None."""
+        found = self.task.conditions
+        return None if found is None else found.to(self.task.device)
+
+    @cached_property
+    def chosen(self) -> tuple[Tensor, Tensor]:
+        """Indices of the images to forget and of those to keep."""
+        assert self.task.forget is not None
+        mask = self.task.forget.to(self.task.device)
+        return mask.nonzero()[:, 0], (~mask).nonzero()[:, 0]
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is trained."""
+        return [p for p in self.network.parameters() if p.requires_grad]
+
+    @property
+    def pixels(self) -> int:
+        """D, the numbers in an image: a loss summed over pixels is D times ours."""
+        return math.prod(self.task.network.shape)
+
+    def stream(self, *purpose: object) -> Stream:
+        """Random numbers that all methods share."""
+        return self.task.streams.of("unlearn", *purpose)
+
+    def batches(self, purpose: str, indices: Tensor, first: int, last: int) -> list[Batch]:
+        """Draws of steps first .. last - 1 among the images of these indices."""
+        drawn = draws(
+            self.stream(purpose),
+            first,
+            last,
+            batch=self.batch,
+            count=len(indices),
+            timesteps=self.task.schedule.T,
+            shape=self.task.network.shape,
+            device=self.task.device,
+        )
+        return [Batch(indices[one.index], one.t, one.noise) for one in drawn]
+
+    def pairs(self, first: int, last: int) -> Sequence[Pair]:
+        """Draws of steps first .. last - 1."""
+        forget, keep = self.chosen
+        sides = self.batches("forget", forget, first, last), self.batches("keep", keep, first, last)
+        return [Pair(step, *both) for step, *both in zip(range(first, last), *sides, strict=True)]
+
+    def one_pass(self, purpose: str, indices: Tensor) -> Iterator[Batch]:
+        """Every image of these indices once, with one timestep and noise each; the last batch may be short."""
+        stream, shape = self.stream(purpose), self.task.network.shape
+        for index in indices.split(self.batch):
+            t = stream.integers(index, self.task.schedule.T, draw=0)
+            yield Batch(index, t, stream.normal(index, shape, draw=1))
+
+    def label(self, batch: Batch) -> Tensor | None:
+        """The condition of a batch's images (B,), or None."""
+        return None if self.labels is None else self.labels[batch.index]
+
+    def forgotten(self, like: Tensor) -> Tensor:
+        """The label to forget, for each row of a tensor (B,) of integers."""
+        assert self.task.forget_label is not None
+        return torch.full_like(like, self.task.forget_label)
+
+    def errors(self, module: nn.Module, batch: Batch) -> Tensor:
+        """The denoising loss of each image of a batch (B,), mean over pixels."""
+        return errors(module, self.task.schedule, self.images[batch.index], batch.t, batch.noise, self.label(batch))
+
+    def other_labels(self, label: Tensor, step: int) -> Tensor:
+        """For each label (B,), a uniform one of the others."""
+        count = self.task.network.conditions
+        shift = self.stream("other labels").integers(torch.tensor([step], device=label.device), count - 1, label.shape)
+        return (label + 1 + shift[0]) % count
+
+    def gradient(self, loss: Tensor, again: bool = False) -> list[Tensor]:
+        """Of a loss in the trained parameters; zero where one has no part in it. `again`: its graph is used again."""
+        found = torch.autograd.grad(loss, self.parameters, allow_unused=True, retain_graph=again)
+        return [torch.zeros_like(p) if g is None else g for g, p in zip(found, self.parameters, strict=True)]
+
+    def leave(self, gradient: Sequence[Tensor]) -> None:
+        """Hand a gradient to the optimiser."""
+        for parameter, part in zip(self.parameters, gradient, strict=True):
+            parameter.grad = part
+
+
+def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """<a, b> over all parameters."""
+    return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()
+
+
+def joined(a: Sequence[Tensor], scale: Tensor | float, b: Sequence[Tensor]) -> list[Tensor]:
+    """a + scale b."""
+    return [x + scale * y for x, y in zip(a, b, strict=True)]
+
+
+class Unlearning(Defense):
+    """A method that edits the weights of its base until they forget. A subclass gives `rule` and `step_cost`."""
+
+    needs_base = True
+    changes = "weights"
+    forgets = True
+    reads_members: ClassVar[bool] = True  # whether a differential privacy of the base is lost
+    labels_only: ClassVar[bool] = False  # whether it forgets a label of a label-conditional network and nothing else
+
+    steps: int = training(300, ge=1)
+    batch: int = training(64, ge=1)
+    lr: float = training(1e-4, gt=0)
+
+    def objection(self, place: Place) -> str | None:
+        """Methods that speak to a label need one."""
+        if not self.labels_only or (place.condition == "label" and place.forget == "label"):
+            return None
+        return (
+            f'{self.name} forgets a label of a label-conditional network: write [network] condition = "label" and '
+            "[forget] label"
+        )
+
+    def rule(self, edit: Edit) -> Rule:
+        """How a step's gradient is made: rule(module, pair) calls `edit.leave`. Here once-only work is done, too."""
+        raise NotImplementedError
+
+    def step_cost(self) -> int:
+        """Network evaluations of one step and one image of a batch (forward 1, backward 2)."""
+        raise NotImplementedError
+
+    def first_cost(self, task: Task) -> int:
+        """Network evaluations before the first step: a mask, a Fisher pass."""
+        return 0
+
+    def work(self) -> int:
+        """Without what comes before the first step."""
+        return self.step_cost() * self.steps * self.batch
+
+    def fit(self, task: Task) -> Artefacts:
+        """Edit a copy of the base's network. Raises UsageError where the base answers otherwise than its weights."""
+        assert task.base is not None and task.forget is not None
+        if not task.base.answers_raw:
+            raise UsageError(
+                f"{self.name} changes weights, and its base answers otherwise than its weights do: build that base on "
+                f"{self.name} instead"
+            )
+        began = time.perf_counter()
+        edit = Edit(task, trainable(task.base.network, task.device), task.base.network, self.batch)
+        rule = self.rule(edit)
+
+        def step(module: nn.Module, pair: Pair) -> None:
+            with autocast(task.device, cached=False):
+                rule(module, pair)
+
+        optimise(
+            edit.network,
+            step,
+            Recipe(self.steps, self.batch, self.lr, ema=0.0),
+            edit.pairs,
+            stream=edit.stream(),
+            numbers=2 * self.batch * edit.pixels,
+            checkpoint=task.folder and task.folder / f"{self.name}.safetensors",
+            progress=_share(task.progress, self.steps),
+        )
+        info = {
+            "train_seconds": time.perf_counter() - began,
+            "network_evaluations": self.work() + self.first_cost(task),
+            "images_to_forget": len(edit.chosen[0]),
+            **{name: float(value) for name, value in edit.notes.items()},
+        }
+        return Artefacts(tensors=weights_of(edit.network), info=info)
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """The base's network with the edited weights."""
+        assert task.base is not None
+        network = with_weights(task.base.network, artefacts.tensors, task.device)
+        lost = void(task.base, f"{self.name} trains on members without differential privacy")
+        known = {k: v for k, v in artefacts.info.items() if k not in ("train_seconds", "network_evaluations")}
+        return Release.of(task, network, claims=lost if self.reads_members else task.base.claims, info=known)
+
+
+def _share(progress: Callable[[float], None] | None, steps: int) -> Callable[[int], None] | None:
+    return progress and (lambda done: progress(done / steps))

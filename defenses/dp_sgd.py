@@ -1,0 +1,228 @@
+"""Differentially private training of a diffusion model: DP-SGD with DPDM's noise multiplicity.
+
+Abadi et al. 2016 (1607.00133, Alg. 1) as adapted by DPDM (Dockhorn et al. 2023, 2210.09929, Alg. 1). At every step each
+of n images takes part with probability q = B / n, by a coin of its own (Poisson sampling); with l_i the loss of image i
+averaged over K draws of (t, noise), l_i = 1/K sum_k ||eps_theta(x_t, t) - eps||^2 (mean over pixels), the step follows
+
+    (1 / B) (sum_i g_i min(1, C / ||g_i||) + sigma C z),   g_i = grad l_i,   z ~ N(0, I)
+
+through Adam, and the average of the weights (EMA) is what is released. B is the batch to be expected: the true one
+varies, and is nowhere divided by. The clipped sum is that of `_clipping`, the accountant `_accounting`.
+
+Choices of ours. (1) t is uniform, as in the baseline, where DPDM weights noise levels otherwise. (2) The clip C applies
+to a loss that is a mean over pixels: one summed over D pixels has D times the gradient. (3) delta is n^-1.1 unless
+given. (4) `epsilon` is the budget of this training; with a base that has spent some, the claim is that of both
+together, by one accountant on one history. (5) An `epsilon` of "inf" adds no noise: clipping alone, which claims
+nothing. (6) `batch` is a tenth of the images unless given. (7) The learning rate falls along a cosine. (8) Network
+evaluations are those of the expected rows, B K a step, forward and once backward; norms are no evaluations, and make a
+step dearer than a plain one by what benchmarks/speed/test_dp_step.py shows.
+
+The claim. Neighbours differ in one image added or removed, with its label; n is taken as public. Nothing else that
+depends on images is kept: no loss, no norm. There is no claim, and it says why, without Poisson sampling, and on a base
+that read the images without differential privacy; a network with batch normalisation is not trained at all. Coins,
+draws and z follow from the suite's seed, so that runs repeat: the claim is one against those who do not know the seed,
+and z is as exact as float32 (opacus's `secure_mode` is not used).
+
+Resuming. The steps since the last checkpoint are taken again with the same coins, the same draws and the same z: the
+same numbers come out, as if they had been taken once, and what they gave before the kill was seen by nobody. The
+history that is claimed counts each step once, and all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from torch import nn
+
+from leakbench import networks
+from leakbench.api import Artefacts, Defense, Place, Release, Task, training, void
+from leakbench.denoising import trainable, weights_of, with_weights
+from leakbench.device import place
+from leakbench.errors import UsageError
+from leakbench.training import Recipe, optimise
+
+from ._accounting import enough_noise, noise_multiplier_for, spent
+from ._private import Mechanism
+
+
+def _budget(value: Any) -> Any:
+    """A number as a float; TOML's inf as the word."""
+    if value is None:
+        return None
+    if value in ("inf", math.inf):
+        return "inf"
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+        raise PydanticCustomError("budget", 'a number greater than 0, or "inf"')
+    return float(value)
+
+
+class DPSGD(Defense):
+    """Differentially private training, from nothing or from a base's weights."""
+
+    name = "dp_sgd"
+    summary = "differentially private training: clips each image's gradient and adds noise (DP-SGD, DPDM)"
+    takes_base = True
+
+    steps: int = training(5_000, ge=1)
+    batch: int | None = training(None, ge=1)  # expected; None: a tenth of the images
+    lr: float = training(3e-4, gt=0)
+    ema: float = training(0.999, ge=0, lt=1)
+    clip: float = training(1.0, gt=0)
+    noise_multiplicity: int = training(4, ge=1)
+    noise_multiplier: float | None = training(None, gt=0)
+    epsilon: Annotated[float | Literal["inf"] | None, BeforeValidator(_budget)] = training(10.0)
+    delta: float | None = training(None, gt=0, lt=1)  # None: n^-1.1
+    poisson: bool = training(True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_enough(cls, given: Any) -> Any:
+        """Whoever writes a noise multiplier need not take the default epsilon back."""
+        if isinstance(given, dict) and given.get("noise_multiplier") is not None:
+            return {"epsilon": None} | given
+        return given
+
+    @field_validator("epsilon")
+    @classmethod
+    def _not_both(cls, epsilon: Any, others: ValidationInfo) -> Any:
+        if (epsilon is None) == (others.data.get("noise_multiplier") is None):
+            words = 'a number or "inf"' if epsilon is None else "left out"
+            given = "not given" if epsilon is None else "given"
+            raise PydanticCustomError("one_of_two", f"{words}, since noise_multiplier is {given}")
+        return epsilon
+
+    def expected(self, images: int) -> int:
+        """The expected batch."""
+        return max(1, images // 10) if self.batch is None else self.batch
+
+    def recipe(self, images: int) -> Recipe:
+        """How it is trained: the loop clips no more."""
+        rows = self.expected(images) * self.noise_multiplicity
+        return Recipe(self.steps, rows, self.lr, clip=math.inf, ema=self.ema)
+
+    def work(self) -> int:
+        """The recipe's, with the baseline's batch if none is given."""
+        return self.recipe(1280).evaluations
+
+    def objection(self, place: Place) -> str | None:
+        """No more than all images take part in a step; and it trains weights, not answers."""
+        if self.expected(place.images) > place.images:
+            return f"batch = {self.batch}: it should be at most the number of training images, {place.images}"
+        for below in place.below:
+            if below.changes == "sampling":
+                return (
+                    f"it trains weights, and {below.name} below it changes only what is answered: build that on dp_sgd"
+                )
+        return self._unaffordable(place.images)
+
+    def _unaffordable(self, images: int) -> str | None:
+        """Why no noise keeps the budget, if none does."""
+        if isinstance(self.epsilon, float):
+            try:
+                enough_noise(self.epsilon, self._delta(images), self.expected(images) / images, self.steps)
+            except UsageError as error:
+                return str(error)
+        return None
+
+    def _delta(self, images: int) -> float:
+        """delta: n^-1.1 unless given."""
+        return float(images**-1.1) if self.delta is None else self.delta
+
+    def fit(self, task: Task) -> Artefacts:
+        """Train the denoiser, and account for it."""
+        began, images = time.perf_counter(), len(task.images)
+        rate = self.expected(images) / images
+        if rate > 1:
+            raise UsageError(f"dp_sgd: batch = {self.batch}: it should be at most the number of images, {images}")
+        delta = self._delta(images)
+        noise = self._noise(delta, rate)
+        before = task.base.claims.get("history", []) if task.base else []
+        mechanism = Mechanism(
+            task, rate, self.noise_multiplicity, self.clip, noise, self.poisson, len(before), self.model_dump_json()
+        )
+        network, done = self._train(task, mechanism)
+        history = [*before, [noise, rate, done]]
+        claims = self._claims(task.base, history, delta)
+        info = {
+            "train_seconds": time.perf_counter() - began,
+            "network_evaluations": self.recipe(images).evaluations,
+            "claims": claims,
+            "flags": [f"weak-delta={delta:g}"] if "epsilon" in claims and delta >= 1 / images else [],
+            "noise_multiplier": noise,
+            "sampling_rate": rate,
+        }
+        if task.base is None:
+            return Artefacts({"denoiser": cast(networks.Network, network)}, info=info)
+        return Artefacts(tensors=weights_of(network), info=info)
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """Hand it out with what it claims."""
+        info = artefacts.info
+        facts = {key: info[key] for key in ("noise_multiplier", "sampling_rate")}
+        network: nn.Module
+        if task.base is None:
+            network = artefacts.networks["denoiser"]
+        else:
+            network = with_weights(task.base.network, artefacts.tensors, task.device)
+        return Release.of(task, network, claims=info["claims"], flags=tuple(info["flags"]), info=facts)
+
+    def _noise(self, delta: float, rate: float) -> float:
+        """sigma."""
+        if self.noise_multiplier is not None:
+            return self.noise_multiplier
+        return noise_multiplier_for(self.epsilon, delta, rate, self.steps) if isinstance(self.epsilon, float) else 0.0
+
+    def _train(self, task: Task, mechanism: Mechanism) -> tuple[nn.Module, int]:
+        """The network, and how many steps were taken."""
+        network: nn.Module
+        if task.base is None:
+            network = place(networks.build(task.network, task.streams.of("weights", self.name)), task.device)
+        else:
+            network = trainable(task.base.network, task.device)
+        done = 0
+
+        def progress(steps: int) -> None:
+            nonlocal done
+            done = steps
+            if task.progress:
+                task.progress(steps / self.steps)
+
+        optimise(
+            network,
+            mechanism.rule,
+            self.recipe(len(task.images)),
+            mechanism.steps,
+            stream=task.streams.of("train", self.name),
+            numbers=mechanism.numbers,
+            checkpoint=task.folder and task.folder / f"{self.name}.safetensors",
+            progress=progress,
+        )
+        return network, done
+
+    def _claims(self, base: Release | None, history: list[list[float]], delta: float) -> dict[str, Any]:
+        """What may be said of a network of this history, by one accountant for all of it."""
+        if self.epsilon == "inf":
+            return {} if base is None else void(base, "dp_sgd with epsilon = inf adds no noise")
+        if base is not None and not {"epsilon", "history"} <= base.claims.keys():
+            return {"void": base.claims.get("void", "its base read the images without differential privacy")}
+        if not self.poisson:
+            return {"void": "dp_sgd drew its batches without Poisson sampling"}
+        found = spent(history, delta)
+        noise, rate, steps = history[-1]
+        return {
+            "epsilon": found.epsilon,
+            "delta": delta,
+            "accountant": found.accountant,
+            "epsilon_rdp": found.epsilon_rdp,
+            "sampling_rate": rate,
+            "steps": steps,
+            "noise_multiplier": noise,
+            "clip": self.clip,
+            "noise_multiplicity": self.noise_multiplicity,
+            "neighbours": "add or remove one image",
+            "history": history,
+        }

@@ -1,0 +1,105 @@
+"""ESD: negative guidance, distilled into the weights (Erasing Concepts, 2303.07345, ICCV 2023).
+
+    fit eps_theta(x_t | c_f)  to  e_0 - eta (e_p - e_0)
+
+e_p is the frozen base's answer for the label to forget, e_0 its answer without a label. x_t are states of the model's
+own sampling walk under c_f at a random t: no image is read, so the base's claims survive.
+
+Loss scale: mean over pixels, as published; eta = 1 does not depend on it. Published for text-to-image models: 1,000
+iterations at lr 1e-5 on one latent each, walks of 50 steps guided at 3.
+
+Choices of ours, since a label-conditional network has no answer without a label: e_0 is the base's answer for another
+label, drawn uniformly for each row, so that the regression's target is in expectation the mean over the other labels;
+the walk is not guided. `train` is "all" weights, or those of the "label" embedding, by which alone the label enters
+(published: all, the cross-attention, by which the text enters, or the rest). With "label" the answers for the other
+labels keep their bits; with "all" nothing holds them in place, as is published. The walk has `walk` steps, evenly
+spaced, shifted as a whole by a random amount in each training step so that every t is met; rows stop after
+0 .. walk - 1 moves in equal numbers, which makes a walk's cost half of a whole one's and the same in each step.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from leakbench.api import Place, training
+from leakbench.diffusion import at, ddim_move
+from leakbench.training import Rule
+
+from ._unlearning import Edit, Pair, Unlearning
+
+
+class ESD(Unlearning):
+    """Negative guidance from the frozen base."""
+
+    name = "esd"
+    summary = "distils guidance away from the label to forget into the weights (ESD); reads no image"
+    labels_only = True
+    reads_members = False
+
+    lr: float = training(1e-5, gt=0)
+    eta: float = training(1.0, ge=0)
+    walk: int = training(10, ge=1)
+    train: Literal["all", "label"] = training("all")
+
+    def objection(self, place: Place) -> str | None:
+        """A batch has a row for each place on the walk, and the walk a timestep for each of its own."""
+        if self.walk > min(self.batch, place.timesteps):
+            return (
+                f"walk = {self.walk} is to be at most batch = {self.batch} and at most {place.timesteps}, the timesteps"
+            )
+        return super().objection(place)
+
+    def step_cost(self) -> int:
+        """A gradient and two answers of the frozen base. The walk is counted by `work`."""
+        return 3 + 2
+
+    def work(self) -> int:
+        """With the walk."""
+        return super().work() + self.steps * sum(self.moves())
+
+    def moves(self) -> list[int]:
+        """How many moves of the walk each row of a batch makes, in ascending order."""
+        return [row * self.walk // self.batch for row in range(self.batch)]
+
+    def rule(self, edit: Edit) -> Rule:
+        """The gradient of the distance to the target, in what is trained."""
+        embeddings = {
+            id(p) for part in edit.network.modules() if isinstance(part, nn.Embedding) for p in part.parameters()
+        }
+        trained = [self.train == "all" or id(p) in embeddings for p in edit.parameters]
+
+        def step(module: nn.Module, pair: Pair) -> None:
+            label = edit.forgotten(pair.forget.t)
+            x_t, t = self.states(edit, module, pair, label)
+            loss = F.mse_loss(module(x_t, t, label), self.target(edit, x_t, t, label, pair.step))
+            # A gradient of zero from the first step on leaves a weight its bits.
+            edit.leave([g * kept for g, kept in zip(edit.gradient(loss), trained, strict=True)])
+
+        return step
+
+    @torch.no_grad()
+    def target(self, edit: Edit, x_t: Tensor, t: Tensor, label: Tensor, step: int) -> Tensor:
+        """e_0 - eta (e_p - e_0)."""
+        e_p, e_0 = edit.teacher(x_t, t, label), edit.teacher(x_t, t, edit.other_labels(label, step))
+        moved: Tensor = e_0 - self.eta * (e_p - e_0)
+        return moved
+
+    @torch.no_grad()
+    def states(self, edit: Edit, module: nn.Module, pair: Pair, label: Tensor) -> tuple[Tensor, Tensor]:
+        """x_t (B, C, H, W) of the module's own walk, and t (B,): row b has made moves()[b] moves from pure noise."""
+        schedule, moves = edit.task.schedule, self.moves()
+        gap = schedule.T // self.walk
+        # On the CPU, whatever the device: the walk's timesteps are plain numbers, and nobody waits for the device.
+        shift = int(edit.stream("esd shift").integers(torch.tensor([pair.step]), gap)[0])
+        times = [place * schedule.T // self.walk + shift for place in reversed(range(self.walk))]
+        x, first = pair.forget.noise.clone(), 0
+        for done, (s, u) in enumerate(pairwise(times)):
+            first = next(row for row in range(first, len(moves)) if moves[row] > done)
+            rows = x[first:]
+            x[first:] = ddim_move(schedule, rows, s, u, module(rows, at(s, rows), label[first:]))
+        return x, torch.tensor(times, device=x.device)[torch.tensor(moves, device=x.device)]

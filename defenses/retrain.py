@@ -1,0 +1,35 @@
+"""Retraining without what is to be forgotten: the gold standard of unlearning.
+
+Every forgetting metric is read against this model. It is the base's own recipe, step budget and random streams on the
+images that stay; what is drawn by an image's place in the list falls on other images. It claims what its recipe claims.
+"""
+
+from dataclasses import replace
+
+from leakbench.api import Artefacts, Defense, Place, Release, Task
+
+
+class Retrain(Defense):
+    """The base, trained again from nothing without the forget set."""
+
+    name = "retrain"
+    summary = "trains its base again without what is to be forgotten: the gold standard of unlearning"
+    needs_base = True
+    forgets = True
+
+    def objection(self, place: Place) -> str | None:
+        """Its base has to be a recipe that trains from nothing."""
+        if len(place.below) == 1 and place.below[0].changes in ("training", "data"):
+            return None
+        return "retrain repeats a training from nothing: give it a base that trains its own network, such as baseline"
+
+    def fit(self, task: Task) -> Artefacts:
+        """The base's fit on the images that stay."""
+        assert task.forget is not None
+        (recipe,) = task.below
+        made = recipe.fit(replace(task.only(~task.forget), base=None, below=(), forget=None))
+        return replace(made, info=made.info | {"images_to_forget": int(task.forget.sum())})
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """As its recipe hands it out."""
+        return task.below[0].release(artefacts, replace(task, base=None, below=()))
