@@ -12,8 +12,8 @@ from math import isnan, nan
 from leakbench.records import Record, RunFolder
 from leakbench.statistics import Estimate, Summary, delong_pair, finite, verdict
 
-from .measured import Measured, estimate, leakage, measure
-from .points import LEVELS, Point, copy_attacks, points, quality, records_at, strongest, sweeps, unprotected
+from .measured import Measured, estimate, leakage, measure, summary_of
+from .points import LEVELS, Point, copy_attacks, points, quality, records_at, reference, strongest, sweeps
 from .tradeoff import Leak, distance_name
 from .words import bracket, distance, listed, percent
 
@@ -81,14 +81,13 @@ class Effect:
 
 def effects(run: RunFolder) -> list[Effect]:
     """One for each point of each defense, none picked; empty where there is nothing to compare with."""
-    reference = unprotected(run)
     swept = [point for sweep in sweeps(run).values() for point in sweep]
-    return [_effect(run, reference, point) for point in swept] if reference else []
+    return [_effect(run, before, point) for point in swept if (before := reference(run, point)) is not None]
 
 
 def _effect(run: RunFolder, reference: Point, point: Point) -> Effect:
     copying = [_copying(run, attack, label, reference, point) for attack, label in copy_attacks(run).items()]
-    before, after = (_summary(measure(quality(run, p), "frechet_heldout")) for p in (reference, point))
+    before, after = (summary_of(measure(quality(run, p), "frechet_heldout")) for p in (reference, point))
     title, texts = f"{distance_name(run)} (held-out)", (distance(before), distance(after))
     membership = [_leaking(run, level, reference, point) for level in LEVELS]
     return Effect(reference, point, membership, copying, change(title, before, after, texts))
@@ -96,13 +95,13 @@ def _effect(run: RunFolder, reference: Point, point: Point) -> Effect:
 
 def _leaking(run: RunFolder, level: str, reference: Point, point: Point) -> Change:
     found = [leakage(strongest(run, p, level).values(), "auc") for p in (reference, point)]
-    before, after = (_summary(measured) for measured in found)
+    before, after = (summary_of(measured) for measured in found)
     return change(f"AUC of the strongest attack at {level}", before, after, (bracket(before), bracket(after)))
 
 
 def _copying(run: RunFolder, attack: str, label: str, reference: Point, point: Point) -> Change:
     found = [records_at(run, p, "replication", attack) for p in (reference, point)]
-    before, after = (_summary(measure(records, "copy_rate_excess")) for records in found)
+    before, after = (summary_of(measure(records, "copy_rate_excess")) for records in found)
     return change(f"copying beyond its null ({label})", before, after, (percent(before), percent(after)))
 
 
@@ -113,10 +112,6 @@ def change(what: str, before: Summary | None, after: Summary | None, texts: tupl
     kind = "fell" if after.high < before.low else "rose" if after.low > before.high else ""
     verb = kind or "was not shown to move beyond the intervals:"
     return Change(kind, f"{what} {verb} from {texts[0]} to {texts[1]}")
-
-
-def _summary(found: Measured | None) -> Summary | None:
-    return found.summary if found else None
 
 
 @dataclass(frozen=True)

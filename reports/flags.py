@@ -1,4 +1,4 @@
-"""The health flags of a run and what each of them means."""
+"""The health flags of a run and what each of them means. `NAME=VALUE` is the flag NAME, with a number to it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from leakbench.records import Record, RunFolder
 from leakbench.statistics import few_negatives
 
 MEANING = {
+    "attribute-one-sided": "fewer than four images of one value of the attribute: the AUC that lacks them is left out",
     "constant-scores": "the attack gave all images the same score: it says nothing",
     "few-negatives": "a TPR at a false-positive rate below 10 / nonmembers is on record: that TPR ranks nothing",
+    "forget-set-too-small": "fewer than two images to forget, or to compare them with: no forget-set AUC",
     "inverted": "the interval of an AUC lies below 0.5: members score lower, which is leakage too",
     "lpips-missing": "LPIPS has no weights on this machine: its two rows are left out",
     "non-finite": "some score was NaN or infinite; NaN counts as the least member-like",
     "not-applicable": "the attack needs a part that this release does not ship",
     "tied-scores": "equal scores keep the realised false-positive rate below its target",
     "track-invalid": "the blind baseline tells members from nonmembers: the split itself leaks, and the track is void",
+    "weak-delta": "delta is not below 1 / number of training images: one image's data may be given away outright",
 }
 
 
@@ -30,7 +33,9 @@ class Raised:
     @property
     def meaning(self) -> str:
         """One line."""
-        return MEANING.get(self.name, "no explanation on file: see the attack or defense that raised it")
+        return MEANING.get(
+            self.name.partition("=")[0], "no explanation on file: see the attack or defense that raised it"
+        )
 
 
 def flags_of(record: Record, metric: str) -> list[str]:

@@ -9,13 +9,16 @@ from typing import Any
 
 from leakbench.records import Record, RunFolder, write_atomically
 
+from .claims import TITLES, claims
 from .controls import controls, invalid
+from .fairness import HIDDEN, fairness, fairness_text, hidden, reader
 from .figures import CHARTS, FOLDER
 from .findings import effects, gaps, judge
 from .flags import raised
+from .forgetting import FORGOTTEN, YARDSTICK, comparisons, forgetting, forgetting_text, known, verdicts
 from .points import LEVELS, points, strongest
 from .tradeoff import headline, rows, tradeoff_text
-from .words import bracket, count, interval, listed, rate_title
+from .words import bracket, count, interval, listed, rate_title, told
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -52,6 +55,9 @@ def facts(run: RunFolder) -> dict[str, Any]:
         "unmeasured": [row.point.name for row in found if row.seeds == 0],
         "effects": effects(run),
         "gaps": gaps(run),
+        "claims": _claims(run),
+        "forgetting": _forgetting(run),
+        "fairness": _fairness(run),
         "controls": controls(run),
         "has_control": any(row.point.role == "control" for row in found),
         "invalid": invalid(run),
@@ -61,6 +67,38 @@ def facts(run: RunFolder) -> dict[str, Any]:
         "folder": FOLDER,
         "coincide": coinciding(run),
     }
+
+
+def _claims(run: RunFolder) -> dict[str, Any] | None:
+    found = claims(run)
+    if not found:
+        return None
+    titles, cells = told(list(TITLES), [claim.cells for claim in found if claim.holds])
+    said = [(claim.point.name, f"void, since {claim.void}") for claim in found if claim.void]
+    said += [(claim.point.name, f"claims {claim.others}") for claim in found if claim.others]
+    return {"titles": titles, "cells": cells, "said": said}
+
+
+def _forgetting(run: RunFolder) -> dict[str, Any] | None:
+    found = forgetting(run)
+    if not found:
+        return None
+    titles, cells = forgetting_text(run, found)
+    forgotten, kept = verdicts(found)
+    return {
+        **{"titles": titles, "cells": cells, "below": FORGOTTEN, "whole": any(row.cost.whole for row in found)},
+        **{"judged": bool(forgotten or kept), "known": known(run, found), "forgotten": forgotten, "kept": kept},
+        **{"comparisons": comparisons(found), "yardstick": YARDSTICK},
+        "tried": any(row.point.method == YARDSTICK for row in found),
+    }
+
+
+def _fairness(run: RunFolder) -> dict[str, Any] | None:
+    found = fairness(run)
+    if not found:
+        return None
+    titles, cells = fairness_text(run, found)
+    return {"titles": titles, "cells": cells, "hidden": hidden(run, found), "within": HIDDEN, "reader": reader(run)}
 
 
 def _setting(run: RunFolder) -> dict[str, Any]:

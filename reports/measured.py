@@ -12,8 +12,10 @@ from math import inf, isnan, nan
 from leakbench.records import Metric, Record
 from leakbench.statistics import Estimate, Summary, over_seeds
 
-_RATES = {"auc", "calibration_auc", "attribute_auc", "balanced_accuracy", "precision", "recall", "forget_probability"}
-_RATES |= {"copy_rate", "copy_rate_null"}
+_RATES = {"auc", "calibration_auc", "balanced_accuracy", "precision", "recall", "copy_rate", "copy_rate_null"}
+_RATES |= {"forget_auc", "forget_probability", "forget_probability_real"}
+_RATES |= {"attribute_auc", "attribute_auc_trained", "attribute_reader_auc"}
+_RATES |= {"attribute_balance", "attribute_balance_real"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ def measure(records: Iterable[Record], metric: str) -> Measured | None:
     return Measured(metric, values) if values else None
 
 
+def summary_of(found: Measured | None) -> Summary | None:
+    """Over the seeds; None of nothing."""
+    return found.summary if found else None
+
+
 def leakage(records: Iterable[Record], metric: str) -> Measured | None:
     """A membership metric with the sign that the calibration images asked for; as it is in records without that."""
     found = list(records)
@@ -50,6 +57,15 @@ def estimate(metric: Metric | None) -> Estimate | None:
     return Estimate(metric.value, low, high, metric.n)
 
 
+def ratio(found: Measured | None, to: Measured | None) -> float | None:
+    """Mean over mean, over the seeds that both have; None where they share none, or nothing can be divided by."""
+    shared = found.by_seed.keys() & to.by_seed.keys() if found and to else set()
+    if not found or not to or not shared:
+        return None
+    below = sum(to.by_seed[seed].value for seed in shared)
+    return sum(found.by_seed[seed].value for seed in shared) / below if below else None
+
+
 def summarise(metric: str, estimates: list[Estimate]) -> Summary:
     """Over the seeds. Raises ValueError without estimates."""
     if not any(isnan(e.low) or isnan(e.high) for e in estimates):
@@ -62,6 +78,7 @@ def bounds(metric: str) -> tuple[float, float]:
     """The range of a metric, to which its interval over seeds is cut."""
     if metric == "copy_rate_excess":
         return -1.0, 1.0
-    if metric.startswith("frechet"):
+    if metric.startswith("frechet") or metric == "network_evaluations":
         return 0.0, inf
-    return (0.0, 1.0) if metric in _RATES or metric.startswith("tpr@") else (-inf, inf)
+    plain = metric.removeprefix("oriented_")
+    return (0.0, 1.0) if plain in _RATES or plain.startswith("tpr@") else (-inf, inf)

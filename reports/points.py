@@ -20,22 +20,43 @@ LEVELS = ("DENOISER", "WEIGHTS")  # those at which the trade-off is read
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the plan; `role` is "baseline", "defense" or "control"."""
+    """A point of the plan; `role` is "baseline", "defense" or "control".
+
+    `defense` is the id in the suite; `chain` names the methods, from the one that trains the network to the outermost.
+    """
 
     name: str
     defense: str
     role: str
+    chain: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()  # ids, from the one that trains the network upwards
+
+    @property
+    def method(self) -> str:
+        """The outermost method: several ids may share one. The id itself, where a plan says nothing of methods."""
+        return self.chain[-1] if self.chain else self.defense
 
 
 def points(run: RunFolder) -> list[Point]:
     """All points, in the order of the suite."""
-    return [Point(p["point"], p["defense"], p.get("role", "defense")) for p in run.plan["points"]]
+    return [
+        Point(p["point"], p["defense"], p.get("role", "defense"), tuple(p.get("chain", ())), tuple(p.get("bases", ())))
+        for p in run.plan["points"]
+    ]
 
 
 def unprotected(run: RunFolder) -> Point | None:
     """What the defenses are compared with: the baseline, or else the first point that is no control."""
     ranked = sorted((p for p in points(run) if p.role != "control"), key=lambda p: p.role != "baseline")
     return ranked[0] if ranked else None
+
+
+def reference(run: RunFolder, point: Point) -> Point | None:
+    """What one point is compared with: a baseline with itself, and what builds on a baseline with that one (a suite may
+    have several, conditioned on different things); else `unprotected`."""
+    own = (point.defense,) if point.role == "baseline" else point.bases[:1]
+    found = [p for p in points(run) if p.role == "baseline" and p.defense in own]
+    return found[0] if len(found) == 1 else unprotected(run)
 
 
 def sweeps(run: RunFolder) -> dict[str, list[Point]]:

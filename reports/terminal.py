@@ -6,6 +6,7 @@ from pathlib import Path
 
 from leakbench.records import RunFolder
 
+from .claims import claims
 from .tradeoff import distance_name, rows, shared_flags, tradeoff_text
 from .words import distance
 
@@ -34,7 +35,7 @@ def print_table(run: RunFolder) -> list[Path]:
 
 
 def _notes(run: RunFolder) -> list[str]:
-    """What every row shares: the floor of the distance, and flags."""
+    """What every row shares: the floor of the distance, and flags; and what is claimed."""
     found = rows(run)
     floors = [row.distances["frechet_floor"] for row in found if row.distances["frechet_floor"]]
     notes = (
@@ -42,4 +43,5 @@ def _notes(run: RunFolder) -> list[str]:
     )
     if shared := sorted(shared_flags(found)):
         notes.append(f"every row: {', '.join(shared)} (report.md explains)")
+    notes += [claim.words for claim in claims(run) if claim.holds and claim.point.role != "control"]
     return notes

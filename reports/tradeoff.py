@@ -12,10 +12,9 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from leakbench.records import Record, RunFolder
-from leakbench.statistics import Summary
 
 from .flags import flags_of
-from .measured import Measured, leakage, measure
+from .measured import Measured, leakage, measure, summary_of
 from .points import LEVELS, Point, copy_attacks, points, quality, records_at, strongest
 from .words import NOTHING, bracket, distance, distance_title, percent, rate_title
 
@@ -71,7 +70,7 @@ def _row(run: RunFolder, point: Point) -> Row:
     return Row(
         point=point,
         seeds=len({r.seed for r in run.records if r.point == point.name}),
-        features=" / ".join(sorted({r.features for r in measured})),
+        features=_features(measured),
         distances={name: measure(measured, name) for name in DISTANCES},
         leaks=leaks,
         copies={attack: measure(found, "copy_rate_excess") for attack, found in copies.items()},
@@ -109,19 +108,19 @@ def _numbers(run: RunFolder, row: Row) -> dict[str, object]:
 
 
 def _spread(name: str, found: Measured | None) -> dict[str, object]:
-    summary = _summary(found)
+    summary = summary_of(found)
     values = (summary.mean, summary.low, summary.high) if summary else (float("nan"),) * 3
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
-def _summary(found: Measured | None) -> Summary | None:
-    return found.summary if found else None
-
-
 def distance_name(run: RunFolder) -> str:
     """What the run's Frechet distance is called: by its features, and FID for Inception's alone."""
-    features = sorted({row.features for row in rows(run) if row.features})
-    return " / ".join(distance_title(f) for f in features) or "FD"
+    features = {_features(quality(run, point)) for point in points(run)} - {""}
+    return " / ".join(distance_title(f) for f in sorted(features)) or "FD"
+
+
+def _features(measured: list[Record]) -> str:
+    return " / ".join(sorted({record.features for record in measured}))
 
 
 def tradeoff_text(run: RunFolder) -> tuple[list[str], list[list[str]]]:
@@ -142,9 +141,9 @@ def shared_flags(found: list[Row]) -> set[str]:
 
 
 def _text(row: Row, everywhere: set[str]) -> list[str]:
-    cells = [row.point.name, *(distance(_summary(row.distances[name])) for name in DISTANCES)]
+    cells = [row.point.name, *(distance(summary_of(row.distances[name])) for name in DISTANCES)]
     for leak in row.leaks.values():
-        auc = bracket(_summary(leak.auc))
-        cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, percent(_summary(leak.tpr))]
-    cells += [percent(_summary(found)) for found in row.copies.values()]
+        auc = bracket(summary_of(leak.auc))
+        cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, percent(summary_of(leak.tpr))]
+    cells += [percent(summary_of(found)) for found in row.copies.values()]
     return [*cells, ", ".join(flag for flag in row.flags if flag not in everywhere)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, isnan, log10
+from math import floor, isfinite, isnan, log10
 
 from leakbench.statistics import Estimate, Summary
 
@@ -34,6 +34,21 @@ def distance(found: Summary | None) -> str:
     return bracket(found, digits=max(0, 2 - floor(log10(abs(found.mean)))))
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """`2.99`, `0.0123`, `12,300`: so many digits that count, and thousands apart; never an exponent above one."""
+    if value == 0 or not isfinite(value):
+        return f"{value:g}"
+    if abs(value) < 1e-4:
+        return f"{value:.{digits}g}"
+    places = digits - 1 - floor(log10(abs(value)))
+    return f"{round(value, places):,.{max(0, places)}f}"
+
+
+def times(ratio: float) -> str:
+    """`1.20x`, `0.99x`, `35.1x`, `0.0283x`."""
+    return f"{ratio:.2f}x" if 0.1 <= ratio < 10 else f"{significant(ratio)}x"
+
+
 def _fixed(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.0"
 
@@ -58,3 +73,9 @@ def count(n: int, noun: str) -> str:
 def listed(words: list[str]) -> str:
     """`a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def told(titles: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without the columns in which no row says anything."""
+    kept = [i for i in range(len(titles)) if any(row[i] != NOTHING for row in rows)]
+    return [titles[i] for i in kept], [[row[i] for i in kept] for row in rows]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leakbench.records import RunFolder
 
-from . import gate, pairs, roc, similarity, tradeoff
+from . import fairness, forgetting, gate, pairs, privacy, roc, similarity, tau, tradeoff
 from .canvas import Missing, save, styled
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ CHARTS = (
     Chart("similarity", similarity.CAPTION, similarity.gather, similarity.draw),
     Chart("pairs", pairs.CAPTION, pairs.gather, pairs.draw),
     Chart("gate", gate.CAPTION, gate.gather, gate.draw),
+    Chart("privacy", privacy.CAPTION, privacy.gather, privacy.draw),
+    Chart("forgetting", forgetting.CAPTION, forgetting.gather, forgetting.draw),
+    Chart("fairness", fairness.CAPTION, fairness.gather, fairness.draw),
+    Chart("tau", tau.CAPTION, tau.gather, tau.draw),
 )
 
 

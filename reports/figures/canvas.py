@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leakbench.records import write_atomically
 
@@ -20,6 +20,7 @@ STYLE = Path(__file__).parents[1] / "leakbench.mplstyle"
 COLUMN, PAGE = 3.3, 7.0  # inches: one column and both
 _LINE = 0.16  # inches that a line of a legend takes
 _LETTER, _HANDLE = 0.056, 0.46  # inches: a letter of a legend's label, and what stands before it
+_DASHES = 0.2  # inches more that a line takes whose dashes are to be seen
 
 
 class Missing(Exception):
@@ -40,18 +41,34 @@ def figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height))
 
 
-def entries(axes: Iterable[Axes]) -> dict[str, Artist]:
-    """What a legend of these axes has to name, each label once."""
-    return {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+def entries(axes: Iterable[Axes], first: Iterable[str] = ()) -> dict[str, Artist]:
+    """What a legend of these axes has to name, each label once: those in `first`, in that order, then the others."""
+    found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    return {label: found[label] for label in dict.fromkeys([*first, *found]) if label in found}
 
 
-def legend(drawn: Figure, named: dict[str, Artist]) -> None:
-    """A legend below the panels, in as many columns as fit; the figure grows by its lines, not the panels shrink."""
+def legend(drawn: Figure, named: dict[str, Artist], dashed: bool = False) -> None:
+    """A legend below the panels, in as many columns as fit; the figure grows by its lines, not the panels shrink.
+
+    `dashed`: its lines are long enough to tell dashes apart.
+    """
     width, height = drawn.get_size_inches()
-    columns = min(len(named), max(1, int(width / (_LETTER * max(map(len, named)) + _HANDLE))))
+    handle = _HANDLE + (_DASHES if dashed else 0.0)
+    columns = min(len(named), max(1, int(width / (_LETTER * max(map(len, named)) + handle))))
     lines = -(-len(named) // columns)
     drawn.set_size_inches(width, height + _LINE * (lines + 0.5))
-    drawn.legend(named.values(), named.keys(), loc="outside lower center", ncols=-(-len(named) // lines))
+    longer: dict[str, Any] = {"handlelength": 4.0} if dashed else {}
+    drawn.legend(named.values(), named.keys(), loc="outside lower center", ncols=-(-len(named) // lines), **longer)
+
+
+def log_ticks(ax: Axes) -> None:
+    """A logarithmic y axis with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:

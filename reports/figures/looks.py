@@ -1,11 +1,15 @@
 """One colour and marker a defense (Okabe and Ito's colours), one shade a point of its sweep; the same in every figure.
 
 Shades run from light to full in the order of the sweep. The baseline is a black ring, large enough to be seen around
-what lies on it; controls are grey crosses. Lines are the thinner the later they are drawn, so that none hides another.
+what lies on it, further baselines are black frames of other shapes; controls are grey crosses. Lines are the thinner
+the later they are drawn, so that none hides another.
+With more defenses than colours the colours come round again, with other markers and other dashes. A run of many points
+has a legend of its defenses, as one of its points would be larger than the figure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from leakbench.records import RunFolder
@@ -13,35 +17,63 @@ from leakbench.records import RunFolder
 from ..points import Point, most_protective, points, sweeps, unprotected
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("s", "D", "^", "v", "P", "h")
+_MARKERS = ("s", "D", "^", "v", "P", "h", "<", ">", "p", "d")
+_DASHES = ("-", "--", ":", "-.")
+_RINGS = ("o", "s", "D", "^")
+_CONTROL = "X"
 _CONTROLS = ("#6e6e6e", "#a0a0a0")
 _LIGHTEST = 0.4  # share of the full colour in the first point of a sweep
+MANY = 16  # points: with more of them a legend names defenses
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colours are "#rrggbb"; `curve` is the defense's own colour, `colour` the point's shade of it."""
+    """Colours are "#rrggbb"; `curve` is the defense's own colour, `colour` the point's shade of it.
+
+    `label` is what a legend calls the point, `turn` how often the colours have come round before it.
+    """
 
     colour: str
     curve: str
     marker: str
+    label: str
     ring: bool = False
+    turn: int = 0
+
+    @property
+    def dash(self) -> str:
+        """The style of the defense's line."""
+        return _DASHES[self.turn % len(_DASHES)]
 
 
-def looks(run: RunFolder) -> dict[str, Look]:
-    """The look of every point, by its name."""
+def looks(run: RunFolder, by_point: bool = True) -> dict[str, Look]:
+    """The look of every point, by its name. `by_point`: whether a legend may name the points of a sweep one by one."""
+    every = points(run)
     found: dict[str, Look] = {}
     for i, sweep in enumerate(sweeps(run).values()):
-        full = _COLOURS[i % len(_COLOURS)]
-        for k, point in enumerate(sweep):
-            strength = 1.0 if len(sweep) == 1 else _LIGHTEST + (1 - _LIGHTEST) * k / (len(sweep) - 1)
-            found[point.name] = Look(_lighter(full, strength), full, _MARKERS[i % len(_MARKERS)])
-    rest = [p for p in points(run) if p.name not in found]
+        found |= _sweep(i, sweep, by_point and len(every) <= MANY)
+    rest = [p for p in every if p.name not in found]
     greys = [p.name for p in rest if p.role == "control"]
-    for point in rest:
-        grey = _CONTROLS[greys.index(point.name) % len(_CONTROLS)] if point.name in greys else "#000000"
-        found[point.name] = Look(grey, grey, "X") if point.name in greys else Look(grey, grey, "o", ring=True)
-    return {p.name: found[p.name] for p in points(run)}
+    blacks = [p.name for p in rest if p.role != "control"]
+    for i, name in enumerate(greys):
+        grey = _CONTROLS[i % len(_CONTROLS)]
+        found[name] = Look(grey, grey, _CONTROL, name)
+    for i, name in enumerate(blacks):
+        found[name] = Look("#000000", "#000000", _RINGS[i % len(_RINGS)], name, ring=True)
+    return {p.name: found[p.name] for p in every}
+
+
+def _sweep(number: int, sweep: list[Point], by_point: bool) -> dict[str, Look]:
+    """The looks of one defense's points: colour and marker come round after different numbers of defenses."""
+    turn, place = divmod(number, len(_COLOURS))
+    full, marker = _COLOURS[place], _MARKERS[(place + turn) % len(_MARKERS)]
+    found = {}
+    for k, point in enumerate(sweep):
+        strength = 1.0 if len(sweep) == 1 else _LIGHTEST + (1 - _LIGHTEST) * k / (len(sweep) - 1)
+        label = point.name if by_point or len(sweep) == 1 else point.defense
+        colour = _lighter(full, strength)
+        found[point.name] = Look(colour, full, marker, label, turn=turn)
+    return found
 
 
 def _lighter(colour: str, strength: float) -> str:
@@ -52,6 +84,14 @@ def _lighter(colour: str, strength: float) -> str:
 def line_width(index: int, count: int) -> float:
     """The width in points of the line that is drawn as number `index`, from 0, of `count`."""
     return 0.8 if count == 1 else 2.4 - 1.7 * index / (count - 1)
+
+
+def turns(names: Iterable[str], look: dict[str, Look]) -> list[list[str]]:
+    """The names in rows of as many defenses as there are colours; baseline and controls stand in every row."""
+    ordered = list(dict.fromkeys(names))
+    everywhere = {name for name in ordered if look[name].ring or look[name].marker == _CONTROL}
+    rows = sorted({look[name].turn for name in ordered if name not in everywhere}) or [0]
+    return [[name for name in ordered if name in everywhere or look[name].turn == row] for row in rows]
 
 
 def few(run: RunFolder) -> list[Point]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leakbench.records import Record, RunFolder
 from leakbench.statistics import Roc, finite, roc_curve
 
 from ..points import LEVELS, strongest
 from .canvas import PAGE, Missing, entries, figure, legend
-from .looks import Look, few, line_width, looks
+from .looks import Look, few, line_width, looks, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ CAPTION = (
     "ROC of each point's strongest attack (chosen on calibration images), one line a seed, exact steps. Shown are no "
     "protection, each defense at its point of least copying, and the controls; signs as the "
     "calibration images asked for. Axes begin at one image of the group. "
-    "Lines that coincide lie within each other."
+    "Lines that coincide lie within each other. Many defenses stand in several rows, each with the baseline."
 )
 
 
@@ -67,23 +67,29 @@ def _curve(run: RunFolder, name: str, record: Record) -> Curve | None:
 
 
 def draw(data: Rocs) -> Figure:
-    """One panel a level, side by side."""
-    drawn = figure(PAGE, 2.8)
-    axes = drawn.subplots(1, len(data.levels), squeeze=False, sharex=True, sharey=True).flatten()
-    for ax, (level, curves) in zip(axes, data.levels.items(), strict=True):
-        _panel(ax, level, curves, data.looks)
-    legend(drawn, entries(axes))
+    """One panel a level, side by side; many defenses in several rows of them."""
+    rows = turns((curve.point for curves in data.levels.values() for curve in curves), data.looks)
+    drawn = figure(PAGE, 2.8 if len(rows) == 1 else 2.2 * len(rows))
+    grid = drawn.subplots(len(rows), len(data.levels), squeeze=False, sharex=True, sharey=True)
+    for names, axes in zip(rows, grid, strict=True):
+        for ax, (level, curves) in zip(axes, data.levels.items(), strict=True):
+            _panel(ax, level, curves, names, data.looks)
+    for ax in grid[1:].flatten():
+        ax.set_title("")
+    for ax in grid[:-1].flatten():
+        ax.set_xlabel("")
+    legend(drawn, entries(grid.flatten()), dashed=len(rows) > 1)
     return drawn
 
 
-def _panel(ax: Axes, level: str, curves: list[Curve], look: dict[str, Look]) -> None:
+def _panel(ax: Axes, level: str, curves: list[Curve], names: list[str], look: dict[str, Look]) -> None:
     left, bottom = (1 / max(getattr(c, n) for c in curves) for n in ("nonmembers", "members"))
-    order = list(dict.fromkeys(curve.point for curve in curves))
-    for curve in curves:
+    for curve in (curve for curve in curves if curve.point in names):
         # Zero has no place on a logarithmic axis: put just outside, so that the first step is drawn whole.
         x, y = curve.roc.fpr.clip(left / 2), curve.roc.tpr.clip(bottom / 2)
-        colour, width = look[curve.point].curve, line_width(order.index(curve.point), len(order))
-        ax.plot(x, y, drawstyle="steps-post", label=curve.point, color=colour, linewidth=width)
+        its, width = look[curve.point], line_width(names.index(curve.point), len(names))
+        style: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": width}
+        ax.plot(x, y, drawstyle="steps-post", label=curve.point, **style)
     start = max(left, bottom)
     ax.plot([start, 1], [start, 1], color="0.45", linewidth=0.7, linestyle=":", label="chance")
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(bottom, 1), title=level)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from leakbench.records import Record, RunFolder
 
 from ..points import copy_attacks, records_at
 from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
-from .looks import Look, few, line_width, looks
+from .looks import Look, few, line_width, looks, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Similarity of each sample to its nearest training image, all seeds together, over that of held-out real images "
-    "(grey). At the threshold or beyond (dashed, one line a seed) a sample counts as a copy."
+    "(grey). At the threshold or beyond (dashed, one line a seed) a sample counts as a copy. "
+    "Many defenses stand in several rows, each with the baseline."
 )
 _BINS = 40
 
@@ -67,23 +68,31 @@ def _joined(run: RunFolder, records: list[Record], name: str) -> np.ndarray:
 
 
 def draw(data: Similarities) -> Figure:
-    """Side by side, one panel an attack."""
-    drawn = figure(COLUMN if len(data.panels) == 1 else PAGE, 2.1)
-    axes = drawn.subplots(1, len(data.panels), squeeze=False).flatten()
-    for ax, panel in zip(axes, data.panels, strict=True):
-        _panel(ax, panel, data.looks)
-    legend(drawn, entries(axes))
+    """Side by side, one panel an attack; many defenses in several rows of them."""
+    rows = turns((name for panel in data.panels for name in panel.samples), data.looks)
+    drawn = figure(COLUMN if len(data.panels) == 1 else PAGE, 2.1 if len(rows) == 1 else 1.8 * len(rows))
+    grid = drawn.subplots(len(rows), len(data.panels), squeeze=False, sharex="col", sharey="col")
+    for names, axes in zip(rows, grid, strict=True):
+        for ax, panel in zip(axes, data.panels, strict=True):
+            _panel(ax, panel, names, data.looks)
+    for ax in grid[1:].flatten():
+        ax.set_title("")
+    for ax in grid[:-1].flatten():
+        ax.set_xlabel("")
+    legend(drawn, entries(grid.flatten()), dashed=len(rows) > 1)
     return drawn
 
 
-def _panel(ax: Axes, panel: Similarity, look: dict[str, Look]) -> None:
+def _panel(ax: Axes, panel: Similarity, names: list[str], look: dict[str, Look]) -> None:
     everything = np.concatenate([*panel.samples.values(), panel.null, panel.thresholds])
     edges = np.histogram_bin_edges(everything, bins=_BINS).tolist()
     if panel.null.size:
         ax.hist(panel.null, edges, weights=_shares(panel.null), color="0.82", label="real images (null)")
-    for i, (name, values) in enumerate(panel.samples.items()):
-        colour, width, shares = look[name].curve, line_width(i, len(panel.samples)), _shares(values)
-        ax.hist(values, edges, weights=shares, histtype="step", label=name, color=colour, linewidth=width)
+    shown = {name: values for name, values in panel.samples.items() if name in names}
+    for i, (name, values) in enumerate(shown.items()):
+        its, weights = look[name], _shares(values)
+        style: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": line_width(i, len(shown))}
+        ax.hist(values, edges, weights=weights, histtype="step", label=name, **style)
     for threshold in panel.thresholds:
         ax.axvline(threshold, color="0.3", linewidth=0.7, linestyle="--", label="threshold")
     smallest = 0.5 / max(values.size for values in (*panel.samples.values(), panel.null))

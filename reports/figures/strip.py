@@ -51,7 +51,8 @@ class Strip:
             text = "off axis,\nat " + ", ".join(f"{distance:.3g}" for distance in self.far)
             middle = self._back(self._of(self.high) + self._width / 2)
             place = ax.get_xaxis_transform()  # x as data, y as a share of the axes
-            ax.text(middle, 0.98, text, ha="center", va="top", fontsize=5.5, color="0.3", transform=place)
+            blank = {"facecolor": "0.95", "edgecolor": "none", "pad": 1.0}  # no line runs through the words
+            ax.text(middle, 0.98, text, ha="center", va="top", fontsize=5.5, color="0.3", transform=place, bbox=blank)
 
     @property
     def _width(self) -> float:
@@ -64,12 +65,17 @@ class Strip:
         return float(10**x) if self.log else x
 
 
+def crowded(values: Sequence[float]) -> bool:
+    """Whether a linear axis would press the smaller of these together."""
+    return min(values) > 0 and max(values) / min(values) > _CROWDED
+
+
 def strip(near: Sequence[float], controls: Sequence[float]) -> Strip:
     """An axis for the distances `near`; a control that would more than double its length stands beyond it."""
     values = list(near) or list(controls)
     far = tuple(sorted({c for c in controls if c > 2 * max(values) - min(values)}))
     values += [c for c in controls if c not in far]
-    log = min(values) > 0 and max(values) / min(values) > _CROWDED
+    log = crowded(values)
     of = log10 if log else float
     low, high = of(min(values)), of(max(values))
     margin = _MARGIN * ((high - low) or abs(high) or 1.0)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from leakbench.records import RunFolder
-from leakbench.statistics import Summary
 
 from ..measured import Measured
 from ..points import LEVELS, copy_attacks
 from ..tradeoff import Row, distance_name, rows
 from .canvas import PAGE, Missing, entries, figure, legend
-from .looks import Look, looks
-from .strip import Strip, strip
+from .dots import Dot, axis_of, dots, draw_dots
+from .looks import MANY, Look, looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,17 +24,6 @@ CAPTION = (
     "run from light to full along it. Large markers are means over the seeds with their intervals, small ones seeds."
 )
 _SAME = 1e-3  # AUCs, or shares, closer than this are one point to the eye
-
-
-@dataclass(frozen=True)
-class Dot:
-    """A point of the plan in one panel: `x` and `y` seed by seed."""
-
-    name: str
-    defense: str
-    role: str
-    x: Measured
-    y: Measured
 
 
 @dataclass(frozen=True)
@@ -85,17 +72,12 @@ def _level(found: list[Row], level: str) -> Panel:
 
 
 def _copies(found: list[Row], attack: str, label: str) -> Panel:
-    dots = _dots(found, {row.point.name: row.copies[attack] for row in found})
-    return Panel(f"SAMPLES ({label})", "copies beyond null (%)", dots, 0.0, scale=100)
+    shares = {row.point.name: row.copies[attack] for row in found}
+    return Panel(f"SAMPLES ({label})", "copies beyond null (%)", _dots(found, shares), 0.0, scale=100)
 
 
 def _dots(found: list[Row], leakage: dict[str, Measured | None]) -> list[Dot]:
-    pairs = [(row, row.distances["frechet_heldout"], leakage[row.point.name]) for row in found]
-    return [
-        Dot(row.point.name, row.point.defense, row.point.role, x, y)
-        for row, x, y in pairs
-        if x is not None and y is not None
-    ]
+    return dots((row.point, row.distances["frechet_heldout"], leakage[row.point.name]) for row in found)
 
 
 def _floor(found: list[Row]) -> float | None:
@@ -108,7 +90,7 @@ def draw(data: Tradeoff) -> Figure:
     """Up to three panels in a row, four in a square."""
     columns = len(data.panels) if len(data.panels) <= 3 else 2
     lines = -(-len(data.panels) // columns)
-    drawn = figure(PAGE, 2.0 * lines)
+    drawn = figure(PAGE, (2.0 if len(data.looks) <= MANY else 2.6) * lines)
     grid = drawn.subplots(lines, columns, squeeze=False).flatten()
     axes = grid[: len(data.panels)]
     for ax, panel in zip(axes, data.panels, strict=True):
@@ -116,52 +98,18 @@ def draw(data: Tradeoff) -> Figure:
     for ax in grid[len(data.panels) :]:
         ax.set_axis_off()
     _same_heights([ax for ax, panel in zip(axes, data.panels, strict=True) if panel.scale == 1.0])
-    named = entries(axes)
-    legend(drawn, {n: named[n] for n in dict.fromkeys([*data.looks, *named]) if n in named})
+    legend(drawn, entries(axes, (look.label for look in data.looks.values())))
     return drawn
 
 
 def _panel(ax: Axes, panel: Panel, data: Tradeoff) -> None:
-    axis = _axis(panel, data.floor)
-    for defense in dict.fromkeys(dot.defense for dot in panel.dots if dot.role == "defense"):
-        curve = [dot for dot in panel.dots if dot.defense == defense and dot.role == "defense"]
-        x, y = [d.x.summary.mean for d in curve], [d.y.summary.mean * panel.scale for d in curve]
-        ax.plot(x, y, color=data.looks[curve[0].name].curve, linewidth=0.7, zorder=2)
-    for dot in panel.dots:
-        _dot(ax, dot, data.looks[dot.name], panel.scale, axis)
+    axis = axis_of(panel.dots, data.floor)
+    draw_dots(ax, panel.dots, data.looks, panel.scale, axis)
     ax.axhline(panel.even, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     if data.floor is not None:
         ax.axvline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")
     axis.apply(ax)
     ax.set(title=panel.title, xlabel=f"{data.distance} to held-out data", ylabel=panel.label)
-
-
-def _axis(panel: Panel, floor: float | None) -> Strip:
-    near = [] if floor is None else [floor]
-    for summary in (dot.x.summary for dot in panel.dots if dot.role != "control"):
-        near += [x for x in (summary.mean, summary.low, summary.high) if not isnan(x)]
-    return strip(near, [dot.x.summary.mean for dot in panel.dots if dot.role == "control"])
-
-
-def _dot(ax: Axes, dot: Dot, look: Look, scale: float, axis: Strip) -> None:
-    x, y = dot.x.summary, dot.y.summary
-    near = x.mean not in axis.far
-    for seed in sorted(dot.x.by_seed.keys() & dot.y.by_seed.keys()) if near and x.seeds > 1 else ():
-        place = dot.x.by_seed[seed].value, dot.y.by_seed[seed].value * scale
-        ax.plot(*place, look.marker, color=look.colour, markersize=2.2, markeredgewidth=0, alpha=0.6, zorder=3)
-    xerr, yerr = _reach(x, 1.0) if near else None, _reach(y, scale)
-    style: dict[str, Any] = {"color": look.colour, "markeredgecolor": look.curve, "markeredgewidth": 0.5}
-    style |= {"elinewidth": 0.7, "zorder": 4}
-    if look.ring:
-        style |= {"markerfacecolor": "none", "markersize": 7.5, "markeredgewidth": 1.1, "zorder": 5}
-    ax.errorbar(axis.place(x.mean), y.mean * scale, yerr, xerr, fmt=look.marker, label=dot.name, **style)
-
-
-def _reach(found: Summary, scale: float) -> list[list[float]] | None:
-    """The lengths of an error bar; an interval beside its value (as a bootstrap's can be) has none on that side."""
-    if isnan(found.low):
-        return None
-    return [[max(0.0, found.mean - found.low) * scale], [max(0.0, found.high - found.mean) * scale]]
 
 
 def _same_heights(axes: list[Axes]) -> None:

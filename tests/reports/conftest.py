@@ -17,22 +17,33 @@ TARGETS = (0.1, 0.01)
 IMAGES = 250
 SAMPLES = 600
 
+# truth: AUC signal left in the answers, share of copies, Frechet distance
 POINTS = [
-    {"point": "baseline", "defense": "baseline", "role": "baseline"},
-    *({"point": f"cpsample alpha={a:g}", "defense": "cpsample", "role": "defense"} for a in ALPHAS),
-    {"point": "reject_resample", "defense": "reject_resample", "role": "defense"},
-    {"point": "untrained", "defense": "untrained", "role": "control"},
+    {"point": "baseline", "defense": "baseline", "role": "baseline", "truth": (1.0, 0.12, 4.0)},
+    *(
+        {"point": f"cpsample alpha={alpha:g}", "defense": "cpsample", "role": "defense", "truth": truth}
+        for alpha, truth in zip(
+            ALPHAS, [(0.9, 0.10, 4.1), (0.5, 0.06, 4.6), (0.2, 0.02, 5.6), (0.0, 0.01, 7.5)], strict=True
+        )
+    ),
+    {"point": "reject_resample", "defense": "reject_resample", "role": "defense", "truth": (1.0, 0.01, 4.2)},
+    {"point": "untrained", "defense": "untrained", "role": "control", "truth": (0.0, 0.0, 160.0)},
 ]
-# AUC signal left in the answers, share of copies, Frechet distance
-TRUTH = {
-    "baseline": (1.0, 0.12, 4.0),
-    "cpsample alpha=0.001": (0.9, 0.10, 4.1),
-    "cpsample alpha=0.1": (0.5, 0.06, 4.6),
-    "cpsample alpha=0.25": (0.2, 0.02, 5.6),
-    "cpsample alpha=0.5": (0.0, 0.01, 7.5),
-    "reject_resample": (1.0, 0.01, 4.2),
-    "untrained": (0.0, 0.0, 160.0),
-}
+SWEEPS = {"selective_amnesia": 3, "erasediff": 3, "cpsample": 3, "dp_sgd": 2, "salun": 2}
+METHODS = ("ambient", "amg", "augment", "dedup", "dropout", "early_stop", "erasediff-other-label", "esd", "finetune")
+METHODS += ("neg_grad", "noise_data", "reject_resample", "retrain", "sfron", "siss")
+
+
+def crowd():
+    """30 points of 22 defenses, as a suite of all of them has."""
+    swept = [(name, f"{name} alpha={0.1 * (k + 1):.1f}") for name, count in SWEEPS.items() for k in range(count)]
+    found = [*swept, *((name, name) for name in METHODS)]
+    kept = [p for p in POINTS if p["role"] != "defense"]
+    for k, (defense, name) in enumerate(found):
+        draw = rng("crowd", name)
+        truth = (float(draw.random()), 0.12 * float(draw.random()), 4.0 * float(np.exp(1.2 * draw.random())))
+        kept.insert(k + 1, {"point": name, "defense": defense, "role": "defense", "truth": truth})
+    return kept
 
 
 def rng(*words):
@@ -64,7 +75,7 @@ def metric(name, found):
 
 
 def membership(point, attack, access, seed):
-    left = 1.0 if access == "WEIGHTS" and point["role"] != "control" else TRUTH[point["point"]][0]
+    left = 1.0 if access == "WEIGHTS" and point["role"] != "control" else point["truth"][0]
     signal = SIGNAL.get(attack, 0.0) * left
     who = (attack,) if attack == "blind" else (attack, point["point"] if left < 1 else "raw")
     draw = rng(seed, *who)
@@ -85,7 +96,7 @@ def replication(point, by, seed, images):
     draw = rng(seed, point["point"], by)
     null = rng(seed, by).normal(-0.3, 0.05, 300)
     threshold = float(np.quantile(null, 0.99))
-    share = TRUTH[point["point"]][1]
+    share = point["truth"][1]
     similarity = np.where(
         draw.random(SAMPLES) < share, draw.normal(-0.1, 0.02, SAMPLES), draw.normal(-0.32, 0.05, SAMPLES)
     )
@@ -111,7 +122,7 @@ def replication(point, by, seed, images):
 
 
 def quality(point, seed):
-    value = TRUTH[point["point"]][2] * (1 + 0.02 * rng(seed, point["point"], "fd").normal())
+    value = point["truth"][2] * (1 + 0.02 * rng(seed, point["point"], "fd").normal())
     half = 0.05 * value
     metrics = [
         Metric(name="frechet", value=0.9 * value, ci_low=0.9 * value - half, ci_high=0.9 * value + half, n=500),
@@ -137,7 +148,7 @@ def gate(point):
     return {"gate_rate_by_t": rates, "classifier_accuracy_by_t": {"t": t, **right}}
 
 
-def plan(seeds):
+def plan(seeds, points=POINTS):
     split = {"member": 400, "calibration_in": 100, "nonmember": 400, "near_duplicates_removed": 12}
     command = ["leakbench", "run", "quick", "--set", "split.members=400"]
     return {
@@ -145,13 +156,13 @@ def plan(seeds):
         "headline": "tpr@fpr=0.1",
         "seeds": list(seeds),
         "command": command,
-        "points": POINTS,
+        "points": [{key: value for key, value in p.items() if key != "truth"} for p in points],
         "split": split,
     }
 
 
-def cells(seeds, images):
-    for point in POINTS:
+def cells(seeds, images, points=POINTS):
+    for point in points:
         for seed in seeds:
             yield quality(point, seed)
             yield membership(point, "blind", "NONE", seed)
@@ -159,11 +170,13 @@ def cells(seeds, images):
             yield from (replication(point, by, seed, images) for by in ("pixels", "features"))
 
 
-def build(path, seeds=(0, 1), images=True, keep=lambda record: True, change=lambda record: record, order=1):
+def build(
+    path, seeds=(0, 1), images=True, keep=lambda record: True, change=lambda record: record, order=1, points=POINTS
+):
     """Writes a run folder; `keep` and `change` shape its records, `order` -1 writes them the other way round."""
     path.mkdir(parents=True, exist_ok=True)
-    (path / "plan.json").write_text(json.dumps(plan(seeds)))
-    for record, arrays in list(cells(seeds, images))[::order]:
+    (path / "plan.json").write_text(json.dumps(plan(seeds, points)))
+    for record, arrays in list(cells(seeds, images, points))[::order]:
         if keep(record):
             save_record(path, change(record), arrays)
     return RunFolder(path)
@@ -176,6 +189,59 @@ def make_run():
 
 
 @pytest.fixture(scope="session")
+def crowded():
+    """The points of a run of many defenses."""
+    return crowd()
+
+
+@pytest.fixture(scope="session")
 def run(tmp_path_factory):
     """The whole synthetic run; tests that write reports into it must not change its records."""
     return build(tmp_path_factory.mktemp("run"))
+
+
+def told(found, name, n=100):
+    """A metric from a number, or from (value, low, high)."""
+    value, low, high = found if isinstance(found, tuple) else (found, None, None)
+    return Metric(name=name, value=value, ci_low=low, ci_high=high, n=n)
+
+
+def tell(path, points, seeds=(0,)):
+    """Writes a run of points that say what their records hold, so that a test can work out by hand what follows.
+
+    A point: point, defense, role, chain, bases, params, claims, flags, facts (info["defense"]), timings, quality
+    {metric: number}, attacks {attack: {metric: number}} at DENOISER. A list in place of a number has one entry a seed.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    plan = [{key: p[key] for key in ("point", "defense", "role", "chain", "bases") if key in p} for p in points]
+    (path / "plan.json").write_text(json.dumps({"suite": "told", "seeds": list(seeds), "points": plan}))
+    for p in points:
+        for i, seed in enumerate(seeds):
+            for attack, metrics in {"quality": p.get("quality", {}), **p.get("attacks", {})}.items():
+                save_record(path, _record(p, seed, i, attack, metrics), {})
+    return RunFolder(path)
+
+
+def _record(p, seed, i, attack, metrics):
+    def of_seed(values):
+        return {key: v[i] if isinstance(v, list) else v for key, v in values.items()}
+
+    scored = attack != "quality"
+    return Record(
+        **{"suite": "told", "dataset": "digits", "model": "mlp", "defense": p["defense"], "point": p["point"]},
+        **{"attack": attack, "family": "membership" if scored else "quality", "seed": seed},
+        defense_params=p.get("params", {}),
+        features="" if scored else "classifier",
+        access="DENOISER" if scored else "SAMPLES",
+        metrics=[told(value, name) for name, value in of_seed(metrics).items()],
+        flags=p.get("flags", []),
+        claims=p.get("claims", {}),
+        info={} if scored else {"defense": of_seed(p.get("facts", {}))},
+        run={"timings": {} if scored else of_seed(p.get("timings", {}))},
+    )
+
+
+@pytest.fixture(scope="session")
+def tell_run():
+    """The builder of runs from numbers."""
+    return tell

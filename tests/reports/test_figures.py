@@ -13,7 +13,7 @@ from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.figures.looks import few, looks
 from leakbench.reports.figures.strip import strip
 
-NAMES = ["tradeoff", "roc", "similarity", "pairs", "gate"]
+NAMES = ["tradeoff", "roc", "similarity", "pairs", "gate"]  # what the made-up run has something for
 
 
 def drawn(module, run):
@@ -180,7 +180,8 @@ def test_what_cannot_be_drawn_is_left_out_and_old_ones_go(tmp_path, make_run):
     stale.write_bytes(b"of an earlier run")
     assert [path.name for path in write_figures(run)] == ["similarity.png", "similarity.pdf"]
     assert not stale.exists()
-    assert {chart.name: bool(chart.missing(run)) for chart in CHARTS} == {name: name != "similarity" for name in NAMES}
+    assert [chart.name for chart in CHARTS if not chart.missing(run)] == ["similarity"]
+    assert [chart.name for chart in CHARTS][: len(NAMES)] == NAMES
 
 
 def test_an_interval_beside_its_value_and_none_at_all(tmp_path, make_run):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from leakbench.records import Metric
-from leakbench.reports.measured import bounds, measure
+from leakbench.reports.measured import Measured, bounds, measure, ratio, summarise
 from leakbench.reports.points import calibration_strength, copy_attacks, most_protective, points, strongest, sweeps
 from leakbench.reports.tables import tradeoff_table, tradeoff_text, write_csv
-from leakbench.reports.words import bracket, distance, distance_title, percent, rate_title
-from leakbench.statistics import Summary
+from leakbench.reports.words import bracket, distance, distance_title, percent, rate_title, significant, times, told
+from leakbench.statistics import Estimate, Summary
 
 COLUMNS = (
     "suite,dataset,model,defense,defense_params,attack,attack_params,features,access,seed,metric,value,ci_low,ci_high"
@@ -215,8 +215,62 @@ def test_words():
     assert distance(Summary(0.01234, 0.01, 0.02, 0, 0, 1)) == "0.0123 [0.0100, 0.0200]"
     assert (distance_title("inception"), distance_title("classifier")) == ("FID", "FD-classifier")
     assert (rate_title("tpr@fpr=0.001"), rate_title("auc")) == ("TPR at 0.1 % FPR", "auc")
+    numbers = (0.0, 0.01234, 2.986, 99.96, 12345.6, 1e-5)
+    assert [significant(x) for x in numbers] == ["0", "0.0123", "2.99", "100.0", "12,300", "1e-05"]
+    assert [times(x) for x in (0.9996, 0.145, 35.12, 0.0283, 1234.0)] == [
+        "1.00x",
+        "0.14x",
+        "35.1x",
+        "0.0283x",
+        "1,230x",
+    ]
+    assert told(["a", "b", "c"], [["1", "-", "-"], ["2", "-", "3"]]) == (["a", "c"], [["1", "-"], ["2", "3"]])
 
 
 def test_a_difference_may_be_negative():
     assert bounds("copy_rate_excess") == (-1.0, 1.0)
     assert bounds("auc") == (0.0, 1.0) and bounds("difference")[0] < -1
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *("oriented_auc", "oriented_tpr@fpr=0.1", "forget_auc", "oriented_forget_auc", "attribute_auc"),
+        *("attribute_auc_trained", "attribute_reader_auc", "attribute_balance", "attribute_balance_real"),
+        *("forget_probability", "forget_probability_real"),
+    ],
+)
+def test_an_interval_over_seeds_leaves_no_rate(metric):
+    """Seeds far apart make Student's interval wider than the range of a rate."""
+    apart = [Estimate(value, value - 0.01, value + 0.01, 100) for value in (0.05, 0.5, 0.95)]
+    found = summarise(metric, apart)
+    assert (found.low, found.high) == (0.0, 1.0)
+
+
+def test_a_ratio_is_of_the_seeds_that_both_have():
+    def measured(**values):
+        return Measured("x", {int(seed[1:]): Estimate(v, v, v, 1) for seed, v in values.items()})
+
+    assert ratio(measured(s0=3.0, s1=9.0), measured(s0=2.0, s1=2.0)) == 3.0
+    assert ratio(measured(s0=3.0, s1=9.0), measured(s1=2.0, s2=50.0)) == 4.5
+    assert ratio(measured(s0=3.0), measured(s1=2.0)) is None
+    assert ratio(measured(s0=3.0), measured(s0=0.0)) is None
+    assert ratio(None, measured(s0=2.0)) is None
+
+
+def test_seconds_of_the_last_step_are_in_the_timings(tmp_path, tell_run):
+    point = {"point": "baseline", "defense": "baseline", "role": "baseline"}
+    write_csv(tell_run(tmp_path, [point | {"timings": {"train": [9.0, 8.0], "train_last": [2.0, 1.5]}}], seeds=(0, 1)))
+    rows = [(row["seed"], row["seconds"]) for row in read(tmp_path / "timings.csv") if row["name"] == "train_last"]
+    assert rows == [("0", "2.0"), ("1", "1.5")]
+
+
+def test_new_metrics_reach_every_table(tmp_path, tell_run):
+    point = {"point": "baseline", "defense": "baseline", "role": "baseline"}
+    quality = {"forget_probability": [(0.2, 0.1, 0.3), (0.4, 0.3, 0.5)], "network_evaluations": [10.0, 30.0]}
+    write_csv(tell_run(tmp_path, [point | {"quality": quality}], seeds=(0, 1)))
+    assert {row["metric"] for row in read(tmp_path / "results.csv")} == set(quality)
+    found = {row["metric"]: row for row in read(tmp_path / "summary.csv")}
+    assert float(found["forget_probability"]["mean"]) == pytest.approx(0.3)
+    assert (found["forget_probability"]["low"], found["forget_probability"]["high"]) == ("0.1", "0.5")
+    assert (found["network_evaluations"]["mean"], found["network_evaluations"]["low"]) == ("20.0", "")

@@ -1,0 +1,71 @@
+"""Forgetting against what it did to the rest: one curve a defense, the points its sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leakbench.records import RunFolder
+
+from ..forgetting import FORGOTTEN, Forgetting, forgetting
+from ..points import points
+from ..tradeoff import distance_name
+from .canvas import COLUMN, Missing, entries, figure, legend, log_ticks
+from .dots import Dot, axis_of, dots, draw_dots, starred
+from .looks import MANY, Look, looks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Forget probability (of the label that was to go, on samples asked for it) against the Frechet distance of samples "
+    "asked for the other labels to real images of those. Lines join a defense's points in the order of its sweep, "
+    "shades run from light to full along it. Large markers are means over the seeds with their intervals, small ones "
+    "seeds; intervals that end near 0 leave a logarithmic axis. The star was retrained without that label."
+)
+RETRAINED = "retrain"  # the method that the others are measured by
+_CROWDED = 8.0  # a wider range of probabilities than this gets a logarithmic axis
+
+
+@dataclass(frozen=True)
+class Forgettings:
+    """What is drawn; `real` is the rate on real images of the label."""
+
+    dots: list[Dot]
+    looks: dict[str, Look]
+    distance: str
+    real: float | None
+
+
+def gather(run: RunFolder) -> Forgettings:
+    """Raises Missing where no label was to be forgotten."""
+    found = forgetting(run)
+    placed = dots((row.point, row.retained, row.probability) for row in found)
+    if not placed:
+        raise Missing("no record holds `forget_probability` and `frechet_retained`")
+    retrained = {point.name for point in points(run) if point.method == RETRAINED}
+    look = {name: starred(one) if name in retrained else one for name, one in looks(run, by_point=False).items()}
+    return Forgettings(placed, look, distance_name(run), _real(found))
+
+
+def _real(found: list[Forgetting]) -> float | None:
+    """Of real images; each point of a seed was judged beside the same ones, so the first will do."""
+    return next((row.real.summary.mean for row in found if row.real is not None), None)
+
+
+def draw(data: Forgettings) -> Figure:
+    """One panel."""
+    drawn = figure(COLUMN, 2.6 if len(data.looks) <= MANY else 3.2)
+    ax, axis = drawn.subplots(), axis_of(data.dots)
+    draw_dots(ax, data.dots, data.looks, axis=axis)
+    if data.real is not None:
+        ax.axhline(data.real, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="real images")
+    ax.axhline(FORGOTTEN, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label=f"forgotten: {FORGOTTEN:g}")
+    axis.apply(ax)
+    ax.set(xlabel=f"{data.distance} on the retained labels", ylabel="forget probability")
+    means = [dot.y.summary.mean for dot in data.dots]
+    if min(means) > 0 and max(means) / min(means) > _CROWDED:
+        log_ticks(ax)
+        ax.set_ylim(min(means) / 2, max(1.15, ax.get_ylim()[1]) if max(means) > 0.5 else None)
+    legend(drawn, entries([ax], (look.label for look in data.looks.values())))
+    return drawn

@@ -1,0 +1,136 @@
+"""Leakage and quality against the epsilon that is claimed, with infinity at the right end of the axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, log10
+from typing import TYPE_CHECKING
+
+from leakbench.records import RunFolder
+from leakbench.statistics import Summary
+
+from ..claims import claim_of
+from ..measured import Measured, leakage, measure
+from ..points import Point, points, quality, strongest, unprotected
+from ..tradeoff import distance_name
+from .canvas import COLUMN, Missing, entries, figure, legend, log_ticks
+from .dots import mark
+from .fairness import floor_of
+from .looks import Look, looks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "The strongest attack at DENOISER, and the distance to held-out data, against the epsilon that is claimed; at "
+    "infinity the baseline and points of the same method that claim nothing. Means over the seeds with their "
+    "intervals; lines join a defense's points."
+)
+LEVEL = "DENOISER"
+_GAP = 0.3  # of the range of log epsilon, between the largest epsilon and infinity
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A point; `epsilon` is None where it claims none."""
+
+    point: Point
+    epsilon: float | None
+    auc: Measured | None
+    distance: Measured | None
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """What is drawn."""
+
+    budgets: list[Budget]
+    looks: dict[str, Look]
+    distance: str
+    floor: float | None
+
+    @property
+    def epsilons(self) -> list[float]:
+        """All that are claimed, ascending."""
+        return sorted(budget.epsilon for budget in self.budgets if budget.epsilon is not None)
+
+    @property
+    def infinity(self) -> float:
+        """Where infinity is drawn."""
+        low, high = log10(self.epsilons[0]), log10(self.epsilons[-1])
+        return float(10 ** (high + _GAP * max(high - low, 1.0)))
+
+
+def gather(run: RunFolder) -> Budgets:
+    """Raises Missing where nothing but controls claims an epsilon."""
+    claimed = {point: epsilon for point in points(run) if (epsilon := _epsilon(run, point)) is not None}
+    methods = {point.method for point in claimed}
+    if not claimed:
+        raise Missing("no release claims an epsilon")
+    shown = [p for p in points(run) if p.role != "control" and (p == unprotected(run) or p.method in methods)]
+    found = [_budget(run, point, claimed.get(point)) for point in shown]
+    return Budgets(found, looks(run, by_point=False), distance_name(run), floor_of(run))
+
+
+def _epsilon(run: RunFolder, point: Point) -> float | None:
+    epsilon = claim_of(run, point).epsilon if point.role != "control" else None
+    return epsilon if epsilon and isfinite(epsilon) else None
+
+
+def _budget(run: RunFolder, point: Point, epsilon: float | None) -> Budget:
+    auc = leakage(strongest(run, point, LEVEL).values(), "auc")
+    return Budget(point, epsilon, auc, measure(quality(run, point), "frechet_heldout"))
+
+
+def draw(data: Budgets) -> Figure:
+    """Two panels, one under the other."""
+    drawn = figure(COLUMN, 3.6)
+    leak, away = drawn.subplots(2, 1, sharex=True)
+    _panel(leak, data, {budget.point: budget.auc for budget in data.budgets})
+    leak.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
+    leak.set_ylabel("AUC, strongest attack")
+    _panel(away, data, {budget.point: budget.distance for budget in data.budgets})
+    _distances(away, data)
+    legend(drawn, entries([leak, away], (look.label for look in data.looks.values())))
+    return drawn
+
+
+def _panel(ax: Axes, data: Budgets, values: dict[Point, Measured | None]) -> None:
+    placed = [(b.point, b.epsilon or data.infinity, v.summary) for b in data.budgets if (v := values[b.point])]
+    for defense in dict.fromkeys(point.defense for point, _, _ in placed):
+        curve = sorted((x, y.mean, p.name) for p, x, y in placed if p.defense == defense)
+        look = data.looks[curve[0][2]]
+        ax.plot(
+            [x for x, _, _ in curve], [y for _, y, _ in curve], color=look.curve, linestyle=look.dash, linewidth=0.7
+        )
+    for point, x, y in placed:
+        mark(ax, x, y, data.looks[point.name])
+    _axis(ax, data)
+
+
+def _axis(ax: Axes, data: Budgets) -> None:
+    """Logarithmic up to the largest epsilon, then a strip with infinity in it."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    first, last, end = data.epsilons[0], data.epsilons[-1], data.infinity
+    margin = (end / last) ** 0.5
+    decades = [m * 10.0**k for k in range(-4, 8) for m in (1, 3)]
+    ticks = [tick for tick in decades if first / 1.5 <= tick <= last * 1.5]
+    ax.set_xscale("log")
+    ax.set_xlim(first / margin, end * margin)
+    ax.xaxis.set_major_locator(FixedLocator([*ticks, end]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticklabels([*(f"{tick:g}" for tick in ticks), "\N{INFINITY}"])
+    ax.axvspan(last * margin, end * margin, color="0.95", linewidth=0, zorder=0)
+
+
+def _distances(ax: Axes, data: Budgets) -> None:
+    """The second panel's own: the floor, and a logarithmic axis where the distances are far apart."""
+    if data.floor is not None:
+        ax.axhline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")
+    ax.set(xlabel="epsilon claimed", ylabel=f"{data.distance}, held-out")
+    summaries: list[Summary] = [b.distance.summary for b in data.budgets if b.distance]
+    lows = [min(found.mean, found.low) for found in summaries]  # a low that is NaN counts as none
+    if summaries and min(lows) > 0 and max(found.mean for found in summaries) > 8 * min(lows):
+        log_ticks(ax)
