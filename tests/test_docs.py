@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
 
-from leakbench import plugins
+from leakbench import conformance, plugins
 from leakbench.cli import app
 from leakbench.data import SplitSpec
+from leakbench.forget import ForgetTable
+from leakbench.placing import check_places
 from leakbench.suite import NetworkTable, QualityTable, SamplerTable, SuiteFile, load
+from leakbench.workbench import Setting, Workbench
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -53,7 +57,7 @@ def test_there_are_examples_to_check():
     pages = [name for name, _ in EXAMPLES]
     assert pages.count("README.md") == 2
     assert pages.count("docs/adding_an_attack.md") == 3
-    assert pages.count("docs/adding_a_defense.md") == 2
+    assert pages.count("docs/adding_a_defense.md") == 3
 
 
 @pytest.mark.parametrize(("name", "number"), EXAMPLES)
@@ -177,12 +181,14 @@ def test_pieces_of_suites_are_valid(name, number, tmp_path):
     suite = load(str(path))
     if names[-1:] == ["cpsample"]:
         assert len(suite.points) == 5  # as the page says
+    if name == "docs/defenses.md":
+        check_places(Workbench(suite, Setting(tmp_path / "run", tmp_path / "cache")))
 
 
-def sections():
-    """Heading -> its table's rows (tuples of cells) of docs/suites.md."""
+def sections(page="docs/suites.md"):
+    """Heading -> its tables' rows (tuples of cells) of a page."""
     found, rows = {}, []
-    for line in text_of("docs/suites.md").splitlines():
+    for line in text_of(page).splitlines():
         if line.startswith("#"):
             rows = found.setdefault(line.strip("# ").strip("`"), [])
         elif line.startswith("| `"):
@@ -208,7 +214,13 @@ def real(model, leave=()):
 
 @pytest.mark.parametrize(
     ("heading", "model"),
-    [("[split]", SplitSpec), ("[network]", NetworkTable), ("[sampler]", SamplerTable), ("[quality]", QualityTable)],
+    [
+        ("[split]", SplitSpec),
+        ("[forget]", ForgetTable),
+        ("[network]", NetworkTable),
+        ("[sampler]", SamplerTable),
+        ("[quality]", QualityTable),
+    ],
 )
 def test_every_key_of_a_suite_is_documented_with_its_default(heading, model):
     rows = [row for row in sections()[heading] if len(row) == 3]
@@ -216,7 +228,7 @@ def test_every_key_of_a_suite_is_documented_with_its_default(heading, model):
 
 
 def test_every_key_at_the_top_is_documented_with_its_default():
-    tables = ("split", "network", "sampler", "quality", "defense", "attack")
+    tables = ("split", "forget", "network", "sampler", "quality", "defense", "attack")
     assert documented(sections()["Top level"]) == real(SuiteFile, leave=tables)
 
 
@@ -233,13 +245,61 @@ def test_every_parameter_of_a_built_in_plugin_is_documented_with_its_default(gro
 def test_entries_take_the_documented_keys(tmp_path):
     for heading, group in (("[[defense]]", "defense"), ("[[attack]]", "attack")):
         keys = [row[0].strip("`") for row in sections()[heading]]
-        assert keys == ["name", "id", "base", "role"][: 4 if group == "defense" else 2]
+        assert keys == ["name", "id", "base", "role", "condition"][: 5 if group == "defense" else 2]
     path = tmp_path / "suite.toml"
     path.write_text(
-        'name = "a"\ndataset = "digits"\n[[defense]]\nname = "baseline"\n[[defense]]\nname = "cpsample"\nid = "b"\n'
+        'name = "a"\ndataset = "digits"\n[[defense]]\nname = "baseline"\ncondition = "label"\n'
+        '[[defense]]\nname = "cpsample"\nid = "b"\n'
         'base = "baseline"\nrole = "control"\n[[attack]]\nname = "pia"\nid = "c"\n'
     )
     assert [point.role for point in load(str(path)).points] == ["baseline", "control"]
+
+
+def test_every_built_in_suite_has_its_line():
+    documented = [name.strip("`") for name, *_ in sections()["Built-in suites"]]
+    assert len(documented) == len(set(documented))
+    assert sorted(set(plugins.suite_files()) - set(documented)) == []
+
+
+DEFENSES = [(name.strip("`"), cells) for name, *cells in sections("docs/defenses.md")["All of them"]]
+NEEDS = {(False, False): "no", (False, True): "may", (True, False): "needs", (True, True): "needs"}
+
+
+def test_every_built_in_defense_has_one_row():
+    assert sorted(name for name, _ in DEFENSES) == sorted(plugins.names("defenses"))
+
+
+@pytest.mark.parametrize(("name", "cells"), DEFENSES)
+def test_the_row_of_a_defense_is_what_its_class_says(name, cells):
+    changes, base, _, cost, *_ = cells
+    kind = plugins.find("defenses", name)
+    assert changes == kind.changes
+    assert base == NEEDS[kind.needs_base, kind.takes_base]
+    if hasattr(kind, "step_cost"):
+        assert cost.startswith(f"{kind().step_cost()} S B")
+
+
+@pytest.mark.parametrize(("name", "cells"), DEFENSES)
+def test_a_defense_claims_what_its_row_says(name, cells):
+    """On a tiny task, over a base with a claim where it needs one."""
+    kind, spent = plugins.find("defenses", name), {"epsilon": 1.0, "delta": 1e-5, "history": []}
+    task = conformance._Defense(kind)._task()
+    if task.base is not None:
+        task = replace(task, base=replace(task.base, claims=spent))
+    defense = kind(**{"steps": 2} if "steps" in kind.model_fields else {})
+    claims = defense.release(defense.fit(task), task).claims
+    word = re.match(r"[a-z]+", cells[2])[0]
+    said = {"keeps": claims == spent, "voids": list(claims) == ["void"], "epsilon": "epsilon" in claims}
+    assert said.get(word, claims == {}), claims  # retrain's recipe, here, claims nothing
+    assert word in ("nothing", "what", *said)
+
+
+def test_every_metric_is_explained():
+    source = "".join((ROOT / "leakbench" / f"{name}.py").read_text() for name in ("evaluate", "forgetting", "fairness"))
+    named = set(re.findall(r'(?:\bmetric|_share)\(\s*"(\w+)"|Metric\(name="(\w+)"', source))
+    names = {first or second for first, second in named}
+    assert {"auc", "forget_probability", "attribute_balance", "network_evaluations"} <= names
+    assert [name for name in sorted(names) if f"`{name}`" not in text_of("docs/statistics.md")] == []
 
 
 def test_every_flag_is_explained():
