@@ -22,7 +22,7 @@ parts["classifier"].
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import log, prod
 from typing import Any, Literal
 
@@ -33,8 +33,10 @@ from torch.nn import functional as F
 from leakbench import networks
 from leakbench.api import Artefacts, Defense, Release, Task, sampling, training, void
 from leakbench.device import Stream, in_batches, place
-from leakbench.diffusion import at, denoise, forward_noise, signal
+from leakbench.diffusion import at, forward_noise, signal
 from leakbench.training import Batch, Recipe, train
+
+from ._gated import GatedRelease
 
 _PROBED = 10  # timesteps at which the classifier's accuracy is measured
 _PROBE_IMAGES = 500  # on so many images of a side: a share is then known to 4 points
@@ -62,17 +64,16 @@ def opposite_gradient(classifier: nn.Module, x: Tensor, t: Tensor) -> tuple[Tens
 
 
 @dataclass(frozen=True)
-class ProtectedRelease(Release):
+class ProtectedRelease(GatedRelease):
     """Guided away from what the classifier in parts["classifier"] has memorised."""
 
     alpha: float = 0.0
     scale: float = 0.0
     shuffle: tuple[Tensor, Tensor] | None = None  # permutation of pixels and their signs: the control
-    fired: list[Tensor] = field(default_factory=list)  # share of firing gates, a tensor a step of every sampling walk
 
     def guided(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """eps_hat (N, C, H, W) and whether the gate fired (N,)."""
-        eps = super().eps(x, t, label)
+        eps = self.unguided(x, t, label)
         if self.alpha == 0:
             return eps, torch.zeros(len(x), dtype=torch.bool, device=x.device)
         logit, gradient = opposite_gradient(self.parts["classifier"], x, t)
@@ -83,34 +84,6 @@ class ProtectedRelease(Release):
         gate = logit.abs() > log((1.0 - self.alpha) / self.alpha)
         sigma = signal(self.schedule, t, x)[1]
         return torch.where(gate.view(-1, 1, 1, 1), eps - self.scale * sigma * gradient, eps), gate
-
-    def eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """eps_hat."""
-        return self.guided(x, t, label)[0]
-
-    def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor:
-        """DDIM with eps_hat, counting how often the gate fires at each step."""
-        counted = torch.ones(len(ids), device=ids.device)
-        counted[1:] = (ids[1:] != ids[0]).float()  # rows that only pad the batch repeat its first row
-
-        walk: list[Tensor] = []
-
-        def eps(x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
-            answer, gate = self.guided(x, t, label)
-            walk.append(torch.stack([(gate * counted).sum(), counted.sum()]))
-            return answer
-
-        images = denoise(self.schedule, eps, self.start(ids, draw), label)
-        self.fired.extend(walk)  # only of whole walks: one that ran out of memory is walked again in smaller batches
-        return images
-
-    def facts(self) -> dict[str, Any]:
-        """gate_rate_by_t: {timestep: share of samples whose gate fired there}."""
-        walk = self.schedule.walk()
-        if not self.fired:
-            return {}
-        counts = torch.stack(self.fired).view(-1, len(walk), 2).sum(dim=0).tolist()
-        return {"gate_rate_by_t": {str(t): fired / of for t, (fired, of) in zip(walk, counts, strict=True)}}
 
 
 class CPSample(Defense):
