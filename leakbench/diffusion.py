@@ -103,3 +103,19 @@ def vary(
     """Image variation: noise x0 up to the timestep nearest strength * T (0 to 1) on the walk, then denoise."""
     start = entry(schedule, strength)
     return denoise(schedule, eps, forward_noise(schedule, x0, at(start, x0), noise), label, start)
+
+
+def inpaint(
+    schedule: Schedule, eps: Eps, x0: Tensor, mask: Tensor, start: Tensor, noise: Tensor, label: Tensor | None = None
+) -> Tensor:
+    """Complete x0 (N, C, H, W) where `mask` (H, W), bool, is true: RePaint (Lugmayr et al. 2022, 2201.09865, eq. 8)
+    along the deterministic walk, without its resampling.
+
+    `start` is x_T of the unknown pixels and `noise` (both N, C, H, W) that of the known ones. Choice of ours: the known
+    pixels' noise is drawn once for the whole walk.
+    """
+    walk, x = schedule.walk(), start
+    for s, u in zip(walk, [*walk[1:], -1], strict=True):
+        x = torch.where(mask, x, forward_noise(schedule, x0, at(s, x0), noise))
+        x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label))
+    return torch.where(mask, x.clamp(-1.0, 1.0), x0)

@@ -1,37 +1,57 @@
-"""Whether the defenses of a suite make sense where it puts them: asked before anything is trained."""
+"""Whether the defenses and attacks of a suite make sense where it puts them: asked before anything is trained."""
 
 from __future__ import annotations
 
-from leakbench.api import Defense, Place
+from leakbench.api import Attack, Defense, Place
 from leakbench.errors import UsageError
-from leakbench.suite import Link
+from leakbench.suite import Link, Point
 from leakbench.workbench import Workbench
 
 
 def check_places(bench: Workbench) -> None:
-    """Raise UsageError that names the suite, the defense and why it cannot work there."""
+    """Raise UsageError that names the suite, the defense or attack, and why it cannot work there."""
     _ = bench.forgotten  # attacks and metrics read [forget] for every release
+    where = f"suite {bench.suite.file.name!r}"
     for point in bench.suite.points:
         bench.network(bench.condition(point.chain))
         for number, link in enumerate(point.chain):
-            if objection := _objection(bench, point.chain[:number], link.defense, bench.condition(point.chain)):
-                raise UsageError(f"suite {bench.suite.file.name!r}: defense {link.id!r}: {objection}")
+            if objection := _objection(bench, point.chain[:number], link, bench.condition(point.chain)):
+                raise UsageError(f"{where}: defense {link.id!r}: {objection}")
+    for name, attack in bench.suite.attacks.items():
+        for point in bench.suite.points:
+            if bench.suite.asks(name, point) and (objection := _refusal(bench, attack, point)):
+                raise UsageError(f"{where}: attack {name!r}: {objection}")
 
 
-def _objection(bench: Workbench, below: tuple[Link, ...], defense: Defense, condition: str) -> str | None:
-    forget = bench.suite.file.forget
-    if defense.forgets and forget is None:
-        return "there is nothing to forget: write a [forget] table with `label` or `share`"
-    return _of_the_pair(below, defense) or defense.objection(
-        Place(
-            below=tuple(link.defense for link in below),
-            condition=condition,
-            forget=forget.kind if forget and defense.forgets else "nothing",
-            timesteps=bench.schedule.T,
-            images=len(bench.split.train),
-            pixels=bench.data.shape[1] * bench.data.shape[2],
-        )
+def place_of(bench: Workbench, below: tuple[Link, ...], condition: str | None = None, forgets: bool = True) -> Place:
+    """Where the chain `below` puts what stands on it, or whoever attacks it."""
+    forget, parts = bench.suite.file.forget, bench.split.parts
+    return Place(
+        below=tuple(link.defense for link in below),
+        condition=condition or bench.condition(below),
+        forget=forget.kind if forget and forgets else "nothing",
+        timesteps=bench.schedule.T,
+        images=len(bench.split.train),
+        pixels=bench.data.shape[1] * bench.data.shape[2],
+        calibration=len(parts["calibration_in"]) + len(parts["calibration_out"]),
     )
+
+
+def _objection(bench: Workbench, below: tuple[Link, ...], link: Link, condition: str) -> str | None:
+    defense = link.defense
+    if defense.forgets and bench.suite.file.forget is None:
+        return "there is nothing to forget: write a [forget] table with `label` or `share`"
+    place = place_of(bench, below, condition, defense.forgets)
+    return _of_the_pair(below, defense) or defense.objection(place)
+
+
+def _refusal(bench: Workbench, attack: Attack, point: Point) -> str | None:
+    place = place_of(bench, point.chain)
+    if not attack.applies(place):
+        return None
+    if any(need.kind == "retrained" for need in attack.needs()) and bench.suite.file.forget is None:
+        return "there is nothing to forget: write a [forget] table with `label` or `share`"
+    return attack.objection(place)
 
 
 def _of_the_pair(below: tuple[Link, ...], defense: Defense) -> str | None:

@@ -19,6 +19,7 @@ from leakbench.api import Need
 from leakbench.audit import Audit, Row, needs_of
 from leakbench.embedding import Embedding
 from leakbench.errors import UsageError
+from leakbench.placing import place_of
 from leakbench.records import Record, RunFolder, read_record, write_atomically
 from leakbench.suite import Link, Point
 from leakbench.workbench import Workbench
@@ -65,10 +66,8 @@ class Plan:
         for cell in audits:
             assert cell.point is not None
             self._fits(cell.point.chain, cell.seed, None, fits)
-            for need in needs_of(
-                tuple(self.bench.suite.attacks[r.attack] for r in cell.rows if r.attack in self._attacks)
-            ):
-                self._fits(cell.point.chain[:1], cell.seed, need, fits)
+            for need in self._needs(cell.point, cell.rows):
+                self._fits(self.bench.chain_of(need, cell.point.chain), cell.seed, need, fits)
         reader = [Cell("reader", "reader", "embedding of the reference images")] if audits else []
         return [*reader, *fits.values(), *audits]
 
@@ -76,9 +75,11 @@ class Plan:
     def _seeds(self) -> tuple[int, ...]:
         return self.bench.suite.file.seeds
 
-    @property
-    def _attacks(self) -> set[str]:
-        return set(self.bench.suite.attacks)
+    def _needs(self, point: Point, rows: tuple[Row, ...]) -> list[Need]:
+        """Releases that the attacks of these rows need, each once."""
+        attacks, place = self.bench.suite.attacks, place_of(self.bench, point.chain)
+        asked = [attacks[row.attack] for row in rows if row.attack in attacks]
+        return needs_of(tuple(attack for attack in asked if attack.applies(place)))
 
     def _audit(self, point: Point, seed: int) -> Cell | None:
         audit = Audit(self.bench, self.embedding, point, seed)
@@ -89,10 +90,8 @@ class Plan:
         if not rows:
             return None
         fits = [self.bench.fit_key(point.chain[: i + 1], seed) for i in range(len(point.chain))]
-        for need in needs_of(
-            tuple(self.bench.suite.attacks[row.attack] for row in rows if row.attack in self._attacks)
-        ):
-            fits.append(self.bench.fit_key(point.chain[:1], seed, need))
+        for need in self._needs(point, rows):
+            fits.append(self.bench.fit_key(self.bench.chain_of(need, point.chain), seed, need))
         return Cell(
             name, "audit", f"{point.label}, seed {seed}", ("reader", *fits), point.chain, point, seed, rows=rows
         )
@@ -109,7 +108,12 @@ class Plan:
     def _done(self, audit: Audit, row: Row) -> bool:
         """Whether a whole record of this very row is there: same inputs, arrays that match their hash."""
         record = self._found.get((audit.point.label, row.attack, row.access.name, audit.seed))
-        return record is not None and record.inputs == audit.row_key(row) and self._whole(record)
+        return (
+            record is not None
+            and record.inputs == audit.row_key(row)
+            and "non-finite" not in record.flags  # a failed cell is tried again, and fails again
+            and self._whole(record)
+        )
 
     @cached_property
     def _found(self) -> dict[tuple[str, str, str, int], Record]:

@@ -7,20 +7,24 @@ written for both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, MembershipEvidence, Release
+from leakbench.api import (
+    Access,
+    Attack,
+    MembershipAttack,
+    Question,
+    Release,
+)
 from leakbench.device import Streams, padded
-from leakbench.diffusion import Eps
-from leakbench.views import VIEWS, BatchMemory, NoneView
-
-CALIBRATION_FOLDS = 4
+from leakbench.errors import UsageError
+from leakbench.memory import BatchMemory, Source
+from leakbench.views import VIEWS, NoneView
 
 
 @dataclass(frozen=True)
@@ -44,62 +48,130 @@ class Asked:
     raw: bool
 
 
-Others = Mapping[str, tuple[Eps, np.ndarray]]  # name -> (eps of that release, rows of the data set it was trained on)
+@dataclass(frozen=True)
+class Trained:
+    """Another release that attacks need, and the rows of the data set that it was trained on."""
+
+    source: Source
+    rows: np.ndarray
+
+
+@dataclass
+class Calls:
+    """Calls of eps by attacks that share them, an image: as made, and as if each attack ran alone."""
+
+    together: float = 0.0
+    apart: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Put:
+    """A question, and the view through which it is put."""
+
+    question: Question
+    attack: Attack
+    raw: bool
+    scores: bool  # whether the answer is one number an image
+
+    @property
+    def shares(self) -> bool:
+        return getattr(self.attack, "shares", False) and self.attack.access is Access.DENOISER
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is attacked: a release, its samples, and other releases that attacks need."""
+    """What is attacked: a release with its samples, and other releases that attacks need, by the names of needs()."""
 
-    release: Release
-    samples: Tensor
+    source: Source
     streams: Streams
-    others: Others
-    drawn: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)  # further samples that attacks asked for
+    others: Mapping[str, Trained] = field(default_factory=dict)
 
-    def score(self, asked: Mapping[str, Asked], images: Images) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """Scores (N,) float64 and queries an image, of every asked attack. They share the batches' network calls.
+    @classmethod
+    def of(
+        cls,
+        release: Release,
+        streams: Streams,
+        samples: Callable[[], Tensor] = lambda: torch.empty(0),
+        others: Mapping[str, Trained] | None = None,
+    ) -> Target:
+        """A target whose samples are drawn when they are first asked for."""
+        return cls(Source(release, samples), streams, others or {})
 
-        Halves the batch when a CUDA device runs out of memory.
-        """
+    @property
+    def release(self) -> Release:
+        """The release under attack."""
+        return self.source.release
+
+    def score(
+        self, asked: Mapping[str, Asked], images: Images, calls: Calls | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """Scores (N,) float64 and queries an image, of every asked attack. They share the batches' network calls."""
+        put = {name: _Put(one.attack.score, one.attack, one.raw, True) for name, one in asked.items()}
+        answers, queries = self._put(put, images, calls or Calls())
+        # One copy to the host an attack, after the loop: a copy a batch would make the device wait.
+        return {name: answer.double().cpu().numpy() for name, answer in answers.items()}, queries
+
+    def ask(self, question: Question, attack: Attack, raw: bool, images: Images) -> Tensor:
+        """The answers (N, ...) to a question put through the view that the attack's access allows."""
+        return self._put({"": _Put(question, attack, raw, False)}, images, Calls())[0][""]
+
+    def _put(self, put: Mapping[str, _Put], images: Images, calls: Calls) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Halves the batch when a CUDA device runs out of memory."""
         try:
-            return self._score(asked, images)
+            return self._batches(put, images, calls)
         except torch.cuda.OutOfMemoryError:
             if self.release.batch == 1:
                 raise
             torch.cuda.empty_cache()
-        halved = replace(self, release=Release.with_batch(self.release, self.release.batch // 2))
-        return halved.score(asked, images)
+        self.source.release = Release.with_batch(self.release, self.release.batch // 2)
+        return self._put(put, images, calls)
 
-    def _score(self, asked: Mapping[str, Asked], images: Images) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        scores: dict[str, list[Tensor]] = {name: [] for name in asked}
+    def _batches(
+        self, put: Mapping[str, _Put], images: Images, calls: Calls
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        self._check_needs(put)
+        answers: dict[str, list[Tensor]] = {name: [] for name in put}
         queries: dict[str, float] = {}
+        calls.together, calls.apart = 0.0, 0.0
         masks = self._masks(images.ids)
         with torch.no_grad():
             for rows, short in padded(len(images.ids), self.release.batch):
                 index = torch.arange(rows.start, rows.start + self.release.batch, device=images.ids.device)
                 index[len(index) - short :] = rows.start  # a short batch is padded by its first row
                 batch = images.take(index)
-                memory = BatchMemory(
-                    self.release, self.streams, batch.images, batch.ids, batch.labels, drawn=self.drawn
-                )
-                for name, one in asked.items():
-                    others = {other: (self.others[other][0], mask[index]) for other, mask in masks.items()}
-                    view = VIEWS[one.attack.access](memory, self.samples, one.raw, others)
-                    scores[name].append(_asked(one.attack, view, batch, memory).double()[: len(index) - short])
+                memory = self._memory(self.source, batch)
+                others = {
+                    name: (self._memory(one.source, batch), masks[name][index]) for name, one in self.others.items()
+                }
+                for name, one in put.items():
+                    needed = {need.name: others[need.name] for need in one.attack.needs()}
+                    view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares)
+                    answers[name].append(_answer(one, view, batch, memory)[: len(index) - short])
                     queries[name] = view.queries
-        # One copy to the host an attack, after the loop: a copy a batch would make the device wait.
-        return {name: torch.cat(parts).cpu().numpy() for name, parts in scores.items()}, queries
+                calls.together = float(memory.calls)
+        calls.apart = sum(queries[name] for name, one in put.items() if one.shares)
+        return {name: torch.cat(parts) for name, parts in answers.items()}, queries
+
+    def _check_needs(self, put: Mapping[str, _Put]) -> None:
+        for one in put.values():
+            for need in one.attack.needs():
+                if need.name not in self.others:
+                    raise UsageError(f"{one.attack.name} needs the {need.kind} model {need.name!r}, and there is none")
+
+    def _memory(self, source: Source, batch: Images) -> BatchMemory:
+        return BatchMemory(source, self.streams, batch.images, batch.ids, batch.labels)
 
     def _masks(self, ids: Tensor) -> dict[str, Tensor]:
         """Which of the images (N,) each of the other releases was trained on."""
-        return {name: torch.isin(ids, torch.from_numpy(rows).to(ids.device)) for name, (_, rows) in self.others.items()}
+        return {
+            name: torch.isin(ids, torch.from_numpy(other.rows).to(ids.device)) for name, other in self.others.items()
+        }
 
 
-def _asked(attack: MembershipAttack, view: NoneView, batch: Images, memory: BatchMemory) -> Tensor:
-    """The attack's scores (N,) of a batch, which it shares with all others: it may not write to it."""
-    found = attack.score(view, batch.images, batch.labels)
-    if found.shape != (len(batch.ids),):
+def _answer(put: _Put, view: NoneView, batch: Images, memory: BatchMemory) -> Tensor:
+    """The answers (N, ...) for a batch, which it shares with all others: nobody may write to it."""
+    found = put.question(view, batch.images, batch.labels)
+    if put.scores and found.shape != (len(batch.ids),):
         raise ValueError(
             f"score() answered with shape {tuple(found.shape)}; it must be ({len(batch.ids)},), one an image"
         )
@@ -107,75 +179,5 @@ def _asked(attack: MembershipAttack, view: NoneView, batch: Images, memory: Batc
         raise ValueError(
             "score() wrote to images, noise or answers that it was given; they are other attacks' as well: clone them"
         )
+    memory.settled()
     return found
-
-
-def collect(
-    target: Target, asked: Mapping[str, Asked], parts: Mapping[str, Images]
-) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
-    """Evidence and queries of every asked attack. `parts` are the reported and the calibration parts of the split.
-
-    Attacks that learn are fitted on all calibration images; their own calibration scores come from fits that did not
-    see the image (stratified folds), so that an attack that memorised its training images cannot look strong.
-    """
-    names = ("member", "nonmember", "calibration_in", "calibration_out")
-    counts = [len(parts[name].ids) for name in names]
-    everything, calibration = _join([parts[name] for name in names]), _join([parts[name] for name in names[2:]])
-    member = np.repeat([True, False], counts[2:])
-    out_of_fold = {
-        name: _out_of_fold(target, one, calibration, member) for name, one in asked.items() if one.attack.learns
-    }
-    ready = {
-        name: Asked(_fit(target, one, calibration, member, np.arange(len(member))), one.raw)
-        for name, one in asked.items()
-    }
-    scores, queries = target.score(ready, everything)
-    evidence = {}
-    for name, found in scores.items():
-        members, nonmembers, inside, outside = np.split(found, np.cumsum(counts)[:-1])
-        if name in out_of_fold:
-            inside, outside = out_of_fold[name][member], out_of_fold[name][~member]
-        evidence[name] = MembershipEvidence(members, nonmembers, inside, outside)
-    return evidence, queries
-
-
-def _fit(target: Target, one: Asked, images: Images, member: np.ndarray, rows: np.ndarray) -> MembershipAttack:
-    if not one.attack.learns:
-        return one.attack
-    chosen = images.take(torch.from_numpy(rows).to(images.ids.device))
-
-    def scores(attack: MembershipAttack) -> np.ndarray:
-        return target.score({"": Asked(attack, one.raw)}, chosen)[0][""]
-
-    return one.attack.fit(Calibration(chosen.images, chosen.labels, member[rows], scores, target.streams))
-
-
-def _out_of_fold(target: Target, one: Asked, images: Images, member: np.ndarray) -> np.ndarray:
-    """Each calibration image's score by a fit on the other folds."""
-    fold = np.empty(len(member), dtype=np.int64)
-    for side in (True, False):  # stratified, and dealt in turn, so that each fold spans the data set's order
-        rows = np.flatnonzero(member == side)
-        fold[rows] = np.arange(len(rows)) % CALIBRATION_FOLDS
-    scores = np.empty(len(member))
-    for number in range(CALIBRATION_FOLDS):
-        fitted = _fit(target, one, images, member, np.flatnonzero(fold != number))
-        left = np.flatnonzero(fold == number)
-        kept_out = images.take(torch.from_numpy(left).to(images.ids.device))
-        scores[left] = target.score({"": Asked(fitted, one.raw)}, kept_out)[0][""]
-    return scores
-
-
-def _join(parts: list[Images]) -> Images:
-    labels = [part.labels for part in parts]
-    return Images(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.ids for part in parts]),
-        None if labels[0] is None else torch.cat([label for label in labels if label is not None]),
-    )
-
-
-def rows_written(attack: MembershipAttack, answers_raw: bool) -> dict[Access, bool]:
-    """Access levels at which an attack is written, each with whether it asks the raw network there."""
-    if attack.access is not Access.DENOISER:
-        return {attack.access: attack.access is Access.WEIGHTS}
-    return {Access.DENOISER: answers_raw, Access.WEIGHTS: True}

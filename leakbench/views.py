@@ -1,15 +1,14 @@
 """Views: what an adversary of an access level can touch, and nothing more.
 
-A view serves one compute batch of attacked images. All views of a batch share one memory of the release's answers, so
-attacks share network calls without knowing of each other: an answer is remembered by (x, t, label), where x is the very
-tensor that was asked about, and noised(t, draw) hands out one tensor for each (image, t, draw). Each view counts what
-its own attack asked for, as if it ran alone.
+A view serves one compute batch of attacked images. All views of a batch share one memory of the release's answers
+(leakbench.memory), so attacks share network calls without knowing of each other. Each view counts what its own attack
+asked for, as if it ran alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,74 +16,49 @@ from torch import Tensor
 
 from leakbench import diffusion
 from leakbench.api import Access, Release
-from leakbench.device import Stream, Streams
-from leakbench.diffusion import Eps, Schedule
+from leakbench.device import Stream
+from leakbench.diffusion import Schedule
+from leakbench.memory import BatchMemory
 
 
-@dataclass
-class BatchMemory:
-    """What one batch of attacked images has already cost. `ids` (N,): their numbers in the data set."""
+@dataclass(frozen=True)
+class Other:
+    """A release that needs() asked for: a view of it, at the attack's own access level, of the same images with the
+    same noise; and the mask `inside` (N,) of those that it was trained on."""
 
-    release: Release
-    streams: Streams
-    images: Tensor
-    ids: Tensor
-    labels: Tensor | None
-    answers: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
-    made: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
-    asked_about: list[Tensor] = field(default_factory=list)  # kept alive, so that id() stays unique
-    drawn: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)  # further samples, shared by all batches
-    handed_out: list[tuple[Tensor, int]] = field(default_factory=list)  # with the version that each had
+    view: Any
+    inside: Tensor
 
-    def __post_init__(self) -> None:
-        self._share(self.images)
 
-    def _share(self, tensor: Tensor) -> Tensor:
-        self.handed_out.append((tensor, tensor._version))
-        return tensor
+class Others(Mapping[str, Other]):
+    """The needed releases by name; a view of one is made when it is asked for."""
 
-    @property
-    def untouched(self) -> bool:
-        """Whether nobody has written to a tensor that others see as well."""
-        return all(tensor._version == version for tensor, version in self.handed_out)
+    def __init__(self, memories: Mapping[str, tuple[BatchMemory, Tensor]], kind: type[NoneView], raw: bool) -> None:
+        self._memories, self._kind, self._raw = memories, kind, raw
 
-    def noise(self, purpose: str, draw: int) -> Tensor:
-        """Standard normal (N, C, H, W): the same for every attack, defense and access level."""
-        key = ("noise", purpose, draw)
-        if key not in self.made:
-            shape = tuple(self.images.shape[1:])
-            self.made[key] = self._share(self.streams.of("attacking", purpose).normal(self.ids, shape, draw))
-        return self.made[key]
+    def __getitem__(self, name: str) -> Other:
+        memory, inside = self._memories[name]
+        return Other(self._kind(memory, self._raw), inside)
 
-    def noised(self, t: int, draw: int) -> Tensor:
-        """x_t of the batch."""
-        key = ("noised", t, draw)
-        if key not in self.made:
-            at = diffusion.at(t, self.images)
-            schedule = self.release.schedule
-            noise = self.noise("forward", draw)
-            self.made[key] = self._share(diffusion.forward_noise(schedule, self.images, at, noise))
-        return self.made[key]
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._memories)
 
-    def eps(self, raw: bool, x: Tensor, t: int, label: Tensor | None) -> Tensor:
-        """The release's answer, remembered. Where it answers with the raw network, both kinds are one."""
-        raw = raw or self.release.answers_raw
-        key = (raw, id(x), x._version, t, None if label is None else id(label))
-        if key not in self.answers:
-            self.asked_about += [x] if label is None else [x, label]
-            ask = self.release.raw_eps if raw else self.release.eps
-            self.answers[key] = self._share(ask(x, diffusion.at(t, x), label))
-        return self.answers[key]
+    def __len__(self) -> int:
+        return len(self._memories)
 
 
 class NoneView:
     """NONE: nothing but the images that `score` is given."""
 
     def __init__(
-        self, memory: BatchMemory, samples: Tensor, raw: bool = False, others: Mapping[str, Any] | None = None
-    ):
-        self._memory, self._samples, self._raw = memory, samples, raw
-        self._others: Mapping[str, Any] = others or {}
+        self,
+        memory: BatchMemory,
+        raw: bool = False,
+        others: Mapping[str, tuple[BatchMemory, Tensor]] | None = None,
+        shares: bool = True,
+    ) -> None:
+        self._memory, self._raw, self._shares = memory, raw, shares
+        self._others = Others(others or {}, type(self), raw)
         self.queries = 0.0  # calls of the service's eps, an attacked image
 
     def stream(self, *purpose: object) -> Stream:
@@ -101,32 +75,66 @@ class SamplesView(NoneView):
     """SAMPLES: the images that the release generated."""
 
     @property
+    def others(self) -> Mapping[str, Other]:
+        """Releases asked for by needs(), by name."""
+        return self._others
+
+    @property
     def samples(self) -> Tensor:
-        """Generated images (M, C, H, W), the same for every attack."""
-        return self._samples
+        """Generated images (M, C, H, W), the same for every attack, on the images' device."""
+        return self._memory.source.samples
 
 
 class ApiView(SamplesView):
-    """API: a hosted model that samples and varies images. Asked raw, it is the raw network behind the plain sampler."""
+    """API: a hosted model that samples, varies and completes images. Asked raw, it is the raw network behind the plain
+    sampler."""
 
     @property
     def _release(self) -> Release:
         return self._memory.release.unprotected() if self._raw else self._memory.release
 
-    def sample(self, n: int) -> Tensor:
-        """n images (n, C, H, W) beyond those in `samples`, the same at every call."""
-        release, key = self._release, (self._raw, n)
+    @property
+    def conditions(self) -> int:
+        """How many labels the model is conditioned on; 0: unconditional."""
+        return self._memory.release.conditions
+
+    def sample(self, n: int, label: int | None = None, first: int = 0) -> Tensor:
+        """n images (n, C, H, W) beyond those in `samples`, the same at every call, on the CPU.
+
+        `label`: what all of them are conditioned on; by default uniform labels. `first` numbers them: equal numbers
+        start from equal noise, whatever the label.
+        """
+        release = self._release
         self.queries += n * len(release.schedule.walk()) / len(self._memory.ids)
-        if key not in self._memory.drawn:
-            self._memory.drawn[key] = release.sample(n, first=len(self._samples))
-        return self._memory.drawn[key]
+
+        def make() -> Tensor:
+            asked = None if label is None else torch.full((n,), label)
+            return release.sample(n, asked, first=len(self.samples) + first)
+
+        return self._memory.source.kept((self._raw, n, label, first), make)
 
     def vary(self, images: Tensor, strength: float, draw: int = 0) -> Tensor:
         """Noise to strength * T (0 to 1) and back, as the service does it."""
         release = self._release
         start = diffusion.entry(release.schedule, strength)
         self.queries += sum(t <= start for t in release.schedule.walk())
-        return release.vary(images, strength, self._memory.noise("vary", draw), self._memory.labels)
+
+        def make() -> Tensor:
+            return release.vary(images, strength, self._memory.noise("vary", draw), self._memory.labels)
+
+        return self._memory.remembered(("vary", self._raw, strength, draw), images, make)
+
+    def inpaint(self, images: Tensor, mask: Tensor, draw: int = 0) -> Tensor:
+        """Complete images (N, C, H, W) where `mask` (H, W), bool, is true, as the service does it; elsewhere they stay
+        as they are."""
+        release = self._release
+        self.queries += len(release.schedule.walk())
+
+        def make() -> Tensor:
+            start, known = self._memory.noise("inpaint start", draw), self._memory.noise("inpaint known", draw)
+            return release.inpaint(images, mask, start, known, self._memory.labels)
+
+        return self._memory.remembered(("inpaint", self._raw, mask.cpu().numpy().tobytes(), draw), images, make)
 
 
 class DenoiserView(ApiView):
@@ -138,14 +146,18 @@ class DenoiserView(ApiView):
         return self._memory.release.schedule
 
     @property
-    def others(self) -> Mapping[str, tuple[Eps, Tensor]]:
-        """Releases asked for by needs(), by name: (eps, mask (N,) of this batch's images that it was trained on)."""
-        return self._others
+    def labels(self) -> Tensor | None:
+        """What the batch's images are conditioned on unless asked otherwise."""
+        return self._memory.labels
 
-    def eps(self, x: Tensor, t: int, label: Tensor | None = None) -> Tensor:
-        """Noise prediction (N, C, H, W) for x at timestep t; one query an image. Treat the answer as read-only."""
+    def eps(self, x: Tensor, t: int, label: Tensor | None = None, repeat: int = 0) -> Tensor:
+        """Noise prediction (N, C, H, W) for x at timestep t; one query an image. Treat the answer as read-only.
+
+        The same question gets the remembered answer; another `repeat` asks anew (for randomised answers).
+        """
         self.queries += 1.0
-        return self._memory.eps(self._raw, x, t, self._memory.labels if label is None else label)
+        label = self._memory.labels if label is None else label
+        return self._memory.eps(self._raw, x, t, label, repeat, counted=self._shares)
 
     def noise(self, draw: int = 0) -> Tensor:
         """The forward noise of draw number `draw`, (N, C, H, W)."""
@@ -155,9 +167,19 @@ class DenoiserView(ApiView):
         """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise(draw), (N, C, H, W)."""
         return self._memory.noised(t, draw)
 
+    def noised_with(self, t: int, noise: Tensor) -> Tensor:
+        """The same with noise (N, C, H, W) of the attack's own: one tensor for all that bring the same noise."""
+        x0 = self._memory.images
+        return self._memory.remembered(
+            ("noised with", t), noise, lambda: diffusion.forward_noise(self.schedule, x0, diffusion.at(t, x0), noise)
+        )
+
     def ddim(self, x: Tensor, s: int, u: int) -> Tensor:
         """One deterministic DDIM step from timestep s to u (u > s inverts); one query an image."""
-        return diffusion.ddim_move(self.schedule, x, s, u, self.eps(x, s))
+        eps = self.eps(x, s)
+        return self._memory.remembered(
+            ("ddim", self._raw, s, u), x, lambda: diffusion.ddim_move(self.schedule, x, s, u, eps)
+        )
 
 
 class WeightsView(DenoiserView):

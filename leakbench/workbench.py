@@ -40,6 +40,7 @@ _COMPUTING = (
     "device",
     "diffusion",
     "forget",
+    "memory",
     "neighbours",
     "networks",
     "training",
@@ -139,8 +140,11 @@ class Workbench:
         return f"{spec.kind}-{spec.width}x{spec.blocks}"
 
     def streams(self, seed: int, need: Need | None = None) -> Streams:
-        """Random streams of (dataset, seed). A needed release has its own: shadow models differ in all their noise."""
-        return Streams(self.data.name if need is None else f"{self.data.name}/{need.draw}/{need.share}", seed)
+        """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
+        if need is None or need.kind == "retrained":
+            return Streams(self.data.name, seed)
+        own = f"{need.draw}/{need.share}" if need.kind == "shadow" else f"canary/{need.draw}"
+        return Streams(f"{self.data.name}/{own}", seed)
 
     def images(self, rows: np.ndarray) -> Tensor:
         """Images of these rows on the CPU."""
@@ -171,12 +175,25 @@ class Workbench:
         return {"dataset": self.data.name, "data": self.data.digest, "split": self.split.digest}
 
     def training_rows(self, need: Need | None, seed: int) -> np.ndarray:
-        """Rows that a release trains on: the target's, or a random share of all but `reference` for a needed one."""
+        """Rows that a release trains on: the target's, or what a needed one is trained on (see Need)."""
         if need is None:
             return self.split.train
-        pool = np.sort(np.concatenate([rows for part, rows in self.split.parts.items() if part != "reference"]))
-        order = np.random.default_rng([seed, need.draw, 0x5AD0]).permutation(pool)
-        return np.sort(order[: round(need.share * len(pool))])
+        if need.kind == "retrained":
+            assert self.forgotten is not None
+            return np.setdiff1d(self.split.train, self.forgotten)
+        if need.kind == "canary":
+            return self.pool[np.random.default_rng([seed, need.draw, 0xC0145]).random(len(self.pool)) < 0.5]
+        order = np.random.default_rng([seed, need.draw, 0x5AD0]).permutation(self.pool)
+        return np.sort(order[: round(need.share * len(self.pool))])
+
+    @cached_property
+    def pool(self) -> np.ndarray:
+        """Rows of every part but `reference`."""
+        return np.sort(np.concatenate([rows for part, rows in self.split.parts.items() if part != "reference"]))
+
+    def chain_of(self, need: Need, chain: tuple[Link, ...]) -> tuple[Link, ...]:
+        """The part of a target's chain that a needed release repeats."""
+        return chain if need.kind == "canary" else chain[:1]
 
     # Keys ------------------------------------------------------------------------------------------------------------
 
@@ -190,13 +207,13 @@ class Workbench:
             source=plugins.source_digest(type(defense)),
             harness=sources(*_COMPUTING),
             base=self._below(chain, seed, need) if len(chain) > 1 else None,
-            forget=self.forgotten.tolist() if defense.forgets and self.forgotten is not None else None,
+            forget=self.forgotten.tolist() if self.forgotten is not None and _forgets(defense, need) else None,
             network=self.network(self.condition(chain)).model_dump(),
             condition=self.condition(chain),
             schedule=[self.schedule.T, self.schedule.beta_first, self.schedule.beta_last],
             device=self.device.type,
             seed=seed,
-            need=need and [need.draw, need.share],
+            need=need and [need.kind, need.draw, need.share],
             **self.data_key,
         )
 
@@ -292,6 +309,10 @@ class Workbench:
         infos = [self.artefacts(chain[: i + 1], seed).info for i in range(len(chain))]
         seconds = sum(float(info.get("train_seconds", 0.0)) for info in infos)
         return seconds, sum(int(info.get("network_evaluations", 0)) for info in infos)
+
+
+def _forgets(defense: Defense, need: Need | None) -> bool:
+    return defense.forgets or (need is not None and need.kind == "retrained")
 
 
 def _trained_by(defense: type[Defense]) -> set[str]:

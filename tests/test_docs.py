@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from leakbench import conformance, plugins
+from leakbench import plugins
 from leakbench.cli import app
+from leakbench.conformance.defense import DefenseChecks
 from leakbench.data import SplitSpec
 from leakbench.forget import ForgetTable
 from leakbench.placing import check_places
@@ -283,7 +284,7 @@ def test_the_row_of_a_defense_is_what_its_class_says(name, cells):
 def test_a_defense_claims_what_its_row_says(name, cells):
     """On a tiny task, over a base with a claim where it needs one."""
     kind, spent = plugins.find("defenses", name), {"epsilon": 1.0, "delta": 1e-5, "history": []}
-    task = conformance._Defense(kind)._task()
+    task = DefenseChecks(kind).task()
     if task.base is not None:
         task = replace(task, base=replace(task.base, claims=spent))
     defense = kind(**{"steps": 2} if "steps" in kind.model_fields else {})

@@ -7,11 +7,13 @@ for all.
 Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 1; labels are int64 (N,) or None.
 """
 
-from .attack import Attack, Calibration, MembershipAttack, Need, ReplicationAttack
+from .attack import Attack, Need, shadows
 from .defense import Defense, Place
 from .evidence import MembershipEvidence, ReplicationEvidence
+from .membership import Calibration, Group, MembershipAttack, Question
 from .plugin import Access, Plugin, sampling, training
 from .release import Release, void
+from .replication import ReplicationAttack
 from .task import Artefacts, Task
 
 __all__ = [
@@ -20,16 +22,19 @@ __all__ = [
     "Attack",
     "Calibration",
     "Defense",
+    "Group",
     "MembershipAttack",
     "MembershipEvidence",
     "Need",
     "Place",
     "Plugin",
+    "Question",
     "Release",
     "ReplicationAttack",
     "ReplicationEvidence",
     "Task",
     "sampling",
+    "shadows",
     "training",
     "void",
 ]

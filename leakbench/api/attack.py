@@ -2,90 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from leakbench.api.plugin import Access, Plugin
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from leakbench.copying import Matches
-    from leakbench.device import Streams
+    from leakbench.api.defense import Place
 
 
 @dataclass(frozen=True)
 class Need:
-    """Another release that an attack needs, trained by the target's own recipe at the bottom of its chain.
+    """Another release that an attack needs. The plan trains each once for all that ask.
 
-    It is trained on a random share of all images but `reference`: shadow model number `draw` of LiRA has share 0.5.
-    The attack finds it as view.others[name] = (eps of that release, mask of this batch's images that it was trained
-    on).
+    shadow: the recipe at the bottom of the target's chain, on a random `share` of all images but `reference`, with
+    random streams of its own; number `draw` of them.
+    retrained: the same recipe and streams as the target's, on the training images without the forget set.
+    canary: the target's whole chain, on those images but `reference` for which an independent fair coin fell heads.
     """
 
     name: str
-    draw: int
+    draw: int = 0
     share: float = 0.5
+    kind: Literal["shadow", "retrained", "canary"] = "shadow"
+
+
+def shadows(count: int) -> tuple[Need, ...]:
+    """The first `count` shadow models, each on a random half: every attack that asks for some shares them."""
+    return tuple(Need(f"shadow-{draw}", draw) for draw in range(count))
 
 
 class Attack(Plugin):
     """A question put to a release."""
 
-    family: ClassVar[Literal["membership", "replication", "attribute", "unlearning"]]
+    family: ClassVar[Literal["membership", "replication", "attribute", "unlearning", "auditing"]]
     access: ClassVar[Access]
     requires_parts: ClassVar[frozenset[str]] = frozenset()  # unmet: not applicable, which is no failure
 
     def needs(self) -> tuple[Need, ...]:
-        """Other releases to train for this attack; the plan trains each once for all that ask."""
+        """Other releases to train for this attack."""
         return ()
 
+    def applies(self, place: Place) -> bool:
+        """Whether the question makes sense of a release; if not, its record says not-applicable, and nothing failed.
 
-@dataclass(frozen=True)
-class Calibration:
-    """Calibration images for attacks that learn, tune or orient themselves. None of them is ever reported.
+        `place.below` is the release's whole chain of defenses.
+        """
+        return True
 
-    images (N, C, H, W), labels (N,) or None, member (N,) bool. `scores(attack)` asks the release, at the attack's own
-    access level, for the attack's scores of these images, (N,) float64. `streams` are for an attack's own randomness.
-    """
-
-    images: Tensor
-    labels: Tensor | None
-    member: np.ndarray
-    scores: Callable[[MembershipAttack], np.ndarray]
-    streams: Streams
-
-
-class MembershipAttack(Attack):
-    """Was this image in the training set? Higher score = more likely a member."""
-
-    family = "membership"
-
-    def fit(self, calibration: Calibration) -> MembershipAttack:
-        """A fitted copy of the attack; itself if there is nothing to learn."""
-        return self
-
-    def score(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Scores (N,) of one compute batch of images (N, C, H, W)."""
-        raise NotImplementedError
-
-    @property
-    def learns(self) -> bool:
-        """Whether it reads calibration labels. Its calibration scores are then made out of fold, by the harness."""
-        return type(self).fit is not MembershipAttack.fit
-
-
-class ReplicationAttack(Attack):
-    """Does a sample repeat a training image? The harness asks the same of held-out real images: the null."""
-
-    family = "replication"
-    access = Access.SAMPLES
-
-    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
-        """Match queries (N, C, H, W) with training images (M, C, H, W). `embed` gives the suite's features (N, D)."""
-        raise NotImplementedError
-
-    def space(self, features: str) -> str:
-        """The space of the similarity, for the record's `features`: the suite's features unless overridden."""
-        return features
+    def objection(self, place: Place) -> str | None:
+        """Why the attack cannot work in this suite as it is set, and what would be right: asked before any training,
+        of releases to which it applies. One line, without a final dot."""
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,10 +13,11 @@ from leakbench.api.task import Artefacts, Task
 
 @dataclass(frozen=True)
 class Place:
-    """Where a suite puts a defense; known before anything is trained.
+    """Where a suite puts a defense, or an attack; known before anything is trained.
 
-    below: the defenses under it, from the one that trains the network upwards. condition: "none", "label" or
-    "attribute". forget: what the suite's [forget] table names. timesteps: T. images: training images. pixels: of each.
+    below: the defenses under it (for an attack: all of them), from the one that trains the network upwards. condition:
+    "none", "label" or "attribute". forget: what the suite's [forget] table names. timesteps: T. images: training
+    images. pixels: of each. calibration: calibration images, half of them members.
     """
 
     below: tuple[Defense, ...]
@@ -24,6 +26,7 @@ class Place:
     timesteps: int
     images: int
     pixels: int = 0
+    calibration: int = 0
 
 
 class Defense(Plugin):
@@ -51,6 +54,11 @@ class Defense(Plugin):
     def fit(self, task: Task) -> Artefacts:
         """Train; nothing to train by default."""
         return Artefacts()
+
+    def fit_together(self, tasks: Sequence[Task]) -> Iterable[Artefacts]:
+        """`fit` on tasks that differ in their images and streams alone (shadow models): one after the other, unless a
+        defense can do better. Answers what each makes, in order; what has been answered is kept if a run is killed."""
+        return map(self.fit, tasks)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Apply the sampling-stage parameters. From `task` it may read all but the training images, labels and

@@ -153,6 +153,12 @@ class Release:
 
         return vary(self.schedule, self.eps, x0, strength, noise, label)
 
+    def inpaint(self, x0: Tensor, mask: Tensor, start: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """Completion of x0 where `mask` (H, W) is true, as the service does it: see leakbench.diffusion.inpaint."""
+        from leakbench.diffusion import inpaint
+
+        return inpaint(self.schedule, self.eps, x0, mask, start, noise, label)
+
 
 def void(base: Release, why: str) -> dict[str, Any]:
     """What a base's claims become on a step that reads members: nothing, and why. What claimed nothing still does."""

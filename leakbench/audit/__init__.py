@@ -11,16 +11,17 @@ from importlib.metadata import version
 import torch
 
 from leakbench import plugins
-from leakbench.api import Access, MembershipAttack, ReplicationAttack
-from leakbench.audit.membership import Attacks, measure_membership, needs_of
+from leakbench.api import Access, Attack, MembershipAttack, ReplicationAttack
+from leakbench.audit.membership import Attacks, measure_membership
 from leakbench.audit.quality import measure_quality
 from leakbench.audit.replication import measure_replication
-from leakbench.audit.subject import Measured, Row, Subject
+from leakbench.audit.subject import Measured, Row, Subject, needs_of
+from leakbench.collecting import rows_written
 from leakbench.evaluate import Findings
 from leakbench.features import file_digest, weights_at_hand
 from leakbench.perceptual import alexnet_weights
+from leakbench.placing import place_of
 from leakbench.records import QUALITY, Record, save_record
-from leakbench.scoring import rows_written
 from leakbench.store import disk_is_full, key_of
 from leakbench.workbench import sources
 
@@ -28,6 +29,7 @@ __all__ = ["AttackFailed", "Attacks", "Audit", "Row", "environment", "needs_of"]
 
 _JUDGING = (
     "audit",
+    "collecting",
     "copying",
     "embedding",
     "evaluate",
@@ -49,6 +51,8 @@ class Audit(Subject):
         """The records that this release gets. An attack whose required parts do not ship is not applicable."""
         rows = [Row(QUALITY, Access.SAMPLES)]
         for name, attack in self.bench.suite.attacks.items():
+            if not self.bench.suite.asks(name, self.point):
+                continue
             if isinstance(attack, MembershipAttack):
                 rows += [Row(name, access) for access in rows_written(attack, False)]
             else:
@@ -87,12 +91,7 @@ class Audit(Subject):
                 membership.setdefault(row.attack, (attack, []))[1].append(row.access)
                 continue
             with _noted(row.attack, errors):
-                yield self._save(
-                    row,
-                    measure_replication(self, attack)
-                    if isinstance(attack, ReplicationAttack)
-                    else measure_quality(self),
-                )
+                yield self._save(row, measure_quality(self) if attack is None else _measure(self, attack))
         yield from self._membership(membership, errors)
         if errors:
             raise AttackFailed("; ".join(errors))
@@ -102,15 +101,24 @@ class Audit(Subject):
         together: list[str] = []
         with _noted("", together):
             for row, found in measure_membership(self, attacks) if attacks else ():
-                yield self._save(row, found)
+                yield self._checked(row, found, errors)
         for name, one in attacks.items() if together else ():
             with _noted(name, errors):
                 for row, found in measure_membership(self, {name: one}):
-                    yield self._save(row, found)
+                    yield self._checked(row, found, errors)
+
+    def _checked(self, row: Row, found: Measured, errors: list[str]) -> Record:
+        """Saved; scores that are no numbers fail the cell, and nothing else."""
+        if "non-finite" in found.findings.flags:
+            errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
+        return self._save(row, found)
 
     def _applies(self, row: Row) -> bool:
         attack = self.bench.suite.attacks.get(row.attack)
-        return attack is None or attack.requires_parts <= set(self.release.parts)
+        if attack is None:
+            return True
+        place = place_of(self.bench, self.point.chain)
+        return attack.applies(place) and attack.requires_parts <= set(self.release.parts)
 
     def _save(self, row: Row, measured: Measured) -> Record:
         suite, found = self.bench.suite, measured.findings
@@ -135,9 +143,16 @@ class Audit(Subject):
             claims=self.release.claims,
             info=found.info,
             inputs=self.row_key(row),
-            run={"environment": environment(self.bench.device), "timings": measured.timings},
+            run={"environment": environment(self.bench.device), "timings": measured.timings, "calls": measured.calls},
         )
         return save_record(self.bench.setting.out, record, measured.arrays)
+
+
+def _measure(subject: Subject, attack: Attack) -> Measured:
+    """What an attack that runs by itself finds."""
+    if isinstance(attack, ReplicationAttack):
+        return measure_replication(subject, attack)
+    raise TypeError(f"{type(attack).__name__} is of no family that can be measured")
 
 
 class AttackFailed(Exception):

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from leakbench import evaluate
-from leakbench.api import Access, Attack, MembershipAttack, Need
+from leakbench.api import Access, MembershipAttack, Release
 from leakbench.audit.subject import Measured, Row, Subject
-from leakbench.scoring import Asked, Images, Target, collect, rows_written
+from leakbench.collecting import collect, rows_written
+from leakbench.diffusion import at
+from leakbench.scoring import Asked, Calls, Images
 
 Attacks = dict[str, tuple[MembershipAttack, list[Access]]]  # by id: the attack, and the access levels asked for
 
@@ -27,31 +30,47 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
             if access in levels:
                 asked[f"{name}/{raw}"] = Asked(attack, raw)
                 written.append((Row(name, access), f"{name}/{raw}"))
-    evidence, queries = collect(_target(subject, attacks), asked, _attacked(subject))
-    split = subject.bench.split.parts
-    calibration = len(split["calibration_in"]) + len(split["calibration_out"])
+    target = subject.target(attack for attack, _ in attacks.values())
+    parts = {name: subject.images(rows) for name, rows in subject.bench.split.parts.items()}
+    calls = Calls()
+    evidence, queries = collect(target, asked, parts, calls)
     timings = {"membership_attacks_together": time.perf_counter() - began}
-    masks = _forgotten(subject)
+    shared = dataclasses.asdict(calls) | {"attacks": float(len(asked))}
+    masks, random = _forgotten(subject), randomised(subject.release, parts["member"])
     for row, question in written:
         attack = attacks[row.attack][0]
         found = evaluate.membership(evidence[question], blind=row.access is Access.NONE)
         if masks:
             forget = evaluate.forgotten(evidence[question], **masks, orientation=found.info["orientation"])
             found = found.joined(forget)
-        found.info["labels_consumed"] = calibration if attack.learns else 0
-        found.info["shadow_models"] = len(attack.needs())
+        if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
+            found.flags.add("randomised-answers")
+        found.info |= _consumed(attack, parts)
         arrays = dataclasses.asdict(evidence[question]) | masks
-        yield row, Measured("membership", found, arrays, timings, queries=queries[question])
+        yield row, Measured("membership", found, arrays, timings, queries=queries[question], calls=shared)
 
 
-def needs_of(attacks: tuple[Attack, ...]) -> list[Need]:
-    """Every release that some attack needs, each once, by name."""
-    needs: dict[str, Need] = {}
-    for attack in attacks:
-        for need in attack.needs():
-            if needs.setdefault(need.name, need) != need:
-                raise ValueError(f"two attacks need different releases under the name {need.name!r}")
-    return list(needs.values())
+def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:
+    """What an attack had beside its queries: membership labels of calibration images, images known not to be members,
+    shadow models."""
+    labels = len(parts["calibration_in"].ids) + len(parts["calibration_out"].ids)
+    return {
+        "labels_consumed": labels if attack.out_of_fold else 0,
+        "public_images": len(parts["reference"].ids) if attack.learns and attack.learns_from == "public" else 0,
+        "shadow_models": sum(need.kind == "shadow" for need in attack.needs()),
+    }
+
+
+def randomised(release: Release, images: Images) -> bool:
+    """Whether the service answers one question in two ways: then an attack has to average its answers."""
+    few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device))
+    middle = release.schedule.T // 2
+
+    def answer() -> Tensor:
+        return release.eps(few.images, at(middle, few.images), few.labels)
+
+    with torch.no_grad():
+        return not torch.equal(answer(), answer())
 
 
 def _forgotten(subject: Subject) -> dict[str, np.ndarray]:
@@ -65,26 +84,3 @@ def _forgotten(subject: Subject) -> dict[str, np.ndarray]:
         assert bench.data.labels is not None
         alike = bench.data.labels[nonmember] == table.label
     return {"member_forgotten": np.isin(member, bench.forgotten), "nonmember_alike": alike}
-
-
-def _attacked(subject: Subject) -> dict[str, Images]:
-    bench, device = subject.bench, subject.bench.device
-    labels = bench.conditions(subject.condition)
-    return {
-        name: Images(
-            bench.images(rows).to(device),
-            torch.from_numpy(rows).to(device),
-            None if labels is None else torch.from_numpy(labels[rows]).to(device),
-        )
-        for name, rows in bench.split.parts.items()
-        if name != "reference"
-    }
-
-
-def _target(subject: Subject, attacks: Attacks) -> Target:
-    bench, others = subject.bench, {}
-    for need in needs_of(tuple(attack for attack, _ in attacks.values())):
-        other = bench.released(subject.point.chain[:1], subject.seed, need)
-        others[need.name] = (other.eps, bench.training_rows(need, subject.seed))
-    samples = subject.samples if any(a.access >= Access.SAMPLES for a, _ in attacks.values()) else torch.empty(0)
-    return Target(subject.release, samples, bench.streams(subject.seed), others)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +15,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from leakbench.api import Access, Release
+from leakbench.api import Access, Attack, Need, Release
 from leakbench.embedding import Embedding
 from leakbench.evaluate import Findings
+from leakbench.memory import Source
+from leakbench.scoring import Images, Target, Trained
 from leakbench.store import Store, key_of
 from leakbench.suite import Point
 from leakbench.workbench import Workbench, sources
 
-Family = Literal["membership", "replication", "attribute", "unlearning", "quality"]
+Family = Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """What goes into one record: findings, raw arrays, seconds, the embedding's name, queries an image."""
+    """What goes into one record: findings, raw arrays, seconds, the embedding's name, queries an image; and what the
+    run shared, which depends on the attacks that ran together and is no part of the record's identity."""
 
     family: Family
     findings: Findings
@@ -42,6 +46,7 @@ class Measured:
     timings: dict[str, float] = field(default_factory=dict)
     features: str = ""
     queries: float = 0.0
+    calls: dict[str, float] = field(default_factory=dict)
 
 
 class Subject:
@@ -61,6 +66,29 @@ class Subject:
     def condition(self) -> str:
         """What its network is conditioned on."""
         return self.bench.condition(self.point.chain)
+
+    def needed(self, attacks: Iterable[Attack]) -> dict[str, Trained]:
+        """The other releases that attacks need, by name; their samples are drawn when they are first asked for."""
+        bench, count, others = self.bench, self.bench.suite.file.quality.samples, {}
+        for need in needs_of(tuple(attacks)):
+            release = bench.released(bench.chain_of(need, self.point.chain), self.seed, need)
+            source = Source(release, partial(release.sample, count))
+            others[need.name] = Trained(source, bench.training_rows(need, self.seed))
+        return others
+
+    def target(self, attacks: Iterable[Attack]) -> Target:
+        """The release as these attacks meet it."""
+        source = Source(self.release, lambda: self.samples)
+        return Target(source, self.bench.streams(self.seed), self.needed(attacks))
+
+    def images(self, rows: np.ndarray) -> Images:
+        """Images of these rows on the device, with what the network is conditioned on."""
+        bench, labels = self.bench, self.bench.conditions(self.condition)
+        return Images(
+            bench.images(rows).to(bench.device),
+            torch.from_numpy(rows).to(bench.device),
+            None if labels is None else torch.from_numpy(labels[rows]).to(bench.device),
+        )
 
     @property
     def forgotten_label(self) -> int | None:
@@ -116,3 +144,13 @@ class Subject:
 
         folder = self.samples_store.get(self.samples_key, make)
         return load_file(folder / "samples.safetensors"), json.loads((folder / "facts.json").read_text())
+
+
+def needs_of(attacks: tuple[Attack, ...]) -> list[Need]:
+    """Every release that some attack needs, each once, by name. Raises ValueError if two mean different ones by it."""
+    needs: dict[str, Need] = {}
+    for attack in attacks:
+        for need in attack.needs():
+            if needs.setdefault(need.name, need) != need:
+                raise ValueError(f"two attacks need different releases under the name {need.name!r}")
+    return list(needs.values())

@@ -10,25 +10,31 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from leakbench import plugins
 from leakbench.api import Attack
 from leakbench.errors import UsageError
 from leakbench.suite.file import NetworkTable, QualityTable, SamplerTable, SuiteFile, apply, validate
-from leakbench.suite.points import Link, Point, attacks_of, points_of
+from leakbench.suite.points import Link, Point, attacks_of, points_of, restrictions_of
 
 __all__ = ["Link", "NetworkTable", "Point", "QualityTable", "SamplerTable", "Suite", "SuiteFile", "describe", "load"]
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A checked suite: its file, the points of its curves in order, and its attacks by id."""
+    """A checked suite: its file, the points of its curves in order, its attacks by id, and for those that say `on`
+    the ids of the only defenses that they are run against."""
 
     file: SuiteFile
     points: tuple[Point, ...]
     attacks: dict[str, Attack]
+    on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def asks(self, attack: str, point: Point) -> bool:
+        """Whether an attack is run against a point."""
+        return attack not in self.on or point.id in self.on[attack]
 
     @property
     def identity(self) -> str:
@@ -51,7 +57,7 @@ def load(name: str, overrides: tuple[str, ...] = ()) -> Suite:
     if len(set(file.seeds)) < len(file.seeds):
         raise UsageError(f"{path}: seeds = {list(file.seeds)}: a seed stands there twice; write each once")
     points = tuple(points_of(file, str(path)))
-    return Suite(file, points, dict(attacks_of(file, str(path))))
+    return Suite(file, points, dict(attacks_of(file, str(path))), dict(restrictions_of(file, str(path))))
 
 
 def describe(path: Path) -> str:

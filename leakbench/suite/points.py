@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from leakbench import plugins
-from leakbench.api import Attack, Defense, MembershipAttack, Plugin, ReplicationAttack
+from leakbench.api import Attack, Defense, Plugin
 from leakbench.errors import UsageError, nearest_name
 from leakbench.records import QUALITY
 from leakbench.suite.file import SuiteFile, validate
 
 ROLES = ("baseline", "defense", "control")
+FAMILIES = ("membership", "replication", "attribute", "unlearning", "auditing")
 CONDITIONS = ("none", "label", "attribute")
 
 
@@ -138,11 +139,27 @@ def _sweep(kind: type[Defense], entry: dict[str, Any], where: str) -> list[tuple
 
 def attacks_of(file: SuiteFile, where: str) -> Iterator[tuple[str, Attack]]:
     for identity, entry, kind in entries_of(file, "attack", where):
-        if not issubclass(kind, (MembershipAttack, ReplicationAttack)):
+        if getattr(kind, "family", None) not in FAMILIES:
             raise UsageError(
-                f"{where}: attack {identity!r}: {kind.__name__} is neither a MembershipAttack nor a ReplicationAttack"
+                f"{where}: attack {identity!r}: {kind.__name__} is of no family; it should be one of "
+                f"{', '.join(FAMILIES)}"
             )
         yield identity, build(kind, entry, where)
+
+
+def restrictions_of(file: SuiteFile, where: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(attack id, ids of the only defenses that it is run against) of every [[attack]] that says `on`."""
+    defenses = [identity for identity, _, _ in entries_of(file, "defense", where)]
+    for identity, entry, _ in entries_of(file, "attack", where):
+        if "on" in entry:
+            on = [entry["on"]] if isinstance(entry["on"], str) else entry["on"]
+            for one in on if isinstance(on, list) and on else [on]:
+                if one not in defenses:
+                    raise UsageError(
+                        f"{where}: attack {identity!r}: on = {entry['on']!r}: no such defense id; "
+                        f"{nearest_name(str(one), defenses)}"
+                    )
+            yield identity, tuple(on)
 
 
 def entries_of(
@@ -166,6 +183,6 @@ def entries_of(
 
 def build(kind: type[Plugin], entry: dict[str, Any], where: str) -> Any:
     """A plugin with the parameters of a suite's entry."""
-    own = ("id", "name", "base", "role", "condition") if issubclass(kind, Defense) else ("id", "name")
+    own = ("id", "name", "base", "role", "condition") if issubclass(kind, Defense) else ("id", "name", "on")
     parameters = {key: value for key, value in entry.items() if key not in own}
     return validate(kind, parameters, f"{where}: {entry.get('id', entry['name'])}")

@@ -8,9 +8,10 @@ from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Release
 from leakbench.attacks.membership.blind import Blind
+from leakbench.collecting import collect
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule
-from leakbench.scoring import Asked, Images, Target, collect
+from leakbench.scoring import Asked, Images, Target
 
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out")
 
@@ -23,7 +24,7 @@ class Untouchable(torch.nn.Module):
 def target(batch: int = 128) -> Target:
     streams = Streams("test", 0)
     release = Release(Untouchable(), Schedule(), streams, (1, 8, 8), torch.device("cpu"), batch=batch)
-    return Target(release, torch.empty(0), streams, {})
+    return Target.of(release, streams)
 
 
 def digits(seed: int) -> torch.Tensor:

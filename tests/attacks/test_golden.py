@@ -51,7 +51,7 @@ def scored(attack: MembershipAttack, batch: int = 6) -> tuple[np.ndarray, float,
     network = ClosedForm()
     release = Release(network, Schedule(), STREAMS, (3, 4, 4), torch.device("cpu"), batch=batch)
     images = Images(IMAGES, torch.arange(6), None)
-    scores, queries = Target(release, torch.empty(0), STREAMS, {}).score({"": Asked(attack, False)}, images)
+    scores, queries = Target.of(release, STREAMS).score({"": Asked(attack, False)}, images)
     return scores[""], queries[""], network.calls
 
 
@@ -134,7 +134,7 @@ def test_higher_loss_scores_mean_members():
 
     ranges = {"count": 30, "timesteps": 1000, "noise_shape": (1, 8, 8)}
     train(network, loss, Recipe(1500, 64, 4e-3), stream=STREAMS.of("train"), **ranges)
-    target = Target(Release(network, Schedule(), STREAMS, (1, 8, 8), torch.device("cpu")), torch.empty(0), STREAMS, {})
+    target = Target.of(Release(network, Schedule(), STREAMS, (1, 8, 8), torch.device("cpu")), STREAMS)
     scores = target.score({"": Asked(Loss(), False)}, Images(images, torch.arange(60), None))[0][""]
     assert roc_auc_score([1] * 30 + [0] * 30, scores) >= 0.95
 
@@ -144,7 +144,7 @@ def test_attacks_at_the_same_timestep_share_a_call():
     release = Release(network, Schedule(), STREAMS, (3, 4, 4), torch.device("cpu"), batch=6)
     attacks = {"loss": Loss(), "three": Loss(draws=3), "pia": PIA(), "secmi": SecMI()}
     asked = {name: Asked(attack, name == "three") for name, attack in attacks.items()}
-    together, queries = Target(release, torch.empty(0), STREAMS, {}).score(asked, Images(IMAGES, torch.arange(6), None))
+    together, queries = Target.of(release, STREAMS).score(asked, Images(IMAGES, torch.arange(6), None))
     assert queries == {"loss": 1, "three": 3, "pia": 2, "secmi": 11}
     assert network.calls == 1 + 2 + 2 + 10  # two draws are new to `three`; eps(x, 0) of PIA serves SecMI's first step
     for name, one in asked.items():

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench import conformance, plugins, training
+from leakbench import plugins, training
+from leakbench.conformance.defense import DefenseChecks, same
 from leakbench.device import prepare
 from leakbench.workbench import load_artefacts, save_artefacts
 
@@ -21,8 +22,8 @@ def made(name):
     """A short training of a defense, and the place where it has no objection to be."""
     kind = plugins.find("defenses", name)
     short = {"steps": STEPS} if "steps" in kind.model_fields else {}
-    checks = conformance._Defense(kind)
-    return kind(**short), checks._task()
+    checks = DefenseChecks(kind)
+    return kind(**short), checks.task()
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def test_a_killed_training_resumes_to_the_same_weights_and_claims(name, tmp_path
             assert list(tmp_path.rglob("*.safetensors"))
     again = []
     resumed = defense.fit(replace(killed, progress=again.append))
-    assert conformance._same(resumed, undisturbed)
+    assert same(resumed, undisturbed)
     if told and name not in ("early_stop", "attribute_switching"):
         assert min(again) > 0.5, "it started again"
     one, other = (defense.release(kept, task) for kept in (resumed, undisturbed))

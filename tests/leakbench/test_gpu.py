@@ -48,7 +48,7 @@ def test_scores_agree_between_devices(kind, protected):
         release = release_on(device, spec, protected)
         ids = torch.arange(24, device=release.device)
         images = release.streams.of("images").normal(ids, spec.shape).clamp(-1, 1)
-        target = Target(release, torch.empty(0), release.streams, {})
+        target = Target.of(release, release.streams)
         asked = {attack.name: Asked(attack, False) for attack in (Loss(), PIA(), SecMI())}
         scores[device] = target.score(asked, Images(images, ids, None))[0]
     for name in scores["cpu"]:

@@ -13,12 +13,13 @@ from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Artefacts, Calibration, Defense, MembershipAttack, Need, Release, Task
 from leakbench.audit import Audit, Row
+from leakbench.collecting import collect, rows_written
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule
 from leakbench.embedding import Embedding
 from leakbench.networks import NetworkSpec, build
 from leakbench.plan import Plan
-from leakbench.scoring import Asked, Images, Target, collect, rows_written
+from leakbench.scoring import Asked, Images, Target
 from leakbench.suite import Link, Point, Suite, SuiteFile
 from leakbench.views import DenoiserView
 from leakbench.workbench import Setting, Workbench
@@ -50,8 +51,8 @@ class Memoriser(MembershipAttack):
         fitted = copy.copy(self)
         keys = [image.numpy().tobytes() for image in calibration.images]
         fitted._known = dict(zip(keys, calibration.member * 2.0 - 1.0, strict=True))
-        plain = calibration.scores(Error())
-        assert plain.shape == (len(calibration.images),) and np.isfinite(plain).all()
+        plain = calibration.ask(Error().score)
+        assert plain.shape == (len(calibration.images),) and plain.isfinite().all()
         return fitted
 
     def score(self, view: Any, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
@@ -67,7 +68,7 @@ class Guided(Release):
 def target(batch: int, kind: type[Release] = Release) -> Target:
     network = build(NetworkSpec(kind="mlp", shape=SHAPE, width=32, blocks=2), STREAMS.of("weights")).eval()
     release = kind(network, Schedule(steps=5), STREAMS, SHAPE, torch.device("cpu"), batch=batch)
-    return Target(release, torch.empty(0), STREAMS, {})
+    return Target.of(release, STREAMS)
 
 
 def images(first: int, count: int) -> Images:
@@ -219,9 +220,8 @@ class TwoShadows(MembershipAttack):
 
     def score(self, view: DenoiserView, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         assert set(view.others) == {"shadow 0", "shadow 1"}
-        for name, (eps, mask) in view.others.items():
-            truth = eps(images, torch.zeros(len(images), dtype=torch.int64), None)[:, 0, 0, 0] == 1
-            SEEN.append((name, truth, mask))
+        for name, other in view.others.items():
+            SEEN.append((name, other.view.eps(images, 0)[:, 0, 0, 0] == 1, other.inside))
         return view.eps(images, 0)[:, 0, 0, 0]
 
 

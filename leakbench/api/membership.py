@@ -1,0 +1,74 @@
+"""Membership inference: was this image in the training set?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from leakbench.api.attack import Attack
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from leakbench.device import Streams
+
+Question = Callable[[Any, "Tensor", "Tensor | None"], "Tensor"]  # (view, images, labels of a batch) -> (N, ...)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that an attacker may ask about before it scores. None of them is ever reported.
+
+    images (N, C, H, W), labels (N,) or None: what the network is conditioned on. `ask(question)` puts a question to the
+    release at the attack's own access level, batch by batch, and gives its answers for these images, (N, ...), on the
+    device; the view has `others` (shadow models), each with the mask of the images that it was trained on.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    ask: Callable[[Question], Tensor]
+
+
+@dataclass(frozen=True)
+class Calibration(Group):
+    """What attacks learn, tune or orient themselves by.
+
+    Its own images are half members, half not: `member` (N,) bool. `public` are images of the same distribution on which
+    neither the target nor any shadow model was trained. `streams` are for the attack's own randomness.
+    """
+
+    member: np.ndarray
+    public: Group
+    streams: Streams
+
+
+class MembershipAttack(Attack):
+    """Was this image in the training set? Higher score = more likely a member."""
+
+    family = "membership"
+    # What `fit` reads. "calibration": membership labels of calibration images; their own scores are then made out of
+    # fold, by the harness. "public": never-trained-on images. "shadows": the masks of shadow models.
+    learns_from: ClassVar[Literal["calibration", "public", "shadows"]] = "calibration"
+    shares: ClassVar[bool] = True  # its calls of eps count among those shared; not for walks and gradients of its own
+    averages_answers: ClassVar[bool] = False  # whether it asks the same again and averages: for randomised answers
+    sets: ClassVar[bool] = False  # whether its scores are also judged in sets of images (data-set inference)
+
+    def fit(self, calibration: Calibration) -> MembershipAttack:
+        """A fitted copy of the attack; itself if there is nothing to learn."""
+        return self
+
+    def score(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Scores (N,) of one compute batch of images (N, C, H, W)."""
+        raise NotImplementedError
+
+    @property
+    def learns(self) -> bool:
+        """Whether it learns anything."""
+        return type(self).fit is not MembershipAttack.fit
+
+    @property
+    def out_of_fold(self) -> bool:
+        """Whether its scores of calibration images must come from fits that have not seen them."""
+        return self.learns and self.learns_from == "calibration"

@@ -1,0 +1,125 @@
+"""What one batch of attacked images has already cost: answers of the release, remembered for all attacks.
+
+An answer is remembered by (x, t, label), where x is the very tensor that was asked about. `noised(t, draw)` hands out
+one tensor for each (image, t, draw), and what follows from an answer (a DDIM step, say) is remembered as well: two
+attacks that walk the same path walk on the same tensors. Memory is bounded: beyond `limit` bytes the answers that were
+not asked for the longest are forgotten, and made again if they are asked for once more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from leakbench import diffusion
+from leakbench.api import Release
+from leakbench.device import Streams
+
+LIMIT = 2**31  # bytes of a batch's answers
+
+
+@dataclass
+class Source:
+    """A release as attacks meet it. `draw()` gives its samples, drawn when they are first asked for."""
+
+    release: Release
+    draw: Callable[[], Tensor]
+    _kept: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """The samples (M, C, H, W), on the release's device."""
+        return self.draw().to(self.release.device)
+
+    def kept(self, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
+        """Further samples, made once for all batches."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+
+@dataclass
+class BatchMemory:
+    """The memory of one compute batch. `ids` (N,): the images' numbers in the data set."""
+
+    source: Source
+    streams: Streams
+    images: Tensor
+    ids: Tensor
+    labels: Tensor | None
+    limit: int = LIMIT
+    calls: int = 0  # of eps, an image, by attacks whose calls count as shared
+    _held: OrderedDict[tuple[Any, ...], tuple[Tensor, ...]] = field(default_factory=OrderedDict)
+    _bytes: int = 0
+    _handed_out: list[tuple[Tensor, int]] = field(default_factory=list)  # with the version that each had
+
+    def __post_init__(self) -> None:
+        self._watched(self.images)
+
+    @property
+    def release(self) -> Release:
+        """The release that is asked."""
+        return self.source.release
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody has written to a tensor that others see as well."""
+        return all(tensor._version == version for tensor, version in self._handed_out)
+
+    def settled(self) -> None:
+        """Forget what was handed out so far: nobody holds it any longer but this memory."""
+        self._handed_out = [(self.images, self.images._version)]
+        self._handed_out += [(held[0], held[0]._version) for held in self._held.values()]
+
+    def noise(self, purpose: str, draw: int) -> Tensor:
+        """Standard normal (N, C, H, W): the same for every attack, defense and access level."""
+        shape = tuple(self.images.shape[1:])
+        return self._recalled(
+            ("noise", purpose, draw), (), lambda: self.streams.of("attacking", purpose).normal(self.ids, shape, draw)
+        )
+
+    def noised(self, t: int, draw: int) -> Tensor:
+        """x_t of the batch."""
+        noise = self.noise("forward", draw)
+        at = diffusion.at(t, self.images)
+        return self._recalled(
+            ("noised", t, draw), (), lambda: diffusion.forward_noise(self.release.schedule, self.images, at, noise)
+        )
+
+    def remembered(self, key: tuple[Any, ...], x: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """What follows from the tensor x in the way that the key names."""
+        return self._recalled((*key, id(x), x._version), (x,), make)
+
+    def eps(self, raw: bool, x: Tensor, t: int, label: Tensor | None, repeat: int = 0, counted: bool = True) -> Tensor:
+        """The release's answer, remembered. Where it answers with the raw network, both kinds are one."""
+        raw = raw or self.release.answers_raw
+        labelled = None if label is None else (id(label), label._version)
+
+        def ask() -> Tensor:
+            self.calls += counted
+            asked = self.release.raw_eps if raw else self.release.eps
+            return asked(x, diffusion.at(t, x), label)
+
+        kept_alive = (x,) if label is None else (x, label)
+        return self._recalled(("eps", raw, id(x), x._version, t, labelled, repeat), kept_alive, ask)
+
+    def _recalled(self, key: tuple[Any, ...], keep: tuple[Tensor, ...], make: Callable[[], Tensor]) -> Tensor:
+        """A tensor by its key, made if it is not there. `keep` stays alive with it, so that no id() is used twice."""
+        if key not in self._held:
+            made = self._watched(make())
+            self._held[key] = (made, *keep)
+            self._bytes += made.numel() * made.element_size()
+            while self._bytes > self.limit and len(self._held) > 1:
+                forgotten = self._held.popitem(last=False)[1][0]
+                self._bytes -= forgotten.numel() * forgotten.element_size()
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def _watched(self, tensor: Tensor) -> Tensor:
+        self._handed_out.append((tensor, tensor._version))
+        return tensor
