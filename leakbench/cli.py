@@ -24,6 +24,8 @@ app = typer.Typer(
       leakbench run quick --plan                   what would be run, and stop
       leakbench run quick --set dataset=npz:my.npz --out runs/mine
       leakbench report runs/quick                  write tables and figures again
+      leakbench power                              how many images a wanted interval needs
+      leakbench score my_scores.npz                the same treatment for scores of your own
       leakbench new attack my_attack               a working attack to start from
       leakbench doctor                             what this machine can run
     """,
@@ -153,6 +155,63 @@ def report(
     for name in format.split(","):
         for path in plugins.find("reports", name.strip(), "--format")(RunFolder(folder)):
             print(path)
+
+
+@app.command(
+    help="""Say how many nonmembers, and as many members, a wanted number needs.
+
+    \b
+    Examples:
+      leakbench power
+      leakbench power --auc 0.55 --half-width 0.01
+      leakbench power --fpr 0.001 --tpr 0.05
+    """
+)
+def power(
+    auc: Annotated[float, typer.Option(help="The AUC to plan for, in (0.5, 1).")] = 0.6,
+    half_width: Annotated[float, typer.Option(help="Half the width of the 95 % interval, in (0, 0.5).")] = 0.02,
+    fpr: Annotated[float, typer.Option(help="The FPR at which a TPR is reported, in (0, 0.5).")] = 0.01,
+    tpr: Annotated[float, typer.Option(help="The TPR to plan for, between the FPR and 1.")] = 0.3,
+) -> None:
+    wanted = {
+        "auc": (auc, 0.5, 1.0),
+        "half-width": (half_width, 0.0, 0.5),
+        "fpr": (fpr, 0.0, 0.5),
+        "tpr": (tpr, fpr, 1.0),
+    }
+    for name, (value, low, high) in wanted.items():
+        if not low < value < high:
+            raise UsageError(f"--{name} {value:g}: must lie between {low:g} and {high:g}")
+    from rich.console import Console
+
+    from leakbench.power_tables import tables
+
+    for table in tables(auc, half_width, fpr, tpr):
+        Console().print(table)
+
+
+@app.command(
+    help="""Give scores from a script of your own the same treatment as an attack's: AUC, TPR, verdicts, flags.
+
+    \b
+    Examples:
+      leakbench score my_scores.npz
+    The file holds member_scores and nonmember_scores (or scores and member), higher = more likely a member;
+    optional: calibration_member_scores and calibration_nonmember_scores, member_labels and nonmember_labels.
+    """
+)
+def score(file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Scores, one number an image.")]) -> None:
+    _one_thread_a_process()
+    from rich.console import Console
+
+    from leakbench.scores import read_scores
+
+    scores = read_scores(file)
+    from leakbench.score_tables import tables
+
+    for table in tables(scores):
+        Console().print(table)
+        print()
 
 
 @check_app.command(

@@ -25,6 +25,7 @@ from leakbench.statistics import (
     tpr_at_fpr,
     verdict,
 )
+from leakbench.statistics.sets import set_inference
 
 TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
 NULL_RATE = 0.01  # share of held-out real images that may count as copies when the threshold is chosen
@@ -85,6 +86,30 @@ def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
     if blind and blind_invalid(member, nonmember):
         findings.flags.add("track-invalid")
     return findings
+
+
+def sets(evidence: MembershipEvidence) -> Findings:
+    """Data-set inference (CDI): the mean p value of sets of so many members against as many nonmembers.
+
+    `set_null_p_value@images=` is the same of nonmembers against other nonmembers: it must stay near 1/2.
+    """
+    member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
+    half = len(nonmember) // 2
+    found = Findings([])
+    for name, suspected, known in (
+        ("set_p_value", member, nonmember),
+        ("set_null_p_value", nonmember[:half], nonmember[half:]),
+    ):
+        inference = set_inference(suspected, known)
+        for one in inference.by_size:
+            found.metrics.append(
+                Metric(
+                    name=f"{name}@images={one.size}", value=one.p_value, ci_low=one.low, ci_high=one.high, n=one.size
+                )
+            )
+        if name == "set_p_value":
+            found.info["set_images_needed"] = inference.smallest
+    return found
 
 
 def forgotten(

@@ -21,7 +21,7 @@ from leakbench.embedding import Embedding
 from leakbench.errors import UsageError
 from leakbench.placing import place_of
 from leakbench.records import Record, RunFolder, read_record, write_atomically
-from leakbench.suite import Link, Point
+from leakbench.suite import Link, Point, ensemble_of
 from leakbench.workbench import Workbench
 
 Rerun = Literal["missing", "failed", "all"]
@@ -164,6 +164,7 @@ class Plan:
         return {
             "suite": suite.file.name,
             "summary": suite.file.summary,
+            "ensemble": ensemble_of(suite.file),
             "identity": suite.identity,
             "command": command,
             "dataset": self.bench.data.name,

@@ -158,7 +158,8 @@ class RunFolder:
     def arrays(self, record: Record) -> dict[str, np.ndarray]:
         """The raw arrays of a record (empty if it has none); never unpickles.
 
-        membership: member_scores, nonmember_scores, calibration_member_scores, calibration_nonmember_scores (float64).
+        membership: member_scores, nonmember_scores, calibration_member_scores, calibration_nonmember_scores (float64);
+        member_rows, nonmember_rows (rows of the data set) and, where it has labels, member_labels, nonmember_labels.
         replication: similarity, nearest (per sample), null_similarity; and, unless images are withheld, the samples
         most similar to a training image: pair_samples, pair_nearest (K, H, W, C) uint8, pair_similarity (K,), most
         similar first. quality: mean, covariance, n of the samples' features.

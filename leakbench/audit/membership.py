@@ -37,16 +37,19 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls) | {"attacks": float(len(asked))}
     masks, random = _forgotten(subject), randomised(subject.release, parts["member"])
+    who = _who(subject)
     for row, question in written:
         attack = attacks[row.attack][0]
         found = evaluate.membership(evidence[question], blind=row.access is Access.NONE)
         if masks:
             forget = evaluate.forgotten(evidence[question], **masks, orientation=found.info["orientation"])
             found = found.joined(forget)
+        if attack.sets:
+            found = found.joined(evaluate.sets(evidence[question]))
         if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
             found.flags.add("randomised-answers")
         found.info |= _consumed(attack, parts)
-        arrays = dataclasses.asdict(evidence[question]) | masks
+        arrays = dataclasses.asdict(evidence[question]) | masks | who
         yield row, Measured("membership", found, arrays, timings, queries=queries[question], calls=shared)
 
 
@@ -71,6 +74,15 @@ def randomised(release: Release, images: Images) -> bool:
 
     with torch.no_grad():
         return not torch.equal(answer(), answer())
+
+
+def _who(subject: Subject) -> dict[str, np.ndarray]:
+    """Which rows of the data set the reported images are, and their labels: for leakage by class and by image."""
+    split, labels = subject.bench.split.parts, subject.bench.data.labels
+    found = {f"{part}_rows": split[part] for part in ("member", "nonmember")}
+    return found | (
+        {} if labels is None else {f"{part}_labels": labels[split[part]] for part in ("member", "nonmember")}
+    )
 
 
 def _forgotten(subject: Subject) -> dict[str, np.ndarray]:

@@ -1,45 +1,94 @@
-"""Scores in; ROC points, intervals and verdicts out.
+"""Scores in; ROC points, intervals, epsilon bounds and verdicts out.
 
 Knows no attack and no defense, and imports neither torch nor, until a number is asked for, scipy. Everywhere: a score
 is a float, higher = more likely a member; `member` and `nonmember` are 1-D and finite (pass raw scores through
 `finite` first); a decision is `score >= threshold`; intervals are 95 % unless a level is given.
 """
 
-from .auc import PairedDifference, auc, delong_pair
+from .auc import PairedDifference, auc, auc_p_value, delong_pair
 from .balanced import BalancedAccuracy, balanced_accuracy
+from .contrast import Contrast, contrast
+from .epsilon_bayes import epsilon_bayes
+from .epsilon_bound import EpsilonBound
+from .epsilon_one_run import epsilon_one_run, guesses
+from .epsilon_rates import epsilon_clopper_pearson, epsilon_gaussian, gaussian_epsilon
 from .estimate import Estimate
-from .health import finite, flags
+from .exposed import Exposed, exposed
+from .groups import ByClass, ClassLeak, by_class
+from .health import calibration_leaks, finite, flags, weaker_with_more_access
+from .multiple import holm
+from .needs import Gives, Need, images_give, images_needed
+from .pairs import Pair, all_pairs
+from .power import auc_half_width, auc_images, auc_images_to_see, smallest_detectable_auc
+from .power_tpr import ranked_images, smallest_detectable_tpr, tpr_half_width, tpr_images, tpr_images_to_see
 from .proportions import clopper_pearson, difference
 from .roc import OperatingPoint, Roc, roc_curve
 from .seeds import Summary, over_seeds
 from .select import strongest
+from .sets import SetInference, SetSize, set_inference
 from .tpr import TprAtFpr, few_negatives, tpr_at_fpr, tpr_at_threshold
-from .verdict import Verdict, blind_invalid, family_wise, smallest_detectable_auc, verdict
+from .verdict import Verdict, blind_invalid, family_wise, tpr_verdict, verdict
 
 __all__ = [
     "BalancedAccuracy",
+    "ByClass",
+    "ClassLeak",
+    "Contrast",
+    "EpsilonBound",
     "Estimate",
+    "Exposed",
+    "Gives",
+    "Need",
     "OperatingPoint",
+    "Pair",
     "PairedDifference",
     "Roc",
+    "SetInference",
+    "SetSize",
     "Summary",
     "TprAtFpr",
     "Verdict",
+    "all_pairs",
     "auc",
+    "auc_half_width",
+    "auc_images",
+    "auc_images_to_see",
+    "auc_p_value",
     "balanced_accuracy",
     "blind_invalid",
+    "by_class",
+    "calibration_leaks",
     "clopper_pearson",
+    "contrast",
     "delong_pair",
     "difference",
+    "epsilon_bayes",
+    "epsilon_clopper_pearson",
+    "epsilon_gaussian",
+    "epsilon_one_run",
+    "exposed",
     "family_wise",
     "few_negatives",
     "finite",
     "flags",
+    "gaussian_epsilon",
+    "guesses",
+    "holm",
+    "images_give",
+    "images_needed",
     "over_seeds",
+    "ranked_images",
     "roc_curve",
+    "set_inference",
     "smallest_detectable_auc",
+    "smallest_detectable_tpr",
     "strongest",
     "tpr_at_fpr",
     "tpr_at_threshold",
+    "tpr_half_width",
+    "tpr_images",
+    "tpr_images_to_see",
+    "tpr_verdict",
     "verdict",
+    "weaker_with_more_access",
 ]

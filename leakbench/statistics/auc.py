@@ -45,11 +45,45 @@ def auc(member: ArrayLike, nonmember: ArrayLike, level: float = 0.95) -> Estimat
     Scores have shapes (m,) and (n,). Raises ValueError with fewer than two of either, where one is not finite, and for
     a level outside (0, 1).
     """
+    found = measured(member, nonmember)
+    return Estimate(found.value, *found.interval(tail(level)), found.n)
+
+
+def auc_p_value(member: ArrayLike, nonmember: ArrayLike) -> float:
+    """The two-sided p value of "AUC 1/2": the largest 1 - level at which the interval of `auc` still holds 1/2.
+
+    Raises ValueError as `auc` does.
+    """
+    from scipy.special import ndtr
+
+    found = measured(member, nonmember)
+    further = max(found.value, 1 - found.value)  # both parts of the interval are mirror images of each other
+    unseen = min(1.0, 2 * (2 * further) ** -found.n)
+    if found.error == 0 or further == 1:
+        return unseen
+    scale = found.error / (found.value * (1 - found.value))
+    return max(unseen, 2 * float(ndtr(-log(further / (1 - further)) / scale)))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An AUC with DeLong's standard error, and the smaller group's size `n`."""
+
+    value: float
+    error: float
+    n: int
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """The interval that leaves `alpha` outside on each side."""
+        low, high = _logit_interval(self.value, self.error, alpha)
+        unseen = _unseen_share(self.n, alpha)
+        return min(low, self.value * (1 - unseen)), max(high, self.value + (1 - self.value) * unseen)
+
+
+def measured(member: ArrayLike, nonmember: ArrayLike) -> Measured:
+    """What `auc` rests on, for the files beside this one. Raises ValueError as `auc` does."""
     v, w = _placements(checked(member, 2), checked(nonmember, 2))
-    value, n, alpha = float(v.mean()), min(v.size, w.size), tail(level)
-    low, high = _logit_interval(value, _standard_error(v, w), alpha)
-    unseen = _unseen_share(n, alpha)
-    return Estimate(value, min(low, value * (1 - unseen)), max(high, value + (1 - value) * unseen), n)
+    return Measured(float(v.mean()), _standard_error(v, w), min(v.size, w.size))
 
 
 def delong_pair(

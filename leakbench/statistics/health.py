@@ -1,4 +1,4 @@
-"""Warnings that raw scores carry with them, and how scores that are no numbers are ordered.
+"""Warnings that raw scores carry with them or show beside others, and how scores that are no numbers are ordered.
 
 Choice of ours: an image whose score is NaN is taken as the least member-like, together with -inf. An attack that
 fails on an image has not shown that it was trained on, and dropping the image would reward failing where it is hard.
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._scores import Scores
+from .auc import delong_pair
+from .contrast import contrast
 from .roc import roc_curve
 from .tpr import few_negatives
 
@@ -46,6 +48,30 @@ def flags(member: ArrayLike, nonmember: ArrayLike, targets: Sequence[float] = ()
         "tied-scores": any(curve.at_fpr(target).fpr < _reachable(target, n) for target in targets),
     }
     return tuple(sorted(name for name, applies in found.items() if applies))
+
+
+def calibration_leaks(
+    calibration_member: ArrayLike, calibration_nonmember: ArrayLike, member: ArrayLike, nonmember: ArrayLike
+) -> bool:
+    """Whether the calibration AUC lies above the reported one, one-sided at 0.1 %.
+
+    Both groups are drawn alike, so an attack is as strong on either; one that scores the very images it was fitted on
+    is stronger there. The two are compared by `contrast`. Raises ValueError as `auc` does.
+    """
+    groups = [(calibration_member, calibration_nonmember), (member, nonmember)]
+    return contrast(groups, level=0.998).estimate.low > 0  # leaves 0.1 % on the lower side
+
+
+def weaker_with_more_access(
+    weights_member: ArrayLike, weights_nonmember: ArrayLike, denoiser_member: ArrayLike, denoiser_nonmember: ArrayLike
+) -> bool:
+    """Whether an attack on the weights lies below one on the answers, one-sided at 1 %, by DeLong for the same images.
+
+    Who holds the weights can do all that others can, so then the attack on the weights is not what it could be. Scores
+    carry the sign that calibration gave them. Raises ValueError as `delong_pair` does.
+    """
+    pair = delong_pair(weights_member, weights_nonmember, denoiser_member, denoiser_nonmember, level=0.98)
+    return pair.difference.high < 0  # leaves 1 % on the upper side
 
 
 def _reachable(target: float, n: int) -> float:

@@ -78,7 +78,7 @@ def tpr_at_fpr(member: ArrayLike, nonmember: ArrayLike, target: float, level: fl
     fewest, most = _false_alarms(nonmembers.size, target, level)
     here = tpr_at_threshold(members, point.threshold, level)
     strict, lax = (_tpr_above(members, nonmembers, rank, level) for rank in (fewest, most + 1))
-    estimate = Estimate(here.value, _low(here, strict), _high(here, lax), members.size)
+    estimate = Estimate(here.value, *joined(here, strict, lax), members.size)
     return TprAtFpr(estimate, point.fpr, point.threshold, few_negatives(target, nonmembers.size))
 
 
@@ -103,15 +103,14 @@ def _false_alarms(n: int, target: float, level: float) -> tuple[int, int]:
     return int(lower), int(upper)
 
 
-def _low(here: Estimate, strict: Estimate) -> float:
-    # `here.low` only guards against the rounding of hypot.
-    joined = here.value - hypot(here.value - here.low, here.value - strict.value)
-    return max(0.0, min(joined, here.low, strict.value - _KINK * (strict.value - strict.low)))
-
-
-def _high(here: Estimate, lax: Estimate) -> float:
-    joined = here.value + hypot(here.high - here.value, lax.value - here.value)
-    return min(1.0, max(joined, here.high, lax.value + _KINK * (lax.high - lax.value)))
+def joined(here: Estimate, strict: Estimate, lax: Estimate) -> tuple[float, float]:
+    """The interval from the TPR at the threshold and at the strict and the lax end of the threshold's interval."""
+    low = here.value - hypot(here.value - here.low, here.value - strict.value)
+    high = here.value + hypot(here.high - here.value, lax.value - here.value)
+    # `here.low` and `here.high` only guard against the rounding of hypot.
+    low = min(low, here.low, strict.value - _KINK * (strict.value - strict.low))
+    high = max(high, here.high, lax.value + _KINK * (lax.high - lax.value))
+    return max(0.0, low), min(1.0, high)
 
 
 def _tpr_above(members: Scores, nonmembers: Scores, rank: int, level: float) -> Estimate:

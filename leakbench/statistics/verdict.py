@@ -1,18 +1,20 @@
-"""What a run's AUC says in words, and the rules that judge the judges: the blind baseline and the controls.
+"""What a run's numbers say in words, and the rules that judge the judges: the blind baseline and the controls.
 
-A verdict is two-sided: an AUC whose interval lies below 1/2 is leakage too (whoever reverses the score wins), called
-`inverted`; no sign is flipped by looking at reported labels.
+A verdict on an AUC is two-sided: an AUC whose interval lies below 1/2 is leakage too (whoever reverses the score
+wins), called `inverted`; no sign is flipped by looking at reported labels. A verdict on a TPR at a fixed FPR has one
+side: a TPR below the FPR may come from an inverted attack or from one that errs on its surest guesses, and the AUC
+tells which.
 
-Choices of ours. "Would have seen" is the least AUC that a two-sided 5 % test finds with 80 % power, by the standard
-error of Hanley and McNeil (Radiology 143, 1982) at AUC 1/2, sqrt((2n + 1) / (12 n^2)), for two groups of the smaller
-group's size. A track is invalid when the one-sided 99 % DeLong bound of the blind baseline's AUC lies above 1/2.
-Controls share one error rate by Sidak (JASA 62, 1967).
+Choices of ours. "Would have seen" is the smallest effect that the run finds with 80 % power (`power.py`,
+`power_tpr.py`), rounded up: a run must not boast of more than it could. For an AUC it is that of a two-sided 5 % test
+and two groups of the smaller group's size. A track is invalid when the one-sided 99 % DeLong bound of the blind
+baseline's AUC lies above 1/2. Controls share one error rate by Sidak (JASA 62, 1967).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from typing import Literal
 
 from numpy.typing import ArrayLike
@@ -20,11 +22,13 @@ from numpy.typing import ArrayLike
 from ._scores import tail
 from .auc import auc as delong
 from .estimate import Estimate
+from .power import smallest_detectable_auc
+from .power_tpr import smallest_detectable_tpr
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`kind`: the AUC's interval lies above 1/2 (leaks), below (inverted), or holds it (none); `words` for people."""
+    """`kind`: the interval lies above what guessing gives (leaks), below (inverted), or holds it (none)."""
 
     kind: Literal["leaks", "inverted", "none"]
     words: str
@@ -33,25 +37,30 @@ class Verdict:
 def verdict(auc: Estimate) -> Verdict:
     """The two-sided verdict on an AUC, whose `n` is the smaller group's size. Raises ValueError if that is below 1."""
     detectable = smallest_detectable_auc(auc.n)
+    digits = _digits(auc, 0.5, 2)
+    numbers = f"AUC {auc.value:.{digits}f} [{auc.low:.{digits}f}, {auc.high:.{digits}f}]"
     if auc.low > 0.5:
-        return Verdict("leaks", f"leaks: AUC {_numbers(auc)}")
+        return Verdict("leaks", f"leaks: {numbers}")
     if auc.high < 0.5:
-        return Verdict("inverted", f"leaks, inverted (members score lower): AUC {_numbers(auc)}")
-    # Rounded up: a run must not boast of more than it could.
-    return Verdict("none", f"no leak found: AUC {_numbers(auc)}; would have seen {ceil(detectable * 100) / 100:.2f}")
+        return Verdict("inverted", f"leaks, inverted (members score lower): {numbers}")
+    return Verdict("none", f"no leak found: {numbers}, which would have seen {_rounded_up(detectable, 2)}")
 
 
-def smallest_detectable_auc(n: int) -> float:
-    """The least AUC above 1/2, at most 1, that `n` members and `n` nonmembers show at 5 % (two-sided) with 80 % power.
+def tpr_verdict(tpr: Estimate, target: float, nonmembers: int) -> Verdict:
+    """The verdict on a TPR at FPR `target`, in (0, 1): `leaks` where the interval lies above the target, else `none`.
 
-    Raises ValueError if `n` is below 1.
+    `tpr.n` is the number of members. Raises ValueError for another target, and without a member or a nonmember.
     """
-    from scipy.special import ndtri
-
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-    error = sqrt((2 * n + 1) / (12 * n * n))
-    return min(1.0, 0.5 + float(ndtri(0.975) + ndtri(0.8)) * error)
+    detectable = smallest_detectable_tpr(target, tpr.n, nonmembers)
+    percent = Estimate(100 * tpr.value, 100 * tpr.low, 100 * tpr.high, tpr.n)
+    digits = _digits(percent, 100 * target, 0)
+    interval = f"[{percent.low:.{digits}f}, {percent.high:.{digits}f}]"
+    numbers = f"TPR {percent.value:.{digits}f} % at FPR {100 * target:.12g} % {interval}"
+    if tpr.low > target:
+        return Verdict("leaks", f"leaks: {numbers}")
+    if detectable is None:
+        return Verdict("none", f"no leak found: {numbers}, from too few nonmembers ({nonmembers}) to see any")
+    return Verdict("none", f"no leak found: {numbers}, which would have seen {_rounded_up(100 * detectable, digits)} %")
 
 
 def blind_invalid(member: ArrayLike, nonmember: ArrayLike) -> bool:
@@ -74,10 +83,18 @@ def family_wise(level: float, count: int) -> float:
     return float(level ** (1 / count))
 
 
-def _numbers(auc: Estimate) -> str:
-    """Value and interval, with as many digits as it takes not to print a bound on the wrong side of 1/2, at most 5."""
-    outside = [bound for bound in (auc.low, auc.high) if bound != 0.5]
-    digits = 2
-    while digits < 5 and any(round(bound, digits) == 0.5 for bound in outside):
-        digits += 1
-    return f"{auc.value:.{digits}f} [{auc.low:.{digits}f}, {auc.high:.{digits}f}]"
+def _digits(estimate: Estimate, guessing: float, least: int) -> int:
+    """As many digits, from `least` to 5, as it takes not to print a bound on the wrong side of what guessing gives."""
+
+    def side(bound: float) -> int:
+        return (bound > guessing) - (bound < guessing)
+
+    for digits in range(least, 5):
+        if all(side(round(bound, digits)) == side(bound) for bound in (estimate.low, estimate.high)):
+            return digits
+    return 5
+
+
+def _rounded_up(number: float, digits: int) -> str:
+    # Rounded first, lest the last float digit adds a unit.
+    return f"{ceil(round(number * 10**digits, 6)) / 10**digits:.{digits}f}"

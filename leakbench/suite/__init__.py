@@ -12,6 +12,7 @@ import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from leakbench import plugins
 from leakbench.api import Attack
@@ -19,7 +20,18 @@ from leakbench.errors import UsageError
 from leakbench.suite.file import NetworkTable, QualityTable, SamplerTable, SuiteFile, apply, validate
 from leakbench.suite.points import Link, Point, attacks_of, points_of, restrictions_of
 
-__all__ = ["Link", "NetworkTable", "Point", "QualityTable", "SamplerTable", "Suite", "SuiteFile", "describe", "load"]
+__all__ = [
+    "Link",
+    "NetworkTable",
+    "Point",
+    "QualityTable",
+    "SamplerTable",
+    "Suite",
+    "SuiteFile",
+    "describe",
+    "ensemble_of",
+    "load",
+]
 
 
 @dataclass(frozen=True)
@@ -46,10 +58,9 @@ class Suite:
 def load(name: str, overrides: tuple[str, ...] = ()) -> Suite:
     """Read a suite by name or path, apply `--set PATH=VALUE` and check everything. Raises UsageError."""
     path = plugins.suite_path(name)
-    try:
-        table = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}") from None
+    table = _read(path)
+    if "ensemble" in table:
+        table["attack"] = [*frozen_attacks(table["ensemble"], str(path)), *table.get("attack", [])]
     for override in overrides:
         apply(table, override)
     file = validate(SuiteFile, table, str(path))
@@ -58,6 +69,38 @@ def load(name: str, overrides: tuple[str, ...] = ()) -> Suite:
         raise UsageError(f"{path}: seeds = {list(file.seeds)}: a seed stands there twice; write each once")
     points = tuple(points_of(file, str(path)))
     return Suite(file, points, dict(attacks_of(file, str(path))), dict(restrictions_of(file, str(path))))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from None
+
+
+def frozen_attacks(ensemble: object, where: str) -> list[dict[str, Any]]:
+    """The [[attack]] entries of the suite that a key `ensemble` names. Raises UsageError where it has no version."""
+    if not isinstance(ensemble, str):
+        raise UsageError(f"{where}: ensemble = {ensemble!r}: it should be the name of a suite, such as 'strongest'")
+    path = plugins.suite_path(ensemble)
+    table = _read(path)
+    if not table.get("version"):
+        raise UsageError(f"{where}: ensemble = {ensemble!r}: {path} has no `version`, so its attacks are not frozen")
+    return list(table.get("attack", []))
+
+
+def ensemble_of(file: SuiteFile) -> str:
+    """The frozen set of attacks that a suite runs, for tables: "strongest 1"; what was changed or added is said."""
+    name = file.ensemble or file.name
+    if not file.ensemble and (not file.version or name not in plugins.suite_files()):
+        return f"{name} {file.version}" if file.version else ""
+    table = _read(plugins.suite_path(name))
+    frozen, asked = list(table.get("attack", [])), [dict(entry) for entry in file.attack]
+    said = f"{name} {table['version']}"
+    if asked[: len(frozen)] != frozen:
+        return f"{said}, changed"
+    more = len(asked) - len(frozen)
+    return said if not more else f"{said} and {more} more attack{'s' if more > 1 else ''}"
 
 
 def describe(path: Path) -> str:

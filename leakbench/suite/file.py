@@ -40,10 +40,15 @@ class QualityTable(_Table):
 
 
 class SuiteFile(_Table):
-    """A suite file as written. `headline` is the TPR that ranks: at FPR 10 % where negatives are few."""
+    """A suite file as written. `headline` is the TPR that ranks: at FPR 10 % where negatives are few.
+
+    `version` is that of a frozen set of attacks, and `ensemble` names the suite whose attacks this one takes over.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")  # it names a folder
     summary: str = ""
+    version: str = ""
+    ensemble: str = ""
     dataset: str
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     headline: Literal["tpr@fpr=0.1", "tpr@fpr=0.01", "tpr@fpr=0.001"] = "tpr@fpr=0.1"

@@ -31,14 +31,14 @@ SETTINGS = {
     "key": ("split.member=3", ["tiny.toml", "'split.member'", "did you mean 'members'?"]),
     "table": ("samplr.steps=3", ["tiny.toml", "'samplr'", "did you mean 'sampler'?"]),
     "defense": ("defense.baseline.name=basline", ["tiny.toml", "'basline'", "did you mean 'baseline'?"]),
-    "attack": ("attack.pia.name=pai", ["tiny.toml", "'pai'", "did you mean 'pia'?"]),
+    "attack": ("attack.pia.name=secm", ["tiny.toml", "'secm'", "did you mean 'secmi'?"]),
     "defense key": ("defense.cpsample.alfa=0.1", ["tiny.toml", "cpsample", "'alfa'", "did you mean 'alpha'?"]),
     "attack key": ("attack.pia.tt=3", ["tiny.toml", "pia", "'tt'"]),
     "value out of range": (
         "defense.cpsample.alpha=0.6",
         ["tiny.toml", "cpsample", "alpha = 0.6", "less than or equal to 0.5"],
     ),
-    "attack value out of range": ("attack.pia.t=0", ["tiny.toml", "pia", "t = 0", "greater than or equal to 1"]),
+    "attack value out of range": ("attack.pia.t=-1", ["tiny.toml", "pia", "t = -1", "greater than or equal to 0"]),
     "split out of range": ("split.members=0", ["tiny.toml", "split.members = 0", "1"]),
     "empty sweep": ("defense.cpsample.alpha=[]", ["tiny.toml", "cpsample", "alpha = []", "expands to nothing"]),
     "condition without labels": ('network.condition="genre"', ["network.condition = 'genre'", "'label'"]),
@@ -140,7 +140,7 @@ def test_the_real_command_line_says_the_same(shell, words):
     check_refused(shell(*words))
 
 
-COMMANDS = [[], ["run"], ["list"], ["show"], ["report"], ["check"], ["check", "plugin"], ["new"], ["doctor"]]
+COMMANDS = [[], ["run"], ["list"], ["show"], ["report"], ["check"], ["check", "plugin"], ["new"], ["doctor"], ["power"], ["score"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -186,7 +186,7 @@ print(sorted(heavy), used.ru_utime + used.ru_stime, file=sys.stderr)
 
 def test_list_names_what_is_there(leakbench):
     attacks = leakbench("list", "attacks").out
-    assert [line.split()[:2] for line in attacks.splitlines() if line.startswith("pia")] == [["pia", "DENOISER"]]
+    assert [line.split()[:2] for line in attacks.splitlines() if line.startswith("pia ")] == [["pia", "DENOISER"]]
     assert "blind" in attacks
     assert [line.split()[1] for line in leakbench("list", "defenses").out.splitlines() if "untrained" in line] == [
         "control"

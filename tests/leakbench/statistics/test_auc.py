@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from leakbench.statistics import auc, delong_pair
+from leakbench.statistics import auc, auc_p_value, delong_pair
 
 few_values = st.lists(st.integers(-4, 4), min_size=2, max_size=25).map(lambda v: np.array(v, dtype=float))
 many_values = st.lists(st.integers(-1000, 1000), min_size=2, max_size=25).map(lambda v: np.array(v, dtype=float))
@@ -128,6 +128,40 @@ def test_coverage_follows_the_level():
 def test_refuses_too_few_or_no_numbers(member, nonmember):
     with pytest.raises(ValueError):
         auc(member, nonmember)
+
+
+@given(scores, scores)
+def test_p_value_is_where_the_interval_begins_to_hold_one_half(member, nonmember):
+    p = auc_p_value(member, nonmember)
+    assert 0 < p <= 1
+    if p < 0.98:
+        outside = auc(member, nonmember, level=1 - p * 1.01)
+        assert outside.low > 0.5 or outside.high < 0.5
+    if p > 1e-9:
+        inside = auc(member, nonmember, level=1 - p * 0.99)
+        assert inside.low <= 0.5 <= inside.high
+
+
+def test_p_value_of_perfect_separation_is_the_binomials():
+    above, below = np.arange(20) + 100, np.arange(30)
+    assert auc_p_value(above, below) == auc_p_value(below, above) == 2 * 0.5**20
+    assert auc_p_value(np.ones(5), np.ones(5)) == 1
+
+
+def test_p_value_is_delongs_where_images_are_many():
+    rng = np.random.default_rng(0)
+    member, nonmember = rng.normal(0.1, 1, 1000), rng.normal(size=1000)
+    kernel = (member[:, None] > nonmember).astype(float)
+    error = np.sqrt(kernel.mean(1).var(ddof=1) / 1000 + kernel.mean(0).var(ddof=1) / 1000)
+    assert auc_p_value(member, nonmember) == pytest.approx(2 * norm.sf(abs(kernel.mean() - 0.5) / error), rel=0.02)
+
+
+@pytest.mark.parametrize("n", [20, 300])
+def test_useless_attacks_have_even_p_values(n):
+    rng = np.random.default_rng(0)
+    found = np.array([auc_p_value(*rng.normal(size=(2, n))) for _ in range(2000)])
+    assert np.mean(found < 0.05) == pytest.approx(0.05, abs=0.015)
+    assert np.mean(found < 0.5) == pytest.approx(0.5, abs=0.04)
 
 
 def paired(rng, n, area_a, area_b, correlation):

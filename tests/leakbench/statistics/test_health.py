@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leakbench.statistics import auc, finite, flags
+from leakbench.statistics import auc, calibration_leaks, finite, flags, weaker_with_more_access
 
 
 def test_healthy_scores_have_no_flags():
@@ -64,3 +64,40 @@ def test_failing_on_members_does_not_look_like_knowing_them():
 def test_refuses_empty_or_shaped_scores(member, nonmember):
     with pytest.raises(ValueError):
         flags(member, nonmember)
+
+
+def test_calibration_that_saw_its_own_images_is_caught():
+    rng = np.random.default_rng(0)
+    overfit = [(rng.normal(2, 1, 60), rng.normal(size=60), rng.normal(0.3, 1, 300), rng.normal(size=300))]
+    assert all(calibration_leaks(*groups) for groups in overfit)
+
+
+def test_honest_calibration_is_flagged_about_once_in_a_thousand():
+    rng = np.random.default_rng(0)
+    draw = lambda n: (rng.normal(1, 1, n), rng.normal(size=n))  # noqa: E731
+    assert np.mean([calibration_leaks(*draw(60), *draw(300)) for _ in range(1500)]) <= 0.004
+
+
+def test_calibration_weaker_than_reported_is_no_leak_of_calibration():
+    rng = np.random.default_rng(0)
+    assert not calibration_leaks(rng.normal(size=60), rng.normal(size=60), rng.normal(3, 1, 300), rng.normal(size=300))
+
+
+def test_weights_below_the_answers_are_flagged_and_not_the_other_way_round():
+    rng = np.random.default_rng(0)
+    strong, weak = ((rng.normal(shift, 1, 300), rng.normal(size=300)) for shift in (1.5, 0.3))
+    assert weaker_with_more_access(*weak, *strong)
+    assert not weaker_with_more_access(*strong, *weak)
+    assert not weaker_with_more_access(*strong, *strong)
+
+
+def test_equal_attacks_at_two_levels_are_flagged_about_once_in_a_hundred():
+    rng = np.random.default_rng(1)
+    flagged = []
+    for _ in range(1000):
+        member, nonmember = rng.normal(1, 1, 200), rng.normal(size=200)
+        noise = rng.normal(0, 0.7, (4, 200))
+        flagged.append(
+            weaker_with_more_access(member + noise[0], nonmember + noise[1], member + noise[2], nonmember + noise[3])
+        )
+    assert np.mean(flagged) == pytest.approx(0.01, abs=0.009)

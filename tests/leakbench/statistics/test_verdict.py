@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from leakbench.statistics import Estimate, auc, blind_invalid, family_wise, smallest_detectable_auc, verdict
+from leakbench.statistics import (
+    Estimate,
+    auc,
+    blind_invalid,
+    family_wise,
+    smallest_detectable_auc,
+    smallest_detectable_tpr,
+    tpr_at_fpr,
+    tpr_verdict,
+    verdict,
+)
 
 
 def test_leaks():
@@ -23,7 +33,7 @@ def test_inverted_is_leakage_too():
 def test_none_says_what_it_would_have_seen():
     found = verdict(Estimate(0.49, 0.45, 0.53, 400))
     assert found.kind == "none"
-    assert found.words == "no leak found: AUC 0.49 [0.45, 0.53]; would have seen 0.56"
+    assert found.words == "no leak found: AUC 0.49 [0.45, 0.53], which would have seen 0.56"
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.5, 0.6), (0.4, 0.5)])
@@ -43,6 +53,65 @@ def test_smallest_detectable_is_hanley_mcneil():
     assert smallest_detectable_auc(1) == 1
     with pytest.raises(ValueError):
         smallest_detectable_auc(0)
+
+
+def test_what_would_have_been_seen_is_rounded_up():
+    for n in (90, 400, 2500, 40000):
+        promised = float(verdict(Estimate(0.5, 0.4, 0.6, n)).words.split()[-1])
+        assert smallest_detectable_auc(n) <= promised < smallest_detectable_auc(n) + 0.01
+
+
+def test_tpr_leaks():
+    found = tpr_verdict(Estimate(0.34, 0.29, 0.39, 1000), 0.01, 1000)
+    assert (found.kind, found.words) == ("leaks", "leaks: TPR 34 % at FPR 1 % [29, 39]")
+
+
+def test_tpr_none_says_what_it_would_have_seen():
+    found = tpr_verdict(Estimate(0.11, 0.07, 0.16, 300), 0.1, 300)
+    least = 100 * smallest_detectable_tpr(0.1, 300, 300)
+    assert found.kind == "none"
+    assert found.words == "no leak found: TPR 11 % at FPR 10 % [7, 16], which would have seen 20 %"
+    assert 19 < least <= 20
+
+
+def test_tpr_that_nothing_could_show_says_so():
+    found = tpr_verdict(Estimate(0.2, 0.0, 0.6, 300), 0.001, 300)
+    assert found.kind == "none"
+    assert found.words == "no leak found: TPR 20 % at FPR 0.1 % [0, 60], from too few nonmembers (300) to see any"
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "target", "words"),
+    [
+        (0.0093, 0.0101, 0.0108, 0.01, "TPR 1.0 % at FPR 1 % [0.9, 1.1]"),
+        (0.0104, 0.013, 0.016, 0.01, "TPR 1.30 % at FPR 1 % [1.04, 1.60]"),
+        (0.0, 0.001, 0.0012, 0.001, "TPR 0.10 % at FPR 0.1 % [0.00, 0.12]"),
+        (0.1, 0.12, 0.14, 0.1, "TPR 12 % at FPR 10 % [10, 14]"),
+    ],
+)
+def test_digits_never_put_a_bound_of_a_tpr_on_the_wrong_side(low, value, high, target, words):
+    assert words in tpr_verdict(Estimate(value, low, high, 25000), target, 25000).words
+
+
+def test_a_tpr_bound_at_the_target_is_no_leak():
+    assert tpr_verdict(Estimate(0.12, 0.1, 0.14, 1000), 0.1, 1000).kind == "none"
+
+
+def test_a_tpr_below_the_target_is_not_called_a_leak():
+    assert tpr_verdict(Estimate(0.01, 0.0, 0.02, 1000), 0.1, 1000).kind == "none"
+
+
+@pytest.mark.parametrize(("n", "target"), [(300, 0.1), (1000, 0.01)])
+def test_useless_attacks_rarely_have_a_tpr_that_leaks(n, target):
+    rng = np.random.default_rng(0)
+    found = [tpr_verdict(tpr_at_fpr(*rng.normal(size=(2, n)), target).estimate, target, n) for _ in range(500)]
+    assert np.mean([one.kind == "leaks" for one in found]) <= 0.03
+
+
+@pytest.mark.parametrize(("members", "nonmembers", "target"), [(0, 10, 0.1), (10, 0, 0.1), (10, 10, 0), (10, 10, 1)])
+def test_tpr_verdict_refuses_nonsense(members, nonmembers, target):
+    with pytest.raises(ValueError):
+        tpr_verdict(Estimate(0.5, 0.4, 0.6, members), target, nonmembers)
 
 
 @pytest.mark.parametrize("n", [100, 300])

@@ -1,0 +1,75 @@
+"""How many images an AUC needs, for an interval of a wanted width or to see an effect of a wanted size.
+
+The standard error of an AUC A from n members and n nonmembers (Hanley and McNeil, Radiology 143, 1982):
+    Q1 = A / (2 - A),   Q2 = 2 A^2 / (1 + A),
+    error^2 = (A (1 - A) + (n - 1) (Q1 - A^2) + (n - 1) (Q2 - A^2)) / n^2.
+
+Choices of ours. "To see" is to find with 80 % probability by a two-sided 5 % test, as the verdict does. Numbers are of
+members and of nonmembers, as many of each; where the groups differ, the smaller one counts.
+`power_tpr.py` does the same for a TPR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+
+from ._scores import tail
+
+POWER = 0.8
+
+
+def auc_half_width(auc: float, n: int, level: float = 0.95) -> float:
+    """Half the width of the interval of an AUC in (0, 1) from `n` members and `n` nonmembers.
+
+    Raises ValueError for an AUC or a level outside (0, 1), and if `n` is below 1.
+    """
+    from scipy.special import ndtri
+
+    return -float(ndtri(tail(level))) * hanley_mcneil(auc, n)
+
+
+def auc_images(auc: float, half_width: float, level: float = 0.95) -> int:
+    """The least n at which `auc_half_width` is `half_width` or less. Raises ValueError as it does, or for 0."""
+    if not half_width > 0:
+        raise ValueError(f"the half-width must be above 0, got {half_width}")
+    return least(lambda n: auc_half_width(auc, n, level) <= half_width)
+
+
+def smallest_detectable_auc(n: int) -> float:
+    """The least AUC above 1/2, at most 1, that `n` members and `n` nonmembers show at 5 % (two-sided) with 80 % power.
+
+    The standard error is the one at AUC 1/2. Raises ValueError if `n` is below 1.
+    """
+    from scipy.special import ndtri
+
+    return min(1.0, 0.5 + float(ndtri(0.975) + ndtri(POWER)) * hanley_mcneil(0.5, n))
+
+
+def auc_images_to_see(auc: float) -> int:
+    """The least n at which `smallest_detectable_auc` is `auc`, in (1/2, 1), or less."""
+    if not 0.5 < auc < 1:
+        raise ValueError(f"an AUC to be seen lies in (0.5, 1), got {auc}")
+    return least(lambda n: smallest_detectable_auc(n) <= auc)
+
+
+def hanley_mcneil(auc: float, n: int) -> float:
+    """The standard error of an AUC from `n` members and `n` nonmembers."""
+    if not 0 < auc < 1:
+        raise ValueError(f"an AUC to plan for lies in (0, 1), got {auc}")
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    return sqrt(auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / n
+
+
+def least(enough: Callable[[int], bool], start: int = 1) -> int:
+    """The least whole number from `start` up that is `enough`, if all larger ones are."""
+    high = start
+    while not enough(high):
+        high *= 2
+    low = max(start, high // 2)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return high
