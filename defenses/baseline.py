@@ -3,10 +3,11 @@
 DDPM's simple loss (Ho et al. 2020, 2006.11239) and deterministic DDIM sampling (Song et al. 2021, 2010.02502).
 """
 
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
 from leakbench.api import Artefacts, Defense, Release, Task, training
-from leakbench.denoising import train_denoiser
+from leakbench.denoising import train_denoiser, train_denoisers
 from leakbench.training import Recipe
 
 
@@ -34,6 +35,12 @@ class Baseline(Defense):
     def fit(self, task: Task) -> Artefacts:
         """Train the denoiser."""
         return train_denoiser(task, self.recipe, self.name)
+
+    def fit_together(self, tasks: Sequence[Task]) -> Iterable[Artefacts]:
+        """On a CUDA device in one batched pass; on the CPU, where every core trains a network of its own, and in a
+        subclass that trains otherwise, one after the other."""
+        batched = len(tasks) > 1 and tasks[0].device.type == "cuda" and type(self).fit is Baseline.fit
+        return train_denoisers(tasks, self.recipe, self.name) if batched else super().fit_together(tasks)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out."""

@@ -24,7 +24,7 @@ def seconds_of(bench: Workbench, cells: list[Cell]) -> float:
     total = _STARTING
     for cell in cells:
         if cell.kind == "fit":
-            total += cell.chain[-1].defense.work() * forward
+            total += cell.chain[-1].defense.work() * len(cell.needs) * forward
         elif cell.kind == "audit":
             total += _AUDITING + bench.suite.file.quality.samples * bench.schedule.steps * forward
     return total
@@ -36,7 +36,7 @@ def bytes_of(bench: Workbench, cells: list[Cell]) -> float:
     weights = 4 * sum(
         p.numel() for p in networks.build(bench.network("none"), bench.streams(0).of("estimate")).parameters()
     )
-    fits, audits = (sum(cell.kind == kind for cell in cells) for kind in ("fit", "audit"))
+    fits, audits = sum(len(cell.needs) for cell in cells), sum(cell.kind == "audit" for cell in cells)
     return float(fits * weights + audits * (_RECORDS + 4 * pixels * bench.suite.file.quality.samples))
 
 

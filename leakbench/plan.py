@@ -10,8 +10,9 @@ import hashlib
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,15 +22,20 @@ from leakbench.embedding import Embedding
 from leakbench.errors import UsageError
 from leakbench.placing import place_of
 from leakbench.records import Record, RunFolder, read_record, write_atomically
+from leakbench.store import key_of
 from leakbench.suite import Link, Point, ensemble_of
 from leakbench.workbench import Workbench
 
 Rerun = Literal["missing", "failed", "all"]
 
+_TOGETHER = 16  # shadow models in one batched pass
+_TOGETHER_BYTES = 2**32  # of their images
+
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work. `after`: names of the cells that must be done first."""
+    """One unit of work. `after`: names of the cells that must be done first. `needs`: what a fit trains its last link
+    for, None being the target itself."""
 
     name: str
     kind: Literal["fit", "reader", "audit"]
@@ -38,7 +44,7 @@ class Cell:
     chain: tuple[Link, ...] = ()
     point: Point | None = None
     seed: int = 0
-    need: Need | None = None
+    needs: tuple[Need | None, ...] = ()
     rows: tuple[Row, ...] = ()
 
 
@@ -69,7 +75,29 @@ class Plan:
             for need in self._needs(cell.point, cell.rows):
                 self._fits(self.bench.chain_of(need, cell.point.chain), cell.seed, need, fits)
         reader = [Cell("reader", "reader", "embedding of the reference images")] if audits else []
-        return [*reader, *fits.values(), *audits]
+        return [*reader, *self._together(list(fits.values()), audits)]
+
+    def _together(self, fits: list[Cell], audits: list[Cell]) -> list[Cell]:
+        """The cells, where shadow models of one recipe and seed are joined into cells that train them together."""
+        alike: dict[tuple[bool, str], list[Cell]] = {}
+        for cell in fits:
+            shadow = any(need is not None and need.kind == "shadow" for need in cell.needs)
+            recipe = self.bench.fit_key(cell.chain, cell.seed) if shadow else cell.name
+            alike.setdefault((shadow, recipe), []).append(cell)
+        most = self._most_together()
+        groups = [cells[i : i + most] for cells in alike.values() for i in range(0, len(cells), most)]
+        joined = [_joined(group) for group in groups]
+        names = {cell.name: whole.name for group, whole in zip(groups, joined, strict=True) for cell in group}
+        after = [dict.fromkeys(names.get(name, name) for name in cell.after) for cell in audits]
+        return [*joined, *(replace(cell, after=tuple(those)) for cell, those in zip(audits, after, strict=True))]
+
+    def _most_together(self) -> int:
+        """How many shadow models a cell trains: one on the CPU, where each core has its own; on a CUDA device as many
+        as hold it, with their images, at once."""
+        if self.bench.device.type != "cuda":
+            return 1
+        size = 4 * prod(self.bench.data.shape) * len(self.bench.pool)
+        return max(1, min(_TOGETHER, _TOGETHER_BYTES // size))
 
     @property
     def _seeds(self) -> tuple[int, ...]:
@@ -103,7 +131,7 @@ class Plan:
             whose = f" for {need.name}" if need else ""
             words = f"train {chain[length - 1].id}, seed {seed}{whose}"
             if self.rerun == "all" or self.bench.fits.open(key) is None:
-                fits.setdefault(key, Cell(key, "fit", words, below, chain[:length], None, seed, need))
+                fits.setdefault(key, Cell(key, "fit", words, below, chain[:length], None, seed, (need,)))
 
     def _done(self, audit: Audit, row: Row) -> bool:
         """Whether a whole record of this very row is there: same inputs, arrays that match their hash."""
@@ -193,10 +221,11 @@ class Plan:
     def forget(self) -> None:
         """For `--rerun all`: drop what training and sampling made for this plan's releases."""
         for cell in self.cells:
-            if cell.kind == "fit":
-                self.bench.fits.drop(cell.name)
-                shutil.rmtree(self.bench.checkpoints(cell.name), ignore_errors=True)
-            elif cell.point is not None:
+            for need in cell.needs:
+                key = self.bench.fit_key(cell.chain, cell.seed, need)
+                self.bench.fits.drop(key)
+                shutil.rmtree(self.bench.checkpoints(key), ignore_errors=True)
+            if cell.point is not None:
                 audit = Audit(self.bench, self.embedding, cell.point, cell.seed)
                 audit.samples_store.drop(audit.samples_key)
 
@@ -230,3 +259,12 @@ class Plan:
 def folder_of(out: str | None, suite: str) -> Path:
     """--out, or runs/SUITE."""
     return Path(out) if out else Path("runs") / suite
+
+
+def _joined(cells: list[Cell]) -> Cell:
+    """One cell that does what these do; itself if it is one."""
+    if len(cells) == 1:
+        return cells[0]
+    needs = tuple(need for cell in cells for need in cell.needs)
+    words = f"{cells[0].words} and {len(cells) - 1} more"
+    return replace(cells[0], name=key_of(together=[cell.name for cell in cells]), words=words, needs=needs)

@@ -155,7 +155,7 @@ class Worker:
         if cell.kind == "reader":
             _ = self.embedding.features
         elif cell.kind == "fit":
-            self.bench.artefacts(cell.chain, cell.seed, cell.need, progress)
+            self.bench.train(cell.chain, cell.seed, cell.needs, progress)
         else:
             assert cell.point is not None
             audit = Audit(self.bench, self.embedding, cell.point, cell.seed)

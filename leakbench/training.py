@@ -115,7 +115,7 @@ def train(
         return draws(stream, first, last, **sizes, device=device)
 
     def rule(module: nn.Module, batch: Batch) -> None:
-        _mean_gradient(module, loss, batch)
+        mean_gradient(module, loss, batch)
 
     numbers = recipe.batch * math.prod(noise_shape)
     return optimise(
@@ -223,13 +223,19 @@ def _lay_out(parameters: list[nn.Parameter]) -> None:
 
 def _seeded(module: nn.Module, stream: Stream, step: int) -> AbstractContextManager[object]:
     """Seeds torch's own generator for a step where the module has dropout, which can draw from no other."""
-    if not any(isinstance(part, nn.Dropout) and part.p > 0 for part in module.modules()):
+    if not drops(module):
         return nullcontext()
     return seeded(stream, step, next(module.parameters()).device)
 
 
-def _mean_gradient(module: nn.Module, loss: Loss, batch: Batch) -> None:
-    """Gradients of the batch's mean loss; in ever smaller pieces when a CUDA device runs out of memory."""
+def drops(module: nn.Module) -> bool:
+    """Whether a module has dropout, so that it draws by itself."""
+    return any(isinstance(part, nn.Dropout) and part.p > 0 for part in module.modules())
+
+
+def mean_gradient(module: nn.Module, loss: Loss, batch: Batch) -> None:
+    """Leave the gradient of the batch's loss, a mean over its rows, in .grad; in ever smaller pieces when a CUDA device
+    runs out of memory."""
     rows = len(batch.index)
     piece = rows
     while True:

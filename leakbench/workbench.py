@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ _COMPUTING = (
     "memory",
     "neighbours",
     "networks",
+    "together",
     "training",
     "views",
     "workbench",
@@ -239,20 +240,32 @@ class Workbench:
         """Where a fit of this key keeps its checkpoints while it trains."""
         return self.setting.cache / "checkpoints" / key
 
-    def artefacts(
-        self, chain: tuple[Link, ...], seed: int, need: Need | None = None, progress: Progress | None = None
-    ) -> Artefacts:
+    def artefacts(self, chain: tuple[Link, ...], seed: int, need: Need | None = None) -> Artefacts:
         """What training the last link of a chain made: from the cache, or trained now."""
         key = self.fit_key(chain, seed, need)
         if key not in self._loaded:
             folder = self.fits.open(key)
             if folder is None:
-                checkpoints = self.checkpoints(key)
-                made = chain[-1].defense.fit(self.task(chain, seed, need, checkpoints, progress))
-                folder = self.fits.write(key, lambda folder: save_artefacts(made, folder))
-                shutil.rmtree(checkpoints, ignore_errors=True)
+                self.train(chain, seed, (need,))
+                folder = self.fits.path(key)
             self._loaded[key] = load_artefacts(folder, self.device)
         return self._loaded[key]
+
+    def train(
+        self, chain: tuple[Link, ...], seed: int, needs: Sequence[Need | None], progress: Progress | None = None
+    ) -> None:
+        """Train the last link of a chain for the target (None) or for what attacks need, together if the defense knows
+        how; what is in the cache is left out."""
+        keys = {self.fit_key(chain, seed, need): need for need in needs}
+        missing = {key: need for key, need in keys.items() if self.fits.open(key) is None}
+        tell = _shares(progress, len(missing))
+        tasks = [
+            self.task(chain, seed, need, self.checkpoints(key), told)
+            for (key, need), told in zip(missing.items(), tell, strict=True)
+        ]
+        for key, made in zip(missing, chain[-1].defense.fit_together(tasks), strict=True):
+            self.fits.write(key, partial(save_artefacts, made))
+            shutil.rmtree(self.checkpoints(key), ignore_errors=True)
 
     def task(
         self,
@@ -313,6 +326,19 @@ class Workbench:
 
 def _forgets(defense: Defense, need: Need | None) -> bool:
     return defense.forgets or (need is not None and need.kind == "retrained")
+
+
+def _shares(progress: Progress | None, count: int) -> list[Progress | None]:
+    """What each of several trainings tells its share to: `progress` is told their mean."""
+    if progress is None:
+        return [None] * count
+    shares = [0.0] * count
+
+    def tell(number: int, share: float) -> None:
+        shares[number] = share
+        progress(sum(shares) / count)
+
+    return [partial(tell, number) for number in range(count)]
 
 
 def _trained_by(defense: type[Defense]) -> set[str]:

@@ -246,14 +246,16 @@ def test_every_parameter_of_a_built_in_plugin_is_documented_with_its_default(gro
 def test_entries_take_the_documented_keys(tmp_path):
     for heading, group in (("[[defense]]", "defense"), ("[[attack]]", "attack")):
         keys = [row[0].strip("`") for row in sections()[heading]]
-        assert keys == ["name", "id", "base", "role", "condition"][: 5 if group == "defense" else 2]
+        assert keys == {"defense": ["name", "id", "base", "role", "condition"], "attack": ["name", "id", "on"]}[group]
     path = tmp_path / "suite.toml"
     path.write_text(
         'name = "a"\ndataset = "digits"\n[[defense]]\nname = "baseline"\ncondition = "label"\n'
         '[[defense]]\nname = "cpsample"\nid = "b"\n'
-        'base = "baseline"\nrole = "control"\n[[attack]]\nname = "pia"\nid = "c"\n'
+        'base = "baseline"\nrole = "control"\n[[attack]]\nname = "pia"\nid = "c"\non = ["b"]\n'
     )
-    assert [point.role for point in load(str(path)).points] == ["baseline", "control"]
+    suite = load(str(path))
+    assert [point.role for point in suite.points] == ["baseline", "control"]
+    assert [suite.asks("c", point) for point in suite.points] == [False, True]
 
 
 def test_every_built_in_suite_has_its_line():

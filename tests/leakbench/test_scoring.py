@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,13 +13,15 @@ from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Artefacts, Calibration, Defense, MembershipAttack, Need, Release, Task
 from leakbench.audit import Audit, Row
+from leakbench.audit.membership import randomised
 from leakbench.collecting import collect, rows_written
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule
 from leakbench.embedding import Embedding
+from leakbench.errors import UsageError
 from leakbench.networks import NetworkSpec, build
 from leakbench.plan import Plan
-from leakbench.scoring import Asked, Images, Target
+from leakbench.scoring import Asked, Calls, Images, Target
 from leakbench.suite import Link, Point, Suite, SuiteFile
 from leakbench.views import DenoiserView
 from leakbench.workbench import Setting, Workbench
@@ -220,7 +222,7 @@ class TwoShadows(MembershipAttack):
 
     def score(self, view: DenoiserView, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         assert set(view.others) == {"shadow 0", "shadow 1"}
-        for name, other in view.others.items():
+        for name, other in view.others.items() if not view._raw else ():  # the raw network tells nothing
             SEEN.append((name, other.view.eps(images, 0)[:, 0, 0, 0] == 1, other.inside))
         return view.eps(images, 0)[:, 0, 0, 0]
 
@@ -246,7 +248,7 @@ def bench(tmp_path) -> Workbench:
 def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(bench):
     SEEN.clear()
     fits = [cell for cell in Plan(bench).cells if cell.kind == "fit"]
-    assert sorted(cell.need.name if cell.need else "" for cell in fits) == ["", "shadow 0", "shadow 1"]
+    assert sorted(need.name if need else "" for cell in fits for need in cell.needs) == ["", "shadow 0", "shadow 1"]
     audit = Audit(bench, Embedding(bench), bench.suite.points[0], 0)
     records = list(audit.run([Row("two", Access.DENOISER)]))
     share = {}
@@ -265,3 +267,57 @@ def test_shadow_models_are_trained_on_anything_but_the_reference_part(bench):
     rows = [bench.training_rows(need, seed) for need in TwoShadows().needs() for seed in (0, 1)]
     assert [len(r) for r in rows] == [50, 50, 25, 25] and all(not reference & set(r.tolist()) for r in rows)
     assert len({tuple(r.tolist()) for r in rows}) == 4
+
+
+class Louder(Guided):
+    """A service that answers with fresh noise: no two answers are the same."""
+
+    def eps(self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        return super().eps(x, t, label) + 0.1 * torch.randn(x.shape, generator=DICE)
+
+
+DICE = torch.Generator().manual_seed(0)
+
+
+def test_answers_that_vary_are_noticed():
+    many = images(0, 20)
+    assert randomised(target(16, Louder).release, many)
+    assert not any(randomised(target(16, kind).release, many) for kind in (Release, Guided))
+
+
+def test_calls_are_counted_as_made_and_as_if_each_attack_ran_alone():
+    calls = Calls()
+    asked = {"a": Asked(Error(), False), "b": Asked(Error(), False)}
+    target(16).score(asked, images(0, 40), calls)
+    assert (calls.together, calls.apart) == (2, 4)
+    target(16, Guided).score(asked | {"c": Asked(Error(), True)}, images(0, 40), calls)
+    assert (calls.together, calls.apart) == (4, 6)
+
+
+def test_an_attack_without_the_shadow_models_it_needs_is_refused_in_one_line():
+    with pytest.raises(UsageError, match="two-shadows needs the shadow model 'shadow 0', and there is none"):
+        target(16).score({"t": Asked(TwoShadows(), False)}, images(0, 20))
+
+
+class Marked(MembershipAttack):
+    """Learns from never-trained-on images: fitted once, on all of them."""
+
+    name = "marked"
+    access = Access.DENOISER
+    learns_from = "public"
+    fits: ClassVar[list[int]] = []
+
+    def fit(self, calibration: Calibration) -> Marked:
+        found = calibration.public.ask(lambda view, images, labels: view.eps(images, 0))
+        assert found.shape == calibration.public.images.shape == (33, *SHAPE)
+        self.fits.append(len(calibration.images))
+        return self
+
+    def score(self, view: DenoiserView, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        return view.eps(images, 0).flatten(1).sum(dim=1)
+
+
+def test_an_attack_that_learns_from_public_images_is_fitted_once():
+    Marked.fits.clear()
+    collect(target(16), {"m": Asked(Marked(), False)}, SPLIT | {"reference": images(9000, 33)})
+    assert Marked.fits == [len(SPLIT["calibration_in"].ids) + len(SPLIT["calibration_out"].ids)]
