@@ -16,12 +16,16 @@ CALIBRATION_FOLDS = 4
 
 
 def collect(
-    target: Target, asked: Mapping[str, Asked], parts: Mapping[str, Images], calls: Calls | None = None
+    target: Target,
+    asked: Mapping[str, Asked],
+    parts: Mapping[str, Images],
+    calls: Calls | None = None,
+    folds: int = CALIBRATION_FOLDS,
 ) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
     """Evidence and queries of every asked attack. `parts` are those of the split; `reference` only if one learns.
 
     Attacks that learn from calibration images are fitted on all of them; their own calibration scores come from fits
-    that did not see the image (stratified folds), so that an attack that memorised its training images cannot look
+    that did not see the image (stratified `folds`), so that an attack that memorised its training images cannot look
     strong. `calls` is told what the shared calls of the last scoring came to.
     """
     names = ("member", "nonmember", "calibration_in", "calibration_out")
@@ -29,7 +33,7 @@ def collect(
     everything, calibration = _join([parts[name] for name in names]), _join([parts[name] for name in names[2:]])
     member = np.repeat([True, False], counts[2:])
     studio = _Studio(target, calibration, member, parts.get("reference"))
-    out_of_fold = {name: studio.out_of_fold(one) for name, one in asked.items() if one.attack.out_of_fold}
+    out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
     ready = {name: Asked(studio.fit(one), one.raw) for name, one in asked.items()}
     scores, queries = target.score(ready, everything, calls)
     evidence = {}
@@ -67,14 +71,14 @@ class _Studio:
 
         return Group(images.images, images.labels, ask)
 
-    def out_of_fold(self, one: Asked) -> np.ndarray:
+    def out_of_fold(self, one: Asked, folds: int) -> np.ndarray:
         """Each calibration image's score by a fit on the other folds."""
         fold = np.empty(len(self.member), dtype=np.int64)
         for side in (True, False):  # stratified, and dealt in turn, so that each fold spans the data set's order
             rows = np.flatnonzero(self.member == side)
-            fold[rows] = np.arange(len(rows)) % CALIBRATION_FOLDS
+            fold[rows] = np.arange(len(rows)) % folds
         scores = np.empty(len(self.member))
-        for number in range(CALIBRATION_FOLDS):
+        for number in range(folds):
             fitted = replace(one, attack=self.fit(one, np.flatnonzero(fold != number)))
             left = np.flatnonzero(fold == number)
             kept_out = self.images.take(torch.from_numpy(left).to(self.images.ids.device))

@@ -3,17 +3,20 @@
 Published thresholds (Carlini et al. 2301.13188; Somepalli et al. 2212.03860) are constants of one data set and one
 embedding. Here the threshold is calibrated: real images that were never trained on, scored against the same training
 set, may reach it in a stated share of cases. What a second held-out set reaches is the null, and only the excess of the
-samples' rate over the null is a finding. Samples and held-out images must be searched in the same training set.
+samples' rate over the null is a finding. A published threshold stands beside it, with a null of its own. Samples and
+held-out images must be searched in the same training set.
 
 Similarity: higher = more alike. Pixels: minus the root mean square difference (the l2 of Carlini et al., on [-1, 1]).
-Embeddings: the cosine. Choices of ours: the threshold is strict about ties (below), and the interval of the number of
-distinct images copied.
+Embeddings: the cosine. Choices of ours: the threshold is strict about ties (below); the interval of the number of
+distinct images copied; and the bands of AMS and UMS (SIDE, Chen et al. 2410.02467, whose own limits belong to its
+embeddings): low, mid and high begin where 10 %, 5 % and 1 % of held-out real images lie beyond.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, sqrt
+from itertools import pairwise
+from math import ceil, floor, inf, sqrt
 
 import numpy as np
 import torch
@@ -23,6 +26,8 @@ from leakbench.neighbours import nearest
 from leakbench.statistics.estimate import Estimate
 from leakbench.statistics.proportions import clopper_pearson, difference
 
+BANDS = {"low": 0.1, "mid": 0.05, "high": 0.01}  # the share of held-out real images beyond the lower limit of each
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -30,6 +35,11 @@ class Matches:
 
     index: np.ndarray
     similarity: np.ndarray
+
+    def split(self, *counts: int) -> list[Matches]:
+        """The first so many, the next so many, and so on."""
+        ends = np.cumsum(counts)[:-1]
+        return list(map(Matches, np.split(self.index, ends), np.split(self.similarity, ends)))
 
 
 def pixel_similarity(images: Tensor, train_images: Tensor) -> Matches:
@@ -82,21 +92,46 @@ def copy_report(
         "copy_rate": clopper_pearson(copies, len(copied)),
         "copy_rate_null": clopper_pearson(null_copies, len(null)),
         "copy_rate_excess": difference(copies, len(copied), null_copies, len(null)),
-        "unique_copies": _distinct(nearest_index[copied], len(copied)),
+        "unique_copies": distinct(nearest_index[copied], len(copied), len(copied)),
     }
 
 
-def _distinct(hits: np.ndarray, samples: int) -> Estimate:
-    """How many distinct training images `samples` samples hit, an expectation at that number of samples.
+def growth(similarity: np.ndarray, nearest_index: np.ndarray, threshold: float) -> dict[str, Estimate]:
+    """How the number of distinct training images copied grows with the number of samples (N,): its expectation at an
+    eighth, a quarter and half of them."""
+    hits, samples = nearest_index[similarity >= threshold], len(similarity)
+    sizes = sorted({samples >> halvings for halvings in (1, 2, 3)} - {0})
+    return {f"unique_copies@samples={n}": distinct(hits, samples, n) for n in sizes}
 
-    Leaving one sample out changes the count only if its image was hit once, so the count varies as the number of such
-    images does (its jackknife variance is theirs as a binomial): theirs is the interval, exact also when there is none.
+
+def banded(similarity: np.ndarray, nearest_index: np.ndarray, limits: list[float]) -> dict[str, Estimate]:
+    """AMS: the share of samples (N,) whose similarity lies in a band. UMS: distinct training images hit there, a
+    sample. Bands as in BANDS; `limits` are their lower ones. Both depend on N: compare at equal N alone."""
+    found, samples = {}, len(similarity)
+    for band, (low, high) in zip(BANDS, pairwise([*limits, inf]), strict=True):
+        inside = (similarity >= low) & (similarity < high)
+        hit = distinct(nearest_index[inside], samples, samples)
+        found[f"ams_{band}"] = clopper_pearson(int(inside.sum()), samples)
+        found[f"ums_{band}"] = Estimate(hit.value / samples, hit.low / samples, hit.high / samples, samples)
+    return found
+
+
+def distinct(hits: np.ndarray, samples: int, n: int) -> Estimate:
+    """How many distinct training images a random n of the samples hit, 1 <= n <= samples: rarefaction, in closed form.
+
+    `hits` are the training images that some samples copied, repeated as often. One that was hit k times is missed by
+    all n with probability C(samples - k, n) / C(samples, n). Leaving one sample out changes the count only if its image
+    was hit once, so the count varies as the number of such images does (its jackknife variance is theirs as a
+    binomial): theirs, among n trials, is the interval, exact also when there is none. Below n = samples it is wider
+    than need be, for the estimate rests on more than n samples.
     """
+    from scipy.stats import hypergeom
+
     _, times = np.unique(hits, return_counts=True)
-    once = int((times == 1).sum())
-    share = clopper_pearson(once, samples)
-    repeated = len(times) - once
-    return Estimate(float(len(times)), repeated + samples * share.low, repeated + samples * share.high, samples)
+    never, once = (float(np.sum(hypergeom.pmf(k, samples, times, n))) for k in (0, 1))
+    value, once = round(len(times) - never, 9), round(once, 9)  # whole numbers where n = samples
+    low, high = clopper_pearson(floor(once), n).low, clopper_pearson(min(ceil(once), n), n).high
+    return Estimate(value, value - once + n * low, value - once + n * high, n)
 
 
 def _normalised(features: Tensor) -> Tensor:

@@ -41,10 +41,12 @@ def _cache() -> tuple[str, str]:
 def _weights() -> Iterator[tuple[str, str]]:
     from leakbench.features import inception_weights, missing_inception
     from leakbench.perceptual import alexnet_weights, missing_weights
+    from leakbench.sscd import missing_sscd, sscd_weights
 
-    inception, alexnet = inception_weights(), alexnet_weights()
+    inception, alexnet, sscd = inception_weights(), alexnet_weights(), sscd_weights()
     yield ("ok", f"inception weights: {inception}") if inception else ("missing", missing_inception())
     yield ("ok", f"LPIPS backbone: {alexnet}") if alexnet else ("missing", missing_weights())
+    yield ("ok", f"SSCD descriptor: {sscd}") if sscd else ("missing", missing_sscd())
 
 
 def _plugins() -> Iterator[tuple[str, str]]:

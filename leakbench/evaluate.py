@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from leakbench import perceptual, quality
 from leakbench.api import MembershipEvidence, ReplicationEvidence
-from leakbench.copying import copy_report, pixel_similarity, threshold_at
+from leakbench.copying import BANDS, banded, copy_report, growth, pixel_similarity, threshold_at
 from leakbench.device import Streams
 from leakbench.records import Metric
 from leakbench.statistics import (
@@ -20,12 +21,13 @@ from leakbench.statistics import (
     auc,
     balanced_accuracy,
     blind_invalid,
+    calibration_leaks,
     finite,
     flags,
+    set_inference,
     tpr_at_fpr,
     verdict,
 )
-from leakbench.statistics.sets import set_inference
 
 TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
 NULL_RATE = 0.01  # share of held-out real images that may count as copies when the threshold is chosen
@@ -63,8 +65,7 @@ def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
     """
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
     inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
-    found, calibrated = auc(member, nonmember), auc(inside, outside)
-    sign = 1.0 if calibrated.value >= 0.5 else -1.0
+    found, calibrated, sign = auc(member, nonmember), auc(inside, outside), orientation(evidence)
     findings = Findings(
         [metric("auc", found), metric("calibration_auc", calibrated)],
         set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()))),
@@ -83,9 +84,23 @@ def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
     findings.info["orientation"] = sign
     if verdict(found).kind == "inverted":
         findings.flags.add("inverted")
+    if calibration_leaks(sign * inside, sign * outside, sign * member, sign * nonmember):
+        findings.flags.add("calibration-leaks")
     if blind and blind_invalid(member, nonmember):
         findings.flags.add("track-invalid")
     return findings
+
+
+def orientation(evidence: MembershipEvidence) -> float:
+    """1 where calibration members score higher than calibration nonmembers, -1 where they score lower."""
+    inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
+    return 1.0 if auc(inside, outside).value >= 0.5 else -1.0
+
+
+def oriented(evidence: MembershipEvidence) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the reported members and nonmembers, with the sign that calibration asked for."""
+    sign = orientation(evidence)
+    return sign * finite(evidence.member_scores), sign * finite(evidence.nonmember_scores)
 
 
 def sets(evidence: MembershipEvidence) -> Findings:
@@ -133,18 +148,54 @@ def forgotten(
     )
 
 
-def replication(evidence: ReplicationEvidence) -> Findings:
-    """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies."""
+def replication(evidence: ReplicationEvidence, published: float | None = None, grows: bool = True) -> Findings:
+    """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies.
+
+    The same at the `published` threshold of the similarity, where there is one. `grows`: unique copies at fewer samples
+    as well; not where given images were aimed at.
+    """
     threshold = threshold_at(evidence.threshold_similarity, NULL_RATE)
     report = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, threshold)
-    return Findings(
-        [metric(name, estimate) for name, estimate in report.items()],
-        info={
-            "threshold": threshold,
-            "null_rate_aimed_at": NULL_RATE,
-            "threshold_images": len(evidence.threshold_similarity),
-        },
-    )
+    info: dict[str, Any] = {
+        "threshold": threshold,
+        "null_rate_aimed_at": NULL_RATE,
+        "threshold_images": len(evidence.threshold_similarity),
+    }
+    if grows:
+        report |= growth(evidence.similarity, evidence.nearest, threshold)
+    if published is not None:
+        fixed = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, published)
+        report |= {re.sub("^(copy_rate|unique_copies)", r"\1_published", name): found for name, found in fixed.items()}
+        info["published_threshold"] = published
+    if evidence.ordinary_similarity is not None and evidence.ordinary_nearest is not None:
+        limits = [threshold_at(evidence.threshold_similarity, rate) for rate in BANDS.values()]
+        report |= _banded(evidence, evidence.ordinary_similarity, evidence.ordinary_nearest, limits)
+        info["band_thresholds"] = dict(zip(BANDS, limits, strict=True))
+    return Findings([metric(name, found) for name, found in report.items()] + _grouped(evidence), info=info)
+
+
+def _banded(
+    evidence: ReplicationEvidence, ordinary: np.ndarray, ordinary_nearest: np.ndarray, limits: list[float]
+) -> dict[str, Estimate]:
+    """AMS and UMS of the attack's images, of as many ordinary samples, and AMS of held-out real images."""
+    others = banded(ordinary, ordinary_nearest, limits)
+    null = banded(evidence.null_similarity, np.zeros(len(evidence.null_similarity)), limits)
+    return {
+        **banded(evidence.similarity, evidence.nearest, limits),
+        **{f"{name}_ordinary": found for name, found in others.items()},
+        **{f"{name}_null": found for name, found in null.items() if name.startswith("ams")},
+    }
+
+
+def _grouped(evidence: ReplicationEvidence) -> list[Metric]:
+    """The share of images that repeat one another, beside that of as many real ones; without intervals, as the images
+    of a group are not independent."""
+    found = {"grouped_rate": evidence.group, "grouped_rate_null": evidence.null_group}
+    return [
+        Metric(name=name, value=float((group >= 0).mean()), n=len(group))
+        for name, group in found.items()
+        if group is not None
+    ]
 
 
 def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> Findings:

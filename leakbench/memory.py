@@ -45,7 +45,8 @@ class Source:
 
 @dataclass
 class BatchMemory:
-    """The memory of one compute batch. `ids` (N,): the images' numbers in the data set."""
+    """The memory of one compute batch. `ids` (N,): the images' numbers in the data set. `noises`: another release's
+    memory of the same batch, which makes the noise for both."""
 
     source: Source
     streams: Streams
@@ -53,6 +54,7 @@ class BatchMemory:
     ids: Tensor
     labels: Tensor | None
     limit: int = LIMIT
+    noises: BatchMemory | None = None
     calls: int = 0  # of eps, an image, by attacks whose calls count as shared
     _held: OrderedDict[tuple[Any, ...], tuple[Tensor, ...]] = field(default_factory=OrderedDict)
     _bytes: int = 0
@@ -78,6 +80,8 @@ class BatchMemory:
 
     def noise(self, purpose: str, draw: int) -> Tensor:
         """Standard normal (N, C, H, W): the same for every attack, defense and access level."""
+        if self.noises is not None:
+            return self.noises.noise(purpose, draw)
         shape = tuple(self.images.shape[1:])
         return self._recalled(
             ("noise", purpose, draw), (), lambda: self.streams.of("attacking", purpose).normal(self.ids, shape, draw)
@@ -85,6 +89,8 @@ class BatchMemory:
 
     def noised(self, t: int, draw: int) -> Tensor:
         """x_t of the batch."""
+        if self.noises is not None and self.noises.release.schedule == self.release.schedule:
+            return self.noises.noised(t, draw)
         noise = self.noise("forward", draw)
         at = diffusion.at(t, self.images)
         return self._recalled(

@@ -7,6 +7,9 @@ every k-nearest-neighbour metric goes through here. Choices of ours:
   Here it only makes a shortlist, in float64 and with a bound on its error; the distances that are returned and compared
   are sums of squared differences. A row whose shortlist the bound cannot vouch for (many ties) is searched one by one.
 - Ties go to the lowest index. So an answer depends on its query and on the base alone, not on batches or chunks.
+
+`parts` above 1 makes the distance the largest over that many equal runs of columns, each a Euclidean distance of its
+own: for images that are compared tile by tile.
 """
 
 from __future__ import annotations
@@ -29,17 +32,36 @@ class Neighbours:
     distance: Tensor
 
 
-def nearest(queries: Tensor, base: Tensor, k: int = 1) -> Neighbours:
+def nearest(queries: Tensor, base: Tensor, k: int = 1, parts: int = 1) -> Neighbours:
     """The k rows of `base` (M, D) nearest to each of `queries` (N, D), on the tensors' device.
 
-    An exact copy has distance exactly 0. Raises ValueError when the widths differ, when k is not in 1 .. M, or when a
-    value is not finite.
+    An exact copy has distance exactly 0. Raises ValueError when the widths differ or are no multiple of `parts`, when k
+    is not in 1 .. M, or when a value is not finite.
     """
-    _check(queries, base)
+    _check(queries, base, parts)
     if not 1 <= k <= len(base):
         raise ValueError(f"k = {k} neighbours asked for among {len(base)} rows")
-    blocks = [_nearest_block(block, base, k) for block in queries.split(_QUERIES)]
+    blocks = [_nearest_block(block, base, k, parts) for block in queries.split(_QUERIES)]
     return Neighbours(torch.cat([b.index for b in blocks]), torch.cat([b.distance for b in blocks]))
+
+
+def links(points: Tensor, radius: float, parts: int = 1) -> Tensor:
+    """All pairs i < j of `points` (N, D) within `radius` of each other, the boundary included: (E, 2) int64.
+
+    Raises ValueError when the width is no multiple of `parts`, a value is not finite, or the radius is negative.
+    """
+    _check(points, points, parts)
+    if not radius >= 0:
+        raise ValueError(f"a radius must be zero or more, not {radius}")
+    limits = torch.full((len(points),), radius, dtype=torch.float64, device=points.device)
+    found = [torch.empty(0, 2, dtype=torch.int64, device=points.device)]
+    for start in range(0, len(points), _QUERIES):
+        for chunk in _chunks(points[start:]):
+            rows = slice(start + chunk.start, start + chunk.stop)
+            inside = _pairs_within(points[start : start + _QUERIES], points[rows], limits[rows], parts)
+            pairs = inside.nonzero() + torch.tensor([start, rows.start], device=points.device)
+            found.append(pairs[pairs[:, 0] < pairs[:, 1]])
+    return torch.cat(found)
 
 
 def within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
@@ -91,29 +113,29 @@ def _greedy(fresh: Tensor, close: Tensor) -> Tensor:
     return torch.as_tensor(keep, device=fresh.device)
 
 
-def _nearest_block(queries: Tensor, base: Tensor, k: int) -> Neighbours:
+def _nearest_block(queries: Tensor, base: Tensor, k: int, parts: int) -> Neighbours:
     size = min(k + _SPARE, len(base))
-    shortlist, reach = _shortlist(queries, base, size)
+    shortlist, reach = _shortlist(queries, base, size, parts)
     distance = torch.cat(
         [
-            _distance(queries[part, None], base[shortlist[part]])
+            _distance(queries[part, None], base[shortlist[part]], parts)
             for part in _slices(len(queries), _ELEMENTS // (size * base.shape[1]) or 1)
         ]
     )
     best = _rank(shortlist, distance, k)
     if size < len(base):
         for row in (best.distance[:, -1].square() >= reach).nonzero().flatten().tolist():
-            best.index[row], best.distance[row] = _search(queries[row], base, k)
+            best.index[row], best.distance[row] = _search(queries[row], base, k, parts)
     return best
 
 
-def _shortlist(queries: Tensor, base: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _shortlist(queries: Tensor, base: Tensor, size: int, parts: int) -> tuple[Tensor, Tensor]:
     """Probably nearest rows, (n, size), and a squared distance (n,) that no row left out comes below."""
     value = torch.empty(len(queries), 0, dtype=torch.float64, device=queries.device)
     index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     error = torch.zeros(len(queries), 1, dtype=torch.float64, device=queries.device)
     for chunk in _chunks(base):
-        squared, slack = _squared(queries, base[chunk])
+        squared, slack = _squared(queries, base[chunk], parts)
         near, where = squared.topk(min(size, squared.shape[1]), dim=1, largest=False)
         value, index = torch.cat([value, near], dim=1), torch.cat([index, where + chunk.start], dim=1)
         value, order = value.topk(min(size, value.shape[1]), dim=1, largest=False)
@@ -128,39 +150,50 @@ def _rank(index: Tensor, distance: Tensor, k: int) -> Neighbours:
     return Neighbours(index.gather(1, places)[:, :k].contiguous(), distance[:, :k].contiguous())
 
 
-def _search(query: Tensor, base: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _search(query: Tensor, base: Tensor, k: int, parts: int) -> tuple[Tensor, Tensor]:
     """The k nearest to one query (D,), by brute force."""
-    distance, index = torch.cat([_distance(query, base[chunk]) for chunk in _chunks(base)]).sort(stable=True)
+    distance, index = torch.cat([_distance(query, base[chunk], parts) for chunk in _chunks(base)]).sort(stable=True)
     return index[:k], distance[:k]
 
 
-def _pairs_within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
+def _pairs_within(queries: Tensor, base: Tensor, radius: Tensor, parts: int = 1) -> Tensor:
     """Which pairs are within the base row's radius, bool (n, m): exactly, where rounding leaves a doubt."""
-    squared, slack = _squared(queries, base)
+    squared, slack = _squared(queries, base, parts)
     limit = radius.double().square()
     inside = squared <= limit
     rows, columns = ((squared - limit).abs() <= slack).nonzero(as_tuple=True)
     for part in _slices(len(rows), _ELEMENTS // base.shape[1] or 1):
         r, c = rows[part], columns[part]
-        inside[r, c] = _distance(queries[r], base[c]) <= radius[c]
+        inside[r, c] = _distance(queries[r], base[c], parts) <= radius[c]
     return inside
 
 
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distance over the last axis, float64. The one formula behind every distance that is returned."""
-    return (a.double() - b.double()).square().sum(dim=-1).sqrt()
+def _distance(a: Tensor, b: Tensor, parts: int = 1) -> Tensor:
+    """Euclidean distance over the last axis (the largest of its parts), float64. The one formula behind every distance
+    that is returned."""
+    squared = (a.double() - b.double()).square()
+    return squared.unflatten(-1, (parts, -1)).sum(dim=-1).amax(dim=-1).sqrt()
 
 
-def _squared(queries: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances (n, m) by one matrix product, and a bound (n, 1) on their rounding error.
+def _squared(queries: Tensor, base: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
+    """Squared distances (n, m), one matrix product a part, and a bound (n, 1) on their rounding error.
 
     A dot product of D terms is off by at most D * eps * |a| |b| <= D * eps * (|a|^2 + |b|^2) / 2; a factor of eight
-    covers the norms, the sums, and the rounding of the exact distance it is compared with.
+    covers the norms, the sums, and the rounding of the exact distance it is compared with. No part has a larger norm
+    than the whole row.
     """
     a, b = queries.double(), base.double()
+    pieces = list(zip(a.chunk(parts, dim=1), b.chunk(parts, dim=1), strict=True))
+    squared = _product(*pieces[0])
+    for x, y in pieces[1:]:
+        squared = torch.maximum(squared, _product(x, y))
     aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
-    slack = 8 * (a.shape[1] + 1) * torch.finfo(torch.float64).eps * (aa + bb.max())
-    return torch.addmm(aa + bb, a, b.T, alpha=-2.0), slack
+    return squared, 8 * (a.shape[1] + 1) * torch.finfo(torch.float64).eps * (aa + bb.max())
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
+    return torch.addmm(aa + bb, a, b.T, alpha=-2.0)
 
 
 def _chunks(base: Tensor) -> list[slice]:
@@ -171,8 +204,10 @@ def _slices(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _check(queries: Tensor, base: Tensor) -> None:
+def _check(queries: Tensor, base: Tensor, parts: int = 1) -> None:
     if queries.dim() != 2 or base.dim() != 2 or queries.shape[1] != base.shape[1] or queries.shape[1] == 0:
         raise ValueError(f"two tables of equal width expected, not {tuple(queries.shape)} and {tuple(base.shape)}")
+    if parts < 1 or base.shape[1] % parts:
+        raise ValueError(f"rows of {base.shape[1]} columns have no {parts} equal parts")
     if not bool(queries.isfinite().all() and base.isfinite().all()):
         raise ValueError("distances need finite values, and some are NaN or infinite")

@@ -39,7 +39,7 @@ class Lpips:
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         network = self.network.to(a.device)
         with torch.no_grad():
-            return in_batches(lambda x, y: network(_fitted(x), _fitted(y)).flatten(), a, b, size=_ROWS)
+            return in_batches(lambda x, y: network(enlarged(x), enlarged(y)).flatten(), a, b, size=_ROWS)
 
 
 def alexnet_weights() -> Path | None:
@@ -101,7 +101,7 @@ def _mean(distances: Tensor) -> Estimate:
     return Estimate(mean, mean - 1.96 * error, mean + 1.96 * error, len(values))
 
 
-def _fitted(images: Tensor) -> Tensor:
+def enlarged(images: Tensor) -> Tensor:
     """Three channels, and at least 64 pixels on the shorter side."""
     colour, shortest = images.expand(-1, 3, -1, -1), min(images.shape[-2:])
     if shortest >= _SHORTEST:

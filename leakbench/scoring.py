@@ -23,7 +23,7 @@ from leakbench.api import (
 )
 from leakbench.device import Streams, padded
 from leakbench.errors import UsageError
-from leakbench.memory import BatchMemory, Source
+from leakbench.memory import LIMIT, BatchMemory, Source
 from leakbench.views import VIEWS, NoneView
 
 
@@ -141,7 +141,8 @@ class Target:
                 batch = images.take(index)
                 memory = self._memory(self.source, batch)
                 others = {
-                    name: (self._memory(one.source, batch), masks[name][index]) for name, one in self.others.items()
+                    name: (self._memory(one.source, batch, memory), masks[name][index])
+                    for name, one in self.others.items()
                 }
                 for name, one in put.items():
                     needed = {need.name: others[need.name] for need in one.attack.needs()}
@@ -158,8 +159,10 @@ class Target:
                 if need.name not in self.others:
                     raise UsageError(f"{one.attack.name} needs the {need.kind} model {need.name!r}, and there is none")
 
-    def _memory(self, source: Source, batch: Images) -> BatchMemory:
-        return BatchMemory(source, self.streams, batch.images, batch.ids, batch.labels)
+    def _memory(self, source: Source, batch: Images, noises: BatchMemory | None = None) -> BatchMemory:
+        """Of one release; all that serve a batch share its noise, and hold no more than one alone might."""
+        limit = LIMIT // (1 + len(self.others))
+        return BatchMemory(source, self.streams, batch.images, batch.ids, batch.labels, limit, noises)
 
     def _masks(self, ids: Tensor) -> dict[str, Tensor]:
         """Which of the images (N,) each of the other releases was trained on."""

@@ -7,7 +7,7 @@ asked for, as if it ran alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +173,11 @@ class DenoiserView(ApiView):
         return self._memory.remembered(
             ("noised with", t), noise, lambda: diffusion.forward_noise(self.schedule, x0, diffusion.at(t, x0), noise)
         )
+
+    def derived(self, name: Hashable, x: Tensor, make: Callable[[], Tensor]) -> Tensor:
+        """What attacks make of x, a tensor that the view handed out, under a name of their own: made for the first that
+        asks, and the very same tensor for all others, so that the network is asked about it once."""
+        return self._memory.remembered(("derived", name), x, make)
 
     def ddim(self, x: Tensor, s: int, u: int) -> Tensor:
         """One deterministic DDIM step from timestep s to u (u > s inverts); one query an image."""

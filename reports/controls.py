@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 from leakbench.records import Record, RunFolder
 from leakbench.statistics import Estimate, auc, blind_invalid, family_wise, finite
 
-from .findings import SCORES
 from .measured import estimate
 from .points import points
+from .scores import NAMES
 
 if TYPE_CHECKING:
     import numpy as np
 
 LEVEL = 0.95
+SHOWN = 12  # of more controls, the farthest from 1/2
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ def controls(run: RunFolder) -> list[Control]:
     level = family_wise(LEVEL, len(records)) if records else LEVEL
     found = [_control(run, record, level) for record in records]
     return [control for control in found if control is not None]
+
+
+def foremost_controls(found: list[Control]) -> list[Control]:
+    """Those that a page shows: all, and of many those that misbehave and those that lie farthest from 1/2."""
+    farthest = sorted(found, key=lambda control: (control.behaves, -abs(control.auc.value - 0.5)))
+    shown = max(SHOWN, sum(not control.behaves for control in found))
+    return [control for control in found if control in farthest[:shown]]
 
 
 def invalid(run: RunFolder) -> list[str]:
@@ -78,7 +86,8 @@ def _control(run: RunFolder, record: Record, level: float) -> Control | None:
 
 
 def _scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    """As they are: a control is judged on both sides, whatever its calibration images asked for."""
     arrays = run.arrays(record)
-    if any(name not in arrays for name in SCORES):
+    if any(name not in arrays for name in NAMES):
         return None
-    return finite(arrays[SCORES[0]]), finite(arrays[SCORES[1]])
+    return finite(arrays[NAMES[0]]), finite(arrays[NAMES[1]])

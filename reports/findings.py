@@ -1,4 +1,4 @@
-"""What the numbers say in words: verdicts, what a defense moved, and how far protected answers differ from the weights.
+"""What a defense moved, in words: copying, membership, and the distance to held-out data.
 
 A quantity "moved" from one point to another only if the two intervals have nothing in common: stricter than a test of
 the difference. The rest is "not shown to move".
@@ -7,38 +7,14 @@ the difference. The rest is "not shown to move".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan, nan
 
-from leakbench.records import Record, RunFolder
-from leakbench.statistics import Estimate, Summary, delong_pair, finite, verdict
+from leakbench.records import RunFolder
+from leakbench.statistics import Summary
 
-from .measured import Measured, estimate, leakage, measure, summary_of
-from .points import LEVELS, Point, copy_attacks, points, quality, records_at, reference, strongest, sweeps
-from .tradeoff import Leak, distance_name
+from .measured import leakage, measure, summary_of
+from .points import LEVELS, Point, copy_attacks, quality, records_at, reference, strongest, sweeps
+from .tradeoff import distance_name
 from .words import bracket, distance, listed, percent
-
-SCORES = ("member_scores", "nonmember_scores")
-
-
-def judge(leak: Leak) -> str:
-    """The two-sided verdict on the strongest attack; where seeds disagree, each seed's own."""
-    if leak.auc is None:
-        return "nothing to judge: no membership attack was run, or none has a calibration AUC to be chosen by"
-    each = {seed: verdict_of(found) for seed, found in leak.auc.by_seed.items()}
-    summary = leak.auc.summary
-    n = min(found.n for found in leak.auc.by_seed.values())
-    kind, words = verdict_of(Estimate(summary.mean, summary.low, summary.high, n))
-    if all(found[0] == kind for found in each.values()):
-        return words
-    return "seeds disagree: " + "; ".join(f"seed {seed}: {found[1]}" for seed, found in each.items())
-
-
-def verdict_of(auc: Estimate) -> tuple[str, str]:
-    """Kind and words; without an interval there is no verdict."""
-    if isnan(auc.low) or auc.n < 1:
-        return "unknown", f"no interval, so no verdict: AUC {auc.value:.2f}"
-    found = verdict(auc)
-    return found.kind, found.words
 
 
 @dataclass(frozen=True)
@@ -112,51 +88,3 @@ def change(what: str, before: Summary | None, after: Summary | None, texts: tupl
     kind = "fell" if after.high < before.low else "rose" if after.low > before.high else ""
     verb = kind or "was not shown to move beyond the intervals:"
     return Change(kind, f"{what} {verb} from {texts[0]} to {texts[1]}")
-
-
-@dataclass(frozen=True)
-class Gap:
-    """One attack against one release at both levels; `difference` is AUC at WEIGHTS minus AUC at DENOISER."""
-
-    point: str
-    attack: str
-    denoiser: Summary
-    weights: Summary
-    difference: Summary
-
-
-def gaps(run: RunFolder) -> list[Gap]:
-    """Where the service answers otherwise than the raw network; elsewhere the two levels are one computation."""
-    found = [_gap(run, p, attack) for p in points(run) for attack in _membership(run, p)]
-    return [gap for gap in found if gap is not None]
-
-
-def _membership(run: RunFolder, point: Point) -> list[str]:
-    return sorted({r.attack for r in records_at(run, point, "membership", access="DENOISER")})
-
-
-def _gap(run: RunFolder, point: Point, attack: str) -> Gap | None:
-    sides = [records_at(run, point, "membership", attack, access) for access in ("DENOISER", "WEIGHTS")]
-    answers, raw = ({r.seed: r for r in side} for side in sides)
-    differing = [s for s in sorted(answers.keys() & raw.keys()) if not _same(answers[s], raw[s])]
-    levels = [measure((side[s] for s in differing), "auc") for side in (answers, raw)]
-    if levels[0] is None or levels[1] is None:
-        return None
-    differences = {s: _difference(run, raw[s], answers[s]) for s in levels[0].by_seed.keys() & levels[1].by_seed.keys()}
-    if not differences:
-        return None
-    return Gap(point.name, attack, levels[0].summary, levels[1].summary, Measured("difference", differences).summary)
-
-
-def _same(a: Record, b: Record) -> bool:
-    return a.metrics == b.metrics and a.arrays == b.arrays
-
-
-def _difference(run: RunFolder, a: Record, b: Record) -> Estimate:
-    """Paired where the raw scores are there; otherwise the difference alone, without an interval."""
-    scores = [run.arrays(record) for record in (a, b)]
-    if all(name in arrays for arrays in scores for name in SCORES):
-        member_a, nonmember_a, member_b, nonmember_b = (finite(arrays[name]) for arrays in scores for name in SCORES)
-        return delong_pair(member_a, nonmember_a, member_b, nonmember_b).difference
-    first, second = (estimate(record.metric("auc")) for record in (a, b))
-    return Estimate(first.value - second.value, nan, nan, first.n) if first and second else Estimate(nan, nan, nan, 0)

@@ -9,16 +9,17 @@ from typing import Any
 
 from leakbench.records import Record, RunFolder, write_atomically
 
-from .claims import TITLES, claims
-from .controls import controls, invalid
-from .fairness import HIDDEN, fairness, fairness_text, hidden, reader
+from .controls import controls, foremost_controls, invalid
+from .entries import ensemble
 from .figures import CHARTS, FOLDER
-from .findings import effects, gaps, judge
+from .findings import effects
 from .flags import raised
-from .forgetting import FORGOTTEN, YARDSTICK, comparisons, forgetting, forgetting_text, known, verdicts
-from .points import LEVELS, points, strongest
+from .gaps import foremost_gaps, gaps
+from .points import points, strongest
+from .sections import sections
 from .tradeoff import headline, rows, tradeoff_text
-from .words import bracket, count, interval, listed, rate_title, told
+from .verdicts import judged, levels_tried, verdict_of_none
+from .words import bracket, count, interval, listed, rate_title
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -46,19 +47,18 @@ def facts(run: RunFolder) -> dict[str, Any]:
     found = rows(run)
     return {
         **_setting(run),
+        **sections(run),
         "titles": titles,
         "cells": cells,
-        "levels": LEVELS,
-        "verdicts": [(r.point.name, [judge(r.leaks[level]) for level in LEVELS]) for r in found],
+        "verdicts": [(row.point.name, judged(run, row.point)) for row in found],
+        "without_the_model": verdict_of_none(run),
         "blind_wins": blind_wins(run),
         "strays": sorted({r.point for r in run.records} - {row.point.name for row in found}),
         "unmeasured": [row.point.name for row in found if row.seeds == 0],
         "effects": effects(run),
-        "gaps": gaps(run),
-        "claims": _claims(run),
-        "forgetting": _forgetting(run),
-        "fairness": _fairness(run),
+        "gaps": foremost_gaps(run, gaps(run)),
         "controls": controls(run),
+        "shown_controls": foremost_controls(controls(run)),
         "has_control": any(row.point.role == "control" for row in found),
         "invalid": invalid(run),
         "flags": raised(run),
@@ -67,38 +67,6 @@ def facts(run: RunFolder) -> dict[str, Any]:
         "folder": FOLDER,
         "coincide": coinciding(run),
     }
-
-
-def _claims(run: RunFolder) -> dict[str, Any] | None:
-    found = claims(run)
-    if not found:
-        return None
-    titles, cells = told(list(TITLES), [claim.cells for claim in found if claim.holds])
-    said = [(claim.point.name, f"void, since {claim.void}") for claim in found if claim.void]
-    said += [(claim.point.name, f"claims {claim.others}") for claim in found if claim.others]
-    return {"titles": titles, "cells": cells, "said": said}
-
-
-def _forgetting(run: RunFolder) -> dict[str, Any] | None:
-    found = forgetting(run)
-    if not found:
-        return None
-    titles, cells = forgetting_text(run, found)
-    forgotten, kept = verdicts(found)
-    return {
-        **{"titles": titles, "cells": cells, "below": FORGOTTEN, "whole": any(row.cost.whole for row in found)},
-        **{"judged": bool(forgotten or kept), "known": known(run, found), "forgotten": forgotten, "kept": kept},
-        **{"comparisons": comparisons(found), "yardstick": YARDSTICK},
-        "tried": any(row.point.method == YARDSTICK for row in found),
-    }
-
-
-def _fairness(run: RunFolder) -> dict[str, Any] | None:
-    found = fairness(run)
-    if not found:
-        return None
-    titles, cells = fairness_text(run, found)
-    return {"titles": titles, "cells": cells, "hidden": hidden(run, found), "within": HIDDEN, "reader": reader(run)}
 
 
 def _setting(run: RunFolder) -> dict[str, Any]:
@@ -111,6 +79,7 @@ def _setting(run: RunFolder) -> dict[str, Any]:
         "split": {key: _plain(value) for key, value in (run.plan.get("split") or {}).items()},
         "seeds": [str(seed) for seed in seeds],
         "headline": rate_title(headline(run)),
+        "ensemble": ensemble(run),
         "command": command if isinstance(command, str) else shlex.join(map(str, command)),
         "records": len(run.records),
     }
@@ -126,9 +95,12 @@ def _plain(value: object) -> str:
 
 def blind_wins(run: RunFolder) -> list[str]:
     """Where the strongest attack, for some seed, is one that never touches the model."""
-    where = [(p, level) for p in points(run) for level in LEVELS]
-    found = [(p, level) for p, level in where if any(r.access == "NONE" for r in strongest(run, p, level).values())]
-    return [f"{point.name} ({level})" for point, level in found]
+    found: dict[str, list[str]] = {}
+    for point in points(run):
+        for level in levels_tried(run):
+            if any(record.access == "NONE" for record in strongest(run, point, level).values()):
+                found.setdefault(point.name, []).append(level)
+    return [f"{name} ({', '.join(levels)})" for name, levels in found.items()]
 
 
 def coinciding(run: RunFolder) -> list[str]:

@@ -5,6 +5,7 @@ Choice of ours: where a record gives no interval, none is made up; the bounds ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, isnan, nan
@@ -12,10 +13,14 @@ from math import inf, isnan, nan
 from leakbench.records import Metric, Record
 from leakbench.statistics import Estimate, Summary, over_seeds
 
-_RATES = {"auc", "calibration_auc", "balanced_accuracy", "precision", "recall", "copy_rate", "copy_rate_null"}
-_RATES |= {"forget_auc", "forget_probability", "forget_probability_real"}
-_RATES |= {"attribute_auc", "attribute_auc_trained", "attribute_reader_auc"}
-_RATES |= {"attribute_balance", "attribute_balance_real"}
+# What the parts of metric names say of their range; the first that fits counts.
+_RANGES = (
+    (r".*_excess", (-1.0, 1.0)),
+    (r"frechet.*|network_evaluations|unique_copies.*|epsilon_.*|.*_steps|.*_distance_ratio", (0.0, inf)),
+    (r"auc|precision|recall|.*_(auc|accuracy|probability|balance|rate|share)", (0.0, 1.0)),
+    (r"tpr@.*|set_(null_)?p_value@.*|[au]ms_.*", (0.0, 1.0)),
+)
+_ENDINGS = r"(_retrained|_trained|_null|_real|_asked|_ordinary|_published)*"
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,6 @@ def summarise(metric: str, estimates: list[Estimate]) -> Summary:
 
 def bounds(metric: str) -> tuple[float, float]:
     """The range of a metric, to which its interval over seeds is cut."""
-    if metric == "copy_rate_excess":
-        return -1.0, 1.0
-    if metric.startswith("frechet") or metric == "network_evaluations":
-        return 0.0, inf
     plain = metric.removeprefix("oriented_")
-    return (0.0, 1.0) if plain in _RATES or plain.startswith("tpr@") else (-inf, inf)
+    found = (limits for pattern, limits in _RANGES if re.fullmatch(f"({pattern}){_ENDINGS}", plain))
+    return next(found, (-inf, inf))

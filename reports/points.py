@@ -8,14 +8,17 @@ stands alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from leakbench.records import QUALITY, Record, RunFolder
 
+from .entries import methods
 from .measured import measure
 
 ACCESS = ("NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS")  # each includes those before it
 LEVELS = ("DENOISER", "WEIGHTS")  # those at which the trade-off is read
+COPY_COLUMNS = 2
 
 
 @dataclass(frozen=True)
@@ -84,22 +87,32 @@ def quality(run: RunFolder, point: Point) -> list[Record]:
 
 
 def copy_attacks(run: RunFolder) -> dict[str, str]:
-    """Attacks that measured a `copy_rate_excess`, and what tables call them: by features, or by name if two share."""
-    features = {r.attack: r.features for r in run.records if r.metric("copy_rate_excess") is not None}
-    names = list(features.values())
-    return {a: f if f and names.count(f) == 1 else a for a, f in sorted(features.items(), key=_pixels_first)}
+    """The attacks by which tables and figures read copying, at most two, and what they are called there: by features,
+    or by name if two share. Nearest copies come first, in pixels and then in the suite's features."""
+    found = {r.attack: r.features for r in run.records if r.metric("copy_rate_excess") is not None}
+    suites = {record.features for record in run.records if record.attack == QUALITY}
+    method = methods(run)
+
+    def place(attack: str) -> tuple[bool, bool, bool, str]:
+        nearest = method.get(attack, attack).startswith("nearest_copy")
+        return not nearest, found[attack] != "pixels", found[attack] not in suites, attack
+
+    shown = {attack: found[attack] for attack in sorted(found, key=place)[:COPY_COLUMNS]}
+    names = list(shown.values())
+    return {attack: f if f and names.count(f) == 1 else attack for attack, f in shown.items()}
 
 
-def _pixels_first(item: tuple[str, str]) -> tuple[bool, str]:
-    return item[1] != "pixels", item[0]
+def strongest(
+    run: RunFolder, point: Point, level: str, among: Callable[[Record], bool] = lambda record: True
+) -> dict[int, Record]:
+    """The record of the strongest membership attack at an access level, for each seed that has one.
 
-
-def strongest(run: RunFolder, point: Point, level: str) -> dict[int, Record]:
-    """The record of the strongest membership attack at an access level, for each seed that has one."""
+    `among` narrows the choice. An attack that is not applicable has no metrics, and takes no part.
+    """
     allowed = ACCESS[: ACCESS.index(level) + 1]
     found: dict[int, list[Record]] = {}
     for record in records_at(run, point, "membership"):
-        if record.access in allowed:
+        if record.access in allowed and record.metrics and among(record):
             found.setdefault(record.seed, []).append(record)
     chosen = {seed: _strongest(records) for seed, records in sorted(found.items())}
     return {seed: record for seed, record in chosen.items() if record is not None}
@@ -124,6 +137,14 @@ def most_protective(run: RunFolder, sweep: list[Point]) -> Point:
     Without such attacks the one whose strongest attack at DENOISER is closest to 1/2; equals go to the first.
     """
     return min(sweep, key=lambda point: (*_copying(run, point), _leakage(run, point)))
+
+
+def few(run: RunFolder) -> list[Point]:
+    """The points where all would be too many: no protection, each defense at its least copying, the controls."""
+    reference = unprotected(run)
+    chosen = [most_protective(run, sweep) for sweep in sweeps(run).values()]
+    controls = [p for p in points(run) if p.role == "control"]
+    return [*([reference] if reference else []), *chosen, *controls]
 
 
 def _copying(run: RunFolder, point: Point) -> tuple[int, float]:

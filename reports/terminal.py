@@ -7,6 +7,7 @@ from pathlib import Path
 from leakbench.records import RunFolder
 
 from .claims import claims
+from .entries import ensemble
 from .tradeoff import distance_name, rows, shared_flags, tradeoff_text
 from .words import distance
 
@@ -20,7 +21,8 @@ def print_table(run: RunFolder) -> list[Path]:
 
     titles, cells = tradeoff_text(run)
     shown = [i for i, title in enumerate(titles) if not title.endswith(_LEFT_TO_THE_REPORT)]
-    table = Table(title=f"{run.plan['suite']}: the trade-off", title_justify="left", pad_edge=False)
+    attacks = f" (attacks: {ensemble(run)})" if ensemble(run) else ""
+    table = Table(title=f"{run.plan['suite']}{attacks}: the trade-off", title_justify="left", pad_edge=False)
     for i in shown:
         table.add_column(titles[i], overflow="fold")
     for row in cells:

@@ -63,7 +63,7 @@ def _row(run: RunFolder, point: Point) -> Row:
     measured = quality(run, point)
     strong = {level: strongest(run, point, level) for level in LEVELS}
     copies = {attack: records_at(run, point, "replication", attack) for attack in copy_attacks(run)}
-    leaks = {level: _leak(run, list(found.values())) for level, found in strong.items()}
+    leaks = {level: leak_of(run, list(found.values())) for level, found in strong.items()}
     shown = chain(measured, *(found.values() for found in strong.values()), *copies.values())
     flags = {flag for record in shown for flag in flags_of(record, headline(run))}
     flags |= {"inverted" for leak in leaks.values() if _inverted(leak)}
@@ -78,7 +78,8 @@ def _row(run: RunFolder, point: Point) -> Row:
     )
 
 
-def _leak(run: RunFolder, found: list[Record]) -> Leak:
+def leak_of(run: RunFolder, found: list[Record]) -> Leak:
+    """What the records of a point say at one access level, one a seed."""
     names = sorted({r.attack + (" (inverted)" if "inverted" in r.flags else "") for r in found})
     return Leak(" / ".join(names), leakage(found, "auc"), leakage(found, headline(run)))
 

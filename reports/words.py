@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, isfinite, isnan, log10
+from math import ceil, floor, isfinite, isnan, log10
 
 from leakbench.statistics import Estimate, Summary
 
@@ -44,6 +44,11 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{round(value, places):,.{max(0, places)}f}"
 
 
+def calls(value: float) -> str:
+    """`214`, `2.50`: a mean number of calls, without decimals that say nothing."""
+    return f"{value:,.0f}" if value == round(value) else significant(value)
+
+
 def times(ratio: float) -> str:
     """`1.20x`, `0.99x`, `35.1x`, `0.0283x`."""
     return f"{ratio:.2f}x" if 0.1 <= ratio < 10 else f"{significant(ratio)}x"
@@ -73,6 +78,18 @@ def count(n: int, noun: str) -> str:
 def listed(words: list[str]) -> str:
     """`a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def p_value(p: float | None) -> str:
+    """`0.034`, `< 0.001`; nothing of nothing."""
+    if p is None:
+        return NOTHING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def rounded_up(value: float, digits: int = 2) -> str:
+    """A bound that must not be printed smaller than it is; float noise does not add a unit."""
+    return f"{ceil(round(value * 10**digits, 6)) / 10**digits:.{digits}f}"
 
 
 def told(titles: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,21 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(plugins, "_loaded", {"attacks": {}, "defenses": {}})
     monkeypatch.setattr(plugins, "_files", [])
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """What attacks train by themselves takes at most 20 steps, where nothing depends on what is learnt."""
+    from leakbench import readers
+    from leakbench.attacks.membership import quantile
+    from leakbench.attacks.replication import _clusters
+    from leakbench.training import train
+
+    def few(network, loss, recipe, **more):
+        return train(network, loss, replace(recipe, steps=min(20, recipe.steps)), **more)
+
+    for module in (readers, quantile, _clusters):
+        monkeypatch.setattr(module, "train", few)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import typer
 from leakbench import plugins
 from leakbench.cli import app
 from leakbench.conformance.defense import DefenseChecks
+from leakbench.conformance.membership import MembershipChecks
 from leakbench.data import SplitSpec
 from leakbench.forget import ForgetTable
 from leakbench.placing import check_places
@@ -235,8 +236,9 @@ def test_every_key_at_the_top_is_documented_with_its_default():
 
 @pytest.mark.parametrize("group", ["attacks", "defenses"])
 def test_every_parameter_of_a_built_in_plugin_is_documented_with_its_default(group):
+    found = sections({"attacks": "docs/attacks.md", "defenses": "docs/suites.md"}[group])
     for name, plugin in plugins.all_of(group):
-        rows = sections()[name]
+        rows = found[name]
         assert documented(rows) == real(plugin), name
         if group == "defenses":
             stages = {key.strip("`"): stage for key, _, stage, _ in rows}
@@ -355,3 +357,41 @@ def test_no_machine_and_no_host_is_named(name):
     assert set(re.findall(r"https?://([^/\s)]+)", text)) <= HOSTS
     assert "pypi" not in text.lower()
     assert all(ord(letter) < 0x2500 for letter in text)  # no emoji
+
+
+ATTACKS = {
+    name.strip("`"): cells
+    for heading in (
+        *("Membership inference", "Adaptive attacks", "Replication", "Attacks on unlearning", "Attribute inference"),
+        "Auditing",
+    )
+    for name, *cells in reversed(sections("docs/attacks.md")[heading])
+}
+
+
+def test_every_built_in_attack_has_its_row():
+    assert sorted(ATTACKS) == sorted(plugins.names("attacks"))
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS))
+def test_the_row_of_an_attack_is_what_its_class_says(name):
+    attack, (access, *cells) = plugins.find("attacks", name)(), ATTACKS[name]
+    assert access == attack.access.name
+    if attack.family == "membership":
+        learns = cells[1]
+        assert ("calibration" in learns.split(";")[0]) == attack.out_of_fold
+        assert ("public" in learns) == (attack.learns and attack.learns_from == "public")
+        shadows = sum(need.kind == "shadow" for need in attack.needs())
+        assert (f"{shadows} shadows" in learns) == (shadows > 0)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(ATTACKS) if ATTACKS[name][1].split(",")[0].isdigit()])
+def test_an_attack_makes_as_many_calls_as_its_row_says(name, hurried):
+    """On a tiny network; gradient attacks and those on a shipped part ask no eps."""
+    attack = plugins.find("attacks", name)()
+    if attack.requires_parts or attack.family != "membership":
+        pytest.skip("needs what a tiny release does not ship")
+    checks = MembershipChecks(type(attack))
+    checks._scores()
+    said = ATTACKS[name][1]
+    assert checks.queries == (0 if "gradient" in said else int(said.split(",")[0]))

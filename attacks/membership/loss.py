@@ -5,28 +5,51 @@ Matsumoto et al. 2023 (2302.03262); Carlini et al. 2023 (2301.13188). Score, for
     S(x) = -(1/n) sum_j || eps_j - eps_theta(x_t(eps_j), t) ||^2
 
 t = 100 as in Carlini et al.; fixed in advance, never tuned on reported images. The squared norm sums over pixels.
+
+Choices of ours: of several timesteps the losses are averaged without weights; draw j brings the same noise to each.
 """
 
+from typing import Any
+
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.api import Access, MembershipAttack, Place, sampling
 from leakbench.views import DenoiserView
+
+from ._shared import beyond, losses
 
 
 class Loss(MembershipAttack):
-    """Denoising loss at one timestep, averaged over noise draws; `draws` network calls an image."""
+    """Denoising loss at one timestep, or the mean over several, averaged over noise draws; `draws` network calls an
+    image and timestep."""
 
     name = "loss"
-    summary = "denoising loss at one timestep"
+    summary = "denoising loss at one timestep or several"
     access = Access.DENOISER
 
-    t: int = sampling(100, ge=0, lt=1000)
+    t: int | tuple[int, ...] = sampling(100)
     draws: int = sampling(1, ge=1)
+
+    @field_validator("t", mode="plain")
+    @classmethod
+    def _timesteps(cls, t: Any) -> int | tuple[int, ...]:
+        given = tuple(t) if isinstance(t, (list, tuple)) else (t,)
+        if not given or any(type(one) is not int or not 0 <= one < 1000 for one in given):
+            raise PydanticCustomError("timesteps", "Input should be a timestep from 0 to 999, or a list of some")
+        return given if isinstance(t, (list, tuple)) else given[0]
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """The timesteps, also where there is one."""
+        return (self.t,) if isinstance(self.t, int) else self.t
+
+    def objection(self, place: Place) -> str | None:
+        """Timesteps that the schedule does not have."""
+        return beyond(place, *self.timesteps)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean loss."""
-        losses = [
-            (view.eps(view.noised(self.t, draw), self.t) - view.noise(draw)).square().flatten(1).sum(dim=1)
-            for draw in range(self.draws)
-        ]
-        return -sum(losses[1:], losses[0]) / self.draws
+        found = [losses(view, t, self.draws) for t in self.timesteps]
+        return -sum(found[1:], found[0]) / len(found)

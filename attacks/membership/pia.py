@@ -10,9 +10,10 @@ ranking.
 
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, sampling
-from leakbench.diffusion import at, forward_noise
+from leakbench.api import Access, MembershipAttack, Place, sampling
 from leakbench.views import DenoiserView
+
+from ._shared import beyond, power_sum
 
 
 class PIA(MembershipAttack):
@@ -22,11 +23,18 @@ class PIA(MembershipAttack):
     summary = "proximal initialisation: the answer at t = 0 is the noise (PIA)"
     access = Access.DENOISER
 
-    t: int = sampling(200, ge=1, lt=1000)
-    p: float = sampling(4.0, gt=0)
+    t: int = sampling(200, ge=0, lt=1000)
+    p: float = sampling(4.0, ge=1)
+
+    def objection(self, place: Place) -> str | None:
+        """A timestep that the schedule does not have."""
+        return beyond(place, self.t)
+
+    def start(self, view: DenoiserView, images: Tensor) -> Tensor:
+        """e_0, (N, C, H, W)."""
+        return view.eps(images, 0)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the sum of |difference|^p."""
-        e0 = view.eps(images, 0)
-        x_t = forward_noise(view.schedule, images, at(self.t, images), e0)
-        return -(e0 - view.eps(x_t, self.t)).abs().pow(self.p).flatten(1).sum(dim=1)
+        e0 = self.start(view, images)
+        return -power_sum(e0 - view.eps(view.noised_with(self.t, e0), self.t), self.p)

@@ -13,8 +13,10 @@ from pydantic import ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.api import Access, MembershipAttack, Place, sampling
 from leakbench.views import DenoiserView
+
+from ._shared import beyond, squared_error
 
 
 class SecMI(MembershipAttack):
@@ -34,11 +36,19 @@ class SecMI(MembershipAttack):
             raise PydanticCustomError("divisor", "Input should be a divisor of t = {t}", {"t": info.data["t"]})
         return k
 
-    def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Minus the squared error at t - k."""
+    def objection(self, place: Place) -> str | None:
+        """A timestep that the schedule does not have."""
+        return beyond(place, self.t)
+
+    def there_and_back(self, view: DenoiserView, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The images inverted to t - k, and what the step to t and back makes of them, both (N, C, H, W)."""
         x, last = images, self.t - self.k
         for s in range(0, last, self.k):
             x = view.ddim(x, s, s + self.k)
         there = view.ddim(x, last, self.t)
-        back = view.ddim(there, self.t, last)
-        return -(back - x).square().flatten(1).sum(dim=1)
+        return x, view.ddim(there, self.t, last)
+
+    def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Minus the squared error at t - k."""
+        x, back = self.there_and_back(view, images)
+        return -squared_error(back, x)

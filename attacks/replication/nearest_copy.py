@@ -1,33 +1,59 @@
 """Nearest copy: how many samples lie closer to a training image than held-out real images do.
 
-The similarity is minus the root mean square pixel distance, or the cosine in a feature space (CPSample, 2409.07025,
-counts cosines above a fixed cut-off; its embedding is unknown). The threshold is calibrated by the harness on held-out
-real images, whose own rate above it is published beside the samples' (attacks' reference, section 2.8).
+The similarity of two images is, by `by`:
+- pixels: minus the root mean square difference, on [-1, 1].
+- features: the cosine in the suite's features (CPSample, 2409.07025, counts cosines above a fixed cut-off; its
+  embedding is unknown).
+- lpips: minus LPIPS (Zhang et al. 1801.03924).
+- sscd: the cosine of SSCD descriptors (Somepalli et al., CVPR 2023, 2212.03860, who report the share above 0.5: that
+  threshold stands beside the calibrated one).
+
+The threshold is calibrated by the harness on held-out real images, whose own rate above it is published beside the
+samples' (attacks' reference, section 2.8). lpips and sscd need files that nothing here downloads: without them the
+attack is not applicable and the record says which is missing (`leakbench doctor` says where they go).
 """
 
 from collections.abc import Callable
+from math import inf, nextafter
 from typing import Literal
 
 from torch import Tensor
 
 from leakbench.api import ReplicationAttack, sampling
 from leakbench.copying import Matches, feature_similarity, pixel_similarity
+from leakbench.perceptual import alexnet_weights
+from leakbench.sscd import SSCD, sscd_weights
+
+from ._lpips import lpips_similarity
 
 
 class NearestCopy(ReplicationAttack):
-    """Nearest training image of every sample, in pixel or in feature space."""
+    """Nearest training image of every sample, by pixels, features, LPIPS or SSCD."""
 
     name = "nearest_copy"
-    summary = "nearest training image of every sample, in pixel or feature space"
+    summary = "nearest training image of every sample, by pixels, features, LPIPS or SSCD"
 
-    by: Literal["pixels", "features"] = sampling("pixels")
+    by: Literal["pixels", "features", "lpips", "sscd"] = sampling("pixels")
+
+    @property
+    def published(self) -> float | None:
+        """Above 0.5 for SSCD; the papers fix none for the others, or not the embedding that it belongs to."""
+        return nextafter(0.5, inf) if self.by == "sscd" else None
+
+    def lacks(self) -> str | None:
+        """The weights, if they are not on this machine."""
+        needed = {"lpips": alexnet_weights, "sscd": sscd_weights}
+        return f"{self.by}-missing" if self.by in needed and needed[self.by]() is None else None
 
     def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
-        """Exact nearest neighbours."""
+        """Exact nearest neighbours. Raises ValueError where weights are missing."""
         if self.by == "pixels":
             return pixel_similarity(queries, train)
-        return feature_similarity(embed(queries), embed(train))
+        if self.by == "lpips":
+            return lpips_similarity(queries, train)
+        descriptor = SSCD(queries.device) if self.by == "sscd" else embed
+        return feature_similarity(descriptor(queries), descriptor(train))
 
     def space(self, features: str) -> str:
-        """pixels, or the suite's features."""
-        return "pixels" if self.by == "pixels" else features
+        """What the similarity was taken by; the suite's features by their name."""
+        return features if self.by == "features" else self.by

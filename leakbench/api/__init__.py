@@ -8,31 +8,59 @@ Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 
 """
 
 from .attack import Attack, Need, shadows
+from .attribute import AttributeAttack, Known
+from .auditing import CANARY, AuditingAttack
 from .defense import Defense, Place
-from .evidence import MembershipEvidence, ReplicationEvidence
+from .evidence import (
+    AttributeEvidence,
+    CanaryEvidence,
+    Contrast,
+    Curve,
+    ForgetScores,
+    MembershipEvidence,
+    ReplicationEvidence,
+    UnlearningEvidence,
+)
 from .membership import Calibration, Group, MembershipAttack, Question
 from .plugin import Access, Plugin, sampling, training
 from .release import Release, void
-from .replication import ReplicationAttack
+from .replication import Drawn, RecoveryAttack, ReplicationAttack
 from .task import Artefacts, Task
+from .unlearning import RETRAINED, Ground, Model, UnlearningAttack
 
 __all__ = [
+    "CANARY",
+    "RETRAINED",
     "Access",
     "Artefacts",
     "Attack",
+    "AttributeAttack",
+    "AttributeEvidence",
+    "AuditingAttack",
     "Calibration",
+    "CanaryEvidence",
+    "Contrast",
+    "Curve",
     "Defense",
+    "Drawn",
+    "ForgetScores",
+    "Ground",
     "Group",
+    "Known",
     "MembershipAttack",
     "MembershipEvidence",
+    "Model",
     "Need",
     "Place",
     "Plugin",
     "Question",
+    "RecoveryAttack",
     "Release",
     "ReplicationAttack",
     "ReplicationEvidence",
     "Task",
+    "UnlearningAttack",
+    "UnlearningEvidence",
     "sampling",
     "shadows",
     "training",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,10 +22,85 @@ class MembershipEvidence:
 
 @dataclass(frozen=True)
 class ReplicationEvidence:
-    """Similarities to the nearest training image, and its index: of samples, of held-out real images on which the
-    threshold is chosen, and of other held-out real images on which its false-copy rate is measured."""
+    """Similarities to the nearest training image, and its index: of generated images, of held-out real images on which
+    the threshold is chosen, and of other held-out real images on which its false-copy rate is measured.
+
+    Where an attack generates its own images, `ordinary_...` are of as many ordinary samples. Where it looks for images
+    that repeat one another, `group` and `null_group` say in which group each of equally many generated and held-out
+    real images is, -1: in none. Where it aims at given images, `similarity` is theirs and `nearest` themselves.
+    """
 
     similarity: np.ndarray
     nearest: np.ndarray
     threshold_similarity: np.ndarray
     null_similarity: np.ndarray
+    ordinary_similarity: np.ndarray | None = None
+    ordinary_nearest: np.ndarray | None = None
+    group: np.ndarray | None = None
+    null_group: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Those that there are, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}
+
+
+@dataclass(frozen=True)
+class ForgetScores:
+    """A statistic of each image (float64, 1-D, higher = more likely once trained on): of images that were to be
+    forgotten, of never-seen images that they are compared with, and of retained ones where an attack has asked."""
+
+    forget: np.ndarray
+    unseen: np.ndarray
+    retained: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The same statistic of the same images by the release under attack and by the retrained one. `standard`: what it
+    would be in a perfect case, where that is known; the distances of the groups to it are then compared."""
+
+    model: ForgetScores
+    retrained: ForgetScores
+    standard: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What an attacker's effort brings back: the probability of the forgotten label for each sample asked for it.
+
+    steps (K,): the effort, ascending from 0. model, retrained (K, S): column i of both is the same sample number.
+    real (M,): that of real images of the label.
+    """
+
+    steps: np.ndarray
+    model: np.ndarray
+    retrained: np.ndarray
+    real: np.ndarray
+
+
+@dataclass(frozen=True)
+class UnlearningEvidence:
+    """What an attack on unlearning saw, by names that its metrics begin with: "forget" -> forget_auc."""
+
+    scores: Mapping[str, Contrast] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AttributeEvidence:
+    """Raw scores, float64, higher = more likely attribute 1: of what has it, of what has not, and the same of a null:
+    real images beside samples, never-seen ones beside members (empty where there is none)."""
+
+    one: np.ndarray
+    zero: np.ndarray
+    null_one: np.ndarray
+    null_zero: np.ndarray
+
+
+@dataclass(frozen=True)
+class CanaryEvidence:
+    """Raw scores (m,), float64, higher = more likely included, and the coins (m,), bool: true = included."""
+
+    scores: np.ndarray
+    included: np.ndarray

@@ -3,27 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from leakbench.api.attack import Attack
 from leakbench.api.plugin import Access
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from leakbench.copying import Matches
+    from leakbench.device import Streams
+    from leakbench.diffusion import Schedule
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a release generated, for an attack to learn from: samples (N, C, H, W), labels (N,) or None.
+
+    `schedule` is None below DENOISER; `embed` gives the suite's features (N, D) of images; `streams` are for the
+    attack's own randomness.
+    """
+
+    samples: Tensor
+    labels: Tensor | None
+    schedule: Schedule | None
+    embed: Callable[[Tensor], Tensor]
+    streams: Streams
 
 
 class ReplicationAttack(Attack):
-    """Does a sample repeat a training image? The harness asks the same of held-out real images: the null."""
+    """Does a generated image repeat a training image? The harness asks the same of held-out real images: the null."""
 
     family = "replication"
     access = Access.SAMPLES
 
-    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
-        """Match queries (N, C, H, W) with training images (M, C, H, W). `embed` gives the suite's features (N, D)."""
-        raise NotImplementedError
+    @property
+    def published(self) -> float | None:
+        """The similarity from which on the paper calls an image a copy, where it fixes one: reported beside the
+        calibrated threshold."""
+        return None
+
+    def lacks(self) -> str | None:
+        """The flag of what this machine lacks for the attack ("lpips-missing"), or None: then it is not applicable."""
+        return None
 
     def space(self, features: str) -> str:
         """The space of the similarity, for the record's `features`: the suite's features unless overridden."""
         return features
+
+    def fit(self, drawn: Drawn) -> ReplicationAttack:
+        """A fitted copy of the attack; itself if there is nothing to learn before it asks for candidates."""
+        return self
+
+    def candidates(self, view: Any, samples: Tensor, labels: Tensor | None) -> Tensor:
+        """The images to match (N, C, H, W), one for each of a compute batch of samples, whose numbers are `view.ids`:
+        the samples themselves, or others that the attack's access level can get. Then as many ordinary samples are
+        matched as well and reported beside them."""
+        return samples
+
+    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
+        """Match queries (N, C, H, W) with training images (M, C, H, W), each query by itself. `embed` gives the suite's
+        features (N, D)."""
+        raise NotImplementedError
+
+    def groups(self, images: Tensor) -> np.ndarray | None:
+        """Groups of images that repeat one another, found without training images: int64 (N,), -1 for an image that is
+        in none. None: the attack looks for none. The harness asks the same of as many held-out real images."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able facts of the fitted attack, for the record."""
+        return {}
+
+    @property
+    def generates(self) -> bool:
+        """Whether it asks for images of its own."""
+        return type(self).candidates is not ReplicationAttack.candidates
+
+
+class RecoveryAttack(ReplicationAttack):
+    """Can this very image be got back? Asked of members, of reference images for the threshold, and of nonmembers: the
+    null. `match` and `candidates` are not used."""
+
+    def recover(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Similarity (N,) of what came back to each of a compute batch of images (N, C, H, W); higher = more alike."""
+        raise NotImplementedError

@@ -11,17 +11,29 @@ from importlib.metadata import version
 import torch
 
 from leakbench import plugins
-from leakbench.api import Access, Attack, MembershipAttack, ReplicationAttack
+from leakbench.api import (
+    Access,
+    Attack,
+    AttributeAttack,
+    AuditingAttack,
+    MembershipAttack,
+    ReplicationAttack,
+    UnlearningAttack,
+)
+from leakbench.audit.attribute import measure_attribute
+from leakbench.audit.auditing import measure_auditing
 from leakbench.audit.membership import Attacks, measure_membership
 from leakbench.audit.quality import measure_quality
 from leakbench.audit.replication import measure_replication
 from leakbench.audit.subject import Measured, Row, Subject, needs_of
+from leakbench.audit.unlearning import levels_of, measure_unlearning
 from leakbench.collecting import rows_written
 from leakbench.evaluate import Findings
 from leakbench.features import file_digest, weights_at_hand
 from leakbench.perceptual import alexnet_weights
 from leakbench.placing import place_of
 from leakbench.records import QUALITY, Record, save_record
+from leakbench.sscd import sscd_weights
 from leakbench.store import disk_is_full, key_of
 from leakbench.workbench import sources
 
@@ -33,6 +45,10 @@ _JUDGING = (
     "copying",
     "embedding",
     "evaluate",
+    "evaluate_attribute",
+    "evaluate_auditing",
+    "evaluate_unlearning",
+    "extracting",
     "fairness",
     "features",
     "forgetting",
@@ -40,6 +56,7 @@ _JUDGING = (
     "readers",
     "scoring",
     "perceptual",
+    "sscd",
     "statistics",
 )
 
@@ -55,6 +72,8 @@ class Audit(Subject):
                 continue
             if isinstance(attack, MembershipAttack):
                 rows += [Row(name, access) for access in rows_written(attack, False)]
+            elif isinstance(attack, (UnlearningAttack, AttributeAttack, AuditingAttack)):
+                rows += [Row(name, access) for access in levels_of(attack)]
             else:
                 rows.append(Row(name, attack.access))
         return rows
@@ -71,7 +90,7 @@ class Audit(Subject):
             judging=sources(*_JUDGING),
             images=self.bench.setting.images,
             weights=row.access is Access.SAMPLES
-            and [weights_at_hand(file.quality.features), file_digest(alexnet_weights())],
+            and [weights_at_hand(file.quality.features), *map(file_digest, (alexnet_weights(), sscd_weights()))],
         )
 
     def run(self, wanted: list[Row]) -> Iterator[Record]:
@@ -91,7 +110,8 @@ class Audit(Subject):
                 membership.setdefault(row.attack, (attack, []))[1].append(row.access)
                 continue
             with _noted(row.attack, errors):
-                yield self._save(row, measure_quality(self) if attack is None else _measure(self, attack))
+                found = measure_quality(self) if attack is None else _measure(self, attack, row.access)
+                yield self._checked(row, found, errors)
         yield from self._membership(membership, errors)
         if errors:
             raise AttackFailed("; ".join(errors))
@@ -148,10 +168,16 @@ class Audit(Subject):
         return save_record(self.bench.setting.out, record, measured.arrays)
 
 
-def _measure(subject: Subject, attack: Attack) -> Measured:
-    """What an attack that runs by itself finds."""
+def _measure(subject: Subject, attack: Attack, access: Access) -> Measured:
+    """What an attack that runs by itself finds at one of its levels."""
     if isinstance(attack, ReplicationAttack):
         return measure_replication(subject, attack)
+    if isinstance(attack, UnlearningAttack):
+        return measure_unlearning(subject, attack, access)
+    if isinstance(attack, AttributeAttack):
+        return measure_attribute(subject, attack, access)
+    if isinstance(attack, AuditingAttack):
+        return measure_auditing(subject, attack, access)
     raise TypeError(f"{type(attack).__name__} is of no family that can be measured")
 
 

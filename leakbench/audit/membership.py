@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from leakbench import evaluate
-from leakbench.api import Access, MembershipAttack, Release
+from leakbench.api import Access, MembershipAttack, MembershipEvidence, Release
 from leakbench.audit.subject import Measured, Row, Subject
 from leakbench.collecting import collect, rows_written
 from leakbench.diffusion import at
 from leakbench.scoring import Asked, Calls, Images
+from leakbench.statistics import weaker_with_more_access
 
 Attacks = dict[str, tuple[MembershipAttack, list[Access]]]  # by id: the attack, and the access levels asked for
 
@@ -27,8 +28,8 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
     written: list[tuple[Row, str]] = []
     for name, (attack, levels) in attacks.items():
         for access, raw in rows_written(attack, subject.release.answers_raw).items():
+            asked[f"{name}/{raw}"] = Asked(attack, raw)  # both, whichever is missing: the flags compare them
             if access in levels:
-                asked[f"{name}/{raw}"] = Asked(attack, raw)
                 written.append((Row(name, access), f"{name}/{raw}"))
     target = subject.target(attack for attack, _ in attacks.values())
     parts = {name: subject.images(rows) for name, rows in subject.bench.split.parts.items()}
@@ -48,15 +49,26 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
             found = found.joined(evaluate.sets(evidence[question]))
         if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
             found.flags.add("randomised-answers")
+        if row.access is Access.WEIGHTS and _weaker(evidence, row.attack):
+            found.flags.add("weaker-with-more-access")
         found.info |= _consumed(attack, parts)
         arrays = dataclasses.asdict(evidence[question]) | masks | who
         yield row, Measured("membership", found, arrays, timings, queries=queries[question], calls=shared)
 
 
+def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
+    """Whether an attack finds less with the weights than with the answers, each read as calibration asked for."""
+    answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
+    if answers is None or weights is None:
+        return False
+    return weaker_with_more_access(*evaluate.oriented(weights), *evaluate.oriented(answers))
+
+
 def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:
     """What an attack had beside its queries: membership labels of calibration images, images known not to be members,
     shadow models."""
-    labels = len(parts["calibration_in"].ids) + len(parts["calibration_out"].ids)
+    held = len(parts["calibration_in"].ids) + len(parts["calibration_out"].ids)
+    labels = min(held, getattr(attack, "labels", None) or held)  # an attack's own limit, where it has one
     return {
         "labels_consumed": labels if attack.out_of_fold else 0,
         "public_images": len(parts["reference"].ids) if attack.learns and attack.learns_from == "public" else 0,

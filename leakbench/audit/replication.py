@@ -1,8 +1,7 @@
-"""A replication attack against one release: its samples beside the training set, and the null of real images."""
+"""A replication attack against one release: what it got out beside the training set, and the null of real images."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 
@@ -11,37 +10,79 @@ import torch
 from torch import Tensor
 
 from leakbench import evaluate
-from leakbench.api import ReplicationAttack, ReplicationEvidence
+from leakbench.api import RecoveryAttack, ReplicationAttack, ReplicationEvidence
 from leakbench.audit.subject import Measured, Subject
-from leakbench.copying import Matches
+from leakbench.evaluate import Findings
+from leakbench.extracting import Extracted, extract, recover
 
 _PAIRS = 12  # nearest pairs kept as pictures
 
 
 def measure_replication(subject: Subject, attack: ReplicationAttack) -> Measured:
-    """Match samples, and held-out images twice: to choose the threshold and to measure its false-copy rate."""
+    """Match what was generated; and held-out images, to choose the threshold and to measure its false-copy rate."""
+    lacking = attack.lacks()
+    if lacking is not None:
+        return Measured("replication", Findings([], {"not-applicable", lacking}))
+    return _recovered(subject, attack) if isinstance(attack, RecoveryAttack) else _matched(subject, attack)
+
+
+def _matched(subject: Subject, attack: ReplicationAttack) -> Measured:
     began = time.perf_counter()
-    bench = subject.bench
-    train = bench.train_images
-
-    def match(queries: Tensor) -> Matches:
-        return attack.match(queries.to(bench.device), train.to(bench.device), subject.embedding)
-
-    ours, calibration, null = (
-        match(images) for images in (subject.samples, bench.part("reference"), bench.part("nonmember"))
-    )
-    evidence = ReplicationEvidence(ours.similarity, ours.index, calibration.similarity, null.similarity)
-    arrays = dataclasses.asdict(evidence) | _pairs(subject, evidence)
+    drawn = extract(subject.target([attack]), attack, subject.samples, subject.embedding)
+    evidence = _evidence(subject, drawn)
+    found = evaluate.replication(evidence, drawn.attack.published)
+    found.info |= drawn.attack.facts()
+    arrays = evidence.arrays | _pairs(subject, drawn.images.cpu(), evidence)
     timings = {"attack": time.perf_counter() - began}
     space = attack.space(subject.embedding.features.name)
-    return Measured("replication", evaluate.replication(evidence), arrays, timings, space)
+    return Measured("replication", found, arrays, timings, space, drawn.queries)
 
 
-def _pairs(subject: Subject, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
-    """The samples most similar to a training image, beside it, uint8 (K, H, W, C); withheld, their hashes."""
+def _evidence(subject: Subject, drawn: Extracted) -> ReplicationEvidence:
+    """All images are matched together: the training images are embedded once."""
+    bench, attack = subject.bench, drawn.attack
+    sets = [drawn.images, bench.part("reference"), bench.part("nonmember")]
+    sets += [subject.samples] if attack.generates else []
+    queries = torch.cat([images.to(bench.device) for images in sets])
+    matches = attack.match(queries, bench.train_images.to(bench.device), subject.embedding)
+    ours, calibration, null, *ordinary = matches.split(*map(len, sets))
+    real = torch.cat(sets[1:3]).to(bench.device)  # nothing was chosen on either: both serve
+    count = min(len(drawn.images), len(real))
+    return ReplicationEvidence(
+        ours.similarity,
+        ours.index,
+        calibration.similarity,
+        null.similarity,
+        ordinary[0].similarity if ordinary else None,
+        ordinary[0].index if ordinary else None,
+        attack.groups(drawn.images[:count]),
+        attack.groups(real[:count]),
+    )
+
+
+def _recovered(subject: Subject, attack: RecoveryAttack) -> Measured:
+    """Members are asked about, nonmembers for the null, and no more reference images than these for the threshold."""
+    began = time.perf_counter()
+    bench, target, parts = subject.bench, subject.target([attack]), subject.bench.split.parts
+    few = parts["reference"][: len(parts["nonmember"])]
+    similarity, queries = {}, 0.0
+    for name, rows in {"member": parts["member"], "reference": few, "nonmember": parts["nonmember"]}.items():
+        answer, queries = recover(target, attack, subject.images(rows))
+        similarity[name] = answer.double().cpu().numpy()
+    itself = np.searchsorted(bench.split.train, parts["member"])
+    evidence = ReplicationEvidence(similarity["member"], itself, similarity["reference"], similarity["nonmember"])
+    found = evaluate.replication(evidence, attack.published, grows=False)
+    found.info |= attack.facts()
+    timings = {"attack": time.perf_counter() - began}
+    space = attack.space(subject.embedding.features.name)
+    return Measured("replication", found, evidence.arrays, timings, space, queries)
+
+
+def _pairs(subject: Subject, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
+    """The images most similar to a training image, beside it, uint8 (K, H, W, C); withheld, their hashes."""
     top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
     pairs = {
-        "pair_samples": _stored(subject.samples[torch.from_numpy(top)]),
+        "pair_samples": _stored(images[torch.from_numpy(top)]),
         "pair_nearest": _stored(subject.bench.train_images[torch.from_numpy(evidence.nearest[top])]),
     }
     if not subject.bench.setting.images:

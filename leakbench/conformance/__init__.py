@@ -12,12 +12,25 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from leakbench.api import Access, Attack, Defense, MembershipAttack, Plugin, ReplicationAttack
+from leakbench.api import (
+    Access,
+    Attack,
+    AttributeAttack,
+    AuditingAttack,
+    Defense,
+    MembershipAttack,
+    Plugin,
+    ReplicationAttack,
+    UnlearningAttack,
+)
 
+from .attribute import AttributeChecks
+from .auditing import AuditingChecks
 from .defense import DefenseChecks
 from .membership import MembershipChecks
 from .replication import ReplicationChecks
 from .tiny import Check
+from .unlearning import UnlearningChecks
 
 __all__ = ["check"]
 
@@ -31,8 +44,14 @@ def check(plugin: type[Plugin]) -> Iterator[tuple[bool, str]]:
         checks = [*_of_parameters(plugin), *MembershipChecks(plugin).checks()]
     elif issubclass(plugin, ReplicationAttack):
         checks = [*_of_parameters(plugin), *ReplicationChecks(plugin).checks()]
+    elif issubclass(plugin, UnlearningAttack):
+        checks = [*_of_parameters(plugin), *UnlearningChecks(plugin).checks()]
+    elif issubclass(plugin, AttributeAttack):
+        checks = [*_of_parameters(plugin), *AttributeChecks(plugin).checks()]
+    elif issubclass(plugin, AuditingAttack):
+        checks = [*_of_parameters(plugin), *AuditingChecks(plugin).checks()]
     else:
-        checks = [("it is a Defense, a MembershipAttack or a ReplicationAttack", lambda: False)]
+        checks = [("it is a Defense or an Attack of a family that can be measured", lambda: False)]
     for words, question in checks:
         try:
             yield bool(question()), words

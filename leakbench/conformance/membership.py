@@ -36,6 +36,7 @@ class MembershipChecks:
             self._target(attack, condition, batch),
             {"it": Asked(attack, attack.access is Access.WEIGHTS)},
             {name: _part(number, condition, reverse and number < 2) for number, name in enumerate(_PARTS)},
+            folds=2,  # enough to show that it can be fitted in parts
         )
         self.queries = queries["it"]
         step = -1 if reverse else 1
@@ -51,7 +52,7 @@ class MembershipChecks:
 
     def checks(self) -> Iterator[Check]:
         """In the order in which they are reported."""
-        if self.plugin.requires_parts:
+        if self.plugin.requires_parts and self.plugin.access is Access.WEIGHTS:  # below it, no view shows any
             yield f"it runs where {', '.join(sorted(self.plugin.requires_parts))} ship (not checked here)", lambda: True
             return
         yield (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leakbench.records import RunFolder
 
-from . import fairness, forgetting, gate, pairs, privacy, roc, similarity, tau, tradeoff
+from . import classes, fairness, forgetting, gate, growth, pairs, privacy, relearning, roc, similarity, tau, tradeoff
 from .canvas import Missing, save, styled
 
 if TYPE_CHECKING:
@@ -42,11 +42,14 @@ CHARTS = (
     Chart("tradeoff", tradeoff.CAPTION, tradeoff.gather, tradeoff.draw),
     Chart("roc", roc.CAPTION, roc.gather, roc.draw),
     Chart("similarity", similarity.CAPTION, similarity.gather, similarity.draw),
+    Chart("growth", growth.CAPTION, growth.gather, growth.draw),
     Chart("pairs", pairs.CAPTION, pairs.gather, pairs.draw),
     Chart("gate", gate.CAPTION, gate.gather, gate.draw),
     Chart("privacy", privacy.CAPTION, privacy.gather, privacy.draw),
     Chart("forgetting", forgetting.CAPTION, forgetting.gather, forgetting.draw),
+    Chart("relearning", relearning.CAPTION, relearning.gather, relearning.draw),
     Chart("fairness", fairness.CAPTION, fairness.gather, fairness.draw),
+    Chart("classes", classes.CAPTION, classes.gather, classes.draw),
     Chart("tau", tau.CAPTION, tau.gather, tau.draw),
 )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from leakbench.records import RunFolder
 
-from ..points import Point, most_protective, points, sweeps, unprotected
+from ..points import Point, points, sweeps
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("s", "D", "^", "v", "P", "h", "<", ">", "p", "d")
@@ -92,11 +92,3 @@ def turns(names: Iterable[str], look: dict[str, Look]) -> list[list[str]]:
     everywhere = {name for name in ordered if look[name].ring or look[name].marker == _CONTROL}
     rows = sorted({look[name].turn for name in ordered if name not in everywhere}) or [0]
     return [[name for name in ordered if name in everywhere or look[name].turn == row] for row in rows]
-
-
-def few(run: RunFolder) -> list[Point]:
-    """The points that a crowded figure shows: no protection, each defense at its least copying, the controls."""
-    reference = unprotected(run)
-    chosen = [most_protective(run, sweep) for sweep in sweeps(run).values()]
-    controls = [p for p in points(run) if p.role == "control"]
-    return [*([reference] if reference else []), *chosen, *controls]

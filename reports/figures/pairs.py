@@ -9,9 +9,8 @@ import numpy as np
 
 from leakbench.records import Record, RunFolder
 
-from ..points import copy_attacks, records_at
+from ..points import copy_attacks, few, records_at
 from .canvas import PAGE, Missing, figure
-from .looks import few
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite, log10
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leakbench.records import RunFolder
 from leakbench.statistics import Summary
 
+from ..auditing import audits
 from ..claims import claim_of
 from ..measured import Measured, leakage, measure
 from ..points import Point, points, quality, strongest, unprotected
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 CAPTION = (
     "The strongest attack at DENOISER, and the distance to held-out data, against the epsilon that is claimed; at "
     "infinity the baseline and points of the same method that claim nothing. Means over the seeds with their "
-    "intervals; lines join a defense's points."
+    "intervals; lines join a defense's points. Where releases were audited, each seed's lower bound of epsilon (95 %, "
+    "one run; grey bars: the ceiling of so many guesses): above the line it exceeds the claim."
 )
 LEVEL = "DENOISER"
 _GAP = 0.3  # of the range of log epsilon, between the largest epsilon and infinity
@@ -39,6 +41,8 @@ class Budget:
     epsilon: float | None
     auc: Measured | None
     distance: Measured | None
+    bounds: tuple[float, ...] = ()  # of epsilon, one a seed
+    ceilings: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,20 +84,43 @@ def _epsilon(run: RunFolder, point: Point) -> float | None:
 
 def _budget(run: RunFolder, point: Point, epsilon: float | None) -> Budget:
     auc = leakage(strongest(run, point, LEVEL).values(), "auc")
-    return Budget(point, epsilon, auc, measure(quality(run, point), "frechet_heldout"))
+    audit = next((audit for audit in audits(run) if audit.point == point), None)
+    found = [audit.values(f"epsilon_{which}") for which in ("lower", "ceiling")] if audit else [[], []]
+    return Budget(point, epsilon, auc, measure(quality(run, point), "frechet_heldout"), *map(tuple, found))
 
 
 def draw(data: Budgets) -> Figure:
-    """Two panels, one under the other."""
-    drawn = figure(COLUMN, 3.6)
-    leak, away = drawn.subplots(2, 1, sharex=True)
+    """Two panels, one under the other, and a third where releases were audited."""
+    audited = any(budget.bounds for budget in data.budgets)
+    drawn = figure(COLUMN, 5.2 if audited else 3.6)
+    leak, away, *more = drawn.subplots(3 if audited else 2, 1, sharex=True)
     _panel(leak, data, {budget.point: budget.auc for budget in data.budgets})
     leak.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     leak.set_ylabel("AUC, strongest attack")
     _panel(away, data, {budget.point: budget.distance for budget in data.budgets})
     _distances(away, data)
-    legend(drawn, entries([leak, away], (look.label for look in data.looks.values())))
+    for ax in more:
+        _bounds(ax, data)
+        away.set_xlabel("")
+    legend(drawn, entries([leak, away, *more], (look.label for look in data.looks.values())))
     return drawn
+
+
+def _bounds(ax: Axes, data: Budgets) -> None:
+    """Lower bounds beside the claims, and what they could have been at most."""
+    for budget in (budget for budget in data.budgets if budget.bounds):
+        x, look = budget.epsilon or data.infinity, data.looks[budget.point.name]
+        face = "none" if look.ring else look.colour
+        style: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": look.curve, "markersize": 4.0}
+        ax.plot([x] * len(budget.bounds), budget.bounds, look.marker, zorder=4, **style)
+        ax.plot([x] * len(budget.ceilings), budget.ceilings, "_", color="0.6", markersize=9, label="ceiling")
+    top = 1.1 * max(ceiling for budget in data.budgets for ceiling in budget.ceilings)
+    claims = [x for x in data.epsilons if x < top]
+    if claims:
+        line = [claims[0] * (top / claims[0]) ** (k / 50) for k in range(-25, 51)]
+        ax.plot(line, line, color="0.45", linewidth=0.7, linestyle="-.", zorder=1, label="the claim")
+    _axis(ax, data)
+    ax.set(xlabel="epsilon claimed", ylabel="epsilon, lower bound", ylim=(-0.03 * top, top))
 
 
 def _panel(ax: Axes, data: Budgets, values: dict[Point, Measured | None]) -> None:

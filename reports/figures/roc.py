@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from leakbench.records import Record, RunFolder
 from leakbench.statistics import Roc, finite, roc_curve
 
-from ..points import LEVELS, strongest
+from ..points import LEVELS, few, strongest
 from .canvas import PAGE, Missing, entries, figure, legend
-from .looks import Look, few, line_width, looks, turns
+from .looks import Look, line_width, looks, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

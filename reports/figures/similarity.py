@@ -9,9 +9,9 @@ import numpy as np
 
 from leakbench.records import Record, RunFolder
 
-from ..points import copy_attacks, records_at
+from ..points import copy_attacks, few, records_at
 from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
-from .looks import Look, few, line_width, looks, turns
+from .looks import Look, line_width, looks, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

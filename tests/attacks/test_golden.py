@@ -1,4 +1,4 @@
-"""SecMI and PIA against the scores of their authors' own code, and all three attacks against loops written by hand.
+"""SecMI, PIA and PIAN against the scores of their authors' own code; SecMI, PIA and loss against loops written by hand.
 
 The golden numbers: a closed-form denoiser on six closed-form images, scored by jinhaoduan/SecMI @41354c9
 (mia_evals/secmia.py, t_sec = 100, k = 10) and kong13661/PIA @0d7e08a (DDPM/components.py, t = 200, p = 4). Theirs are
@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from leakbench.api import MembershipAttack, Release
 from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.pia import PIA
+from leakbench.attacks.membership.pian import PIAN
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule, forward_noise
@@ -24,6 +25,7 @@ from leakbench.training import Batch, Recipe, train
 
 SECMI = [9.474586e-05, 9.710303e-05, 9.246526e-05, 8.930303e-05, 8.617132e-05, 9.126808e-05]
 PIA_P4 = [40.30317, 40.46867, 40.11844, 36.43719, 32.11523, 40.11497]
+PIAN_P4 = [34.51583, 37.55424, 31.48797, 32.75291, 30.42837, 31.51847]
 
 IMAGES = torch.sin(0.37 * torch.arange(288, dtype=torch.float32) + 0.1).view(6, 3, 4, 4)
 ALPHA_BAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
@@ -71,6 +73,12 @@ def test_secmi_gives_its_authors_scores_in_eleven_calls():
 def test_pia_gives_its_authors_scores_in_two_calls():
     scores, queries, calls = scored(PIA(t=200, p=4))
     np.testing.assert_allclose(-scores, PIA_P4, rtol=1e-4)
+    assert queries == calls == 2
+
+
+def test_pian_gives_its_authors_scores_in_two_calls():
+    scores, queries, calls = scored(PIAN(t=200, p=4))
+    np.testing.assert_allclose(-scores, PIAN_P4, rtol=1e-4)
     assert queries == calls == 2
 
 

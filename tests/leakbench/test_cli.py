@@ -140,7 +140,19 @@ def test_the_real_command_line_says_the_same(shell, words):
     check_refused(shell(*words))
 
 
-COMMANDS = [[], ["run"], ["list"], ["show"], ["report"], ["check"], ["check", "plugin"], ["new"], ["doctor"], ["power"], ["score"]]
+COMMANDS = [
+    [],
+    ["run"],
+    ["list"],
+    ["show"],
+    ["report"],
+    ["check"],
+    ["check", "plugin"],
+    ["new"],
+    ["doctor"],
+    ["power"],
+    ["score"],
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

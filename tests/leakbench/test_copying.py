@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import cosine_similarity
 
-from leakbench.copying import copy_report, feature_similarity, pixel_similarity, threshold_at
+from leakbench.copying import (
+    Matches,
+    banded,
+    copy_report,
+    distinct,
+    feature_similarity,
+    growth,
+    pixel_similarity,
+    threshold_at,
+)
 from leakbench.statistics.proportions import clopper_pearson, difference
 
 
@@ -106,3 +115,49 @@ def test_a_data_set_that_copies_nothing_shows_no_excess():
     matches, nulls = pixel_similarity(samples, train), pixel_similarity(null, train).similarity
     excess = copy_report(matches.similarity, matches.index, nulls, threshold)["copy_rate_excess"]
     assert excess.low < 0 < excess.high
+
+
+def test_growth_is_the_mean_over_random_subsets_of_the_samples():
+    rng = np.random.default_rng(1)
+    hits = rng.choice(30, 50, p=np.arange(1, 31) / 465)  # fifty copies among 200 samples
+    everyone = np.concatenate([hits, np.full(150, -1)])  # -1: no copy
+    similarity = np.where(everyone >= 0, 1.0, 0.0)
+    found = growth(similarity, everyone, 0.5)
+    assert list(found) == [f"unique_copies@samples={n}" for n in (25, 50, 100)]
+    for n in (25, 50, 100):
+        drawn = [rng.choice(everyone, n, replace=False) for _ in range(4000)]
+        counts = np.array([len(np.unique(d[d >= 0])) for d in drawn])
+        estimate = found[f"unique_copies@samples={n}"]
+        assert abs(estimate.value - counts.mean()) < 4 * counts.std() / np.sqrt(4000)
+        assert estimate.low < estimate.value < estimate.high and estimate.n == n
+
+
+def test_at_all_samples_growth_is_the_count_and_at_one_the_copy_rate():
+    hits = np.array([1, 1, 2, 3])
+    whole = distinct(hits, 100, 100)
+    report = copy_report(np.arange(100) < 4, np.concatenate([hits, np.zeros(96, int)]), np.zeros(50), 0.5)
+    assert whole == report["unique_copies"] and whole.value == 3
+    assert distinct(hits, 100, 1).value == pytest.approx(0.04)
+    assert distinct(np.array([], int), 100, 50).low == distinct(np.array([], int), 100, 50).value == 0
+    assert growth(np.zeros(1), np.zeros(1, int), 0.5) == {}
+
+
+def test_the_growth_interval_covers_what_fewer_samples_would_have_hit():
+    rng = np.random.default_rng(0)
+    chance = np.array([0.9] + [0.1 / 60] * 60)
+    fresh = np.mean([len(np.unique(rng.choice(61, 100, p=chance))) for _ in range(2000)])
+    reports = [distinct(rng.choice(61, 400, p=chance), 400, 100) for _ in range(300)]
+    assert np.mean([r.low <= fresh <= r.high for r in reports]) > 0.94
+
+
+def test_bands_share_out_the_samples_by_similarity():
+    similarity, index = np.array([0.05, 0.1, 0.19, 0.2, 0.5, 0.9, 0.9, 0.9]), np.array([9, 1, 1, 2, 3, 4, 4, 5])
+    found = banded(similarity, index, [0.1, 0.2, 0.9])
+    assert [found[f"ams_{band}"].value for band in ("low", "mid", "high")] == [2 / 8, 2 / 8, 3 / 8]
+    assert [found[f"ums_{band}"].value for band in ("low", "mid", "high")] == [1 / 8, 2 / 8, 2 / 8]
+    assert found["ams_high"] == clopper_pearson(3, 8)
+
+
+def test_matches_are_dealt_out_in_order():
+    first, none, last = Matches(np.arange(5), np.arange(5.0)).split(2, 0, 3)
+    assert first.index.tolist() == [0, 1] and len(none.index) == 0 and last.similarity.tolist() == [2, 3, 4]

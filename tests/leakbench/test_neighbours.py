@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from leakbench import neighbours
-from leakbench.neighbours import near_duplicates, nearest, within
+from leakbench.neighbours import links, near_duplicates, nearest, within
 
 POINTS = st.integers(1, 60), st.integers(1, 40), st.integers(1, 3), st.integers(0, 2**31 - 1)
 
@@ -124,3 +124,36 @@ def test_wrong_input_is_named():
         nearest(torch.full((1, 2), torch.nan), table)
     with pytest.raises(ValueError, match="zero or more"):
         near_duplicates(table, -1.0)
+
+
+def worst_part(a: np.ndarray, b: np.ndarray, parts: int) -> np.ndarray:
+    """The largest of the distances of `parts` runs of columns, (n, m)."""
+    return np.max([cdist(x, y) for x, y in zip(np.split(a, parts, 1), np.split(b, parts, 1), strict=True)], axis=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**31 - 1))
+def test_parts_take_the_largest_distance_of_any(m, n, parts, seed):
+    rng = np.random.default_rng(seed)
+    base, queries = grid(rng, m, 2 * parts), grid(rng, n, 2 * parts)
+    k = int(rng.integers(1, m + 1))
+    found = nearest(torch.from_numpy(queries), torch.from_numpy(base), k, parts)
+    distance = worst_part(queries, base, parts)
+    index = np.argsort(distance, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(found.index, index)
+    np.testing.assert_allclose(found.distance, np.take_along_axis(distance, index, axis=1), rtol=1e-15)
+
+
+@pytest.mark.parametrize(("count", "parts", "radius"), [(1100, 1, 1.0), (1100, 2, 0.99), (40, 4, 2.0), (1, 2, 1.0)])
+def test_links_are_all_pairs_within_the_radius_once(count, parts, radius):
+    points = grid(np.random.default_rng(0), count, 4)
+    found = links(torch.from_numpy(points), radius, parts).tolist()
+    near = np.triu(worst_part(points, points, parts) <= radius, k=1)
+    assert sorted(map(tuple, found)) == list(zip(*map(np.ndarray.tolist, near.nonzero()), strict=True))
+
+
+def test_bad_parts_and_radii_are_named():
+    with pytest.raises(ValueError, match="no 3 equal parts"):
+        nearest(torch.zeros(2, 4), torch.zeros(2, 4), parts=3)
+    with pytest.raises(ValueError, match="zero or more"):
+        links(torch.zeros(2, 4), float("nan"))

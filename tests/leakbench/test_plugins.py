@@ -67,7 +67,7 @@ def test_an_attack_of_25_lines_shows_up_in_the_results_and_in_the_trade_off(leak
 
 
 @pytest.mark.parametrize("name", plugins.names("attacks"))
-def test_every_built_in_attack_passes_the_conformance_suite(name):
+def test_every_built_in_attack_passes_the_conformance_suite(name, hurried):
     assert failures(plugins.find("attacks", name)) == []
 
 

@@ -51,7 +51,7 @@ OFFERED = {  # design.md, section 4; each level adds to the one below
     Access.NONE: {"queries", "ids", "stream"},
     Access.SAMPLES: {"samples", "others"},
     Access.API: {"sample", "vary", "inpaint", "conditions"},
-    Access.DENOISER: {"eps", "schedule", "ddim", "labels", "noise", "noised", "noised_with"},
+    Access.DENOISER: {"eps", "schedule", "ddim", "derived", "labels", "noise", "noised", "noised_with"},
     Access.WEIGHTS: {"network", "parts", "release"},
 }
 
@@ -242,6 +242,18 @@ def test_attacks_that_walk_the_same_path_share_it():
     expected = np.sqrt(memory.release.schedule.alpha_bar[200]) * IMAGES
     expected = expected + np.sqrt(1 - memory.release.schedule.alpha_bar[200]) * e0
     torch.testing.assert_close(view.noised_with(200, e0), expected.float())
+
+
+def test_what_one_attack_made_of_an_answer_is_the_same_tensor_for_all():
+    network, memory = batch()
+    for kind in (torch.neg, torch.zeros_like):  # the second one's own making is not asked for
+        view = VIEWS[Access.DENOISER](memory)
+        e0 = view.eps(IMAGES, 0)
+        made = view.derived("minus", e0, lambda kind=kind, e0=e0: kind(e0))
+        view.eps(made, 5)
+        assert torch.equal(made, -e0)
+    assert network.calls == [0, 5]
+    assert torch.equal(view.derived("other", e0, lambda: 2 * e0), 2 * e0)
 
 
 def test_calls_that_are_not_shared_are_not_counted_and_a_repeat_asks_anew():

@@ -182,6 +182,110 @@ def build(
     return RunFolder(path)
 
 
+# name: access, signal, queries, and what it had beside: membership labels, public images, shadow models
+ARMY = {
+    "blind": ("NONE", 0.0, 0, {"labels_consumed": 120}),
+    "gan_leaks": ("SAMPLES", 0.3, 0, {}),
+    "monte_carlo": ("SAMPLES", 0.2, 0, {}),
+    "rediffuse": ("API", 0.8, 10, {}),
+    "rediffuse_nn": ("API", 0.9, 10, {"labels_consumed": 120}),
+    "inpainting": ("API", 0.5, 20, {}),
+    "adaptive_cpsample": ("DENOISER", 1.3, 32, {}),
+    **{name: ("DENOISER", 1.0 + 0.08 * i, 2 * i + 1, {}) for i, name in enumerate(("loss", "pfami", "pia", "sima"))},
+    **{name: ("DENOISER", 1.2, 10, {"shadow_models": 16}) for name in ("lira_online", "lira_offline", "rmia")},
+    **{name: ("DENOISER", 1.4, 12, {"labels_consumed": 120}) for name in ("cdi", "secmi_nn")},
+    "quantile": ("DENOISER", 1.1, 4, {"public_images": 200}),
+    "likelihood": ("DENOISER", -0.6, 80, {}),  # its members score lower
+    "gsa1": ("WEIGHTS", 1.8, 5, {"labels_consumed": 120}),
+    "gsa2": ("WEIGHTS", 1.9, 50, {"shadow_models": 4}),
+}
+
+
+def fighter(point, attack, access, seed, classes=5):
+    """One attack's record, with labels and rows of the images, and what the attacks of its release shared."""
+    raw, signal, queries, facts = ARMY[attack]
+    knows = attack.startswith("adaptive_")
+    if knows and point["defense"] != attack.removeprefix("adaptive_"):
+        return Record(**identity(point, attack, "membership", access, seed), metrics=[], flags=["not-applicable"]), {}
+    whole = raw in ("NONE", "WEIGHTS") or access == "WEIGHTS" or point["role"] == "baseline"
+    left = 1.0 if whole else point["truth"][0]
+    left = (
+        0.0
+        if point["role"] == "control" and raw != "NONE"
+        else 0.6 + 0.4 * left
+        if knows and access == "DENOISER"
+        else left
+    )
+    draw = rng(seed, attack) if left == 1.0 else rng(seed, attack, point["point"])
+    names = ("member_scores", "nonmember_scores", "calibration_member_scores", "calibration_nonmember_scores")
+    arrays = {n: draw.normal(signal * left * (i % 2 == 0), 1, IMAGES) for i, n in enumerate(names)}
+    groups = np.arange(IMAGES) % classes
+    arrays["member_scores"] += 1.5 * signal * left * (groups == 3)  # a class that is more exposed than the others
+    arrays |= {"member_labels": groups, "nonmember_labels": groups}
+    arrays |= {"member_rows": np.arange(IMAGES), "nonmember_rows": IMAGES + np.arange(IMAGES)}
+    member, nonmember, inside, outside = (arrays[name] for name in names)
+    sign = 1.0 if auc(inside, outside).value >= 0.5 else -1.0
+    metrics = [metric("auc", auc(member, nonmember)), metric("calibration_auc", auc(inside, outside))]
+    metrics.append(metric("oriented_auc", auc(sign * member, sign * nonmember)))
+    for t in TARGETS:
+        metrics.append(metric(f"tpr@fpr={t:g}", tpr_at_fpr(member, nonmember, t).estimate))
+        metrics.append(metric(f"oriented_tpr@fpr={t:g}", tpr_at_fpr(sign * member, sign * nonmember, t).estimate))
+    info = {"orientation": sign, "labels_consumed": 0, "public_images": 0, "shadow_models": 0, **facts}
+    raised = [*flags(member, nonmember, TARGETS), *(["inverted"] if metrics[0].ci_high < 0.5 else [])]
+    if attack == "cdi":
+        metrics += sets_of(member, nonmember)
+        info["set_images_needed"] = 20 if left > 0.5 else None
+    record = Record(
+        **identity(point, attack, "membership", access, seed)
+        | {"run": {"calls": {"together": 214.0, "apart": 365.0, "attacks": 23}}},
+        metrics=metrics,
+        queries=float(queries),
+        flags=sorted(raised),
+        info=info,
+    )
+    return record, arrays
+
+
+def sets_of(member, nonmember):
+    """Metrics of data-set inference, with made-up p values."""
+    p = 0.5 if auc(member, nonmember).low < 0.5 else 0.05
+    return [
+        *(Metric(name=f"set_p_value@images={n}", value=p / n, ci_low=0.0, ci_high=p, n=n) for n in (5, 20, 100)),
+        *(Metric(name=f"set_null_p_value@images={n}", value=0.49, ci_low=0.03, ci_high=0.97, n=n) for n in (5, 20)),
+    ]
+
+
+def muster(path, seeds=(0, 1), points=POINTS, attacks=tuple(ARMY), copies=("pixels", "features")):
+    """A run of many attacks: a row at the attack's own access level, and those at DENOISER at the weights as well."""
+    path.mkdir(parents=True, exist_ok=True)
+    entries = [{"id": name, "name": name} for name in attacks]
+    told = plan(seeds, points) | {"ensemble": "strongest 1", "settings": {"attack": entries}}
+    (path / "plan.json").write_text(json.dumps(told))
+    for point in points:
+        for seed in seeds:
+            save_record(path, *quality(point, seed))
+            for by in copies:
+                save_record(path, *replication(point, by, seed, False))
+            for attack in attacks:
+                access = ARMY[attack][0]
+                for level in ("DENOISER", "WEIGHTS") if access == "DENOISER" else (access,):
+                    save_record(path, *fighter(point, attack, level, seed))
+    return RunFolder(path)
+
+
+@pytest.fixture(scope="session")
+def muster_run():
+    """The builder of runs of many attacks."""
+    return muster
+
+
+@pytest.fixture(scope="session")
+def army(tmp_path_factory):
+    """A run of all of them against three points and a control."""
+    names = ("baseline", "cpsample alpha=0.1", "cpsample alpha=0.5", "reject_resample", "untrained")
+    return muster(tmp_path_factory.mktemp("army"), points=[p for p in POINTS if p["point"] in names])
+
+
 @pytest.fixture(scope="session")
 def make_run():
     """The builder of synthetic runs."""

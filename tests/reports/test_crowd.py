@@ -6,8 +6,8 @@ import pytest
 
 from leakbench.reports.figures import roc, similarity, tradeoff
 from leakbench.reports.figures.canvas import styled
-from leakbench.reports.figures.looks import few, looks, turns
-from leakbench.reports.points import points
+from leakbench.reports.figures.looks import looks, turns
+from leakbench.reports.points import few, points
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,13 @@ import pytest
 
 from leakbench.records import Metric, RunFolder
 from leakbench.reports.controls import controls, invalid
-from leakbench.reports.findings import Change, Effect, change, effects, gaps, judge
+from leakbench.reports.findings import Change, Effect, change, effects
 from leakbench.reports.flags import raised
+from leakbench.reports.gaps import gaps
 from leakbench.reports.markdown import render, write_markdown
 from leakbench.reports.measured import Measured
 from leakbench.reports.tradeoff import Leak, tradeoff_text
+from leakbench.reports.verdicts import judge
 from leakbench.statistics import Estimate, Summary, auc, delong_pair, family_wise
 
 
@@ -66,8 +68,11 @@ def test_tables_have_no_gap(report):
 
 def test_verdicts_are_two_sided(report):
     judged = section(report, "Verdicts")
-    assert "- **cpsample alpha=0.5**\n  - DENOISER: no leak found: AUC 0.49" in judged
-    assert judged.count("  - WEIGHTS: leaks: AUC 0.9") == 6  # all but the untrained network
+    assert re.search(r"- \*\*cpsample alpha=0\.5\*\*\n  - DENOISER, by \w+: no leak found: AUC 0\.49", judged)
+    levels = re.findall(r"  - ([A-Z, ]+), by pia: leaks: TPR \d\d % at FPR 10 % \[.*\]; AUC 0\.9", judged)
+    assert levels.count("DENOISER, WEIGHTS") == 2  # baseline and reject_resample: one computation
+    assert levels.count("WEIGHTS") == 4  # cpsample
+    assert "Without touching the model, blind: no leak found" in judged
 
 
 def leak(*estimates):
@@ -181,7 +186,7 @@ def test_the_blind_baseline_is_named_where_it_wins(tmp_path, make_run):
 
     keep = {"blind", "loss"}
     report = render(make_run(tmp_path, keep=lambda r: r.attack in keep and r.point == "baseline", change=change))
-    assert "baseline (DENOISER) and baseline (WEIGHTS) the attack that was chosen" in plain(report)
+    assert "At baseline (DENOISER, WEIGHTS) the attack that was chosen" in plain(report)
 
 
 def test_flags_are_explained(run, report):

@@ -230,6 +230,11 @@ def test_words():
 def test_a_difference_may_be_negative():
     assert bounds("copy_rate_excess") == (-1.0, 1.0)
     assert bounds("auc") == (0.0, 1.0) and bounds("difference")[0] < -1
+    signed = ("copy_rate_published_excess", "forget_auc_excess", "relearn_excess", "attribute_auc_excess")
+    assert {bounds(metric) for metric in signed} == {(-1.0, 1.0)}
+    counted = ("relearn_steps_retrained", "unique_copies@samples=125", "epsilon_lower_bayes", "psnr_distance_ratio")
+    assert {bounds(metric) for metric in counted} == {(0.0, float("inf"))}
+    assert bounds("kid") == (-float("inf"), float("inf"))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +242,9 @@ def test_a_difference_may_be_negative():
     [
         *("oriented_auc", "oriented_tpr@fpr=0.1", "forget_auc", "oriented_forget_auc", "attribute_auc"),
         *("attribute_auc_trained", "attribute_reader_auc", "attribute_balance", "attribute_balance_real"),
-        *("forget_probability", "forget_probability_real"),
+        *("forget_probability", "forget_probability_real", "forget_auc_retrained", "relearn_probability_retrained"),
+        *("set_p_value@images=20", "set_null_p_value@images=5", "copy_rate_published_null", "ams_high_ordinary"),
+        *("forget_vs_retained_auc_retrained", "grouped_rate_null", "attribute_auc_null", "canary_auc"),
     ],
 )
 def test_an_interval_over_seeds_leaves_no_rate(metric):

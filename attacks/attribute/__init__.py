@@ -1,0 +1,1 @@
+"""Attribute inference: what a model conditioned on a sensitive attribute gives away of it."""

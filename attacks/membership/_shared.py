@@ -1,0 +1,33 @@
+"""What several membership attacks have in common."""
+
+from torch import Tensor
+
+from leakbench.api import Place
+from leakbench.views import DenoiserView
+
+
+def squared_error(answer: Tensor, wanted: Tensor) -> Tensor:
+    """Squared difference of two batches (N, C, H, W), summed over pixels: (N,)."""
+    return (answer - wanted).square().flatten(1).sum(dim=1)
+
+
+def power_sum(x: Tensor, p: float) -> Tensor:
+    """Sum over pixels of |x|^p, (N,): the p-norm without its root, which ranks images alike."""
+    return x.abs().pow(p).flatten(1).sum(dim=1)
+
+
+def losses(view: DenoiserView, t: int, draws: int = 1) -> Tensor:
+    """Denoising losses (N,) of the view's images at timestep t: squared error summed over pixels, mean of draws.
+
+    L_t(x) = (1/n) sum_j || eps_j - eps_theta(x_t(eps_j), t) ||^2, with the noise that all attacks share.
+    """
+    errors = [squared_error(view.eps(view.noised(t, draw), t), view.noise(draw)) for draw in range(draws)]
+    return sum(errors[1:], errors[0]) / draws
+
+
+def beyond(place: Place, *timesteps: int) -> str | None:
+    """An attack's objection to timesteps that the suite's schedule does not have."""
+    last = max(timesteps)
+    if last < place.timesteps:
+        return None
+    return f"it asks at t = {last}, and the noise schedule ends at t = {place.timesteps - 1}"

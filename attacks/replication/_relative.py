@@ -1,0 +1,32 @@
+"""Carlini et al.'s relative distance (2301.13188): how close an image lies to the training set for where it lies."""
+
+from __future__ import annotations
+
+from math import inf, nextafter
+
+import torch
+from torch import Tensor
+
+from leakbench.api import Place
+from leakbench.copying import Matches
+from leakbench.neighbours import nearest
+
+PUBLISHED = nextafter(-1.0, inf)  # similarity = -r, and the paper's rule is r < 1
+
+
+def relative_similarity(queries: Tensor, train: Tensor, alpha: float, neighbours: int) -> Matches:
+    """-r of queries (N, C, H, W) with training images (M, C, H, W), which is at most 0; 0 for an exact copy.
+
+    The scale of the pixels cancels. Raises ValueError when there are fewer training images than neighbours.
+    """
+    found = nearest(queries.flatten(1), train.flatten(1), neighbours)
+    closest, usual = found.distance[:, 0], alpha * found.distance.mean(dim=1)
+    ratio = torch.where(usual > 0, closest / usual, 0.0)  # 0 / 0: all its neighbours are exact copies
+    return Matches(found.index[:, 0].cpu().numpy(), -ratio.cpu().numpy())
+
+
+def too_few(place: Place, neighbours: int) -> str | None:
+    """Why the distance cannot be had there."""
+    if place.images >= neighbours:
+        return None
+    return f"neighbours = {neighbours}, and there are {place.images} training images: ask for fewer"

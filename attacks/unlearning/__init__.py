@@ -1,0 +1,1 @@
+"""Attacks on unlearning: is what was to be forgotten still there?"""

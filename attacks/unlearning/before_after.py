@@ -1,0 +1,68 @@
+"""Before and after: what changed between two releases tells which images were deleted.
+
+The idea of TC-UMIA (2605.01129, published for classifiers): whoever kept the old release compares it with the new one.
+The score is the change of the denoising loss L, mean over timesteps t_i and draws of shared noise,
+
+    S(x) = L_after(x) - L_before(x)
+
+An image that was known and is known no longer has moved up; a never-seen one has not, and a retained one should not
+have. Perfect forgetting does not help here: the retrained model shows what the change gives away even then, and the
+excess over it is what the method itself adds.
+
+Choices of ours: a difference of losses in the place of a trained classifier; groups are compared two by two (forget
+against unseen of the same class, forget against retained); timesteps and draws as in forget_membership.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from leakbench.api import (
+    Access,
+    Contrast,
+    ForgetScores,
+    Ground,
+    Model,
+    Place,
+    UnlearningAttack,
+    UnlearningEvidence,
+    sampling,
+)
+from leakbench.views import DenoiserView
+
+from ._shared import answers, mean_loss
+
+
+class BeforeAfter(UnlearningAttack):
+    """Change of the denoising loss from the release before forgetting; 32 network calls an image of each."""
+
+    name = "before_after"
+    summary = "change of the loss between the releases before and after forgetting"
+    access = Access.DENOISER
+
+    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = sampling((50, 100, 200, 300), min_length=1)
+    draws: int = sampling(8, ge=1)
+
+    def applies(self, place: Place) -> bool:
+        """Where a step that forgets stands on another release."""
+        return any(defense.forgets for defense in place.below[1:])
+
+    def run(self, ground: Ground) -> UnlearningEvidence:
+        """By the release, and by the retrained model as if that had been handed out in its place."""
+        assert ground.before is not None
+        before = self._losses(ground.before, ground)
+        ours, null = (
+            ForgetScores(*(after - base for after, base in zip(self._losses(model, ground), before, strict=True)))
+            for model in (ground.model, ground.retrained)
+        )
+        return UnlearningEvidence({"forget": Contrast(ours, null)})
+
+    def _losses(self, model: Model, ground: Ground) -> list[np.ndarray]:
+        def question(view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
+            return mean_loss(view, self.t, self.draws)
+
+        return answers(model, question, ground.forget, ground.unseen, ground.retained)

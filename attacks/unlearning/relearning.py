@@ -1,0 +1,50 @@
+"""Relearning: how little fine-tuning brings back what was forgotten?
+
+The released weights are trained on, with the denoising loss, and now and then asked for samples of the forgotten label;
+P(label) of a sample is the judge's.
+- "relearn": on a few forgotten images (MemoRa, 2510.03263).
+- "relearn_retained": on retained images alone, without any forgotten one (DiMRA, 2512.03564; that even unrelated
+  fine-tuning restores concepts is concept resurgence, 2410.08074).
+The yardstick of each is the same curve of the retrained model.
+
+Choices of ours, the sources' constants being unknown: 5 forgotten images (all, where there are fewer); 128 steps of
+Adam on batches of 32 at a learning rate of 1e-3 that falls to zero along a cosine, gradients clipped to norm 1, weights
+not averaged; samples after 0, 1, 2, 4, .. steps, the same numbers each time and for both models, by the plain sampler.
+"""
+
+from __future__ import annotations
+
+from leakbench.api import Access, Ground, Place, UnlearningAttack, UnlearningEvidence, sampling
+from leakbench.training import Recipe
+
+from ._curves import Effort, curve_of
+from ._shared import some
+
+
+class Relearning(UnlearningAttack):
+    """Forget probability against fine-tuning steps, on few forgotten images and on retained ones alone."""
+
+    name = "relearning"
+    summary = "fine-tuning steps until the forgotten label comes back, beside the retrained model"
+    access = Access.WEIGHTS
+
+    images: int = sampling(5, ge=1)
+    steps: int = sampling(128, ge=0)
+    batch: int = sampling(32, ge=1)
+    lr: float = sampling(1e-3, gt=0)
+    samples: int = sampling(64, ge=2)
+
+    def applies(self, place: Place) -> bool:
+        """A label was to be forgotten by a network that is conditioned on labels."""
+        return place.condition == "label" and place.forget != "subset"
+
+    def run(self, ground: Ground) -> UnlearningEvidence:
+        """Two curves."""
+        streams = ground.streams
+        few = some(ground.forget, self.images, streams.of("attacking", "own", "few to relearn"))
+        recipe = Recipe(self.steps, self.batch, self.lr, ema=0.0)
+        curves = {
+            name: curve_of(ground, Effort(images, recipe, streams.of("attacking", "own", name), self.samples))
+            for name, images in (("relearn", few), ("relearn_retained", ground.retained))
+        }
+        return UnlearningEvidence(curves=curves)

@@ -1,0 +1,34 @@
+"""Auditing: how much privacy has a training lost at least, by what can be guessed of coins that it was given?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from leakbench.api.attack import Attack, Need
+from leakbench.api.plugin import sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CANARY = Need("canary", kind="canary")
+
+
+class AuditingAttack(Attack):
+    """Was this image's coin heads? Asked of a release of its own, each of whose images was included by a fair coin.
+
+    The harness turns scores into guesses: `guesses` is the share of coins that is guessed, the surest ones, half of
+    them "heads". It is a parameter, so it is fixed before anything is seen.
+    """
+
+    family = "auditing"
+
+    guesses: float = sampling(0.5, gt=0, le=1)
+
+    def needs(self) -> tuple[Need, ...]:
+        """The release that is asked."""
+        return (CANARY,)
+
+    def score(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Scores (N,) of one compute batch of images (N, C, H, W), higher = more likely included. `view` is of the
+        canary release; nothing in it tells the coins."""
+        raise NotImplementedError

@@ -1,0 +1,92 @@
+"""Unlearning: does a model still hold what it was to forget?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leakbench.api.attack import Attack, Need
+from leakbench.api.membership import Question
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from leakbench.api.defense import Place
+    from leakbench.api.evidence import UnlearningEvidence
+    from leakbench.api.release import Release
+    from leakbench.device import Streams
+    from leakbench.scoring import Images
+
+RETRAINED = Need("retrained", kind="retrained")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A release as an attack meets it.
+
+    `ask(question, images)` puts a question to it at the attack's own access level, batch by batch, and gives its
+    answers (N, ...) on the device; the same image is met with the same noise in every model. `handed_out` is the whole
+    release where the attack has WEIGHTS, and None below.
+    """
+
+    ask: Callable[[Question, Images], Tensor]
+    handed_out: Release | None = None
+
+    @property
+    def release(self) -> Release:
+        """The whole release. Raises ValueError below WEIGHTS."""
+        if self.handed_out is None:
+            raise ValueError("the release itself is handed out at WEIGHTS access only; put questions to it with ask()")
+        return self.handed_out
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What an attack on unlearning is given.
+
+    model: the release under attack. before: the release on which its last step that forgets was built, or None where
+    there is none. retrained: the recipe at the bottom of its chain, trained without what is to be forgotten. It is the
+    null, and not the attacker's: whatever an attack finds in the release is read beside what it finds there.
+    forget: training images that were to be forgotten. unseen: images that no model here was trained on, of the same
+    class where a class was to be forgotten. retained: training images that were to stay. All of them are reported
+    images, two or more each.
+    label: the label that was to be forgotten, where the network is conditioned on labels; else None.
+    judge: label probabilities (N, classes), on the CPU, of images (N, C, H, W), by a classifier of real images that
+    has seen none of these. Only where the data set has labels.
+    streams: for the attack's own randomness. first: the number of the first of the samples that `forget_probability` is
+    measured on (see Release.sample).
+    """
+
+    model: Model
+    before: Model | None
+    retrained: Model
+    forget: Images
+    unseen: Images
+    retained: Images
+    label: int | None
+    judge: Callable[[Tensor], Tensor]
+    streams: Streams
+    device: torch.device
+    first: int = 0
+
+
+class UnlearningAttack(Attack):
+    """Is what was to be forgotten still there? It looks at the release, and in the same way at the retrained one."""
+
+    family = "unlearning"
+
+    def needs(self) -> tuple[Need, ...]:
+        """The null: the model that was trained without what is to be forgotten."""
+        return (RETRAINED,)
+
+    def objection(self, place: Place) -> str | None:
+        """It takes something to forget."""
+        if place.forget == "nothing":
+            return "there is nothing to forget: write a [forget] table with `label` or `share`"
+        return None
+
+    def run(self, ground: Ground) -> UnlearningEvidence:
+        """Attack both models; the numbers as they are."""
+        raise NotImplementedError

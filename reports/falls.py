@@ -1,0 +1,57 @@
+"""Where a defense falls to its adaptive attack: the one that knows how the defense works finds what the others miss.
+
+Both the adaptive attack and the other one are the strongest of their kind on calibration images. The defense is said to
+fall only where the adaptive attack leaks, and its AUC lies above the other's by DeLong's paired interval at every seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leakbench.records import Record, RunFolder
+from leakbench.statistics import Summary
+
+from .entries import knows_the_defense
+from .measured import Measured, summary_of
+from .points import Point, strongest
+from .scores import paired
+from .tradeoff import Leak, leak_of
+from .words import bracket
+
+
+@dataclass(frozen=True)
+class Fall:
+    """`difference` is the AUC of `adaptive` minus that of `other`."""
+
+    adaptive: Leak
+    other: Leak
+    difference: Summary
+
+    @property
+    def words(self) -> str:
+        """The two attacks, with their AUCs."""
+        ours, others = (bracket(summary_of(leak.auc)) for leak in (self.adaptive, self.other))
+        return f"{self.adaptive.attack} AUC {ours}; the strongest other attack, {self.other.attack}, {others}"
+
+
+def fall(run: RunFolder, point: Point, level: str) -> Fall | None:
+    """At an access level; None where no adaptive attack was run, or it was not shown to find more."""
+    ours, others = adaptive(run, point, level), unknowing(run, point, level)
+    pairs = {seed: paired(run, ours[seed], others[seed]) for seed in sorted(ours.keys() & others.keys())}
+    differences = {seed: pair.difference for seed, pair in pairs.items() if pair is not None}
+    leak = leak_of(run, list(ours.values()))
+    if not differences or leak.auc is None or not all(found.low > 0 for found in differences.values()):
+        return None
+    if not all(found.low > 0.5 for found in leak.auc.by_seed.values()):
+        return None
+    return Fall(leak, leak_of(run, list(others.values())), Measured("difference", differences).summary)
+
+
+def adaptive(run: RunFolder, point: Point, level: str) -> dict[int, Record]:
+    """The strongest attack that knows the defense, for each seed."""
+    return strongest(run, point, level, among=lambda record: knows_the_defense(run, record.attack))
+
+
+def unknowing(run: RunFolder, point: Point, level: str) -> dict[int, Record]:
+    """The strongest attack that does not, for each seed."""
+    return strongest(run, point, level, among=lambda record: not knows_the_defense(run, record.attack))

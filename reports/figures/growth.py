@@ -1,0 +1,95 @@
+"""How the number of distinct training images copied grows with the number of samples, one panel an attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leakbench.records import RunFolder
+from leakbench.statistics import Summary
+
+from ..points import few
+from ..replication import copies
+from ..series import Series
+from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
+from .dots import mark
+from .looks import Look, looks, turns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Distinct training images copied (beyond the calibrated threshold, chance copies included) against the number of "
+    "samples: expectations at an eighth, a quarter and half of the samples, and what all of them copied. Means over "
+    "the seeds with their intervals. Shown are no protection and each defense at its point of least copying."
+)
+PANELS = 4  # attacks: those of the trade-off come first
+_AT = "unique_copies@samples="
+_BESIDE = 0.09  # of a doubling, between points that are drawn at the same number of samples
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What is drawn: by attack and point, the number of samples with the copies among them."""
+
+    panels: dict[str, dict[str, dict[int, Summary]]]
+    looks: dict[str, Look]
+
+
+def gather(run: RunFolder) -> Growth:
+    """Raises Missing where no attack counted copies among fewer samples."""
+    panels: dict[str, dict[str, dict[int, Summary]]] = {}
+    for point in (point for point in few(run) if point.role != "control"):
+        for row in copies(run, point):
+            if grown := _grown(row):
+                panels.setdefault(row.attack, {})[point.name] = grown
+    if not panels:
+        raise Missing("no record counts copies among fewer samples")
+    return Growth(dict(list(panels.items())[:PANELS]), looks(run))
+
+
+def _grown(row: Series) -> dict[int, Summary]:
+    names = {m.name for record in row.records for m in record.metrics if m.name.startswith(_AT)}
+    found = {int(name.removeprefix(_AT)): row.found(name) for name in names}
+    whole = row.found("unique_copies")
+    if found and whole is not None:
+        found[min(one.n for one in whole.by_seed.values())] = whole
+    return {size: found[size].summary for size in sorted(found) if found[size] is not None}  # type: ignore[union-attr]
+
+
+def draw(data: Growth) -> Figure:
+    """Side by side; many defenses in several rows."""
+    rows = turns((name for points in data.panels.values() for name in points), data.looks)
+    columns = len(data.panels)
+    drawn = figure(COLUMN if columns == 1 else PAGE, 2.1 if len(rows) == 1 else 1.8 * len(rows))
+    grid = drawn.subplots(len(rows), columns, squeeze=False, sharex=True, sharey="col")
+    for names, axes in zip(rows, grid, strict=True):
+        for ax, (attack, points) in zip(axes, data.panels.items(), strict=True):
+            _panel(ax, attack, {name: points[name] for name in names if name in points}, data.looks)
+    for ax in grid[1:].flatten():
+        ax.set_title("")
+    for ax in grid[:-1].flatten():
+        ax.set_xlabel("")
+    grid[0, 0].set_ylabel("training images copied")
+    legend(drawn, entries(grid.flatten()), dashed=len(rows) > 1)
+    return drawn
+
+
+def _panel(ax: Axes, attack: str, points: dict[str, dict[int, Summary]], look: dict[str, Look]) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    sizes = sorted({size for grown in points.values() for size in grown})
+    for i, (name, grown) in enumerate(points.items()):
+        beside = 2 ** (_BESIDE * (i - (len(points) - 1) / 2))
+        places = [size * beside for size in grown]
+        style = look[name]
+        ax.plot(places, [one.mean for one in grown.values()], color=style.curve, linestyle=style.dash, linewidth=0.7)
+        for place, one in zip(places, grown.values(), strict=True):
+            mark(ax, place, one, style)
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_locator(FixedLocator(sizes))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticklabels([str(size) for size in sizes])
+    ax.set(title=attack, xlabel="samples")
+    ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))

@@ -1,0 +1,148 @@
+"""How soon a forgotten label comes back: its probability against the attacker's steps, one panel a way to do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from leakbench.records import RunFolder
+from leakbench.statistics import Estimate, Summary
+
+from ..measured import measure, summarise
+from ..points import Point, points, quality
+from ..unlearning import Asked, curves
+from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
+from .dots import reach
+from .looks import Look, looks, turns
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Probability of the forgotten label, on samples asked for it, against the attacker's steps: each defense at its "
+    "point of least forget probability, the model from before where it was attacked too, and the model retrained "
+    "without the label (grey, dashed). A release that comes back sooner than the retrained model learns it has not "
+    "forgotten. Means over samples and seeds with their 95 % intervals; dotted: half of real images' level."
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Steps, and the mean probability at each."""
+
+    steps: tuple[int, ...]
+    means: tuple[Summary, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One way to bring a label back; `retrained` has each distinct yardstick once."""
+
+    title: str
+    lines: dict[str, Line]
+    retrained: list[Line]
+    level: float
+
+
+@dataclass(frozen=True)
+class Relearning:
+    """What is drawn."""
+
+    panels: list[Panel]
+    looks: dict[str, Look]
+
+
+def gather(run: RunFolder) -> Relearning:
+    """Raises Missing where no attack kept curves."""
+    shown, rows = _shown(run), curves(run)
+    names = list(dict.fromkeys(row.name for row in rows))
+    panels = [_panel_data(run, [row for row in rows if row.name == name and row.point in shown]) for name in names]
+    kept = [panel for panel in panels if panel is not None]
+    if not kept:
+        raise Missing("no attack on unlearning kept curves")
+    return Relearning(kept, looks(run))
+
+
+def _shown(run: RunFolder) -> list[Point]:
+    """Baselines, and each defense at its point of least forget probability; equals go to the first."""
+    found: dict[str, tuple[float, Point]] = {}
+    for point in points(run):
+        measured = measure(quality(run, point), "forget_probability")
+        probability = measured.summary.mean if measured else 1.0
+        if point.role != "control" and (point.defense not in found or probability < found[point.defense][0]):
+            found[point.defense] = (probability, point)
+    return [point for _, point in found.values()]
+
+
+def _panel_data(run: RunFolder, rows: list[Asked]) -> Panel | None:
+    ours = {row.point.name: line for row in rows if (line := _line(run, row, "model")) is not None}
+    null = [line for row in rows if (line := _line(run, row, "retrained")) is not None]
+    levels = [record.info.get(f"{row.name}_level") for row in rows for record in row.records]
+    level = [float(one) for one in levels if isinstance(one, float)]
+    if not ours:
+        return None
+    return Panel(rows[0].what, ours, list(dict.fromkeys(null)), sum(level) / len(level) if level else 0.0)
+
+
+def _line(run: RunFolder, row: Asked, side: str) -> Line | None:
+    """Over the seeds; None where a seed kept no curve, or looked at other steps."""
+    found = [run.arrays(record) for record in row.records]
+    names = (f"{row.name}_steps", f"{row.name}_{side}")
+    if any(name not in arrays for arrays in found for name in names):
+        return None
+    steps = {tuple(int(step) for step in arrays[names[0]]) for arrays in found}
+    if len(steps) != 1:
+        return None
+    each = [[_mean(values) for values in arrays[names[1]]] for arrays in found]
+    means = tuple(summarise("probability", [seed[k] for seed in each]) for k in range(len(each[0])))
+    return Line(steps.pop(), means)
+
+
+def _mean(values: np.ndarray) -> Estimate:
+    mean, half = float(values.mean()), 1.96 * float(values.std(ddof=1)) / sqrt(values.size)
+    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), values.size)
+
+
+def draw(data: Relearning) -> Figure:
+    """Side by side; many defenses in several rows."""
+    rows = turns((name for panel in data.panels for name in panel.lines), data.looks)
+    columns = len(data.panels)
+    drawn = figure(COLUMN if columns == 1 else PAGE, 2.2 if len(rows) == 1 else 1.8 * len(rows))
+    grid = drawn.subplots(len(rows), columns, squeeze=False, sharex="col", sharey=True)
+    for names, axes in zip(rows, grid, strict=True):
+        for ax, panel in zip(axes, data.panels, strict=True):
+            _panel(ax, panel, names, data.looks)
+        axes[0].set_ylabel("forget probability")
+    for ax in grid[1:].flatten():
+        ax.set_title("")
+    for ax in grid[-1]:
+        ax.set_xlabel("steps")
+    legend(drawn, entries(grid.flatten()), dashed=True)
+    return drawn
+
+
+def _panel(ax: Axes, panel: Panel, names: list[str], look: dict[str, Look]) -> None:
+    for line in panel.retrained:
+        _draw(ax, line, {"color": "0.45", "linestyle": "--", "label": "retrained without it", "zorder": 5})
+    for name in (name for name in names if name in panel.lines):
+        its = look[name]
+        style = {"color": its.curve, "linestyle": its.dash, "marker": its.marker, "markersize": 3.0, "label": name}
+        if its.ring:
+            style |= {"markerfacecolor": "none", "markersize": 4.5}
+        _draw(ax, panel.lines[name], style)
+    ax.axhline(panel.level, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="half of real images")
+    steps = sorted({step for line in panel.lines.values() for step in line.steps})
+    ax.set_xscale("symlog", base=2, linthresh=1)
+    ax.set_xticks(steps, [str(step) for step in steps])
+    ax.minorticks_off()
+    ax.set(title=panel.title, ylim=(-0.03, 1.03), xlim=(-0.3, steps[-1] * 1.25))
+
+
+def _draw(ax: Axes, line: Line, style: dict[str, Any]) -> None:
+    values = [one.mean for one in line.means]
+    below, above = zip(*((lengths[0][0], lengths[1][0]) for one in line.means if (lengths := reach(one))), strict=True)
+    ax.errorbar(line.steps, values, [below, above], linewidth=0.9, elinewidth=0.6, **style)

@@ -1,0 +1,42 @@
+"""The raw scores behind a record, with the sign that the calibration images asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from leakbench.records import Record, RunFolder
+from leakbench.statistics import PairedDifference, delong_pair, finite
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAMES = ("member_scores", "nonmember_scores")
+
+
+def scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    """Those of members and of nonmembers, finite; None where they were not kept."""
+    arrays = run.arrays(record)
+    if any(name not in arrays for name in NAMES):
+        return None
+    sign = float(record.info.get("orientation", 1.0))
+    return sign * finite(arrays[NAMES[0]]), sign * finite(arrays[NAMES[1]])
+
+
+def paired(run: RunFolder, first: Record, second: Record) -> PairedDifference | None:
+    """AUC of `first` minus AUC of `second` by DeLong, as both scored the same images; None where scores lack."""
+    one, other = scores(run, first), scores(run, second)
+    if one is None or other is None or [len(side) for side in one] != [len(side) for side in other]:
+        return None
+    return delong_pair(*one, *other)
+
+
+def same(first: Record, second: Record) -> bool:
+    """Whether two records hold one computation, written for two access levels or for two releases."""
+    return first.metrics == second.metrics and first.arrays == second.arrays
+
+
+def repeats(records: Sequence[Record], others: Sequence[Record]) -> bool:
+    """Whether every one of some records is the computation of the other of its seed."""
+    by_seed = {record.seed: record for record in others}
+    return all(record.seed in by_seed and same(record, by_seed[record.seed]) for record in records)

@@ -1,0 +1,58 @@
+"""Data-set inference: how many images an owner needs to tell whether they were trained on."""
+
+from __future__ import annotations
+
+from leakbench.records import Record, RunFolder
+from leakbench.statistics import Summary
+
+from .attacks import repeated, tried
+from .measured import summary_of
+from .points import points
+from .series import Series
+from .words import NOTHING, bracket, told
+
+_VALUE, _NULL, _NEEDED = "set_p_value@images=", "set_null_p_value@images=", "set_images_needed"
+
+
+def sets(run: RunFolder) -> tuple[list[str], list[list[str]]] | None:
+    """A row a point and attack, as text: the mean p value by set size; None without such attacks.
+
+    A row that is the same computation without protection is not repeated.
+    """
+    rows = [row for point in points(run) for row in tried(run, point) if _sizes(row.records, _VALUE)]
+    rows = [row for row in rows if not repeated(run, row)]
+    if not rows:
+        return None
+    sizes = sorted({size for row in rows for size in _sizes(row.records, _VALUE)})
+    titles = ["point", "attack", "needs", *(f"p, {size} images" for size in sizes), "p < 0.01 from", "null"]
+    return told(titles, [_cells(row, sizes) for row in rows])
+
+
+def _sizes(records: tuple[Record, ...], prefix: str) -> list[int]:
+    names = {metric.name for record in records for metric in record.metrics if metric.name.startswith(prefix)}
+    return sorted(int(name.removeprefix(prefix)) for name in names)
+
+
+def _cells(row: Series, sizes: list[int]) -> list[str]:
+    found = [_p(summary_of(row.found(f"{_VALUE}{size}"))) for size in sizes]
+    return [row.point.name, row.attack, row.access, *found, _needed(row), _null(row)]
+
+
+def _p(found: Summary | None) -> str:
+    return "< 0.001" if found is not None and found.high < 0.001 else bracket(found, 3)
+
+
+def _needed(row: Series) -> str:
+    """Of each seed; beyond the sizes that were tried nothing is known."""
+    most = max(_sizes(row.records, _VALUE))
+    needed = [record.info.get(_NEEDED) for record in row.records]
+    return " / ".join(dict.fromkeys(f"{n} images" if n else f"not with {most}" for n in needed))
+
+
+def _null(row: Series) -> str:
+    """The mean p value of nonmembers at the largest size that there were enough of."""
+    sizes = _sizes(row.records, _NULL)
+    if not sizes:
+        return NOTHING
+    found = summary_of(row.found(f"{_NULL}{sizes[-1]}"))
+    return f"{bracket(found, 2)} ({sizes[-1]} images)"

@@ -1,0 +1,229 @@
+"""One-run audits: what is promised of the bounds, what an attack is told, and what it scores."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from scipy import stats
+
+from leakbench import conformance, evaluate_auditing
+from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence, Place
+from leakbench.attacks.auditing.canary_one_run import CanaryOneRun
+from leakbench.audit import Audit
+from leakbench.audit.auditing import DELTA, measure_auditing
+from leakbench.conformance.tiny import SHAPE, images, plain, streams
+from leakbench.embedding import Embedding
+from leakbench.evaluate_auditing import auditing, frozen_threshold
+from leakbench.scoring import Asked, Images, Target, Trained
+from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run
+from leakbench.suite import load
+from leakbench.workbench import Setting, Workbench
+
+BOUNDS = ("", "_clopper_pearson", "_gaussian", "_bayes")
+
+
+def values(found):
+    return {one.name: one.value for one in found.metrics}
+
+
+def coins(m, seed=0):
+    return np.random.default_rng(seed).random(m) < 0.5
+
+
+# The bounds -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_a_perfect_memoriser_reaches_every_ceiling(share):
+    """The coins are guessed in equal numbers, so of an odd lot one guess is wrong at share 1: the lot here is even."""
+    included = np.random.default_rng(1).permutation(np.arange(400) < 200)
+    found = values(auditing(CanaryEvidence(included + 0.0, included), share, 1e-5))
+    assert found["epsilon_lower"] == found["epsilon_ceiling"]
+    assert found["epsilon_ceiling"] == epsilon_one_run(400, round(400 * share), round(400 * share), 1e-5).value
+    for name in BOUNDS[1:]:
+        assert found[f"epsilon_lower{name}"] == pytest.approx(found[f"epsilon_ceiling{name}"]) and name in str(found)
+    assert found["canary_auc"] == 1.0
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Without the bounds that promise no rate of error: the Bayesian one takes most of the time."""
+    kept = {"clopper_pearson": epsilon_clopper_pearson}
+    monkeypatch.setattr(evaluate_auditing, "_HEURISTIC", kept)
+
+
+def test_coins_that_no_score_knows_give_nothing_nearly_always(quick):
+    found = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        found.append(values(auditing(CanaryEvidence(rng.normal(size=200), rng.random(200) < 0.5), 0.5, 1e-5)))
+    for name in BOUNDS[:2]:
+        above = sum(one[f"epsilon_lower{name}"] > 0 for one in found)
+        assert stats.binomtest(above, 200, 0.05, alternative="greater").pvalue > 1e-3, name
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0])
+def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
+    """Randomised response: each coin is told truly with probability e^eps / (1 + e^eps), as surely as can be."""
+    q, above = 1 / (1 + math.exp(-epsilon)), {name: 0 for name in BOUNDS[:2]}
+    flagged = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        included = rng.random(150) < 0.5
+        told = np.where(rng.random(150) < q, included, ~included)
+        found = auditing(CanaryEvidence(told + 1e-6 * rng.random(150), included), 0.6, 1e-6, claimed=epsilon)
+        flagged += "epsilon-above-claim" in found.flags
+        for name in above:
+            above[name] += values(found)[f"epsilon_lower{name}"] > epsilon
+    assert above[""] == flagged
+    for name in above:
+        assert stats.binomtest(above[name], 300, 0.05, alternative="greater").pvalue > 1e-3, above
+
+
+def test_a_claim_that_the_ceiling_cannot_exceed_is_said_to_be_out_of_reach():
+    included = coins(100)
+    given = CanaryEvidence(included + 0.0, included)
+    assert auditing(given, 0.5, 1e-5, claimed=8.0).flags == {"ceiling-below-claim"}
+    assert auditing(given, 0.5, 1e-5, claimed=0.5).flags == {"epsilon-above-claim"}
+    assert auditing(given, 0.5, 1e-5).flags == set()
+
+
+def test_the_threshold_is_frozen_on_one_half_and_measured_on_the_other():
+    included = coins(300, 5)
+    scores = np.random.default_rng(6).normal(size=300) + included
+    found = values(auditing(CanaryEvidence(scores, included), 0.5, 1e-5))
+    threshold = frozen_threshold(scores[::2], included[::2], 1e-5)
+    candidates = np.unique(scores[::2])
+
+    def bound(half, threshold):
+        accepted, inside = scores[half] >= threshold, included[half]
+        tp, fp = int((accepted & inside).sum()), int((accepted & ~inside).sum())
+        return epsilon_clopper_pearson(tp, int(inside.sum()), fp, int((~inside).sum()), 1e-5).value
+
+    assert bound(slice(0, None, 2), threshold) == max(bound(slice(0, None, 2), one) for one in candidates) > 0
+    assert found["epsilon_lower_clopper_pearson"] == bound(slice(1, None, 2), threshold)
+
+
+def test_what_cannot_be_judged_is_flagged():
+    included = np.arange(40) < 1
+    assert auditing(CanaryEvidence(included + 0.0, included), 0.5, 1e-5).flags == {"too-few-canaries"}
+    included = coins(100)
+    broken = CanaryEvidence(np.where(np.arange(100) == 3, np.nan, included + 0.0), included)
+    assert "non-finite" in auditing(broken, 0.5, 1e-5).flags
+    assert "constant-scores" in auditing(CanaryEvidence(np.zeros(100), included), 0.5, 1e-5).flags
+
+
+# The attack -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_score_is_the_mean_loss_over_draws_and_timesteps():
+    release, x0 = plain(4), images(7, "canaries")
+    attack = CanaryOneRun(t=(30, 200), draws=3)
+    nobody = {CANARY.name: Trained(Target.of(release, streams()).source, np.empty(0, dtype=int))}
+    asked = Images(x0, torch.arange(7), None)
+    found, queries = Target.of(release, streams(), others=nobody).score({"": Asked(attack, False)}, asked)
+    slow = []
+    for i in range(7):
+        losses = []
+        for t in attack.t:
+            alpha_bar = float(release.schedule.alpha_bar[t])
+            for draw in range(3):
+                noise = streams().of("attacking", "forward").normal(torch.tensor([i]), SHAPE, draw)
+                x = alpha_bar**0.5 * x0[i : i + 1] + (1 - alpha_bar) ** 0.5 * noise
+                losses.append(float((release.network(x, torch.tensor([t])) - noise).double().square().sum()))
+        slow.append(-np.mean(losses))
+    np.testing.assert_allclose(found[""], slow, rtol=1e-5)
+    assert queries[""] == 6
+
+
+def test_it_conforms_and_bad_parameters_are_refused():
+    assert not [words for passed, words in conformance.check(CanaryOneRun) if not passed]
+    for wrong in ({"t": ()}, {"t": (1000,)}, {"draws": 0}, {"guesses": 0}, {"guesses": 1.1}):
+        with pytest.raises(ValidationError):
+            CanaryOneRun(**wrong)
+    objection = CanaryOneRun().objection(Place((), "none", "nothing", 150, 10))
+    assert objection == "it asks at t = 200, and the noise schedule ends at t = 149"
+
+
+# The measurement ------------------------------------------------------------------------------------------------------
+
+
+def audit_of(home, tiny_text, defense, seed=0):
+    split = "[split]\nmembers = 60\nnonmembers = 60\ncalibration_in = 20\ncalibration_out = 20\n"
+    text = tiny_text.split("[split]")[0] + split + "[network]\nwidth = 32\nblocks = 1\n[sampler]\nsteps = 5\n" + defense
+    (home / "s.toml").write_text(text)
+    bench = Workbench(load(str(home / "s.toml")), Setting(home / "out", home / "cache"))
+    return Audit(bench, Embedding(bench), bench.suite.points[0], seed)
+
+
+BASELINE = '[[defense]]\nname = "baseline"\nsteps = 2000\nbatch = 40\nlr = 0.01\n'
+
+
+class Peeking(AuditingAttack):
+    """Scores by what it is told of coins, and by the weights that answer."""
+
+    name = "peeking"
+    summary = "a spy"
+    access = Access.WEIGHTS
+
+    def score(self, view, pictures, labels):
+        assert set(view.others) == {"canary"}
+        weights = sum(parameter.double().sum() for parameter in view.network.parameters())
+        return view.others["canary"].inside * 1000.0 + weights + 0.0 * view.ids
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory, tiny_text):
+    return audit_of(tmp_path_factory.mktemp("auditing"), tiny_text, BASELINE.replace("2000", "30"))
+
+
+def test_the_coins_are_told_to_nobody_and_the_canary_release_is_what_answers(audit):
+    found = measure_auditing(audit, Peeking(), Access.WEIGHTS)
+    bench, chain = audit.bench, audit.point.chain
+    canary = bench.released(chain, 0, CANARY)
+    weights = sum(float(parameter.double().sum()) for parameter in canary.network.parameters())
+    others = sum(float(parameter.double().sum()) for parameter in audit.release.network.parameters())
+    np.testing.assert_allclose(found.arrays["scores"], weights, rtol=1e-5)
+    assert abs(weights - others) > 0.1
+    inside = np.isin(bench.pool, bench.training_rows(CANARY, 0))
+    np.testing.assert_array_equal(found.arrays["included"], inside)
+    assert len(bench.pool) == 160 and 50 < inside.sum() < 110 and inside.sum() != 80
+
+
+def test_the_claims_of_both_releases_stand_beside_the_bound(audit):
+    found = measure_auditing(audit, CanaryOneRun(draws=1), Access.DENOISER)
+    assert found.family == "auditing" and found.queries == 4
+    info = found.findings.info
+    assert info["target_claims"] == info["canary_claims"] == {} and info["delta"] == DELTA
+    assert info["guessed"] == 80 and len(info["heuristic"]) == 3
+    assert {f"epsilon_{kind}{name}" for kind in ("lower", "ceiling") for name in BOUNDS} <= {
+        one.name for one in found.findings.metrics
+    }
+
+
+def test_an_over_fitted_release_without_privacy_loses_more_than_one(tmp_path, tiny_text):
+    found = measure_auditing(audit_of(tmp_path, tiny_text, BASELINE), CanaryOneRun(), Access.DENOISER)
+    assert values(found.findings)["epsilon_lower"] > 1
+
+
+@pytest.mark.slow
+def test_a_private_release_exceeds_its_claim_at_most_three_times_in_twenty(tmp_path, tiny_text):
+    """At a delta that the one-run bound can bear. The claim is that of the canary releases, the only ones trained."""
+    private = '[[defense]]\nname = "dp_sgd"\nnoise_multiplier = 6.0\ndelta = 1e-5\nsteps = 40\nbatch = 40\nlr = 0.01\n'
+    above = 0
+    for seed in range(20):
+        audit = audit_of(tmp_path, tiny_text, private, seed)
+        vars(audit)["release"] = audit.bench.released(audit.point.chain, seed, CANARY)
+        found = measure_auditing(audit, CanaryOneRun(draws=2), Access.DENOISER).findings
+        claim = found.info["canary_claims"]["epsilon"]
+        assert 1 < claim < values(found)["epsilon_ceiling"] and "ceiling-below-claim" not in found.flags
+        above += values(found)["epsilon_lower"] > claim
+    assert above <= 3
+
+
+def test_evidence_is_plain_arrays():
+    found = dataclasses.asdict(CanaryEvidence(np.zeros(3), np.ones(3, dtype=bool)))
+    assert {name: array.dtype.kind for name, array in found.items()} == {"scores": "f", "included": "b"}
