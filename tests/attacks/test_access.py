@@ -133,10 +133,9 @@ def run(attack: MembershipAttack, parts: dict[str, Images] | None = None) -> tup
         patch.setattr(scoring, "VIEWS", {access: guarded(access) for access in Access})
         patch.setattr(collecting, "Group", spy.group)
         patch.setattr(collecting, "Calibration", spy.calibration(attack.out_of_fold))
-        patch.setattr(collecting, "CALIBRATION_FOLDS", 2)
         patch.setattr(training, "optimise", partial(shorter, training.optimise))
         asked = {"": Asked(attack, attack.access is Access.WEIGHTS)}
-        found = collect(target(attack, condition), asked, parts or split(condition))[0][""]
+        found = collect(target(attack, condition), asked, parts or split(condition), folds=2)[0][""]
     return np.concatenate([found.member_scores, found.nonmember_scores]), spy
 
 

@@ -17,8 +17,9 @@ from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.reject_resample import RejectResample
 from leakbench.defenses.untrained import Untrained
 from leakbench.diffusion import forward_noise
+from leakbench.memory import BatchMemory, Source
 from leakbench.scoring import Asked, Images, Target
-from leakbench.views import VIEWS, BatchMemory
+from leakbench.views import VIEWS
 
 ATTACKS = {"loss": Loss(), "loss8": Loss(t=300, draws=8), "pia": PIA(), "secmi": SecMI()}
 
@@ -26,7 +27,7 @@ ATTACKS = {"loss": Loss(), "loss8": Loss(t=300, draws=8), "pia": PIA(), "secmi":
 def aucs(release: Release, members: torch.Tensor, others: torch.Tensor) -> dict[str, float]:
     images = Images(torch.cat([members, others]), torch.arange(len(members) + len(others)), None)
     asked = {name: Asked(attack, False) for name, attack in ATTACKS.items()}
-    scores = Target(release, torch.empty(0), release.streams, {}).score(asked, images)[0]
+    scores = Target.of(release, release.streams).score(asked, images)[0]
     truth = [1] * len(members) + [0] * len(others)
     return {name: float(roc_auc_score(truth, found)) for name, found in scores.items()}
 
@@ -146,8 +147,8 @@ def test_draws_of_a_sample_never_meet(copying, rejecting):
 def test_rejection_answers_raw_and_ships_the_members(digits_task, overfitted, rejecting):
     release, x = rejecting(4), digits_task.heldout[:5]
     assert release.answers_raw and torch.equal(release.parts["members"], digits_task.images)
-    memory = BatchMemory(release, release.streams, x, torch.arange(5), None)
-    view = VIEWS[Access.DENOISER](memory, torch.empty(0))
+    memory = BatchMemory(Source(release, torch.Tensor), release.streams, x, torch.arange(5), None)
+    view = VIEWS[Access.DENOISER](memory)
     assert torch.equal(view.eps(x, 50), overfitted.raw_eps(x, torch.full((5,), 50)))
     assert overfitted.claims and release.claims.keys() == {"void"}
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench import conformance, networks
+from leakbench import networks
 from leakbench.api import Place, Release
+from leakbench.conformance import tiny
 from leakbench.defenses._unlearning import Edit
 from leakbench.defenses.erasediff import EraseDiff
 from leakbench.defenses.finetune import Finetune
@@ -20,8 +21,8 @@ STEPS = 4
 @pytest.fixture(scope="module")
 def task():
     """24 random images of 16x16 and a UNet of random weights that is to be edited."""
-    place = Place((), "none", "subset", Schedule().T, conformance._COUNT)
-    small = conformance._task(place, None)
+    place = Place((), "none", "subset", Schedule().T, tiny.COUNT)
+    small = tiny.task_of(place, None)
     spec = NetworkSpec(kind="unet", shape=(1, 16, 16), width=16, blocks=1)
     images = torch.nn.functional.interpolate(small.images, scale_factor=2)
     network = networks.build(spec, small.streams.of("unet")).eval().requires_grad_(False)
@@ -68,7 +69,7 @@ def test_a_gradient_in_any_memory_order_gives_the_same_step():
                 gradient = (torch.arange(p.numel()).view(p.shape) % 5 - 2.0) * (step + 1)
                 p.grad = gradient.contiguous(memory_format=order) if p.dim() == 4 else gradient
 
-        stream = conformance._streams().of("layout")
+        stream = tiny.streams().of("layout")
         optimise(layer, rule, Recipe(5, lr=0.1), lambda first, last: range(first, last), stream=stream)
         return flat(layer)
 
