@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, Group, MembershipAttack, MembershipEvidence, Question
+from leakbench.errors import UsageError
 from leakbench.scoring import Asked, Calls, Images, Target
 
 CALIBRATION_FOLDS = 4
@@ -72,7 +73,15 @@ class _Studio:
         return Group(images.images, images.labels, ask)
 
     def out_of_fold(self, one: Asked, folds: int) -> np.ndarray:
-        """Each calibration image's score by a fit on the other folds."""
+        """Each calibration image's score by a fit on the other folds, of which there are no more than images of a
+        kind. Raises UsageError below two."""
+        fewest = min(int(self.member.sum()), int((~self.member).sum()))
+        if fewest < 2:
+            raise UsageError(
+                f"attack {one.attack.name!r} learns from calibration images, and the split has {fewest} of a side; "
+                "ask for at least 2 under [split]"
+            )
+        folds = min(folds, fewest)
         fold = np.empty(len(self.member), dtype=np.int64)
         for side in (True, False):  # stratified, and dealt in turn, so that each fold spans the data set's order
             rows = np.flatnonzero(self.member == side)

@@ -109,11 +109,10 @@ def sets(evidence: MembershipEvidence) -> Findings:
     `set_null_p_value@images=` is the same of nonmembers against other nonmembers: it must stay near 1/2.
     """
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
-    half = len(nonmember) // 2
     found = Findings([])
     for name, suspected, known in (
         ("set_p_value", member, nonmember),
-        ("set_null_p_value", nonmember[:half], nonmember[half:]),
+        ("set_null_p_value", nonmember[::2], nonmember[1::2]),
     ):
         inference = set_inference(suspected, known)
         for one in inference.by_size:

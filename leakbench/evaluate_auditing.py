@@ -13,6 +13,9 @@ Where an epsilon is claimed and `epsilon_lower` exceeds it, the flag `epsilon-ab
 it in 1 of 20 trainings at most. Where not even the ceiling exceeds the claim, `ceiling-below-claim` says that this
 audit could not have refuted it: it takes more canaries, or a smaller delta (the one-run bound pays 2 m delta for it).
 
+The proof takes the mechanism for given before the coins fall. Where a recipe reads the number of images (a sampling
+rate, a delta of n^-1.1), it reads how many coins fell heads; that this changes nothing to speak of is assumed.
+
 Choices of ours: the halves are every other canary, in the data set's order; the frozen threshold is the one with the
 largest Clopper-Pearson bound on its half, of those with equal bounds (0, say) the one with the largest TPR - FPR, of at
 most 512 evenly spaced ranks. Scores that are no numbers count as the lowest, and fail the cell.

@@ -16,7 +16,8 @@ Of a curve, against the attacker's steps:
   reaches half of that of real images; its interval has the steps at which the mean's two bounds do. No value where it
   never does: flag `not-brought-back`.
 - NAME_probability (and _retrained): the mean probability at the last step.
-- NAME_excess: the release's probability minus the retrained model's, paired sample by sample, mean over all steps.
+- NAME_excess: the release's probability minus the retrained model's, paired sample by sample, mean over all
+  looks after the first step (at 0 nobody has attacked yet).
 
 Choices of ours: half of the real images' level; normal intervals of means, +- 1.96 standard errors; d_N has none.
 """
@@ -122,7 +123,7 @@ def of_curve(name: str, curve: Curve) -> Findings:
             null.model_copy(update={"name": f"{name}_steps_retrained"}),
             metric(f"{name}_probability", _mean(curve.model[-1])),
             metric(f"{name}_probability_retrained", _mean(curve.retrained[-1])),
-            metric(f"{name}_excess", _mean_difference((curve.model - curve.retrained).mean(axis=0))),
+            metric(f"{name}_excess", _mean_difference((curve.model - curve.retrained)[1:].mean(axis=0))),
         ],
         {"not-brought-back"} if ours.value is None or null.value is None else set(),
         info={f"{name}_level": level, f"{name}_budget": int(curve.steps[-1])},

@@ -55,7 +55,8 @@ class BatchMemory:
     labels: Tensor | None
     limit: int = LIMIT
     noises: BatchMemory | None = None
-    calls: int = 0  # of eps, an image, by attacks whose calls count as shared
+    _counted: set[tuple[Any, ...]] = field(default_factory=set)
+    _counted_before: int = 0  # of what is forgotten
     _held: OrderedDict[tuple[Any, ...], tuple[Tensor, ...]] = field(default_factory=OrderedDict)
     _bytes: int = 0
     _handed_out: list[tuple[Tensor, int]] = field(default_factory=list)  # with the version that each had
@@ -107,12 +108,18 @@ class BatchMemory:
         labelled = None if label is None else (id(label), label._version)
 
         def ask() -> Tensor:
-            self.calls += counted
             asked = self.release.raw_eps if raw else self.release.eps
             return asked(x, diffusion.at(t, x), label)
 
-        kept_alive = (x,) if label is None else (x, label)
-        return self._recalled(("eps", raw, id(x), x._version, t, labelled, repeat), kept_alive, ask)
+        key = ("eps", raw, id(x), x._version, t, labelled, repeat)
+        if counted:
+            self._counted.add(key)  # also where another asked before, whose calls do not count
+        return self._recalled(key, (x,) if label is None else (x, label), ask)
+
+    @property
+    def calls(self) -> int:
+        """Of eps, an image, by attacks whose calls count as shared: distinct questions."""
+        return self._counted_before + len(self._counted)
 
     def _recalled(self, key: tuple[Any, ...], keep: tuple[Tensor, ...], make: Callable[[], Tensor]) -> Tensor:
         """A tensor by its key, made if it is not there. `keep` stays alive with it, so that no id() is used twice."""
@@ -121,8 +128,11 @@ class BatchMemory:
             self._held[key] = (made, *keep)
             self._bytes += made.numel() * made.element_size()
             while self._bytes > self.limit and len(self._held) > 1:
-                forgotten = self._held.popitem(last=False)[1][0]
+                old, (forgotten, *_) = self._held.popitem(last=False)
                 self._bytes -= forgotten.numel() * forgotten.element_size()
+                if old in self._counted:  # its tensor's id() may now be another's
+                    self._counted.remove(old)
+                    self._counted_before += 1
         self._held.move_to_end(key)
         return self._held[key][0]
 

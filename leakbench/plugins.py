@@ -90,7 +90,7 @@ def loaded_files() -> list[Path]:
 
 def source_digest(plugin: type[Plugin]) -> str:
     """sha256 of the plugin's version and sources: its own file, those of the plugins that it inherits from, and what
-    these import from their own folder. A plugin that imports other modules of its own raises `version` for them.
+    these import relatively. A plugin that imports other modules of its own raises `version` for them.
     """
     own = [c for c in plugin.__mro__ if issubclass(c, Plugin) and not c.__module__.startswith(_API)]
     total = hashlib.sha256(plugin.version.encode())
@@ -100,7 +100,7 @@ def source_digest(plugin: type[Plugin]) -> str:
 
 
 def _with_neighbours(sources: list[Path]) -> list[Path]:
-    """The files, the files of their folder that they import relatively (`from ._helper import ...`), and so on."""
+    """The files, those that they import relatively (`from ._helper import ...`), and so on."""
     found: list[Path] = []
     waiting = list(sources)
     while waiting:
@@ -109,9 +109,10 @@ def _with_neighbours(sources: list[Path]) -> list[Path]:
             continue
         found.append(source)
         for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                named = [node.module] if node.module else [alias.name for alias in node.names]
-                waiting += [p for name in named if (p := source.with_name(f"{name}.py")).is_file()]
+            if isinstance(node, ast.ImportFrom) and node.level:
+                folder = source.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                named = [folder.with_suffix(".py"), *(folder / f"{alias.name}.py" for alias in node.names)]
+                waiting += [path for path in named if path.is_file()]
     return found
 
 

@@ -58,10 +58,11 @@ class Trained:
 
 @dataclass
 class Calls:
-    """Calls of eps by attacks that share them, an image: as made, and as if each attack ran alone."""
+    """Calls of eps by attacks that share them, an image: as made, and as if each of the `attacks` ran alone."""
 
     together: float = 0.0
     apart: float = 0.0
+    attacks: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ class Target:
                     answers[name].append(_answer(one, view, batch, memory)[: len(index) - short])
                     queries[name] = view.queries
                 calls.together = float(memory.calls)
-        calls.apart = sum(queries[name] for name, one in put.items() if one.shares)
+        sharing = [name for name, one in put.items() if one.shares]
+        calls.apart, calls.attacks = sum(queries[name] for name in sharing), float(len(sharing))
         return {name: torch.cat(parts) for name, parts in answers.items()}, queries
 
     def _check_needs(self, put: Mapping[str, _Put]) -> None:
@@ -160,8 +162,8 @@ class Target:
                     raise UsageError(f"{one.attack.name} needs the {need.kind} model {need.name!r}, and there is none")
 
     def _memory(self, source: Source, batch: Images, noises: BatchMemory | None = None) -> BatchMemory:
-        """Of one release; all that serve a batch share its noise, and hold no more than one alone might."""
-        limit = LIMIT // (1 + len(self.others))
+        """Of one release; all that serve a batch share its noise. Half of the memory is the target's."""
+        limit = LIMIT if not self.others else LIMIT // 2 if noises is None else LIMIT // (2 * len(self.others))
         return BatchMemory(source, self.streams, batch.images, batch.ids, batch.labels, limit, noises)
 
     def _masks(self, ids: Tensor) -> dict[str, Tensor]:

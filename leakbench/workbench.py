@@ -194,7 +194,11 @@ class Workbench:
 
     def chain_of(self, need: Need, chain: tuple[Link, ...]) -> tuple[Link, ...]:
         """The part of a target's chain that a needed release repeats."""
-        return chain if need.kind == "canary" else chain[:1]
+        if need.kind == "canary":
+            return chain
+        if need.kind == "retrained":
+            return chain[:1]
+        return tuple(link for link in chain if link.defense.changes != "sampling")
 
     # Keys ------------------------------------------------------------------------------------------------------------
 
@@ -226,6 +230,10 @@ class Workbench:
     def release_key(self, point: Point, seed: int) -> str:
         """Key of a release: its chain's fits, their sampling parameters, the walk and the compute batch."""
         return self._release_key(point.chain, seed, None)
+
+    def needed_key(self, chain: tuple[Link, ...], seed: int, need: Need) -> str:
+        """Key of a release that attacks need."""
+        return self._release_key(chain, seed, need)
 
     def _release_key(self, chain: tuple[Link, ...], seed: int, need: Need | None) -> str:
         links = [

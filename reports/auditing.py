@@ -105,7 +105,8 @@ def _verdict(audit: Audit) -> str:
     of = f"the bound is {_each(bounds)}"
     if not audit.claims:
         shown = sum(bound > 0 for bound in bounds)
-        said = f"{of}: at no smaller epsilon is this training private (95 %)" if shown else "no loss was shown"
+        private = "at no smaller epsilon, with that delta, is this training private (95 % each, for its own training)"
+        said = f"{of}: {private}" if shown else "no loss was shown"
         return f"nothing is claimed; {said}; {_ceiling(ceilings)}"
     if audit.exceeded:
         seeds = listed([str(seed) for seed in audit.exceeded])

@@ -8,7 +8,7 @@ from leakbench.records import Record, RunFolder
 from leakbench.statistics import few_negatives
 
 MEANING = {
-    "attribute-one-sided": "fewer than four images of one value of the attribute: the AUC that lacks them is left out",
+    "attribute-one-sided": "too few images of one value of the attribute: the AUC that lacks them is left out",
     "calibration-leaks": "stronger on calibration than on reported images (one-sided 0.1 %): it saw its own images",
     "ceiling-below-claim": "so many guesses, even all of them right, refute no such claim: it takes more canaries",
     "constant-scores": "the attack gave all images the same score: it says nothing",
@@ -27,6 +27,7 @@ MEANING = {
     "track-invalid": "the blind baseline tells members from nonmembers: the split itself leaks, and the track is void",
     "weaker-with-more-access": "less is found at the weights than at the answers (one-sided 1 %): the answers give "
     "more away, or the attack could be stronger",
+    "unguarded-shadows": "the shadow models answer without the sampling-time defense: the attack does not know it",
     "weak-delta": "delta is not below 1 / number of training images: one image's data may be given away outright",
 }
 

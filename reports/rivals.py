@@ -37,10 +37,9 @@ class Rival:
         """The comparison in one line, with no more than it shows."""
         summary = self.difference.summary
         apart = summary.low > 0 or summary.high < 0
-        verdict = "" if summary.high < 0 else "not shown to differ" if self.p >= SHOWN or not apart else "weaker"
-        return (
-            f"{self.name} {verdict or 'stronger on the reported images'} ({bracket(summary, 3)}, p {p_value(self.p)})"
-        )
+        stronger = "stronger on the reported images" if summary.high < 0 else "weaker"
+        verdict = stronger if apart and self.p < SHOWN else "not shown to differ"
+        return f"{self.name} {verdict} ({bracket(summary, 3)}, p {p_value(self.p)})"
 
 
 def rivals(run: RunFolder) -> list[Rival]:

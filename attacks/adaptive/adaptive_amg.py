@@ -17,7 +17,7 @@ member at its lowest noise, as the published thresholds do, and that the network
 
 Choices of ours: all of it; no paper attacks AMG. At t = 0 the four points lie closest together, the network is most
 nearly linear between them, and other training images are furthest away; t and the lengths were chosen on digits at seed
-7, which is not reported. Where the raw network itself bends, the score follows that bend too.
+7, which is not reported but has the same split. Where the raw network itself bends, the score follows that bend too.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ on alpha and on the timestep, so calibration images have to say. Of every walk o
 for each timestep, all standardised by the calibration images, go into a logistic regression.
 
 The attacker is that of `adaptive_cpsample` and knows of some images whether they are members. Choices of ours: the five
-numbers; sklearn's regression at its default C = 1. Chosen on digits at seed 7, which is not reported.
+numbers; sklearn's regression at its default C = 1. Chosen on digits at seed 7, which
+is not reported but has the same split.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ class CanaryOneRun(AuditingAttack):
     draws: int = sampling(8, ge=1)
 
     def objection(self, place: Place) -> str | None:
-        """Timesteps that the schedule does not have."""
-        return beyond(place, *self.t)
+        """Timesteps that the schedule does not have, or too few guesses."""
+        return beyond(place, *self.t) or super().objection(place)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean loss."""

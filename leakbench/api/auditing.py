@@ -10,6 +10,8 @@ from leakbench.api.plugin import sampling
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from leakbench.api.defense import Place
+
 CANARY = Need("canary", kind="canary")
 
 
@@ -27,6 +29,12 @@ class AuditingAttack(Attack):
     def needs(self) -> tuple[Need, ...]:
         """The release that is asked."""
         return (CANARY,)
+
+    def objection(self, place: Place) -> str | None:
+        """Too few canaries for a guess. All images but the reference part are canaries: at least those trained on."""
+        if round(self.guesses * place.images / 2) >= 1:
+            return None
+        return f"guesses = {self.guesses} of {place.images} images is no guess on either side: ask for a larger share"
 
     def score(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
         """Scores (N,) of one compute batch of images (N, C, H, W), higher = more likely included. `view` is of the

@@ -89,7 +89,7 @@ class Audit(Subject):
             forget=file.forget and file.forget.model_dump(),
             judging=sources(*_JUDGING),
             images=self.bench.setting.images,
-            weights=row.access is Access.SAMPLES
+            weights=(attack is None or isinstance(attack, ReplicationAttack))
             and [weights_at_hand(file.quality.features), *map(file_digest, (alexnet_weights(), sscd_weights()))],
         )
 

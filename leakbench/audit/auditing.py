@@ -17,7 +17,7 @@ from leakbench.audit.subject import Measured, Subject
 from leakbench.evaluate_auditing import auditing
 from leakbench.scoring import Asked, Target, Trained
 
-DELTA = 1e-5  # where nothing is claimed
+DELTA = 1e-5  # where nothing is claimed, or delta 0, at which a Gaussian mechanism has no epsilon
 
 
 def measure_auditing(subject: Subject, attack: AuditingAttack, access: Access) -> Measured:
@@ -31,7 +31,7 @@ def measure_auditing(subject: Subject, attack: AuditingAttack, access: Access) -
     scores, queries = target.score(asked, subject.images(bench.pool))
     evidence = CanaryEvidence(scores["it"], np.isin(bench.pool, canary.rows))
     claims = canary.source.release.claims
-    found = auditing(evidence, attack.guesses, claims.get("delta", DELTA), claims.get("epsilon"))
+    found = auditing(evidence, attack.guesses, claims.get("delta") or DELTA, claims.get("epsilon"))
     found.info |= {"canary_claims": claims, "target_claims": subject.release.claims}
     timings = {"attack": time.perf_counter() - began}
     return Measured("auditing", found, dataclasses.asdict(evidence), timings, queries=queries["it"])

@@ -36,7 +36,7 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
     calls = Calls()
     evidence, queries = collect(target, asked, parts, calls)
     timings = {"membership_attacks_together": time.perf_counter() - began}
-    shared = dataclasses.asdict(calls) | {"attacks": float(len(asked))}
+    shared = dataclasses.asdict(calls)
     masks, random = _forgotten(subject), randomised(subject.release, parts["member"])
     who = _who(subject)
     for row, question in written:
@@ -51,6 +51,8 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
             found.flags.add("randomised-answers")
         if row.access is Access.WEIGHTS and _weaker(evidence, row.attack):
             found.flags.add("weaker-with-more-access")
+        if _unguarded(subject, attack, row.access):
+            found.flags.add("unguarded-shadows")
         found.info |= _consumed(attack, parts)
         arrays = dataclasses.asdict(evidence[question]) | masks | who
         yield row, Measured("membership", found, arrays, timings, queries=queries[question], calls=shared)
@@ -62,6 +64,12 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     if answers is None or weights is None:
         return False
     return weaker_with_more_access(*evaluate.oriented(weights), *evaluate.oriented(answers))
+
+
+def _unguarded(subject: Subject, attack: MembershipAttack, access: Access) -> bool:
+    """Whether an attack compares guarded answers with shadow models, which answer without the guard."""
+    guarded = access is not Access.WEIGHTS and any(link.defense.changes == "sampling" for link in subject.point.chain)
+    return guarded and any(need.kind == "shadow" for need in attack.needs())
 
 
 def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:

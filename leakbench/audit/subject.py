@@ -17,6 +17,7 @@ from torch import Tensor
 
 from leakbench.api import Access, Attack, Need, Release
 from leakbench.embedding import Embedding
+from leakbench.errors import UsageError
 from leakbench.evaluate import Findings
 from leakbench.memory import Source
 from leakbench.scoring import Images, Target, Trained
@@ -71,15 +72,32 @@ class Subject:
         """The other releases that attacks need, by name; their samples are drawn when they are first asked for."""
         bench, count, others = self.bench, self.bench.suite.file.quality.samples, {}
         for need in needs_of(tuple(attacks)):
-            release = bench.released(bench.chain_of(need, self.point.chain), self.seed, need)
-            source = Source(release, partial(release.sample, count))
+            chain = bench.chain_of(need, self.point.chain)
+            release = bench.released(chain, self.seed, need)
+            key = key_of(release=bench.needed_key(chain, self.seed, need), n=count)
+            source = Source(release, partial(self._samples_of, release, count, key))
             others[need.name] = Trained(source, bench.training_rows(need, self.seed))
         return others
 
+    def _samples_of(self, release: Release, count: int, key: str) -> Tensor:
+        """Samples of another release, drawn once for all attacks and points."""
+
+        def make(folder: Path) -> None:
+            save_file({"samples": release.sample(count).contiguous()}, folder / "samples.safetensors")
+
+        return load_file(self.samples_store.get(key, make) / "samples.safetensors")["samples"]
+
     def target(self, attacks: Iterable[Attack]) -> Target:
-        """The release as these attacks meet it."""
-        source = Source(self.release, lambda: self.samples)
-        return Target(source, self.bench.streams(self.seed), self.needed(attacks))
+        """The release as these attacks meet it. Only of shadow models do they learn what these were trained on: what a
+        retrained one was trained on is nearly the target's own."""
+        asked = tuple(attacks)
+        shadows = {need.name for need in needs_of(asked) if need.kind == "shadow"}
+        untold = np.empty(0, dtype=np.int64)
+        others = {
+            name: other if name in shadows else Trained(other.source, untold)
+            for name, other in self.needed(asked).items()
+        }
+        return Target(Source(self.release, lambda: self.samples), self.bench.streams(self.seed), others)
 
     def images(self, rows: np.ndarray) -> Images:
         """Images of these rows on the device, with what the network is conditioned on."""
@@ -147,10 +165,12 @@ class Subject:
 
 
 def needs_of(attacks: tuple[Attack, ...]) -> list[Need]:
-    """Every release that some attack needs, each once, by name. Raises ValueError if two mean different ones by it."""
+    """Every release that some attack needs, each once, by name. Raises UsageError if two mean different ones by it."""
     needs: dict[str, Need] = {}
     for attack in attacks:
         for need in attack.needs():
             if needs.setdefault(need.name, need) != need:
-                raise ValueError(f"two attacks need different releases under the name {need.name!r}")
+                raise UsageError(
+                    f"two attacks need different releases under the name {need.name!r}; give one another name"
+                )
     return list(needs.values())

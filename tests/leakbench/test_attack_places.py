@@ -44,6 +44,20 @@ class Choosy(MembershipAttack):
         return -view.eps(images, 0).flatten(1).norm(dim=1)
 
 
+class Told(MembershipAttack):
+    name = "told"
+    summary = "reads off the masks of the models that it asked for"
+    access = Access.DENOISER
+
+    def needs(self):
+        return (Need("retrained", kind="retrained"), Need("canary", kind="canary"), Need("shadow-0"))
+
+    def score(self, view, images, labels):
+        assert view.others["shadow-0"].inside.any()
+        told = view.others["retrained"].inside | view.others["canary"].inside
+        return told.float() + 1e-6 * view.eps(images, 0).flatten(1).norm(dim=1)
+
+
 class Forgetful(MembershipAttack):
     name = "forgetful"
     summary = "needs the retrained model"
@@ -156,3 +170,47 @@ def test_needed_releases_are_trained_on_what_they_say(tiny, tmp_path):
     }
     assert len(keys) == 5
     assert bench.streams(0, Need("r", kind="retrained")) == bench.streams(0) != bench.streams(0, Need("s"))
+
+
+def test_no_attack_is_told_what_a_retrained_or_canary_model_was_trained_on(leakbench, tiny, plugin, tmp_path):
+    """That of a retrained one is the target's own membership, but for what was forgotten."""
+    more(tiny, '[[attack]]\nname = "told"\non = "baseline"\n[forget]\nlabel = 3\n')
+    found = leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin)
+    assert found.code == 0, found.err
+    for record in records(tmp_path / "run", "told"):
+        with np.load(next((tmp_path / "run" / "arrays").glob("baseline__told__DENOISER*.npz"))) as arrays:
+            assert arrays["member_scores"].max() < 0.5
+        assert record["info"]["shadow_models"] == 1
+
+
+def test_shadow_models_repeat_what_trains_or_edits_weights(tiny, tmp_path):
+    text = tiny.read_text().replace(
+        "[[attack]]",
+        '[[defense]]\nname = "finetune"\nbase = "baseline"\nsteps = 2\n'
+        '[[defense]]\nid = "both"\nname = "cpsample"\nbase = "finetune"\nsteps = 2\n[[attack]]',
+        1,
+    )
+    tiny.write_text(text + "[forget]\nshare = 0.2\n")
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "out", tmp_path / "cache"))
+    (point,) = [point for point in bench.suite.points if point.id == "both"]
+    assert [link.id for link in bench.chain_of(shadows(1)[0], point.chain)] == ["baseline", "finetune"]
+    assert [link.id for link in bench.chain_of(Need("r", kind="retrained"), point.chain)] == ["baseline"]
+
+
+def test_an_attack_with_shadow_models_says_that_they_answer_unguarded(leakbench, tiny, plugin, tmp_path):
+    more(tiny, '[[attack]]\nname = "choosy"\n')
+    assert leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin).code == 0
+    flags = {(r["point"], r["access"]): r["flags"] for r in records(tmp_path / "run", "choosy")}
+    assert "unguarded-shadows" in flags["cpsample alpha=0.25", "DENOISER"]
+    assert "unguarded-shadows" not in flags["cpsample alpha=0.25", "WEIGHTS"] + flags["baseline", "DENOISER"]
+
+
+def test_a_control_can_be_audited(leakbench, tiny, tmp_path):
+    """An untrained network claims delta 0, at which a Gaussian mechanism has no epsilon."""
+    tiny.write_text(tiny.read_text().replace("[[attack]]", '[[defense]]\nname = "untrained"\n[[attack]]', 1))
+    more(tiny, '[[attack]]\nname = "canary_one_run"\non = "untrained"\ndraws = 1\n')
+    found = leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1)
+    assert found.code == 0, found.err
+    (record, _) = records(tmp_path / "run", "canary_one_run")
+    values = {metric["name"]: metric["value"] for metric in record["metrics"]}
+    assert values["epsilon_lower"] == 0 < values["epsilon_ceiling"] and "epsilon-above-claim" not in record["flags"]

@@ -321,3 +321,27 @@ def test_an_attack_that_learns_from_public_images_is_fitted_once():
     Marked.fits.clear()
     collect(target(16), {"m": Asked(Marked(), False)}, SPLIT | {"reference": images(9000, 33)})
     assert Marked.fits == [len(SPLIT["calibration_in"].ids) + len(SPLIT["calibration_out"].ids)]
+
+
+class Apart(Error):
+    """Asks what others ask, and its calls do not count."""
+
+    name = "apart"
+    shares = False
+
+
+def test_a_call_counts_once_whoever_asked_first():
+    for order in (("apart", "a", "b"), ("a", "apart", "b"), ("a", "b")):
+        calls = Calls()
+        asked = {name: Asked(Apart() if name == "apart" else Error(), False) for name in order}
+        target(16).score(asked, images(0, 40), calls)
+        assert (calls.together, calls.apart, calls.attacks) == (2, 4, 2)
+
+
+def test_few_calibration_images_are_folded_as_far_as_they_go():
+    for count in (2, 3):
+        split = SPLIT | {part: images(1000 * i, count) for i, part in ((2, "calibration_in"), (3, "calibration_out"))}
+        evidence = collect(target(16), {"m": Asked(Memoriser(), False)}, split)[0]["m"]
+        assert np.abs(evidence.calibration_member_scores).max() < 1 and len(evidence.calibration_member_scores) == count
+    with pytest.raises(UsageError, match="'memoriser' learns from calibration images, and the split has 1 of a side"):
+        collect(target(16), {"m": Asked(Memoriser(), False)}, SPLIT | {"calibration_in": images(2000, 1)})
