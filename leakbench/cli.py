@@ -102,17 +102,16 @@ def list_(
     from leakbench.suite import describe
 
     _load(plugin)
-    table = Table(box=None, pad_edge=False)
+    table, rows = Table(box=None, pad_edge=False), list[tuple[str, ...]]()
     if what == "suites":
-        rows = [(name, "", describe(path)) for name, path in sorted(plugins.suite_files().items())]
+        rows = [(name, describe(path)) for name, path in sorted(plugins.suite_files().items())]
     elif what == "datasets":
-        rows = [(name, "", (thing.__doc__ or "").splitlines()[0]) for name, thing in plugins.all_of(what)]
+        rows = [(name, (thing.__doc__ or "").splitlines()[0]) for name, thing in plugins.all_of(what)]
+    elif what == "attacks":
+        rows = [(name, t.access.name, t.family, t.summary) for name, t in plugins.all_of(what)]
     else:
-        rows = [
-            (name, thing.access.name if what == "attacks" else thing.role, thing.summary)
-            for name, thing in plugins.all_of(what)
-        ]
-    for heading in ("name", {"attacks": "access", "defenses": "role"}.get(what, ""), "summary"):
+        rows = [(name, thing.role, thing.summary) for name, thing in plugins.all_of(what)]
+    for heading in ("name", *{"attacks": ("access", "family"), "defenses": ("role",)}.get(what, ()), "summary"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*row)

@@ -123,11 +123,17 @@ def of_curve(name: str, curve: Curve) -> Findings:
             null.model_copy(update={"name": f"{name}_steps_retrained"}),
             metric(f"{name}_probability", _mean(curve.model[-1])),
             metric(f"{name}_probability_retrained", _mean(curve.retrained[-1])),
-            metric(f"{name}_excess", _mean_difference((curve.model - curve.retrained)[1:].mean(axis=0))),
+            metric(f"{name}_excess", _mean_difference(_after_the_first_step(curve).mean(axis=0))),
         ],
         {"not-brought-back"} if ours.value is None or null.value is None else set(),
         info={f"{name}_level": level, f"{name}_budget": int(curve.steps[-1])},
     )
+
+
+def _after_the_first_step(curve: Curve) -> np.ndarray:
+    """Release minus retrained model (looks, samples); of a curve with the look at 0 alone, that."""
+    difference: np.ndarray = curve.model - curve.retrained
+    return difference[1:] if len(difference) > 1 else difference
 
 
 def reached(steps: np.ndarray, probabilities: np.ndarray, level: float) -> Metric:
