@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, Group, MembershipAttack, MembershipEvidence, Question
+from leakbench.api import Access, Attack, Calibration, Group, MembershipAttack, MembershipEvidence, Question
 from leakbench.errors import UsageError
 from leakbench.scoring import Asked, Calls, Images, Target
 
@@ -104,7 +104,7 @@ def _join(parts: list[Images]) -> Images:
     )
 
 
-def rows_written(attack: MembershipAttack, answers_raw: bool) -> dict[Access, bool]:
+def rows_written(attack: Attack, answers_raw: bool) -> dict[Access, bool]:
     """Access levels at which an attack is written, each with whether it asks the raw network there."""
     if attack.access is not Access.DENOISER:
         return {attack.access: attack.access is Access.WEIGHTS}

@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -216,19 +217,21 @@ def npz(argument: str) -> Dataset:
         raise UsageError(
             f"{path}: images: shape is {arrays['images'].shape}; it must be (N, H, W) or (N, H, W, 1 or 3)"
         )
-    labels, attribute = (_integers(path, key, arrays.get(key), len(images)) for key in ("labels", "attribute"))
+    labels, attribute = (integers(path, key, arrays.get(key), len(images)) for key in ("labels", "attribute"))
     return Dataset(f"npz:{path.name}", images, labels, attribute, split=_words(path, arrays.get("split"), len(images)))
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All known arrays of the file; pickled objects are refused, never loaded."""
+def read_arrays(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of an .npz file that stand under `keys`, and the names of all others; pickled objects are refused,
+    never loaded. Raises UsageError."""
     if not zipfile.is_zipfile(path):
-        raise UsageError(f"{path}: is not an .npz file; write one with numpy.savez(path, images=...)")
-    arrays, key = {}, "images"
+        raise UsageError(f"{path}: is not an .npz file; write one with numpy.savez(path, {keys[0]}=...)")
+    arrays, key = {}, keys[0]
     try:
         with np.load(path, allow_pickle=False) as packed:
-            for key in _NPZ_KEYS:
-                if key in packed.files:
+            names = list(packed.files)
+            for key in keys:
+                if key in names:
                     arrays[key] = np.asanyarray(packed[key])
     except (MemoryError, ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         if "pickle" in str(error).lower():
@@ -236,6 +239,11 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
                 f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays"
             ) from None
         raise UsageError(f"{path}: {key}: cannot be read ({error}); write the file again with numpy.savez") from None
+    return arrays, sorted(set(names) - set(keys))
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    arrays, _ = read_arrays(path, _NPZ_KEYS)
     if "images" not in arrays:
         raise UsageError(f"{path}: key 'images' is missing; it must hold uint8 images (N, H, W) or (N, H, W, C)")
     return arrays
@@ -245,7 +253,7 @@ def _has_nan(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" and not bool(np.isfinite(array).all())
 
 
-def _integers(path: Path, key: str, array: np.ndarray | None, count: int) -> np.ndarray | None:
+def integers(path: Path, key: str, array: np.ndarray | None, count: int) -> np.ndarray | None:
     if array is None:
         return None
     if array.shape not in ((count,), (count, 1)):

@@ -10,15 +10,13 @@ they are. NaN counts as the least member-like score, and is flagged.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from leakbench.data import _integers
+from leakbench.data import integers, read_arrays
 from leakbench.errors import UsageError
 
 _PAIRS = (
@@ -40,7 +38,7 @@ class ScoreFile:
     index: np.ndarray
     calibration: Sides | None
     labels: Sides | None
-    not_read: tuple[str, ...]
+    not_read: list[str]
 
 
 def read_scores(path: Path) -> ScoreFile:
@@ -84,30 +82,18 @@ def _taken_apart(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str
             f"{path}: member: has {fewer} images on a side; at least 2 members and 2 nonmembers are needed"
         )
     apart = {"member_scores": scores[inside], "nonmember_scores": scores[~inside]}
-    labels = _integers(path, "labels", arrays.get("labels"), scores.size)
+    labels = integers(path, "labels", arrays.get("labels"), scores.size)
     if labels is not None:
         apart |= {"member_labels": labels[inside], "nonmember_labels": labels[~inside]}
     others = {key: array for key, array in arrays.items() if key not in _TOGETHER}
     return others | apart, np.flatnonzero(inside)
 
 
-def _arrays(path: Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """All known arrays of the file, and the names of the others; pickled objects are refused, never loaded."""
+def _arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """All known arrays of the file, and the names of the others."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file; give the path of an .npz file")
-    if not zipfile.is_zipfile(path):
-        raise UsageError(f"{path}: is not an .npz file; write one with numpy.savez(path, member_scores=..., ...)")
-    arrays, key = {}, "member_scores"
-    try:
-        with np.load(path, allow_pickle=False) as packed:
-            names = tuple(packed.files)
-            for key in (name for name in _KEYS if name in names):
-                arrays[key] = np.asanyarray(packed[key])
-    except (MemoryError, ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        if "pickle" in str(error).lower():
-            raise UsageError(f"{path}: {key}: holds pickled objects, which are refused; save plain numbers") from None
-        raise UsageError(f"{path}: {key}: cannot be read ({error}); write the file again with numpy.savez") from None
-    return arrays, tuple(sorted(set(names) - set(_KEYS)))
+    return read_arrays(path, _KEYS)
 
 
 def _present(path: Path, arrays: Mapping[str, np.ndarray], pair: tuple[str, str]) -> bool:
@@ -136,8 +122,6 @@ def _numbers(path: Path, key: str, array: np.ndarray) -> np.ndarray:
 
 
 def _labels(path: Path, arrays: Mapping[str, np.ndarray], scores: Sides) -> Sides:
-    inside, outside = (
-        _integers(path, key, arrays[key], side.size) for key, side in zip(_PAIRS[2], scores, strict=True)
-    )
+    inside, outside = (integers(path, key, arrays[key], side.size) for key, side in zip(_PAIRS[2], scores, strict=True))
     assert inside is not None and outside is not None
     return inside, outside

@@ -24,7 +24,7 @@ from torch import Tensor
 from leakbench.api import Access, AuditingAttack, Place, sampling
 from leakbench.views import DenoiserView
 
-from ..membership._shared import beyond, losses
+from ..membership._shared import beyond, mean_losses
 
 
 class CanaryOneRun(AuditingAttack):
@@ -43,5 +43,4 @@ class CanaryOneRun(AuditingAttack):
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean loss."""
-        found = [losses(view, t, self.draws) for t in self.t]
-        return -sum(found[1:], found[0]) / len(found)
+        return -mean_losses(view, self.t, self.draws)

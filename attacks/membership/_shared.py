@@ -1,5 +1,7 @@
 """What several membership attacks have in common."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from leakbench.api import Place
@@ -23,6 +25,12 @@ def losses(view: DenoiserView, t: int, draws: int = 1) -> Tensor:
     """
     errors = [squared_error(view.eps(view.noised(t, draw), t), view.noise(draw)) for draw in range(draws)]
     return sum(errors[1:], errors[0]) / draws
+
+
+def mean_losses(view: DenoiserView, timesteps: Sequence[int], draws: int) -> Tensor:
+    """`losses` (N,), mean over timesteps."""
+    found = [losses(view, t, draws) for t in timesteps]
+    return sum(found[1:], found[0]) / len(found)
 
 
 def beyond(place: Place, *timesteps: int) -> str | None:

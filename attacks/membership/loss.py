@@ -18,7 +18,7 @@ from torch import Tensor
 from leakbench.api import Access, MembershipAttack, Place, sampling
 from leakbench.views import DenoiserView
 
-from ._shared import beyond, losses
+from ._shared import beyond, mean_losses
 
 
 class Loss(MembershipAttack):
@@ -51,5 +51,4 @@ class Loss(MembershipAttack):
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean loss."""
-        found = [losses(view, t, self.draws) for t in self.timesteps]
-        return -sum(found[1:], found[0]) / len(found)
+        return -mean_losses(view, self.timesteps, self.draws)

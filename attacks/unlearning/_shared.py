@@ -1,26 +1,13 @@
-"""What several attacks on unlearning share: the loss of an image, questions about all groups at once, few images."""
+"""What several attacks on unlearning share: questions about all groups at once, and few of the images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from leakbench.api import ForgetScores, Ground, Model, Question
 from leakbench.device import Stream
 from leakbench.scoring import Images
-from leakbench.views import DenoiserView
-
-
-def mean_loss(view: DenoiserView, t: Sequence[int], draws: int) -> Tensor:
-    """The squared error of the predicted noise, summed over pixels, mean over timesteps and noise draws: (N,)."""
-    places = [(at, draw) for at in t for draw in range(draws)]
-    losses = [
-        (view.eps(view.noised(at, draw), at) - view.noise(draw)).square().flatten(1).sum(dim=1) for at, draw in places
-    ]
-    return sum(losses[1:], losses[0]) / len(losses)
 
 
 def answers(model: Model, question: Question, *groups: Images) -> list[np.ndarray]:

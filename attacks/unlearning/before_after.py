@@ -34,7 +34,8 @@ from leakbench.api import (
 )
 from leakbench.views import DenoiserView
 
-from ._shared import answers, mean_loss
+from ..membership._shared import mean_losses
+from ._shared import answers
 
 
 class BeforeAfter(UnlearningAttack):
@@ -63,6 +64,6 @@ class BeforeAfter(UnlearningAttack):
 
     def _losses(self, model: Model, ground: Ground) -> list[np.ndarray]:
         def question(view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
-            return mean_loss(view, self.t, self.draws)
+            return mean_losses(view, self.t, self.draws)
 
         return answers(model, question, ground.forget, ground.unseen, ground.retained)

@@ -23,7 +23,8 @@ from torch import Tensor
 from leakbench.api import Access, Contrast, Ground, UnlearningAttack, UnlearningEvidence, sampling
 from leakbench.views import DenoiserView
 
-from ._shared import mean_loss, scores
+from ..membership._shared import mean_losses
+from ._shared import scores
 
 
 class ForgetMembership(UnlearningAttack):
@@ -40,7 +41,7 @@ class ForgetMembership(UnlearningAttack):
         """Minus the mean loss, by the release and by the retrained model."""
 
         def question(view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
-            return -mean_loss(view, self.t, self.draws)
+            return -mean_losses(view, self.t, self.draws)
 
         ours, null = (scores(model, question, ground) for model in (ground.model, ground.retrained))
         return UnlearningEvidence({"forget": Contrast(ours, null)})

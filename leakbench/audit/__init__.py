@@ -26,7 +26,7 @@ from leakbench.audit.membership import Attacks, measure_membership
 from leakbench.audit.quality import measure_quality
 from leakbench.audit.replication import measure_replication
 from leakbench.audit.subject import Measured, Row, Subject, needs_of
-from leakbench.audit.unlearning import levels_of, measure_unlearning
+from leakbench.audit.unlearning import measure_unlearning
 from leakbench.collecting import rows_written
 from leakbench.evaluate import Findings
 from leakbench.features import file_digest, weights_at_hand
@@ -70,12 +70,10 @@ class Audit(Subject):
         for name, attack in self.bench.suite.attacks.items():
             if not self.bench.suite.asks(name, self.point):
                 continue
-            if isinstance(attack, MembershipAttack):
-                rows += [Row(name, access) for access in rows_written(attack, False)]
-            elif isinstance(attack, (UnlearningAttack, AttributeAttack, AuditingAttack)):
-                rows += [Row(name, access) for access in levels_of(attack)]
-            else:
+            if isinstance(attack, ReplicationAttack):  # of what the service gives out, at its own level alone
                 rows.append(Row(name, attack.access))
+            else:
+                rows += [Row(name, access) for access in rows_written(attack, False)]
         return rows
 
     def row_key(self, row: Row) -> str:

@@ -9,17 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import RETRAINED, Access, Attack, Ground, Model, Question, UnlearningAttack
+from leakbench.api import RETRAINED, Access, Ground, Model, Question, UnlearningAttack
 from leakbench.audit.subject import Measured, Subject
 from leakbench.evaluate import Findings
 from leakbench.evaluate_unlearning import arrays_of, unlearning
 from leakbench.memory import Source
 from leakbench.scoring import Images, Target
-
-
-def levels_of(attack: Attack) -> tuple[Access, ...]:
-    """Where it is written: what asks the service's denoiser is also put to the raw network, a row each."""
-    return (Access.DENOISER, Access.WEIGHTS) if attack.access is Access.DENOISER else (attack.access,)
 
 
 def measure_unlearning(subject: Subject, attack: UnlearningAttack, access: Access) -> Measured:

@@ -9,7 +9,8 @@ from leakbench.attacks.unlearning.before_after import BeforeAfter
 from leakbench.attacks.unlearning.forget_membership import ForgetMembership
 from leakbench.attacks.unlearning.relearning import Relearning
 from leakbench.audit import Audit
-from leakbench.audit.unlearning import Inquiry, levels_of, measure_unlearning
+from leakbench.audit.unlearning import Inquiry, measure_unlearning
+from leakbench.collecting import rows_written
 from leakbench.conformance import check
 from leakbench.embedding import Embedding
 from leakbench.placing import place_of
@@ -125,9 +126,10 @@ def test_calls_are_counted_an_image_and_the_yardsticks_are_not(audits):
 
 def test_a_guarded_release_answers_otherwise_than_its_weights(audits):
     attack = ForgetMembership(t=(200,), draws=1)
-    assert levels_of(attack) == (Access.DENOISER, Access.WEIGHTS) and levels_of(Relearning()) == (Access.WEIGHTS,)
+    assert list(rows_written(attack, False)) == [Access.DENOISER, Access.WEIGHTS]
+    assert list(rows_written(Relearning(), False)) == [Access.WEIGHTS]
     guarded, plain = (
-        {access: measure_unlearning(audits(point), attack, access).arrays for access in levels_of(attack)}
+        {access: measure_unlearning(audits(point), attack, access).arrays for access in rows_written(attack, False)}
         for point in ("guarded", "finetune")
     )
     name = "forget_model_forget"
