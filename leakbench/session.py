@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from leakbench import plugins
 from leakbench.device import kind_of
+from leakbench.display import Display
 from leakbench.placing import check_places
-from leakbench.plan import Cell, Plan, Rerun, folder_of
-from leakbench.records import Record, RunFolder, write_atomically
+from leakbench.plan import Plan, Rerun, folder_of
+from leakbench.records import RunFolder, write_atomically
 from leakbench.runner import Runner
 from leakbench.store import cache_root, check_writable
 from leakbench.suite import load
@@ -107,79 +103,3 @@ class Session:
 def cores() -> int:
     """Cores that this process may use: fewer than the machine has in a container or under a batch scheduler."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-class Display:
-    """Progress: a bar with the time left on a terminal, a plain line a finished cell elsewhere."""
-
-    def __init__(self, cells: list[Cell]) -> None:
-        self.words = {cell.name: cell.words for cell in cells}
-        # Bars count work, not cells: training and sampling of a release are far from equal.
-        self.weights = {cell.name: {"fit": 10.0, "reader": 1.0, "audit": 3.0}[cell.kind] for cell in cells}
-        self.shares = dict.fromkeys(self.words, 0.0)
-        self.console = Console()
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.began = time.perf_counter()
-
-    def __enter__(self) -> Display:
-        self.progress.start()
-        self.task = self.progress.add_task("leakbench", total=len(self.words) or 1)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.progress.stop()
-
-    def update(self, name: str, share: float) -> None:
-        """Take in that a cell has got this far."""
-        already = self.shares.get(name, 1.0)
-        if share <= already:
-            return
-        self.shares[name] = share
-        total = sum(self.weights.values())
-        done = sum(self.weights[cell] * part for cell, part in self.shares.items()) / total * len(self.words)
-        self.progress.update(self.task, completed=round(done, 2), description=self.words[name][:40])
-        if share >= 1.0 and not self.console.is_terminal:
-            finished = sum(part >= 1.0 for part in self.shares.values())
-            elapsed = time.perf_counter() - self.began
-            print(f"[{finished}/{len(self.words)}] {elapsed:5.0f} s  {self.words[name]}", flush=True)
-
-
-def record_tables(record: Record) -> list[Table]:
-    """A record for the terminal: what it is, its metrics."""
-    head = Table(show_header=False, box=None, pad_edge=False)
-    for key in (
-        "suite",
-        "dataset",
-        "model",
-        "point",
-        "defense_params",
-        "attack",
-        "attack_params",
-        "features",
-        "access",
-        "seed",
-        "queries",
-        "realised_fpr",
-        "flags",
-        "claims",
-        "info",
-        "run",
-    ):
-        value = getattr(record, key)
-        if value not in ("", {}, []):
-            head.add_row(key, str(value))
-    body = Table(box=None, pad_edge=False)
-    for heading in ("metric", "value", "95 % interval", "n"):
-        body.add_column(heading)
-    for m in record.metrics:
-        interval = "" if m.ci_low is None or m.ci_high is None else f"[{m.ci_low:.4g}, {m.ci_high:.4g}]"
-        body.add_row(m.name, "n/a" if m.value is None else f"{m.value:.4g}", interval, str(m.n))
-    return [head, body]

@@ -10,7 +10,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from leakbench.data import PARTS, SplitSpec, digits, draw_split, near_duplicate_groups, npz
+from leakbench.data import PARTS, SplitSpec, draw_split, near_duplicate_groups
+from leakbench.data.digits import digits
+from leakbench.data.npz import npz
 from leakbench.errors import UsageError
 
 SMALL = SplitSpec(members=30, nonmembers=30, calibration_in=10, calibration_out=10)

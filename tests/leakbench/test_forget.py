@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.data import SplitSpec, digits, draw_split
+from leakbench.data import SplitSpec, draw_split
+from leakbench.data.digits import digits
 from leakbench.errors import UsageError
 from leakbench.forget import ForgetTable, forget_rows
 from leakbench.suite import load

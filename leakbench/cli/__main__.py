@@ -1,0 +1,5 @@
+"""`python -m leakbench.cli`."""
+
+from leakbench.cli import main
+
+main()

@@ -1,0 +1,63 @@
+"""The application that the commands join, its global options, and what commands have in common."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""Privacy audits of diffusion models: defenses against attacks, and the trade-off between them.
+
+    \b
+    Examples:
+      leakbench run quick                          a whole audit in three minutes, into runs/quick/
+      leakbench run quick --plan                   what would be run, and stop
+      leakbench run quick --set dataset=npz:my.npz --out runs/mine
+      leakbench report runs/quick                  write tables and figures again
+      leakbench power                              how many images a wanted interval needs
+      leakbench score my_scores.npz                the same treatment for scores of your own
+      leakbench new attack my_attack               a working attack to start from
+      leakbench doctor                             what this machine can run
+    """,
+)
+
+PluginOption = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with attacks or defenses.")]
+
+
+@app.callback()
+def _global(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+) -> None:
+    if debug:
+        os.environ["LEAKBENCH_DEBUG"] = "1"
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def one_thread_a_process() -> None:
+    """Before numpy and torch are imported: their thread pools would fight over the cores that the workers share."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
+def load_plugins(files: list[Path] | None) -> None:
+    from leakbench import plugins
+
+    for file in files or ():
+        plugins.load_file(file)
+
+
+def command_line() -> str:
+    """The command as typed, for the record: program name without its path."""
+    import shlex
+
+    return shlex.join(["leakbench", *sys.argv[1:]])

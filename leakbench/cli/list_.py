@@ -1,0 +1,36 @@
+"""`leakbench list`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from leakbench.cli.app import PluginOption, app, load_plugins
+
+
+@app.command("list", help="List what is there.\n\n\b\nExamples:\n  leakbench list attacks\n  leakbench list suites")
+def list_(
+    what: Annotated[Literal["attacks", "defenses", "datasets", "suites"], typer.Argument()], plugin: PluginOption = None
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from leakbench import plugins
+    from leakbench.suite import describe
+
+    load_plugins(plugin)
+    table, rows = Table(box=None, pad_edge=False), list[tuple[str, ...]]()
+    if what == "suites":
+        rows = [(name, describe(path)) for name, path in sorted(plugins.suite_files().items())]
+    elif what == "datasets":
+        rows = [(name, (thing.__doc__ or "").splitlines()[0]) for name, thing in plugins.all_of(what)]
+    elif what == "attacks":
+        rows = [(name, t.access.name, t.family, t.summary) for name, t in plugins.all_of(what)]
+    else:
+        rows = [(name, thing.role, thing.summary) for name, thing in plugins.all_of(what)]
+    for heading in ("name", *{"attacks": ("access", "family"), "defenses": ("role",)}.get(what, ()), "summary"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

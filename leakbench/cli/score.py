@@ -1,0 +1,34 @@
+"""`leakbench score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leakbench.cli.app import app, one_thread_a_process
+
+
+@app.command(
+    help="""Give scores from a script of your own the same treatment as an attack's: AUC, TPR, verdicts, flags.
+
+    \b
+    Examples:
+      leakbench score my_scores.npz
+    The file holds member_scores and nonmember_scores (or scores and member), higher = more likely a member;
+    optional: calibration_member_scores and calibration_nonmember_scores, member_labels and nonmember_labels.
+    """
+)
+def score(file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Scores, one number an image.")]) -> None:
+    one_thread_a_process()
+    from rich.console import Console
+
+    from leakbench.scores import read_scores
+
+    scores = read_scores(file)
+    from leakbench.score_tables import tables
+
+    for table in tables(scores):
+        Console().print(table)
+        print()

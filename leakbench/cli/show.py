@@ -1,0 +1,60 @@
+"""`leakbench show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from leakbench.cli.app import app
+from leakbench.errors import UsageError
+
+
+@app.command(
+    help="Print one record.\n\n\b\nExample:\n  leakbench show runs/quick/records/baseline__pia__DENOISER__seed0.json"
+)
+def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records.")]) -> None:
+    from rich.console import Console
+
+    from leakbench.records import read_record
+
+    if not record.is_file():
+        raise UsageError(f"{record}: no such file; records are the .json files under DIR/records")
+    for table in _tables(read_record(record)):
+        Console().print(table)
+
+
+def _tables(record: Any) -> list[Any]:
+    """A record for the terminal: what it is, its metrics."""
+    from rich.table import Table
+
+    head = Table(show_header=False, box=None, pad_edge=False)
+    for key in (
+        "suite",
+        "dataset",
+        "model",
+        "point",
+        "defense_params",
+        "attack",
+        "attack_params",
+        "features",
+        "access",
+        "seed",
+        "queries",
+        "realised_fpr",
+        "flags",
+        "claims",
+        "info",
+        "run",
+    ):
+        value = getattr(record, key)
+        if value not in ("", {}, []):
+            head.add_row(key, str(value))
+    body = Table(box=None, pad_edge=False)
+    for heading in ("metric", "value", "95 % interval", "n"):
+        body.add_column(heading)
+    for m in record.metrics:
+        interval = "" if m.ci_low is None or m.ci_high is None else f"[{m.ci_low:.4g}, {m.ci_high:.4g}]"
+        body.add_row(m.name, "n/a" if m.value is None else f"{m.value:.4g}", interval, str(m.n))
+    return [head, body]

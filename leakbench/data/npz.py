@@ -1,0 +1,96 @@
+"""Data sets of a user's own in one .npz file, read without pickle."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from leakbench.data.dataset import Dataset
+from leakbench.data.split import PARTS
+from leakbench.errors import UsageError
+
+_NPZ_KEYS = ("images", "labels", "attribute", "split")
+
+
+def npz(argument: str) -> Dataset:
+    """npz:PATH: `images` uint8 (N, H, W[, C]); optional `labels`, `attribute` (N,) integers and `split` (N,) words."""
+    path = Path(argument).expanduser()
+    if not argument or not path.is_file():
+        raise UsageError(f"dataset 'npz:{argument}': no such file; write npz:PATH with the path of an .npz file")
+    arrays = _read_npz(path)
+    images = arrays["images"]
+    if images.dtype != np.uint8:
+        hint = " (NaN or infinite values among them)" if _has_nan(images) else ""
+        raise UsageError(f"{path}: images: dtype is {images.dtype}{hint}; it must be uint8, 0 to 255")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        raise UsageError(
+            f"{path}: images: shape is {arrays['images'].shape}; it must be (N, H, W) or (N, H, W, 1 or 3)"
+        )
+    labels, attribute = (integers(path, key, arrays.get(key), len(images)) for key in ("labels", "attribute"))
+    return Dataset(f"npz:{path.name}", images, labels, attribute, split=_words(path, arrays.get("split"), len(images)))
+
+
+def read_arrays(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of an .npz file that stand under `keys`, and the names of all others; pickled objects are refused,
+    never loaded. Raises UsageError."""
+    if not zipfile.is_zipfile(path):
+        raise UsageError(f"{path}: is not an .npz file; write one with numpy.savez(path, {keys[0]}=...)")
+    arrays, key = {}, keys[0]
+    try:
+        with np.load(path, allow_pickle=False) as packed:
+            names = list(packed.files)
+            for key in keys:
+                if key in names:
+                    arrays[key] = np.asanyarray(packed[key])
+    except (MemoryError, ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        if "pickle" in str(error).lower():
+            raise UsageError(
+                f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays"
+            ) from None
+        raise UsageError(f"{path}: {key}: cannot be read ({error}); write the file again with numpy.savez") from None
+    return arrays, sorted(set(names) - set(keys))
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    arrays, _ = read_arrays(path, _NPZ_KEYS)
+    if "images" not in arrays:
+        raise UsageError(f"{path}: key 'images' is missing; it must hold uint8 images (N, H, W) or (N, H, W, C)")
+    return arrays
+
+
+def _has_nan(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" and not bool(np.isfinite(array).all())
+
+
+def integers(path: Path, key: str, array: np.ndarray | None, count: int) -> np.ndarray | None:
+    if array is None:
+        return None
+    if array.shape not in ((count,), (count, 1)):
+        raise UsageError(f"{path}: {key}: shape is {array.shape}; it must be ({count},), one number an image")
+    whole = array.dtype.kind in "biuf" and not _has_nan(array) and np.array_equal(array, np.trunc(array))
+    if not whole or array.min() < 0:
+        raise UsageError(f"{path}: {key}: must be whole numbers from 0 up (dtype is {array.dtype})")
+    return array.reshape(count).astype(np.int64)
+
+
+def _words(path: Path, array: np.ndarray | None, count: int) -> np.ndarray | None:
+    if array is None:
+        return None
+    words = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+    unknown = sorted(set(words.ravel().tolist()) - {*PARTS, "pool"}) if words.dtype.kind == "U" else []
+    what = ""
+    if words.dtype.kind != "U":
+        what = f"dtype is {array.dtype}, not text"
+    elif array.shape != (count,):
+        what = f"shape is {array.shape}, not ({count},)"
+    elif unknown:
+        what = f"unknown word {unknown[0]!r}"
+    if what:
+        raise UsageError(f"{path}: split: {what}; it must hold one word an image: {', '.join(PARTS)} or pool")
+    return words
