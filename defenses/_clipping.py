@@ -26,6 +26,7 @@ import torch
 from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 
+from leakbench.device import Room
 from leakbench.errors import UsageError
 
 _AT_ONCE = 2**26  # numbers: 256 MiB
@@ -87,18 +88,17 @@ def clipped_sum(
     an image's draws side by side. Works in ever smaller pieces when a CUDA device runs out of memory.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
-    size = max(1, _AT_ONCE // sum(p.numel() for p in trained))
-    while True:
+    count = sum(p.numel() for p in trained)
+
+    def attempt(size: int) -> list[Tensor]:
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
-        try:
-            pieces = [slice(start, min(start + size, images)) for start in range(0, images, size)]
-            return [add_clipped(module, partial(losses, piece), draws, clip) for piece in pieces]
-        except torch.cuda.OutOfMemoryError:
-            if size == 1:
-                raise
-            torch.cuda.empty_cache()
-            size = (min(size, images) + 1) // 2
+        pieces = [slice(start, min(start + size, images)) for start in range(0, images, size)]
+        return [add_clipped(module, partial(losses, piece), draws, clip) for piece in pieces]
+
+    work = f"clipped gradients of {type(module).__name__} with {count} parameters and {draws} draws"
+    most = 1 << max(images - 1, 0).bit_length()  # rounded up: the number of images is another one at every step
+    return Room(work, trained[0].device, min(most, max(1, _AT_ONCE // count))).attempt(attempt)
 
 
 def add_clipped(module: nn.Module, losses: Callable[[], Tensor], draws: int, clip: float) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from leakbench import group
 from leakbench.api import Release
 from leakbench.diffusion import denoise
 
@@ -48,7 +49,9 @@ class GatedRelease(Release):
     def facts(self) -> dict[str, Any]:
         """gate_rate_by_t: {timestep: share of samples whose gate was open there}."""
         walk = self.schedule.walk()
-        if not self.fired:
+        none = torch.zeros(len(walk), 2, device=self.device)
+        ours = torch.stack(self.fired).view(-1, len(walk), 2).sum(dim=0) if self.fired else none
+        counts = group.total(ours).tolist()  # of all processes that drew some of the samples
+        if counts[0][1] == 0:
             return super().facts()
-        counts = torch.stack(self.fired).view(-1, len(walk), 2).sum(dim=0).tolist()
         return {"gate_rate_by_t": {str(t): fired / of for t, (fired, of) in zip(walk, counts, strict=True)}}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from leakbench.api import Task
 from leakbench.denoising import errors
 from leakbench.device import Stream, autocast
+from leakbench.pictures import Pictures
 
 from ._clipping import clipped_sum
 
@@ -45,7 +46,7 @@ class Mechanism:
     own: str = ""
 
     @cached_property
-    def images(self) -> Tensor:
+    def images(self) -> Pictures:
         """The training images (N, C, H, W)."""
         return self.task.images.to(self.task.device)
 

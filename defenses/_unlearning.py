@@ -27,6 +27,7 @@ from leakbench.api import Artefacts, Defense, Place, Release, Task, training, vo
 from leakbench.denoising import errors, trainable, weights_of, with_weights
 from leakbench.device import Stream, autocast
 from leakbench.errors import UsageError
+from leakbench.pictures import Pictures
 from leakbench.training import Batch, Recipe, Rule, draws, optimise
 
 
@@ -50,7 +51,7 @@ class Edit:
     notes: dict[str, Tensor] = field(default_factory=dict)  # numbers of the last step, for the record
 
     @cached_property
-    def images(self) -> Tensor:
+    def images(self) -> Pictures:
         """The training images (N, C, H, W)."""
         return self.task.images.to(self.task.device)
 

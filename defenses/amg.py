@@ -22,7 +22,9 @@ begin, as in that code: it could not be a function of x and t; the paper's own r
 strict, and 250 t / T stands for the index of a walk respaced to 250 steps. The thresholds are the published ones; they
 belong to 3,072 pixels, where distances between noisy images hardly differ (nL2 near 2), and are wide open on 64. Our
 networks have no empty label, so eps(0) is the mean over all labels, and s1 ends at 1 (the published bound is that of
-classifier-free guidance, which nobody here uses). Near-duplicates were removed with the split.
+classifier-free guidance). It is so of given models of captions too: eps(y) is then the guided answer, and with one
+caption alone despecification takes nothing away. Near-duplicates were removed with the split. Of a latent model the
+distances are those of latents, D is how many numbers one has, and the latents are what ships.
 
 It holds the training images: they ship as parts["members"], and no claim survives. Whoever may ask for eps can see the
 push, and it tells members from others.
@@ -152,7 +154,7 @@ class AMG(Defense):
 
     def fit(self, task: Task) -> Artefacts:
         """Keep the training images."""
-        return Artefacts(tensors={"members": task.images})
+        return Artefacts(tensors={"members": task.images[:]})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Put the guidance before the base's sampler."""

@@ -61,6 +61,7 @@ class AttributeSwitching(Defense):
     needs_base = True
     changes = "sampling"
     asks_base = True
+    lengths = ("search_images",)
 
     tau: int | None = sampling(None, ge=0)
     search_images: int = training(256, ge=2)

@@ -90,9 +90,9 @@ def randaugmented(task: Task, views: int) -> Tensor:
     from torchvision.transforms.v2 import RandAugment
 
     augment, stream = RandAugment(), task.streams.of("views", Augment.name)
-    pixels = ((task.images.cpu() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
     made = []
-    for number, image in enumerate(pixels):
+    for number in range(len(task.images)):
+        image = ((task.images[number].cpu() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
         with seeded(stream, number):
             made += [augment(image) for _ in range(views)]
     return torch.stack(made)

@@ -37,9 +37,10 @@ class Baseline(Defense):
         return train_denoiser(task, self.recipe, self.name)
 
     def fit_together(self, tasks: Sequence[Task]) -> Iterable[Artefacts]:
-        """On a CUDA device in one batched pass; on the CPU, where every core trains a network of its own, and in a
-        subclass that trains otherwise, one after the other."""
-        batched = len(tasks) > 1 and tasks[0].device.type == "cuda" and type(self).fit is Baseline.fit
+        """On a CUDA device in one batched pass; on the CPU, where every core trains a network of its own, with dropout,
+        and in a subclass that trains otherwise, one after the other."""
+        on_cuda = len(tasks) > 1 and tasks[0].device.type == "cuda"
+        batched = on_cuda and not tasks[0].network.dropout and type(self).fit is Baseline.fit
         return train_denoisers(tasks, self.recipe, self.name) if batched else super().fit_together(tasks)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:

@@ -15,6 +15,10 @@ logit by logsigmoid (log of a rounded p would vanish or be infinite); the gate i
 is plain DDIM bit for bit. `direction = "random"` is the control: the same gate and norm, but the gradient's pixels are
 shuffled and their signs flipped by one fixed random signed permutation.
 
+Of a latent model it is all latents: x_t, the noise, the classifier and its gradient, which is added to the guided eps
+of a model that is served with classifier-free guidance; and `flip` mirrors latents, which are nearly, not exactly,
+those of the mirrored image.
+
 The classifier is trained on members: no differential privacy of the base survives it, and it ships as
 parts["classifier"].
 """
@@ -34,6 +38,7 @@ from leakbench import networks
 from leakbench.api import Artefacts, Defense, Release, Task, sampling, training, void
 from leakbench.device import Stream, in_batches, place
 from leakbench.diffusion import at, forward_noise, signal
+from leakbench.pictures import Pictures
 from leakbench.training import Batch, Recipe, train
 
 from ._gated import GatedRelease
@@ -113,6 +118,10 @@ class CPSample(Defense):
         """The recipe's."""
         return self.recipe.evaluations
 
+    def extra_calls(self) -> float:
+        """The classifier's, forward and backward, wherever a gate can open."""
+        return 0.0 if self.alpha == 0 else 3.0
+
     def fit(self, task: Task) -> Artefacts:
         """Over-fit the noise-conditioned classifier on random labels."""
         sizes = {"width": self.width, "blocks": self.blocks}
@@ -124,7 +133,7 @@ class CPSample(Defense):
         def loss(module: nn.Module, batch: Batch) -> Tensor:
             x0 = images[batch.index]
             if self.flip:  # every other row mirrored: both orientations are learnt under one label
-                mirrored = (torch.arange(len(x0), device=x0.device) + batch.t) % 2 == 1
+                mirrored = (torch.arange(len(x0), device=x0.device) + batch.start + batch.t) % 2 == 1
                 x0 = torch.where(mirrored.view(-1, 1, 1, 1), x0.flip(-1), x0)
             t = early(batch.t, task.schedule.T)
             x_t = forward_noise(task.schedule, x0, t, batch.noise)
@@ -167,24 +176,24 @@ class CPSample(Defense):
             alpha=self.alpha,
             scale=self.scale,
             shuffle=shuffle,
-            network_calls=task.base.network_calls + (0.0 if self.alpha == 0 else 3.0),
+            network_calls=task.base.network_calls + self.extra_calls(),
         )
 
 
-def accuracy_by_t(classifier: nn.Module, task: Task, images: Tensor, labels: Tensor) -> dict[str, list[float]]:
+def accuracy_by_t(classifier: nn.Module, task: Task, images: Pictures, labels: Tensor) -> dict[str, list[float]]:
     """Accuracy on members' labels and on fresh coins for held-out images, the first 500 of each, at spaced timesteps.
 
     Near 1 on members at small t is memorising; on held-out images nothing but 1/2 is possible. `confident` is the share
     of held-out images with |p - 1/2| > 0.49: how often a gate near alpha = 0.01 would fire without cause.
     """
     probed = [i * task.schedule.T // _PROBED for i in range(_PROBED)]
-    images, labels = images[:_PROBE_IMAGES], labels[:_PROBE_IMAGES]
+    members, labels = images[:_PROBE_IMAGES], labels[:_PROBE_IMAGES]
     heldout = task.heldout[:_PROBE_IMAGES].to(task.device)
     numbers = torch.arange(len(heldout), device=task.device)
     coins = task.streams.of("labels", "held-out").integers(numbers, 2).float()
     rows: dict[str, list[float]] = {"t": [float(t) for t in probed], "member": [], "heldout": [], "confident": []}
     for t in probed:
-        for name, x0, truth in (("member", images, labels), ("heldout", heldout, coins)):
+        for name, x0, truth in (("member", members, labels), ("heldout", heldout, coins)):
             logit = _logits(classifier, task, x0, t, name)
             rows[name].append(float(((logit > 0) == (truth > 0.5)).float().mean()))
         rows["confident"].append(float(((torch.sigmoid(logit) - 0.5).abs() > 0.49).float().mean()))

@@ -66,6 +66,7 @@ class DPSGD(Defense):
     name = "dp_sgd"
     summary = "differentially private training: clips each image's gradient and adds noise (DP-SGD, DPDM)"
     takes_base = True
+    slowness = 1.5  # measured on small UNets on a CPU: each image's gradient has to be told apart
 
     steps: int = training(5_000, ge=1)
     batch: int | None = training(None, ge=1)  # expected; None: a tenth of the images

@@ -74,6 +74,7 @@ class EarlyStop(Baseline):
     name = "early_stop"
     summary = "plain training, stopped when held-out images are no longer denoised better"
     role = "defense"
+    lengths = ("steps", "every")
 
     every: int = training(500, ge=1)
     patience: int = training(3, ge=1)

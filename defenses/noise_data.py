@@ -31,6 +31,7 @@ from leakbench import networks
 from leakbench.api import Artefacts, Place, Release, Task, training
 from leakbench.denoising import minimise
 from leakbench.diffusion import Schedule, at, forward_noise, signal
+from leakbench.pictures import Pictures
 from leakbench.training import Batch
 
 from .baseline import Baseline
@@ -38,7 +39,7 @@ from .baseline import Baseline
 
 def noisy_data(task: Task, level: int) -> Tensor:
     """x_n of the training images (N, C, H, W), on the task's device: one fixed noise an image, by its number."""
-    x0 = task.images.to(task.device)
+    x0 = task.images.to(task.device)[:]
     noise = task.streams.of("data noise", NoiseData.name).normal(
         torch.arange(len(x0), device=x0.device), tuple(x0.shape[1:])
     )
@@ -75,7 +76,7 @@ class NoiseData(Baseline):
         """Train on x_n."""
         noisy = noisy_data(task, self.level)
         if self.objective == "plain":
-            return super().fit(replace(task, images=noisy))
+            return super().fit(replace(task, images=Pictures(noisy, device=noisy.device)))
         network = networks.build(task.network, task.streams.of("weights", self.name))
         labels = None if task.conditions is None else task.conditions.to(task.device)
 

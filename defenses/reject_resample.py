@@ -8,6 +8,9 @@ close, hand out the farthest of them (a choice of ours: a service must answer). 
 The audit of pixel copies uses the same ruler (the same held-out images, metric and rate), so a low pixel copy rate is
 what this defense is built for and shows nothing more; look at the copies in features and at the other attacks.
 
+Of a latent model latents are compared, by the same rule with held-out latents: nothing has to be decoded to be refused,
+and the audit's ruler, pixels, is then another one (a choice of ours).
+
 It reads the training images at sampling time, so they are part of what ships, and no claim of the base survives.
 """
 
@@ -66,7 +69,7 @@ class RejectResample(Defense):
     def fit(self, task: Task) -> Artefacts:
         """Keep the training images, and how similar held-out real images are to them."""
         heldout = pixel_similarity(task.heldout, task.images).similarity
-        return Artefacts(tensors={"members": task.images, "heldout_similarity": torch.from_numpy(heldout)})
+        return Artefacts(tensors={"members": task.images[:], "heldout_similarity": torch.from_numpy(heldout)})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Put the check behind the base's sampler."""

@@ -53,6 +53,7 @@ class SelectiveAmnesia(Unlearning):
     labels_only = True
     asks_base = True
     reads_members = False
+    lengths = ("steps", "samples")
 
     gamma: float = training(1.0, ge=0)
     lam: float = training(10.0, ge=0)

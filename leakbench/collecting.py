@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, Attack, Calibration, Group, MembershipAttack, MembershipEvidence, Question
+from leakbench.encoded import encoded
 from leakbench.errors import UsageError
+from leakbench.pictures import Pictures
 from leakbench.scoring import Asked, Calls, Images, Target
 
 CALIBRATION_FOLDS = 4
@@ -31,7 +33,7 @@ def collect(
     """
     names = ("member", "nonmember", "calibration_in", "calibration_out")
     counts = [len(parts[name].ids) for name in names]
-    everything, calibration = _join([parts[name] for name in names]), _join([parts[name] for name in names[2:]])
+    everything, calibration = (Images.joined([parts[name] for name in chosen]) for chosen in (names, names[2:]))
     member = np.repeat([True, False], counts[2:])
     studio = _Studio(target, calibration, member, parts.get("reference"))
     out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
@@ -70,7 +72,10 @@ class _Studio:
         def ask(question: Question) -> Tensor:
             return self.target.ask(question, one.attack, one.raw, images)
 
-        return Group(images.images, images.labels, ask)
+        inside = one.attack.access >= Access.DENOISER  # it sees what the network denoises, as when it scores
+        pictures = Pictures.joined([images.images])
+        seen = encoded(pictures, self.target.release) if inside else pictures
+        return Group(seen, images.labels, ask)
 
     def out_of_fold(self, one: Asked, folds: int) -> np.ndarray:
         """Each calibration image's score by a fit on the other folds, of which there are no more than images of a
@@ -93,15 +98,6 @@ class _Studio:
             kept_out = self.images.take(torch.from_numpy(left).to(self.images.ids.device))
             scores[left] = self.target.score({"": fitted}, kept_out)[0][""]
         return scores
-
-
-def _join(parts: list[Images]) -> Images:
-    labels = [part.labels for part in parts]
-    return Images(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.ids for part in parts]),
-        None if labels[0] is None else torch.cat([label for label in labels if label is not None]),
-    )
 
 
 def rows_written(attack: Attack, answers_raw: bool) -> dict[Access, bool]:

@@ -19,6 +19,7 @@ from leakbench import networks
 from leakbench.api import Artefacts, Task
 from leakbench.device import place
 from leakbench.diffusion import Schedule, forward_noise
+from leakbench.pictures import Pictures
 from leakbench.together import train_together
 from leakbench.training import Batch, Loss, Recipe, Watch, train
 
@@ -60,7 +61,8 @@ def train_denoiser(
         label = None if labels is None else labels[batch.index // versions]
         return F.mse_loss(module(x_t, batch.t, label), batch.noise)
 
-    return minimise(task, network, loss, recipe, name, count=len(images) * versions, watch=watch)
+    ahead = images.ahead if drawn is None and isinstance(images, Pictures) else None
+    return minimise(task, network, loss, recipe, name, count=len(images) * versions, watch=watch, ahead=ahead)
 
 
 def minimise(
@@ -74,12 +76,14 @@ def minimise(
     timesteps: int | None = None,
     noise_shape: tuple[int, ...] | None = None,
     watch: Watch | None = None,
+    ahead: Callable[[Sequence[Tensor]], None] | None = None,
 ) -> Artefacts:
     """Train a network on the task with a loss of one's own: place it, keep checkpoints, tell the progress, keep the
     books. Returns it as "denoiser".
 
     A batch has `index` below `count` (the number of images), `t` below `timesteps` (T), `noise` of `noise_shape` (an
-    image's); `loss(module, batch)` is called with them on the task's device and is a mean over the batch.
+    image's); `loss(module, batch)` is called with them on the task's device and is a mean over the batch. `ahead`: see
+    leakbench.training.train.
     """
     done = 0
 
@@ -101,6 +105,7 @@ def minimise(
         checkpoint=task.folder and task.folder / f"{name}.safetensors",
         progress=progress,
         watch=watch,
+        ahead=ahead,
     )
     spent = recipe.evaluations * done // recipe.steps  # a watch may have ended it early
     return Artefacts(
@@ -142,7 +147,7 @@ def train_denoisers(tasks: Sequence[Task], recipe: Recipe, name: str) -> list[Ar
 def _losses(tasks: Sequence[Task]) -> Callable[[nn.Module, Batch], Tensor]:
     """The simple loss of each network of a stack on its own task: (K,)."""
     device, schedule, lengths = tasks[0].device, tasks[0].schedule, [len(task.images) for task in tasks]
-    images = torch.cat([task.images for task in tasks]).to(device)
+    images = Pictures.joined([task.images for task in tasks]).to(device)
     known = [task.conditions for task in tasks if task.conditions is not None]
     labels = torch.cat(known).to(device) if known else None
     starts = torch.tensor([0, *lengths[:-1]], device=device).cumsum(0)

@@ -10,21 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Eps = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+LEAST_ALPHA_BAR = 2.0**-24
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear beta from 1e-4 to 0.02 over T steps (DDPM, Ho et al. 2020), computed in float64.
+    """Linear beta from 1e-4 to 0.02 over T steps (DDPM, Ho et al. 2020), computed in float64; or any other `table`.
 
     `steps` is the length of the deterministic DDIM walk that samples. `last` is its lowest timestep: above 0 the walk
     leaves out what lies below, and its last move is from there to the x_0 that eps implies (for a network that has
     never learnt lower noise).
+
+    For a model that somebody else trained: `table` is its alpha_bar_0 .. alpha_bar_{T-1}, each in (0, 1) (see `given`);
+    `spacing` and `offset` place the walk's timesteps, where "leading", "linspace" and "trailing" are diffusers' words
+    and rules and "even" is ours; `final` is the alpha_bar at the walk's end (diffusers' set_alpha_to_one = False puts
+    alpha_bar_0 there); `bounded` says that what is denoised are images, which end in [-1, 1], and no latents.
     """
 
     T: int = 1000
@@ -32,19 +39,46 @@ class Schedule:
     beta_last: float = 0.02
     steps: int = 50
     last: int = 0
+    table: tuple[float, ...] | None = None
+    spacing: Literal["even", "leading", "linspace", "trailing"] = "even"
+    offset: int = 0
+    final: float = 1.0
+    bounded: bool = True
+
+    @classmethod
+    def given(cls, alpha_bar: np.ndarray, **more: Any) -> Schedule:
+        """The schedule of a table (T,). One that ends in pure noise (zero terminal SNR) is kept above 2^-24, where x_0
+        can still be told from eps in float32: diffusers' Euler sampler floors it there as well. None is above
+        1 - 2^-24, where eps can be told from x_0."""
+        kept = np.clip(np.asarray(alpha_bar, dtype=np.float64), LEAST_ALPHA_BAR, 1.0 - LEAST_ALPHA_BAR)
+        return cls(T=len(kept), table=tuple(kept.tolist()), **more)
 
     @cached_property
     def alpha_bar(self) -> np.ndarray:
         """alpha_bar_0 .. alpha_bar_{T-1}, float64, decreasing from about 1 to about 0."""
+        if self.table is not None:
+            return np.array(self.table)
         return np.cumprod(1.0 - np.linspace(self.beta_first, self.beta_last, self.T))
 
     def walk(self) -> list[int]:
-        """The timesteps of a sampling walk, from the noisiest down, evenly spaced ("leading", with 0 as the last).
+        """The timesteps of a sampling walk, from the noisiest down, by default evenly spaced with 0 as the last.
 
         With `last` above 0, those below it are left out and it is the last itself.
         """
-        evenly = [i * self.T // self.steps for i in reversed(range(self.steps))]
+        evenly = self._spaced()
         return [t for t in evenly if t > self.last] + [self.last] if self.last else evenly
+
+    def _spaced(self) -> list[int]:
+        if self.spacing == "even":
+            return [i * self.T // self.steps for i in reversed(range(self.steps))]
+        spaced: np.ndarray
+        if self.spacing == "leading":
+            spaced = np.arange(self.steps)[::-1] * (self.T // self.steps) + self.offset
+        elif self.spacing == "linspace":
+            spaced = np.linspace(0, self.T - 1, self.steps).round()[::-1]
+        else:
+            spaced = np.round(np.arange(self.T, 0, -self.T / self.steps)) - 1
+        return [int(t) for t in np.minimum(spaced, self.T - 1)]
 
 
 @lru_cache
@@ -72,9 +106,10 @@ def predict_x0(schedule: Schedule, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
 
 
 def ddim_move(schedule: Schedule, x: Tensor, s: int, u: int, eps: Tensor) -> Tensor:
-    """Move x from timestep s to u with a noise prediction made at s; u > s inverts; u = -1 is the clean image."""
+    """Move x from timestep s to u with a noise prediction made at s; u > s inverts; u = -1 is the walk's end: the clean
+    image, unless the schedule's `final` says otherwise."""
     alpha_bar = schedule.alpha_bar
-    ours, theirs = float(alpha_bar[s]), float(alpha_bar[u]) if u >= 0 else 1.0
+    ours, theirs = float(alpha_bar[s]), float(alpha_bar[u]) if u >= 0 else schedule.final
     x0 = (x - (1 - ours) ** 0.5 * eps) / ours**0.5
     return theirs**0.5 * x0 + (1 - theirs) ** 0.5 * eps
 
@@ -89,7 +124,12 @@ def denoise(schedule: Schedule, eps: Eps, x: Tensor, label: Tensor | None = None
     walk = [t for t in schedule.walk() if start is None or t <= start]
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
         x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label))
-    return x.clamp(-1.0, 1.0)
+    return bounded(schedule, x)
+
+
+def bounded(schedule: Schedule, x: Tensor) -> Tensor:
+    """Where a walk ends: images in [-1, 1], latents as they are."""
+    return x.clamp(-1.0, 1.0) if schedule.bounded else x
 
 
 def entry(schedule: Schedule, strength: float) -> int:
@@ -118,4 +158,4 @@ def inpaint(
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
         x = torch.where(mask, x, forward_noise(schedule, x0, at(s, x0), noise))
         x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label))
-    return torch.where(mask, x.clamp(-1.0, 1.0), x0)
+    return torch.where(mask, bounded(schedule, x), x0)

@@ -49,6 +49,10 @@ class Display:
         done = sum(self.weights[cell] * part for cell, part in self.shares.items()) / total * len(self.words)
         self.progress.update(self.task, completed=round(done, 2), description=self.words[name][:40])
         if share >= 1.0 and not self.console.is_terminal:
-            finished = sum(part >= 1.0 for part in self.shares.values())
             elapsed = time.perf_counter() - self.began
-            print(f"[{finished}/{len(self.words)}] {elapsed:5.0f} s  {self.words[name]}", flush=True)
+            print(f"[{self.finished}/{len(self.words)}] {elapsed:5.0f} s  {self.words[name]}", flush=True)
+
+    @property
+    def finished(self) -> int:
+        """Cells that are done."""
+        return sum(part >= 1.0 for part in self.shares.values())

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from importlib.metadata import version
 
-from leakbench.store import cache_root
+from leakbench.store import cache_root, shared_url
 
 
 def findings() -> Iterator[tuple[str, str]]:
@@ -35,18 +35,22 @@ def _cache() -> tuple[str, str]:
     existing = next(path for path in (root, *root.parents) if path.exists())
     state = "ok" if os.access(existing, os.W_OK) else "broken"
     free = shutil.disk_usage(existing).free / 2**30
-    return state, f"cache {root}, {free:.0f} GiB free (set LEAKBENCH_CACHE to move it)"
+    shares = f" for copies of {shared_url()}" if shared_url() else ""
+    return state, f"cache {root}{shares}, {free:.0f} GiB free (set LEAKBENCH_CACHE to move it)"
 
 
 def _weights() -> Iterator[tuple[str, str]]:
-    from leakbench.features import inception_weights, missing_inception
-    from leakbench.perceptual import alexnet_weights, missing_weights
-    from leakbench.sscd import missing_sscd, sscd_weights
+    from leakbench.dinov2 import lacking_dinov2
+    from leakbench.perceptual import alexnet_weights
+    from leakbench.sscd import sscd_weights
+    from leakbench.weights import DINOV2, USES, WEIGHTS, at_hand, missing
 
-    inception, alexnet, sscd = inception_weights(), alexnet_weights(), sscd_weights()
-    yield ("ok", f"inception weights: {inception}") if inception else ("missing", missing_inception())
-    yield ("ok", f"LPIPS backbone: {alexnet}") if alexnet else ("missing", missing_weights())
-    yield ("ok", f"SSCD descriptor: {sscd}") if sscd else ("missing", missing_sscd())
+    elsewhere = {"lpips": alexnet_weights, "sscd": sscd_weights}
+    for name, resource in WEIGHTS.items():
+        path = elsewhere[name]() if name in elsewhere else at_hand(resource)
+        yield ("ok", f"{name} weights, for {USES[name]}: {path}") if path else ("missing", missing(resource))
+    if at_hand(DINOV2) and (lacking := lacking_dinov2()):
+        yield "missing", lacking
 
 
 def _plugins() -> Iterator[tuple[str, str]]:

@@ -9,11 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from leakbench.beside import Beside
+from leakbench.device import place
 from leakbench.errors import UsageError
 from leakbench.features import Features, ReaderFeatures, load_reader, resolve, save_reader, train_reader
+from leakbench.pictures import ImagesLike
 from leakbench.readers import SmallConvNet
-from leakbench.store import Store, key_of
-from leakbench.workbench import Workbench, sources
+from leakbench.sources import sources
+from leakbench.store import key_of
+from leakbench.workbench import Workbench
 
 
 class Embedding:
@@ -21,21 +25,38 @@ class Embedding:
 
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
-        self.store = Store(bench.setting.cache, "readers")
+        self.store = bench.setting.store("readers")
 
     @cached_property
     def features(self) -> Features:
         """The embedding that [quality] features names. Raises UsageError when it cannot be had."""
-        return self._resolved(self._reader)
+        return self._resolved(self._reader, self.bench.device)
+
+    @cached_property
+    def beside(self) -> Beside:
+        """What joins it where its weights lie on this machine."""
+        return Beside(self.bench)
 
     def check(self) -> None:
         """Raise UsageError when the embedding cannot be had; trains nothing."""
-        self._resolved(lambda kind: None)  # type: ignore[arg-type, return-value]
+        # On the CPU: the machine that plans a run on a cluster need not have the nodes' device.
+        self._resolved(lambda kind: None, torch.device("cpu"))  # type: ignore[arg-type, return-value]
 
-    def _resolved(self, reader: Callable[[str], ReaderFeatures]) -> Features:
+    def untrained(self) -> Features:
+        """The embedding to be timed: where it would be trained, a network of its size that knows nothing. Raises
+        UsageError when it cannot be had."""
+
+        def reader(kind: str) -> ReaderFeatures:
+            with torch.random.fork_rng(devices=[]):
+                network = SmallConvNet(self.bench.data.shape[0], 10)
+            return ReaderFeatures(place(network, self.bench.device).eval(), "rotation")
+
+        return self._resolved(reader, self.bench.device)
+
+    def _resolved(self, reader: Callable[[str], ReaderFeatures], device: torch.device) -> Features:
         bench, name = self.bench, self.bench.suite.file.quality.features
         try:
-            return resolve(name, bench.data.labels is not None, reader, bench.device)
+            return resolve(name, bench.data.labels is not None, reader, device)
         except ValueError as error:
             raise UsageError(f"quality.features = {name!r}: {error}") from None
 
@@ -43,7 +64,7 @@ class Embedding:
         bench = self.bench
         key = key_of(
             kind=kind,
-            source=sources("features", "readers", "training", "device"),
+            source=sources("features", "readers", "training", "gradients", "device", "pictures", "prefetching"),
             device=bench.device.type,
             **bench.data_key,
         )
@@ -59,7 +80,7 @@ class Embedding:
 
         return load_reader(self.store.get(key, make), bench.device)
 
-    def judge(self, images: Tensor) -> Tensor:
+    def judge(self, images: ImagesLike) -> Tensor:
         """Label probabilities (N, classes) of images (N, C, H, W), on the CPU, by the reference images' classifier."""
         return self._reader("classifier").probabilities(images.to(self.bench.device)).cpu()
 
@@ -68,9 +89,9 @@ class Embedding:
         """A classifier of the sensitive attribute, trained on the reference images."""
         return self._reader("attribute").network
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features (N, D) of images (N, C, H, W), on the CPU."""
-        return self.features(images.to(self.bench.device)).cpu()
+    def __call__(self, images: ImagesLike) -> Tensor:
+        """Features (N, D) of images (N, C, H, W), on the run's device, where they are compared."""
+        return self.features(images.to(self.bench.device))
 
     @cached_property
     def train(self) -> Tensor:

@@ -12,6 +12,12 @@ class UsageError(Exception):
     """
 
 
+def in_a_line(error: BaseException) -> str:
+    """Another's error: its kind, and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def nearest_name(word: str, names: Iterable[str]) -> str:
     """'; did you mean ...?' with the nearest valid name, or the list of all when none is near."""
     names = sorted(names)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from leakbench import perceptual, quality
 from leakbench.api import MembershipEvidence, ReplicationEvidence
-from leakbench.copying import BANDS, banded, copy_report, growth, pixel_similarity, threshold_at
+from leakbench.copying import BANDS, banded, copy_report, growth, most_copied, pixel_similarity, threshold_at
 from leakbench.device import Streams
+from leakbench.pictures import ImagesLike
 from leakbench.records import Metric
 from leakbench.statistics import (
     Estimate,
@@ -24,6 +25,7 @@ from leakbench.statistics import (
     calibration_leaks,
     finite,
     flags,
+    group_z,
     set_inference,
     tpr_at_fpr,
     verdict,
@@ -82,6 +84,9 @@ def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
     if isfinite(balanced.threshold):  # JSON has no infinity: "accept nobody" is said by its absence
         findings.info["balanced_threshold"] = sign * balanced.threshold
     findings.info["orientation"] = sign
+    if min(len(member), len(nonmember)) > 1:
+        z, p_value = group_z(member, nonmember)
+        findings.info |= {"group_z": z, "group_p_value": p_value} if isfinite(z) else {}
     if verdict(found).kind == "inverted":
         findings.flags.add("inverted")
     if calibration_leaks(sign * inside, sign * outside, sign * member, sign * nonmember):
@@ -147,11 +152,14 @@ def forgotten(
     )
 
 
-def replication(evidence: ReplicationEvidence, published: float | None = None, grows: bool = True) -> Findings:
+def replication(
+    evidence: ReplicationEvidence, published: float | None = None, grows: bool = True, searched: int = 0
+) -> Findings:
     """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies.
 
     The same at the `published` threshold of the similarity, where there is one. `grows`: unique copies at fewer samples
-    as well; not where given images were aimed at.
+    as well; not where given images were aimed at. `searched`: training images that copies were looked for in; the share
+    that copies one of them is left out where it is 0.
     """
     threshold = threshold_at(evidence.threshold_similarity, NULL_RATE)
     report = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, threshold)
@@ -162,6 +170,9 @@ def replication(evidence: ReplicationEvidence, published: float | None = None, g
     }
     if grows:
         report |= growth(evidence.similarity, evidence.nearest, threshold)
+    if searched:
+        hits = evidence.nearest[evidence.similarity >= threshold]
+        report["most_copied_share"] = most_copied(hits, len(evidence.similarity), searched)
     if published is not None:
         fixed = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, published)
         report |= {re.sub("^(copy_rate|unique_copies)", r"\1_published", name): found for name, found in fixed.items()}
@@ -213,7 +224,7 @@ def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluati
     return Findings(metrics, info={"images_per_side": n})
 
 
-def lpips_of(samples: Tensor, train: Tensor, streams: Streams) -> Findings:
+def lpips_of(samples: Tensor, train: ImagesLike, streams: Streams) -> Findings:
     """LPIPS diversity and distance to the nearest training image (by pixels); without weights, a flag says so."""
     distance = perceptual.load_lpips()
     if distance is None:

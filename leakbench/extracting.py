@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, Drawn, Question, RecoveryAttack, ReplicationAttack
+from leakbench.encoded import encoded
+from leakbench.pictures import Pictures
 from leakbench.scoring import Images, Target
 
 
@@ -26,15 +28,17 @@ def extract(target: Target, attack: ReplicationAttack, samples: Tensor, embed: C
     """What the attack wants matched, where `samples` (N, C, H, W) are the release's first N."""
     release = target.release
     ids = torch.arange(len(samples), device=release.device)
-    group = Images(samples.to(release.device), ids, release.labels(ids))
+    images, labels = samples.to(release.device), release.labels(ids)
+    inside = attack.access >= Access.DENOISER  # it sees and answers what the network denoises
+    seen = encoded(Pictures(images), release)[:] if inside else images
     schedule = release.schedule if attack.access >= Access.DENOISER else None
-    fitted = attack.fit(Drawn(group.images, group.labels, schedule, embed, target.streams))
+    fitted = attack.fit(Drawn(seen, labels, schedule, embed, target.streams))
     if not fitted.generates:
-        return Extracted(fitted, group.images, 0.0)
-    images, queries = _asked(target, fitted, fitted.candidates, group)
-    if images.shape != group.images.shape:
-        raise ValueError(f"candidates() answered with shape {tuple(images.shape)}; it must be one image a sample")
-    return Extracted(fitted, images, queries)
+        return Extracted(fitted, images, 0.0)
+    found, queries = _asked(target, fitted, fitted.candidates, Images(images, ids, labels))
+    if found.shape != seen.shape:
+        raise ValueError(f"candidates() answered with shape {tuple(found.shape)}; it must be one image a sample")
+    return Extracted(fitted, release.decode(found) if inside else found, queries)
 
 
 def recover(target: Target, attack: RecoveryAttack, images: Images) -> tuple[Tensor, float]:

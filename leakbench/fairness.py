@@ -23,6 +23,7 @@ from torch import Tensor
 
 from leakbench.device import Stream, in_batches
 from leakbench.evaluate import Findings, metric
+from leakbench.pictures import ImagesLike
 from leakbench.readers import SmallConvNet, train_classifier
 from leakbench.records import Metric
 from leakbench.statistics import Estimate, auc, clopper_pearson
@@ -32,7 +33,7 @@ _ROWS = 256  # images of a compute batch
 _FEWEST = 4  # images of either value, so that each half has two
 
 
-def attribute_reader(images: Tensor, attribute: Tensor, stream: Stream) -> SmallConvNet:
+def attribute_reader(images: ImagesLike, attribute: Tensor, stream: Stream) -> SmallConvNet:
     """A classifier of the attribute, 0 or 1 (N,), trained on images (N, C, H, W) on their device.
 
     Raises ValueError for any other value.
@@ -44,7 +45,7 @@ def fairness_of(
     samples: Tensor,
     asked: Tensor,
     reader: SmallConvNet,
-    heldout: Tensor,
+    heldout: ImagesLike,
     heldout_attribute: Tensor,
     stream: Stream,
 ) -> Findings:
@@ -67,7 +68,7 @@ def fairness_of(
     return Findings(metrics, set() if all(both) else {"attribute-one-sided"})
 
 
-def logits(reader: SmallConvNet, images: Tensor) -> Tensor:
+def logits(reader: SmallConvNet, images: ImagesLike) -> Tensor:
     """How much images (N, C, H, W) look like attribute 1 rather than 0 to the reader: (N,), on their device."""
     with torch.no_grad():
         return in_batches(lambda batch: reader(batch).diff(dim=1)[:, 0], images, size=_ROWS)

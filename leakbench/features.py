@@ -6,6 +6,7 @@
 - `classifier`: the penultimate layer of the small classifier of readers.py, trained on the reference split. Without
   labels it is `rotation`: the classifier tells by which of four quarter turns an image was turned (Gidaris et al.
   1803.07728), on the central square of images that are not square. Both are choices of ours.
+- `dinov2`: ViT-L/14 (leakbench.dinov2).
 - `torchscript:PATH`: any scripted network that maps images in [-1, 1] to (N, D), or to a pair that starts with it.
 - `pixels`: the pixels.
 
@@ -14,7 +15,6 @@ Nothing here downloads. Every embedding is computed in batches of a fixed size, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,11 +28,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leakbench.device import Stream, in_batches, place
+from leakbench.dinov2 import DINOv2
+from leakbench.fetching import known_hash
+from leakbench.pictures import ImagesLike
 from leakbench.readers import SmallConvNet, train_classifier
-from leakbench.store import cache_root
+from leakbench.weights import DINOV2, INCEPTION, at_hand, missing
 
-_ROWS = 128  # images in a compute batch
-_INCEPTION = "inception-2015-12-05.pt"
+ROWS = 128  # images in a compute batch
 
 
 class Features(Protocol):
@@ -41,8 +43,12 @@ class Features(Protocol):
     @property
     def name(self) -> str: ...
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: ImagesLike) -> Tensor:
         """Images (N, C, H, W) float32 in [-1, 1] -> (N, D) float32, on the images' device."""
+        ...
+
+    def at_once(self, images: Tensor) -> Tensor:
+        """The same of a few images as they are, without filling up a batch, for who wants to know how long it takes."""
         ...
 
 
@@ -56,7 +62,10 @@ class Pixels:
 
     name = "pixels"
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: ImagesLike) -> Tensor:
+        return self.at_once(images[:])
+
+    def at_once(self, images: Tensor) -> Tensor:
         return images.flatten(1).float()
 
 
@@ -66,14 +75,17 @@ class ReaderFeatures:
     def __init__(self, network: SmallConvNet, name: Literal["classifier", "rotation"]) -> None:
         self.network, self.name = network, name
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: ImagesLike) -> Tensor:
         with torch.no_grad():
-            return in_batches(self.network.features, images, size=_ROWS)
+            return in_batches(self.network.features, images, size=ROWS)
 
-    def probabilities(self, images: Tensor) -> Tensor:
+    def at_once(self, images: Tensor) -> Tensor:
+        return self.network.features(images)
+
+    def probabilities(self, images: ImagesLike) -> Tensor:
         """What the classifier makes of images: (N, classes), each row summing to 1."""
         with torch.no_grad():
-            return in_batches(lambda x: self.network(x).softmax(dim=1), images, size=_ROWS)
+            return in_batches(lambda x: self.network(x).softmax(dim=1), images, size=ROWS)
 
 
 class TorchScript:
@@ -83,11 +95,11 @@ class TorchScript:
         # Never the bare file name: a file called inception.pt must not print as FID.
         self.name, self.network = f"torchscript:{path.stem}", _load_script(path, device)
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: ImagesLike) -> Tensor:
         with torch.no_grad():
-            return in_batches(self._embed, images, size=_ROWS)
+            return in_batches(self.at_once, images, size=ROWS)
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def at_once(self, images: Tensor) -> Tensor:
         out = self.network(images)
         features: Tensor = out[0] if isinstance(out, tuple) else out
         return features.flatten(1).float()
@@ -99,9 +111,9 @@ class Inception:
     name = "inception"
 
     def __init__(self, device: torch.device) -> None:
-        path = inception_weights()
+        path = at_hand(INCEPTION)
         if path is None:
-            raise ValueError(missing_inception())
+            raise ValueError(missing(INCEPTION))
         from cleanfid.inception_torchscript import InceptionV3W
         from cleanfid.resize import build_resizer
 
@@ -109,11 +121,11 @@ class Inception:
             self.network = InceptionV3W(str(path.parent), download=False).to(device)
         self.resize = build_resizer("clean")
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: ImagesLike) -> Tensor:
         with torch.no_grad():
-            return in_batches(self._embed, images, size=_ROWS)
+            return in_batches(self.at_once, images, size=ROWS)
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def at_once(self, images: Tensor) -> Tensor:
         if images.shape[1] not in (1, 3):
             raise ValueError(f"inception features need grey or RGB images, not {images.shape[1]} channels")
         colour = images.expand(-1, 3, -1, -1)  # as clean-fid's convert("RGB") of a grey image
@@ -123,31 +135,12 @@ class Inception:
         return features.float()
 
 
-def weights_folder() -> Path:
-    """Where pretrained weights are looked for: the artefact cache's folder, $LEAKBENCH_CACHE/weights."""
-    return cache_root() / "weights"
-
-
-def missing_inception() -> str:
-    """One line for users: the file that FID needs and where to put it."""
-    place = weights_folder()
-    return f"the inception weights {_INCEPTION} are not on this machine: put them in {place}, or choose other features"
-
-
-def inception_weights() -> Path | None:
-    """The inception weights in `weights_folder()`, or None.
-
-    Not clean-fid's own place, which is /tmp: the file is a program, and there anybody could leave another one.
-    """
-    path = weights_folder() / _INCEPTION
-    return path if path.is_file() else None
-
-
 def weights_at_hand(name: str) -> str:
     """What an embedding's results depend on beside its name: the hash of the file that it is read from, or ""."""
     if name.startswith("torchscript:"):
         return file_digest(Path(name.removeprefix("torchscript:")))
-    return file_digest(inception_weights()) if name in ("auto", "inception") else ""
+    needed = {"auto": INCEPTION, "inception": INCEPTION, "dinov2": DINOV2}.get(name)
+    return file_digest(at_hand(needed)) if needed else ""
 
 
 def file_digest(path: Path | None) -> str:
@@ -157,10 +150,10 @@ def file_digest(path: Path | None) -> str:
 
 @cache
 def _digest_at(path: Path, changed: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return known_hash(path)
 
 
-def train_reader(images: Tensor, labels: Tensor | None, stream: Stream, classes: int = 0) -> ReaderFeatures:
+def train_reader(images: ImagesLike, labels: Tensor | None, stream: Stream, classes: int = 0) -> ReaderFeatures:
     """Train the small classifier on reference images (N, C, H, W) and labels (N,), 0 .. classes - 1; None: rotation.
 
     `classes` 0: as many as the labels show.
@@ -168,12 +161,28 @@ def train_reader(images: Tensor, labels: Tensor | None, stream: Stream, classes:
     if labels is not None:
         classes = classes or int(labels.max()) + 1
         return ReaderFeatures(train_classifier(images, labels, classes, stream), "classifier")
-    side = min(images.shape[-2:])
-    top, left = (images.shape[-2] - side) // 2, (images.shape[-1] - side) // 2
-    square = images[..., top : top + side, left : left + side]
-    turned = torch.cat([square.rot90(turns, (-2, -1)) for turns in range(4)])
     turns = torch.arange(4, device=images.device).repeat_interleave(len(images))
-    return ReaderFeatures(train_classifier(turned, turns, 4, stream), "rotation")
+    return ReaderFeatures(train_classifier(_Turned(images), turns, 4, stream), "rotation")
+
+
+class _Turned:
+    """The largest squares in the middle of images, four times over: as they are, and by one, two and three quarter
+    turns. Made when they are asked for."""
+
+    def __init__(self, images: ImagesLike) -> None:
+        self._images, self.device = images, images.device
+        self._side = side = min(images.shape[-2:])
+        self._top, self._left = (images.shape[-2] - side) // 2, (images.shape[-1] - side) // 2
+        self.shape = (4 * len(images), images.shape[1], side, side)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        bottom, right = self._top + self._side, self._left + self._side
+        square = self._images[index % len(self._images)][..., self._top : bottom, self._left : right]
+        turned = torch.stack([square.rot90(turns, (-2, -1)) for turns in range(4)])
+        return turned[index // len(self._images), torch.arange(len(index), device=index.device)]
 
 
 def save_reader(reader: ReaderFeatures, folder: Path) -> None:
@@ -204,7 +213,7 @@ def resolve(name: str, labelled: bool, reader: Callable[[str], ReaderFeatures], 
     is missing, or the name is unknown.
     """
     if name == "auto":
-        name = "inception" if inception_weights() else "classifier" if labelled else "rotation"
+        name = "inception" if at_hand(INCEPTION) else "classifier" if labelled else "rotation"
     if name == "classifier" and not labelled:
         raise ValueError('features = "classifier" needs labels, which this data set has not: choose "rotation"')
     if name in ("classifier", "rotation"):
@@ -213,9 +222,12 @@ def resolve(name: str, labelled: bool, reader: Callable[[str], ReaderFeatures], 
         return TorchScript(Path(name.removeprefix("torchscript:")), device)
     if name == "inception":
         return Inception(device)
+    if name == "dinov2":
+        return DINOv2(device)
     if name == "pixels":
         return Pixels()
-    raise ValueError(f'features = "{name}" is none of auto, inception, classifier, rotation, pixels, torchscript:PATH')
+    known = "auto, inception, dinov2, classifier, rotation, pixels, torchscript:PATH"
+    raise ValueError(f'features = "{name}" is none of {known}')
 
 
 def _load_script(path: Path, device: torch.device) -> torch.nn.Module:

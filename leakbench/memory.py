@@ -20,7 +20,7 @@ from leakbench import diffusion
 from leakbench.api import Release
 from leakbench.device import Streams
 
-LIMIT = 2**31  # bytes of a batch's answers
+LIMIT = 2**30  # bytes of a batch's answers; what they were asked about may take as much again
 
 
 @dataclass
@@ -69,6 +69,12 @@ class BatchMemory:
         """The release that is asked."""
         return self.source.release
 
+    @cached_property
+    def x0(self) -> Tensor:
+        """What the network denoises of the images: encoded once for all attacks, and the images where they are it."""
+        x0 = self.release.encode(self.images)
+        return x0 if x0 is self.images else self._watched(x0)
+
     @property
     def untouched(self) -> bool:
         """Whether nobody has written to a tensor that others see as well."""
@@ -76,14 +82,15 @@ class BatchMemory:
 
     def settled(self) -> None:
         """Forget what was handed out so far: nobody holds it any longer but this memory."""
-        self._handed_out = [(self.images, self.images._version)]
+        kept = [self.images, *([self.x0] if "x0" in vars(self) else [])]  # not encoded if nobody asked
+        self._handed_out = [(tensor, tensor._version) for tensor in kept]
         self._handed_out += [(held[0], held[0]._version) for held in self._held.values()]
 
     def noise(self, purpose: str, draw: int) -> Tensor:
         """Standard normal (N, C, H, W): the same for every attack, defense and access level."""
         if self.noises is not None:
             return self.noises.noise(purpose, draw)
-        shape = tuple(self.images.shape[1:])
+        shape = tuple(self.x0.shape[1:])
         return self._recalled(
             ("noise", purpose, draw), (), lambda: self.streams.of("attacking", purpose).normal(self.ids, shape, draw)
         )
@@ -93,9 +100,9 @@ class BatchMemory:
         if self.noises is not None and self.noises.release.schedule == self.release.schedule:
             return self.noises.noised(t, draw)
         noise = self.noise("forward", draw)
-        at = diffusion.at(t, self.images)
+        at = diffusion.at(t, self.x0)
         return self._recalled(
-            ("noised", t, draw), (), lambda: diffusion.forward_noise(self.release.schedule, self.images, at, noise)
+            ("noised", t, draw), (), lambda: diffusion.forward_noise(self.release.schedule, self.x0, at, noise)
         )
 
     def remembered(self, key: tuple[Any, ...], x: Tensor, make: Callable[[], Tensor]) -> Tensor:
@@ -129,6 +136,7 @@ class BatchMemory:
             self._bytes += made.numel() * made.element_size()
             while self._bytes > self.limit and len(self._held) > 1:
                 old, (forgotten, *_) = self._held.popitem(last=False)
+                self._handed_out = [pair for pair in self._handed_out if pair[0] is not forgotten]
                 self._bytes -= forgotten.numel() * forgotten.element_size()
                 if old in self._counted:  # its tensor's id() may now be another's
                     self._counted.remove(old)

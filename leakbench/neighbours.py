@@ -1,4 +1,4 @@
-"""Exact nearest neighbours and near-duplicates, by Euclidean distance, in bounded memory.
+"""Exact nearest neighbours by Euclidean distance, in bounded memory.
 
 Every method that looks for the closest training image (Carlini et al. 2301.13188, Somepalli et al. 2212.03860) and
 every k-nearest-neighbour metric goes through here. Choices of ours:
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from leakbench.pictures import Rows
+
 _QUERIES = 512  # rows of the distance matrix that are held at one time
 _ELEMENTS = 2**23  # float64 numbers in one chunk of the base or of the distance matrix: 64 MiB
 _SPARE = 12  # shortlisted beyond k, so that the bound seldom fails
@@ -32,8 +34,9 @@ class Neighbours:
     distance: Tensor
 
 
-def nearest(queries: Tensor, base: Tensor, k: int = 1, parts: int = 1) -> Neighbours:
-    """The k rows of `base` (M, D) nearest to each of `queries` (N, D), on the tensors' device.
+def nearest(queries: Tensor | Rows, base: Tensor | Rows, k: int = 1, parts: int = 1) -> Neighbours:
+    """The k rows of `base` (M, D) nearest to each of `queries` (N, D), on the tensors' device. Either may be a table
+    whose rows are made when they are asked for.
 
     An exact copy has distance exactly 0. Raises ValueError when the widths differ or are no multiple of `parts`, when k
     is not in 1 .. M, or when a value is not finite.
@@ -41,7 +44,7 @@ def nearest(queries: Tensor, base: Tensor, k: int = 1, parts: int = 1) -> Neighb
     _check(queries, base, parts)
     if not 1 <= k <= len(base):
         raise ValueError(f"k = {k} neighbours asked for among {len(base)} rows")
-    blocks = [_nearest_block(block, base, k, parts) for block in queries.split(_QUERIES)]
+    blocks = [_nearest_block(queries[part], base, k, parts) for part in _slices(len(queries), _QUERIES)]
     return Neighbours(torch.cat([b.index for b in blocks]), torch.cat([b.distance for b in blocks]))
 
 
@@ -58,7 +61,7 @@ def links(points: Tensor, radius: float, parts: int = 1) -> Tensor:
     for start in range(0, len(points), _QUERIES):
         for chunk in _chunks(points[start:]):
             rows = slice(start + chunk.start, start + chunk.stop)
-            inside = _pairs_within(points[start : start + _QUERIES], points[rows], limits[rows], parts)
+            inside = pairs_within(points[start : start + _QUERIES], points[rows], limits[rows], parts)
             pairs = inside.nonzero() + torch.tensor([start, rows.start], device=points.device)
             found.append(pairs[pairs[:, 0] < pairs[:, 1]])
     return torch.cat(found)
@@ -77,48 +80,16 @@ def within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
     for start in range(0, len(queries), _QUERIES):
         rows = slice(start, start + _QUERIES)
         for chunk in _chunks(base):
-            inside[rows] |= _pairs_within(queries[rows], base[chunk], radius[chunk]).any(dim=1)
+            inside[rows] |= pairs_within(queries[rows], base[chunk], radius[chunk]).any(dim=1)
     return inside
 
 
-def near_duplicates(images: Tensor, radius: float) -> Tensor:
-    """Which `images` (N, ...) to keep, bool (N,): greedily in order, one within `radius` of a kept earlier one goes.
-
-    `radius` is a Euclidean distance between whole images, in their own units; 0 drops exact copies only. Raises
-    ValueError when a value is not finite or the radius is negative.
-    """
-    if not radius >= 0:
-        raise ValueError(f"a radius must be zero or more, not {radius}")
-    flat = images.flatten(1)
-    kept, count = torch.empty_like(flat), 0  # filled as we go: the base of later blocks
-    limits = torch.full((len(flat),), radius, dtype=torch.float64, device=flat.device)
-    keep = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
-    for start in range(0, len(flat), _QUERIES):
-        block = flat[start : start + _QUERIES]
-        fresh = ~within(block, kept[:count], limits[:count])
-        fresh = _greedy(fresh, _pairs_within(block, block, limits[: len(block)]))
-        keep[start : start + _QUERIES] = fresh
-        added = int(fresh.sum())
-        kept[count : count + added] = block[fresh]
-        count += added
-    return keep
-
-
-def _greedy(fresh: Tensor, close: Tensor) -> Tensor:
-    """Among fresh rows (B,), drop those close (B, B) to a kept earlier one."""
-    keep, pairs = fresh.cpu().numpy().copy(), close.cpu().numpy()
-    for i in keep.nonzero()[0]:
-        if keep[i]:
-            keep[i + 1 :] &= ~pairs[i, i + 1 :]
-    return torch.as_tensor(keep, device=fresh.device)
-
-
-def _nearest_block(queries: Tensor, base: Tensor, k: int, parts: int) -> Neighbours:
+def _nearest_block(queries: Tensor, base: Tensor | Rows, k: int, parts: int) -> Neighbours:
     size = min(k + _SPARE, len(base))
     shortlist, reach = _shortlist(queries, base, size, parts)
     distance = torch.cat(
         [
-            _distance(queries[part, None], base[shortlist[part]], parts)
+            distances(queries[part, None], base[shortlist[part]], parts)
             for part in _slices(len(queries), _ELEMENTS // (size * base.shape[1]) or 1)
         ]
     )
@@ -129,7 +100,7 @@ def _nearest_block(queries: Tensor, base: Tensor, k: int, parts: int) -> Neighbo
     return best
 
 
-def _shortlist(queries: Tensor, base: Tensor, size: int, parts: int) -> tuple[Tensor, Tensor]:
+def _shortlist(queries: Tensor, base: Tensor | Rows, size: int, parts: int) -> tuple[Tensor, Tensor]:
     """Probably nearest rows, (n, size), and a squared distance (n,) that no row left out comes below."""
     value = torch.empty(len(queries), 0, dtype=torch.float64, device=queries.device)
     index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
@@ -150,13 +121,13 @@ def _rank(index: Tensor, distance: Tensor, k: int) -> Neighbours:
     return Neighbours(index.gather(1, places)[:, :k].contiguous(), distance[:, :k].contiguous())
 
 
-def _search(query: Tensor, base: Tensor, k: int, parts: int) -> tuple[Tensor, Tensor]:
+def _search(query: Tensor, base: Tensor | Rows, k: int, parts: int) -> tuple[Tensor, Tensor]:
     """The k nearest to one query (D,), by brute force."""
-    distance, index = torch.cat([_distance(query, base[chunk], parts) for chunk in _chunks(base)]).sort(stable=True)
+    distance, index = torch.cat([distances(query, base[chunk], parts) for chunk in _chunks(base)]).sort(stable=True)
     return index[:k], distance[:k]
 
 
-def _pairs_within(queries: Tensor, base: Tensor, radius: Tensor, parts: int = 1) -> Tensor:
+def pairs_within(queries: Tensor, base: Tensor, radius: Tensor, parts: int = 1) -> Tensor:
     """Which pairs are within the base row's radius, bool (n, m): exactly, where rounding leaves a doubt."""
     squared, slack = _squared(queries, base, parts)
     limit = radius.double().square()
@@ -164,11 +135,11 @@ def _pairs_within(queries: Tensor, base: Tensor, radius: Tensor, parts: int = 1)
     rows, columns = ((squared - limit).abs() <= slack).nonzero(as_tuple=True)
     for part in _slices(len(rows), _ELEMENTS // base.shape[1] or 1):
         r, c = rows[part], columns[part]
-        inside[r, c] = _distance(queries[r], base[c], parts) <= radius[c]
+        inside[r, c] = distances(queries[r], base[c], parts) <= radius[c]
     return inside
 
 
-def _distance(a: Tensor, b: Tensor, parts: int = 1) -> Tensor:
+def distances(a: Tensor, b: Tensor, parts: int = 1) -> Tensor:
     """Euclidean distance over the last axis (the largest of its parts), float64. The one formula behind every distance
     that is returned."""
     squared = (a.double() - b.double()).square()
@@ -196,7 +167,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return torch.addmm(aa + bb, a, b.T, alpha=-2.0)
 
 
-def _chunks(base: Tensor) -> list[slice]:
+def _chunks(base: Tensor | Rows) -> list[slice]:
     return _slices(len(base), max(1, _ELEMENTS // max(base.shape[1], _QUERIES)))
 
 
@@ -204,10 +175,10 @@ def _slices(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _check(queries: Tensor, base: Tensor, parts: int = 1) -> None:
-    if queries.dim() != 2 or base.dim() != 2 or queries.shape[1] != base.shape[1] or queries.shape[1] == 0:
+def _check(queries: Tensor | Rows, base: Tensor | Rows, parts: int = 1) -> None:
+    if len(queries.shape) != 2 or len(base.shape) != 2 or queries.shape[1] != base.shape[1] or queries.shape[1] == 0:
         raise ValueError(f"two tables of equal width expected, not {tuple(queries.shape)} and {tuple(base.shape)}")
     if parts < 1 or base.shape[1] % parts:
         raise ValueError(f"rows of {base.shape[1]} columns have no {parts} equal parts")
-    if not bool(queries.isfinite().all() and base.isfinite().all()):
+    if not all(bool(table[chunk].isfinite().all()) for table in (queries, base) for chunk in _chunks(table)):
         raise ValueError("distances need finite values, and some are NaN or infinite")

@@ -33,6 +33,8 @@ class NetworkSpec(BaseModel):
     outputs: Literal["image", "logit"] = "image"
     dropout: float = Field(0.0, ge=0, lt=1)
     extra_channels: int = Field(0, ge=0)  # of the input, beyond the image's: a mask, for one
+    levels: tuple[int, ...] | None = None  # of the UNet: channels of each, in widths; None: as the image size asks
+    attention: int = Field(16, ge=1)  # of the UNet: the side in pixels at which it attends
 
 
 _WAVES = 64  # sines and cosines that tell the MLP its timestep
@@ -97,7 +99,12 @@ class ResidualMLP(nn.Module):
 
 
 class UNet(nn.Module):
-    """diffusers' UNet2DModel with attention at 16x16 and below; `width` base channels, `blocks` blocks a level."""
+    """diffusers' UNet2DModel; `width` base channels, `blocks` blocks a level.
+
+    With `levels` it is the UNet of Ho et al. (2020): so many widths of channels at each level, one head of attention at
+    the level whose side is `attention` pixels, nowhere else but in the middle. Without, it has up to three levels of 1,
+    2 and 2 widths, and attention of several heads at that side and below (choices of ours).
+    """
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -105,19 +112,20 @@ class UNet(nn.Module):
 
         self.spec = spec
         channels, height, width = spec.shape
-        levels = min(3, int(math.log2(min(height, width) / 4)) + 1)
-        sizes = [min(height, width) >> level for level in range(levels)]
+        levels = spec.levels or _levels(min(height, width))
+        attends = _attending(spec, levels)
         self.body = UNet2DModel(
             sample_size=(height, width),
             in_channels=channels + spec.extra_channels,
             out_channels=channels,
             layers_per_block=spec.blocks,
-            block_out_channels=tuple(spec.width * min(2, 1 + level) for level in range(levels)),
-            down_block_types=tuple("AttnDownBlock2D" if size <= 16 else "DownBlock2D" for size in sizes),
-            up_block_types=tuple("AttnUpBlock2D" if size <= 16 else "UpBlock2D" for size in reversed(sizes)),
+            block_out_channels=tuple(spec.width * level for level in levels),
+            down_block_types=tuple("AttnDownBlock2D" if here else "DownBlock2D" for here in attends),
+            up_block_types=tuple("AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
             norm_num_groups=math.gcd(32, spec.width),
             num_class_embeds=spec.conditions or None,
             dropout=spec.dropout,
+            **({"attention_head_dim": None} if spec.levels else {}),
         )
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
@@ -127,6 +135,20 @@ class UNet(nn.Module):
         grown = F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
         out: Tensor = self.body(grown, t, class_labels=label).sample[..., :height, :width].float()
         return out if self.spec.outputs == "image" else out.flatten(1).mean(dim=1)
+
+
+def _levels(side: int) -> tuple[int, ...]:
+    """1, 2 and 2 widths, as many as leave at least four pixels."""
+    return tuple(min(2, 1 + level) for level in range(min(3, int(math.log2(side / 4)) + 1)))
+
+
+def _attending(spec: NetworkSpec, levels: tuple[int, ...]) -> list[bool]:
+    """Whether each level has attention. A side that is padded counts as what it is padded to."""
+    side = min(spec.shape[1:])
+    if spec.levels is None:
+        return [side >> level <= spec.attention for level in range(len(levels))]
+    side += -side % 2 ** (len(levels) - 1)
+    return [side >> level == spec.attention for level in range(len(levels))]
 
 
 Network = ResidualMLP | UNet

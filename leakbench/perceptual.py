@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench.device import Stream, in_batches
-from leakbench.features import weights_folder
 from leakbench.statistics.estimate import Estimate
+from leakbench.weights import LPIPS, at_hand
 
-_ALEXNET = "alexnet-owt-7be5be79.pth"
 _SHORTEST = 64
 _ROWS = 32  # pairs in a compute batch
+PAIRS = 500  # for diversity, at the most
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Two tensors of images (N, C, H, W) in [-1, 1] -> N distances."""
@@ -37,21 +37,20 @@ class Lpips:
         self.network = network
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        network = self.network.to(a.device)
+        self.network.to(a.device)
         with torch.no_grad():
-            return in_batches(lambda x, y: network(enlarged(x), enlarged(y)).flatten(), a, b, size=_ROWS)
+            return in_batches(self.at_once, a, b, size=_ROWS)
+
+    def at_once(self, a: Tensor, b: Tensor) -> Tensor:
+        """The same of a few images as they are, without filling up a batch."""
+        distances: Tensor = self.network(enlarged(a), enlarged(b)).flatten()
+        return distances
 
 
 def alexnet_weights() -> Path | None:
     """torchvision's AlexNet file in `weights_folder()` or in torch hub's checkpoints; None when in neither."""
-    places = [weights_folder() / _ALEXNET, Path(torch.hub.get_dir()) / "checkpoints" / _ALEXNET]
-    return next((path for path in places if path.is_file()), None)
-
-
-def missing_weights() -> str:
-    """One line for users: the file LPIPS needs and where to put it."""
-    address = f"https://download.pytorch.org/models/{_ALEXNET}"
-    return f"LPIPS needs AlexNet's weights, {address}: put them in {weights_folder()}"
+    hub = Path(torch.hub.get_dir()) / "checkpoints" / LPIPS.file
+    return at_hand(LPIPS) or (hub if hub.is_file() else None)
 
 
 def load_lpips(weights: Path | None = None) -> Lpips | None:
@@ -75,7 +74,7 @@ def load_lpips(weights: Path | None = None) -> Lpips | None:
     return Lpips(network.requires_grad_(False).eval())
 
 
-def diversity(images: Tensor, distance: Distance, stream: Stream, pairs: int = 500) -> Estimate:
+def diversity(images: Tensor, distance: Distance, stream: Stream, pairs: int = PAIRS) -> Estimate:
     """The mean distance over random disjoint pairs of images (N, C, H, W): `pairs` of them, or N / 2 if that is fewer.
 
     Raises ValueError below four images.

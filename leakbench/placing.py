@@ -13,7 +13,8 @@ def check_places(bench: Workbench) -> None:
     _ = bench.forgotten  # attacks and metrics read [forget] for every release
     where = f"suite {bench.suite.file.name!r}"
     for point in bench.suite.points:
-        bench.network(bench.condition(point.chain))
+        bench.network_of(point.chain)
+        bench.schedule_of(point.chain)
         for number, link in enumerate(point.chain):
             if objection := _objection(bench, point.chain[:number], link, bench.condition(point.chain)):
                 raise UsageError(f"{where}: defense {link.id!r}: {objection}")
@@ -30,11 +31,20 @@ def place_of(bench: Workbench, below: tuple[Link, ...], condition: str | None = 
         below=tuple(link.defense for link in below),
         condition=condition or bench.condition(below),
         forget=forget.kind if forget and forgets else "nothing",
-        timesteps=bench.schedule.T,
+        timesteps=bench.schedule_of(below).T,
         images=len(bench.split.train),
         pixels=bench.data.shape[1] * bench.data.shape[2],
         calibration=len(parts["calibration_in"]) + len(parts["calibration_out"]),
     )
+
+
+def inapplicable(attack: Attack, place: Place) -> set[str]:
+    """Flags that say why a question makes no sense of what stands there; none where it does."""
+    if not attack.applies(place):
+        return {"not-applicable"}
+    if attack.needs() and any(defense.given for defense in place.below):  # nobody knows how it was trained
+        return {"not-applicable", "not-trained-here"}
+    return set()
 
 
 def _objection(bench: Workbench, below: tuple[Link, ...], link: Link, condition: str) -> str | None:
@@ -47,7 +57,7 @@ def _objection(bench: Workbench, below: tuple[Link, ...], link: Link, condition:
 
 def _refusal(bench: Workbench, attack: Attack, point: Point) -> str | None:
     place = place_of(bench, point.chain)
-    if not attack.applies(place):
+    if inapplicable(attack, place):
         return None
     if any(need.kind == "retrained" for need in attack.needs()) and bench.suite.file.forget is None:
         return "there is nothing to forget: write a [forget] table with `label` or `share`"

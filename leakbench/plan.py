@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -20,7 +20,7 @@ from leakbench.api import Need
 from leakbench.audit import Audit, Row, needs_of
 from leakbench.embedding import Embedding
 from leakbench.errors import UsageError
-from leakbench.placing import place_of
+from leakbench.placing import inapplicable, place_of
 from leakbench.records import Record, RunFolder, read_record, write_atomically
 from leakbench.store import key_of
 from leakbench.suite import Link, Point, ensemble_of
@@ -107,7 +107,7 @@ class Plan:
         """Releases that the attacks of these rows need, each once."""
         attacks, place = self.bench.suite.attacks, place_of(self.bench, point.chain)
         asked = [attacks[row.attack] for row in rows if row.attack in attacks]
-        return needs_of(tuple(attack for attack in asked if attack.applies(place)))
+        return needs_of(tuple(attack for attack in asked if not inapplicable(attack, place)))
 
     def _audit(self, point: Point, seed: int) -> Cell | None:
         audit = Audit(self.bench, self.embedding, point, seed)
@@ -130,7 +130,7 @@ class Plan:
             below = (self.bench.fit_key(chain[: length - 1], seed, need),) if length > 1 else ()
             whose = f" for {need.name}" if need else ""
             words = f"train {chain[length - 1].id}, seed {seed}{whose}"
-            if self.rerun == "all" or self.bench.fits.open(key) is None:
+            if self.rerun == "all" or not self.bench.fits.whole(key):
                 fits.setdefault(key, Cell(key, "fit", words, below, chain[:length], None, seed, (need,)))
 
     def _done(self, audit: Audit, row: Row) -> bool:
@@ -183,7 +183,7 @@ class Plan:
         if old.get("identity") != self.bench.suite.identity:
             raise UsageError(
                 f"{self.out}: holds a run of suite {self.bench.suite.file.name!r} with other settings; choose another "
-                "folder with --out, or repeat the --set of that run"
+                "folder with --out, or repeat the --set and --budget of that run"
             )
 
     def describe(self, command: str) -> dict[str, Any]:
@@ -202,7 +202,9 @@ class Plan:
             "samples": suite.file.quality.samples,
             "features": suite.file.quality.features,
             "split": {name: len(rows) for name, rows in split.parts.items()}
-            | {"near_duplicates_removed": split.removed},
+            | {"near_duplicates_removed": split.removed}
+            | ({"index_file": split.file} if split.file else {})
+            | ({"files_that_do_not_decode": len(skipped)} if (skipped := self.bench.data.skipped) else {}),
             "points": [
                 {
                     "point": p.label,
@@ -211,10 +213,13 @@ class Plan:
                     "chain": [link.defense.name for link in p.chain],
                     "bases": [link.id for link in p.chain[:-1]],
                     "condition": self.bench.condition(p.chain),
+                    "given": p.chain[0].defense.given,
                 }
                 for p in suite.points
             ],
             "attacks": {name: type(attack).summary for name, attack in suite.attacks.items()},
+            "budget": suite.budget and asdict(suite.budget),
+            "published": [row.model_dump(mode="json") for row in suite.file.published],
             "settings": suite.file.model_dump(mode="json"),
         }
 

@@ -58,11 +58,19 @@ def all_of(group: str) -> Iterable[tuple[str, Any]]:
             warnings.warn(str(error), stacklevel=2)
 
 
-def load_file(path: Path) -> list[str]:
-    """Load a --plugin file and take in every attack and defense that it defines. Returns their names."""
+def module_of(path: Path) -> str:
+    """The name under which a --plugin file is imported."""
+    return f"leakbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+
+
+def load_file(path: Path, module_name: str = "") -> list[str]:
+    """Load a --plugin file and take in every attack and defense that it defines. Returns their names.
+
+    `module_name`: that of the file which this one is a copy of, on another machine.
+    """
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file")
-    name = f"leakbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    name = module_name or module_of(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--plugin {path}: not a Python file")
@@ -138,10 +146,13 @@ def suite_files() -> dict[str, Path]:
     return found
 
 
-def dataset(name: str, where: str = "") -> Callable[[], Any]:
-    """A function that loads the data set of a name such as digits or npz:PATH."""
+def dataset(name: str, where: str = "", skip_broken: bool = False) -> Callable[[], Any]:
+    """A function that loads the data set of a name such as digits or npz:PATH. `skip_broken` is passed on to those that
+    decode image files: they take a parameter of this name."""
     kind, _, argument = name.partition(":")
     factory = find("datasets", kind, where)
+    if "skip_broken" in inspect.signature(factory).parameters:
+        return lambda: factory(argument, skip_broken=skip_broken)
     return lambda: factory(argument)
 
 
@@ -153,6 +164,7 @@ __all__ = [
     "find",
     "load_file",
     "loaded_files",
+    "module_of",
     "names",
     "source_digest",
     "suite_files",

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ from leakbench.device import Streams
 from leakbench.neighbours import nearest, within
 from leakbench.statistics.estimate import Estimate
 from leakbench.statistics.proportions import clopper_pearson
+
+Table = Any  # rows of features in float64: an array, or a tensor on CUDA, where moments are summed; both know the same
 
 _BLOCKS = 4
 _RESAMPLES = 100
@@ -66,7 +69,8 @@ def frechet(samples: Tensor, real: Tensor) -> Estimate:
     blocks = [more[i * n : (i + 1) * n] for i in range(min(len(more) // n, _BLOCKS))]
     resamples = _RESAMPLES if fewer.shape[1] <= _WIDE else _RESAMPLES_WIDE
     rows = _resampled(n, resamples, 1 + len(blocks))
-    repeats = [_mean_frechet(fewer[r[0]], [b[i] for b, i in zip(blocks, r[1:], strict=True)]) for r in rows]
+    places: Table = rows if isinstance(fewer, np.ndarray) else torch.from_numpy(rows).to(fewer.device)
+    repeats = [_mean_frechet(fewer[r[0]], [b[i] for b, i in zip(blocks, r[1:], strict=True)]) for r in places]
     value, error = _mean_frechet(fewer, blocks), float(np.std(repeats, ddof=1))
     return Estimate(value, max(0.0, value - 1.96 * error), value + 1.96 * error, n)
 
@@ -109,17 +113,21 @@ def _covered(points: Tensor, centres: Tensor, k: int) -> Estimate:
     return clopper_pearson(int(within(points, centres, radius).sum()), len(points))
 
 
-def _table(features: Tensor) -> np.ndarray:
-    table = features.detach().cpu().double().numpy()
-    if table.ndim != 2 or len(table) < 2 or not np.isfinite(table).all():
-        raise ValueError(f"a Frechet distance needs two or more rows of finite features, not shape {table.shape}")
-    return table
+def _table(features: Tensor) -> Table:
+    table = features.detach().double()
+    if table.ndim != 2 or len(table) < 2 or not bool(table.isfinite().all()):
+        raise ValueError(f"a Frechet distance needs two or more rows of finite features, not {tuple(table.shape)}")
+    return table if table.is_cuda else table.numpy()
 
 
-def _moments(table: np.ndarray) -> Moments:
+def _moments(table: Table) -> Moments:
     mean = table.mean(axis=0)
     centred = table - mean
-    return Moments(mean, centred.T @ centred / (len(table) - 1), len(table))
+    return Moments(_host(mean), _host(centred.T @ centred / (len(table) - 1)), len(table))
+
+
+def _host(values: Table) -> np.ndarray:
+    return values if isinstance(values, np.ndarray) else values.cpu().numpy()
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -134,7 +142,7 @@ def _frechet(a: Moments, root_a: np.ndarray, b: Moments) -> float:
     return max(0.0, float(np.square(a.mean - b.mean).sum() + spread))  # of equal moments, rounding may leave -1e-14
 
 
-def _mean_frechet(fewer: np.ndarray, blocks: list[np.ndarray]) -> float:
+def _mean_frechet(fewer: Table, blocks: list[Table]) -> float:
     if len(fewer) < fewer.shape[1]:
         return float(np.mean([_frechet_of_few(fewer, block) for block in blocks]))
     fixed = _moments(fewer)
@@ -142,16 +150,16 @@ def _mean_frechet(fewer: np.ndarray, blocks: list[np.ndarray]) -> float:
     return float(np.mean([_frechet(fixed, root, _moments(block)) for block in blocks]))
 
 
-def _frechet_of_few(a: np.ndarray, b: np.ndarray) -> float:
+def _frechet_of_few(a: Table, b: Table) -> float:
     """The same distance from n rows each, where n is below D: of n x n matrices, so several times faster.
 
     S_a S_b shares its nonzero eigenvalues with G G^T, G = A B^T / (n - 1), for centred rows A and B.
     """
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     a, b = a - mean_a, b - mean_b
-    shared = np.linalg.svd(a @ b.T, compute_uv=False).sum()
-    spread = (np.square(a).sum() + np.square(b).sum() - 2 * shared) / (len(a) - 1)
-    return max(0.0, float(np.square(mean_a - mean_b).sum() + spread))
+    shared = np.linalg.svd(_host(a @ b.T), compute_uv=False).sum()
+    spread = (float((a * a).sum()) + float((b * b).sum()) - 2 * shared) / (len(a) - 1)
+    return max(0.0, float(((mean_a - mean_b) ** 2).sum()) + float(spread))
 
 
 def _resampled(n: int, repeats: int, sides: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,8 +58,9 @@ class SmallConvNet(nn.Module):
         return logits
 
 
-def train_classifier(images: Tensor, labels: Tensor, classes: int, stream: Stream, steps: int = 300) -> SmallConvNet:
-    """Train on images (N, C, H, W) in [-1, 1] and labels (N,) below `classes`, on the images' device.
+def train_classifier(images: Any, labels: Tensor, classes: int, stream: Stream, steps: int = 300) -> SmallConvNet:
+    """Train on images (N, C, H, W) in [-1, 1] and labels (N,) below `classes`, on the images' device. The images are
+    a tensor, Pictures, or anything else that makes a batch of its own by `images[numbers]`.
 
     Returns the network in eval mode, without gradients. The same stream gives the same network. Raises ValueError when
     a label is out of range.

@@ -149,6 +149,12 @@ class RunFolder:
         return plan
 
     @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """history.json: a row for each `leakbench run` on this folder that computed something, oldest first."""
+        path = self.path / "history.json"
+        return list(json.loads(path.read_text())) if path.is_file() else []
+
+    @cached_property
     def records(self) -> list[Record]:
         """All records, in the order of the plan's points, then by attack, access and seed."""
         order = {point["point"]: i for i, point in enumerate(self.plan["points"])}
@@ -159,14 +165,16 @@ class RunFolder:
         """The raw arrays of a record (empty if it has none); never unpickles.
 
         membership: member_scores, nonmember_scores, calibration_member_scores, calibration_nonmember_scores (float64);
-        member_rows, nonmember_rows (rows of the data set) and, where it has labels, member_labels, nonmember_labels.
+        member_rows, nonmember_rows (rows of the data set, or its `index` of them) and, where it has labels,
+        member_labels, nonmember_labels.
         replication: similarity, nearest (per sample), null_similarity; and, unless images are withheld, the samples
         most similar to a training image: pair_samples, pair_nearest (K, H, W, C) uint8, pair_similarity (K,), most
         similar first. quality: mean, covariance, n of the samples' features.
         """
         import numpy as np
 
-        if not record.arrays:
+        path = self.path / "arrays" / f"{record.stem}.npz"
+        if not record.arrays or not path.is_file():  # records may be handed on without what holds pictures
             return {}
-        with np.load(self.path / "arrays" / f"{record.stem}.npz", allow_pickle=False) as packed:
+        with np.load(path, allow_pickle=False) as packed:
             return dict(packed)

@@ -7,13 +7,15 @@ written for both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from leakbench import group
 from leakbench.api import (
     Access,
     Attack,
@@ -21,23 +23,49 @@ from leakbench.api import (
     Question,
     Release,
 )
-from leakbench.device import Streams, padded
+from leakbench.device import Room, Streams, padded
 from leakbench.errors import UsageError
 from leakbench.memory import LIMIT, BatchMemory, Source
+from leakbench.pictures import ImagesLike, Pictures
 from leakbench.views import VIEWS, NoneView
 
 
 @dataclass(frozen=True)
 class Images:
-    """Attacked images (N, C, H, W) with their row numbers in the data set and labels, all on one device."""
+    """Attacked images (N, C, H, W) with their row numbers in the data set and labels, all on one device.
+
+    However many there are, only the pixels of the batch under attack exist: `images[index]` makes them.
+    """
+
+    images: ImagesLike
+    ids: Tensor
+    labels: Tensor | None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Images]) -> Images:
+        """One after the other; no pixel is made."""
+        labels = [part.labels for part in parts if part.labels is not None]
+        ids = torch.cat([part.ids for part in parts])
+        return cls(Pictures.joined([part.images for part in parts]), ids, torch.cat(labels) if labels else None)
+
+    def take(self, index: Tensor) -> Images:
+        """Some of them, by position."""
+        images = self.images.only(index) if isinstance(self.images, Pictures) else self.images[index]
+        return Images(images, self.ids[index], None if self.labels is None else self.labels[index])
+
+    @property
+    def made(self) -> Batch:
+        """The same with their pixels."""
+        return Batch(self.images[:], self.ids, self.labels)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one compute batch (N, C, H, W), their row numbers and labels."""
 
     images: Tensor
     ids: Tensor
     labels: Tensor | None
-
-    def take(self, index: Tensor) -> Images:
-        """Some of them, by position."""
-        return Images(self.images[index], self.ids[index], None if self.labels is None else self.labels[index])
 
 
 @dataclass(frozen=True)
@@ -117,29 +145,40 @@ class Target:
         return self._put({"": _Put(question, attack, raw, False)}, images, Calls())[0][""]
 
     def _put(self, put: Mapping[str, _Put], images: Images, calls: Calls) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Halves the batch when a CUDA device runs out of memory."""
-        try:
-            return self._batches(put, images, calls)
-        except torch.cuda.OutOfMemoryError:
-            if self.release.batch == 1:
-                raise
-            torch.cuda.empty_cache()
-        self.source.release = Release.with_batch(self.release, self.release.batch // 2)
-        return self._put(put, images, calls)
+        """Every process of a group puts them to its share of the images; smaller batches where memory runs out."""
+        self._check_needs(put)
+        count, batch = len(images.ids), self.release.batch
+        if group.size() == 1:
+            return self._room(put).attempt(partial(self._batches, put, images, calls))
+        if any(one.attack.access is Access.SAMPLES for one in put.values()):
+            _ = self.source.samples  # drawn together, before each works for itself
+        mine, answers, queries = group.share(count, batch), dict[str, Tensor](), dict[str, float]()
+        if mine.start < mine.stop:
+            some = images.take(torch.arange(mine.start, mine.stop, device=images.ids.device))
+            with group.alone():
+                answers, queries = self._room(put).attempt(partial(self._batches, put, some, calls))
+        queries, told = group.first(lambda: (queries, calls))  # the first process always has images
+        calls.together, calls.apart, calls.attacks = told.together, told.apart, told.attacks
+        return {name: group.gather(answers.get(name), count, batch) for name in put}, queries
+
+    def _room(self, put: Mapping[str, _Put]) -> Room:
+        kinds = sorted({f"{one.attack.name} {one.raw}" for one in put.values()})
+        network = f"{type(self.release).__name__} {[*self.release.shape]}"
+        return Room(f"scoring {network} by {', '.join(kinds)}", self.release.device, self.release.batch)
 
     def _batches(
-        self, put: Mapping[str, _Put], images: Images, calls: Calls
+        self, put: Mapping[str, _Put], images: Images, calls: Calls, size: int
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        self._check_needs(put)
-        answers: dict[str, list[Tensor]] = {name: [] for name in put}
+        """All images in batches of one size."""
+        answers: dict[str, Tensor] = {}
         queries: dict[str, float] = {}
         calls.together, calls.apart = 0.0, 0.0
         masks = self._masks(images.ids)
         with torch.no_grad():
-            for rows, short in padded(len(images.ids), self.release.batch):
-                index = torch.arange(rows.start, rows.start + self.release.batch, device=images.ids.device)
+            for rows, short in padded(len(images.ids), size):
+                index = torch.arange(rows.start, rows.start + size, device=images.ids.device)
                 index[len(index) - short :] = rows.start  # a short batch is padded by its first row
-                batch = images.take(index)
+                batch = images.take(index).made  # the one place where pixels of attacked images are made
                 memory = self._memory(self.source, batch)
                 others = {
                     name: (self._memory(one.source, batch, memory), masks[name][index])
@@ -148,12 +187,14 @@ class Target:
                 for name, one in put.items():
                     needed = {need.name: others[need.name] for need in one.attack.needs()}
                     view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares)
-                    answers[name].append(_answer(one, view, batch, memory)[: len(index) - short])
+                    found = _answer(one, view, batch, memory)[: len(index) - short]
+                    # Into one place: small tensors kept from every batch would hold the memory between them.
+                    answers.setdefault(name, found.new_empty(len(images.ids), *found.shape[1:]))[rows] = found
                     queries[name] = view.queries
                 calls.together = float(memory.calls)
         sharing = [name for name, one in put.items() if one.shares]
         calls.apart, calls.attacks = sum(queries[name] for name in sharing), float(len(sharing))
-        return {name: torch.cat(parts) for name, parts in answers.items()}, queries
+        return answers, queries
 
     def _check_needs(self, put: Mapping[str, _Put]) -> None:
         for one in put.values():
@@ -161,7 +202,7 @@ class Target:
                 if need.name not in self.others:
                     raise UsageError(f"{one.attack.name} needs the {need.kind} model {need.name!r}, and there is none")
 
-    def _memory(self, source: Source, batch: Images, noises: BatchMemory | None = None) -> BatchMemory:
+    def _memory(self, source: Source, batch: Batch, noises: BatchMemory | None = None) -> BatchMemory:
         """Of one release; all that serve a batch share its noise. Half of the memory is the target's."""
         limit = LIMIT if not self.others else LIMIT // 2 if noises is None else LIMIT // (2 * len(self.others))
         return BatchMemory(source, self.streams, batch.images, batch.ids, batch.labels, limit, noises)
@@ -173,9 +214,13 @@ class Target:
         }
 
 
-def _answer(put: _Put, view: NoneView, batch: Images, memory: BatchMemory) -> Tensor:
-    """The answers (N, ...) for a batch, which it shares with all others: nobody may write to it."""
-    found = put.question(view, batch.images, batch.labels)
+def _answer(put: _Put, view: NoneView, batch: Batch, memory: BatchMemory) -> Tensor:
+    """The answers (N, ...) for a batch, which it shares with all others: nobody may write to it.
+
+    Who may ask the denoiser is given what it denoises, x0; all others images.
+    """
+    inside = put.attack.access >= Access.DENOISER
+    found = put.question(view, memory.x0 if inside else batch.images, batch.labels)
     if put.scores and found.shape != (len(batch.ids),):
         raise ValueError(
             f"score() answered with shape {tuple(found.shape)}; it must be ({len(batch.ids)},), one an image"

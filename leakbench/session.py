@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from typing import Literal
 
-from leakbench import plugins
-from leakbench.device import kind_of
+from leakbench import group, plugins
+from leakbench.device import devices, kind_of
 from leakbench.display import Display
+from leakbench.errors import UsageError
+from leakbench.executors.executor import Executor, Report
 from leakbench.placing import check_places
 from leakbench.plan import Plan, Rerun, folder_of
 from leakbench.records import RunFolder, write_atomically
-from leakbench.runner import Runner
+from leakbench.setting import Setting
+from leakbench.shared import check_reachable
 from leakbench.store import cache_root, check_writable
-from leakbench.suite import load
-from leakbench.workbench import Setting, Workbench
+from leakbench.suite import Suite, load
+from leakbench.workbench import Workbench
 
 FORMATS = ("csv", "figures", "md")
 
@@ -25,7 +30,7 @@ class Session:
 
     def __init__(
         self,
-        suite: str,
+        suite: str | Suite,
         out: str | None,
         *,
         device: str,
@@ -33,13 +38,24 @@ class Session:
         rerun: Rerun,
         overrides: tuple[str, ...],
         images: bool,
+        budget: float | None = None,
+        executor: Literal["local", "ray"] = "local",
     ) -> None:
-        checked = load(suite, overrides)
-        self.device = kind_of(device)
+        checked = load(suite, overrides) if isinstance(suite, str) else suite
+        self.executor = executor
+        self.device, self.workers = _place(device, workers) if executor == "local" else _place_on_ray(device, workers)
         setting = Setting(folder_of(out, checked.file.name), cache_root(), self.device, images)
+        if setting.url:
+            check_reachable(setting.url)
         self.bench = Workbench(checked, setting)
+        if budget is not None and isinstance(suite, str):
+            from leakbench.budgeting import within
+
+            self._check_measurable()
+            # Measured by one process for all of a group.
+            fitted = group.first(lambda: within(suite, overrides, budget, setting, self.workers).suite)
+            self.bench = self.bench.with_suite(fitted)
         self.plan = Plan(self.bench, rerun)
-        self.workers = workers or (1 if self.device == "cuda" else cores())
         self.plan.check_folder()
         self.plan.embedding.check()
         check_places(self.bench)
@@ -52,36 +68,78 @@ class Session:
         print(f"{len(self.plan.cells)} cells ({fits} to train), {self.workers} workers, into {self.bench.setting.out}")
         seconds, size = self.estimate()
         print(f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine")
+        for line in self.scaled():
+            print(line)
+
+    def scaled(self) -> list[str]:
+        """What --budget changed, a line each."""
+        budget = self.bench.suite.budget
+        if budget is None:
+            return []
+        said = [f"  {change.path}: {change.published} -> {change.used}" for change in budget.changes]
+        small = "[small], and of it " if budget.small else ""
+        return [f"scaled to a budget of {budget.minutes:g} minutes: {small}steps and samples x{budget.factor:g}", *said]
 
     def estimate(self) -> tuple[float, float]:
         """Seconds and bytes, from a few timed network calls on this machine and the number of calls that are left."""
-        from leakbench.estimate import bytes_of, seconds_of
+        from leakbench.estimate import Estimate, bytes_of
 
-        return seconds_of(self.bench, self.plan.cells) / self.workers, bytes_of(self.bench, self.plan.cells)
+        self._check_measurable()
+        cells = self.plan.cells
+        return Estimate().seconds(self.bench, cells, self.workers), bytes_of(self.bench, cells)
+
+    def _check_measurable(self) -> None:
+        """Times are measured on this machine, which a run on a cluster may have without a GPU."""
+        if self.device == "cuda" and kind_of("auto") == "cpu":
+            raise UsageError("no CUDA device here to measure on: use --plan and --budget on a machine that has one")
 
     def run(self, command: str) -> bool:
         """Run, report, and print the table. Returns whether every cell succeeded."""
-        out = self.bench.setting.out
-        check_writable(out, "--out")
-        check_writable(self.bench.setting.cache, "cache folder")
-        self.plan.write(command)
-        if self.plan.rerun == "all":
-            self.plan.forget()
-        cells, began = self.plan.cells, time.perf_counter()
+        cells = self.plan.cells
+        group.together()  # all have their cells before the first process changes what those rest on
+        group.first(lambda: self._begin(command))
+        if not group.leads():
+            follower = self._executor(lambda name, share: None)
+            follower.run()
+            group.leave()
+            return not follower.failures
+        with group.alone():
+            foreseen = f" of about {self.estimate()[0]:.0f} s foreseen" if self.bench.suite.budget else ""
+        out, began = self.bench.setting.out, time.perf_counter()
         with Display(cells) as display:
-            runner = Runner(self.plan, self.workers, display.update, debug=bool(os.environ.get("LEAKBENCH_DEBUG")))
+            runner = self._executor(display.update)
             try:
                 runner.run()
             finally:
                 self._remember(runner.failures)
+                self._note(command, display.finished, time.perf_counter() - began)
+        group.leave()
         if cells or not self._reported():
             for name in FORMATS:
                 plugins.find("reports", name)(RunFolder(out))
         plugins.find("reports", "terminal")(RunFolder(out))
-        print(f"{out}/report.md, results.csv, summary.csv, figures/ ({time.perf_counter() - began:.0f} s)")
+        print(f"{out}/report.md, results.csv, summary.csv, figures/ ({time.perf_counter() - began:.0f} s{foreseen})")
         for failure in runner.failures.values():
             print(f"leakbench: failed: {failure}", file=sys.stderr)
         return not runner.failures
+
+    def _begin(self, command: str) -> None:
+        """Check and write what a run starts from."""
+        check_writable(self.bench.setting.out, "--out")
+        check_writable(self.bench.setting.cache, "cache folder")
+        self.plan.write(command)
+        if self.plan.rerun == "all":
+            self.plan.forget()
+
+    def _executor(self, report: Report) -> Executor:
+        debug = bool(os.environ.get("LEAKBENCH_DEBUG"))
+        if self.executor == "ray":
+            from leakbench.executors.ray import OnRay
+
+            return OnRay(self.plan, report, debug)
+        from leakbench.executors.local import Local
+
+        return Local(self.plan, self.workers, report, debug)
 
     def _reported(self) -> bool:
         """Whether the last report, which is written after all else, is younger than every record."""
@@ -90,14 +148,41 @@ class Session:
         report = out / "report.md"
         return report.is_file() and report.stat().st_mtime >= max(records, default=0.0)
 
-    def _remember(self, failures: dict[str, str]) -> None:
-        import json
+    def _note(self, command: str, cells: int, seconds: float) -> None:
+        """Add a row to history.json: how long a folder took in all cannot be told from its last command."""
+        if cells:
+            row = {"command": command, "seconds": round(seconds, 1), "cells": cells, "workers": self.workers}
+            rows = [*RunFolder(self.bench.setting.out).history, row]
+            write_atomically(self.bench.setting.out / "history.json", (json.dumps(rows, indent=1) + "\n").encode())
 
+    def _remember(self, failures: dict[str, str]) -> None:
         path = self.bench.setting.out / "failures.json"
         if failures:
             write_atomically(path, (json.dumps(failures, indent=1) + "\n").encode())
         else:
             path.unlink(missing_ok=True)
+
+
+def _place(device: str, workers: int | None) -> tuple[str, int]:
+    """The device and the number of workers on this machine; each of torchrun's processes is its own worker."""
+    kind = kind_of(device)
+    own = group.join(kind)
+    if group.size() > 1:
+        return own, 1
+    return kind, workers or (len(devices(kind)) if kind == "cuda" else cores())
+
+
+def _place_on_ray(device: str, workers: int | None) -> tuple[str, int]:
+    """The device kind, which this machine itself need not have, and how many tasks the cluster can now run at once."""
+    from leakbench.executors.ray import resources
+
+    if workers is not None:
+        raise UsageError(f"--workers {workers}: is for --executor local; a Ray cluster knows its own cores and GPUs")
+    cpus, gpus = resources()
+    kind = ("cuda" if gpus else "cpu") if device == "auto" else device
+    if kind == "cuda" and not gpus:
+        print("leakbench: no node of the Ray cluster has a GPU yet: waiting for one", file=sys.stderr)
+    return kind, max(1, gpus if kind == "cuda" else cpus)
 
 
 def cores() -> int:

@@ -10,6 +10,7 @@ that means anything.
 from __future__ import annotations
 
 import os
+from math import inf, nextafter
 from pathlib import Path
 
 import torch
@@ -17,10 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leakbench.device import in_batches
-from leakbench.features import TorchScript, weights_folder
+from leakbench.features import TorchScript
+from leakbench.pictures import ImagesLike
+from leakbench.weights import SSCD as RESOURCE
+from leakbench.weights import at_hand, missing
 
-_FILE = "sscd_disc_mixup.torchscript.pt"
-_ADDRESS = f"https://dl.fbaipublicfiles.com/sscd-copy-detection/{_FILE}"
+PUBLISHED = nextafter(0.5, inf)  # Somepalli et al. (2212.03860) call a cosine above 0.5 a copy
 _SHORT = 288
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ROWS = 32  # images in a compute batch
@@ -32,26 +35,29 @@ class SSCD:
     Raises ValueError when the file is missing.
     """
 
+    name = "sscd"
+
     def __init__(self, device: torch.device, weights: Path | None = None) -> None:
         path = weights or sscd_weights()
         if path is None:
-            raise ValueError(missing_sscd())
+            raise ValueError(missing(RESOURCE))
         self.network = TorchScript(path, device).network
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: ImagesLike) -> Tensor:
         with torch.no_grad():
-            return in_batches(lambda x: self.network(_fitted(x)).float(), images, size=_ROWS)
+            return in_batches(self.at_once, images, size=_ROWS)
+
+    def at_once(self, images: Tensor) -> Tensor:
+        features: Tensor = self.network(_fitted(images)).float()
+        return features
 
 
 def sscd_weights() -> Path | None:
     """The file that $LEAKBENCH_SSCD names, or the published one in `weights_folder()`; None when it is not there."""
-    path = Path(os.environ.get("LEAKBENCH_SSCD") or weights_folder() / _FILE)
-    return path if path.is_file() else None
-
-
-def missing_sscd() -> str:
-    """One line for users: the file that SSCD needs and where to put it."""
-    return f"SSCD needs {_ADDRESS}: put it in {weights_folder()}, or set LEAKBENCH_SSCD to the file"
+    named = os.environ.get("LEAKBENCH_SSCD")
+    if not named:
+        return at_hand(RESOURCE)
+    return Path(named) if Path(named).is_file() else None
 
 
 def _fitted(images: Tensor) -> Tensor:

@@ -13,29 +13,47 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from leakbench.errors import UsageError
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 
 
 def cache_root() -> Path:
-    """$LEAKBENCH_CACHE, or the user's cache folder."""
+    """$LEAKBENCH_CACHE, or the user's cache folder where that is not set or is a URL."""
     named = os.environ.get("LEAKBENCH_CACHE")
-    if named:
+    if named and not shared_url():
         return Path(named).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "leakbench"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leakbench"
 
 
+def shared_url() -> str:
+    """$LEAKBENCH_CACHE where it is a URL, under which machines share artefacts (see shared.py), or ""."""
+    named = os.environ.get("LEAKBENCH_CACHE", "")
+    return named if "://" in named else ""
+
+
 def key_of(**parts: Any) -> str:
     """sha256 of JSON-able parts, 40 hex digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:40]
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """sha256 of the content of files in their order, 40 hex digits; each is read again only once it has changed."""
+    return key_of(files=[_unchanged(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files])
+
+
+@cache
+def _unchanged(file: Path, _changed: int, _size: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def check_writable(folder: Path, what: str) -> None:
@@ -67,7 +85,11 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Whether the artefact was written (its files are checked when it is opened)."""
-        return (self.path(key) / _MANIFEST).is_file()
+        return (self.path(key) / MANIFEST).is_file()
+
+    def whole(self, key: str) -> bool:
+        """Whether the artefact need not be made (again)."""
+        return self.open(key) is not None
 
     def open(self, key: str) -> Path | None:
         """The artefact's folder if it is there and whole. A damaged one is named on stderr, deleted, and None."""
@@ -88,7 +110,7 @@ class Store:
         try:
             fill(temporary)
             manifest = {p.name: _hash(p) for p in sorted(temporary.iterdir())}
-            (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
             self._name(temporary, key)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -100,11 +122,15 @@ class Store:
         with suppress(OSError):
             temporary.rename(final)
             return
-        if damage(final) is not None:  # the rest of something older: put it aside in one move, then take its place
-            aside = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
-            final.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+        if damage(final) is not None:  # the rest of something older: take its place
+            self._put_aside(key)
             temporary.rename(final)
+
+    def _put_aside(self, key: str) -> None:
+        """Take an artefact's name away in one move, then delete it."""
+        aside = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
+        self.path(key).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def get(self, key: str, make: Callable[[Path], None]) -> Path:
         """The artefact's folder, made by `make(folder)` if it is not there or damaged."""
@@ -118,9 +144,9 @@ class Store:
 def damage(folder: Path) -> str | None:
     """What is wrong with an artefact, in words, or None."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError):
-        return f"{_MANIFEST} cannot be read"
+        return f"{MANIFEST} cannot be read"
     for name, wanted in manifest.items():
         path = folder / name
         if not path.is_file():

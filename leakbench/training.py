@@ -11,7 +11,6 @@ replacement (a choice of ours: an epoch's shuffle would be state).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from leakbench.device import Stream, autocast, seeded
+from leakbench import group
+from leakbench.checkpoints import resume, save
+from leakbench.device import Stream, faster, seeded
+from leakbench.gradients import Batch, Loss, drops, mean_gradient
+
+__all__ = ["Batch", "Draws", "Loss", "Recipe", "Rule", "Watch", "draws", "drops", "mean_gradient", "optimise", "train"]
 
 _CHUNK = 64  # steps whose random numbers are made in one go, unless they are more than
 _CHUNK_NUMBERS = 2**21
@@ -47,16 +50,6 @@ class Recipe:
         return 3 * self.steps * self.batch
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One step's random draws: `index` (B,) into the training images, `t` (B,) timesteps, `noise` (B, *noise_shape)."""
-
-    index: Tensor
-    t: Tensor
-    noise: Tensor
-
-
-Loss = Callable[[nn.Module, Batch], Tensor]
 Rule = Callable[
     [nn.Module, Any], None
 ]  # (module, one step's draws): leaves the step's gradient in .grad, which is unset
@@ -102,33 +95,48 @@ def train(
     checkpoint: Path | None = None,
     progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
+    ahead: Callable[[Sequence[Tensor]], None] | None = None,
 ) -> nn.Module:
     """Train in place, leave the EMA weights in the module, set it to eval mode and return it.
 
     `loss(module, batch)` returns a scalar, a mean over the batch. `count` is the number of training images.
     `checkpoint` is a file that is written now and then and resumed from. `progress` is told the number of steps done.
+    `ahead` is told the `index` of the next steps' batches before they are taken: Pictures.ahead fetches them meanwhile.
     """
     device = next(module.parameters()).device
 
     def batches(first: int, last: int) -> list[Batch]:
         sizes: dict[str, Any] = {"batch": recipe.batch, "count": count, "timesteps": timesteps, "shape": noise_shape}
-        return draws(stream, first, last, **sizes, device=device)
+        drawn = draws(stream, first, last, **sizes, device=device)
+        if ahead:
+            ahead([one.index for one in drawn])
+        return drawn
 
     def rule(module: nn.Module, batch: Batch) -> None:
         mean_gradient(module, loss, batch)
 
+    def step() -> list[Tensor]:
+        with group.alone():
+            rule(module.train(), batches(0, 1)[0])
+        return [p.grad for p in module.parameters() if p.grad is not None]
+
     numbers = recipe.batch * math.prod(noise_shape)
-    return optimise(
-        module,
-        rule,
-        recipe,
-        batches,
-        stream=stream,
-        numbers=numbers,
-        checkpoint=checkpoint,
-        progress=progress,
-        watch=watch,
-    )
+    # A trial's steps must change nothing, and a watch asks the module in other ways.
+    steady = watch is None and not drops(module) and next(module.buffers(), None) is None
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    work = f"training {type(module).__name__} by {name} in batches of {recipe.batch} {[*noise_shape]}"
+    with faster(module, step, recipe.steps, device, work) if steady else nullcontext():
+        return optimise(
+            module,
+            rule,
+            recipe,
+            batches,
+            stream=stream,
+            numbers=numbers,
+            checkpoint=checkpoint,
+            progress=progress,
+            watch=watch,
+        )
 
 
 def optimise(
@@ -155,7 +163,8 @@ def optimise(
     # Numbers depend on the step alone, so the chunk may follow the memory that a step's noise takes.
     chunk = max(1, min(_CHUNK, _CHUNK_NUMBERS // max(1, numbers)))
     checkpoint = None if watch else checkpoint
-    done = _resume(checkpoint, parameters, averaged, optimizer)
+    done = resume(checkpoint, parameters, averaged, optimizer)
+    group.together()  # every process has read the checkpoint before the first one writes the next
     module.train()
     while done < recipe.steps:
         last = min(done + chunk, recipe.steps, *([done - done % watch.every + watch.every] if watch else []))
@@ -164,8 +173,9 @@ def optimise(
         before, done = done, last
         if progress:
             progress(done)
-        if checkpoint and done < recipe.steps and done // _CHECKPOINT_EVERY > before // _CHECKPOINT_EVERY:
-            _save(checkpoint, done, parameters, averaged, optimizer)
+        due = done < recipe.steps and done // _CHECKPOINT_EVERY > before // _CHECKPOINT_EVERY
+        if checkpoint and due and group.leads():
+            save(checkpoint, done, parameters, averaged, optimizer)
         if watch and done % watch.every == 0 and _stops(module, watch, parameters, averaged):
             break
     with torch.no_grad():
@@ -197,8 +207,8 @@ def _step(
     averaged: list[Tensor],
     stream: Stream,
 ) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+    for options in optimizer.param_groups:
+        options["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
     optimizer.zero_grad()
     with _seeded(module, stream, step):
         rule(module, batch)
@@ -226,66 +236,3 @@ def _seeded(module: nn.Module, stream: Stream, step: int) -> AbstractContextMana
     if not drops(module):
         return nullcontext()
     return seeded(stream, step, next(module.parameters()).device)
-
-
-def drops(module: nn.Module) -> bool:
-    """Whether a module has dropout, so that it draws by itself."""
-    return any(isinstance(part, nn.Dropout) and part.p > 0 for part in module.modules())
-
-
-def mean_gradient(module: nn.Module, loss: Loss, batch: Batch) -> None:
-    """Leave the gradient of the batch's loss, a mean over its rows, in .grad; in ever smaller pieces when a CUDA device
-    runs out of memory."""
-    rows = len(batch.index)
-    piece = rows
-    while True:
-        module.zero_grad()
-        try:
-            for start in range(0, rows, piece):
-                part = Batch(*(values[start : start + piece] for values in (batch.index, batch.t, batch.noise)))
-                with autocast(batch.index.device):
-                    value = loss(module, part)
-                (value if piece == rows else value * (len(part.index) / rows)).backward()
-            return
-        except torch.cuda.OutOfMemoryError:
-            if piece == 1:
-                raise
-            torch.cuda.empty_cache()
-            piece = (piece + 1) // 2
-
-
-def _save(
-    path: Path, done: int, parameters: list[nn.Parameter], averaged: list[Tensor], optimizer: torch.optim.Optimizer
-) -> None:
-    """Write the state under a temporary name, then rename: a kill leaves the old checkpoint or the new one."""
-    state = {"done": torch.tensor(done)}
-    for i, (parameter, average) in enumerate(zip(parameters, averaged, strict=True)):
-        state[f"parameter.{i}"], state[f"average.{i}"] = parameter.detach(), average
-        state |= {f"{key}.{i}": value for key, value in optimizer.state[parameter].items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    save_file({key: value.contiguous() for key, value in state.items()}, temporary)
-    temporary.replace(path)
-
-
-def _resume(
-    path: Path | None, parameters: list[nn.Parameter], averaged: list[Tensor], optimizer: torch.optim.Optimizer
-) -> int:
-    """Load the state if there is one that can be read. Returns the number of steps already done."""
-    if path is None or not path.exists():
-        return 0
-    kinds = ("parameter", "average", "step", "exp_avg", "exp_avg_sq")
-    try:
-        state = load_file(path, device=str(parameters[0].device))
-        rows = [[state[f"{kind}.{i}"] for kind in kinds] for i in range(len(parameters))]
-    except Exception:  # a checkpoint cut short by a full disk: start again, nothing finished is lost
-        path.unlink()
-        return 0
-    with torch.no_grad():
-        for parameter, average, (ours, mean, step, *moments) in zip(parameters, averaged, rows, strict=True):
-            parameter.copy_(ours)
-            average.copy_(mean)
-            # Adam's fused kernel wants its moments laid out as the parameter is (channels_last on CUDA).
-            first, second = (torch.empty_like(parameter).copy_(moment) for moment in moments)
-            optimizer.state[parameter] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
-    return int(state["done"])

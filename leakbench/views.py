@@ -169,7 +169,7 @@ class DenoiserView(ApiView):
 
     def noised_with(self, t: int, noise: Tensor) -> Tensor:
         """The same with noise (N, C, H, W) of the attack's own: one tensor for all that bring the same noise."""
-        x0 = self._memory.images
+        x0 = self._memory.x0
         return self._memory.remembered(
             ("noised with", t), noise, lambda: diffusion.forward_noise(self.schedule, x0, diffusion.at(t, x0), noise)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leakbench.records import Record, RunFolder, write_atomically
 
@@ -15,11 +15,15 @@ from .figures import CHARTS, FOLDER
 from .findings import effects
 from .flags import raised
 from .gaps import foremost_gaps, gaps
+from .given import given, samples_alone
 from .points import points, strongest
 from .sections import sections
 from .tradeoff import headline, rows, tradeoff_text
 from .verdicts import judged, levels_tried, verdict_of_none
 from .words import bracket, count, interval, listed, rate_title
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -33,12 +37,17 @@ def write_markdown(run: RunFolder) -> list[Path]:
 
 def render(run: RunFolder) -> str:
     """The text of report.md."""
+    return environment().get_template("report.md.j2").render(facts(run))
+
+
+def environment() -> Environment:
+    """Where templates lie, and the words that they may use."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     settings: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, **settings)
-    environment.filters |= {"bracket": bracket, "cell": cell, "counted": count, "interval": interval, "listed": listed}
-    return environment.get_template("report.md.j2").render(facts(run))
+    found = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, **settings)
+    found.filters |= {"bracket": bracket, "cell": cell, "counted": count, "interval": interval, "listed": listed}
+    return found
 
 
 def facts(run: RunFolder) -> dict[str, Any]:
@@ -66,6 +75,8 @@ def facts(run: RunFolder) -> dict[str, Any]:
         "skipped": [(c.name, c.missing(run)) for c in CHARTS if not _is_drawn(run, c.name)],
         "folder": FOLDER,
         "coincide": coinciding(run),
+        "given": given(run),
+        "samples_alone": samples_alone(run),
     }
 
 

@@ -81,6 +81,6 @@ def summarise(metric: str, estimates: list[Estimate]) -> Summary:
 
 def bounds(metric: str) -> tuple[float, float]:
     """The range of a metric, to which its interval over seeds is cut."""
-    plain = metric.removeprefix("oriented_")
+    plain = metric.removeprefix("oriented_").partition("@features=")[0]
     found = (limits for pattern, limits in _RANGES if re.fullmatch(f"({pattern}){_ENDINGS}", plain))
     return next(found, (-inf, inf))

@@ -10,10 +10,12 @@ from . import attribute, auditing, replication, unlearning
 from .attacks import inapplicable, tables, would_have_seen
 from .audience import audiences
 from .claims import TITLES, claims
+from .collapse import collapse_text, collapsed
 from .entries import knows_the_defense
 from .exposure import LEVEL, MANY, classes_text, classes_words, exposures, members_words
 from .fairness import HIDDEN, fairness, fairness_text, hidden, reader
 from .forgetting import FORGOTTEN, YARDSTICK, comparisons, forgetting, forgetting_text, known, verdicts
+from .published import published, scaled
 from .rivals import rivals_text
 from .sets import sets
 from .sharing import sharing_text
@@ -24,10 +26,12 @@ def sections(run: RunFolder) -> dict[str, Any]:
     """By the name that the template of each goes by."""
     return {
         **{"attacks": _attacks(run), "audiences": audiences(run), "replication": _replication(run)},
+        "collapse": _collapse(run),
         **{"claims": _claims(run), "auditing": _auditing(run)},
         **{"forgetting": _forgetting(run), "unlearning": _unlearning(run)},
         **{"fairness": _fairness(run), "attribute": _attribute(run)},
         **{"exposure": _exposure(run), "sets": sets(run), "sharing": sharing_text(run)},
+        **{"published": published(run), "scaled": scaled(run)},
     }
 
 
@@ -93,6 +97,11 @@ def _replication(run: RunFolder) -> dict[str, Any] | None:
         **{"suspects": replication.suspects(run), "guided": replication.guided_text(run)},
         "verdicts": replication.guided_verdicts(run),
     }
+
+
+def _collapse(run: RunFolder) -> dict[str, Any] | None:
+    table = collapse_text(run)
+    return {"table": table, "points": collapsed(run)} if table[1] else None
 
 
 def _claims(run: RunFolder) -> dict[str, Any] | None:

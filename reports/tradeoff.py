@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from leakbench.records import Record, RunFolder
 
+from . import beside
 from .flags import flags_of
 from .measured import Measured, leakage, measure, summary_of
 from .points import LEVELS, Point, copy_attacks, points, quality, records_at, strongest
@@ -38,7 +39,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class Row:
-    """All that the trade-off says of a point; `copies` by attack."""
+    """All that the trade-off says of a point; `copies` by attack, `beside` by metric."""
 
     point: Point
     seeds: int
@@ -46,6 +47,7 @@ class Row:
     distances: dict[str, Measured | None]
     leaks: dict[str, Leak]
     copies: dict[str, Measured | None]
+    beside: dict[str, Measured | None]
     flags: list[str]
 
 
@@ -74,6 +76,7 @@ def _row(run: RunFolder, point: Point) -> Row:
         distances={name: measure(measured, name) for name in DISTANCES},
         leaks=leaks,
         copies={attack: measure(found, "copy_rate_excess") for attack, found in copies.items()},
+        beside=beside.measured_beside(run, point),
         flags=sorted(flags),
     )
 
@@ -105,6 +108,8 @@ def _numbers(run: RunFolder, row: Row) -> dict[str, object]:
         cells |= _spread(f"{level.lower()}_auc", leak.auc) | _spread(f"{level.lower()}_{headline(run)}", leak.tpr)
     for attack, found in row.copies.items():
         cells |= _spread(f"copy_rate_excess_{copy_attacks(run)[attack]}", found)
+    for name, found in row.beside.items():
+        cells |= _spread(name, found)
     return cells | {"flags": ";".join(row.flags)}
 
 
@@ -128,12 +133,22 @@ def tradeoff_text(run: RunFolder) -> tuple[list[str], list[list[str]]]:
     """The rows as text, for a terminal or a page: the titles, and the cells of each row."""
     name, tpr = distance_name(run), rate_title(headline(run))
     titles = ["point", f"{name}, held-out", "its floor", f"{name}, training set"]
-    for level in LEVELS:
-        titles += [f"{level}: strongest, AUC", f"{level}: {tpr}"]
+    levels = levels_shown(run)
+    for title in levels.values():
+        titles += [f"{title}: strongest, AUC", f"{title}: {tpr}"]
     titles += [f"copies beyond null, {label}" for label in copy_attacks(run).values()]
+    titles += [beside.title(name) for name in beside.beside(run)]
     found = rows(run)
     everywhere = shared_flags(found)
-    return [*titles, "flags"], [_text(row, everywhere) for row in found]
+    return [*titles, "flags"], [_text(row, everywhere, levels) for row in found]
+
+
+def levels_shown(run: RunFolder) -> dict[str, str]:
+    """The levels that a table shows, and how it calls them: where nothing but samples was ever asked, one, by that."""
+    asked = {record.access for record in run.records if record.family == "membership" and record.metrics}
+    if asked and not asked & {"API", *LEVELS}:
+        return {LEVELS[0]: "SAMPLES"}
+    return {level: level for level in LEVELS}
 
 
 def shared_flags(found: list[Row]) -> set[str]:
@@ -141,10 +156,11 @@ def shared_flags(found: list[Row]) -> set[str]:
     return set.intersection(*(set(row.flags) for row in found)) if len(found) > 1 else set()
 
 
-def _text(row: Row, everywhere: set[str]) -> list[str]:
+def _text(row: Row, everywhere: set[str], levels: dict[str, str]) -> list[str]:
     cells = [row.point.name, *(distance(summary_of(row.distances[name])) for name in DISTANCES)]
-    for leak in row.leaks.values():
+    for leak in (row.leaks[level] for level in levels):
         auc = bracket(summary_of(leak.auc))
         cells += [f"{leak.attack} {auc}" if leak.attack else NOTHING, percent(summary_of(leak.tpr))]
     cells += [percent(summary_of(found)) for found in row.copies.values()]
+    cells += [beside.text(name, found) for name, found in row.beside.items()]
     return [*cells, ", ".join(flag for flag in row.flags if flag not in everywhere)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import shutil
@@ -103,7 +104,9 @@ def _main(*words: object) -> Outcome:
 def cache(tmp_path, monkeypatch):
     """An artefact cache of the test's own; plugins that a test loads are forgotten after it."""
     from leakbench import plugins
+    from leakbench.device import batches
 
+    monkeypatch.setattr(batches, "_FITTED", {})  # how much memory a test pretended to have
     monkeypatch.setenv("LEAKBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LEAKBENCH_DEBUG", raising=False)
     monkeypatch.setattr(plugins, "_loaded", {"attacks": {}, "defenses": {}})
@@ -124,6 +127,16 @@ def hurried(monkeypatch):
 
     for module in (readers, quantile, _clusters):
         monkeypatch.setattr(module, "train", few)
+
+
+@pytest.fixture(scope="session")
+def pipelines():
+    """tests/pipelines.py: tiny text-conditional pipelines that diffusers makes and saves."""
+    pytest.importorskip("transformers")
+    spec = importlib.util.spec_from_file_location("pipelines", Path(__file__).parent / "pipelines.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

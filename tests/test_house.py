@@ -84,7 +84,7 @@ def test_the_harness_knows_no_attack_no_defense_no_report_and_no_suite():
 def test_attacks_and_defenses_know_the_harness_alone(folder):
     others = {"attacks", "defenses", "reports", "benchmarks"} - {folder}
     running = [
-        f"leakbench.{name}" for name in ("runner", "cli", "session", "plan", "audit", "suite", "workbench", "store")
+        f"leakbench.{name}" for name in ("executors", "cli", "session", "plan", "audit", "suite", "workbench", "store")
     ]
     assert strays(folder, [*mapped(*others), *running]) == []
 

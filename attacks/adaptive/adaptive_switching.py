@@ -41,7 +41,7 @@ class AdaptiveSwitching(AttributeAttack):
 
     def fit(self, known: Known) -> AdaptiveSwitching:
         """A copy with a reader of the attacker's own pairs, each in both orders."""
-        pairs = torch.cat([known.images, turned(known.images)])
+        pairs = torch.cat([known.images[:], turned(known.images[:])])
         first = torch.cat([known.attribute, 1 - known.attribute])
         fitted = copy.copy(self)
         fitted._reader = train_classifier(pairs, first, 2, known.streams.of("reader", self.name))

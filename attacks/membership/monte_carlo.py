@@ -8,9 +8,10 @@ Hilprecht et al., PoPETs 2019 (1906.03006). Over n samples g of the release, wit
 d is Euclidean on 120 principal components, as theirs for CIFAR. They fit these on the images under test and take r from
 them as well; we fit both on public images. Choices of ours: r is the distance within which the median public image has
 `percentile` % of the samples (at least one: then it is their median heuristic), a percentile that needs no table of all
-pairs; the logarithm is taken of d / r, not of d: only then does a sample within r always count for membership, in
-whatever units; d below r / 1,000,000 counts as that (an exact copy would have an infinite score). Fewer components
-where there are fewer pixels or public images. A share comes in steps of one sample, and ties at 0.
+pairs; components are fitted on 10,000 public images at the most; the logarithm is taken of d / r, not of d: only then
+does a sample within r always count for membership, in whatever units; d below r / 1,000,000 counts as that (an exact
+copy would have an infinite score). Fewer components where there are fewer pixels or public images. A share comes in
+steps of one sample, and ties at 0.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from leakbench.views import SamplesView
 
 _COMPONENTS = 120
 _CLOSEST = 1e-6  # of the radius
+_MOST = 10_000  # public images, evenly spaced, that the components are fitted on
 _ROWS = 64  # images whose distances to all samples are held at one time
 
 
@@ -48,9 +50,10 @@ class MonteCarlo(MembershipAttack):
         """Components and radius, from public images. Raises UsageError for fewer than two."""
         from sklearn.decomposition import PCA
 
-        images = calibration.public.images.flatten(1).double()
-        if len(images) < 2:
-            raise UsageError(f"{self.name} learns its distance from public images, and the split has {len(images)}")
+        public = calibration.public.images
+        if len(public) < 2:
+            raise UsageError(f"{self.name} learns its distance from public images, and the split has {len(public)}")
+        images = public[:: -(-len(public) // _MOST)].flatten(1).double()
         pca = PCA(min(_COMPONENTS, *images.shape), random_state=0).fit(images.cpu().numpy())
         fitted = copy.copy(self)
         fitted._axes = torch.from_numpy(pca.components_.T.copy()).to(images.device)

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from leakbench.api import Calibration, sampling
 from leakbench.device import Stream, in_batches, place, seeded
 from leakbench.errors import UsageError
+from leakbench.pictures import ImagesLike
 from leakbench.readers import SmallConvNet
 from leakbench.training import Batch, Recipe, train
 from leakbench.views import DenoiserView
@@ -71,39 +72,42 @@ class Quantile(SecMI):
         error = -super().score(view, images, labels)
         return error.clamp_min(torch.finfo(error.dtype).tiny).log()
 
-    def _attacker(self, images: Tensor, errors: Tensor, stream: Stream) -> tuple[nn.Module, Tensor]:
+    def _attacker(self, images: ImagesLike, errors: Tensor, stream: Stream) -> tuple[nn.Module, Tensor]:
         """A network fitted on a bootstrap, and the shift under which a share alpha of the rest falls below."""
         count = len(images)
         rows = stream.integers(torch.zeros(1, dtype=torch.int64, device=images.device), count, (count,))[0]
         left = torch.ones(count, dtype=torch.bool, device=images.device)
         left[rows] = False
-        network = _regressor(images[rows], errors[rows], self.alpha, stream)
-        beyond = (errors[left] - _predicted(network, images[left])).sort().values
+        network = _regressor(images, errors, rows, self.alpha, stream)
+        beyond = (errors[left] - _predicted(network, images, left.nonzero()[:, 0])).sort().values
         rank = max(1, int(self.alpha * (len(beyond) + 1)))  # a share of at most alpha lies strictly below
         return network, beyond[rank - 1]
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Median over the bag of the log of predicted quantile over t-error; above zero: most of the bag agree."""
         error = self._log_error(view, images, labels)
-        margins = torch.stack([_predicted(network, images) + shift - error for network, shift in self._bag])
+        rows = torch.arange(len(images), device=images.device)
+        margins = torch.stack([_predicted(network, images, rows) + shift - error for network, shift in self._bag])
         # The lower median: above zero where more than half are. Not median(), which CUDA has no deterministic form of.
         return margins.sort(dim=0).values[(self.bag - 1) // 2]
 
 
-def _regressor(images: Tensor, target: Tensor, alpha: float, stream: Stream) -> nn.Module:
-    """A network that predicts the alpha-quantile of `target` (N,) from images (N, C, H, W)."""
+def _regressor(images: ImagesLike, target: Tensor, rows: Tensor, alpha: float, stream: Stream) -> nn.Module:
+    """A network that predicts the alpha-quantile of `target` (N,) from images (N, C, H, W), learnt on some rows."""
     with seeded(stream):
         network = place(SmallConvNet(images.shape[1], 1), images.device)
     with torch.no_grad():
-        network.exit.bias.fill_(torch.quantile(target, alpha))  # starts at the quantile of all
+        network.exit.bias.fill_(torch.quantile(target[rows], alpha))  # starts at the quantile of all
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
-        u = target[batch.index] - module(images[batch.index])[:, 0]
+        chosen = rows[batch.index]
+        u = target[chosen] - module(images[chosen])[:, 0]
         return torch.maximum(alpha * u, (alpha - 1) * u).mean()
 
-    return train(network, loss, _RECIPE, stream=stream, count=len(images))
+    return train(network, loss, _RECIPE, stream=stream, count=len(rows))
 
 
-def _predicted(network: nn.Module, images: Tensor) -> Tensor:
+def _predicted(network: nn.Module, images: ImagesLike, rows: Tensor) -> Tensor:
+    """What it predicts for the images of these rows."""
     with torch.no_grad():
-        return in_batches(lambda batch: network(batch)[:, 0], images, size=_ROWS)
+        return in_batches(lambda some: network(images[some])[:, 0], rows, size=_ROWS)

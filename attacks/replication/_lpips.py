@@ -15,20 +15,22 @@ from torch import Tensor
 from leakbench.copying import Matches
 from leakbench.device import in_batches
 from leakbench.neighbours import nearest
-from leakbench.perceptual import Lpips, enlarged, load_lpips, missing_weights
+from leakbench.perceptual import Lpips, enlarged, load_lpips
+from leakbench.pictures import ImagesLike
+from leakbench.weights import LPIPS, missing
 
 _ROWS = 32  # images in a compute batch
 _NUMBERS = 2**27  # of the vectors of training images, or of queries, that are held at one time
 
 
-def lpips_similarity(queries: Tensor, train: Tensor) -> Matches:
+def lpips_similarity(queries: ImagesLike, train: ImagesLike) -> Matches:
     """Minus LPIPS to the closest training image; 0 for an exact copy. Raises ValueError without AlexNet's weights."""
     lpips = load_lpips()
     if lpips is None:
-        raise ValueError(missing_weights())
+        raise ValueError(missing(LPIPS))
     width = lpips_vectors(lpips, train[:1]).shape[1]
     rows = max(1, _NUMBERS // width)
-    found = [_closest(lpips, block, train, rows) for block in queries.split(rows)]
+    found = [_closest(lpips, queries[first : first + rows], train, rows) for first in range(0, len(queries), rows)]
     index, squared = (torch.cat(parts) for parts in zip(*found, strict=True))
     return Matches(index.cpu().numpy(), -squared.cpu().numpy())
 
@@ -45,15 +47,15 @@ def lpips_vectors(lpips: Lpips, images: Tensor) -> Tensor:
         return in_batches(vectors, images, size=_ROWS)
 
 
-def _closest(lpips: Lpips, queries: Tensor, train: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+def _closest(lpips: Lpips, queries: Tensor, train: ImagesLike, rows: int) -> tuple[Tensor, Tensor]:
     """Index of the closest training image and the squared distance, of each query; ties go to the lowest index."""
     ours = lpips_vectors(lpips, queries)
     index = torch.zeros(len(ours), dtype=torch.int64, device=ours.device)
     best = torch.full((len(ours),), torch.inf, dtype=torch.float64, device=ours.device)
-    for number, block in enumerate(train.split(rows)):
-        found = nearest(ours, lpips_vectors(lpips, block))
+    for first in range(0, len(train), rows):
+        found = nearest(ours, lpips_vectors(lpips, train[first : first + rows]))
         squared = found.distance[:, 0].square()
-        index = torch.where(squared < best, found.index[:, 0] + number * rows, index)
+        index = torch.where(squared < best, found.index[:, 0] + first, index)
         best = torch.minimum(best, squared)
     return index, best
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from math import inf, nextafter
 
 import torch
-from torch import Tensor
 
 from leakbench.api import Place
 from leakbench.copying import Matches
 from leakbench.neighbours import nearest
+from leakbench.pictures import ImagesLike, Rows
 
 PUBLISHED = nextafter(-1.0, inf)  # similarity = -r, and the paper's rule is r < 1
 
 
-def relative_similarity(queries: Tensor, train: Tensor, alpha: float, neighbours: int) -> Matches:
+def relative_similarity(queries: ImagesLike, train: ImagesLike, alpha: float, neighbours: int) -> Matches:
     """-r of queries (N, C, H, W) with training images (M, C, H, W), which is at most 0; 0 for an exact copy.
 
     The scale of the pixels cancels. Raises ValueError when there are fewer training images than neighbours.
     """
-    found = nearest(queries.flatten(1), train.flatten(1), neighbours)
+    found = nearest(Rows(queries), Rows(train), neighbours)
     closest, usual = found.distance[:, 0], alpha * found.distance.mean(dim=1)
     ratio = torch.where(usual > 0, closest / usual, 0.0)  # 0 / 0: all its neighbours are exact copies
     return Matches(found.index[:, 0].cpu().numpy(), -ratio.cpu().numpy())

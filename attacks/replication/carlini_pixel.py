@@ -17,6 +17,7 @@ from torch import Tensor
 
 from leakbench.api import Place, ReplicationAttack, sampling
 from leakbench.copying import Matches
+from leakbench.pictures import ImagesLike
 
 from ._relative import PUBLISHED, relative_similarity, too_few
 
@@ -39,7 +40,7 @@ class CarliniPixel(ReplicationAttack):
         """It needs as many training images as neighbours."""
         return too_few(place, self.neighbours)
 
-    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
+    def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """-r, in pixels."""
         return relative_similarity(queries, train, self.alpha, self.neighbours)
 

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from leakbench.api import Place, ReplicationAttack, sampling
 from leakbench.copying import Matches
 from leakbench.neighbours import links, nearest
+from leakbench.pictures import ImagesLike, Rows
 
 _LEAST = 32 * 32  # pixels
 
@@ -48,9 +49,9 @@ class CarliniTiled(ReplicationAttack):
         """To images whose tiles are more than a few pixels."""
         return place.pixels >= _LEAST
 
-    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
+    def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """Minus the tiled distance."""
-        found = nearest(self._tiles(queries), self._tiles(train), parts=self.grid**2)
+        found = nearest(Rows(queries, self._tiles), Rows(train, self._tiles), parts=self.grid**2)
         return Matches(found.index[:, 0].cpu().numpy(), -found.distance[:, 0].cpu().numpy())
 
     def groups(self, images: Tensor) -> np.ndarray:

@@ -21,6 +21,7 @@ from leakbench.api import ReplicationAttack, sampling
 from leakbench.copying import Matches
 from leakbench.data import DUPLICATE_RADIUS
 from leakbench.neighbours import nearest
+from leakbench.pictures import ImagesLike, Rows
 
 _FIRST, _MORE = 8, 4  # neighbours looked at, and how many times more wherever all of them are duplicates
 _ELEMENTS = 2**23  # pixels of neighbours that are held at one time
@@ -39,12 +40,12 @@ class MemorisationRatio(ReplicationAttack):
         """d1 / d2 < 1/3."""
         return nextafter(-1 / 3, inf)
 
-    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
+    def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """-d1 / d2, in pixels."""
-        index, ratio = self._of(queries.flatten(1), train.flatten(1))
+        index, ratio = self._of(Rows(queries), Rows(train))
         return Matches(index.cpu().numpy(), -ratio.cpu().numpy())
 
-    def _of(self, queries: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+    def _of(self, queries: Rows, train: Rows) -> tuple[Tensor, Tensor]:
         """Index of the nearest training image, and the ratio, of each query (N, D)."""
         found = nearest(queries, train)
         index, first = found.index[:, 0], found.distance[:, 0]
@@ -57,7 +58,7 @@ class MemorisationRatio(ReplicationAttack):
             left, k = left[second[left].isinf()], k * _MORE
         return index, torch.where(first > 0, first / second, 0.0)
 
-    def _different(self, queries: Tensor, train: Tensor, k: int) -> Tensor:
+    def _different(self, queries: Tensor, train: Rows, k: int) -> Tensor:
         """Distance (N,) to the nearest training image that is no duplicate of the nearest; infinite if none of k is."""
         found = nearest(queries, train, k)
         closest, others = train[found.index[:, :1]].double(), train[found.index].double()

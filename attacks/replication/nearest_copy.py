@@ -14,7 +14,6 @@ attack is not applicable and the record says which is missing (`leakbench doctor
 """
 
 from collections.abc import Callable
-from math import inf, nextafter
 from typing import Literal
 
 from torch import Tensor
@@ -22,7 +21,8 @@ from torch import Tensor
 from leakbench.api import ReplicationAttack, sampling
 from leakbench.copying import Matches, feature_similarity, pixel_similarity
 from leakbench.perceptual import alexnet_weights
-from leakbench.sscd import SSCD, sscd_weights
+from leakbench.pictures import ImagesLike
+from leakbench.sscd import PUBLISHED, SSCD, sscd_weights
 
 from ._lpips import lpips_similarity
 
@@ -34,18 +34,20 @@ class NearestCopy(ReplicationAttack):
     summary = "nearest training image of every sample, by pixels, features, LPIPS or SSCD"
 
     by: Literal["pixels", "features", "lpips", "sscd"] = sampling("pixels")
+    cutoff: float | None = sampling(None)
 
     @property
     def published(self) -> float | None:
-        """Above 0.5 for SSCD; the papers fix none for the others, or not the embedding that it belongs to."""
-        return nextafter(0.5, inf) if self.by == "sscd" else None
+        """`cutoff` where it is given, else above 0.5 for SSCD; the papers fix none for the others, or not the embedding
+        that it belongs to."""
+        return PUBLISHED if self.cutoff is None and self.by == "sscd" else self.cutoff
 
     def lacks(self) -> str | None:
         """The weights, if they are not on this machine."""
         needed = {"lpips": alexnet_weights, "sscd": sscd_weights}
         return f"{self.by}-missing" if self.by in needed and needed[self.by]() is None else None
 
-    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
+    def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """Exact nearest neighbours. Raises ValueError where weights are missing."""
         if self.by == "pixels":
             return pixel_similarity(queries, train)

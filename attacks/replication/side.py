@@ -33,6 +33,7 @@ from leakbench.api import Access, Drawn, Place, ReplicationAttack, sampling
 from leakbench.copying import Matches
 from leakbench.device import autocast
 from leakbench.diffusion import ddim_move
+from leakbench.pictures import ImagesLike
 from leakbench.views import DenoiserView
 
 from ._clusters import cluster, towards, train_timed
@@ -93,7 +94,7 @@ class SIDE(ReplicationAttack):
             x = ddim_move(view.schedule, x, s, u, eps)
         return x.clamp(-1.0, 1.0)
 
-    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
+    def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """-r, in pixels."""
         return relative_similarity(queries, train, self.alpha, self.neighbours)
 

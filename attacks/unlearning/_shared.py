@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from leakbench.api import ForgetScores, Ground, Model, Question
 from leakbench.device import Stream
@@ -12,10 +11,7 @@ from leakbench.scoring import Images
 
 def answers(model: Model, question: Question, *groups: Images) -> list[np.ndarray]:
     """A model's answers (N, ...) for each group of images, float64; asked all at once, so that batches are full."""
-    ids = torch.cat([group.ids for group in groups])
-    labels = [group.labels for group in groups if group.labels is not None]
-    images = Images(torch.cat([group.images for group in groups]), ids, torch.cat(labels) if labels else None)
-    found = model.ask(question, images).double().cpu().numpy()
+    found = model.ask(question, Images.joined(groups)).double().cpu().numpy()
     return list(np.split(found, np.cumsum([len(group.ids) for group in groups])[:-1]))
 
 

@@ -40,7 +40,7 @@ def task(spec: NetworkSpec, number: int) -> Task:
         labels=None,
         attribute=None,
         condition="none",
-        groups=rows,
+        grouped=rows,
         heldout=torch.empty(0, *spec.shape),
         network=spec,
         schedule=Schedule(),

@@ -10,7 +10,7 @@ Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 
 from .attack import Attack, Need, shadows
 from .attribute import AttributeAttack, Known
 from .auditing import CANARY, AuditingAttack
-from .defense import Defense, Place
+from .defense import Defense, Given, Place
 from .evidence import (
     AttributeEvidence,
     CanaryEvidence,
@@ -23,7 +23,7 @@ from .evidence import (
 )
 from .membership import Calibration, Group, MembershipAttack, Question
 from .plugin import Access, Plugin, sampling, training
-from .release import Release, void
+from .release import Codec, Release, void
 from .replication import Drawn, RecoveryAttack, ReplicationAttack
 from .task import Artefacts, Task
 from .unlearning import RETRAINED, Ground, Model, UnlearningAttack
@@ -39,11 +39,13 @@ __all__ = [
     "AuditingAttack",
     "Calibration",
     "CanaryEvidence",
+    "Codec",
     "Contrast",
     "Curve",
     "Defense",
     "Drawn",
     "ForgetScores",
+    "Given",
     "Ground",
     "Group",
     "Known",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from leakbench.api.plugin import Plugin
 from leakbench.api.release import Release
 from leakbench.api.task import Artefacts, Task
+
+if TYPE_CHECKING:
+    from leakbench.diffusion import Schedule
+    from leakbench.networks import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,20 @@ class Place:
     calibration: int = 0
 
 
+@dataclass(frozen=True)
+class Given:
+    """A model that was not trained here, as the bottom of a chain.
+
+    images: shape (C, H, W) of the images that it makes. network: what a defense above builds, if it builds a network of
+    its own for what the model denoises; its `shape` is that of x0, its `conditions` the number of the model's labels.
+    schedule: the model's, its walk of `steps` replaced by the suite's.
+    """
+
+    images: tuple[int, int, int]
+    network: NetworkSpec
+    schedule: Schedule
+
+
 class Defense(Plugin):
     """A way to train, edit or sample a model so that it leaks less.
 
@@ -42,10 +61,41 @@ class Defense(Plugin):
     forgets: ClassVar[bool] = False  # whether it reads the suite's [forget] table
     asks_base: ClassVar[bool] = False  # whether fit() depends on what its base answers or samples, not on weights alone
     role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
+    given: ClassVar[bool] = False  # whether its model was handed in from outside: nothing here trained it
+    lengths: ClassVar[tuple[str, ...]] = ()  # parameters that --budget scales down; one that is named steps, of itself
+    slowness: ClassVar[float] = 1.0  # seconds of its training over those of as many evaluations of plain training
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """A parameter `steps` is a length unless the class names its lengths."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if "lengths" not in vars(cls) and not cls.lengths and "steps" in cls.model_fields:
+            cls.lengths = ("steps",)
 
     def work(self) -> int:
         """About how many network evaluations fit() spends (one image forward is 1, forward and backward 3)."""
         return 0
+
+    def brings(self) -> Given | None:
+        """What of its model is known before release(), where it brings one that is not the suite's own kind."""
+        return None
+
+    def called(self) -> str:
+        """Its model in words, for tables, where it was `given`; empty where the suite's network says it."""
+        return ""
+
+    def files(self) -> tuple[Path, ...]:
+        """Files that its parameters name: what they hold counts as a parameter of the training stage."""
+        return ()
+
+    def holds(self) -> str:
+        """A digest of what its model holds beside its `files`, such as weights that code of its own made or read; it
+        counts as a parameter of the training stage."""
+        return ""
+
+    def extra_calls(self) -> float:
+        """How many network calls it adds to each call of eps()."""
+        return 0.0
 
     def objection(self, place: Place) -> str | None:
         """Why it cannot work there, in one line; None if it can. Asked before anything is trained."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leakbench.device import Streams
+    from leakbench.pictures import ImagesLike
 
 Question = Callable[[Any, "Tensor", "Tensor | None"], "Tensor"]  # (view, images, labels of a batch) -> (N, ...)
 
@@ -21,12 +22,13 @@ Question = Callable[[Any, "Tensor", "Tensor | None"], "Tensor"]  # (view, images
 class Group:
     """Images that an attacker may ask about before it scores. None of them is ever reported.
 
-    images (N, C, H, W), labels (N,) or None: what the network is conditioned on. `ask(question)` puts a question to the
-    release at the attack's own access level, batch by batch, and gives its answers for these images, (N, ...), on the
-    device; the view has `others` (shadow models), each with the mask of the images that it was trained on.
+    images (N, C, H, W): `images[index]` makes those of some numbers, `images[:]` all (they may be many), and a tensor
+    may stand in their place. labels (N,) or None: what the network is conditioned on. `ask(question)` puts a question
+    to the release at the attack's own access level, batch by batch, and gives its answers for these images, (N, ...),
+    on the device; the view has `others` (shadow models), each with the mask of the images that it was trained on.
     """
 
-    images: Tensor
+    images: ImagesLike
     labels: Tensor | None
     ask: Callable[[Question], Tensor]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from leakbench.errors import UsageError
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from leakbench.networks import NetworkSpec
 
 
+class Codec(Protocol):
+    """Between images (N, C, H, W) in [-1, 1] and the x0 that a network denoises in another space, such as a VAE's."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Their x0, (N, *Release.shape): the same at every call."""
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """The images of x0, in [-1, 1]."""
+
+
 @dataclass(frozen=True)
 class Release:
     """A model as it is handed out. A sampling-time defense subclasses it and changes what eps or generate answer.
@@ -25,7 +35,9 @@ class Release:
     claims nothing, and {"void": "why"} says that a claim was lost. flags: health flags for every record of this
     release. info: facts for the record. base: the release it builds on. batch: rows of every compute batch
     (fixed: results are then equal bit for bit). network_calls: what one eps() of one image costs, in calls of the
-    network.
+    network. shape: of the x0 that the network denoises; codec: how that comes from an image, where it is none itself.
+
+    `sample`, `vary` and `inpaint` speak images; `eps`, `start` and `generate` the network's space.
     """
 
     network: nn.Module
@@ -40,6 +52,7 @@ class Release:
     flags: tuple[str, ...] = ()
     network_calls: float = 1.0
     base: Release | None = None
+    codec: Codec | None = None
 
     walks: ClassVar[bool] = True  # whether samples come from a walk that eps() steers; not if finished ones are chosen
 
@@ -51,6 +64,7 @@ class Release:
         """
         if task.base is not None:
             _inherit(more, task.base)
+            more.setdefault("codec", task.base.codec)
         schedule = more.pop("schedule", task.base.schedule if task.base else task.schedule)
         return cls(network, schedule, task.streams, task.network.shape, task.device, **more)
 
@@ -91,7 +105,16 @@ class Release:
     def unprotected(self) -> Release:
         """The raw network behind the plain sampler: what whoever holds the weights can run. Claims nothing."""
         plain = (self.network, self.schedule, self.streams, self.shape, self.device, self.batch)
-        return Release(*plain)
+        return Release(*plain, codec=self.codec)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """What the network denoises of images (N, C, H, W) in [-1, 1]: x0 (N, *shape), the images themselves unless
+        the release has a codec."""
+        return self.codec.encode(images) if self.codec else images
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """The images in [-1, 1] of x0 (N, *shape)."""
+        return self.codec.decode(x0) if self.codec else x0
 
     def raw_eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The raw network's noise prediction (N, C, H, W)."""
@@ -107,7 +130,7 @@ class Release:
         return self.streams.of("sampling").normal(ids, self.shape, draw)
 
     def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] for the sample numbers `ids` (N,): one compute batch.
+        """x0 (N, *shape) for the sample numbers `ids` (N,): one compute batch. `decode` makes images of them.
 
         `draw` numbers further candidates for the same sample (0 is the one that all defenses share).
         """
@@ -136,28 +159,33 @@ class Release:
         """
         import torch
 
-        from leakbench.device import autocast, in_batches
+        from leakbench.sampling import draw
 
         ids = torch.arange(first, first + n, device=self.device)
-        label = self.labels(ids) if label is None else label.to(self.device)
+        return draw(self, ids, self.labels(ids) if label is None else label.to(self.device)).cpu()
 
-        def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
-            return self.generate(ids, label).float()
-
-        with torch.no_grad(), autocast(self.device):
-            return in_batches(batch, ids, *(() if label is None else (label,)), size=self.batch).cpu()
-
-    def vary(self, x0: Tensor, strength: float, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """Image variation: noise to strength * T (0 to 1), then denoise as the service does."""
+    def vary(self, images: Tensor, strength: float, noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """Image variation: noise (N, *shape) to strength * T (0 to 1), then denoise as the service does."""
         from leakbench.diffusion import vary
 
-        return vary(self.schedule, self.eps, x0, strength, noise, label)
+        return self.decode(vary(self.schedule, self.eps, self.encode(images), strength, noise, label))
 
-    def inpaint(self, x0: Tensor, mask: Tensor, start: Tensor, noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """Completion of x0 where `mask` (H, W) is true, as the service does it: see leakbench.diffusion.inpaint."""
+    def inpaint(
+        self, images: Tensor, mask: Tensor, start: Tensor, noise: Tensor, label: Tensor | None = None
+    ) -> Tensor:
+        """Completion of images where `mask` (H, W) is true, as the service does it: see leakbench.diffusion.inpaint.
+
+        In another space than the images', whatever the unknown pixels touch there is unknown (a choice of ours), and
+        the known pixels are put back at the end.
+        """
+        import torch
+        from torch.nn.functional import adaptive_max_pool2d
+
         from leakbench.diffusion import inpaint
 
-        return inpaint(self.schedule, self.eps, x0, mask, start, noise, label)
+        there = mask if self.codec is None else adaptive_max_pool2d(mask[None].float(), self.shape[1:])[0] > 0
+        found = inpaint(self.schedule, self.eps, self.encode(images), there, start, noise, label)
+        return found if self.codec is None else torch.where(mask, self.decode(found), images)
 
 
 def void(base: Release, why: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from leakbench.copying import Matches
     from leakbench.device import Streams
     from leakbench.diffusion import Schedule
+    from leakbench.pictures import ImagesLike
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ class ReplicationAttack(Attack):
         matched as well and reported beside them."""
         return samples
 
-    def match(self, queries: Tensor, train: Tensor, embed: Callable[[Tensor], Tensor]) -> Matches:
+    def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """Match queries (N, C, H, W) with training images (M, C, H, W), each query by itself. `embed` gives the suite's
-        features (N, D)."""
+        features (N, D). Both may be many: `queries[index]` makes those of some numbers (leakbench.pictures.Rows is a
+        table of them for leakbench.neighbours), and tensors may stand in their place."""
         raise NotImplementedError
 
     def groups(self, images: Tensor) -> np.ndarray | None:

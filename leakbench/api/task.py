@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,20 @@ if TYPE_CHECKING:
     from leakbench.device import Streams
     from leakbench.diffusion import Schedule
     from leakbench.networks import Network, NetworkSpec
+    from leakbench.pictures import Pictures
 
 
 @dataclass(frozen=True)
 class Task:
     """What a defense is given to train on. Nothing here says which images will be reported.
 
-    images: the training images (member and calibration_in together, in the order of the data set).
+    images: the training images (member and calibration_in together, in the order of the data set). They are made when
+        asked for: `images[batch.index]` is a batch, `images[:]` all of them, tensors (n, C, H, W); a tensor may stand
+        in their place.
     labels, attribute: int64 (N,) or None.
     condition: what the network is conditioned on: "none", "label" or "attribute".
-    groups: int64 (N,): images that are near-duplicates share a number.
-    heldout: real images of the data set's `reference` part, never trained on and never reported.
+    grouped: `groups`, or a function that finds them, called once somebody asks.
+    heldout: real images of the data set's `reference` part, never trained on and never reported; as `images`.
     forget: bool (N,), which training images the suite's [forget] table names, for a defense that `forgets`; else None.
     forget_label: the label that is to be forgotten, or None where the set is a random subset.
     below: the defenses under this one, from the one that trains the network upwards.
@@ -34,12 +38,12 @@ class Task:
     folder: where checkpoints may lie; progress: told the share of training done, 0 to 1.
     """
 
-    images: Tensor
+    images: Pictures
     labels: Tensor | None
     attribute: Tensor | None
     condition: str
-    groups: Tensor
-    heldout: Tensor
+    grouped: Tensor | Callable[[], Tensor]
+    heldout: Pictures
     network: NetworkSpec
     schedule: Schedule
     streams: Streams
@@ -56,14 +60,20 @@ class Task:
         """The labels that the network is conditioned on, or None."""
         return {"none": None, "label": self.labels, "attribute": self.attribute}[self.condition]
 
+    @cached_property
+    def groups(self) -> Tensor:
+        """int64 (N,): images that are near-duplicates share a number."""
+        return self.grouped() if callable(self.grouped) else self.grouped
+
     def only(self, keep: Tensor) -> Task:
         """The task with some of its training images, by a mask or by numbers (N,)."""
-        chosen = {
+        chosen: dict[str, Any] = {
             name: value[keep]
-            for name in ("images", "labels", "attribute", "groups", "forget")
+            for name in ("labels", "attribute", "forget")
             if (value := getattr(self, name)) is not None
         }
-        return replace(self, **chosen)
+        images: Any = self.images.only(keep) if hasattr(self.images, "only") else self.images[keep]
+        return replace(self, images=images, grouped=lambda: self.groups[keep], **chosen)
 
 
 @dataclass(frozen=True)

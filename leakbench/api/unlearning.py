@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from leakbench.api.evidence import UnlearningEvidence
     from leakbench.api.release import Release
     from leakbench.device import Streams
+    from leakbench.pictures import ImagesLike
     from leakbench.scoring import Images
 
 RETRAINED = Need("retrained", kind="retrained")
@@ -66,7 +67,7 @@ class Ground:
     unseen: Images
     retained: Images
     label: int | None
-    judge: Callable[[Tensor], Tensor]
+    judge: Callable[[ImagesLike], Tensor]
     streams: Streams
     device: torch.device
     first: int = 0

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import torch
 
-from leakbench import plugins
+from leakbench import group, plugins
 from leakbench.api import (
     Access,
     Attack,
@@ -27,22 +27,26 @@ from leakbench.audit.quality import measure_quality
 from leakbench.audit.replication import measure_replication
 from leakbench.audit.subject import Measured, Row, Subject, needs_of
 from leakbench.audit.unlearning import measure_unlearning
+from leakbench.beside import weights_beside
 from leakbench.collecting import rows_written
+from leakbench.device import merged, observed
 from leakbench.evaluate import Findings
 from leakbench.features import file_digest, weights_at_hand
 from leakbench.perceptual import alexnet_weights
-from leakbench.placing import place_of
+from leakbench.placing import inapplicable, place_of
 from leakbench.records import QUALITY, Record, save_record
+from leakbench.sources import sources
 from leakbench.sscd import sscd_weights
 from leakbench.store import disk_is_full, key_of
-from leakbench.workbench import sources
 
 __all__ = ["AttackFailed", "Attacks", "Audit", "Row", "environment", "needs_of"]
 
 _JUDGING = (
     "audit",
+    "beside",
     "collecting",
     "copying",
+    "dinov2",
     "embedding",
     "evaluate",
     "evaluate_attribute",
@@ -56,8 +60,10 @@ _JUDGING = (
     "readers",
     "scoring",
     "perceptual",
+    "placing",
     "sscd",
     "statistics",
+    "weights",
 )
 
 
@@ -87,17 +93,22 @@ class Audit(Subject):
             forget=file.forget and file.forget.model_dump(),
             judging=sources(*_JUDGING),
             images=self.bench.setting.images,
+            beside=attack is None and weights_beside(self.bench),
             weights=(attack is None or isinstance(attack, ReplicationAttack))
             and [weights_at_hand(file.quality.features), *map(file_digest, (alexnet_weights(), sscd_weights()))],
         )
 
     def run(self, wanted: list[Row]) -> Iterator[Record]:
         """Make and save the wanted records, one after the other."""
+        with observed() as self.now:
+            yield from self._run(wanted)
+
+    def _run(self, wanted: list[Row]) -> Iterator[Record]:
         for row in wanted:
-            if not self._applies(row):
+            if why := self._inapplicable(row):
                 family = self.bench.suite.attacks[row.attack].family
-                yield self._save(row, Measured(family, Findings([], {"not-applicable"})))
-        wanted = [row for row in wanted if self._applies(row)]
+                yield self._save(row, Measured(family, Findings([], why)))
+        wanted = [row for row in wanted if not self._inapplicable(row)]
         if any(row.access >= Access.SAMPLES for row in wanted):
             _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
         membership: Attacks = {}
@@ -131,20 +142,24 @@ class Audit(Subject):
             errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
         return self._save(row, found)
 
-    def _applies(self, row: Row) -> bool:
+    def _inapplicable(self, row: Row) -> set[str]:
         attack = self.bench.suite.attacks.get(row.attack)
         if attack is None:
-            return True
-        place = place_of(self.bench, self.point.chain)
-        return attack.applies(place) and attack.requires_parts <= set(self.release.parts)
+            return set()
+        if why := inapplicable(attack, place_of(self.bench, self.point.chain)):
+            return why
+        return set() if attack.requires_parts <= set(self.release.parts) else {"not-applicable"}
 
     def _save(self, row: Row, measured: Measured) -> Record:
         suite, found = self.bench.suite, measured.findings
         attack = suite.attacks.get(row.attack)
+        asked = [attack] if attack and found.metrics else []  # one that was not applicable needed nothing
+        manner = merged(self.manner(asked), self.now())
+        shrunk = ["smaller-batches"] if "smaller_batches" in manner else []
         record = Record(
             suite=suite.file.name,
             dataset=self.bench.data.name,
-            model=self.bench.model,
+            model=self.bench.model_of(self.point.chain),
             defense=self.point.id,
             point=self.point.label,
             defense_params=self.point.parameters,
@@ -157,13 +172,13 @@ class Audit(Subject):
             metrics=found.metrics,
             queries=measured.queries,
             realised_fpr=found.realised_fpr,
-            flags=sorted({*found.flags, *self.release.flags}),
+            flags=sorted({*found.flags, *self.release.flags, *shrunk}),
             claims=self.release.claims,
-            info=found.info,
+            info=found.info | manner,
             inputs=self.row_key(row),
             run={"environment": environment(self.bench.device), "timings": measured.timings, "calls": measured.calls},
         )
-        return save_record(self.bench.setting.out, record, measured.arrays)
+        return group.first(lambda: save_record(self.bench.setting.out, record, measured.arrays))
 
 
 def _measure(subject: Subject, attack: Attack, access: Access) -> Measured:
@@ -185,11 +200,12 @@ class AttackFailed(Exception):
 
 @contextmanager
 def _noted(name: str, errors: list[str]) -> Iterator[None]:
-    """Takes note of an attack's error instead of raising it; a full disk is nobody's fault and goes through."""
+    """Takes note of an attack's error instead of raising it. A full disk is nobody's fault and goes through; so does
+    whatever happens in one process of a group: the others would go on with another question than this one."""
     try:
         yield
     except Exception as error:
-        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG"):
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or group.size() > 1:
             raise
         errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
 

@@ -37,7 +37,9 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
     evidence, queries = collect(target, asked, parts, calls)
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls)
-    masks, random = _forgotten(subject), randomised(subject.release, parts["member"])
+    masks = _forgotten(subject)
+    asks = any(Access.API <= row.access <= Access.DENOISER for row, _ in written)
+    random = asks and randomised(subject.release, parts["member"])
     who = _who(subject)
     for row, question in written:
         attack = attacks[row.attack][0]
@@ -86,20 +88,22 @@ def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, i
 
 def randomised(release: Release, images: Images) -> bool:
     """Whether the service answers one question in two ways: then an attack has to average its answers."""
-    few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device))
+    few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device)).made
     middle = release.schedule.T // 2
 
     def answer() -> Tensor:
-        return release.eps(few.images, at(middle, few.images), few.labels)
+        return release.eps(x0, at(middle, x0), few.labels)
 
     with torch.no_grad():
+        x0 = release.encode(few.images)
         return not torch.equal(answer(), answer())
 
 
 def _who(subject: Subject) -> dict[str, np.ndarray]:
-    """Which rows of the data set the reported images are, and their labels: for leakage by class and by image."""
-    split, labels = subject.bench.split.parts, subject.bench.data.labels
-    found = {f"{part}_rows": split[part] for part in ("member", "nonmember")}
+    """Which rows of the data set the reported images are (their `index` where it has one, by which its user knows
+    them), and their labels: for leakage by class and by image."""
+    split, labels, index = subject.bench.split.parts, subject.bench.data.labels, subject.bench.data.index
+    found = {f"{part}_rows": split[part] if index is None else index[split[part]] for part in ("member", "nonmember")}
     return found | (
         {} if labels is None else {f"{part}_labels": labels[split[part]] for part in ("member", "nonmember")}
     )

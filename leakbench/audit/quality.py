@@ -8,6 +8,7 @@ import torch
 
 from leakbench import evaluate
 from leakbench.audit.subject import Measured, Subject
+from leakbench.device import MANNER
 from leakbench.evaluate import Findings
 from leakbench.fairness import fairness_of
 from leakbench.forgetting import forgetting_of
@@ -20,10 +21,12 @@ def measure_quality(subject: Subject) -> Measured:
     embedded = embedding(subject.samples)
     train_seconds, evaluations = bench.cost(subject.point.chain, subject.seed)
     found = evaluate.quality_of(embedded, embedding.train, embedding.heldout, evaluations)
-    found = found.joined(evaluate.lpips_of(subject.samples, bench.train_images, bench.streams(subject.seed)))
+    there = subject.samples.to(bench.device), bench.train_images.to(bench.device)
+    found = found.joined(evaluate.lpips_of(*there, bench.streams(subject.seed)))
     found = found.joined(_forgetting(subject, embedded)).joined(_fairness(subject))
+    found = found.joined(embedding.beside.findings(subject.samples))
     found.info["network_calls_a_step"] = subject.release.network_calls
-    facts = {key: value for key, value in subject.facts.items() if key != "sample_seconds"}
+    facts = {key: value for key, value in subject.facts.items() if key not in ("sample_seconds", *MANNER)}
     found.info["defense"] = subject.release.info | facts
     timings = {
         "quality": time.perf_counter() - began,
@@ -43,7 +46,7 @@ def _forgetting(subject: Subject, embedded: torch.Tensor) -> Findings:
     return forgetting_of(
         label,
         subject.embedding.judge(conditioned),
-        subject.embedding.judge(bench.heldout_images[real_labels == label]),
+        subject.embedding.judge(bench.heldout_images.only(real_labels == label)),
         embedded[subject.asked != label],
         subject.embedding.heldout[real_labels != label],
     )

@@ -14,6 +14,7 @@ from leakbench.api import RecoveryAttack, ReplicationAttack, ReplicationEvidence
 from leakbench.audit.subject import Measured, Subject
 from leakbench.evaluate import Findings
 from leakbench.extracting import Extracted, extract, recover
+from leakbench.pictures import ImagesLike, Pictures
 
 _PAIRS = 12  # nearest pairs kept as pictures
 
@@ -30,7 +31,7 @@ def _matched(subject: Subject, attack: ReplicationAttack) -> Measured:
     began = time.perf_counter()
     drawn = extract(subject.target([attack]), attack, subject.samples, subject.embedding)
     evidence = _evidence(subject, drawn)
-    found = evaluate.replication(evidence, drawn.attack.published)
+    found = evaluate.replication(evidence, drawn.attack.published, searched=len(subject.bench.split.train))
     found.info |= drawn.attack.facts()
     arrays = evidence.arrays | _pairs(subject, drawn.images.cpu(), evidence)
     timings = {"attack": time.perf_counter() - began}
@@ -41,12 +42,16 @@ def _matched(subject: Subject, attack: ReplicationAttack) -> Measured:
 def _evidence(subject: Subject, drawn: Extracted) -> ReplicationEvidence:
     """All images are matched together: the training images are embedded once."""
     bench, attack = subject.bench, drawn.attack
-    sets = [drawn.images, bench.part("reference"), bench.part("nonmember")]
-    sets += [subject.samples] if attack.generates else []
-    queries = torch.cat([images.to(bench.device) for images in sets])
-    matches = attack.match(queries, bench.train_images.to(bench.device), subject.embedding)
+    sets: list[ImagesLike] = [
+        drawn.images,
+        bench.part("reference").to(bench.device),
+        bench.part("nonmember").to(bench.device),
+    ]
+    sets += [subject.samples.to(bench.device)] if attack.generates else []
+    train = bench.train_images.to(bench.device)
+    matches = attack.match(Pictures.joined(sets), train, subject.embedding)
     ours, calibration, null, *ordinary = matches.split(*map(len, sets))
-    real = torch.cat(sets[1:3]).to(bench.device)  # nothing was chosen on either: both serve
+    real = Pictures.joined(sets[1:3])  # nothing was chosen on either: both serve
     count = min(len(drawn.images), len(real))
     return ReplicationEvidence(
         ours.similarity,

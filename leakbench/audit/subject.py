@@ -16,14 +16,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leakbench.api import Access, Attack, Need, Release
+from leakbench.device import merged, observed
 from leakbench.embedding import Embedding
 from leakbench.errors import UsageError
 from leakbench.evaluate import Findings
 from leakbench.memory import Source
 from leakbench.scoring import Images, Target, Trained
-from leakbench.store import Store, key_of
+from leakbench.sources import sources
+from leakbench.store import key_of
 from leakbench.suite import Point
-from leakbench.workbench import Workbench, sources
+from leakbench.workbench import Workbench
 
 Family = Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
 
@@ -56,7 +58,7 @@ class Subject:
     def __init__(self, bench: Workbench, embedding: Embedding, point: Point, seed: int) -> None:
         self.bench, self.embedding, self.point, self.seed = bench, embedding, point, seed
         self.key = bench.release_key(point, seed)
-        self.samples_store = Store(bench.setting.cache, "samples")
+        self.samples_store = bench.setting.store("samples")
 
     @cached_property
     def release(self) -> Release:
@@ -145,6 +147,15 @@ class Subject:
         """What sampling showed, "sample_seconds" among it."""
         return self._drawn[1]
 
+    def manner(self, attacks: Iterable[Attack]) -> dict[str, Any]:
+        """How the release, and those that these attacks needed, were trained and its samples drawn, where that is
+        "smaller_batches" or "compiled"."""
+        bench, found = self.bench, [self.facts] if "_drawn" in vars(self) else []
+        for need in (None, *needs_of(tuple(attacks))):
+            chain = bench.chain_of(need, self.point.chain) if need else self.point.chain
+            found += bench.infos(chain, self.seed, need)
+        return merged(*found)
+
     @cached_property
     def _drawn(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Drawn once, then cached."""
@@ -152,11 +163,13 @@ class Subject:
 
         def make(folder: Path) -> None:
             began = time.perf_counter()
-            drawn = {"samples": self.release.sample(n).contiguous()}
-            facts = self.release.facts() | {"sample_seconds": time.perf_counter() - began}
-            if self.forgotten_label is not None:
-                asked = torch.full((n // 2,), self.forgotten_label)
-                drawn["conditioned"] = self.release.sample(n // 2, asked, first=n).contiguous()
+            with observed() as manner:
+                drawn = {"samples": self.release.sample(n).contiguous()}
+                facts = self.release.facts() | {"sample_seconds": time.perf_counter() - began}
+                if self.forgotten_label is not None:
+                    asked = torch.full((n // 2,), self.forgotten_label)
+                    drawn["conditioned"] = self.release.sample(n // 2, asked, first=n).contiguous()
+                facts |= manner()
             save_file(drawn, folder / "samples.safetensors")
             (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
 

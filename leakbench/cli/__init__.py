@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from leakbench.cli import check, doctor, list_, new, power, report, run, score, show  # noqa: F401
+from leakbench.cli import audit, check, doctor, export, fetch, list_, new, power, report, run, score, show  # noqa: F401
 from leakbench.cli.app import app
 from leakbench.errors import UsageError
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from leakbench.session import Session
 
 app = typer.Typer(
     add_completion=False,
@@ -22,6 +25,7 @@ app = typer.Typer(
       leakbench run quick --plan                   what would be run, and stop
       leakbench run quick --set dataset=npz:my.npz --out runs/mine
       leakbench report runs/quick                  write tables and figures again
+      leakbench audit my_pipeline --members train/ --nonmembers heldout/
       leakbench power                              how many images a wanted interval needs
       leakbench score my_scores.npz                the same treatment for scores of your own
       leakbench new attack my_attack               a working attack to start from
@@ -54,6 +58,17 @@ def load_plugins(files: list[Path] | None) -> None:
 
     for file in files or ():
         plugins.load_file(file)
+
+
+def finish(session: Session) -> None:
+    """Run it to its end. Exit code 130 on Ctrl-C, 1 where something failed."""
+    try:
+        done = session.run(command_line())
+    except KeyboardInterrupt:
+        print("leakbench: interrupted; what was finished is kept: run the same command to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if not done:
+        raise typer.Exit(1)
 
 
 def command_line() -> str:

@@ -18,17 +18,28 @@ from leakbench.errors import UsageError
     Examples:
       leakbench report runs/quick
       leakbench report runs/quick --format csv
+      leakbench report runs/quick runs/tour --page results.md
     """
 )
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders of runs.")],
     format: Annotated[str, typer.Option(help="Comma-separated: csv, figures, md.")] = "csv,figures,md",
+    page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
 ) -> None:
     from leakbench import plugins
     from leakbench.records import RunFolder
 
-    if not (folder / "plan.json").is_file():
-        raise UsageError(f"{folder}: not the folder of a run (it has no plan.json)")
-    for name in format.split(","):
-        for path in plugins.find("reports", name.strip(), "--format")(RunFolder(folder)):
-            print(path)
+    names = [name.strip() for name in format.split(",")]
+    if "page" in names:
+        raise UsageError("--format page: a page is of all the runs together: use --page FILE")
+    for folder in folders:
+        if not (folder / "plan.json").is_file():
+            raise UsageError(f"{folder}: not the folder of a run (it has no plan.json)")
+    runs = [RunFolder(folder) for folder in folders]
+    if page:
+        print(plugins.find("reports", "page")(runs, page))
+        return
+    for run in runs:
+        for name in names:
+            for path in plugins.find("reports", name, "--format")(run):
+                print(path)

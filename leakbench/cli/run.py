@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 import typer
 
-from leakbench.cli.app import PluginOption, app, command_line, load_plugins, one_thread_a_process
+from leakbench.cli.app import PluginOption, app, finish, load_plugins, one_thread_a_process
 
 
 @app.command(
@@ -26,13 +25,25 @@ def run(
     out: Annotated[str | None, typer.Option(help="Folder for the results (default: runs/SUITE).")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and stop.")] = False,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one a core; 1 on CUDA).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes (default: one a core, or one a CUDA device).")
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="This machine, or the running Ray cluster (docs/cluster.md).")
+    ] = "local",
     rerun: Annotated[
         Literal["missing", "failed", "all"],
         typer.Option(help="Compute what has no record, only what failed last time, or all of it anew."),
     ] = "missing",
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change the suite.")] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="MINUTES", help="Scale steps and samples down so that it takes no longer here."),
+    ] = None,
     plugin: PluginOption = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave image files out that do not decode (as skip_broken = true).")
+    ] = False,
     no_images: Annotated[bool, typer.Option("--no-images", help="Keep no pictures of members.")] = False,
 ) -> None:
     one_thread_a_process()
@@ -40,15 +51,17 @@ def run(
 
     load_plugins(plugin)
     session = Session(
-        suite, out, device=device, workers=workers, rerun=rerun, overrides=tuple(settings or ()), images=not no_images
+        suite,
+        out,
+        device=device,
+        workers=workers,
+        rerun=rerun,
+        overrides=(*(settings or ()), *(["skip_broken=true"] if skip_broken else [])),
+        images=not no_images,
+        budget=budget,
+        executor=executor,
     )
     if plan:
         session.print_plan()
         return
-    try:
-        done = session.run(command_line())
-    except KeyboardInterrupt:
-        print("leakbench: interrupted; what was finished is kept: run the same command to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
-    if not done:
-        raise typer.Exit(1)
+    finish(session)

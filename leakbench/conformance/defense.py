@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from leakbench.api import Artefacts, Defense, Place, Release, Task
+from leakbench.artefacts import load_artefacts, save_artefacts
 from leakbench.diffusion import at
-from leakbench.workbench import load_artefacts, save_artefacts
 
 from .tiny import CLOSE, SHAPE, Check, images, places, plain, task_of
 

@@ -15,6 +15,7 @@ from leakbench.copying import Matches
 from leakbench.diffusion import Schedule
 from leakbench.extracting import Extracted, extract, recover
 from leakbench.memory import Source
+from leakbench.pictures import Pictures
 from leakbench.scoring import Images, Target
 
 from .tiny import CLOSE, COUNT, SHAPE, Check, images, plain, streams
@@ -48,7 +49,9 @@ class ReplicationChecks:
     # Matching ---------------------------------------------------------------------------------------------------------
 
     def _match(self, queries: Tensor) -> Matches:
-        return self.plugin().match(queries, images(_TRAIN, "train"), lambda images: images.flatten(1))
+        return self.plugin().match(
+            Pictures(queries), Pictures(images(_TRAIN, "train")), lambda images: images[:].flatten(1)
+        )
 
     def _of_matching(self) -> Iterator[Check]:
         queries = images(9, "queries")

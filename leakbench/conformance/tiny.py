@@ -14,6 +14,7 @@ from leakbench.api import Artefacts, Attack, Defense, Place, Release, Task
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule
 from leakbench.networks import NetworkSpec
+from leakbench.pictures import Pictures
 
 COUNT = 24
 SHAPE = (1, 8, 8)
@@ -59,18 +60,17 @@ class Plain(Defense):
 
 
 def task_of(place: Place, base: Release | None) -> Task:
-    pictures = images(COUNT, "images")
     label = place.forget == "label"
     return Task(
-        images=pictures,
+        images=Pictures(images(COUNT, "images")),
         labels=torch.arange(COUNT) % 2,
         attribute=torch.arange(COUNT) % 2,
         condition=place.condition,
         forget=None if place.forget == "nothing" else torch.arange(COUNT) % (2 if label else 4) == 0,
         forget_label=0 if label else None,
         below=place.below,
-        groups=torch.arange(COUNT),
-        heldout=images(COUNT, "held-out"),
+        grouped=torch.arange(COUNT),
+        heldout=Pictures(images(COUNT, "held-out")),
         network=spec(place.condition),
         schedule=Schedule(steps=5),
         streams=streams(),

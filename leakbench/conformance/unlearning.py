@@ -15,6 +15,7 @@ from leakbench.api import Access, Ground, Model, Place, Question, UnlearningAtta
 from leakbench.diffusion import Schedule
 from leakbench.evaluate_unlearning import arrays_of, unlearning
 from leakbench.memory import Source
+from leakbench.pictures import ImagesLike
 from leakbench.scoring import Images, Target, Trained
 
 from .tiny import CLOSE, COUNT, SHAPE, Check, Plain, images, plain, streams
@@ -111,7 +112,7 @@ def _group(number: int, place: Place) -> Images:
     return Images(images(COUNT, _GROUPS[number]), rows + number * COUNT, None if place.condition == "none" else label)
 
 
-def _judge(pictures: Tensor) -> Tensor:
+def _judge(pictures: ImagesLike) -> Tensor:
     """Some probabilities of two labels, by the mean of an image."""
-    bright = pictures.flatten(1).mean(dim=1).mul(8.0).sigmoid()
+    bright = pictures[:].flatten(1).mean(dim=1).mul(8.0).sigmoid()
     return torch.stack([bright, 1 - bright], dim=1)

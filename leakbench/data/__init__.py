@@ -1,8 +1,9 @@
 """Data sets and splits.
 
 A data set is found by entry point (group `leakbench.datasets`): a function of what follows the colon in its name
-(`npz:PATH`; nothing, or `high`, for `digits`) that returns a Dataset. Near-duplicates are removed before the split is
-drawn, so that no image has a twin on the other side. The parts of a split:
+(`npz:PATH`; nothing, or `high`, for `digits`) that returns a Dataset, and takes `skip_broken` if it decodes image
+files. Large images stay in files of which a run reads what it needs (leakbench.data.packed). Near-duplicates are
+removed before the split is drawn, so that no image has a twin on the other side. The parts of a split:
 
     member          trained on, reported          calibration_in    trained on, never reported
     nonmember       not trained on, reported      calibration_out   not trained on, never reported

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +13,21 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
+_BLOCK = 1024  # images that are read at one time while they are hashed
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images at rest: uint8 (N, H, W, C). labels, attribute: int64 (N,) or None.
+    """Images at rest: uint8 (N, H, W, C), an array or a memory map of a file, of which only what is asked for is read.
 
+    labels, attribute: int64 (N,) or None.
     trait: a number an image, from which the sensitive attribute follows as "above the reference part's median".
     split: a word an image, one of PARTS, or "pool" to be drawn from; None: all pool.
+    index: int64 (N,), an image's position in its publisher's order, which index files speak of; None: its row.
+    pixels: sha256 of the images' bytes where that is known already, so that gigabytes are not hashed at every start.
+    folder: where what is found out about the images can be kept, beside their file; None where they have none.
+    skipped: names of image files that did not decode and were left out.
+    precedence: int64 (N,): of near-duplicates the one with the lower number stays; None: the one with the lower row.
     """
 
     name: str
@@ -26,6 +36,11 @@ class Dataset:
     attribute: np.ndarray | None = None
     trait: np.ndarray | None = None
     split: np.ndarray | None = None
+    index: np.ndarray | None = None
+    pixels: str | None = None
+    folder: Path | None = None
+    skipped: tuple[str, ...] = ()
+    precedence: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -33,11 +48,11 @@ class Dataset:
         _, height, width, channels = self.images.shape
         return channels, height, width
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """sha256 of all that it holds."""
-        total = hashlib.sha256()
-        for array in (self.images, self.labels, self.attribute, self.trait, self.split):
+        """sha256 of all that it holds; the same wherever the images lie."""
+        total = hashlib.sha256(f"{self.images.shape} {self.pixels or hash_of(self.images)}".encode())
+        for array in (self.labels, self.attribute, self.trait, self.split, self.index, self.precedence):
             total.update(
                 b"none" if array is None else str(array.dtype).encode() + np.ascontiguousarray(array).tobytes()
             )
@@ -49,3 +64,11 @@ class Dataset:
 
         images = torch.from_numpy(np.ascontiguousarray(self.images[index])).permute(0, 3, 1, 2)
         return (images.float() / 127.5 - 1.0).contiguous()
+
+
+def hash_of(images: np.ndarray) -> str:
+    """sha256 of the bytes of images (N, ...), read block by block."""
+    total = hashlib.sha256()
+    for start in range(0, len(images), _BLOCK):
+        total.update(np.ascontiguousarray(images[start : start + _BLOCK]).tobytes())
+    return total.hexdigest()

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from leakbench.data.dataset import Dataset
+from leakbench.data.members import Member, open_member
+from leakbench.data.packed import Pack, identity_of, mapped, packed
 from leakbench.data.split import PARTS
 from leakbench.errors import UsageError
 
-_NPZ_KEYS = ("images", "labels", "attribute", "split")
+_BESIDE = ("labels", "attribute", "split", "index")
+_LARGE = 2**26  # bytes of images from which on they stay in their file, or in the cache where that is compressed
 
 
 def npz(argument: str) -> Dataset:
-    """npz:PATH: `images` uint8 (N, H, W[, C]); optional `labels`, `attribute` (N,) integers and `split` (N,) words."""
+    """npz:PATH: `images` uint8 (N, H, W) or (N, H, W, C), and optional `labels`, `attribute`, `split` and `index`.
+
+    `labels`, `attribute`: whole numbers (N,). `split`: words (N,). `index`: whole numbers (N,), an image's position in
+    its publisher's order.
+    """
     path = Path(argument).expanduser()
     if not argument or not path.is_file():
         raise UsageError(f"dataset 'npz:{argument}': no such file; write npz:PATH with the path of an .npz file")
-    arrays = _read_npz(path)
-    images = arrays["images"]
+    arrays, images, large = _read_npz(path)
     if images.dtype != np.uint8:
         hint = " (NaN or infinite values among them)" if _has_nan(images) else ""
         raise UsageError(f"{path}: images: dtype is {images.dtype}{hint}; it must be uint8, 0 to 255")
+    shape = images.shape
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise UsageError(
-            f"{path}: images: shape is {arrays['images'].shape}; it must be (N, H, W) or (N, H, W, 1 or 3)"
-        )
-    labels, attribute = (integers(path, key, arrays.get(key), len(images)) for key in ("labels", "attribute"))
-    return Dataset(f"npz:{path.name}", images, labels, attribute, split=_words(path, arrays.get("split"), len(images)))
+        raise UsageError(f"{path}: images: shape is {shape}; it must be (N, H, W) or (N, H, W, 1 or 3)")
+    keys = ("labels", "attribute", "index")
+    labels, attribute, index = (integers(path, key, arrays.get(key), len(images)) for key in keys)
+    split = _words(path, arrays.get("split"), len(images))
+    data = Dataset(f"npz:{path.name}", images, labels, attribute, split=split, index=index)
+    return data if large is None else replace(data, pixels=large.pixels, folder=large.folder)
 
 
 def read_arrays(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -57,11 +66,36 @@ def read_arrays(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray],
     return arrays, sorted(set(names) - set(keys))
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    arrays, _ = read_arrays(path, _NPZ_KEYS)
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray, Pack | None]:
+    """The arrays beside the images, the images, and their pack where they are too large to be read whole."""
+    large = _large_images(path)
+    if large is not None:
+        arrays, _ = read_arrays(path, _BESIDE)
+        return arrays, large.images, large
+    arrays, _ = read_arrays(path, ("images", *_BESIDE))
     if "images" not in arrays:
         raise UsageError(f"{path}: key 'images' is missing; it must hold uint8 images (N, H, W) or (N, H, W, C)")
-    return arrays
+    return arrays, arrays["images"], None
+
+
+def _large_images(path: Path) -> Pack | None:
+    """The images, mapped, if they are uint8, many and in a file that can be read; None leaves it to numpy's reader,
+    and to what is said about files that it cannot read."""
+    try:
+        member = open_member(path, "images")
+    except UsageError:
+        return None
+    if member.bytes < _LARGE or member.dtype != np.uint8 or len(member.shape) not in (3, 4):
+        return None
+    if member.offset is not None:
+        return mapped(member)
+    pack = packed("npz", {"file": identity_of(path), "path": str(path.resolve())}, lambda _: _blocks(member))
+    return replace(pack, images=pack.images.reshape(member.shape))
+
+
+def _blocks(member: Member) -> Iterator[tuple[np.ndarray, None]]:
+    for block in member.blocks:
+        yield block.reshape(*block.shape[:3], -1), None
 
 
 def _has_nan(array: np.ndarray) -> bool:
@@ -92,5 +126,8 @@ def _words(path: Path, array: np.ndarray | None, count: int) -> np.ndarray | Non
     elif unknown:
         what = f"unknown word {unknown[0]!r}"
     if what:
-        raise UsageError(f"{path}: split: {what}; it must hold one word an image: {', '.join(PARTS)} or pool")
+        hint = "; leave it out, or save numpy.array(['member', 'nonmember', 'pool'])[split]" * (
+            words.dtype.kind in "iu"
+        )
+        raise UsageError(f"{path}: split: {what}; it must hold one word an image: {', '.join(PARTS)} or pool{hint}")
     return words

@@ -1,26 +1,37 @@
 """The parts of a split, and drawing them at random.
 
-Near-duplicates are removed first, so that no image has a twin on the other side.
+Near-duplicates are removed first, so that no image has a twin on the other side. Members and nonmembers come from the
+pool, or each from its own list of an index file (leakbench.data.listed), which then counts for more than the words of
+the data set.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.duplicates import DUPLICATE_RADIUS
+from leakbench.data.duplicates import distinct
+from leakbench.data.listed import Listed, read_listed
 from leakbench.errors import UsageError
 
 PARTS = ("member", "calibration_in", "calibration_out", "nonmember", "reference")
+_COUNTS = {  # parts in the order in which they are drawn, and where SplitSpec says how many
+    "member": "members",
+    "nonmember": "nonmembers",
+    "calibration_in": "calibration_in",
+    "calibration_out": "calibration_out",
+}
 _FEWEST = 20  # images of a part below which no interval means anything
 
 
 class SplitSpec(BaseModel):
-    """How many images go into each drawn part, and the seed of the draw. The rest of the pool is `reference`."""
+    """How many images go into each drawn part, the seed of the draw, and the index file of a standard split. The rest
+    of the pool is `reference`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,15 +40,18 @@ class SplitSpec(BaseModel):
     calibration_in: int = Field(60, ge=1)
     calibration_out: int = Field(60, ge=1)
     seed: int = Field(0, ge=0)
+    file: str = ""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the data set by part (sorted int64 arrays), the attribute of every row, and what was removed first."""
+    """Rows of the data set by part (sorted int64 arrays), the attribute of every row, what was removed first, and the
+    index file (its name and sha256) that the parts were drawn by."""
 
     parts: dict[str, np.ndarray]
     attribute: np.ndarray | None
     removed: int
+    file: str = ""
 
     @property
     def train(self) -> np.ndarray:
@@ -55,34 +69,49 @@ class Split:
 
 def draw_split(data: Dataset, spec: SplitSpec) -> Split:
     """Remove near-duplicates, then draw the parts from the pool at random. Raises UsageError if images are too few."""
-    from leakbench.neighbours import near_duplicates
-
-    rows = np.arange(len(data.images))
-    keep = np.asarray(near_duplicates(data.tensors(rows), DUPLICATE_RADIUS * data.images[0].size ** 0.5), dtype=bool)
-    words = np.full(len(rows), "pool") if data.split is None else data.split.astype(str)
+    rows, keep = np.arange(len(data.images)), distinct(data)
+    listed = read_listed(Path(spec.file).expanduser(), data) if spec.file else None
+    said = data.split if listed is None else None
+    words = np.full(len(rows), "pool") if said is None else said.astype(str)
     pool = np.random.default_rng([spec.seed, 0x5EED]).permutation(rows[keep & (words == "pool")])
-    wanted = {
-        "member": spec.members,
-        "nonmember": spec.nonmembers,
-        "calibration_in": spec.calibration_in,
-        "calibration_out": spec.calibration_out,
-    }
+    wanted = {part: getattr(spec, field) for part, field in _COUNTS.items()}
     parts = {part: rows[keep & (words == part)] for part in PARTS}
-    for part, count in wanted.items():
-        if data.split is None or not len(parts[part]):
-            parts[part], pool = pool[:count], pool[count:]
-    parts["reference"] = np.concatenate([parts["reference"], pool])
+    for names, side in _sides(pool, listed):
+        for part in names:
+            if said is None or not len(parts[part]):
+                parts[part], side = side[: wanted[part]], side[wanted[part] :]
+        if "nonmember" in names:
+            parts["reference"] = np.concatenate([parts["reference"], side])
+    if listed is not None:
+        parts["reference"] = np.concatenate([parts["reference"], pool[~(listed.members | listed.heldout)[pool]]])
     parts = {part: np.sort(index) for part, index in parts.items()}
-    _check_enough(data, parts, wanted, int(keep.sum()))
+    _check_enough(data, parts, _least(wanted, said, 0 if listed is None else int((~keep).sum())), int(keep.sum()))
     attribute = data.attribute
     if attribute is None and data.trait is not None:
         attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
-    return Split(parts, attribute, int((~keep).sum()))
+    return Split(parts, attribute, int((~keep).sum()), "" if listed is None else listed.words)
+
+
+def _sides(pool: np.ndarray, listed: Listed | None) -> list[tuple[tuple[str, ...], np.ndarray]]:
+    """Which parts are drawn one after the other, and from which rows of the pool.
+
+    Standard splits use their lists up, so near-duplicates leave a list short: by images that are reported, then.
+    """
+    if listed is None:
+        return [(tuple(_COUNTS), pool)]
+    members, heldout = pool[listed.members[pool]], pool[listed.heldout[pool]]
+    return [(("calibration_in", "member"), members), (("calibration_out", "nonmember"), heldout)]
+
+
+def _least(wanted: dict[str, int], said: np.ndarray | None, removed: int) -> dict[str, int]:
+    """How many images each part needs: as many as asked for, but for what near-duplicates took from the lists of an
+    index file; a few, where the data set's words say which."""
+    few = {part: min(wanted.get(part, _FEWEST), _FEWEST) for part in PARTS}
+    return few if said is not None else {part: max(few[part], wanted.get(part, 0) - removed) for part in PARTS}
 
 
 def _check_enough(data: Dataset, parts: dict[str, np.ndarray], wanted: dict[str, int], left: int) -> None:
-    for part in PARTS:
-        least = min(wanted.get(part, _FEWEST), _FEWEST) if data.split is not None else wanted.get(part, _FEWEST)
+    for part, least in wanted.items():
         if len(parts[part]) < least:
             raise UsageError(
                 f"{data.name}: too few images for the split: {left} are left after near-duplicates are removed, and "

@@ -14,6 +14,7 @@ from .epsilon_one_run import epsilon_one_run, guesses
 from .epsilon_rates import epsilon_clopper_pearson, epsilon_gaussian, gaussian_epsilon
 from .estimate import Estimate
 from .exposed import Exposed, exposed
+from .group_z import group_z
 from .groups import ByClass, ClassLeak, by_class
 from .health import calibration_leaks, finite, flags, weaker_with_more_access
 from .multiple import holm
@@ -72,6 +73,7 @@ __all__ = [
     "finite",
     "flags",
     "gaussian_epsilon",
+    "group_z",
     "guesses",
     "holm",
     "images_give",

@@ -10,24 +10,29 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from leakbench import plugins
 from leakbench.api import Attack
 from leakbench.errors import UsageError
-from leakbench.suite.file import NetworkTable, QualityTable, SamplerTable, SuiteFile, apply, validate
+from leakbench.suite.budget import Budget, Change, changes, flat, shrink
+from leakbench.suite.file import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, apply, put, validate
 from leakbench.suite.points import Link, Point, attacks_of, points_of, restrictions_of
 
 __all__ = [
+    "Budget",
+    "Change",
     "Link",
     "NetworkTable",
     "Point",
+    "PublishedRow",
     "QualityTable",
     "SamplerTable",
     "Suite",
     "SuiteFile",
+    "checked",
     "describe",
     "ensemble_of",
     "load",
@@ -37,12 +42,13 @@ __all__ = [
 @dataclass(frozen=True)
 class Suite:
     """A checked suite: its file, the points of its curves in order, its attacks by id, and for those that say `on`
-    the ids of the only defenses that they are run against."""
+    the ids of the only defenses that they are run against. `budget`: how it was made smaller, if it was."""
 
     file: SuiteFile
     points: tuple[Point, ...]
     attacks: dict[str, Attack]
     on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    budget: Budget | None = None
 
     def asks(self, attack: str, point: Point) -> bool:
         """Whether an attack is run against a point."""
@@ -55,20 +61,37 @@ class Suite:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(name: str, overrides: tuple[str, ...] = ()) -> Suite:
-    """Read a suite by name or path, apply `--set PATH=VALUE` and check everything. Raises UsageError."""
+def load(name: str, overrides: tuple[str, ...] = (), budget: Budget | None = None) -> Suite:
+    """Read a suite by name or path, apply `--set PATH=VALUE` and check everything. Raises UsageError.
+
+    `budget` makes it smaller; its `changes` are found here.
+    """
     path = plugins.suite_path(name)
     table = _read(path)
     if "ensemble" in table:
         table["attack"] = [*frozen_attacks(table["ensemble"], str(path)), *table.get("attack", [])]
+    if budget is None:
+        return checked(table, str(path), overrides)
+    small = validate(SuiteFile, table, str(path)).small if budget.small else {}
+    for key, value in flat(small).items():
+        put(table, key, value, f"{path}: small:")
     for override in overrides:
         apply(table, override)
-    file = validate(SuiteFile, table, str(path))
-    plugins.dataset(file.dataset, f"{path}: dataset")
+    shrink(table, budget.factor, str(path))
+    suite = checked(table, str(path))
+    return replace(suite, budget=replace(budget, changes=changes(load(name, overrides).file, suite.file)))
+
+
+def checked(table: dict[str, Any], where: str, overrides: tuple[str, ...] = ()) -> Suite:
+    """The suite of a table as a file would hold it; `where` is said in errors. Raises UsageError."""
+    for override in overrides:
+        apply(table, override)
+    file = validate(SuiteFile, table, where)
+    plugins.dataset(file.dataset, f"{where}: dataset")
     if len(set(file.seeds)) < len(file.seeds):
-        raise UsageError(f"{path}: seeds = {list(file.seeds)}: a seed stands there twice; write each once")
-    points = tuple(points_of(file, str(path)))
-    return Suite(file, points, dict(attacks_of(file, str(path))), dict(restrictions_of(file, str(path))))
+        raise UsageError(f"{where}: seeds = {list(file.seeds)}: a seed stands there twice; write each once")
+    points = tuple(points_of(file, where))
+    return Suite(file, points, dict(attacks_of(file, where)), dict(restrictions_of(file, where)))
 
 
 def _read(path: Path) -> dict[str, Any]:

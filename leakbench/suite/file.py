@@ -21,6 +21,9 @@ class NetworkTable(_Table):
 
     width: int | None = Field(None, ge=8)
     blocks: int | None = Field(None, ge=1)
+    levels: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(None, min_length=1, max_length=8)
+    attention: int | None = Field(None, ge=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
     condition: Literal["none", "label", "attribute"] = "none"
 
 
@@ -32,17 +35,37 @@ class SamplerTable(_Table):
 
 
 class QualityTable(_Table):
-    """[quality]: samples a release, and the embedding (auto, inception, classifier, rotation, pixels,
-    torchscript:PATH)."""
+    """[quality]: samples a release, the embedding (auto, inception, dinov2, classifier, rotation, pixels,
+    torchscript:PATH), and what joins it where its weights lie on this machine (leakbench.beside)."""
 
     samples: int = Field(1000, ge=20)
     features: str = "auto"
+    beside: tuple[Literal["dinov2", "sscd"], ...] = ("dinov2", "sscd")
+
+
+class PublishedRow(_Table):
+    """[[published]]: a number that a paper reports, to stand beside the run's own.
+
+    `defense` and `attack` are ids of the suite ("quality" for what needs no adversary), `metric` one of a record's, or
+    "" where ours has no equal. `setting`: what the number was measured on. `note`: what differs here.
+    """
+
+    paper: str
+    setting: str
+    value: float | str
+    metric: str = ""
+    says: str = ""  # what the paper calls it, where that is not the metric's name
+    defense: str = ""
+    attack: str = ""
+    note: str = ""
 
 
 class SuiteFile(_Table):
     """A suite file as written. `headline` is the TPR that ranks: at FPR 10 % where negatives are few.
 
     `version` is that of a frozen set of attacks, and `ensemble` names the suite whose attacks this one takes over.
+    `skip_broken`: leave image files out that do not decode. `small`: values by path that --budget takes where the size
+    as written is out of reach. `published`: what papers report.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")  # it names a folder
@@ -50,6 +73,7 @@ class SuiteFile(_Table):
     version: str = ""
     ensemble: str = ""
     dataset: str
+    skip_broken: bool = False
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     headline: Literal["tpr@fpr=0.1", "tpr@fpr=0.01", "tpr@fpr=0.001"] = "tpr@fpr=0.1"
     split: SplitSpec = SplitSpec()
@@ -59,10 +83,12 @@ class SuiteFile(_Table):
     quality: QualityTable = QualityTable()
     defense: tuple[dict[str, Any], ...] = Field(min_length=1)
     attack: tuple[dict[str, Any], ...] = ()
+    small: dict[str, Any] = Field(default_factory=dict)
+    published: tuple[PublishedRow, ...] = ()
 
 
 def apply(table: dict[str, Any], override: str) -> None:
-    """--set defense.cpsample.alpha=0.1: the path of the file; an entry of [[defense]] or [[attack]] goes by its id."""
+    """--set defense.cpsample.alpha=0.1: a value by its path."""
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise UsageError(f"--set {override!r}: write PATH=VALUE, such as defense.cpsample.alpha=0.1")
@@ -70,20 +96,26 @@ def apply(table: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    put(table, path, value)
+
+
+def put(table: dict[str, Any], path: str, value: Any, said: str = "--set") -> None:
+    """Put a value at a path of the file; an entry of [[defense]] or [[attack]] goes by its id. `said` is what gave the
+    path, for errors."""
     *parents, key = path.split(".")
     here: Any = table
     for i, parent in enumerate(parents):
         if isinstance(here, list):
             ids = {entry.get("id", entry.get("name")): entry for entry in here}
             if parent not in ids:
-                raise UsageError(f"--set {path}: no {parents[i - 1]} with id {parent!r}; {nearest_name(parent, ids)}")
+                raise UsageError(f"{said} {path}: no {parents[i - 1]} with id {parent!r}; {nearest_name(parent, ids)}")
             here = ids[parent]
         else:
             here = here.setdefault(parent, {})
         if not isinstance(here, (dict, list)):
-            raise UsageError(f"--set {path}: {parent!r} is a value, not a table")
+            raise UsageError(f"{said} {path}: {parent!r} is a value, not a table")
     if isinstance(here, list):
-        raise UsageError(f"--set {path}: name an entry and a key, such as {path}.alpha")
+        raise UsageError(f"{said} {path}: name an entry and a key, such as {path}.alpha")
     here[key] = value
 
 

@@ -96,7 +96,7 @@ class Spy:
 
     @property
     def saw_a_mark(self) -> bool:
-        return any(bool((pictures == torch.tensor(MARK)).any()) for pictures in self.seen)
+        return any(bool((pictures[:] == torch.tensor(MARK)).any()) for pictures in self.seen)
 
 
 def split(condition: str) -> dict[str, Images]:

@@ -20,8 +20,9 @@ from leakbench.embedding import Embedding
 from leakbench.evaluate_attribute import attribute
 from leakbench.networks import NetworkSpec
 from leakbench.scoring import Asked, Images, Target
+from leakbench.setting import Setting
 from leakbench.suite import load
-from leakbench.workbench import Setting, Workbench
+from leakbench.workbench import Workbench
 
 STREAMS, COUNT = streams(), 10
 RNG = np.random.default_rng(0)
@@ -199,9 +200,9 @@ def test_the_truth_is_told_of_reference_images_and_of_nothing_that_is_reported(k
     found = measure_attribute(audit, kind(), Access.DENOISER)
     parts, truth = audit.bench.split.parts, audit.bench.split.attribute
     known = kind.seen["known"]
-    assert known.labels is None and torch.equal(known.images, audit.bench.part("reference"))
+    assert known.labels is None and torch.equal(known.images[:], audit.bench.part("reference")[:])
     assert known.attribute.tolist() == truth[parts["reference"]].tolist()
-    torch.testing.assert_close(kind.seen["bright"], known.images.flatten(1).mean(dim=1))
+    torch.testing.assert_close(kind.seen["bright"], known.images[:].flatten(1).mean(dim=1))
     if kind.of == "images":
         assert set(kind.seen["ids"]) == {*parts["member"].tolist(), *parts["nonmember"].tolist()}
     assert found.family == "attribute" and found.findings.info["known_images"] == len(parts["reference"])
@@ -213,7 +214,7 @@ def test_scores_are_sorted_by_the_truth(kind, audit):
     bench = audit.bench
 
     def split(pictures, truth):
-        bright, truth = pictures.flatten(1).mean(dim=1).double().numpy(), np.asarray(truth)
+        bright, truth = pictures[:].flatten(1).mean(dim=1).double().numpy(), np.asarray(truth)
         return bright[truth == 1], bright[truth == 0]
 
     rows = (bench.split.parts["nonmember"], bench.heldout_rows)[kind.of == "samples"]

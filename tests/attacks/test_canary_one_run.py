@@ -18,9 +18,10 @@ from leakbench.conformance.tiny import SHAPE, images, plain, streams
 from leakbench.embedding import Embedding
 from leakbench.evaluate_auditing import auditing, frozen_threshold
 from leakbench.scoring import Asked, Images, Target, Trained
+from leakbench.setting import Setting
 from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run
 from leakbench.suite import load
-from leakbench.workbench import Setting, Workbench
+from leakbench.workbench import Workbench
 
 BOUNDS = ("", "_clopper_pearson", "_gaussian", "_bayes")
 

@@ -161,3 +161,9 @@ def test_only_sscd_has_a_published_threshold():
     found = {by: NearestCopy(by=by).published for by in ("pixels", "features", "lpips", "sscd")}
     assert found == {"pixels": None, "features": None, "lpips": None, "sscd": np.nextafter(0.5, 1)}
     assert NearestCopy(by="lpips").space("inception") == "lpips" and NearestCopy(by="sscd").space("x") == "sscd"
+
+
+def test_a_cutoff_of_ones_own_is_reported_beside_the_calibrated_one():
+    assert NearestCopy(by="features", cutoff=0.97).published == 0.97
+    assert NearestCopy(by="sscd", cutoff=0.6).published == 0.6
+    assert NearestCopy(by="sscd").published == pytest.approx(0.5) and NearestCopy(by="features").published is None

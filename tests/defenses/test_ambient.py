@@ -63,7 +63,7 @@ def batch(task, rows: int = 40, purpose: str = "batch") -> Batch:
 def release(digits_task):
     """Of 140 images, trained long enough to fill in pixels."""
     images = torch.cat([digits_task.images, digits_task.heldout])
-    task = replace(digits_task, images=images, groups=torch.arange(140))
+    task = replace(digits_task, images=images, grouped=torch.arange(140))
     defense = Ambient(steps=2000, batch=64, lr=4e-3, p=0.2, delta=0.3)
     return defense.release(defense.fit(task), task)
 
@@ -72,7 +72,7 @@ def release(digits_task):
 
 
 def test_masks_are_coins_of_their_images_fixed_and_shared_by_channels(digits_task):
-    many = replace(digits_task, images=torch.zeros(1000, 3, 8, 8), groups=torch.arange(1000))
+    many = replace(digits_task, images=torch.zeros(1000, 3, 8, 8), grouped=torch.arange(1000))
     many = replace(many, network=many.network.model_copy(update={"shape": (3, 8, 8)}))
     shown, sampled = Ambient(p=0.4).masks(many)
     assert shown.shape == (1000, 1, 8, 8) and set(shown.unique().tolist()) == {0.0, 1.0}

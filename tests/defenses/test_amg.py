@@ -225,7 +225,7 @@ def test_the_members_ship_and_no_claim_survives(task, guide):
 
 def test_releasing_reads_no_training_image(task):
     artefacts = AMG().fit(task)
-    assert AMG().release(artefacts, replace(task, images=None, groups=None)).sample(2).shape == (2, 1, 8, 8)
+    assert AMG().release(artefacts, replace(task, images=None, grouped=None)).sample(2).shape == (2, 1, 8, 8)
 
 
 def test_gate_rates_are_shares_of_samples_and_padding_does_not_count(task, guide):

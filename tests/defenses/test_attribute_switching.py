@@ -229,7 +229,7 @@ def test_progress_rises_to_one(task):
 
 
 def test_it_reads_no_training_image_and_epsilon_survives(task):
-    blind = replace(task, images=None, labels=None, attribute=None, groups=None, heldout=None)
+    blind = replace(task, images=None, labels=None, attribute=None, grouped=None, heldout=None)
     release = switched(blind, None)
     assert release.claims == {"epsilon": 3.0} and release.info == switched(task, None).info
 

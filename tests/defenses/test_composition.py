@@ -7,9 +7,9 @@ import torch
 
 from leakbench import plugins
 from leakbench.api import Place
+from leakbench.artefacts import load_artefacts, save_artefacts
 from leakbench.conformance import tiny
 from leakbench.diffusion import Schedule
-from leakbench.workbench import load_artefacts, save_artefacts
 
 DP = ("dp_sgd", {"steps": 4, "batch": 8, "noise_multiplier": 2.0})
 FEW = {"steps": 4}

@@ -80,7 +80,7 @@ def test_labels_are_fair_coins_that_near_duplicates_share():
 
 def test_training_gives_a_group_one_label(task, small, monkeypatch):
     groups = torch.arange(40) // 4
-    loss = loss_of_fit(CPSample(**small), replace(task, groups=groups), monkeypatch)
+    loss = loss_of_fit(CPSample(**small), replace(task, grouped=groups), monkeypatch)
     sure = Linear(10.0, slope=0.0)  # its loss is 0 where the label is 1, and 10 where it is 0
     one = [Batch(torch.tensor([i]), torch.tensor([0]), torch.zeros(1, 1, 8, 8)) for i in range(40)]
     labels = torch.tensor([float(loss(sure, batch)) < 5 for batch in one]).view(10, 4)

@@ -9,8 +9,9 @@ import torch
 from leakbench.api import Release
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease
 from leakbench.diffusion import Schedule, at, ddim_move
+from leakbench.setting import Setting
 from leakbench.suite import load
-from leakbench.workbench import Setting, Workbench
+from leakbench.workbench import Workbench
 
 
 def test_the_raw_network_is_the_bases(task, protect):
@@ -29,7 +30,7 @@ def test_the_classifier_ships_and_the_bases_claims_do_not(artefacts, task, prote
 
 @pytest.mark.parametrize("direction", ["classifier", "random"])
 def test_releasing_reads_no_training_image(direction, task, small, artefacts):
-    blind = replace(task, images=None, labels=None, groups=None)
+    blind = replace(task, images=None, labels=None, grouped=None)
     assert CPSample(**small, direction=direction).release(artefacts, blind).sample(2).shape == (2, 1, 8, 8)
 
 

@@ -157,7 +157,7 @@ def test_where_memory_runs_out_the_pieces_become_smaller(setting):
 
     whole = left(network) * mechanism.expected
     _clipping.clipped_sum(network, losses, 10, 2, 1.0)
-    assert sizes == [10, 5, 3, 3, 3, 1] and close(left(network), whole, 1e-6)
+    assert sizes == [10, 8, 4, 2, 2, 2, 2, 2] and close(left(network), whole, 1e-6)
 
 
 def test_without_clip_noise_and_sampling_it_is_the_plain_gradient(setting):

@@ -200,7 +200,7 @@ def gaussian_task(digits_task):
     """5,000 images of four independent Gaussian pixels: too many to learn by heart."""
     images = MEAN + SPREAD * STREAMS.of("pixels").normal(torch.arange(5000), (1, 2, 2))
     spec = digits_task.network.model_copy(update={"shape": (1, 2, 2)})
-    return replace(digits_task, images=images, groups=torch.arange(5000), network=spec)
+    return replace(digits_task, images=images, grouped=torch.arange(5000), network=spec)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from leakbench.api import Need, shadows
+from leakbench.setting import Setting
 from leakbench.suite import load
-from leakbench.workbench import Setting, Workbench
+from leakbench.workbench import Workbench
 
 PLUGIN = """
 from torch import Tensor

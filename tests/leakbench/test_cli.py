@@ -131,6 +131,7 @@ def test_plugins_and_records_that_are_not_there_are_one_line(leakbench, tmp_path
 
 def test_report_refuses_an_unknown_format_and_a_damaged_record(leakbench, again):
     check_refused(leakbench("report", again.out, "--format", "mdd"), "--format", "'mdd'", "did you mean 'md'?")
+    check_refused(leakbench("report", again.out, "--format", "csv, page"), "--format page", "use --page FILE")
     next((again.out / "records").iterdir()).write_text("{")
     check_refused(leakbench("report", again.out, "--format", "csv"), "not a record", "Invalid JSON")
 
@@ -143,6 +144,8 @@ def test_the_real_command_line_says_the_same(shell, words):
 COMMANDS = [
     [],
     ["run"],
+    ["audit"],
+    ["export"],
     ["list"],
     ["show"],
     ["report"],
@@ -150,6 +153,7 @@ COMMANDS = [
     ["check", "plugin"],
     ["new"],
     ["doctor"],
+    ["fetch"],
     ["power"],
     ["score"],
 ]

@@ -15,6 +15,7 @@ from leakbench.copying import (
     distinct,
     feature_similarity,
     growth,
+    most_copied,
     pixel_similarity,
     threshold_at,
 )
@@ -140,6 +141,25 @@ def test_at_all_samples_growth_is_the_count_and_at_one_the_copy_rate():
     assert distinct(hits, 100, 1).value == pytest.approx(0.04)
     assert distinct(np.array([], int), 100, 50).low == distinct(np.array([], int), 100, 50).value == 0
     assert growth(np.zeros(1), np.zeros(1, int), 0.5) == {}
+
+
+def test_the_most_copied_share_is_of_all_samples():
+    found = most_copied(np.array([3, 3, 3, 7]), 10, images=1)
+    assert found == clopper_pearson(3, 10)
+    nothing = most_copied(np.array([], int), 10, images=5)
+    assert nothing.value == nothing.low == 0 and nothing.n == 10
+    assert nothing.high > clopper_pearson(0, 10).high
+
+
+@pytest.mark.parametrize("chance", [[0.05] * 20, [0.5] + [0.5 / 19] * 19, [0.92] + [0.01] * 8])
+def test_the_interval_of_the_most_copied_share_covers_where_one_of_its_own_does_not(chance):
+    rng, images = np.random.default_rng(0), len(chance)
+    hits = [rng.choice(images, 60, p=chance) for _ in range(500)]
+    found = [most_copied(one, 60, images) for one in hits]
+    assert np.mean([e.low <= max(chance) <= e.high for e in found]) > 0.94
+    if len(set(chance)) == 1:  # all alike: the largest count is far above its share
+        naive = [clopper_pearson(np.unique(one, return_counts=True)[1].max(), 60) for one in hits]
+        assert np.mean([e.low <= max(chance) for e in naive]) < 0.9
 
 
 def test_the_growth_interval_covers_what_fewer_samples_would_have_hit():

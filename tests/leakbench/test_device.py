@@ -1,11 +1,14 @@
 """Random streams are Random123's Philox, the same for every element whatever is made beside it; batches are fixed."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from leakbench.device import Stream, Streams, in_batches, padded, philox
+from leakbench.device import Room, Stream, Streams, devices, in_batches, noted, padded, philox, prepare
+from leakbench.device.precision import takes_channels_last
 
 STREAM = Streams("test", 0).of("noise")
 ONES = 0xFFFFFFFF
@@ -130,6 +133,66 @@ def test_in_batches_gives_up_when_one_row_is_too_much():
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         in_batches(never, torch.arange(4.0), size=4)
+
+
+def test_what_fitted_is_where_the_same_work_begins_the_next_time_and_no_other():
+    sizes = []
+
+    def picky(x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        if len(x) > 3:
+            raise torch.cuda.OutOfMemoryError("simulated")
+        return x * 2
+
+    x = torch.arange(4.0)
+    with noted() as early:
+        in_batches(picky, x, size=8, work="one")
+    with noted() as late:
+        in_batches(picky, x, size=8, work="one")
+        in_batches(lambda x: x, x, size=8, work="other")
+    assert sizes == [8, 4, 2, 2, 2, 2] and early == late == {"one": 2}  # it is said every time
+    assert Room("one", x.device, 8).rows == 2 and Room("one", x.device, 4).rows == 4
+
+
+def test_one_row_too_many_is_an_error_that_nothing_hides():
+    def never(rows: int) -> None:
+        raise torch.cuda.OutOfMemoryError("simulated")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError), noted() as note:
+        Room("never", torch.device("cpu"), 5).attempt(never)
+    assert note == {}
+
+
+def test_images_are_laid_out_by_channels_and_volumes_are_left_alone():
+    flat, deep = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv3d(3, 4, 3)
+    assert takes_channels_last(flat) and takes_channels_last(torch.nn.Linear(2, 2)) and not takes_channels_last(deep)
+    laid = flat.to(memory_format=torch.channels_last)
+    assert laid.weight.is_contiguous(memory_format=torch.channels_last)
+    with pytest.raises(RuntimeError):  # what the question spares
+        deep.to(memory_format=torch.channels_last)
+
+
+def test_a_process_on_cuda_is_deterministic_without_tf32_and_on_its_own_device(monkeypatch):
+    """The settings alone, as torch keeps them without a device as well."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    try:
+        prepare(torch.device("cuda:1"))
+        assert torch.are_deterministic_algorithms_enabled() and torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+        assert chosen == [torch.device("cuda:1")] and "CUBLAS_WORKSPACE_CONFIG" in os.environ
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.deterministic = before[1]
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def test_the_devices_of_a_kind(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices("cpu") == ["cpu"] and devices("cuda") == ["cuda:0", "cuda:1"]
 
 
 @pytest.mark.gpu

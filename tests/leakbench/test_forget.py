@@ -8,8 +8,9 @@ from leakbench.data import SplitSpec, draw_split
 from leakbench.data.digits import digits
 from leakbench.errors import UsageError
 from leakbench.forget import ForgetTable, forget_rows
+from leakbench.setting import Setting
 from leakbench.suite import load
-from leakbench.workbench import Setting, Workbench
+from leakbench.workbench import Workbench
 
 FORGET = """
 [forget]
@@ -84,6 +85,18 @@ def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_p
     task = bench.task(bench.suite.points[0].chain, 0)
     keep = task.labels != 3
     kept = task.only(keep)
-    assert torch.equal(kept.images, task.images[keep]) and torch.equal(kept.groups, task.groups[keep])
+    assert torch.equal(kept.images[:], task.images[keep]) and torch.equal(kept.groups, task.groups[keep])
     assert not (kept.labels == 3).any() and len(kept.attribute) == len(kept.images) < len(task.images)
-    assert torch.equal(kept.heldout, task.heldout)
+    assert torch.equal(kept.heldout[:], task.heldout[:])
+
+
+def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(tiny, tiny_text, tmp_path, monkeypatch):
+    asked = []
+    found = lambda images: asked.append(len(images)) or torch.arange(len(images))  # noqa: E731
+    monkeypatch.setattr("leakbench.workbench.near_duplicate_groups", found)
+    bench = bench_of(tiny, tiny_text, tmp_path)
+    chain = bench.suite.points[0].chain
+    few = bench.task(chain, 0).only(torch.arange(5))
+    assert not asked
+    assert few.groups.tolist() == [0, 1, 2, 3, 4] and len(bench.task(chain, 0).groups) == asked[0]
+    assert asked == [len(bench.split.train)]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from leakbench import neighbours
-from leakbench.neighbours import links, near_duplicates, nearest, within
+from leakbench.duplicates import near_duplicates
+from leakbench.neighbours import links, nearest, within
 
 POINTS = st.integers(1, 60), st.integers(1, 40), st.integers(1, 3), st.integers(0, 2**31 - 1)
 

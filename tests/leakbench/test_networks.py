@@ -10,7 +10,7 @@ import torch
 from diffusers import UNet2DModel
 
 from leakbench.device import Streams
-from leakbench.networks import NetworkSpec, build, default_spec, load, save, timestep_embedding
+from leakbench.networks import NetworkSpec, UNet, build, default_spec, load, save, timestep_embedding
 
 STREAM = Streams("test", 0).of("weights")
 SPECS = {
@@ -22,6 +22,7 @@ SPECS = {
     "unet 28x28": NetworkSpec(kind="unet", shape=(1, 28, 28), width=8, blocks=1),
     "unet 9x9": NetworkSpec(kind="unet", shape=(3, 9, 9), width=8, blocks=1),
     "unet 17x10": NetworkSpec(kind="unet", shape=(1, 17, 10), width=8, blocks=1),
+    "unet levels": NetworkSpec(kind="unet", shape=(1, 14, 14), width=8, blocks=1, levels=(1, 2, 1), attention=8),
 }
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
@@ -152,3 +153,33 @@ def test_every_further_block_and_channel_is_built(name):
     one, two, three = (size(blocks=blocks) for blocks in (1, 2, 3))
     assert three - two == two - one > 0
     assert 2.2 < size(width=64) / size(width=32) < 4.1  # most weights grow with the square of the width
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels", "millions"),
+    [((3, 32, 32), (1, 2, 2, 2), 35.7), ((3, 64, 64), (1, 2, 2, 2, 4), 78.7), ((3, 256, 256), (1, 1, 2, 2, 4, 4), 114)],
+    ids=["CIFAR-10", "CelebA", "LSUN church"],
+)
+def test_the_published_networks_have_their_published_sizes(shape, levels, millions):
+    """Ho et al. 2020, appendix B: 35.7 million on CIFAR-10, 114 million on LSUN; CelebA's is the DDIM checkpoint's."""
+    with torch.device("meta"):
+        network = UNet(NetworkSpec(kind="unet", shape=shape, width=128, blocks=2, levels=levels, dropout=0.1))
+    count = sum(p.numel() for p in network.parameters()) / 1e6
+    assert count == pytest.approx(millions, abs=0.5 if millions > 100 else 0.05)
+
+
+def test_attention_stands_at_the_level_of_its_side_alone():
+    spec = NetworkSpec(kind="unet", shape=(3, 32, 32), width=8, blocks=1, levels=(1, 2, 2, 2))
+    down = [type(block).__name__ for block in UNet(spec).body.down_blocks]
+    assert down == ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"]
+    padded = UNet(spec.model_copy(update={"shape": (1, 28, 28)})).body.down_blocks  # 28 pixels become 32
+    assert [type(block).__name__ for block in padded] == down
+    heads = {part.heads for part in UNet(spec).modules() if hasattr(part, "heads")}
+    assert heads == {1}
+
+
+def test_a_network_without_levels_is_what_it_was():
+    """Up to three levels of 1, 2 and 2 widths, attention at 16 pixels and below."""
+    body = UNet(default_spec((3, 32, 32))).body
+    assert body.config.block_out_channels == (32, 64, 64)
+    assert [type(block).__name__ for block in body.down_blocks] == ["DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"]

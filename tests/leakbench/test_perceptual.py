@@ -5,7 +5,8 @@ import torch
 
 from leakbench import perceptual
 from leakbench.device import Streams
-from leakbench.perceptual import diversity, load_lpips, missing_weights, nearest_distance
+from leakbench.perceptual import diversity, load_lpips, nearest_distance
+from leakbench.weights import LPIPS, missing
 
 STREAM = Streams("test", 0).of("pairs")
 NAME = "alexnet-owt-7be5be79.pth"
@@ -79,7 +80,7 @@ def test_weights_are_looked_for_and_never_fetched(tmp_path, monkeypatch, weights
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(hub))
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: pytest.fail("a download"))
     assert load_lpips() is None and load_lpips(tmp_path / "nowhere.pth") is None
-    assert NAME in missing_weights() and str(tmp_path / "weights") in missing_weights()
+    assert NAME in missing(LPIPS) and str(tmp_path / "weights") in missing(LPIPS)
     for folder in (hub / "checkpoints", tmp_path / "weights"):
         folder.mkdir(parents=True)
         (folder / NAME).write_bytes(weights.read_bytes())

@@ -22,9 +22,10 @@ from leakbench.errors import UsageError
 from leakbench.networks import NetworkSpec, build
 from leakbench.plan import Plan
 from leakbench.scoring import Asked, Calls, Images, Target
+from leakbench.setting import Setting
 from leakbench.suite import Link, Point, Suite, SuiteFile
 from leakbench.views import DenoiserView
-from leakbench.workbench import Setting, Workbench
+from leakbench.workbench import Workbench
 
 SHAPE = (1, 8, 8)
 STREAMS = Streams("test", 0)
@@ -202,7 +203,7 @@ class Recorder(Defense):
     name = "recorder"
 
     def fit(self, task: Task) -> Artefacts:
-        return Artefacts({"denoiser": build(task.network, task.streams.of("weights"))}, {"images": task.images})
+        return Artefacts({"denoiser": build(task.network, task.streams.of("weights"))}, {"images": task.images[:]})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         return Telling.of(task, artefacts.networks["denoiser"], parts={"images": artefacts.tensors["images"]})

@@ -12,20 +12,21 @@ import pytest
 import torch
 from torch import nn
 
-from leakbench import networks, plan, training
+from leakbench import gradients, networks, plan, training
 from leakbench.api import Access, Artefacts, Defense, MembershipAttack, Need, Task
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.dedup import Dedup
 from leakbench.denoising import train_denoiser, train_denoisers
 from leakbench.device import Streams, prepare
 from leakbench.diffusion import Schedule
+from leakbench.executors.worker import Worker
 from leakbench.networks import NetworkSpec
 from leakbench.plan import Cell, Plan
-from leakbench.runner import Worker
+from leakbench.setting import Setting
 from leakbench.suite import Link, Point, Suite, SuiteFile
 from leakbench.together import Stack, train_together
 from leakbench.training import Batch, Recipe, train
-from leakbench.workbench import Setting, Workbench
+from leakbench.workbench import Workbench
 
 MLP = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=24, blocks=2)
 LABELLED = MLP.model_copy(update={"conditions": 3})
@@ -89,7 +90,7 @@ def test_networks_trained_together_are_those_trained_alone(spec, recipe):
 
 def test_in_half_precision_they_are_so_to_its_rounding(monkeypatch):
     """As on a CUDA device: forward calls under autocast, weights and Adam in float32."""
-    monkeypatch.setattr(training, "autocast", lambda device: torch.autocast("cpu", dtype=torch.bfloat16))
+    monkeypatch.setattr(gradients, "autocast", lambda device: torch.autocast("cpu", dtype=torch.bfloat16))
     tasks = [task(number) for number in range(3)]
     for each, network in zip(tasks, denoisers(train_denoisers(tasks, Recipe(STEPS, batch=16), "any")), strict=True):
         alone = train_denoiser(each, Recipe(STEPS, batch=16), "any").networks["denoiser"]

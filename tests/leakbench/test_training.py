@@ -154,7 +154,7 @@ def test_a_batch_that_does_not_fit_is_trained_on_in_pieces():
     sizes: list[int] = []
     options = {"stream": STREAM, "count": 20, "timesteps": 10, "noise_shape": (6,)}
     pieces, whole = (train(linear(), function, Recipe(30, batch=16), **options) for function in (tight, loss))
-    assert sizes[:7] == [16, 8, 4, 4, 4, 4, 16]
+    assert sizes[:3] == [16, 8, 4] and set(sizes[3:]) == {4}  # what fitted is remembered
     torch.testing.assert_close(weights(pieces), weights(whole), atol=1e-5, rtol=1e-4)
 
 

@@ -10,10 +10,12 @@ import torch
 
 from leakbench import networks
 from leakbench.api import Artefacts, Need
+from leakbench.artefacts import load_artefacts, save_artefacts
 from leakbench.device import Streams
 from leakbench.networks import NetworkSpec
+from leakbench.setting import Setting
 from leakbench.suite import load
-from leakbench.workbench import Setting, Workbench, load_artefacts, save_artefacts
+from leakbench.workbench import Workbench
 
 
 @pytest.fixture

@@ -1,28 +1,21 @@
-"""The shared CUDA harness: device, precision, batch fitting and random streams.
+"""Random streams: counter-based numbers, the same whatever is drawn beside them.
 
-Random streams are counter-based (Philox4x32-10; Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11):
-a number depends on a key (what it is for) and a counter (which image, which draw, which element) and on nothing else.
-Any element can be made alone, in any order, on CPU or CUDA. The integers are the same on every device, bit for bit;
-normals pass through the device's own log and cos in float64 before they are rounded to float32, so two devices differ
-by one unit in the last place at most.
+Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11): a number depends on a key (what it
+is for) and a counter (which image, which draw, which element) and on nothing else. Any element can be made alone, in
+any order, on CPU or CUDA. The integers are the same on every device, bit for bit; normals pass through the device's own
+log and cos in float64 before they are rounded to float32, so two devices differ by one unit in the last place at most.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
-
-from leakbench.errors import UsageError
-
-Module = TypeVar("Module", bound=torch.nn.Module)
 
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -116,71 +109,3 @@ def seeded(stream: Stream, number: int = 0, device: torch.device | None = None) 
         if cuda:
             torch.cuda.manual_seed(word)
         yield
-
-
-def kind_of(name: str) -> str:
-    """cpu or cuda for the `--device` auto, cpu or cuda. Raises UsageError when CUDA is asked for and absent."""
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("--device cuda: this machine has no usable CUDA device; use --device cpu or auto")
-    return "cuda" if name == "cuda" or (name == "auto" and available) else "cpu"
-
-
-def prepare(device: torch.device) -> None:
-    """Settings of a process that computes. CPU: one thread (benchmarks/speed/test_threads.py shows why)."""
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    else:
-        # cuBLAS reads this at its first call: with it, and with deterministic kernels, equal runs give equal bits.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.allow_tf32 = False  # scores are differences of near-equal numbers
-        torch.use_deterministic_algorithms(True, warn_only=True)
-
-
-def autocast(device: torch.device, cached: bool = True) -> AbstractContextManager[object]:
-    """bf16 on CUDA for training and sampling; float32 on CPU, where bf16 is slower on most machines.
-
-    `cached`: whether weights are cast once. Not where they change, or are asked without gradients first, on the way.
-    """
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=cached)
-
-
-def place(module: Module, device: torch.device) -> Module:
-    """Move a network to the device, in channels_last on CUDA, where its convolutions run faster."""
-    if device.type == "cuda":
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return module.to(device)
-
-
-def padded(count: int, size: int) -> Iterator[tuple[slice, int]]:
-    """Slices of a fixed compute batch. Yields (slice, rows to pad): the last batch is short by that many rows."""
-    for start in range(0, count, size):
-        stop = min(start + size, count)
-        yield slice(start, stop), size - (stop - start)
-
-
-def in_batches(function: Callable[..., Tensor], *tensors: Tensor, size: int) -> Tensor:
-    """Apply a function of equally long tensors in batches of exactly `size` rows, the last padded by its first row.
-
-    A fixed batch is what makes results equal bit for bit however many rows are asked for. Halves the batch when a
-    CUDA device runs out of memory (results then agree within the device's tolerance, no longer bit for bit).
-    """
-    outputs, start, count = [], 0, len(tensors[0])
-    while start < count:
-        rows = [t[start : start + size] for t in tensors]
-        short = size - len(rows[0])
-        full = [torch.cat([r, r[:1].expand(short, *r.shape[1:])]) if short else r for r in rows]
-        try:
-            outputs.append(function(*full)[: size - short])
-        except torch.cuda.OutOfMemoryError:
-            if size == 1:
-                raise
-            torch.cuda.empty_cache()
-            size = size // 2
-            continue
-        start += size - short
-    return torch.cat(outputs)

@@ -1,0 +1,89 @@
+"""What attacking more images costs: seconds and memory at 3,125, 12,500 and 50,000 images of 32x32, on one thread.
+
+    pytest benchmarks/speed/test_scale.py -s
+
+The images lie in a file; each size is attacked by loss, SecMI and PIA in a process of its own, whose peak memory is
+what it takes. The network is one convolution: what is measured is the harness. Seconds are the processor's, so that a
+busy machine does not count. An image among 16 times as many may cost no more than half as much again, and no process
+may take 4 GiB.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+SIZES = (3125, 12_500, 50_000)
+LIMIT = 4 * 2**30  # bytes
+
+_ATTACK = """
+import json, resource, sys, time
+import numpy as np, torch
+from leakbench.api import Release
+from leakbench.attacks.membership.loss import Loss
+from leakbench.attacks.membership.pia import PIA
+from leakbench.attacks.membership.secmi import SecMI
+from leakbench.collecting import collect
+from leakbench.device import Streams
+from leakbench.diffusion import Schedule
+from leakbench.pictures import Pictures
+from leakbench.scoring import Asked, Images, Target
+
+class Cheap(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Conv2d(3, 3, 3, padding=1)
+    def forward(self, x, t, label=None):
+        return self.body(x)
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+count = int(sys.argv[2])
+source = Pictures(np.memmap(sys.argv[1], np.uint8, "r").reshape(-1, 32, 32, 3)).only(np.arange(count))
+streams = Streams("scale", 0)
+network = Cheap().eval().requires_grad_(False)
+release = Release(network, Schedule(), streams, (3, 32, 32), torch.device("cpu"), batch=64)
+
+def part(k):
+    rows = np.arange(count)[k::4]
+    return Images(source.only(rows), torch.from_numpy(rows), None)
+
+names = ("member", "nonmember", "calibration_in", "calibration_out")
+parts = {name: part(k) for k, name in enumerate(names)}
+asked = {attack.name: Asked(attack, False) for attack in (Loss(), SecMI(), PIA())}
+began = time.process_time()
+evidence, _ = collect(Target.of(release, streams), asked, parts)
+seconds = time.process_time() - began
+scored = sum(map(len, vars(evidence["loss"]).values()))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps({"seconds": seconds, "peak": peak, "scored": scored}))
+"""
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory):
+    """A file of as many random images as the largest size."""
+    path = tmp_path_factory.mktemp("scale") / "pixels"
+    made = np.memmap(path, np.uint8, "w+", shape=(max(SIZES), 32, 32, 3))
+    for number, block in enumerate(np.split(made, len(made) // 625)):
+        block[:] = np.random.default_rng(number).integers(0, 256, block.shape, dtype=np.uint8)
+    made.flush()
+    return path
+
+
+def attacked(pixels, count: int) -> dict[str, float]:
+    command = [sys.executable, "-c", _ATTACK, str(pixels), str(count)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_cost_is_linear_and_memory_bounded(pixels):
+    found = {count: attacked(pixels, count) for count in SIZES}
+    print(f"\n{'images':>8} {'seconds':>9} {'ms an image':>12} {'peak MiB':>9}")
+    for count, cost in found.items():
+        each = 1000 * cost["seconds"] / count
+        print(f"{count:>8} {cost['seconds']:>9.1f} {each:>12.3f} {cost['peak'] / 2**20:>9.0f}")
+        assert cost["scored"] == count and cost["peak"] < LIMIT
+    first, last = (found[count]["seconds"] / count for count in (SIZES[0], SIZES[-1]))
+    assert last <= 1.5 * first

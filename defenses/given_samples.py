@@ -1,0 +1,81 @@
+"""Generated images in a folder or file, and no model: what is left to audit where only these were handed over.
+
+The release answers `sample` from the images, in their order, and nothing else: whoever asks for its network, its noise
+prediction or a variation is told that there is none. Attacks on the samples and on nothing run as on any release.
+
+`images` is the name of a data set, such as folder:PATH or npz:PATH. `digest` is the sha256 of its content, so that
+other images under the same name are other artefacts (`leakbench audit --samples` writes it); empty, the name alone
+counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from leakbench.api import Artefacts, Defense, Release, Task, training
+from leakbench.data import Dataset
+from leakbench.data.sides import loaded
+from leakbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class SamplesOnly(Release):
+    """A release of `given` images alone. Sample number i is image i, whatever its label."""
+
+    given: Dataset | None = None
+    walks: ClassVar[bool] = False
+
+    @property
+    def conditions(self) -> int:
+        """None that anybody could ask for."""
+        return 0
+
+    def sample(self, n: int, label: Tensor | None = None, first: int = 0) -> Tensor:
+        """The images first .. first + n - 1, float32 on the CPU. Raises UsageError where there are fewer."""
+        assert self.given is not None
+        count = len(self.given.images)
+        if first + n > count:
+            raise UsageError(f"{self.given.name}: {count} generated images are there, and {first + n} are asked for")
+        return self.given.tensors(torch.arange(first, first + n).numpy())
+
+    def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor:
+        """The images of these numbers."""
+        assert self.given is not None
+        return self.given.tensors(ids.cpu().numpy()).to(self.device)
+
+    def _nobody(self, *asked: object, **more: object) -> NoReturn:
+        """There is no network."""
+        raise UsageError("only generated images were given: there is no model to ask")
+
+    raw_eps = vary = inpaint = _nobody
+
+
+class GivenSamples(Defense):
+    """Generated images without their model."""
+
+    name = "given_samples"
+    summary = "generated images in a folder or file, without the model"
+    role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"
+    given = True
+
+    images: str = training(min_length=1)
+    digest: str = training("")
+    skip_broken: bool = training(False)
+
+    def called(self) -> str:
+        """There is none."""
+        return "none: generated images"
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """The images, opened where they lie. Raises UsageError where their size or channels are not the data's."""
+        given = loaded(self.images, self.name, self.skip_broken)
+        if given.shape != task.network.shape:
+            ours, theirs = ("x".join(map(str, shape)) for shape in (given.shape, task.network.shape))
+            raise UsageError(
+                f"{given.name}: generated images are {ours}, and the data are {theirs} (channels, height, width)"
+            )
+        return SamplesOnly.of(task, nn.Identity(), given=given, network_calls=0.0)

@@ -1,0 +1,71 @@
+"""A model that somebody else trained, as the bottom of a chain: nothing is trained here.
+
+`path` is a folder that diffusers' save_pretrained wrote, a hub id (owner/name), a folder with one bare network, or
+module:FILE.py:function (leakbench.foreign says what is supported and how it is read). `captions` is a file of captions
+of a text-conditional model, and a label is the number of one. `guidance` is the scale w of classifier-free guidance
+that the service uses. `prediction` says what a bare network predicts. `trust_pickle` and `trust_code` let a pickle or
+the model's own code run.
+
+Members are what its user says they are. No attack that needs shadow or retrained models applies: they cannot be made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from leakbench.api import Artefacts, Defense, Given, Release, Task, sampling, training
+from leakbench.foreign import Options, build, digest, files_of, given, holds
+from leakbench.foreign.release import ForeignRelease
+
+
+class Pipeline(Defense):
+    """A given model, without any protection of ours."""
+
+    name = "pipeline"
+    summary = "a given model: a diffusers pipeline folder, a hub id, or a module of one's own; nothing is trained"
+    role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"
+    given = True
+
+    path: str = training(min_length=1)
+    captions: str = training("")
+    prediction: Literal["epsilon", "v_prediction", "sample"] | None = training(None)
+    trust_pickle: bool = training(False)
+    trust_code: bool = training(False)
+    guidance: float = sampling(1.0, ge=0)
+
+    @property
+    def options(self) -> Options:
+        """Its parameters as leakbench.foreign takes them."""
+        return Options(**self.model_dump())
+
+    def brings(self) -> Given:
+        """Shapes, conditions and schedule, from the model's settings alone."""
+        return given(self.options)
+
+    def called(self) -> str:
+        """By its folder or hub id."""
+        return Path(self.path).name
+
+    def files(self) -> tuple[Path, ...]:
+        """The model's."""
+        return files_of(self.options)
+
+    def holds(self) -> str:
+        """What an adapter answered."""
+        return holds(self.options)
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """Read the weights and hand the model out. Its walk is the suite's number of steps, spaced as its scheduler
+        says. It claims nothing."""
+        content = digest(self.options)
+        model = build(self.options, content, task.device)
+        return ForeignRelease.of(
+            task,
+            model.network,
+            schedule=task.schedule,
+            codec=model.codec,
+            guidance=self.guidance,
+            info={"model": model.name, "model_sha256": content},
+            network_calls=1.0 if self.guidance == 1 or not model.network.spec.conditions else 2.0,
+        )

@@ -1,0 +1,81 @@
+"""`leakbench audit`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from leakbench.cli.app import PluginOption, app, finish, load_plugins, one_thread_a_process
+from leakbench.errors import UsageError
+
+
+@app.command(
+    help="""Audit a model of your own: what does it give away about the images it was trained on?
+
+    \b
+    Examples:
+      leakbench audit my_pipeline --members train/ --nonmembers heldout/
+      leakbench audit my_pipeline --members train.npz --nonmembers heldout.npz --attacks strongest --plan
+      leakbench audit --samples generated/ --members train/ --nonmembers heldout/
+    DIR: a folder of images (of any depth), an .npz file, or the name of a data set. No picture of a member is kept, but
+    by --images.
+    """
+)
+def audit(
+    model: Annotated[str | None, typer.Argument(help="A diffusers pipeline: its folder, or a hub id.")] = None,
+    members: Annotated[str, typer.Option(help="Images that it was trained on.", metavar="DIR")] = ...,  # type: ignore[assignment]
+    nonmembers: Annotated[str, typer.Option(help="Images like them that it was not.", metavar="DIR")] = ...,  # type: ignore[assignment]
+    samples: Annotated[
+        str | None, typer.Option(help="Generated images, where there is no model.", metavar="DIR")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for the results (default: runs/audit-MODEL).")] = None,
+    size: Annotated[int | None, typer.Option(min=2, help="Resize and crop the images of folders.")] = None,
+    captions: Annotated[
+        str | None, typer.Option(help="CSV of file,caption; or txt: a .txt beside every image.")
+    ] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="How much more of a caption a model draws.")] = None,
+    attacks: Annotated[str, typer.Option(help="all, strongest, or names with commas.")] = "all",
+    defense: Annotated[list[str] | None, typer.Option(help="A sampling-time defense to put around it.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="As in leakbench run.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw of calibration images, and of all noise.")] = 0,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and stop.")] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes (default: one a core, or one a CUDA device).")
+    ] = None,
+    images: Annotated[bool, typer.Option("--images", help="Keep pictures of members beside what copies them.")] = False,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")] = False,
+    trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Load weights that can run code.")] = False,
+    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run a pipeline's own code.")] = False,
+    plugin: PluginOption = None,
+) -> None:
+    one_thread_a_process()
+    from leakbench.auditing_requests import named, of_model, of_samples
+    from leakbench.auditing_suite import suite_of
+    from leakbench.session import Session
+
+    load_plugins(plugin)
+    if (model is None) == (samples is None):
+        raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")
+    given = {
+        **{"members": named("--members", members, size), "nonmembers": named("--nonmembers", nonmembers, size)},
+        **{"attacks": attacks, "defenses": tuple(defense or ()), "seed": seed, "skip_broken": skip_broken},
+    }
+    if model is not None:
+        said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
+        request = of_model(model, said, captions, given)
+    else:
+        told = {"captions": captions, "guidance": guidance, "defense": defense}
+        request = of_samples(named("--samples", str(samples), size), told, given)
+    suite, left_out = suite_of(request, tuple(settings or ()))
+    for name, objection in left_out.items():
+        print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)
+    session = Session(suite, out, device=device, workers=workers, rerun="missing", overrides=(), images=images)
+    if plan:
+        session.print_plan()
+        return
+    finish(session)

@@ -1,0 +1,79 @@
+"""`leakbench export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from leakbench.cli.app import PluginOption, app, load_plugins, one_thread_a_process
+from leakbench.errors import UsageError, nearest_name
+
+if TYPE_CHECKING:
+    from leakbench.suite import Point, Suite
+
+
+@app.command(
+    help="""Write the network of a release as a diffusers pipeline folder, for other tools.
+
+    \b
+    Examples:
+      leakbench export runs/mine my_pipeline --point baseline
+      leakbench export runs/mine/records/baseline__pia__DENOISER__seed0.json my_pipeline
+    Only the raw network is written: of a defense around the sampler, say --raw.
+    """
+)
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN_OR_RECORD", help="The folder of a run, or one of its records.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
+    point: Annotated[str | None, typer.Option(help="Which release of a run (default: its first).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed of a run (default: its first).")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave the defense around the sampler behind.")] = False,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where it was trained.")] = "auto",
+    plugin: PluginOption = None,
+) -> None:
+    one_thread_a_process()
+    from leakbench import exporting
+    from leakbench.device import kind_of
+    from leakbench.records import RunFolder, read_record
+    from leakbench.setting import Setting
+    from leakbench.store import cache_root
+    from leakbench.suite import checked
+    from leakbench.workbench import Workbench
+
+    load_plugins(plugin)
+    folder = run
+    if run.is_file():
+        record = read_record(run)
+        folder, point, seed = run.parent.parent, record.point, record.seed
+    if not (folder / "plan.json").is_file():
+        raise UsageError(f"{folder}: not the folder of a run (it has no plan.json)")
+    plan = RunFolder(folder).plan
+    suite = checked(plan["settings"], str(folder / "plan.json"))
+    chosen, of_seed = _point(suite, point), _seed(suite, seed)
+    suite = exporting.trained_here(suite, chosen)  # a plan may be somebody else's: no code that it names is run
+    bench = Workbench(suite, Setting(folder, cache_root(), kind_of(device)))
+    release = exporting.found(bench, chosen, of_seed, str(plan.get("command", "")))
+    exporting.check_exportable(release, chosen, raw)
+    exporting.write(release, out)
+    print(f"{out}: {chosen.label}, seed {of_seed}: load it with DDIMPipeline.from_pretrained({str(out)!r})")
+    if release.conditions:
+        print(f"its UNet takes class_labels, 0 to {release.conditions - 1}, which the pipeline does not ask for")
+
+
+def _point(suite: Suite, label: str | None) -> Point:
+    labels = {point.label: point for point in suite.points}
+    if label is None:
+        return suite.points[0]
+    if label not in labels:
+        raise UsageError(f"--point {label!r}: no such release in the run; {nearest_name(label, labels)}")
+    return labels[label]
+
+
+def _seed(suite: Suite, seed: int | None) -> int:
+    if seed is None:
+        return suite.file.seeds[0]
+    if seed not in suite.file.seeds:
+        raise UsageError(f"--seed {seed}: no such seed in the run; it has {', '.join(map(str, suite.file.seeds))}")
+    return seed

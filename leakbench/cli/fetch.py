@@ -1,0 +1,114 @@
+"""`leakbench fetch`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leakbench.cli.app import app
+from leakbench.errors import UsageError, nearest_name
+
+if TYPE_CHECKING:
+    from leakbench.fetching import Resource
+
+_HELP = """Download data sets and pretrained weights, for machines that then work offline.
+
+\b
+Examples:
+  leakbench fetch weights                 all weights
+  leakbench fetch weights:inception       one of them
+  leakbench fetch cifar10 weights:sscd
+  leakbench fetch --list                  what there is, how large, and whether it is here
+"""
+
+
+@app.command(help=_HELP)
+def fetch(
+    what: Annotated[list[str] | None, typer.Argument(help="weights, weights:NAME, or a data set's name.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List what there is, and stop.")] = False,
+) -> None:
+    if list_:
+        return _list()
+    if not what:
+        raise UsageError(
+            "fetch: say what: weights, weights:NAME or a data set's name; `leakbench fetch --list` lists them"
+        )
+    jobs = [job for word in what for job in _jobs(word)]
+    failed = False
+    for job in jobs:
+        try:
+            for line in job():
+                print(line)
+        except UsageError as error:  # the others may be had
+            print(f"leakbench: {error}", file=sys.stderr)
+            failed = True
+    if failed:
+        raise typer.Exit(2)
+
+
+def _jobs(word: str) -> list[Callable[[], Iterator[str]]]:
+    """What has to be done for one word; wrong words are refused before anything is downloaded."""
+    from leakbench import plugins
+    from leakbench.weights import WEIGHTS
+
+    kind, _, name = word.partition(":")
+    if kind != "weights":
+        load = plugins.dataset(word, "fetch")
+        return [lambda: _data(word, load)]
+    if name and name not in WEIGHTS:
+        raise UsageError(f"fetch {word}: unknown weights {name!r}; {nearest_name(name, WEIGHTS)}")
+    wanted = [WEIGHTS[name]] if name else list(WEIGHTS.values())
+    return [lambda resource=resource: _weights(resource) for resource in wanted]  # type: ignore[misc]
+
+
+def _weights(resource: Resource) -> Iterator[str]:
+    from leakbench.fetching import fetch
+    from leakbench.weights import weights_folder
+
+    yield _line(resource, fetch(resource, weights_folder()))
+
+
+def _data(word: str, load: Callable[[], object]) -> Iterator[str]:
+    """A data set is fetched by being loaded once; then it also is as quick to load as it will be."""
+    from leakbench.fetching import noted
+
+    with noted() as files:
+        data = load()
+    yield from (_line(resource, path) for resource, path in files)
+    count, height, width, channels = data.images.shape  # type: ignore[attr-defined]
+    yield f"{word}: {count:,} images, {height}x{width}, {channels} channels"
+
+
+def _line(resource: Resource, path: Path) -> str:
+    from leakbench.fetching import known_hash
+    from leakbench.receiving import size
+
+    return f"{resource.name}: {path} ({size(path.stat().st_size)}, sha256 {known_hash(path)})"
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from leakbench import plugins
+    from leakbench.fetching import downloads_folder
+    from leakbench.receiving import size
+    from leakbench.weights import USES, WEIGHTS, at_hand
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "size", "here", "what"):
+        table.add_column(heading, overflow="fold")
+    for name, resource in WEIGHTS.items():
+        words = f"for {USES[name]}"
+        table.add_row(f"weights:{name}", f"about {size(resource.bytes or 0)}", str(at_hand(resource) or "no"), words)
+    for name, load in plugins.all_of("datasets"):
+        folder = downloads_folder() / name
+        held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+        table.add_row(
+            name, size(held) if held else "", str(folder) if held else "", (load.__doc__ or "").splitlines()[0]
+        )
+    Console().print(table)

@@ -1,0 +1,52 @@
+"""Image files of a user's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from leakbench.data.dataset import Dataset
+from leakbench.data.decoding import as_it_is, square
+from leakbench.data.imagefiles import ImageFiles
+from leakbench.data.packed import packed
+from leakbench.data.tables import find_table, read_table
+from leakbench.errors import UsageError
+
+
+def folder(argument: str, skip_broken: bool = False) -> Dataset:
+    """folder:PATH or folder:PATH@SIZE: image files under a folder or in a .zip, of one size or made so.
+
+    A labels.csv in the folder or beside it says what is known of them (columns file, label, attribute, split).
+    """
+    path, size = _parts(argument)
+    files = ImageFiles(path)
+    names, known = files.names, {}
+    table = find_table(path)
+    if table is not None:
+        known = read_table(table, names)
+    change = as_it_is if size is None else square(size)
+    hint = f"folder:{path.name}@SIZE resizes and crops them all to SIZE x SIZE"
+    pack = packed(
+        "folder",
+        {"files": files.identity, "size": size, "skip": skip_broken},
+        lambda skipped: files.decoded(skip_broken, skipped, change, hint),
+    )
+    left = ~np.isin(names, pack.skipped)
+    labels, attribute, split = (known[c][left] if c in known else None for c in ("label", "attribute", "split"))
+    name = f"folder:{path.name}" + (f"@{size}" if size else "")
+    return Dataset(name, **(pack.fields | {"labels": labels}), attribute=attribute, split=split)
+
+
+def _parts(argument: str) -> tuple[Path, int | None]:
+    """PATH and SIZE of PATH[@SIZE]; a path that ends like a size and exists is a path."""
+    path, size = Path(argument).expanduser(), None
+    found = re.fullmatch(r"(.+)@(\d+)", argument)
+    if found and not path.exists():
+        path, size = Path(found[1]).expanduser(), int(found[2])
+    if not argument or not path.exists():
+        raise UsageError(f"dataset 'folder:{argument}': no such folder; write folder:PATH or folder:PATH@SIZE")
+    if size is not None and not 2 <= size <= 4096:
+        raise UsageError(f"dataset 'folder:{argument}': SIZE = {size}: it should be from 2 to 4096")
+    return path, size

@@ -1,0 +1,24 @@
+"""Do members score higher than nonmembers on average? The one-sided z-test of CPSample's membership table (2409.07025).
+
+z = (mean of members - mean of nonmembers) / sqrt(s_m^2 / m + s_n^2 / n), p = 1 - Phi(z). It speaks of the group and of
+no image: with enough images any difference of means is significant, and an attack that tells single images apart
+without moving the mean is not seen. Choices of ours: the sample variances of both sides (the paper prints a statistic
+and a p value that fit p = 1 - Phi(statistic), and no formula); where neither side varies, z is 0 for equal means, else
+infinite.
+"""
+
+from __future__ import annotations
+
+from math import copysign, erfc, inf, sqrt
+
+from numpy.typing import ArrayLike
+
+from ._scores import checked
+
+
+def group_z(member: ArrayLike, nonmember: ArrayLike) -> tuple[float, float]:
+    """z and its one-sided p value, of scores (m,) and (n,), two or more of each."""
+    a, b = checked(member, 2), checked(nonmember, 2)
+    apart, error = float(a.mean() - b.mean()), sqrt(float(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)))
+    z = apart / error if error > 0 else (copysign(inf, apart) if apart else 0.0)
+    return z, erfc(z / sqrt(2)) / 2

@@ -1,0 +1,17 @@
+"""Models that were handed in, not trained here: what a report can then not say."""
+
+from __future__ import annotations
+
+from leakbench.records import RunFolder
+
+
+def given(run: RunFolder) -> list[str]:
+    """The defenses that hand out a given model, those at the bottom of a chain; plans of old say nothing of it."""
+    bottoms = [[*point.get("bases", []), point["defense"]][0] for point in run.plan["points"] if point.get("given")]
+    return list(dict.fromkeys(map(str, bottoms)))
+
+
+def samples_alone(run: RunFolder) -> bool:
+    """Whether nothing was asked for but generated images, as of a model that nobody has."""
+    asked = {record.access for record in run.records if record.metrics}
+    return bool(asked) and asked <= {"NONE", "SAMPLES"}

@@ -1,0 +1,161 @@
+"""A given pipeline as the bottom of a chain: audited as our own release of the same weights would be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler
+
+from leakbench import networks, suite
+from leakbench.api import Release
+from leakbench.attacks.membership.loss import Loss
+from leakbench.attacks.membership.pia import PIA
+from leakbench.attacks.membership.rediffuse import ReDiffuse
+from leakbench.attacks.membership.secmi import SecMI
+from leakbench.audit import Audit
+from leakbench.device import Stream
+from leakbench.diffusion import Schedule
+from leakbench.embedding import Embedding
+from leakbench.errors import UsageError
+from leakbench.networks import NetworkSpec
+from leakbench.placing import check_places
+from leakbench.plan import Plan
+from leakbench.scoring import Asked, Images, Target
+from leakbench.setting import Setting
+from leakbench.workbench import Workbench
+
+SPEC = NetworkSpec(kind="unet", shape=(1, 16, 16), width=8, blocks=1)
+CPU = torch.device("cpu")
+SUITE = """
+name = "given"
+dataset = "npz:{data}"
+[sampler]
+steps = 4
+batch = 32
+[quality]
+samples = 20
+features = "pixels"
+[[defense]]
+name = "pipeline"
+path = "{model}"
+"""
+
+
+@pytest.fixture(scope="module")
+def network():
+    return networks.build(SPEC, Stream((1, 2))).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def model(network, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "mine"
+    DDPMPipeline(network.body, DDPMScheduler()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    file = tmp_path_factory.mktemp("data") / "data.npz"
+    images = np.random.default_rng(0).integers(0, 256, (120, 16, 16, 1), dtype=np.uint8)
+    split = np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 24)
+    np.savez(file, images=images, split=split, labels=np.arange(120) % 3)
+    return file
+
+
+def bench(data, model, out, more=""):
+    file = out / "suite.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(SUITE.format(data=data, model=model) + more)
+    return Workbench(suite.load(str(file)), Setting(out / "run", out / "cache"))
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_the_same_weights_as_our_own_release(network, model, data, tmp_path):
+    made = bench(data, model, tmp_path)
+    theirs = made.released(made.suite.points[0].chain, 0)
+    ours = Release(network, Schedule(steps=4), theirs.streams, SPEC.shape, CPU, batch=32)
+    assert theirs.schedule.walk() == ours.schedule.walk() and theirs.answers_raw
+    images = Images(made.images(np.arange(40)), torch.arange(40), None)
+    attacks = [Loss(), PIA(), SecMI(), ReDiffuse()]
+    asked = {attack.name: Asked(attack, False) for attack in attacks}
+    (one, _), (other, _) = (Target.of(release, theirs.streams).score(asked, images) for release in (ours, theirs))
+    for attack in asked:
+        assert np.abs(one[attack] - other[attack]).max() < 1e-4 * max(1.0, np.abs(one[attack]).max())
+    assert (ours.sample(5) - theirs.sample(5)).abs().max() < 1e-4
+
+
+ABOVE = """
+[[defense]]
+name = "cpsample"
+base = "pipeline"
+steps = 3
+batch = 8
+width = 8
+blocks = 1
+[[defense]]
+name = "amg"
+base = "pipeline"
+[[defense]]
+name = "reject_resample"
+base = "pipeline"
+[[attack]]
+name = "pia"
+[[attack]]
+name = "lira_offline"
+"""
+
+
+@pytest.mark.slow
+def test_sampling_time_defenses_stand_on_it_and_shadow_models_are_left_out(model, data, tmp_path):
+    made = bench(data, model, tmp_path, ABOVE)
+    check_places(made)
+    cells = Plan(made).cells
+    assert sum(cell.kind == "fit" for cell in cells) == 4, "no shadow model"
+    embedding = Embedding(made)
+    for point in made.suite.points:
+        audit = Audit(made, embedding, point, 0)
+        found = {(r.attack, r.access): r for r in audit.run(audit.rows())}
+        assert {"not-applicable", "not-trained-here"} <= set(found["lira_offline", "DENOISER"].flags)
+        assert found["pia", "DENOISER"].metric("auc") is not None
+        assert found["quality", "SAMPLES"].info["defense"]["model"] == "mine"
+        assert len(found["quality", "SAMPLES"].info["defense"]["model_sha256"]) == 40
+
+
+def test_the_key_follows_the_files(model, data, tmp_path):
+    made = bench(data, model, tmp_path)
+    chain = made.suite.points[0].chain
+    before = made.fit_key(chain, 0)
+    assert before == bench(data, model, tmp_path).fit_key(chain, 0)
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in Path(model).rglob("*"):
+        if file.is_file():
+            (other / file.relative_to(model)).parent.mkdir(parents=True, exist_ok=True)
+            (other / file.relative_to(model)).write_bytes(file.read_bytes())
+    same = bench(data, other, tmp_path / "a")
+    first = same.fit_key(same.suite.points[0].chain, 0)
+    config = other / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"beta_end": 0.03}))
+
+    changed = bench(data, other, tmp_path / "b")
+    assert changed.fit_key(changed.suite.points[0].chain, 0) != first
+
+
+def test_images_of_another_size_are_one_line(model, tmp_path):
+    file = tmp_path / "data.npz"
+    np.savez(
+        file,
+        images=np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8),
+        split=np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 12),
+    )
+    with pytest.raises(UsageError) as caught:
+        check_places(bench(file, model, tmp_path))
+    assert "its images are 1x16x16, and those of npz:data.npz 3x8x8" in str(caught.value)
+
+
+def test_more_steps_than_timesteps_are_one_line(network, data, tmp_path):
+    DDPMPipeline(network.body, DDPMScheduler(num_train_timesteps=3)).save_pretrained(tmp_path / "short")
+    with pytest.raises(UsageError, match="steps = 4: the model of defense 'pipeline' has 3 timesteps"):
+        check_places(bench(data, tmp_path / "short", tmp_path))

@@ -1,0 +1,28 @@
+"""One page of several runs: the same numbers as the runs' own tables, the same bytes for the same folders."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from leakbench.records import RunFolder
+from leakbench.reports.page import render, write_page
+from leakbench.reports.tradeoff import tradeoff_text
+
+
+def test_the_page_holds_each_runs_command_table_and_sessions(run, tmp_path):
+    (run.path / "history.json").write_text(
+        json.dumps([{"command": "leakbench run quick", "seconds": 61.4, "cells": 12, "workers": 2}])
+    )
+    page = write_page([RunFolder(run.path), RunFolder(run.path)], tmp_path / "docs" / "results.md")
+    text = page.read_text()
+    _, cells = tradeoff_text(run)
+    for row in cells:
+        assert text.count("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |") == 2
+    assert text.count("`leakbench run quick`: 12 cells in 61 s, workers: 2") == 2
+    assert text.count(f"| command | `{shlex.join(run.plan['command'])}` |") == 2
+
+
+def test_the_same_folders_give_the_same_page(run, tmp_path):
+    assert render([run], tmp_path) == render([RunFolder(run.path)], tmp_path)
+    assert str(run.path) not in render([run], run.path.parent)  # folders as seen from the page
