@@ -1,0 +1,35 @@
+"""docs/results.md is what `leakbench report` makes of the records that lie beside it, and those hold no picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leakbench.records import RunFolder
+from leakbench.reports.page import render
+
+DOCS = Path(__file__).parent.parent / "docs"
+RUNS = sorted(path.parent for path in (DOCS / "results").glob("*/plan.json"))
+
+
+def test_the_page_is_made_from_the_committed_records():
+    assert [run.name for run in RUNS] == ["cifar10", "medical"]
+    assert render([RunFolder(run) for run in RUNS], DOCS) == (DOCS / "results.md").read_text()
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_no_picture_is_committed(run):
+    assert [path for path in run.rglob("*") if path.suffix in (".png", ".pdf", ".jpg")] == []
+    for path in (run / "arrays").glob("*.npz"):
+        with np.load(path, allow_pickle=False) as packed:
+            assert [name for name in packed if packed[name].ndim > 2 or packed[name].dtype == np.uint8] == []
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_every_attack_that_was_planned_has_its_records(run):
+    folder = RunFolder(run)
+    seen = {(record.point, record.attack) for record in folder.records}
+    for point in folder.plan["points"]:
+        assert (point["point"], "quality") in seen
