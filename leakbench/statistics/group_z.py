@@ -19,6 +19,8 @@ from ._scores import checked
 def group_z(member: ArrayLike, nonmember: ArrayLike) -> tuple[float, float]:
     """z and its one-sided p value, of scores (m,) and (n,), two or more of each."""
     a, b = checked(member, 2), checked(nonmember, 2)
+    unit = max(abs(a).max(), abs(b).max()) or 1.0  # z does not depend on it; squares of the rest do not overflow
+    a, b = a / unit, b / unit
     apart, error = float(a.mean() - b.mean()), sqrt(float(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)))
     z = apart / error if error > 0 else (copysign(inf, apart) if apart else 0.0)
     return z, erfc(z / sqrt(2)) / 2

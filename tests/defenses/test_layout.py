@@ -24,7 +24,7 @@ def task():
     place = Place((), "none", "subset", Schedule().T, tiny.COUNT)
     small = tiny.task_of(place, None)
     spec = NetworkSpec(kind="unet", shape=(1, 16, 16), width=16, blocks=1)
-    images = torch.nn.functional.interpolate(small.images, scale_factor=2)
+    images = torch.nn.functional.interpolate(small.images[:], scale_factor=2)
     network = networks.build(spec, small.streams.of("unet")).eval().requires_grad_(False)
     bare = replace(small, images=images, network=spec, forget=torch.arange(len(images)) % 4 == 0)
     return replace(bare, base=Release.of(bare, network))

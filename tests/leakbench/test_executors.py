@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from leakbench import plugins, workbench
+from leakbench import plugins, stock
 from leakbench.executors import ray as on_ray
 from leakbench.executors import task
 from leakbench.executors.fitness import difference
@@ -227,7 +227,7 @@ def test_times_are_not_measured_for_a_device_that_is_not_here(cluster, leakbench
     cluster()
     monkeypatch.setattr(on_ray, "resources", lambda: (2, 1))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(workbench, "prepare", lambda device: None)  # it would change this process for good
+    monkeypatch.setattr(stock, "prepare", lambda device: None)  # it would change this process for good
     outcome = leakbench("run", tiny, "--out", tmp_path / "run", "--executor", "ray", "--plan")
     assert outcome.code == 2
     assert outcome.err == (

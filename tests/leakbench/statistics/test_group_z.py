@@ -32,3 +32,8 @@ def test_groups_that_do_not_vary():
     assert group_z([2.0, 2.0], [1.0, 1.0]) == (float("inf"), 0.0)
     with pytest.raises(ValueError, match="at least 2"):
         group_z([1.0], [1.0, 2.0])
+
+
+def test_scores_whose_squares_overflow_have_the_z_of_the_same_scores_made_small():
+    member, nonmember = np.array([1.0, 3.0, 4.0]), np.array([0.0, 1.0, 1.5])
+    assert group_z(member * 1e300, nonmember * 1e300) == pytest.approx(group_z(member, nonmember))
