@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Release
-from leakbench.pictures import Pictures, _Store
+from leakbench.pictures import Pictures, Pixels
 
 _ROWS = 64  # pictures that are read at one time
 _KEPT = 8  # encodings that are remembered: a task asks for its images and for held-out ones, an attack for its own
 _known: OrderedDict[tuple[int, int, bytes], _Encoded] = OrderedDict()
 
 
-class _Encoded(_Store):
+class _Encoded(Pixels):
     """x_0 of pictures, float32 (N, C, H, W)."""
 
     def __init__(self, pictures: Pictures, release: Release) -> None:
@@ -48,7 +48,7 @@ def encoded(pictures: Pictures, release: Release | None) -> Pictures:
     if release is None or release.codec is None:
         return pictures
     # By identity of objects that live as long as what is remembered of them.
-    key = (id(release.codec), id(pictures._store), pictures._rows.tobytes())
+    key = (id(release.codec), *pictures.identity)
     found = _known[key] = _known.pop(key) if key in _known else _Encoded(pictures, release)
     if len(_known) > _KEPT:
         _known.popitem(last=False)

@@ -35,7 +35,7 @@ def floats(pixels: Tensor) -> Tensor:
     return (torch.arange(256).float() / 127.5 - 1.0).to(planes.device)[planes.int()]
 
 
-class _Store:
+class Pixels:
     """What views are of: uint8 (N, H, W, C), an array or anything that is indexed alike; or float32 (N, C, H, W)."""
 
     def __init__(self, pixels: Any) -> None:
@@ -78,7 +78,7 @@ class _Store:
         return torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
 
 
-class _Chain(_Store):
+class _Chain(Pixels):
     """Images of several stores, one after the other."""
 
     is_float = True
@@ -119,7 +119,7 @@ class Pictures:
     def __init__(self, pixels: Any, rows: np.ndarray | None = None, device: torch.device = _CPU) -> None:
         """`pixels`: uint8 (M, H, W, C), an array, a memory map or anything that is indexed alike; or a tensor float32
         (M, C, H, W). `rows` (N,): which of them, by default all."""
-        self._store = pixels if isinstance(pixels, _Store) else _Store(pixels)
+        self._store = pixels if isinstance(pixels, Pixels) else Pixels(pixels)
         self._rows = np.arange(len(self._store)) if rows is None else np.asarray(rows, dtype=np.int64)
         self.device = device
 
@@ -134,6 +134,11 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def identity(self) -> tuple[int, bytes]:
+        """Which images these are: equal for equal rows of one data set, for as long as one of the views lives."""
+        return id(self._store), self._rows.tobytes()
 
     @property
     def shape(self) -> tuple[int, ...]:
