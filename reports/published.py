@@ -69,7 +69,9 @@ def _own(records: list[Record], metric: str) -> str:
         return " / ".join(significant(fact) for fact in facts if isinstance(fact, int | float)) or NOTHING
     if metric.startswith("frechet"):
         return f"{distance(found)} ({distance_title(records[0].features)})"
-    return percent(found) if _is_rate(metric) else bracket(found, 3)
+    # The paper's number is of scores that no calibration image turned round.
+    turned = " (inverted)" if any(record.info.get("orientation") == -1 for record in records) else ""
+    return (percent(found) if _is_rate(metric) else bracket(found, 3)) + turned
 
 
 def _reported(value: float, metric: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from leakbench.records import Record, RunFolder
@@ -29,13 +29,13 @@ Line = dict[float, float]  # value by timestep
 
 @dataclass(frozen=True)
 class Trace:
-    """One line: of a point, or of a defense whose points share it, on a group of images ("" if there is but one)."""
+    """One line, on a group of images ("" if there is but one): of a point, and of so many more that are alike."""
 
     label: str
     look: Look
     group: str
     line: Line
-    shared: bool
+    alike: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,17 @@ def _traces(run: RunFolder, fact: str) -> list[Trace]:
         for group, line in _mean([_read(record, fact) for record in quality(run, point)]).items():
             twins = [t for t in found if (t.group, t.line) == (group, line)]
             if not twins:
-                found.append(Trace(point.name, look[point.name], group, line, shared=False))
-            else:  # one classifier serves a sweep, or several defenses
-                found[found.index(twins[0])] = Trace("one classifier for all", twins[0].look, group, line, shared=True)
-    return found
+                found.append(Trace(point.name, look[point.name], group, line))
+            else:  # one classifier serves a sweep, or several defenses; a gate may be always open
+                found[found.index(twins[0])] = replace(twins[0], alike=twins[0].alike + 1)
+    alone = len({trace.label for trace in found}) == 1
+    return [replace(trace, label=_several(trace, fact, alone)) if trace.alike else trace for trace in found]
+
+
+def _several(trace: Trace, fact: str, alone: bool) -> str:
+    if alone and fact == "classifier_accuracy_by_t":
+        return "one classifier for all"
+    return f"{trace.label} (+ {trace.alike} alike)"
 
 
 def _read(record: Record, fact: str) -> dict[str, Line]:
@@ -112,6 +119,6 @@ def draw(data: Gates) -> Figure:
 def _panel(ax: Axes, label: str, traces: list[Trace], dashes: dict[str, Any]) -> None:
     # Solid lines last: they are the legend's.
     for trace in sorted(traces, key=lambda trace: trace.group in list(dashes)[:1]):
-        style: dict[str, Any] = {"color": trace.look.colour, "linewidth": 1.8 if trace.shared else 1.0}
+        style: dict[str, Any] = {"color": trace.look.colour, "linewidth": 1.8 if trace.alike else 1.0}
         ax.plot(list(trace.line), list(trace.line.values()), dashes.get(trace.group, "-"), label=trace.label, **style)
     ax.set(xlabel="timestep t", ylabel=label, ylim=(-0.03, 1.03))

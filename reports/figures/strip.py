@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CROWDED = 12.0  # a wider range of distances than this gets a logarithmic axis
 _MARGIN, _STRIP = 0.06, 0.2  # of the range
+_HEADROOM = 0.15  # of the height, for the words above what is drawn
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Strip:
             place = ax.get_xaxis_transform()  # x as data, y as a share of the axes
             blank = {"facecolor": "0.95", "edgecolor": "none", "pad": 1.0}  # no line runs through the words
             ax.text(middle, 0.98, text, ha="center", va="top", fontsize=5.5, color="0.3", transform=place, bbox=blank)
+            bottom, top = ax.get_ylim()
+            ax.set_ylim(bottom, top + _HEADROOM * (top - bottom))
 
     @property
     def _width(self) -> float:

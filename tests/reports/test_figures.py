@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from leakbench.records import RunFolder
 from leakbench.reports.figures import CHARTS, gate, pairs, roc, similarity, tradeoff, write_figures
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.figures.looks import looks
@@ -99,6 +102,15 @@ def test_far_controls_stand_in_a_strip():
     assert strip([1.0, 100.0], []).log
 
 
+def test_no_bar_runs_through_the_words_beside_far_controls():
+    ax = Figure(figsize=(2.3, 2.0), layout="constrained").subplots()
+    axis = strip([3.0, 8.0], [160.0])
+    ax.errorbar([3.0, axis.place(160.0)], [0.5, 0.5], yerr=0.4)
+    axis.apply(ax)
+    ax.figure.canvas.draw()
+    assert ax.texts[0].get_window_extent().y0 > ax.transData.transform((0.0, 0.9))[1]
+
+
 def test_roc(run):
     figure = drawn(roc, run)
     assert [ax.get_title() for ax in figure.axes] == ["DENOISER", "WEIGHTS"]
@@ -149,6 +161,18 @@ def test_gate(run):
     names = [p["point"] for p in run.plan["points"] if p["defense"] == "cpsample"]
     groups = ["right on members", "right on held-out", "sure on held-out"]
     assert legend_of(figure) == [*names, "one classifier for all", *groups]
+
+
+def test_gates_that_open_alike_are_named_so(tmp_path, make_run):
+    folder = make_run(tmp_path, seeds=(0,))
+    for path in folder.path.glob("records/cpsample*__quality__*.json"):
+        record = json.loads(path.read_text())
+        record["info"]["defense"]["gate_rate_by_t"] = {"0": 1.0, "500": 1.0}
+        path.write_text(json.dumps(record))
+    figure = drawn(gate, RunFolder(folder.path))
+    (line,) = figure.axes[0].get_lines()
+    names = [p["point"] for p in folder.plan["points"] if p["defense"] == "cpsample"]
+    assert line.get_label() == f"{names[0]} (+ {len(names) - 1} alike)"
 
 
 def test_looks_are_told_apart(run):

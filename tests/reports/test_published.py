@@ -90,6 +90,18 @@ def test_a_published_number_stands_beside_the_runs_own(run, retold):
     assert found[-1]["this run"] == "-" and found[-1]["reported"] == "unknown to us" and found[-1]["note"] == "why"
 
 
+def test_a_number_that_is_read_the_other_way_round_says_so(retold, tmp_path):
+    retold(published=[{"says": "", "note": ""} | row for row in ROWS])
+    folder = next(path.parent for path in tmp_path.rglob("plan.json"))
+    for sign, word in ((1.0, ""), (-1.0, " (inverted)")):
+        for path in folder.glob("records/baseline__pia__*.json"):
+            record = json.loads(path.read_text())
+            record["info"]["orientation"] = sign
+            path.write_text(json.dumps(record))
+        told = rows(render(RunFolder(folder)))
+        assert [row["this run"].partition("]")[2] for row in told[:2]] == [word, word]
+
+
 def test_a_run_without_papers_or_budget_says_nothing_of_them(retold):
     report = retold()
     assert "What papers report" not in report and "scaled to a budget" not in report
