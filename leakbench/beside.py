@@ -23,12 +23,12 @@ from torch import Tensor
 from leakbench import quality
 from leakbench.api import ReplicationAttack, ReplicationEvidence
 from leakbench.copying import Matches, feature_similarity
-from leakbench.dinov2 import DINOv2, lacking_dinov2
 from leakbench.evaluate import Findings, metric, replication
 from leakbench.features import Features, file_digest
 from leakbench.pictures import Pictures
-from leakbench.sscd import PUBLISHED, SSCD, sscd_weights
 from leakbench.weights import DINOV2, at_hand
+from leakbench.weights.dinov2 import DINOv2, lacking_dinov2
+from leakbench.weights.sscd import PUBLISHED, SSCD, sscd_weights
 from leakbench.workbench import Workbench
 
 SMALLEST = 32  # pixels of the shorter side

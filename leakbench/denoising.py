@@ -20,8 +20,8 @@ from leakbench.api import Artefacts, Task
 from leakbench.device import place
 from leakbench.diffusion import Schedule, forward_noise
 from leakbench.pictures import Pictures
-from leakbench.together import train_together
 from leakbench.training import Batch, Loss, Recipe, Watch, train
+from leakbench.training.together import train_together
 
 _WEIGHTS = "weights."
 

@@ -40,10 +40,10 @@ def _cache() -> tuple[str, str]:
 
 
 def _weights() -> Iterator[tuple[str, str]]:
-    from leakbench.dinov2 import lacking_dinov2
-    from leakbench.perceptual import alexnet_weights
-    from leakbench.sscd import sscd_weights
     from leakbench.weights import DINOV2, USES, WEIGHTS, at_hand, missing
+    from leakbench.weights.dinov2 import lacking_dinov2
+    from leakbench.weights.perceptual import alexnet_weights
+    from leakbench.weights.sscd import sscd_weights
 
     elsewhere = {"lpips": alexnet_weights, "sscd": sscd_weights}
     for name, resource in WEIGHTS.items():

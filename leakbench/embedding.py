@@ -13,7 +13,7 @@ from leakbench.beside import Beside
 from leakbench.device import place
 from leakbench.errors import UsageError
 from leakbench.features import Features, ReaderFeatures, load_reader, resolve, save_reader, train_reader
-from leakbench.pictures import ImagesLike
+from leakbench.pictures import ImagesLike, Pictures
 from leakbench.readers import SmallConvNet
 from leakbench.sources import sources
 from leakbench.store import key_of
@@ -26,6 +26,7 @@ class Embedding:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
         self.store = bench.setting.store("readers")
+        self._known: dict[bytes, Tensor] = {}
 
     @cached_property
     def features(self) -> Features:
@@ -64,7 +65,7 @@ class Embedding:
         bench = self.bench
         key = key_of(
             kind=kind,
-            source=sources("features", "readers", "training", "gradients", "device", "pictures", "prefetching"),
+            source=sources("features", "readers", "training", "device", "pictures", "prefetching"),
             device=bench.device.type,
             **bench.data_key,
         )
@@ -90,15 +91,25 @@ class Embedding:
         return self._reader("attribute").network
 
     def __call__(self, images: ImagesLike) -> Tensor:
-        """Features (N, D) of images (N, C, H, W), on the run's device, where they are compared."""
-        return self.features(images.to(self.bench.device))
+        """Features (N, D) of images (N, C, H, W), on the run's device, where they are compared. Those of the data set's
+        own are kept: every release is compared with them."""
+        parts = images.parts if isinstance(images, Pictures) else [images]
+        return torch.cat([self._of(part) for part in parts])
 
-    @cached_property
+    def _of(self, images: ImagesLike) -> Tensor:
+        if not isinstance(images, Pictures) or images.identity[0] != self.bench.pictures.identity[0]:
+            return self.features(images.to(self.bench.device))
+        rows = images.identity[1]
+        if rows not in self._known:
+            self._known[rows] = self.features(images.to(self.bench.device))
+        return self._known[rows]
+
+    @property
     def train(self) -> Tensor:
         """Features of the training images."""
         return self(self.bench.train_images)
 
-    @cached_property
+    @property
     def heldout(self) -> Tensor:
         """Features of the held-out images."""
         return self(self.bench.heldout_images)

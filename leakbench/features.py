@@ -6,7 +6,7 @@
 - `classifier`: the penultimate layer of the small classifier of readers.py, trained on the reference split. Without
   labels it is `rotation`: the classifier tells by which of four quarter turns an image was turned (Gidaris et al.
   1803.07728), on the central square of images that are not square. Both are choices of ours.
-- `dinov2`: ViT-L/14 (leakbench.dinov2).
+- `dinov2`: ViT-L/14 (leakbench.weights.dinov2).
 - `torchscript:PATH`: any scripted network that maps images in [-1, 1] to (N, D), or to a pair that starts with it.
 - `pixels`: the pixels.
 
@@ -28,11 +28,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leakbench.device import Stream, in_batches, place
-from leakbench.dinov2 import DINOv2
 from leakbench.fetching import known_hash
 from leakbench.pictures import ImagesLike
 from leakbench.readers import SmallConvNet, train_classifier
 from leakbench.weights import DINOV2, INCEPTION, at_hand, missing
+from leakbench.weights.dinov2 import DINOv2
 
 ROWS = 128  # images in a compute batch
 

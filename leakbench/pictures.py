@@ -84,7 +84,7 @@ class _Chain(Pixels):
     is_float = True
 
     def __init__(self, parts: Sequence[Pictures]) -> None:
-        self._parts, self._starts = parts, np.cumsum([0, *map(len, parts)])
+        self.parts, self._starts = parts, np.cumsum([0, *map(len, parts)])
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -92,7 +92,7 @@ class _Chain(Pixels):
     @property
     def shape(self) -> tuple[int, ...]:
         """C, H, W."""
-        return self._parts[0].shape[1:]
+        return self.parts[0].shape[1:]
 
     def resident(self, device: torch.device) -> Tensor | None:
         """Never: its parts may be."""
@@ -100,11 +100,11 @@ class _Chain(Pixels):
 
     def read(self, rows: np.ndarray) -> Tensor:
         """The images of these rows, on the first part's device."""
-        images = torch.empty((len(rows), *self.shape), device=self._parts[0].device)
+        images = torch.empty((len(rows), *self.shape), device=self.parts[0].device)
         which = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(which):
             places = np.flatnonzero(which == number)
-            found = self._parts[number][rows[places] - self._starts[number]]
+            found = self.parts[number][rows[places] - self._starts[number]]
             images[torch.from_numpy(places).to(images.device)] = found.to(images.device)
         return images
 
@@ -134,6 +134,13 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def parts(self) -> Sequence[Pictures]:
+        """The views that were joined, or itself where none were."""
+        if isinstance(store := self._store, _Chain) and np.array_equal(self._rows, np.arange(len(store))):
+            return [part.to(self.device) for part in store.parts]
+        return [self]
 
     @property
     def identity(self) -> tuple[int, bytes]:

@@ -17,8 +17,8 @@ from leakbench.placing import check_places
 from leakbench.plan import Plan, Rerun, folder_of
 from leakbench.records import RunFolder, write_atomically
 from leakbench.setting import Setting
-from leakbench.shared import check_reachable
 from leakbench.store import cache_root, check_writable
+from leakbench.store.shared import check_reachable
 from leakbench.suite import Suite, load
 from leakbench.workbench import Workbench
 
@@ -49,7 +49,7 @@ class Session:
             check_reachable(setting.url)
         self.bench = Workbench(checked, setting)
         if budget is not None and isinstance(suite, str):
-            from leakbench.budgeting import within
+            from leakbench.estimate.budget import within
 
             self._check_measurable()
             # Measured by one process for all of a group.

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leakbench import group
-from leakbench.grouped import GroupedStore
-from leakbench.shared import SharedStore
 from leakbench.store import Store, shared_url
+from leakbench.store.grouped import GroupedStore
+from leakbench.store.shared import SharedStore
 
 
 @dataclass(frozen=True)

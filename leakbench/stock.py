@@ -11,11 +11,11 @@ import torch
 
 from leakbench import networks, plugins
 from leakbench.api import Need
-from leakbench.brought import check_fits, walked
 from leakbench.data import Dataset, Split, draw_split
 from leakbench.device import Streams, prepare
 from leakbench.diffusion import Schedule
 from leakbench.errors import UsageError
+from leakbench.foreign.brought import check_fits, walked
 from leakbench.forget import forget_rows
 from leakbench.networks import NetworkSpec
 from leakbench.pictures import Pictures

@@ -32,10 +32,8 @@ from leakbench.suite import Link, Point, Suite
 
 _COMPUTING = (
     "api",
-    "brought",
     "artefacts",
     "captions",
-    "checkpoints",
     "copying",
     "data",
     "denoising",
@@ -45,7 +43,6 @@ _COMPUTING = (
     "encoded",
     "foreign",
     "forget",
-    "gradients",
     "group",
     "memory",
     "neighbours",
@@ -54,7 +51,6 @@ _COMPUTING = (
     "prefetching",
     "sampling",
     "stock",
-    "together",
     "training",
     "views",
     "workbench",

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from leakbench.api import ReplicationAttack, sampling
 from leakbench.copying import Matches, feature_similarity, pixel_similarity
-from leakbench.perceptual import alexnet_weights
 from leakbench.pictures import ImagesLike
-from leakbench.sscd import PUBLISHED, SSCD, sscd_weights
+from leakbench.weights.perceptual import alexnet_weights
+from leakbench.weights.sscd import PUBLISHED, SSCD, sscd_weights
 
 from ._lpips import lpips_similarity
 

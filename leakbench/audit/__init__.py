@@ -32,12 +32,12 @@ from leakbench.collecting import rows_written
 from leakbench.device import merged, observed
 from leakbench.evaluate import Findings
 from leakbench.features import file_digest, weights_at_hand
-from leakbench.perceptual import alexnet_weights
 from leakbench.placing import inapplicable, place_of
 from leakbench.records import QUALITY, Record, save_record
 from leakbench.sources import sources
-from leakbench.sscd import sscd_weights
 from leakbench.store import disk_is_full, key_of
+from leakbench.weights.perceptual import alexnet_weights
+from leakbench.weights.sscd import sscd_weights
 
 __all__ = ["AttackFailed", "Attacks", "Audit", "Row", "environment", "needs_of"]
 
@@ -46,12 +46,8 @@ _JUDGING = (
     "beside",
     "collecting",
     "copying",
-    "dinov2",
     "embedding",
     "evaluate",
-    "evaluate_attribute",
-    "evaluate_auditing",
-    "evaluate_unlearning",
     "extracting",
     "fairness",
     "features",
@@ -59,9 +55,7 @@ _JUDGING = (
     "quality",
     "readers",
     "scoring",
-    "perceptual",
     "placing",
-    "sscd",
     "statistics",
     "weights",
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from leakbench.api import Access, AttributeAttack, AttributeEvidence, Known, Question, Release
 from leakbench.audit.subject import Measured, Subject
-from leakbench.evaluate_attribute import attribute
+from leakbench.evaluate.attribute import attribute
 from leakbench.scoring import Asked, Images, Target
 
 

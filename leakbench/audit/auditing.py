@@ -14,7 +14,7 @@ import numpy as np
 
 from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence
 from leakbench.audit.subject import Measured, Subject
-from leakbench.evaluate_auditing import auditing
+from leakbench.evaluate.auditing import auditing
 from leakbench.scoring import Asked, Target, Trained
 
 DELTA = 1e-5  # where nothing is claimed, or delta 0, at which a Gaussian mechanism has no epsilon

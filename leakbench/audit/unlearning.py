@@ -12,7 +12,7 @@ from torch import Tensor
 from leakbench.api import RETRAINED, Access, Ground, Model, Question, UnlearningAttack
 from leakbench.audit.subject import Measured, Subject
 from leakbench.evaluate import Findings
-from leakbench.evaluate_unlearning import arrays_of, unlearning
+from leakbench.evaluate.unlearning import arrays_of, unlearning
 from leakbench.memory import Source
 from leakbench.scoring import Images, Target
 

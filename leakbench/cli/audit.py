@@ -54,8 +54,8 @@ def audit(
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
-    from leakbench.auditing_requests import named, of_model, of_samples
-    from leakbench.auditing_suite import suite_of
+    from leakbench.own_model.request import named, of_model, of_samples
+    from leakbench.own_model.suite import suite_of
     from leakbench.session import Session
 
     load_plugins(plugin)

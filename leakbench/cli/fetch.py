@@ -85,7 +85,7 @@ def _data(word: str, load: Callable[[], object]) -> Iterator[str]:
 
 def _line(resource: Resource, path: Path) -> str:
     from leakbench.fetching import known_hash
-    from leakbench.receiving import size
+    from leakbench.fetching.receiving import size
 
     return f"{resource.name}: {path} ({size(path.stat().st_size)}, sha256 {known_hash(path)})"
 
@@ -96,7 +96,7 @@ def _list() -> None:
 
     from leakbench import plugins
     from leakbench.fetching import downloads_folder
-    from leakbench.receiving import size
+    from leakbench.fetching.receiving import size
     from leakbench.weights import USES, WEIGHTS, at_hand
 
     table = Table(box=None, pad_edge=False)

@@ -27,7 +27,7 @@ def score(file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Scores,
     from leakbench.scores import read_scores
 
     scores = read_scores(file)
-    from leakbench.score_tables import tables
+    from leakbench.scores.tables import tables
 
     for table in tables(scores):
         Console().print(table)

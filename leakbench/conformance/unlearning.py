@@ -13,7 +13,7 @@ from torch import Tensor
 
 from leakbench.api import Access, Ground, Model, Place, Question, UnlearningAttack, UnlearningEvidence
 from leakbench.diffusion import Schedule
-from leakbench.evaluate_unlearning import arrays_of, unlearning
+from leakbench.evaluate.unlearning import arrays_of, unlearning
 from leakbench.memory import Source
 from leakbench.pictures import ImagesLike
 from leakbench.scoring import Images, Target, Trained

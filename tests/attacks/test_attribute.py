@@ -17,7 +17,7 @@ from leakbench.audit import Audit
 from leakbench.audit.attribute import measure_attribute
 from leakbench.conformance.tiny import SHAPE, images, plain, streams
 from leakbench.embedding import Embedding
-from leakbench.evaluate_attribute import attribute
+from leakbench.evaluate.attribute import attribute
 from leakbench.networks import NetworkSpec
 from leakbench.scoring import Asked, Images, Target
 from leakbench.setting import Setting

@@ -9,14 +9,15 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
-from leakbench import conformance, evaluate_auditing
+from leakbench import conformance
 from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence, Place
 from leakbench.attacks.auditing.canary_one_run import CanaryOneRun
 from leakbench.audit import Audit
 from leakbench.audit.auditing import DELTA, measure_auditing
 from leakbench.conformance.tiny import SHAPE, images, plain, streams
 from leakbench.embedding import Embedding
-from leakbench.evaluate_auditing import auditing, frozen_threshold
+from leakbench.evaluate import auditing as evaluate_auditing
+from leakbench.evaluate.auditing import auditing, frozen_threshold
 from leakbench.scoring import Asked, Images, Target, Trained
 from leakbench.setting import Setting
 from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run

@@ -23,8 +23,8 @@ from leakbench.errors import UsageError
 from leakbench.memory import BatchMemory, Source
 from leakbench.networks import NetworkSpec, build
 from leakbench.scoring import Asked, Images, Target, Trained
-from leakbench.together import train_together
 from leakbench.training import Batch, Recipe
+from leakbench.training.together import train_together
 from leakbench.views import WeightsView
 
 SHAPE = (1, 8, 8)

@@ -13,9 +13,9 @@ from PIL import Image
 
 from leakbench import plugins
 from leakbench.api import Access
-from leakbench.attack_choice import Reach, entries_of
-from leakbench.auditing_suite import Request, suite_of
 from leakbench.data.sides import sides_name
+from leakbench.own_model.attacks import Reach, entries_of
+from leakbench.own_model.suite import Request, suite_of
 from leakbench.records import RunFolder
 
 SMALL = [

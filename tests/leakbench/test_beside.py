@@ -14,7 +14,7 @@ from torch import nn
 from leakbench import beside
 from leakbench.beside import names_beside
 from leakbench.estimate import Estimate
-from leakbench.pace import Pace
+from leakbench.estimate.pace import Pace
 from leakbench.plan import Plan
 from leakbench.records import RunFolder
 from leakbench.reports.markdown import render

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leakbench import budgeting, plugins
+from leakbench import plugins
 from leakbench.diffusion import Schedule
 from leakbench.errors import UsageError
-from leakbench.pace import Pace
+from leakbench.estimate import budget
+from leakbench.estimate.pace import Pace
+from leakbench.estimate.rehearsal import calls_of, calls_of_attribute
 from leakbench.plan import Plan
-from leakbench.rehearsal import calls_of, calls_of_attribute
 from leakbench.setting import Setting
 from leakbench.suite import Budget, load
 from leakbench.workbench import Workbench
@@ -108,8 +109,8 @@ def test_more_minutes_give_more_and_the_estimate_keeps_within(path, machine, tmp
     machine(1e-4)
     found = []
     for minutes in (20.0, 40.0, 80.0, 5000.0):
-        bench = budgeting.within(path, (), minutes, setting(tmp_path), workers=1)
-        taken = budgeting.Estimate().seconds(bench, Plan(bench, "all").cells, 1)
+        bench = budget.within(path, (), minutes, setting(tmp_path), workers=1)
+        taken = budget.Estimate().seconds(bench, Plan(bench, "all").cells, 1)
         assert taken <= 60 * minutes
         assert bench.suite.budget.factor == 1 or taken > 0.6 * 60 * minutes  # nothing is wasted, either
         found.append(bench.suite.budget.factor)
@@ -118,38 +119,38 @@ def test_more_minutes_give_more_and_the_estimate_keeps_within(path, machine, tmp
 
 def test_small_is_taken_only_where_the_rest_is_out_of_reach(path, machine, tmp_path):
     machine(1e-4)
-    assert not budgeting.within(path, (), 20.0, setting(tmp_path), 1).suite.budget.small
+    assert not budget.within(path, (), 20.0, setting(tmp_path), 1).suite.budget.small
     machine(1e-1)
     quick = ("quality.samples=200", "sampler.steps=1", "sampler.batch=60", "split.nonmembers=60")
-    suite = budgeting.within(path, quick, 110.0, setting(tmp_path), 1).suite
+    suite = budget.within(path, quick, 110.0, setting(tmp_path), 1).suite
     assert suite.budget.small and suite.file.split.members == 60
 
 
 def test_a_budget_that_nothing_fits_into_says_how_many_minutes_it_takes(path, machine, tmp_path):
     machine(1e-2)
     with pytest.raises(UsageError, match=r"--budget 1: suite 'scaled' takes about \d+ minutes here at its least"):
-        budgeting.within(path, (), 1.0, setting(tmp_path), 1)
+        budget.within(path, (), 1.0, setting(tmp_path), 1)
 
 
 def test_a_folder_keeps_its_factor_on_a_slower_day(path, machine, tmp_path):
     machine(1e-4)
-    first = budgeting.within(path, (), 20.0, setting(tmp_path), 1)
+    first = budget.within(path, (), 20.0, setting(tmp_path), 1)
     Plan(first).write("leakbench run scaled --budget 20")
     said = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert said["budget"]["factor"] == first.suite.budget.factor and said["budget"]["changes"]
     machine(3e-4)
-    again = budgeting.within(path, (), 20.0, setting(tmp_path), 1)
+    again = budget.within(path, (), 20.0, setting(tmp_path), 1)
     assert again.suite.identity == first.suite.identity
     Plan(again).check_folder()
     with pytest.raises(UsageError, match="--budget of that run"):
-        Plan(budgeting.within(path, (), 40.0, setting(tmp_path), 1)).check_folder()
+        Plan(budget.within(path, (), 40.0, setting(tmp_path), 1)).check_folder()
     with pytest.raises(UsageError, match="--budget of that run"):
         Plan(Workbench(load(path), setting(tmp_path))).check_folder()
 
 
 def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(path, machine, tmp_path):
     machine(1e-4)
-    bench, estimate = Workbench(load(path), setting(tmp_path)), budgeting.Estimate()
+    bench, estimate = Workbench(load(path), setting(tmp_path)), budget.Estimate()
     cells = Plan(bench, "all").cells
     taken = [estimate.seconds(bench, cells, workers) for workers in (1, 2, 4, 64)]
     assert taken == sorted(taken, reverse=True) and taken[0] > taken[-1]
@@ -181,8 +182,8 @@ def test_a_recipe_can_be_planned_on_images_of_ones_own(name, leakbench, tmp_path
     np.savez(data, images=images, labels=np.arange(600) % 10, attribute=np.arange(600) % 2)
     small = load(name).file.small
     assert small["network"]["width"] == 16
-    budget = Budget(1, 0.01, small=True)
-    bench = Workbench(load(name, (f"dataset=npz:{data}",), budget), Setting(Path(tmp_path), Path(tmp_path)))
+    least = Budget(1, 0.01, small=True)
+    bench = Workbench(load(name, (f"dataset=npz:{data}",), least), Setting(Path(tmp_path), Path(tmp_path)))
     assert {cell.kind for cell in Plan(bench).cells} == {"reader", "fit", "audit"}
     ids, attacks = {point.id for point in bench.suite.points}, {*bench.suite.attacks, "quality", ""}
     for row in bench.suite.file.published:

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from leakbench.dinov2 import DINOv2, converted, lacking_dinov2, load_network, prepared
 from leakbench.features import resolve, weights_at_hand
 from leakbench.weights import DINOV2
+from leakbench.weights.dinov2 import DINOv2, converted, lacking_dinov2, load_network, prepared
 
 CPU = torch.device("cpu")
 STREAM = torch.Generator().manual_seed(0)
@@ -175,7 +175,7 @@ def test_it_is_one_of_the_features(weights):
 
 def test_what_is_missing_is_named(weights, monkeypatch):
     assert lacking_dinov2() is None
-    monkeypatch.setattr("leakbench.dinov2.find_spec", lambda name: None)
+    monkeypatch.setattr("leakbench.weights.dinov2.find_spec", lambda name: None)
     assert "leakbench[dinov2]" in lacking_dinov2()
     weights.unlink()
     with pytest.raises(ValueError, match=f"leakbench fetch weights:dinov2.*{DINOV2.file}.*{weights.parent}"):

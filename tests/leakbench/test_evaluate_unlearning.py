@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import Contrast, Curve, ForgetScores, UnlearningEvidence
-from leakbench.evaluate_unlearning import arrays_of, of_contrast, of_curve, reached, unlearning
+from leakbench.evaluate.unlearning import arrays_of, of_contrast, of_curve, reached, unlearning
 from leakbench.statistics import auc, delong_pair
 
 RNG = np.random.default_rng(0)

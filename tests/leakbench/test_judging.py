@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
-from leakbench import embedding, judging
+from leakbench import embedding
 from leakbench.errors import UsageError
-from leakbench.estimate import Estimate
-from leakbench.judging import embedded, pairs_of, seconds_embedding, seconds_lpips
-from leakbench.pace import Pace
-from leakbench.perceptual import Lpips
+from leakbench.estimate import Estimate, judging
+from leakbench.estimate.judging import embedded, pairs_of, seconds_embedding, seconds_lpips
+from leakbench.estimate.pace import Pace
+from leakbench.pictures import Pictures
 from leakbench.plan import Plan
 from leakbench.readers import SmallConvNet
 from leakbench.setting import Setting
 from leakbench.suite import load
+from leakbench.weights.perceptual import Lpips
 from leakbench.workbench import Workbench
 
 SUITE = """
@@ -95,6 +97,27 @@ def test_a_slow_embedding_is_foreseen(bench, monkeypatch):
     assert Slow.asked < 100, "a plan is no run"
     parts = [len(work.split.train), len(work.heldout_rows), len(work.split.parts["reference"])]
     assert seconds == pytest.approx(SLOW * (2 * 256 + sum(-(-part // 128) * 128 for part in parts)), rel=0.2)
+
+
+def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
+    """Also where an attack joins them to samples, which are embedded whenever they come."""
+
+    class Counting:
+        seen: ClassVar[list[int]] = []
+
+        def __call__(self, images):
+            Counting.seen.append(len(images))
+            return images[:].flatten(1)
+
+    monkeypatch.setattr(embedding, "resolve", lambda *_: Counting())
+    work = bench()
+    embed, real = embedding.Embedding(work), [work.part("reference"), work.part("nonmember")]
+    for seed in range(2):
+        samples = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
+        found = embed(Pictures.joined([samples, *real]))
+        assert torch.equal(found, torch.cat([samples, *(part.all() for part in real)]).flatten(1))
+    assert torch.equal(embed(real[1].only(slice(3))), real[1][:3].flatten(1)), "other rows are other images"
+    assert Counting.seen == [7, *map(len, real), 7, 3]
 
 
 def test_slow_lpips_is_foreseen(bench, monkeypatch):

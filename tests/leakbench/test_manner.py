@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from leakbench import gradients, sampling
+from leakbench import sampling
 from leakbench.api import Access, Release
 from leakbench.audit import Audit, Row
 from leakbench.audit.subject import Subject
@@ -15,6 +15,7 @@ from leakbench.device import batches, compiling
 from leakbench.embedding import Embedding
 from leakbench.setting import Setting
 from leakbench.suite import load
+from leakbench.training import gradients
 from leakbench.workbench import Workbench
 
 LOSS = Row("loss", Access.DENOISER)

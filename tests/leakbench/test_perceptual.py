@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from leakbench import perceptual
 from leakbench.device import Streams
-from leakbench.perceptual import diversity, load_lpips, nearest_distance
-from leakbench.weights import LPIPS, missing
+from leakbench.weights import LPIPS, missing, perceptual
+from leakbench.weights.perceptual import diversity, load_lpips, nearest_distance
 
 STREAM = Streams("test", 0).of("pairs")
 NAME = "alexnet-owt-7be5be79.pth"

@@ -74,6 +74,14 @@ def test_views_of_different_sources_are_joined_by_their_values():
     assert torch.equal(joined.all(), PLAIN[[*ROWS[:3], 0, 1, 5, 6]])
 
 
+def test_what_was_joined_comes_apart_again():
+    views = [Pictures(PIXELS, ROWS[:3]), Pictures(PLAIN[:2])]
+    joined = Pictures.joined(views)
+    assert [part.identity for part in joined.parts] == [view.identity for view in views]
+    for whole in (views[0], joined.only(slice(1, 4))):
+        assert [part.identity for part in whole.parts] == [whole.identity]
+
+
 def test_a_chain_finds_each_image_in_its_source():
     parts = [Pictures(PIXELS, ROWS[:3]), PLAIN[10:12], Pictures(PIXELS[5:7])]
     chain, whole = Pictures.joined(parts), torch.cat([part[:] for part in parts])

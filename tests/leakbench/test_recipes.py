@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from leakbench import budgeting
+from leakbench.estimate import budget
 from leakbench.records import RunFolder
 from leakbench.reports.markdown import render
 from leakbench.suite import load
@@ -20,7 +20,7 @@ QUICK += ("split.calibration_out=20", "sampler.batch=88", "quality.features=pixe
 @pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("medical", 1)])
 def test_a_recipe_runs_start_to_end(name, channels, leakbench, tmp_path, monkeypatch):
     """At its least steps and samples, whatever this machine could do in the time."""
-    monkeypatch.setattr(budgeting, "_largest", lambda *_: 0.0)
+    monkeypatch.setattr(budget, "_largest", lambda *_: 0.0)
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (400, 12, 12, channels), dtype=np.uint8)
     np.savez(tmp_path / "own.npz", images=images, labels=np.arange(400) % 10, attribute=np.arange(400) % 2)

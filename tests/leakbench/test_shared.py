@@ -10,8 +10,8 @@ import fsspec
 import pytest
 
 from leakbench.errors import UsageError
-from leakbench.shared import SharedStore, check_reachable
 from leakbench.store import cache_root, key_of, shared_url
+from leakbench.store.shared import SharedStore, check_reachable
 
 KEY = key_of(name="something")
 

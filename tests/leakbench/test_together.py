@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from leakbench import gradients, networks, plan, training
+from leakbench import networks, plan, training
 from leakbench.api import Access, Artefacts, Defense, MembershipAttack, Need, Task
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.dedup import Dedup
@@ -24,8 +24,8 @@ from leakbench.networks import NetworkSpec
 from leakbench.plan import Cell, Plan
 from leakbench.setting import Setting
 from leakbench.suite import Link, Point, Suite, SuiteFile
-from leakbench.together import Stack, train_together
-from leakbench.training import Batch, Recipe, train
+from leakbench.training import Batch, Recipe, gradients, train
+from leakbench.training.together import Stack, train_together
 from leakbench.workbench import Workbench
 
 MLP = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=24, blocks=2)

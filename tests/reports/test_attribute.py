@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import AttributeEvidence
-from leakbench.evaluate_attribute import attribute
+from leakbench.evaluate.attribute import attribute
 from leakbench.records import Record, RunFolder, save_record
 from leakbench.reports.attribute import falls, reads, reads_text, verdicts
 from leakbench.reports.markdown import render

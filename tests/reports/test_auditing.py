@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import CanaryEvidence
-from leakbench.evaluate_auditing import auditing
+from leakbench.evaluate.auditing import auditing
 from leakbench.records import Record, RunFolder, save_record
 from leakbench.reports.auditing import audits, audits_text, elsewhere, verdicts
 from leakbench.reports.flags import raised

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import Contrast, Curve, ForgetScores, UnlearningEvidence
-from leakbench.evaluate_unlearning import arrays_of, unlearning
+from leakbench.evaluate.unlearning import arrays_of, unlearning
 from leakbench.records import Metric, Record, RunFolder, save_record
 from leakbench.reports.figures import relearning
 from leakbench.reports.figures.canvas import Missing, styled

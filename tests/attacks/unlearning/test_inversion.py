@@ -18,7 +18,7 @@ from leakbench.attacks.unlearning.inversion import Inversion
 from leakbench.device import Stream
 from leakbench.diffusion import Schedule, ddim_move
 from leakbench.errors import UsageError
-from leakbench.evaluate_unlearning import unlearning
+from leakbench.evaluate.unlearning import unlearning
 from leakbench.networks import NetworkSpec
 
 SPREAD = 0.4  # of Gaussian images, whose best denoiser is known

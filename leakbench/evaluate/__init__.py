@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench import perceptual, quality
+from leakbench import quality
 from leakbench.api import MembershipEvidence, ReplicationEvidence
 from leakbench.copying import BANDS, banded, copy_report, growth, most_copied, pixel_similarity, threshold_at
 from leakbench.device import Streams
@@ -30,6 +30,7 @@ from leakbench.statistics import (
     tpr_at_fpr,
     verdict,
 )
+from leakbench.weights import perceptual
 
 TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
 NULL_RATE = 0.01  # share of held-out real images that may count as copies when the threshold is chosen

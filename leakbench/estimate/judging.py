@@ -1,9 +1,9 @@
 """How long the networks that every quality record needs take on this machine: the suite's embedding, and LPIPS.
 
-Both are timed on a few images (leakbench.pace); a reader that would be trained is timed with random weights, which take
-as long. What they are then asked follows leakbench.audit.quality: the embedding sees every sample and, once a worker,
-every real image, in whole compute batches; LPIPS sees each sample beside its nearest training image, and the pairs of
-its diversity. Weights that are not on this machine take no time.
+Both are timed on a few images (leakbench.estimate.pace); a reader that would be trained is timed with random weights,
+which take as long. What they are then asked follows leakbench.audit.quality: the embedding sees every sample and, once
+a worker, every real image, in whole compute batches; LPIPS sees each sample beside its nearest training image, and the
+pairs of its diversity. Weights that are not on this machine take no time.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 
 from leakbench.embedding import Embedding
 from leakbench.errors import UsageError
+from leakbench.estimate.pace import seconds_an_image
 from leakbench.features import ROWS
-from leakbench.pace import seconds_an_image
-from leakbench.perceptual import PAIRS, load_lpips
+from leakbench.weights.perceptual import PAIRS, load_lpips
 from leakbench.workbench import Workbench
 
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from leakbench import group
-from leakbench.checkpoints import resume, save
 from leakbench.device import Stream, faster, seeded
-from leakbench.gradients import Batch, Loss, drops, mean_gradient
+from leakbench.training.checkpoints import resume, save
+from leakbench.training.gradients import Batch, Loss, drops, mean_gradient
 
 __all__ = ["Batch", "Draws", "Loss", "Recipe", "Rule", "Watch", "draws", "drops", "mean_gradient", "optimise", "train"]
 

@@ -2,10 +2,10 @@
 
 The calls are counted, not guessed: a defense says what its training evaluates (`work`, at its `slowness`) and what its
 guidance adds to a call (`extra_calls`); membership attacks, and those on the attribute, are rehearsed on a network that
-counts. The networks that judge samples are timed alike (leakbench.judging, leakbench.beside). What is no network call
-(distances, figures, the training of the embedding) stands as a few flat seconds. Choices
-of ours: the seconds that are flat, the calls of attacks on unlearning, and that attacks which ask the denoiser are
-asked twice where a defense changes the answers.
+counts. The networks that judge samples are timed alike (leakbench.estimate.judging, leakbench.beside). What is no
+network call (distances, figures, the training of the embedding) stands as a few flat seconds. Choices of ours: the
+seconds that are flat, the calls of attacks on unlearning, and that attacks which ask the denoiser are asked twice where
+a defense changes the answers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from leakbench import networks
 from leakbench.api import Access, AttributeAttack, MembershipAttack, ReplicationAttack, UnlearningAttack
 from leakbench.audit import Row
 from leakbench.beside import seconds_beside
-from leakbench.judging import embedded, pairs_of, seconds_embedding, seconds_lpips
-from leakbench.pace import Pace, pace_of
+from leakbench.estimate.judging import embedded, pairs_of, seconds_embedding, seconds_lpips
+from leakbench.estimate.pace import Pace, pace_of
+from leakbench.estimate.rehearsal import calls_of, calls_of_attribute
 from leakbench.placing import place_of
 from leakbench.plan import Cell
 from leakbench.records import QUALITY
-from leakbench.rehearsal import calls_of, calls_of_attribute
 from leakbench.workbench import Workbench
 
 _STARTING = 8.0  # seconds until a worker has imported torch

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from leakbench.errors import UsageError
-from leakbench.receiving import NoAnswer, Progress, Spoken, receive
+from leakbench.fetching.receiving import NoAnswer, Progress, Spoken, receive
 from leakbench.store import cache_root, check_writable
 
 

@@ -1,7 +1,7 @@
 """The suite of an audit of somebody's own model: made of a request, not read from a file.
 
 The bottom of its chain is a given model or given samples: nothing is trained. Choices of ours:
-- Attacks: see leakbench.attack_choice; one that objects to the images or the model at hand is left out, and that is
+- Attacks: see leakbench.own_model.attacks; one that objects to the images or the model at hand is left out, and that is
   said.
 - Control: a small network of ours with random weights, attacked alike; up to 64x64 pixels. It knows nothing whatever
   its size, so it need not be the model's twin. Of samples alone there is none but the blind baseline. No positive
@@ -21,10 +21,10 @@ import numpy as np
 
 from leakbench import plugins
 from leakbench.api import Access, Given, Place
-from leakbench.attack_choice import Reach, entries_of
 from leakbench.data import Dataset
 from leakbench.data.sides import sides_name
 from leakbench.errors import UsageError
+from leakbench.own_model.attacks import Reach, entries_of
 from leakbench.suite import Point, Suite, checked
 
 GIVEN = "model"  # the id of what is audited

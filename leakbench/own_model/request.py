@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from leakbench import plugins
-from leakbench.auditing_suite import Request
 from leakbench.data import Dataset
 from leakbench.data.captions import SIDECARS, arranged, gathered
 from leakbench.data.sides import files_of, loaded
 from leakbench.errors import UsageError
+from leakbench.own_model.suite import Request
 
 
 def named(option: str, given: str, size: int | None) -> str:
