@@ -11,7 +11,7 @@ from typing import Any
 
 from leakbench.records import QUALITY, Record, RunFolder
 
-from .measured import leakage, summary_of
+from .measured import leakage, measure, summary_of
 from .points import ACCESS, Point, points
 from .words import NOTHING, bracket, distance, distance_title, percent, rate_title, significant, told
 
@@ -70,8 +70,10 @@ def _own(records: list[Record], metric: str) -> str:
     if metric.startswith("frechet"):
         return f"{distance(found)} ({distance_title(records[0].features)})"
     # The paper's number is of scores that no calibration image turned round.
-    turned = " (inverted)" if any(record.info.get("orientation") == -1 for record in records) else ""
-    return (percent(found) if _is_rate(metric) else bracket(found, 3)) + turned
+    beside = " (inverted)" if any(record.info.get("orientation") == -1 for record in records) else ""
+    null = summary_of(measure(records, f"{metric}_null")) if metric.startswith("copy_rate") else None
+    beside += f" (real images: {percent(null)})" if null else ""
+    return (percent(found) if _is_rate(metric) else bracket(found, 3)) + beside
 
 
 def _reported(value: float, metric: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _CROWDED = 12.0  # a wider range of distances than this gets a logarithmic axis
 _MARGIN, _STRIP = 0.06, 0.2  # of the range
-_HEADROOM = 0.15  # of the height, for the words above what is drawn
+_HEADROOM = 0.15  # of the height, for the words
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,16 @@ class Strip:
             place = ax.get_xaxis_transform()  # x as data, y as a share of the axes
             blank = {"facecolor": "0.95", "edgecolor": "none", "pad": 1.0}  # no line runs through the words
             ax.text(middle, 0.98, text, ha="center", va="top", fontsize=5.5, color="0.3", transform=place, bbox=blank)
-            bottom, top = ax.get_ylim()
+            self._clear_words(ax)
+
+    def _clear_words(self, ax: Axes) -> None:
+        """Raises the axis where a bar in the strip would run through the words at its top."""
+        from matplotlib.collections import LineCollection
+
+        bottom, top = ax.get_ylim()
+        bars = [bar for drawn in ax.collections if isinstance(drawn, LineCollection) for bar in drawn.get_segments()]
+        reached = max((y for bar in bars for x, y in bar if x > self.high), default=bottom)
+        if reached > top - _HEADROOM * (top - bottom):
             ax.set_ylim(bottom, top + _HEADROOM * (top - bottom))
 
     @property

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 from leakbench.records import RunFolder
+from leakbench.reports.markdown import render as report_of
 from leakbench.reports.page import render, write_page
 from leakbench.reports.tradeoff import tradeoff_text
 
@@ -21,6 +23,14 @@ def test_the_page_holds_each_runs_command_table_and_sessions(run, tmp_path):
         assert text.count("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |") == 2
     assert text.count("`leakbench run quick`: 12 cells in 61 s, workers: 2") == 2
     assert text.count(f"| command | `{shlex.join(run.plan['command'])}` |") == 2
+
+
+def test_what_a_defense_is_for_stands_on_the_page_as_in_the_report(run, tmp_path):
+    said = {"## Claims", "## Forgetting", "## Fairness", "## Attribute inference"}
+    for folder in (run, *map(RunFolder, sorted((Path(__file__).parents[2] / "docs" / "results").glob("*/")))):
+        page, report = render([folder], tmp_path).splitlines(), report_of(folder).splitlines()
+        assert said & set(page) == said & set(report)
+        assert folder is run or said & set(page)
 
 
 def test_the_same_folders_give_the_same_page(run, tmp_path):
