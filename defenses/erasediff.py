@@ -107,7 +107,8 @@ class EraseDiff(Unlearning):
             return x_t, module(x_t, batch.t, edit.other_labels(label, pair.step))
 
     def _forget_loss(self, edit: Edit, module: nn.Module, batch: Batch, x_t: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(module(x_t, batch.t, edit.label(batch)), target)
+        answer = module(x_t, batch.t, edit.label(batch))
+        return F.mse_loss(answer, target.to(answer.dtype))
 
     def _inner_minimum(self, edit: Edit, module: nn.Module, batch: Batch, x_t: Tensor, target: Tensor) -> Tensor:
         """L_f after K steps of a fresh Adam from where the network stands; the network itself does not move."""

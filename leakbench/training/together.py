@@ -27,6 +27,18 @@ from leakbench.training import Batch, Recipe, draws, drops, mean_gradient, optim
 Losses = Callable[[nn.Module, Batch], Tensor]
 
 
+class _GroupNorm(nn.GroupNorm):
+    """Group norm spelt out, in float32 under autocast as torch's own: torch 2.11 cannot batch the fused kernel."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        wide = input.to(torch.promote_types(input.dtype, torch.float32))
+        grouped = wide.unflatten(1, (self.num_groups, -1))
+        variance, mean = torch.var_mean(grouped, tuple(range(2, grouped.dim())), correction=0, keepdim=True)
+        normed = ((grouped - mean) * torch.rsqrt(variance + self.eps)).flatten(1, 2)
+        channels = (-1, *(1 for _ in input.shape[2:]))
+        return normed * self.weight.view(channels) + self.bias.view(channels)
+
+
 class Stack(nn.Module):
     """K networks of one architecture as one, each a row of `weights` (K, P). Called as one of them is, with inputs
     (B, K, ...), of which network k answers column k: (B, K, ...).
@@ -43,6 +55,9 @@ class Stack(nn.Module):
         self._shapes = {name: p.shape for name, p in networks[0].named_parameters()}
         # In a tuple, where its own weights are none of the stack's. Without dropout, eval mode differs in nothing.
         self._body = (copy.deepcopy(networks[0]).eval(),)
+        for part in self._body[0].modules():
+            if type(part) is nn.GroupNorm:
+                part.__class__ = _GroupNorm
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         parts = self.weights.split([shape.numel() for shape in self._shapes.values()], dim=1)

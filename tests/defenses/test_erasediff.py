@@ -206,7 +206,7 @@ def test_the_constraint_gap_is_that_of_k_adam_steps_on_a_copy(edit):
     moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in copied.parameters()]
     values = []
     for step in range(4):
-        loss = F.mse_loss(copied(x_t, pair.forget.t, label), target)
+        loss = F.mse_loss(copied(x_t, pair.forget.t, label), target.double())
         values.append(float(loss.detach()))
         gradients = torch.autograd.grad(loss, list(copied.parameters()))
         with torch.no_grad():
