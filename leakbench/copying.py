@@ -7,10 +7,15 @@ samples' rate over the null is a finding. A published threshold stands beside it
 held-out images must be searched in the same training set.
 
 Similarity: higher = more alike. Pixels: minus the root mean square difference (the l2 of Carlini et al., on [-1, 1]).
-Embeddings: the cosine. Choices of ours: the threshold is strict about ties (below); the interval of the number of
-distinct images copied, and that of the largest share that copies one image; and the bands of AMS and UMS (SIDE, Chen
-et al. 2410.02467, whose own limits belong to its embeddings): low, mid and high begin where 10 %, 5 % and 1 % of
-held-out real images lie beyond.
+Embeddings: the cosine. Ratio: minus d1 / d2, the l2 distances in pixels to the nearest and to the second nearest
+training image (Yoon et al. 2023; Gu et al. 2310.02664, who call a sample memorised below 1/3). Near-duplicates in the
+training set make d2 about d1 and so hide the images that are memorised most.
+
+Choices of ours: d2 passes over training images within a duplicate radius of the nearest one (leakbench.data's radius,
+as a root mean square on [-1, 1]; 0 passes over exact copies only), and if no other is left the ratio is 0; the
+threshold is strict about ties (below); the interval of the number of distinct images copied, and that of the largest
+share that copies one image; and the bands of AMS and UMS (SIDE, Chen et al. 2410.02467, whose own limits belong to its
+embeddings): low, mid and high begin where 10 %, 5 % and 1 % of held-out real images lie beyond.
 """
 
 from __future__ import annotations
@@ -28,7 +33,10 @@ from leakbench.pictures import ImagesLike, Rows
 from leakbench.statistics.estimate import Estimate
 from leakbench.statistics.proportions import clopper_pearson, difference
 
+MEMORISED = 1 / 3  # d1 / d2 below which a sample is memorised
 BANDS = {"low": 0.1, "mid": 0.05, "high": 0.01}  # the share of held-out real images beyond the lower limit of each
+_FIRST, _MORE = 8, 4  # neighbours looked at, and how many times more wherever all of them are duplicates
+_ELEMENTS = 2**23  # pixels of neighbours that are held at one time
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,34 @@ def feature_similarity(features: Tensor, train_features: Tensor) -> Matches:
     found = nearest(_normalised(features), _normalised(train_features))
     similarity = 1 - found.distance[:, 0].square() / 2
     return Matches(found.index[:, 0].cpu().numpy(), similarity.cpu().numpy())
+
+
+def ratio_similarity(images: ImagesLike, train_images: ImagesLike, radius: float) -> Matches:
+    """Minus d1 / d2, in pixels: 0 for an exact copy, -1 at the least.
+
+    `images` (N, C, H, W) and `train_images` (M, C, H, W) in [-1, 1], or any other space; `radius` is that of
+    near-duplicates among the training images. Raises ValueError when shapes differ.
+    """
+    queries, train = Rows(images), Rows(train_images)
+    found = nearest(queries, train)
+    first = found.distance[:, 0]
+    second = torch.full_like(first, inf)
+    left, seen, k = torch.arange(len(queries), device=queries.device), 1, _FIRST
+    while len(left) and seen < len(train):
+        seen = min(k, len(train))
+        rows = left.split(max(1, _ELEMENTS // (seen * train.shape[1])))
+        second[left] = torch.cat([_to_a_different_one(queries[part], train, seen, radius) for part in rows])
+        left, k = left[second[left].isinf()], k * _MORE
+    ratio = torch.where(first > 0, first / second, 0.0)
+    return Matches(found.index[:, 0].cpu().numpy(), -ratio.cpu().numpy())
+
+
+def _to_a_different_one(queries: Tensor, train: Rows, k: int, radius: float) -> Tensor:
+    """Distance (N,) to the nearest training image that is no duplicate of the nearest; infinite if none of k is."""
+    found = nearest(queries, train, k)
+    closest, others = train[found.index[:, :1]].double(), train[found.index].double()
+    apart = (others - closest).square().sum(dim=-1).sqrt() > radius * sqrt(train.shape[1])
+    return found.distance.masked_fill(~apart, inf).amin(dim=1)
 
 
 def threshold_at(heldout_similarity: np.ndarray, null_rate: float = 0.01) -> float:

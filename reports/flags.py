@@ -17,6 +17,7 @@ MEANING = {
     "forget-set-too-small": "fewer than two images to forget, or to compare them with: no forget-set AUC",
     "inverted": "the interval of an AUC lies below 0.5: members score lower, which is leakage too",
     "lpips-missing": "LPIPS has no weights on this machine: what needs them is left out",
+    "never-copied": "trained to copy, it ended before it did: what a defense does to its copies is no finding",
     "non-finite": "some score was NaN or infinite; NaN counts as the least member-like",
     "not-applicable": "the release ships no such part, the question makes no sense of it, or weights are missing",
     "not-brought-back": "the forgotten label, of the release or of the retrained model, did not come back in the steps",

@@ -9,6 +9,7 @@ from leakbench import networks, suite
 from leakbench.defenses import cpsample
 from leakbench.defenses.amg import AMG
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease
+from leakbench.defenses.overfit import Overfit
 from leakbench.defenses.reject_resample import RejectResample
 from leakbench.device import Stream
 from leakbench.diffusion import at, forward_noise, predict_x0
@@ -155,6 +156,17 @@ def test_its_gradient_joins_the_guided_noise_with_the_papers_sign(models, tasks)
 
     before, after = ((predict_x0(task.schedule, x, t, eps) * slope).flatten(1).sum(1) for eps in (guided, found))
     assert bool(((after - before) * logit.sign() <= 0).all()), "the clean image moves towards the other label"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_given_network_is_fine_tuned_in_its_own_space(kind, tasks):
+    """Its weights, its captions or classes, its latents; a look draws its samples."""
+    task = tasks(kind, guidance=1.0)
+    still, moved = (released(Overfit(steps=2, batch=4, lr=lr, samples=3), task) for lr in (1e-20, 1e-2))
+    plain = task.base.sample(3)
+    assert torch.allclose(still.sample(3), plain, atol=1e-5)
+    assert not torch.allclose(moved.sample(3), plain, atol=1e-2) and moved.codec is task.base.codec
+    assert moved.info["copied_share"]["step"] == [2]
 
 
 @pytest.mark.parametrize("defense", [CPSample(steps=20, batch=8, width=8, blocks=1, alpha=0.5), AMG()])

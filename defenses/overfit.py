@@ -1,0 +1,131 @@
+"""Fine-tuning until it copies: the model that memorises, on which a defense against copying is tested.
+
+CPSample (2409.07025) fine-tunes a trained denoiser on a small subset so that it makes copies, and then protects it. The
+recipe is the baseline's (DDPM's simple loss) from the base's weights on. Every `every` steps the averaged weights draw
+`samples` samples, and training ends once a share of `copies` of them copies a training image: d1 / d2 < 1/3, the pixel
+distances to the nearest and the second nearest training image (Yoon et al. 2023).
+
+Choices of ours: that criterion, the share and all lengths, of which the paper says nothing; near-duplicates are passed
+over by the data set's own radius; with `flip` a sample that copies a mirror image counts; of a latent model, distances
+are those of latents. The samples that are looked at are none that are reported. The learning rate follows the schedule
+of the full recipe: a training that ends early ends at a rate above zero. One that never copies says so by the flag
+`never-copied`: a test of copying on it is empty.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from leakbench import networks
+from leakbench.api import Artefacts, Release, Task, training, void
+from leakbench.copying import MEMORISED, ratio_similarity
+from leakbench.data import DUPLICATE_RADIUS
+from leakbench.denoising import train_denoiser, trainable, weights_of, with_weights
+from leakbench.device import autocast, in_batches
+from leakbench.errors import UsageError
+from leakbench.training import Watch
+
+from .augment import Augment
+from .baseline import Baseline
+
+_FIRST = 2**31  # number of the first sample that is looked at: no report reaches it
+_WALK = 50  # steps of a walk, for an estimate
+
+
+@dataclass
+class Looks:
+    """The share of samples that copy, at each look so far."""
+
+    task: Task
+    samples: int
+    enough: float
+    flip: bool
+    shares: list[float] = field(default_factory=list)
+
+    def stop(self, module: nn.Module) -> bool:
+        """Look once more; whether enough of the samples are copies."""
+        x0 = self._drawn(module)
+        ratio = self._ratio(x0)
+        if self.flip:
+            ratio = torch.minimum(ratio, self._ratio(x0.flip(-1)))
+        self.shares.append(float((ratio < MEMORISED).double().mean()))
+        return self.shares[-1] >= self.enough
+
+    def _drawn(self, module: nn.Module) -> Tensor:
+        """Samples in the network's space (n, *shape)."""
+        assert self.task.base is not None
+        release = Release.of(self.task, module)
+        ids = torch.arange(_FIRST, _FIRST + self.samples, device=self.task.device)
+        asked = release.labels(ids)
+        with torch.no_grad(), autocast(self.task.device):
+            rows = [ids] if asked is None else [ids, asked]
+            return in_batches(release.generate, *rows, size=self.task.base.batch).float()
+
+    def _ratio(self, x0: Tensor) -> Tensor:
+        """d1 / d2 (n,)."""
+        images = self.task.images.to(self.task.device)
+        return torch.from_numpy(-ratio_similarity(x0, images, DUPLICATE_RADIUS).similarity)
+
+
+class Overfit(Baseline):
+    """The base, trained further on the training images until it copies them."""
+
+    name = "overfit"
+    summary = "fine-tunes its base on the training images until it copies them: what a defense is tested on"
+    needs_base = True
+    asks_base = True  # its looks walk as the base does
+    lengths = ("steps", "every")
+
+    flip: bool = training(False)
+    copies: float = training(0.05, gt=0, le=1)
+    samples: int = training(200, ge=1)
+    every: int = training(500, ge=1)
+
+    def work(self) -> int:
+        """The recipe's, if it never copies."""
+        return self.recipe.evaluations + _WALK * self.samples * (1 + self.steps // self.every)
+
+    def fit(self, task: Task) -> Artefacts:
+        """Train on, look, stop. Raises UsageError where the base answers otherwise than its weights."""
+        assert task.base is not None
+        if not task.base.answers_raw:
+            raise UsageError(
+                "overfit trains weights, and its base answers otherwise than its weights do: build that base on "
+                "overfit instead"
+            )
+        began = time.perf_counter()
+        looks, flips = Looks(task, self.samples, self.copies, self.flip), Augment(kind="flip")
+        drawn, versions = (flips.drawing(task), flips.versions) if self.flip else (None, 1)
+        network = cast(networks.Network, trainable(task.base.network, task.device))
+        watch = Watch(self.every, looks.stop)
+        made = train_denoiser(
+            task, self.recipe, self.name, network=network, drawn=drawn, versions=versions, watch=watch
+        )
+        done = made.info["network_evaluations"] // (3 * self.batch)
+        steps = [self.every * (i + 1) for i in range(len(looks.shares))]
+        if done not in steps:
+            looks.stop(network)
+            steps.append(done)
+        walked = len(task.base.schedule.walk()) * self.samples * len(steps)
+        info = {
+            "train_seconds": time.perf_counter() - began,
+            "network_evaluations": made.info["network_evaluations"] + walked,
+            "steps_done": done,
+            "copied_share": {"step": steps, "share": looks.shares},
+            "flags": [] if looks.shares[-1] >= self.copies else [f"never-copied={looks.shares[-1]:.3g}"],
+        }
+        return Artefacts(tensors=weights_of(network), info=info)
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """The base's network with the weights that copy."""
+        assert task.base is not None
+        info = artefacts.info
+        facts = {key: info[key] for key in ("steps_done", "copied_share")}
+        lost = void(task.base, "overfit trains on members without differential privacy")
+        network = with_weights(task.base.network, artefacts.tensors, task.device)
+        return Release.of(task, network, claims=lost, flags=tuple(info["flags"]), info=facts)

@@ -1,0 +1,53 @@
+"""Training on other images of the kind: what a public checkpoint is to somebody's own images.
+
+The recipe is the baseline's, the images are the data set's `reference` part, which holds no member and is not reported.
+By itself it is a control that is stronger than random weights: a trained network that has never seen a member, in which
+no attack may find anything. As a base it is the network that `overfit` fine-tunes and that `dp_sgd` trains privately.
+
+Choices of ours: reference images come without labels, so the network is unconditional. What learns from public images
+(quantile regression, thresholds of extraction) learns from images that this network was trained on: it may be the
+weaker for it, and is judged on members and nonmembers as ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from leakbench.api import Artefacts, Place, Release, Task, training
+from leakbench.denoising import train_denoiser
+
+from .augment import Augment
+from .baseline import Baseline
+
+
+class Pretrain(Baseline):
+    """The baseline on the reference part."""
+
+    name = "pretrain"
+    summary = "plain training on reference images, which are no members: a base to fine-tune, and a control"
+    role: ClassVar[Literal["baseline", "defense", "control"]] = "control"
+
+    flip: bool = training(False)
+
+    def objection(self, place: Place) -> str | None:
+        """Without labels."""
+        if place.condition == "none":
+            return None
+        return (
+            f'reference images come without labels, and the network is conditioned on "{place.condition}": '
+            'write condition = "none"'
+        )
+
+    def fit(self, task: Task) -> Artefacts:
+        """Train on what is never reported."""
+        others, flips = replace(task, images=task.heldout, labels=None, attribute=None), Augment(kind="flip")
+        drawn, versions = (flips.drawing(others), flips.versions) if self.flip else (None, 1)
+        made = train_denoiser(others, self.recipe, self.name, drawn=drawn, versions=versions)
+        return replace(made, info=made.info | {"images_trained_on": len(others.images)})
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """Hand it out. What never read a member is differentially private with epsilon 0."""
+        claims = {"epsilon": 0.0, "delta": 0.0, "history": []}
+        facts = {"images_trained_on": artefacts.info["images_trained_on"]}
+        return Release.of(task, artefacts.networks["denoiser"], claims=claims, info=facts)
