@@ -136,7 +136,7 @@ def _apart(eps: Eps, schedule: Schedule, noise: Tensor, taus: list[int]) -> Tens
         late = late + float(beta[t]) * (zero - one)
         if t in wanted:
             kept.append(late)  # the sum over t >= tau
-        x = ddim_move(schedule, x, t, u, answer)
+        x = ddim_move(schedule, x, t, u, answer, schedule.clip)
     return late[:, None] - 2 * torch.stack(kept[::-1], dim=1)  # below tau is the whole sum without it
 
 

@@ -101,5 +101,6 @@ class ESD(Unlearning):
         for done, (s, u) in enumerate(pairwise(times)):
             first = next(row for row in range(first, len(moves)) if moves[row] > done)
             rows = x[first:]
-            x[first:] = ddim_move(schedule, rows, s, u, module(rows, at(s, rows), label[first:]))
+            answer = module(rows, at(s, rows), label[first:])
+            x[first:] = ddim_move(schedule, rows, s, u, answer, schedule.clip)
         return x, torch.tensor(times, device=x.device)[torch.tensor(moves, device=x.device)]

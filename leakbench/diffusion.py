@@ -26,7 +26,9 @@ class Schedule:
 
     `steps` is the length of the deterministic DDIM walk that samples. `last` is its lowest timestep: above 0 the walk
     leaves out what lies below, and its last move is from there to the x_0 that eps implies (for a network that has
-    never learnt lower noise).
+    never learnt lower noise). With `clip`, the x_0 that eps implies is brought into [-1, 1] in every move of that walk,
+    and eps kept as it is: DDPM's sampler and diffusers' `clip_sample`, without which a network that is a little off at
+    high noise ends in saturated colours. Moves that an attack makes by itself are never clipped.
 
     For a model that somebody else trained: `table` is its alpha_bar_0 .. alpha_bar_{T-1}, each in (0, 1) (see `given`);
     `spacing` and `offset` place the walk's timesteps, where "leading", "linspace" and "trailing" are diffusers' words
@@ -39,6 +41,7 @@ class Schedule:
     beta_last: float = 0.02
     steps: int = 50
     last: int = 0
+    clip: bool = False
     table: tuple[float, ...] | None = None
     spacing: Literal["even", "leading", "linspace", "trailing"] = "even"
     offset: int = 0
@@ -105,12 +108,13 @@ def predict_x0(schedule: Schedule, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     return (x - sigma * eps) / scale
 
 
-def ddim_move(schedule: Schedule, x: Tensor, s: int, u: int, eps: Tensor) -> Tensor:
+def ddim_move(schedule: Schedule, x: Tensor, s: int, u: int, eps: Tensor, clip: bool = False) -> Tensor:
     """Move x from timestep s to u with a noise prediction made at s; u > s inverts; u = -1 is the walk's end: the clean
-    image, unless the schedule's `final` says otherwise."""
+    image, unless the schedule's `final` says otherwise. `clip`: x_0 is first brought into [-1, 1]."""
     alpha_bar = schedule.alpha_bar
     ours, theirs = float(alpha_bar[s]), float(alpha_bar[u]) if u >= 0 else schedule.final
     x0 = (x - (1 - ours) ** 0.5 * eps) / ours**0.5
+    x0 = x0.clamp(-1.0, 1.0) if clip else x0
     return theirs**0.5 * x0 + (1 - theirs) ** 0.5 * eps
 
 
@@ -123,7 +127,7 @@ def denoise(schedule: Schedule, eps: Eps, x: Tensor, label: Tensor | None = None
     """Deterministic DDIM (eta = 0) from x at the walk's first timestep at or below `start` down to the clean image."""
     walk = [t for t in schedule.walk() if start is None or t <= start]
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
-        x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label))
+        x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label), schedule.clip)
     return bounded(schedule, x)
 
 
@@ -157,5 +161,5 @@ def inpaint(
     walk, x = schedule.walk(), start
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
         x = torch.where(mask, x, forward_noise(schedule, x0, at(s, x0), noise))
-        x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label))
+        x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label), schedule.clip)
     return torch.where(mask, bounded(schedule, x), x0)

@@ -104,7 +104,7 @@ def scheduler_of(schedule: Schedule) -> DDIMScheduler:
         if np.allclose(betas, linear, rtol=1e-6, atol=0)
         else {"trained_betas": betas.tolist()}
     )
-    return DDIMScheduler(num_train_timesteps=schedule.T, clip_sample=False, set_alpha_to_one=True, **levels)
+    return DDIMScheduler(num_train_timesteps=schedule.T, clip_sample=schedule.clip, set_alpha_to_one=True, **levels)
 
 
 def write(release: Release, folder: Path) -> None:

@@ -58,7 +58,7 @@ class Stock:
     @cached_property
     def schedule(self) -> Schedule:
         """Noise schedule and sampling walk."""
-        return Schedule(steps=self.suite.file.sampler.steps)
+        return Schedule(steps=self.suite.file.sampler.steps, clip=self.suite.file.sampler.clip)
 
     def condition(self, chain: tuple[Link, ...]) -> str:
         """What the network of a chain is conditioned on: as its first defense says, or else as [network] does; of a
@@ -103,10 +103,10 @@ class Stock:
         return brought.network
 
     def schedule_of(self, chain: tuple[Link, ...]) -> Schedule:
-        """The noise schedule of a chain, a given model's or the suite's, with the suite's number of steps."""
+        """The noise schedule of a chain, a given model's or the suite's, with the suite's walk."""
         brought = chain[0].defense.brings() if chain else None
-        steps = self.suite.file.sampler.steps
-        return self.schedule if brought is None else walked(chain[0].id, brought, steps)
+        sampler = self.suite.file.sampler
+        return self.schedule if brought is None else walked(chain[0].id, brought, sampler.steps, sampler.clip)
 
     def _check_attribute(self, values: np.ndarray) -> None:
         if set(values.tolist()) != {0, 1}:

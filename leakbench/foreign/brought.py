@@ -31,10 +31,10 @@ def check_fits(identity: str, brought: Given, data: Dataset) -> None:
         )
 
 
-def walked(identity: str, brought: Given, steps: int) -> Schedule:
-    """Its schedule with a walk of so many steps."""
+def walked(identity: str, brought: Given, steps: int, clip: bool) -> Schedule:
+    """Its schedule with a walk of so many steps; one of latents is not clipped."""
     if steps > brought.schedule.T:
         raise UsageError(
             f"sampler.steps = {steps}: the model of defense {identity!r} has {brought.schedule.T} timesteps"
         )
-    return replace(brought.schedule, steps=steps)
+    return replace(brought.schedule, steps=steps, clip=clip and brought.schedule.bounded)

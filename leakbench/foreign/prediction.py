@@ -10,13 +10,13 @@ EDM (Karras et al. 2022, 2206.00364, table 1): x_sigma = x_0 + sigma eps = x_t /
     c_out = sigma s / sqrt(sigma^2 + s^2), negative where the network predicts v (diffusers' EDM schedulers).
 
 Choices of ours. Every scheduler of diffusers that noises as DDPM does (Euler's and Heun's sigma is sqrt((1 - abar) /
-abar), its scaled input is x_t) is read for its table of alpha_bar alone: samples come from our deterministic DDIM walk,
-at the timesteps that `timestep_spacing` and `steps_offset` name, without clipping x_0 on the way. A step goes to the
-next timestep of the walk; diffusers' DDIM goes T // steps down, which is the same for "leading", for "trailing" where
-steps divide T, and not for "linspace". An EDM network knows any sigma: its timesteps are those of DDPM's linear
-schedule whose noise lies below sigma_max (about 930), so that t means the same noise as in the attacks' papers, and a
-sigma below sigma_min counts as sigma_min. Where a network answers more channels than it is given, the rest is a learned
-variance, and cut.
+abar), its scaled input is x_t) is read for its table of alpha_bar alone: samples come from our deterministic DDIM
+walk, at the timesteps that `timestep_spacing` and `steps_offset` name; whether x_0 is clipped on the way is the
+suite's word ([sampler] clip), not the scheduler's. A step goes to the next timestep of the walk; diffusers' DDIM goes
+T // steps down, which is the same for "leading", for "trailing" where steps divide T, and not for "linspace". An EDM
+network knows any sigma: its timesteps are those of DDPM's linear schedule whose noise lies below sigma_max (about
+930), so that t means the same noise as in the attacks' papers, and a sigma below sigma_min counts as sigma_min. Where
+a network answers more channels than it is given, the rest is a learned variance, and cut.
 """
 
 from __future__ import annotations

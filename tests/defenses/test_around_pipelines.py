@@ -1,5 +1,7 @@
 """Sampling-time defenses around a given pipeline: of images, of classes, and of latents with captions and guidance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,7 @@ dataset = "npz:{data}"
 [sampler]
 steps = 3
 batch = 3
+{sampler}
 [[defense]]
 name = "pipeline"
 path = "{model}"
@@ -59,15 +62,15 @@ def hurried(monkeypatch):
 
 @pytest.fixture
 def tasks(models, tmp_path):
-    """tasks(kind, guidance): what a defense around the pipeline is given."""
+    """tasks(kind, guidance, sampler): what a defense around the pipeline is given."""
 
-    def make(kind, guidance=GUIDANCE):
+    def make(kind, guidance=GUIDANCE, sampler=""):
         home = models[0]
         latent = kind == "captions"
         more = f'captions = "{home}/captions.txt"\nguidance = {guidance}' if latent else ""
         path = home / kind / "pipeline" if latent else home / kind
         file = tmp_path / f"{kind}{guidance}.toml"
-        file.write_text(SUITE.format(data=home / "data.npz", model=path, more=more))
+        file.write_text(SUITE.format(data=home / "data.npz", model=path, more=more, sampler=sampler))
         made = Workbench(suite.load(str(file)), Setting(tmp_path, tmp_path / "cache"))
         return made.task(made.suite.points[1].chain, 0)
 
@@ -156,6 +159,13 @@ def test_its_gradient_joins_the_guided_noise_with_the_papers_sign(models, tasks)
 
     before, after = ((predict_x0(task.schedule, x, t, eps) * slope).flatten(1).sum(1) for eps in (guided, found))
     assert bool(((after - before) * logit.sign() <= 0).all()), "the clean image moves towards the other label"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_walk_is_clipped_where_the_suite_says_so_and_never_among_latents(kind, tasks):
+    plain, clipped = tasks(kind).base, tasks(kind, sampler="clip = true").base
+    assert clipped.schedule == replace(plain.schedule, clip=kind != "captions")
+    assert torch.equal(clipped.sample(3), plain.sample(3)) == (kind == "captions")
 
 
 @pytest.mark.parametrize("kind", KINDS)

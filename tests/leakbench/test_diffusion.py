@@ -35,22 +35,25 @@ def test_alpha_bar_by_a_plain_loop():
         assert alpha_bar == pytest.approx(product, rel=1e-12)
 
 
+@pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("steps", [10, 50, 1000])
-def test_the_walk_and_its_result_are_those_of_diffusers(steps):
+def test_the_walk_and_its_result_are_those_of_diffusers(steps, clip):
     theirs = DDIMScheduler(
         num_train_timesteps=1000,
         beta_schedule="linear",
-        clip_sample=False,
+        clip_sample=clip,
         set_alpha_to_one=True,
         timestep_spacing="leading",
     )
     theirs.set_timesteps(steps)
-    assert Schedule(steps=steps).walk() == theirs.timesteps.tolist()
+    ours = Schedule(steps=steps, clip=clip)
+    assert ours.walk() == theirs.timesteps.tolist()
     x = NOISE
     for t in theirs.timesteps:
         x = theirs.step(toy(x, at(int(t), x)), t, x, eta=0.0).prev_sample
-    assert (denoise(Schedule(steps=steps), toy, NOISE) - x.clamp(-1, 1)).abs().max() < 1e-5
+    assert (denoise(ours, toy, NOISE) - x.clamp(-1, 1)).abs().max() < 1e-5
     assert 0.2 < x.std() < 1.0  # the walk was no trivial one
+    assert clip == bool((denoise(ours, toy, NOISE) - denoise(Schedule(steps=steps), toy, NOISE)).abs().max() > 1e-3)
 
 
 def test_every_step_of_the_walk_is_that_of_diffusers():

@@ -16,16 +16,6 @@ from leakbench.store.shared import SharedStore, check_reachable
 KEY = key_of(name="something")
 
 
-def filler(text="content", calls=None):
-    def fill(folder):
-        (folder / "data.bin").write_text(text)
-        (folder / "info.json").write_text("{}")
-        if calls is not None:
-            calls.append(text)
-
-    return fill
-
-
 @pytest.fixture(params=["file", "memory"])
 def url(request, tmp_path):
     yield f"file://{tmp_path}/there" if request.param == "file" else f"memory://{tmp_path.name}"
@@ -50,7 +40,7 @@ def damage(url, name, content):
     files.pipe_file(f"{base}/fits/{name}", content)
 
 
-def test_what_one_machine_made_another_opens_without_making_it(machine):
+def test_what_one_machine_made_another_opens_without_making_it(machine, filler):
     calls = []
     machine("a").get(KEY, filler(calls=calls))
     assert (machine("b").get(KEY, filler(calls=calls)) / "data.bin").read_text() == "content"
@@ -58,7 +48,7 @@ def test_what_one_machine_made_another_opens_without_making_it(machine):
     assert machine("b").path(KEY) != machine("a").path(KEY)
 
 
-def test_files_lie_at_the_url_under_their_sha256_and_the_manifest_names_them(machine, url):
+def test_files_lie_at_the_url_under_their_sha256_and_the_manifest_names_them(machine, url, filler):
     machine("a").write(KEY, filler())
     found = there(url)
     manifest = json.loads(found.pop(f"{KEY}/manifest.json"))
@@ -66,7 +56,7 @@ def test_files_lie_at_the_url_under_their_sha256_and_the_manifest_names_them(mac
     assert found == {f"{KEY}/{sha256(text).hexdigest()}": text for text in (b"content", b"{}")}
 
 
-def test_without_its_manifest_an_artefact_does_not_exist(machine, url):
+def test_without_its_manifest_an_artefact_does_not_exist(machine, url, filler):
     """So a machine that goes away while it pushes leaves nothing that anybody would take."""
     machine("a").write(KEY, filler())
     files, base = fsspec.core.url_to_fs(url)
@@ -78,7 +68,7 @@ def test_without_its_manifest_an_artefact_does_not_exist(machine, url):
     assert (machine("a").open(KEY) / "data.bin").read_text() == "again"
 
 
-def test_the_manifest_is_pushed_after_every_file(machine, url, monkeypatch):
+def test_the_manifest_is_pushed_after_every_file(machine, url, monkeypatch, filler):
     store, seen = machine("a"), []
     move = store.files.mv
     monkeypatch.setattr(store.files, "mv", lambda *words: (seen.append(len(there(url))), move(*words)))
@@ -86,14 +76,14 @@ def test_the_manifest_is_pushed_after_every_file(machine, url, monkeypatch):
     assert seen == [3]  # two files and the manifest under another name
 
 
-def test_asking_whether_it_is_whole_downloads_nothing(machine):
+def test_asking_whether_it_is_whole_downloads_nothing(machine, filler):
     machine("a").write(KEY, filler())
     assert machine("b").whole(KEY)
     assert not machine("b").path(KEY).exists()
 
 
 @pytest.mark.parametrize("content", [b"cOntent", b""])
-def test_what_is_damaged_at_the_url_is_named_and_made_again(machine, url, capsys, content):
+def test_what_is_damaged_at_the_url_is_named_and_made_again(machine, url, capsys, content, filler):
     machine("a").write(KEY, filler())
     damage(url, f"{KEY}/{sha256(b'content').hexdigest()}", content)
     assert (machine("b").get(KEY, filler("made again")) / "data.bin").read_text() == "made again"
@@ -103,20 +93,20 @@ def test_what_is_damaged_at_the_url_is_named_and_made_again(machine, url, capsys
     assert (machine("a").open(KEY) / "data.bin").read_text() == "made again"
 
 
-def test_a_damaged_copy_is_pulled_again(machine, capsys):
+def test_a_damaged_copy_is_pulled_again(machine, capsys, filler):
     folder = machine("a").write(KEY, filler())
     (folder / "data.bin").write_text("cOntent")
     assert (machine("a").open(KEY) / "data.bin").read_text() == "content"
 
 
-def test_a_manifest_that_points_out_of_its_folder_writes_nothing_there(machine, url, tmp_path):
+def test_a_manifest_that_points_out_of_its_folder_writes_nothing_there(machine, url, tmp_path, filler):
     machine("a").write(KEY, filler())
     damage(url, f"{KEY}/manifest.json", json.dumps({"../../../../loot": sha256(b"content").hexdigest()}).encode())
     assert machine("b").open(KEY) is None
     assert not list(tmp_path.rglob("loot"))
 
 
-def test_the_twin_that_was_pushed_first_wins(machine):
+def test_the_twin_that_was_pushed_first_wins(machine, filler):
     def slow(folder):
         machine("b").write(KEY, filler("the twin's"))
         filler("ours")(folder)
@@ -124,7 +114,7 @@ def test_the_twin_that_was_pushed_first_wins(machine):
     assert (machine("a").write(KEY, slow) / "data.bin").read_text() == "the twin's"
 
 
-def test_what_was_dropped_and_made_again_replaces_the_copies(machine):
+def test_what_was_dropped_and_made_again_replaces_the_copies(machine, filler):
     machine("a").write(KEY, filler("old"))
     machine("b").open(KEY)
     machine("a").drop(KEY)
@@ -134,7 +124,7 @@ def test_what_was_dropped_and_made_again_replaces_the_copies(machine):
     assert [path.name for path in machine("b").folder.iterdir()] == [KEY]
 
 
-def test_a_failed_filling_leaves_nothing_anywhere(machine, url):
+def test_a_failed_filling_leaves_nothing_anywhere(machine, url, filler):
     def broken(folder):
         filler()(folder)
         raise RuntimeError("no luck")

@@ -17,22 +17,12 @@ from leakbench.store import Store, cache_root, check_writable, disk_is_full, key
 KEY = key_of(name="something")
 
 
-def filler(text="content", calls=None):
-    def fill(folder):
-        (folder / "data.bin").write_text(text)
-        (folder / "info.json").write_text("{}")
-        if calls is not None:
-            calls.append(text)
-
-    return fill
-
-
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "cache", "fits")
 
 
-def test_an_artefact_is_made_once(store):
+def test_an_artefact_is_made_once(store, filler):
     calls = []
     first, second = store.get(KEY, filler(calls=calls)), store.get(KEY, filler(calls=calls))
     assert first == second
@@ -40,7 +30,7 @@ def test_an_artefact_is_made_once(store):
     assert (first / "data.bin").read_text() == "content"
 
 
-def test_the_manifest_holds_the_files_sha256(store):
+def test_the_manifest_holds_the_files_sha256(store, filler):
     folder = store.get(KEY, filler())
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest == {
@@ -48,7 +38,7 @@ def test_the_manifest_holds_the_files_sha256(store):
     }
 
 
-def test_a_failed_filling_leaves_nothing(store):
+def test_a_failed_filling_leaves_nothing(store, filler):
     def broken(folder):
         filler()(folder)
         raise RuntimeError("no luck")
@@ -59,7 +49,7 @@ def test_a_failed_filling_leaves_nothing(store):
     assert store.open(KEY) is None
 
 
-def test_a_kill_while_filling_leaves_no_artefact(store):
+def test_a_kill_while_filling_leaves_no_artefact(store, filler):
     # The process dies with the folder half filled: no clean-up of its own runs.
     script = f"""
 import os
@@ -85,7 +75,7 @@ Store(Path({str(store.folder.parent)!r}), "fits").write({KEY!r}, fill)
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json cannot be read"),
     ],
 )
-def test_damage_is_named_on_stderr_and_made_again(store, capsys, harm, named):
+def test_damage_is_named_on_stderr_and_made_again(store, capsys, harm, named, filler):
     folder = store.get(KEY, filler())
     harm(folder)
     assert (store.get(KEY, filler("made again")) / "data.bin").read_text() == "made again"
@@ -96,7 +86,7 @@ def test_damage_is_named_on_stderr_and_made_again(store, capsys, harm, named):
     assert store.open(KEY) == folder
 
 
-def test_a_finished_twin_wins(store):
+def test_a_finished_twin_wins(store, filler):
     def slow(folder):
         Store(store.folder.parent, "fits").write(KEY, filler("the twin's"))
         filler("ours")(folder)
