@@ -13,20 +13,27 @@ from leakbench.reports.markdown import render
 from leakbench.suite import load
 
 QUICK = ("sampler.steps=2", "split.members=24", "split.nonmembers=24", "split.calibration_in=20")
-QUICK += ("split.calibration_out=20", "sampler.batch=88", "quality.features=pixels", "defense.dp_sgd.batch=10")
+QUICK += ("split.calibration_out=20", "sampler.batch=88", "quality.features=pixels")
+OWN = {  # of each recipe, so that it takes seconds
+    "cifar10": ("defense.dp_sgd.batch=10",),
+    "medical": (
+        "defense.dp_sgd.batch=10",
+        "defense.attribute_switching.search_images=2",
+        "defense.switching-750.search_images=2",
+    ),
+    "cpsample_paper": ("defense.baseline.samples=20",),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("medical", 1)])
+@pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("medical", 1), ("cpsample_paper", 3)])
 def test_a_recipe_runs_start_to_end(name, channels, leakbench, tmp_path, monkeypatch):
     """At its least steps and samples, whatever this machine could do in the time."""
     monkeypatch.setattr(budget, "_largest", lambda *_: 0.0)
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (400, 12, 12, channels), dtype=np.uint8)
     np.savez(tmp_path / "own.npz", images=images, labels=np.arange(400) % 10, attribute=np.arange(400) % 2)
-    changed = [f"dataset=npz:{tmp_path / 'own.npz'}", *QUICK]
-    if name == "medical":
-        changed += [f"defense.{one}.search_images=2" for one in ("attribute_switching", "switching-750")]
+    changed = [f"dataset=npz:{tmp_path / 'own.npz'}", *QUICK, *OWN[name]]
     words = [word for one in changed for word in ("--set", one)]
     folder = tmp_path / "run"
     done = leakbench("run", name, *words, "--budget", "5", "--device", "cpu", "--workers", "1", "--out", folder)
