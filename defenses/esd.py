@@ -91,7 +91,8 @@ class ESD(Unlearning):
 
     @torch.no_grad()
     def states(self, edit: Edit, module: nn.Module, pair: Pair, label: Tensor) -> tuple[Tensor, Tensor]:
-        """x_t (B, C, H, W) of the module's own walk, and t (B,): row b has made moves()[b] moves from pure noise."""
+        """x_t (B, C, H, W) of the module's own walk, never clipped, and t (B,): row b has made moves()[b] moves from
+        pure noise."""
         schedule, moves = edit.task.schedule, self.moves()
         gap = schedule.T // self.walk
         # On the CPU, whatever the device: the walk's timesteps are plain numbers, and nobody waits for the device.
@@ -101,6 +102,5 @@ class ESD(Unlearning):
         for done, (s, u) in enumerate(pairwise(times)):
             first = next(row for row in range(first, len(moves)) if moves[row] > done)
             rows = x[first:]
-            answer = module(rows, at(s, rows), label[first:])
-            x[first:] = ddim_move(schedule, rows, s, u, answer, schedule.clip)
+            x[first:] = ddim_move(schedule, rows, s, u, module(rows, at(s, rows), label[first:]))
         return x, torch.tensor(times, device=x.device)[torch.tensor(moves, device=x.device)]

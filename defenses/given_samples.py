@@ -61,6 +61,7 @@ class GivenSamples(Defense):
     summary = "generated images in a folder or file, without the model"
     role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"
     given = True
+    walks = False
 
     images: str = training(min_length=1)
     digest: str = training("")

@@ -21,8 +21,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from leakbench import networks
-from leakbench.api import Artefacts, Release, Task, training, void
+from leakbench import group, networks
+from leakbench.api import Artefacts, Place, Release, Task, training, void
 from leakbench.copying import MEMORISED, ratio_similarity
 from leakbench.data import DUPLICATE_RADIUS
 from leakbench.denoising import train_denoiser, trainable, weights_of, with_weights
@@ -48,13 +48,21 @@ class Looks:
     shares: list[float] = field(default_factory=list)
 
     def stop(self, module: nn.Module) -> bool:
-        """Look once more; whether enough of the samples are copies."""
+        """Look once more; whether enough of the samples are copies. One process of a group looks for all: those that
+        stop have to stop together."""
+        self.shares.append(group.first(lambda: self._share(module)))
+        return self.shares[-1] >= self.enough
+
+    def _share(self, module: nn.Module) -> float:
+        """The share of samples that copy; one that is not finite, of a training that went astray, is no copy."""
         x0 = self._drawn(module)
+        x0 = x0[x0.flatten(1).isfinite().all(dim=1)]
+        if not len(x0):
+            return 0.0
         ratio = self._ratio(x0)
         if self.flip:
             ratio = torch.minimum(ratio, self._ratio(x0.flip(-1)))
-        self.shares.append(float((ratio < MEMORISED).double().mean()))
-        return self.shares[-1] >= self.enough
+        return int((ratio < MEMORISED).sum()) / self.samples
 
     def _drawn(self, module: nn.Module) -> Tensor:
         """Samples in the network's space (n, *shape)."""
@@ -76,6 +84,7 @@ class Overfit(Baseline):
     """The base, trained further on the training images until it copies them."""
 
     name = "overfit"
+    role = "baseline"  # no defense: what defenses are compared with
     summary = "fine-tunes its base on the training images until it copies them: what a defense is tested on"
     needs_base = True
     asks_base = True  # its looks walk as the base does
@@ -90,13 +99,19 @@ class Overfit(Baseline):
         """The recipe's, if it never copies."""
         return self.recipe.evaluations + _WALK * self.samples * (1 + self.steps // self.every)
 
+    def objection(self, place: Place) -> str | None:
+        """There has to be a network."""
+        if all(defense.walks for defense in place.below):
+            return None
+        return "it trains a network further, and its base is one of finished samples: give it a base that has a network"
+
     def fit(self, task: Task) -> Artefacts:
         """Train on, look, stop. Raises UsageError where the base answers otherwise than its weights."""
         assert task.base is not None
         if not task.base.answers_raw:
             raise UsageError(
-                "overfit trains weights, and its base answers otherwise than its weights do: build that base on "
-                "overfit instead"
+                "overfit trains weights, and its base answers otherwise than its weights do: build a defense of "
+                "sampling on overfit instead, and give a pipeline guidance = 1"
             )
         began = time.perf_counter()
         looks, flips = Looks(task, self.samples, self.copies, self.flip), Augment(kind="flip")

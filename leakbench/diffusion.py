@@ -27,8 +27,9 @@ class Schedule:
     `steps` is the length of the deterministic DDIM walk that samples. `last` is its lowest timestep: above 0 the walk
     leaves out what lies below, and its last move is from there to the x_0 that eps implies (for a network that has
     never learnt lower noise). With `clip`, the x_0 that eps implies is brought into [-1, 1] in every move of that walk,
-    and eps kept as it is: DDPM's sampler and diffusers' `clip_sample`, without which a network that is a little off at
-    high noise ends in saturated colours. Moves that an attack makes by itself are never clipped.
+    and eps kept as it is: diffusers' DDIM with `clip_sample` (DDPM's sampler clips as well, and steps by x_t). Without,
+    a network that is a little off at high noise ends in saturated colours. Single moves (SecMI, inversion, training)
+    are never clipped.
 
     For a model that somebody else trained: `table` is its alpha_bar_0 .. alpha_bar_{T-1}, each in (0, 1) (see `given`);
     `spacing` and `offset` place the walk's timesteps, where "leading", "linspace" and "trailing" are diffusers' words

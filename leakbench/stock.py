@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -190,5 +191,6 @@ class Stock:
         if need.kind == "canary":
             return chain
         if need.kind == "retrained":
-            return chain[:1]
+            own = takewhile(lambda link: link.defense.changes in ("training", "data"), chain[1:])
+            return (chain[0], *(link for link in own if not link.defense.forgets))
         return tuple(link for link in chain if link.defense.changes != "sampling")

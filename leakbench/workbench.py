@@ -92,7 +92,7 @@ class Workbench(Stock):
             files=digest_of(defense.files()),
             holds=defense.holds(),
             condition=self.condition(chain),
-            schedule=asdict(replace(self.schedule_of(chain), steps=0)),  # its walk counts in the release's key
+            schedule=asdict(replace(self.schedule_of(chain), steps=0, clip=False)),  # the walk is the release's key's
             device=self.device.type,
             seed=seed,
             need=need and [need.kind, need.draw, need.share],

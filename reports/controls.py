@@ -1,8 +1,8 @@
 """Negative controls: what cannot leak must not be seen to leak.
 
-An untrained network holds no training image, and the blind baseline never sees the model. Their AUC intervals share one
-error rate of 5 % (`family_wise`), so that a run with many controls does not fail by their number. Equal arrays (one
-computation written for two access levels, or for several releases) are one control.
+A network that is untrained, or trained on other images, holds no member, and the blind baseline sees no model. Their
+AUC intervals share one error rate of 5 % (`family_wise`), so that a run with many controls does not fail by their
+number. Equal arrays (one computation written for two access levels, or for several releases) are one control.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ def _sees_the_split(run: RunFolder, record: Record) -> bool:
 
 
 def _distinct(run: RunFolder) -> list[Record]:
-    untrained = {p.name for p in points(run) if p.role == "control"}
+    memberless = {p.name for p in points(run) if p.role == "control"}
     found: dict[str, Record] = {}
     for record in run.records:
-        if record.family == "membership" and (record.access == "NONE" or record.point in untrained):
+        if record.family == "membership" and (record.access == "NONE" or record.point in memberless):
             found.setdefault(record.arrays or record.digest, record)
     return list(found.values())
 

@@ -55,11 +55,12 @@ def unprotected(run: RunFolder) -> Point | None:
 
 
 def reference(run: RunFolder, point: Point) -> Point | None:
-    """What one point is compared with: a baseline with itself, and what builds on a baseline with that one (a suite may
-    have several, conditioned on different things); else `unprotected`."""
-    own = (point.defense,) if point.role == "baseline" else point.bases[:1]
-    found = [p for p in points(run) if p.role == "baseline" and p.defense in own]
-    return found[0] if len(found) == 1 else unprotected(run)
+    """What one point is compared with: a baseline with itself, and what builds on baselines with the uppermost (a suite
+    may have several, conditioned on different things); else `unprotected`."""
+    for own in (point.defense,) if point.role == "baseline" else reversed(point.bases):
+        if found := [p for p in points(run) if p.role == "baseline" and p.defense == own]:
+            return found[0] if len(found) == 1 else unprotected(run)
+    return unprotected(run)
 
 
 def sweeps(run: RunFolder) -> dict[str, list[Point]]:

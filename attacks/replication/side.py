@@ -91,7 +91,7 @@ class SIDE(ReplicationAttack):
                 eps = view.eps(x, s)
             sigma = (1 - float(view.schedule.alpha_bar[s])) ** 0.5
             eps = eps - self.scale * sigma * towards(self._classifier, x, s, wanted)
-            x = ddim_move(view.schedule, x, s, u, eps)
+            x = ddim_move(view.schedule, x, s, u, eps, view.schedule.clip)
         return x.clamp(-1.0, 1.0)
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:

@@ -37,10 +37,10 @@ def climb(schedule: Schedule, x: Tensor, u: int, s: int, eps: Tensor) -> Tensor:
 
 
 def walked_down(view: DenoiserView, x: Tensor) -> Tensor:
-    """The image (N, C, H, W) that the walk makes of x_T."""
+    """The image (N, C, H, W) that the sampler's walk makes of x_T."""
     walk = view.schedule.walk()
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
-        x = ddim_move(view.schedule, x, s, u, view.eps(x, s))
+        x = ddim_move(view.schedule, x, s, u, view.eps(x, s), view.schedule.clip)
     return x.clamp(-1.0, 1.0)
 
 

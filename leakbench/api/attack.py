@@ -18,8 +18,8 @@ class Need:
     shadow: all of the target's chain that trains or edits weights, on a random `share` of all images but `reference`,
     with random streams of its own; number `draw` of them. What only changes the sampling is left out: the attack does
     not know it.
-    retrained: the recipe at the bottom of the target's chain, with its streams, on the training images without the
-    forget set.
+    retrained: the recipes at the bottom of the target's chain that train, with their streams, on the training images
+    without the forget set.
     canary: the target's whole chain, on those images but `reference` for which an independent fair coin fell heads.
     """
 

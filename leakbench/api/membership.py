@@ -51,7 +51,7 @@ class MembershipAttack(Attack):
 
     family = "membership"
     # What `fit` reads. "calibration": membership labels of calibration images; their own scores are then made out of
-    # fold, by the harness. "public": never-trained-on images. "shadows": the masks of shadow models.
+    # fold, by the harness. "public": images of the `reference` part. "shadows": the masks of shadow models.
     learns_from: ClassVar[Literal["calibration", "public", "shadows"]] = "calibration"
     shares: ClassVar[bool] = True  # its calls of eps count among those shared; not for walks and gradients of its own
     averages_answers: ClassVar[bool] = False  # whether it asks the same again and averages: for randomised answers

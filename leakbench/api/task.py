@@ -30,7 +30,8 @@ class Task:
     labels, attribute: int64 (N,) or None.
     condition: what the network is conditioned on: "none", "label" or "attribute".
     grouped: `groups`, or a function that finds them, called once somebody asks.
-    heldout: real images of the data set's `reference` part, never trained on and never reported; as `images`.
+    heldout: real images of the data set's `reference` part, never reported, and trained on by none but `pretrain`; as
+        `images`.
     forget: bool (N,), which training images the suite's [forget] table names, for a defense that `forgets`; else None.
     forget_label: the label that is to be forgotten, or None where the set is a random subset.
     below: the defenses under this one, from the one that trains the network upwards.

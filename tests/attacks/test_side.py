@@ -27,14 +27,14 @@ def flat(images: torch.Tensor) -> torch.Tensor:
     return images.flatten(1)
 
 
-def release(batch: int = 32, conditions: int = 0) -> Release:
+def release(batch: int = 32, conditions: int = 0, clip: bool = False) -> Release:
     spec = NetworkSpec(kind="mlp", shape=SHAPE, width=32, blocks=1, conditions=conditions)
     network = build(spec, STREAMS.of("weights")).eval().requires_grad_(False)
-    return Release(network, Schedule(steps=6), STREAMS, SHAPE, torch.device("cpu"), batch=batch)
+    return Release(network, Schedule(steps=6, clip=clip), STREAMS, SHAPE, torch.device("cpu"), batch=batch)
 
 
-def target(batch: int = 32, conditions: int = 0) -> Target:
-    found = release(batch, conditions)
+def target(batch: int = 32, conditions: int = 0, clip: bool = False) -> Target:
+    found = release(batch, conditions, clip)
     return Target(Source(found, partial(found.sample, 60)), STREAMS)
 
 
@@ -45,14 +45,14 @@ def of_four(count: int) -> tuple[torch.Tensor, np.ndarray]:
     return patterns[of] + 0.1 * STREAMS.of("jitter").normal(torch.arange(count), SHAPE), of
 
 
-@pytest.mark.parametrize("conditions", [0, 3])
-def test_at_scale_zero_it_hands_in_the_ordinary_samples_bit_for_bit(conditions):
-    samples = release(conditions=conditions).sample(50)
+@pytest.mark.parametrize(("conditions", "clip"), [(0, False), (3, False), (0, True)])
+def test_at_scale_zero_it_hands_in_the_ordinary_samples_bit_for_bit(conditions, clip):
+    samples = release(conditions=conditions, clip=clip).sample(50)
     at_zero = FEW.model_copy(update={"scale": 0.0})
-    found = extract(target(conditions=conditions), at_zero, samples, flat)
+    found = extract(target(conditions=conditions, clip=clip), at_zero, samples, flat)
     assert torch.equal(found.images, samples) and found.queries == 6
     assert found.attack.facts()["clusters_kept"] >= 2  # there was guidance, and it weighed nothing
-    guided = extract(target(conditions=conditions), FEW, samples, flat)
+    guided = extract(target(conditions=conditions, clip=clip), FEW, samples, flat)
     assert not torch.allclose(guided.images, samples, atol=1e-3)
 
 

@@ -127,19 +127,24 @@ def by_hand(eps, schedule: Schedule, noise: np.ndarray) -> list[float]:
         d[t] = beta[t] * (answers[0] - answers[1])
         for s in (0, 1):
             clean = (x[s] - np.sqrt(1 - bar[t]) * answers[s]) / np.sqrt(bar[t])
+            clean = clean.clip(-1, 1) if schedule.clip else clean
             x[s] = np.sqrt(bar[t - 1]) * clean + np.sqrt(1 - bar[t - 1]) * answers[s]
     sums = [d[:tau].sum(axis=0) - d[tau:].sum(axis=0) for tau in range(0, schedule.T, 10)]
     return [float(np.mean(np.linalg.norm(one, axis=0))) for one in sums]
 
 
-def test_the_search_is_the_published_criterion(task):
+@pytest.mark.parametrize("clip", [False, True])
+def test_the_search_is_the_published_criterion(task, clip):
+    """Along the walk that samples."""
+    short = replace(SHORT, clip=clip)
+    task = replace(task, base=replace(task.base, schedule=short))
     noise = STREAMS.of("search", "attribute_switching").normal(torch.arange(8), (1, 4, 4))
 
     def eps(x: np.ndarray, t: int, s: int) -> torch.Tensor:
         x = torch.tensor(x, dtype=torch.float32).view(-1, 1, 4, 4)
         return task.base.network(x, at(t, x), at(s, x)).flatten(1)
 
-    found, expected = AttributeSwitching(search_images=8).fit(task).info, by_hand(eps, SHORT, noise.flatten(1).numpy())
+    found, expected = AttributeSwitching(search_images=8).fit(task).info, by_hand(eps, short, noise.flatten(1).numpy())
     assert found["tau_curve"]["tau"] == [0, 10, 20, 30, 40, 50]
     np.testing.assert_allclose(found["tau_curve"]["criterion"], expected, rtol=1e-4)
     assert found["tau_criterion"] == 10 * int(np.argmin(expected)) and np.ptp(expected) > 0.01

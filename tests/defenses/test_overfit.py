@@ -195,6 +195,33 @@ def test_near_duplicates_do_not_hide_a_copy(over, monkeypatch):
     assert looks.stop(over.base.network) and looks.shares == [1.0]
 
 
+def test_samples_that_are_no_numbers_are_no_copies(over, monkeypatch):
+    """A training that went astray ends with its flag, not with an error."""
+    broken = over.images.clone()
+    broken[:4] = torch.nan
+    for drawn, share in ((broken, 0.75), (over.images * torch.nan, 0.0)):
+        monkeypatch.setattr(Looks, "_drawn", lambda self, module, drawn=drawn: drawn)
+        looks = Looks(over, 16, 1.0, False)
+        assert not looks.stop(over.base.network) and looks.shares == [share]
+
+
+def test_the_first_process_of_a_group_decides_for_all(over, monkeypatch):
+    """What another one sees itself, in other bits, does not count."""
+    monkeypatch.setattr("leakbench.group.first", lambda make: 0.5)
+    for enough, stops in ((0.4, True), (0.6, False)):
+        assert Looks(over, 4, enough, False).stop(over.base.network) == stops
+
+
+def test_finished_samples_are_no_base(over):
+    given = plugins.find("defenses", "given_samples").model_construct()
+    said = Overfit().objection(Place((given,), "none", "nothing", 1000, 40))
+    assert (
+        said is not None
+        and "finished samples" in said
+        and Overfit().objection(Place((Pretrain(),), "none", "nothing", 1000, 40)) is None
+    )
+
+
 def test_what_answers_otherwise_than_its_weights_is_refused(over):
     from leakbench.errors import UsageError
 

@@ -198,6 +198,22 @@ def test_shadow_models_repeat_what_trains_or_edits_weights(tiny, tmp_path):
     assert [link.id for link in bench.chain_of(Need("r", kind="retrained"), point.chain)] == ["baseline"]
 
 
+def test_the_retrained_reference_repeats_all_that_trained_before_something_was_forgotten(tiny, tmp_path):
+    """A fine-tuned network without the forget set is fine-tuned again, not the network that it started from."""
+    text = tiny.read_text().replace(
+        "[[attack]]",
+        '[[defense]]\nname = "pretrain"\nsteps = 2\n[[defense]]\nname = "overfit"\nbase = "pretrain"\nsteps = 2\n'
+        '[[defense]]\nname = "finetune"\nbase = "overfit"\nsteps = 2\n'
+        '[[defense]]\nid = "again"\nname = "overfit"\nbase = "finetune"\nsteps = 2\n[[attack]]',
+        1,
+    )
+    tiny.write_text(text + "[forget]\nshare = 0.2\n")
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "out", tmp_path / "cache"))
+    (point,) = [point for point in bench.suite.points if point.id == "again"]
+    repeated = [link.id for link in bench.chain_of(Need("r", kind="retrained"), point.chain)]
+    assert repeated == ["pretrain", "overfit"]
+
+
 def test_an_attack_with_shadow_models_says_that_they_answer_unguarded(leakbench, tiny, plugin, tmp_path):
     more(tiny, '[[attack]]\nname = "choosy"\n')
     assert leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin).code == 0

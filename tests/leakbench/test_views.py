@@ -41,9 +41,13 @@ class Guided(Release):
         return super().eps(x, t, label) + 1.0
 
 
-def batch(kind: type[Release] = Release, labels: torch.Tensor | None = None, **more) -> tuple[Counting, BatchMemory]:
+def batch(
+    kind: type[Release] = Release, labels: torch.Tensor | None = None, clip: bool = False, **more
+) -> tuple[Counting, BatchMemory]:
     network = Counting()
-    release = kind(network, Schedule(steps=10), STREAMS, SHAPE, torch.device("cpu"), parts={"secret": 1}, **more)
+    release = kind(
+        network, Schedule(steps=10, clip=clip), STREAMS, SHAPE, torch.device("cpu"), parts={"secret": 1}, **more
+    )
     return network, BatchMemory(Source(release, lambda: SAMPLES), STREAMS, IMAGES, torch.arange(100, 100 + N), labels)
 
 
@@ -164,6 +168,8 @@ def test_ddim_is_one_query_and_the_formula():
     network, memory = batch()
     view = VIEWS[Access.DENOISER](memory)
     moved = view.ddim(IMAGES, 10, 40)
+    clipping = VIEWS[Access.DENOISER](batch(clip=True)[1])
+    assert torch.equal(clipping.ddim(IMAGES, 10, 40), moved)  # an attack's own moves are never clipped
     alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     eps = torch.tanh(IMAGES + 0.01)
     x0 = (IMAGES - np.sqrt(1 - alpha_bar[10]) * eps) / np.sqrt(alpha_bar[10])
@@ -280,8 +286,9 @@ def test_memory_is_bounded_and_what_was_forgotten_is_made_again():
     assert memory.untouched and len(memory._handed_out) <= 5
 
 
-def test_completion_keeps_what_is_known_and_walks_as_the_service_does():
-    _, memory = batch(Guided)
+@pytest.mark.parametrize("clip", [False, True])
+def test_completion_keeps_what_is_known_and_walks_as_the_service_does(clip):
+    _, memory = batch(Guided, clip=clip)
     view = VIEWS[Access.API](memory)
     mask = torch.zeros(SHAPE[1:], dtype=torch.bool)
     mask[:2] = True
@@ -295,6 +302,7 @@ def test_completion_keeps_what_is_known_and_walks_as_the_service_does():
         x = torch.where(mask, x, noised)
         eps = torch.tanh(x + s / 1000) + 1.0
         x0 = (x - np.sqrt(1 - alpha_bar[s]) * eps) / np.sqrt(alpha_bar[s])
+        x0 = x0.clamp(-1, 1) if clip else x0
         after = alpha_bar[u] if u >= 0 else 1.0
         x = np.sqrt(after) * x0 + np.sqrt(1 - after) * eps
     torch.testing.assert_close(found[..., :2, :], x.clamp(-1, 1).float()[..., :2, :], atol=1e-3, rtol=1e-3)

@@ -70,6 +70,19 @@ def test_each_point_is_compared_with_the_baseline_it_was_built_on(tmp_path, tell
     assert [row.ratio for row in found] == [1.0, 1.0, 1.25, 2.5]
 
 
+def test_of_several_baselines_in_a_chain_the_uppermost_counts(tmp_path, tell_run):
+    """A control at the bottom, a baseline that was trained further on it, and two defenses above."""
+    other = point("other", 0.8, 0.0, 50.0, distance=8.0, role="control")
+    copying = point("copying", 0.8, 0.0, 50.0, distance=5.0, role="baseline") | {"bases": ["other"]}
+    edited = point("erasediff", 0.1, 1.0, 1.0, distance=10.0) | {"bases": ["other", "copying"]}
+    above = point("salun", 0.1, 1.0, 1.0, distance=15.0) | {"bases": ["other", "copying", "erasediff"]}
+    found = forgetting(tell_run(tmp_path, [BASELINE, other, copying, edited, above]))
+    assert {row.point.name: row.ratio for row in found if row.point.name in ("erasediff", "salun")} == {
+        "erasediff": 2.0,
+        "salun": 3.0,
+    }
+
+
 def test_who_forgot(run):
     assert known(run, forgetting(run))
     forgotten, kept = verdicts(forgetting(run))
