@@ -69,13 +69,20 @@ def _machines(run: RunFolder) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _steps(parameters: dict[str, Any], facts: list[dict[str, Any]]) -> str:
+    """The steps asked for, and how many were taken where a watched training says so: facts of a base stay above it."""
+    asked, taken = parameters.get("steps", ""), sorted({fact["steps_done"] for fact in facts if "steps_done" in fact})
+    return f"{listed(list(map(str, taken)))} of {asked}" if taken and "every" in parameters else str(asked)
+
+
 def _training(run: RunFolder, point: Point) -> list[str]:
     records = quality(run, point)
     cost, parameters = cost_of(run, point), next((r.defense_params for r in records), {})
     sampling = [float(s) for r in records if (s := r.run.get("timings", {}).get("sample")) is not None]
     return [
         point.name,
-        *(str(parameters.get(key, "")) for key in ("steps", "batch")),
+        _steps(parameters, [r.info.get("defense", {}) for r in records]),
+        str(parameters.get("batch", "")),
         "" if cost.seconds is None else f"{cost.seconds:.0f}",
         f"{sum(sampling) / len(sampling):.0f}" if sampling else "",
         "" if cost.evaluations is None else f"{cost.evaluations:.3g}",

@@ -36,3 +36,18 @@ def test_what_a_defense_is_for_stands_on_the_page_as_in_the_report(run, tmp_path
 def test_the_same_folders_give_the_same_page(run, tmp_path):
     assert render([run], tmp_path) == render([RunFolder(run.path)], tmp_path)
     assert str(run.path) not in render([run], run.path.parent)  # folders as seen from the page
+
+
+def test_a_training_that_ended_early_says_how_many_steps_it_took(tmp_path, tell_run):
+    """And what stands on it, whose facts hold its base's, says its own."""
+    base = {"point": "overfit", "defense": "overfit", "role": "baseline", "quality": {"frechet_heldout": 1.0}}
+    copying = base | {"params": {"steps": 900, "every": 100, "batch": 8}, "facts": {"steps_done": [300, 500]}}
+    above = copying | {
+        "point": "cpsample",
+        "defense": "cpsample",
+        "role": "defense",
+        "params": {"steps": 70, "batch": 8},
+    }
+    lines = render([tell_run(tmp_path / "run", [copying, above], seeds=(0, 1))], tmp_path).splitlines()
+    starts = [line.split(" | ")[:3] for line in lines if line.startswith(("| overfit | ", "| cpsample | "))]
+    assert ["| overfit", "300 and 500 of 900", "8"] in starts and ["| cpsample", "70", "8"] in starts
