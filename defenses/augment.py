@@ -20,7 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -73,6 +73,12 @@ class Augment(Baseline):
             return x if self.kind == "flip" else shifted(x, version, self.shift)
 
         return drawn
+
+
+def mirrored(task: Task, flip: bool) -> dict[str, Any]:
+    """What `train_denoiser` is told for other recipes to train on mirror images as well; nothing without `flip`."""
+    both = Augment(kind="flip")
+    return {"drawn": both.drawing(task), "versions": both.versions} if flip else {}
 
 
 def shifted(x: Tensor, version: Tensor, most: int) -> Tensor:

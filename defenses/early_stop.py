@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from leakbench import group, networks
 from leakbench.api import Artefacts, Task, training
-from leakbench.denoising import errors, train_denoiser
+from leakbench.denoising import errors, train_watched
 from leakbench.device import in_batches
-from leakbench.training import Watch
 
 from .baseline import Baseline
 
@@ -88,18 +87,13 @@ class EarlyStop(Baseline):
         began = time.perf_counter()
         looks = Looks(task, self.patience)
         network = networks.build(task.network, task.streams.of("weights", self.name))
-        made = train_denoiser(task, self.recipe, self.name, network=network, watch=Watch(self.every, looks.stop))
-        done = made.info["network_evaluations"] // (3 * self.batch)
-        steps = [self.every * (i + 1) for i in range(len(looks.losses))]
-        if done not in steps:
-            looks.stop(network)
-            steps.append(done)
+        made, steps = train_watched(task, self.recipe, self.name, network=network, every=self.every, stop=looks.stop)
         network.load_state_dict(looks.best)
         asked = len(steps) * min(_LOOKED_AT, len(task.heldout)) * max(1, task.network.conditions)
         info = {
             "train_seconds": time.perf_counter() - began,
             "network_evaluations": made.info["network_evaluations"] + asked,
-            "steps_done": done,
+            "steps_done": steps[-1],
             "steps_of_the_best": steps[looks.losses.index(min(looks.losses))],
             "heldout_loss": {"step": steps, "loss": looks.losses},
         }

@@ -25,12 +25,11 @@ from leakbench import group, networks
 from leakbench.api import Artefacts, Place, Release, Task, training, void
 from leakbench.copying import MEMORISED, ratio_similarity
 from leakbench.data import DUPLICATE_RADIUS
-from leakbench.denoising import train_denoiser, trainable, weights_of, with_weights
+from leakbench.denoising import train_watched, trainable, weights_of, with_weights
 from leakbench.device import autocast, in_batches
 from leakbench.errors import UsageError
-from leakbench.training import Watch
 
-from .augment import Augment
+from .augment import mirrored
 from .baseline import Baseline
 
 _FIRST = 2**31  # number of the first sample that is looked at: no report reaches it
@@ -114,23 +113,17 @@ class Overfit(Baseline):
                 "sampling on overfit instead, and give a pipeline guidance = 1"
             )
         began = time.perf_counter()
-        looks, flips = Looks(task, self.samples, self.copies, self.flip), Augment(kind="flip")
-        drawn, versions = (flips.drawing(task), flips.versions) if self.flip else (None, 1)
+        looks = Looks(task, self.samples, self.copies, self.flip)
         network = cast(networks.Network, trainable(task.base.network, task.device))
-        watch = Watch(self.every, looks.stop)
-        made = train_denoiser(
-            task, self.recipe, self.name, network=network, drawn=drawn, versions=versions, watch=watch
+        more = mirrored(task, self.flip)
+        made, steps = train_watched(
+            task, self.recipe, self.name, network=network, every=self.every, stop=looks.stop, **more
         )
-        done = made.info["network_evaluations"] // (3 * self.batch)
-        steps = [self.every * (i + 1) for i in range(len(looks.shares))]
-        if done not in steps:
-            looks.stop(network)
-            steps.append(done)
         walked = len(task.base.schedule.walk()) * self.samples * len(steps)
         info = {
             "train_seconds": time.perf_counter() - began,
             "network_evaluations": made.info["network_evaluations"] + walked,
-            "steps_done": done,
+            "steps_done": steps[-1],
             "copied_share": {"step": steps, "share": looks.shares},
             "flags": [] if looks.shares[-1] >= self.copies else [f"never-copied={looks.shares[-1]:.3g}"],
         }

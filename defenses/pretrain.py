@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 from leakbench.api import Artefacts, Place, Release, Task, training
 from leakbench.denoising import train_denoiser
 
-from .augment import Augment
+from .augment import mirrored
 from .baseline import Baseline
 
 
@@ -41,9 +41,8 @@ class Pretrain(Baseline):
 
     def fit(self, task: Task) -> Artefacts:
         """Train on what is never reported."""
-        others, flips = replace(task, images=task.heldout, labels=None, attribute=None), Augment(kind="flip")
-        drawn, versions = (flips.drawing(others), flips.versions) if self.flip else (None, 1)
-        made = train_denoiser(others, self.recipe, self.name, drawn=drawn, versions=versions)
+        others = replace(task, images=task.heldout, labels=None, attribute=None)
+        made = train_denoiser(others, self.recipe, self.name, **mirrored(others, self.flip))
         return replace(made, info=made.info | {"images_trained_on": len(others.images)})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:

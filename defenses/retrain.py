@@ -18,9 +18,11 @@ class Retrain(Defense):
     forgets = True
 
     def objection(self, place: Place) -> str | None:
-        """Its base has to be a recipe that trains from nothing."""
-        if len(place.below) == 1 and place.below[0].changes in ("training", "data"):
-            return None
+        """Its base has to be a recipe that trains from nothing, on images of which some can be left out."""
+        if len(place.below) == 1:
+            (recipe,) = place.below
+            if recipe.changes in ("training", "data") and recipe.role != "control":
+                return None
         return "retrain repeats a training from nothing: give it a base that trains its own network, such as baseline"
 
     def fit(self, task: Task) -> Artefacts:

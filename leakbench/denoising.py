@@ -10,6 +10,7 @@ import copy
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,33 @@ def train_denoiser(
 
     ahead = images.ahead if drawn is None and isinstance(images, Pictures) else None
     return minimise(task, network, loss, recipe, name, count=len(images) * versions, watch=watch, ahead=ahead)
+
+
+def train_watched(
+    task: Task,
+    recipe: Recipe,
+    name: str,
+    *,
+    network: networks.Network,
+    every: int,
+    stop: Callable[[nn.Module], bool],
+    **more: Any,
+) -> tuple[Artefacts, list[int]]:
+    """`train_denoiser`, looked at by `stop` every `every` steps until it says so, and once at the end. Returns what was
+    made, and the steps after which it was looked at: the last is how many were taken. `more`: as there.
+    """
+    looks: list[int] = []
+
+    def look(module: nn.Module) -> bool:
+        looks.append(every * (len(looks) + 1))
+        return stop(module)
+
+    made = train_denoiser(task, recipe, name, network=network, watch=Watch(every, look), **more)
+    done = made.info["network_evaluations"] // (3 * recipe.batch)
+    if done not in looks:
+        stop(network)
+        looks.append(done)
+    return made, looks
 
 
 def minimise(

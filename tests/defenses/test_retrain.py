@@ -9,7 +9,9 @@ from leakbench.api import Artefacts, Place, Release, Task
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.erasediff import EraseDiff
+from leakbench.defenses.pretrain import Pretrain
 from leakbench.defenses.retrain import Retrain
+from leakbench.defenses.untrained import Untrained
 from leakbench.device import Streams
 from leakbench.diffusion import Schedule
 from leakbench.networks import NetworkSpec
@@ -98,6 +100,14 @@ def test_it_needs_a_base_that_trains_its_own_network():
         return Retrain().objection(Place(below, "label", "label", 1000, COUNT))
 
     assert objection(Baseline()) is None and objection(sized(Private)) is None
-    for below in ((), (Baseline(), EraseDiff()), (Baseline(), CPSample()), (EraseDiff(),), (CPSample(),)):
+    for below in (
+        (),
+        (Untrained(),),
+        (Pretrain(),),
+        (Baseline(), EraseDiff()),
+        (Baseline(), CPSample()),
+        (EraseDiff(),),
+        (CPSample(),),
+    ):
         said = objection(*below)
         assert said is not None and "such as baseline" in said and "\n" not in said

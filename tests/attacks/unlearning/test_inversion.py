@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from leakbench.attacks.unlearning._curves import embedding_of
 from leakbench.attacks.unlearning._seeds import climb, found_seed, log_density, psnr, walked_down
 from leakbench.attacks.unlearning.inversion import Inversion
 from leakbench.device import Stream
-from leakbench.diffusion import Schedule, ddim_move
+from leakbench.diffusion import Schedule, ddim_move, denoise
 from leakbench.errors import UsageError
 from leakbench.evaluate.unlearning import unlearning
 from leakbench.networks import NetworkSpec
@@ -44,6 +45,17 @@ class Gaussian(torch.nn.Module):
 @pytest.fixture
 def gaussian(world):
     return replace(world.before, network=Gaussian(world.before.network.spec))
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_the_way_down_is_the_samplers(clip):
+    x = 2 * torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    schedule = Schedule(steps=6, clip=clip)
+    view = SimpleNamespace(schedule=schedule, eps=lambda x, t: torch.tanh(3 * x + t / 1000))
+    sampled = denoise(schedule, lambda x, t, label: view.eps(x, int(t[0])), x)
+    other = denoise(replace(schedule, clip=not clip), lambda x, t, label: view.eps(x, int(t[0])), x)
+    torch.testing.assert_close(walked_down(view, x), sampled)
+    assert (sampled - other).abs().max() > 0.1
 
 
 def test_a_climb_undoes_a_move():
