@@ -26,7 +26,7 @@ from opacus.accountants import PRVAccountant, RDPAccountant
 from opacus.accountants.utils import get_noise_multiplier
 from scipy.optimize import brentq
 
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 History = Sequence[Sequence[float]]
 

@@ -26,8 +26,8 @@ import torch
 from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 
-from leakbench.device import Room
-from leakbench.errors import UsageError
+from leakbench.runtime.device import Room
+from leakbench.runtime.errors import UsageError
 
 _AT_ONCE = 2**26  # numbers: 256 MiB
 _SEQUENCES = (nn.Linear, nn.LayerNorm, nn.Embedding)  # opacus's samplers of these take further leading dimensions

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import Task
-from leakbench.denoising import errors
-from leakbench.device import Stream, autocast
-from leakbench.pictures import Pictures
+from leakbench.data.image_view import Pictures
+from leakbench.models.denoiser_training import errors
+from leakbench.runtime.device import Stream, autocast
 
 from ._clipping import clipped_sum
 

@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import Artefacts, Defense, Place, Release, Task, training, void
-from leakbench.denoising import errors, trainable, weights_of, with_weights
-from leakbench.device import Stream, autocast
-from leakbench.errors import UsageError
-from leakbench.pictures import Pictures
-from leakbench.training import Batch, Recipe, Rule, draws, optimise
+from leakbench.data.image_view import Pictures
+from leakbench.models.denoiser_training import errors, trainable, weights_of, with_weights
+from leakbench.models.training.loop import Batch, Recipe, Rule, draws, optimise
+from leakbench.runtime.device import Stream, autocast
+from leakbench.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class Unlearning(Defense):
         network = with_weights(task.base.network, artefacts.tensors, task.device)
         lost = void(task.base, f"{self.name} trains on members without differential privacy")
         known = {k: v for k, v in artefacts.info.items() if k not in ("train_seconds", "network_evaluations")}
-        return Release.of(task, network, claims=lost if self.reads_members else task.base.claims, info=known)
+        return task.release(network, claims=lost if self.reads_members else task.base.claims, info=known)
 
 
 def _share(progress: Callable[[float], None] | None, steps: int) -> Callable[[int], None] | None:

@@ -30,13 +30,13 @@ import torch
 from torch import Tensor, nn
 from torch.special import ndtri
 
-from leakbench import networks
 from leakbench.api import Artefacts, Place, Release, Task, training
-from leakbench.denoising import minimise
-from leakbench.diffusion import Schedule, forward_noise, signal
-from leakbench.errors import UsageError
-from leakbench.networks import Network, NetworkSpec
-from leakbench.training import Batch
+from leakbench.models import networks
+from leakbench.models.denoiser_training import minimise
+from leakbench.models.diffusion import Schedule, forward_noise, signal
+from leakbench.models.networks import Network, NetworkSpec
+from leakbench.models.training.loop import Batch
+from leakbench.runtime.errors import UsageError
 
 from .baseline import Baseline
 
@@ -142,4 +142,4 @@ class Ambient(Baseline):
         """D behind the sampling mask, as a network that answers eps."""
         inner: Network = artefacts.networks["inner"]
         network = MaskedDenoiser(inner, artefacts.tensors["mask"], task.schedule, task.network).to(task.device)
-        return Release.of(task, network.eval().requires_grad_(False))
+        return task.release(network.eval().requires_grad_(False))

@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Artefacts, Defense, Place, Release, Task, sampling, void
-from leakbench.diffusion import Schedule, forward_noise, signal
+from leakbench.models.diffusion import Schedule, forward_noise, signal
 
 from ._gated import GatedRelease
 

@@ -33,8 +33,8 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Artefacts, Defense, Place, Release, Task, sampling, training
-from leakbench.device import in_batches
-from leakbench.diffusion import Eps, Schedule, at, ddim_move
+from leakbench.models.diffusion import Eps, Schedule, at, ddim_move
+from leakbench.runtime.device import in_batches
 
 _GRID = 10  # timesteps between two taus that the search compares
 _NUMBERS = 2**26  # that a batch of the search holds at one time

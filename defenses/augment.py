@@ -26,9 +26,9 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Artefacts, Task, training
-from leakbench.denoising import train_denoiser
-from leakbench.device import seeded
-from leakbench.training import Batch
+from leakbench.models.denoiser_training import train_denoiser
+from leakbench.models.training.loop import Batch
+from leakbench.runtime.device import seeded
 
 from .baseline import Baseline
 

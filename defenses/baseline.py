@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
 from leakbench.api import Artefacts, Defense, Release, Task, training
-from leakbench.denoising import train_denoiser, train_denoisers
-from leakbench.training import Recipe
+from leakbench.models.denoiser_training import train_denoiser, train_denoisers
+from leakbench.models.training.loop import Recipe
 
 
 class Baseline(Defense):
@@ -45,4 +45,4 @@ class Baseline(Defense):
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out."""
-        return Release.of(task, artefacts.networks["denoiser"])
+        return task.release(artefacts.networks["denoiser"])

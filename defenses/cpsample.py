@@ -34,12 +34,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench import networks
 from leakbench.api import Artefacts, Defense, Release, Task, sampling, training, void
-from leakbench.device import Stream, in_batches, place
-from leakbench.diffusion import at, forward_noise, signal
-from leakbench.pictures import Pictures
-from leakbench.training import Batch, Recipe, train
+from leakbench.data.image_view import Pictures
+from leakbench.models import networks
+from leakbench.models.diffusion import at, forward_noise, signal
+from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.runtime.device import Stream, in_batches, place
 
 from ._gated import GatedRelease
 

@@ -17,8 +17,8 @@ from dataclasses import replace
 from math import prod
 
 from leakbench.api import Artefacts, Task, training
-from leakbench.duplicates import near_duplicates
-from leakbench.errors import UsageError
+from leakbench.data.near_duplicates import near_duplicates
+from leakbench.runtime.errors import UsageError
 
 from .baseline import Baseline
 

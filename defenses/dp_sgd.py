@@ -38,12 +38,12 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from leakbench import networks
 from leakbench.api import Artefacts, Defense, Place, Release, Task, training, void
-from leakbench.denoising import trainable, weights_of, with_weights
-from leakbench.device import place
-from leakbench.errors import UsageError
-from leakbench.training import Recipe, optimise
+from leakbench.models import networks
+from leakbench.models.denoiser_training import trainable, weights_of, with_weights
+from leakbench.models.training.loop import Recipe, optimise
+from leakbench.runtime.device import place
+from leakbench.runtime.errors import UsageError
 
 from ._accounting import enough_noise, noise_multiplier_for, spent
 from ._private import Mechanism
@@ -169,7 +169,7 @@ class DPSGD(Defense):
             network = artefacts.networks["denoiser"]
         else:
             network = with_weights(task.base.network, artefacts.tensors, task.device)
-        return Release.of(task, network, claims=info["claims"], flags=tuple(info["flags"]), info=facts)
+        return task.release(network, claims=info["claims"], flags=tuple(info["flags"]), info=facts)
 
     def _noise(self, delta: float, rate: float) -> float:
         """sigma."""

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from leakbench import group, networks
 from leakbench.api import Artefacts, Task, training
-from leakbench.denoising import errors, train_watched
-from leakbench.device import in_batches
+from leakbench.models import networks
+from leakbench.models.denoiser_training import errors, train_watched
+from leakbench.runtime import distributed
+from leakbench.runtime.device import in_batches
 
 from .baseline import Baseline
 
@@ -41,7 +42,7 @@ class Looks:
 
     def stop(self, module: nn.Module) -> bool:
         """Look once more; whether it has been long enough."""
-        loss = group.first(lambda: heldout_loss(module, self.task))  # those that stop have to stop together
+        loss = distributed.first(lambda: heldout_loss(module, self.task))  # those that stop have to stop together
         if not self.losses or loss < min(self.losses):
             self.best = {key: value.detach().clone() for key, value in module.state_dict().items()}
         self.losses.append(loss)

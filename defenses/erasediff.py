@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench.api import Place, training
-from leakbench.diffusion import forward_noise
-from leakbench.training import Batch, Rule
+from leakbench.models.diffusion import forward_noise
+from leakbench.models.training.loop import Batch, Rule
 
 from ._unlearning import Edit, Pair, Unlearning, dot, joined
 

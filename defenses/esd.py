@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench.api import Place, training
-from leakbench.diffusion import at, ddim_move
-from leakbench.training import Rule
+from leakbench.models.diffusion import at, ddim_move
+from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning
 

@@ -5,7 +5,7 @@ min_theta L_r(theta)
 
 from torch import nn
 
-from leakbench.training import Rule
+from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning
 

@@ -9,7 +9,7 @@ holds that. No constants are published. The ascent is unbounded: `lr` and `steps
 
 from torch import nn
 
-from leakbench.training import Rule
+from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning
 

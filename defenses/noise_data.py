@@ -27,12 +27,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench import networks
 from leakbench.api import Artefacts, Place, Release, Task, training
-from leakbench.denoising import minimise
-from leakbench.diffusion import Schedule, at, forward_noise, signal
-from leakbench.pictures import Pictures
-from leakbench.training import Batch
+from leakbench.data.image_view import Pictures
+from leakbench.models import networks
+from leakbench.models.denoiser_training import minimise
+from leakbench.models.diffusion import Schedule, at, forward_noise, signal
+from leakbench.models.training.loop import Batch
 
 from .baseline import Baseline
 
@@ -92,4 +92,4 @@ class NoiseData(Baseline):
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out; the walk ends at the level, unless x_n was taken for clean data."""
         last = 0 if self.objective == "plain" else self.level
-        return Release.of(task, artefacts.networks["denoiser"], schedule=replace(task.schedule, last=last))
+        return task.release(artefacts.networks["denoiser"], schedule=replace(task.schedule, last=last))

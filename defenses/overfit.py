@@ -21,13 +21,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from leakbench import group, networks
 from leakbench.api import Artefacts, Place, Release, Task, training, void
-from leakbench.copying import MEMORISED, ratio_similarity
 from leakbench.data import DUPLICATE_RADIUS
-from leakbench.denoising import train_watched, trainable, weights_of, with_weights
-from leakbench.device import autocast, in_batches
-from leakbench.errors import UsageError
+from leakbench.metrics.copying import MEMORISED, ratio_similarity
+from leakbench.models import networks
+from leakbench.models.denoiser_training import train_watched, trainable, weights_of, with_weights
+from leakbench.runtime import distributed
+from leakbench.runtime.device import autocast, in_batches
+from leakbench.runtime.errors import UsageError
 
 from .augment import mirrored
 from .baseline import Baseline
@@ -49,7 +50,7 @@ class Looks:
     def stop(self, module: nn.Module) -> bool:
         """Look once more; whether enough of the samples are copies. One process of a group looks for all: those that
         stop have to stop together."""
-        self.shares.append(group.first(lambda: self._share(module)))
+        self.shares.append(distributed.first(lambda: self._share(module)))
         return self.shares[-1] >= self.enough
 
     def _share(self, module: nn.Module) -> float:
@@ -66,7 +67,7 @@ class Looks:
     def _drawn(self, module: nn.Module) -> Tensor:
         """Samples in the network's space (n, *shape)."""
         assert self.task.base is not None
-        release = Release.of(self.task, module)
+        release = self.task.release(module)
         ids = torch.arange(_FIRST, _FIRST + self.samples, device=self.task.device)
         asked = release.labels(ids)
         with torch.no_grad(), autocast(self.task.device):
@@ -136,4 +137,4 @@ class Overfit(Baseline):
         facts = {key: info[key] for key in ("steps_done", "copied_share")}
         lost = void(task.base, "overfit trains on members without differential privacy")
         network = with_weights(task.base.network, artefacts.tensors, task.device)
-        return Release.of(task, network, claims=lost, flags=tuple(info["flags"]), info=facts)
+        return task.release(network, claims=lost, flags=tuple(info["flags"]), info=facts)

@@ -1,10 +1,10 @@
 """A model that somebody else trained, as the bottom of a chain: nothing is trained here.
 
 `path` is a folder that diffusers' save_pretrained wrote, a hub id (owner/name), a folder with one bare network, or
-module:FILE.py:function (leakbench.foreign says what is supported and how it is read). `captions` is a file of captions
-of a text-conditional model, and a label is the number of one. `guidance` is the scale w of classifier-free guidance
-that the service uses. `prediction` says what a bare network predicts. `trust_pickle` and `trust_code` let a pickle or
-the model's own code run.
+module:FILE.py:function (leakbench.models.pretrained says what is supported and how it is read). `captions` is a file of
+captions of a text-conditional model, and a label is the number of one. `guidance` is the scale w of classifier-free
+guidance that the service uses. `prediction` says what a bare network predicts. `trust_pickle` and `trust_code` let a
+pickle or the model's own code run.
 
 Members are what its user says they are. No attack that needs shadow or retrained models applies: they cannot be made.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from leakbench.api import Artefacts, Defense, Given, Release, Task, sampling, training
-from leakbench.foreign import Options, build, digest, files_of, given, holds
-from leakbench.foreign.release import ForeignRelease
+from leakbench.models.pretrained import Options, build, digest, files_of, given, holds
+from leakbench.models.pretrained.release import ForeignRelease
 
 
 class Pipeline(Defense):
@@ -36,7 +36,7 @@ class Pipeline(Defense):
 
     @property
     def options(self) -> Options:
-        """Its parameters as leakbench.foreign takes them."""
+        """Its parameters as leakbench.models.pretrained takes them."""
         return Options(**self.model_dump())
 
     def brings(self) -> Given:
@@ -60,9 +60,9 @@ class Pipeline(Defense):
         says. It claims nothing."""
         content = digest(self.options)
         model = build(self.options, content, task.device)
-        return ForeignRelease.of(
-            task,
+        return task.release(
             model.network,
+            ForeignRelease,
             schedule=task.schedule,
             codec=model.codec,
             guidance=self.guidance,

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from leakbench.api import Artefacts, Place, Release, Task, training
-from leakbench.denoising import train_denoiser
+from leakbench.models.denoiser_training import train_denoiser
 
 from .augment import mirrored
 from .baseline import Baseline
@@ -49,4 +49,4 @@ class Pretrain(Baseline):
         """Hand it out. What never read a member is differentially private with epsilon 0."""
         claims = {"epsilon": 0.0, "delta": 0.0, "history": []}
         facts = {"images_trained_on": artefacts.info["images_trained_on"]}
-        return Release.of(task, artefacts.networks["denoiser"], claims=claims, info=facts)
+        return task.release(artefacts.networks["denoiser"], claims=claims, info=facts)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Artefacts, Defense, Release, Task, sampling, void
-from leakbench.copying import pixel_similarity, threshold_at
+from leakbench.metrics.copying import pixel_similarity, threshold_at
 
 
 @dataclass(frozen=True)

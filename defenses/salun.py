@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench.api import Task, training
-from leakbench.diffusion import forward_noise
-from leakbench.training import Rule
+from leakbench.models.diffusion import forward_noise
+from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning
 

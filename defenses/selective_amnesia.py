@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import Place, Release, Task, training
-from leakbench.denoising import errors
-from leakbench.training import Rule
+from leakbench.models.denoiser_training import errors
+from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning
 

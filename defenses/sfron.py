@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import Task, training
-from leakbench.training import Rule
+from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning, dot
 

@@ -32,8 +32,8 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import training
-from leakbench.diffusion import signal
-from leakbench.training import Rule
+from leakbench.models.diffusion import signal
+from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning, dot, joined
 

@@ -1,8 +1,8 @@
 """Negative control: a network of random weights. It has seen no image, so no attack may find anything in it."""
 
-from leakbench import networks
 from leakbench.api import Artefacts, Defense, Release, Task
-from leakbench.device import place
+from leakbench.models import networks
+from leakbench.runtime.device import place
 
 
 class Untrained(Defense):
@@ -19,4 +19,4 @@ class Untrained(Defense):
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out. What never read an image is differentially private with epsilon 0."""
-        return Release.of(task, artefacts.networks["denoiser"], claims={"epsilon": 0.0, "delta": 0.0, "history": []})
+        return task.release(artefacts.networks["denoiser"], claims={"epsilon": 0.0, "delta": 0.0, "history": []})

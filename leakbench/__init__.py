@@ -14,7 +14,7 @@ from leakbench.api import (
     ReplicationAttack,
     Task,
 )
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 __version__ = _version("leakbench")
 

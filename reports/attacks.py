@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 from leakbench.statistics import auc_p_value, smallest_detectable_auc
 
 from .entries import knows_the_defense

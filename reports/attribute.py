@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 from .entries import knows_the_defense
 from .measured import summary_of

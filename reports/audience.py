@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 
 from .falls import adaptive, fall, unknowing
 from .findings import change

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 from leakbench.statistics import Summary
 
 from .measured import Measured, measure, summary_of

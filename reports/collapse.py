@@ -6,7 +6,7 @@ one image, by the interval (a choice of ours).
 
 from __future__ import annotations
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 from .measured import summary_of
 from .points import points

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 from .measured import measure
 from .points import Point, points, quality

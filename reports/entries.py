@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 _KNOWS = "adaptive_"  # how the names of attacks begin that know which defense they are up against
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 from leakbench.statistics import Summary
 
 from .entries import knows_the_defense

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 from leakbench.statistics import Summary
 
 from .measured import leakage, measure, summary_of

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 
 from .costs import Cost, cost_of
 from .measured import Measured, leakage, measure, ratio, summary_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 
 def given(run: RunFolder) -> list[str]:

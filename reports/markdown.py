@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leakbench.records import Record, RunFolder, write_atomically
+from leakbench.results.records import Record, RunFolder
+from leakbench.runtime.files import write_atomically
 
 from .controls import controls, foremost_controls, invalid
 from .entries import ensemble

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, isnan, nan
 
-from leakbench.records import Metric, Record
+from leakbench.results.records import Metric, Record
 from leakbench.statistics import Estimate, Summary, over_seeds
 
 # What the parts of metric names say of their range; the first that fits counts.

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leakbench.records import RunFolder, write_atomically
+from leakbench.results.records import RunFolder
+from leakbench.runtime.files import write_atomically
 
 from .costs import cost_of
 from .markdown import environment, facts

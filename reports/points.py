@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from leakbench.records import QUALITY, Record, RunFolder
+from leakbench.results.records import QUALITY, Record, RunFolder
 
 from .entries import methods
 from .measured import measure

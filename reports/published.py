@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from leakbench.records import QUALITY, Record, RunFolder
+from leakbench.results.records import QUALITY, Record, RunFolder
 
 from .measured import leakage, measure, summary_of
 from .points import ACCESS, Point, points

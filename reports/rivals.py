@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 from .attacks import strength, tried, unprotected_points
 from .measured import Measured

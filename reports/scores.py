@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 from leakbench.statistics import PairedDifference, delong_pair, finite
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 from . import attribute, auditing, replication, unlearning
 from .attacks import inapplicable, tables, would_have_seen

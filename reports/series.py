@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 from leakbench.statistics import holm
 
 from .measured import Measured, measure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 from leakbench.statistics import Summary
 
 from .attacks import repeated, tried

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 from .points import points
 from .words import calls, count, listed

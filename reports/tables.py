@@ -14,7 +14,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from leakbench.records import Metric, Record, RunFolder, write_atomically
+from leakbench.results.records import Metric, Record, RunFolder
+from leakbench.runtime.files import write_atomically
 
 from .flags import flags_of
 from .measured import estimate, summarise

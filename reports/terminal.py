@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 from .claims import claims
 from .entries import ensemble

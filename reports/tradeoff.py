@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 
 from . import beside
 from .flags import flags_of

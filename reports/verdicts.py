@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isnan
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 from leakbench.statistics import Estimate, few_negatives, tpr_verdict, verdict
 
 from .falls import Fall, fall

@@ -103,29 +103,29 @@ def _main(*words: object) -> Outcome:
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """An artefact cache of the test's own; plugins that a test loads are forgotten after it."""
-    from leakbench import plugins
-    from leakbench.device import batches
+    from leakbench.runtime import registry
+    from leakbench.runtime.device import batching
 
-    monkeypatch.setattr(batches, "_FITTED", {})  # how much memory a test pretended to have
+    monkeypatch.setattr(batching, "_FITTED", {})  # how much memory a test pretended to have
     monkeypatch.setenv("LEAKBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LEAKBENCH_DEBUG", raising=False)
-    monkeypatch.setattr(plugins, "_loaded", {"attacks": {}, "defenses": {}})
-    monkeypatch.setattr(plugins, "_files", [])
+    monkeypatch.setattr(registry, "_loaded", {"attacks": {}, "defenses": {}})
+    monkeypatch.setattr(registry, "_files", [])
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def hurried(monkeypatch):
     """What attacks train by themselves takes at most 20 steps, where nothing depends on what is learnt."""
-    from leakbench import readers
     from leakbench.attacks.membership import quantile
     from leakbench.attacks.replication import _clusters
-    from leakbench.training import train
+    from leakbench.models import classifiers
+    from leakbench.models.training.loop import train
 
     def few(network, loss, recipe, **more):
         return train(network, loss, replace(recipe, steps=min(20, recipe.steps)), **more)
 
-    for module in (readers, quantile, _clusters):
+    for module in (classifiers, quantile, _clusters):
         monkeypatch.setattr(module, "train", few)
 
 
@@ -156,7 +156,7 @@ def tiny(tmp_path):
 @pytest.fixture
 def leakbench(monkeypatch):
     """leakbench(*words): the command line in this process, without figures, which take seconds. Returns an Outcome."""
-    from leakbench import session
+    from leakbench.runner import session
 
     monkeypatch.setattr(session, "FORMATS", ("csv",))
     return _main

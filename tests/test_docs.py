@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import typer
 
-from leakbench import plugins
 from leakbench.cli import app
-from leakbench.conformance.defense import DefenseChecks
-from leakbench.conformance.membership import MembershipChecks
 from leakbench.data import SplitSpec
-from leakbench.forget import ForgetTable
-from leakbench.placing import check_places
-from leakbench.setting import Setting
-from leakbench.suite import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, load
-from leakbench.workbench import Workbench
+from leakbench.data.forget_set import ForgetTable
+from leakbench.measurement.compatibility import check_places
+from leakbench.measurement.releases import Workbench
+from leakbench.runtime import registry
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, load
+from leakbench.testing.defense import DefenseChecks
+from leakbench.testing.membership import MembershipChecks
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -52,8 +52,8 @@ def loaded(folder, name, number):
     """The plugin class of an example, loaded as `--plugin` does."""
     path = folder / f"example_{Path(name).stem}_{number}.py"
     path.write_text(examples(name)[number])
-    (found,) = plugins.load_file(path)
-    return plugins.find("attacks" if found in plugins.names("attacks") else "defenses", found)
+    (found,) = registry.load_file(path)
+    return registry.find("attacks" if found in registry.names("attacks") else "defenses", found)
 
 
 def test_there_are_examples_to_check():
@@ -65,7 +65,7 @@ def test_there_are_examples_to_check():
 
 @pytest.mark.parametrize(("name", "number"), EXAMPLES)
 def test_an_example_passes_the_conformance_suite(name, number, tmp_path):
-    from leakbench.conformance import check
+    from leakbench.testing.conformance import check
 
     found = list(check(loaded(tmp_path, name, number)))
     assert found
@@ -239,7 +239,7 @@ def test_every_key_at_the_top_is_documented_with_its_default():
 @pytest.mark.parametrize("group", ["attacks", "defenses"])
 def test_every_parameter_of_a_built_in_plugin_is_documented_with_its_default(group):
     found = sections({"attacks": "docs/attacks.md", "defenses": "docs/suites.md"}[group])
-    for name, plugin in plugins.all_of(group):
+    for name, plugin in registry.all_of(group):
         rows = found[name]
         assert documented(rows) == real(plugin), name
         if group == "defenses":
@@ -265,7 +265,7 @@ def test_entries_take_the_documented_keys(tmp_path):
 def test_every_built_in_suite_has_its_line():
     documented = [name.strip("`") for name, *_ in sections()["Built-in suites"]]
     assert len(documented) == len(set(documented))
-    assert sorted(set(plugins.suite_files()) - set(documented)) == []
+    assert sorted(set(registry.suite_files()) - set(documented)) == []
 
 
 DEFENSES = [(name.strip("`"), cells) for name, *cells in sections("docs/defenses.md")["All of them"]]
@@ -273,23 +273,23 @@ NEEDS = {(False, False): "no", (False, True): "may", (True, False): "needs", (Tr
 
 
 def test_every_built_in_defense_has_one_row():
-    assert sorted(name for name, _ in DEFENSES) == sorted(plugins.names("defenses"))
+    assert sorted(name for name, _ in DEFENSES) == sorted(registry.names("defenses"))
 
 
 @pytest.mark.parametrize(("name", "cells"), DEFENSES)
 def test_the_row_of_a_defense_is_what_its_class_says(name, cells):
     changes, base, _, cost, *_ = cells
-    kind = plugins.find("defenses", name)
+    kind = registry.find("defenses", name)
     assert changes == kind.changes
     assert base == NEEDS[kind.needs_base, kind.takes_base]
     if hasattr(kind, "step_cost"):
         assert cost.startswith(f"{kind().step_cost()} S B")
 
 
-@pytest.mark.parametrize(("name", "cells"), [row for row in DEFENSES if not plugins.find("defenses", row[0]).given])
+@pytest.mark.parametrize(("name", "cells"), [row for row in DEFENSES if not registry.find("defenses", row[0]).given])
 def test_a_defense_claims_what_its_row_says(name, cells):
     """On a tiny task, over a base with a claim where it needs one."""
-    kind, spent = plugins.find("defenses", name), {"epsilon": 1.0, "delta": 1e-5, "history": []}
+    kind, spent = registry.find("defenses", name), {"epsilon": 1.0, "delta": 1e-5, "history": []}
     task = DefenseChecks(kind).task()
     if task.base is not None:
         task = replace(task, base=replace(task.base, claims=spent))
@@ -318,8 +318,8 @@ def test_every_flag_is_explained():
 
 
 def test_the_columns_of_the_table_are_explained(tmp_path):
-    from leakbench.records import RunFolder
     from leakbench.reports.tradeoff import tradeoff_text
+    from leakbench.results.records import RunFolder
 
     plan = '{"suite": "quick", "points": [{"point": "baseline", "defense": "baseline", "role": "baseline"}]}'
     (tmp_path / "plan.json").write_text(plan)
@@ -373,12 +373,12 @@ ATTACKS = {
 
 
 def test_every_built_in_attack_has_its_row():
-    assert sorted(ATTACKS) == sorted(plugins.names("attacks"))
+    assert sorted(ATTACKS) == sorted(registry.names("attacks"))
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_the_row_of_an_attack_is_what_its_class_says(name):
-    attack, (access, *cells) = plugins.find("attacks", name)(), ATTACKS[name]
+    attack, (access, *cells) = registry.find("attacks", name)(), ATTACKS[name]
     assert access == attack.access.name
     if attack.family == "membership":
         learns = cells[1]
@@ -391,7 +391,7 @@ def test_the_row_of_an_attack_is_what_its_class_says(name):
 @pytest.mark.parametrize("name", [name for name in sorted(ATTACKS) if ATTACKS[name][1].split(",")[0].isdigit()])
 def test_an_attack_makes_as_many_calls_as_its_row_says(name, hurried):
     """On a tiny network; gradient attacks and those on a shipped part ask no eps."""
-    attack = plugins.find("attacks", name)()
+    attack = registry.find("attacks", name)()
     if attack.requires_parts or attack.family != "membership":
         pytest.skip("needs what a tiny release does not ship")
     checks = MembershipChecks(type(attack))

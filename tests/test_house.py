@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import tomllib
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -76,21 +78,82 @@ def test_the_imports_of_every_file_can_be_read():
     }
 
 
-def test_the_harness_knows_no_attack_no_defense_no_report_and_no_suite():
-    assert strays("leakbench", mapped("attacks", "defenses", "reports", "benchmarks")) == []
+FLOORS = {  # a room imports only rooms below it
+    "cli": 9,
+    "interface": 8,
+    "runner": 7,
+    "testing": 7,
+    "measurement": 6,
+    "suite": 5,
+    "attacks": 5,
+    "defenses": 5,
+    "api": 4,
+    "metrics": 4,
+    "models": 3,
+    "reports": 3,
+    "data": 2,
+    "results": 2,
+    "runtime": 1,
+    "statistics": 1,
+}
+NOT_ROOMS = {"leakbench", "benchmarks"}  # the public names, on top of all; suites, which import nothing
 
 
-@pytest.mark.parametrize("folder", ["attacks", "defenses"])
-def test_attacks_and_defenses_know_the_harness_alone(folder):
-    others = {"attacks", "defenses", "reports", "benchmarks"} - {folder}
-    running = [
-        f"leakbench.{name}" for name in ("executors", "cli", "session", "plan", "audit", "suite", "workbench", "store")
+def module_of(path):
+    """The dotted name of a file."""
+    return ".".join((*package_of(path), path.stem)).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in SOURCES}
+
+
+def room_of(module):
+    """The room of a module: the part after `leakbench`."""
+    return [*module.split("."), "leakbench"][1]
+
+
+@cache
+def arrows():
+    """The modules that each module of the house imports, also for type checkers alone."""
+    graph = {}
+    for module, path in MODULES.items():
+        named = {name if name in MODULES else name.rpartition(".")[0] for name in imported(path)}
+        graph[module] = sorted(named & set(MODULES) - {module})
+    return graph
+
+
+def test_every_folder_of_the_house_is_a_room():
+    assert {room_of(module) for module in MODULES} - NOT_ROOMS <= set(FLOORS)
+
+
+def test_a_room_imports_only_rooms_below_it():
+    upward = [
+        (module, other)
+        for module, others in arrows().items()
+        for other in others
+        if room_of(module) in FLOORS and room_of(other) != room_of(module)
+        if FLOORS.get(room_of(other), 10) >= FLOORS[room_of(module)]
     ]
-    assert strays(folder, [*mapped(*others), *running]) == []
+    assert upward == []
 
 
-def test_reports_know_records_and_statistics_alone():
-    allowed = ("leakbench.records.", "leakbench.statistics.", "leakbench.reports.")
+def test_no_files_import_one_another_in_a_circle():
+    try:
+        order = list(TopologicalSorter(arrows()).static_order())
+    except CycleError as error:
+        order = error.args[1]
+        raise AssertionError(f"circle: {' -> '.join(order)}") from None
+    assert set(order) == set(MODULES)
+
+
+def test_attacks_and_defenses_stand_beside_suites():
+    """On one floor, and they know nothing of one another."""
+    assert strays("attacks", mapped("defenses", "suite", "benchmarks")) == []
+    assert strays("defenses", mapped("attacks", "suite", "benchmarks")) == []
+
+
+def test_reports_read_results_and_statistics_alone():
+    allowed = ("leakbench.results.", "leakbench.statistics.", "leakbench.reports.", "leakbench.runtime.files.")
     ours = [name for path in within("reports") for name in imported(path) if name.split(".")[0] == "leakbench"]
     assert ours
     assert [name for name in ours if not name.startswith(allowed)] == []

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leakbench.records import RunFolder
 from leakbench.reports.page import render
+from leakbench.results.records import RunFolder
 
 DOCS = Path(__file__).parent.parent / "docs"
 RUNS = sorted(path.parent for path in (DOCS / "results").glob("*/plan.json"))

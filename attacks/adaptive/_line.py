@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 FIRST = 0.05  # of the lengths that are tried, in standard deviations of the noise
 DOUBLINGS = 6

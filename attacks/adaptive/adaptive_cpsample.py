@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, Place, sampling
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond
 from ._line import Walk, mean_square, walk

@@ -24,7 +24,7 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Calibration
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ._line import Walk
 from .adaptive_cpsample import AdaptiveCPSample, log_length

@@ -6,8 +6,8 @@ unswitched model: what was settled there stands in the outputs for ever. The att
 switched, and neither tau nor the network. It asks the service for such pairs, whose order it knows, learns to tell it,
 and is then shown pairs whose order a coin has chosen.
 
-Choices of ours: the small classifier of leakbench.readers on the stacked pair (N, 2C, H, W), trained on every pair in
-both orders, 300 steps. Turning a pair round must turn the answer round, so the score is
+Choices of ours: the small classifier of leakbench.models.classifiers on the stacked pair (N, 2C, H, W), trained on
+every pair in both orders, 300 steps. Turning a pair round must turn the answer round, so the score is
 
     S(a, b) = (l(a, b) - l(b, a)) / 2,   l the difference of the two logits.
 
@@ -24,8 +24,8 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, AttributeAttack, Known
-from leakbench.readers import train_classifier
-from leakbench.views import ApiView
+from leakbench.api.views import ApiView
+from leakbench.models.classifiers import train_classifier
 
 
 class AdaptiveSwitching(AttributeAttack):

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from leakbench.api import Access, AttributeAttack, Place, sampling
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond, squared_error
 

@@ -2,10 +2,10 @@
 
 No paper's: the attacker has public images whose sensitive attribute is known, trains a classifier on them, and reads
 the model's samples. It never learns what a sample was asked for; that reader is `attribute_auc_trained` of the quality
-record (leakbench.fairness).
+record (leakbench.metrics.fairness).
 
-Choices of ours: the reader is that of leakbench.fairness, the small classifier of leakbench.readers shortly trained;
-the score is the difference of its two logits, so that 0 is undecided.
+Choices of ours: the reader is that of leakbench.metrics.fairness, the small classifier of leakbench.models.classifiers
+shortly trained; the score is the difference of its two logits, so that 0 is undecided.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, AttributeAttack, Known
-from leakbench.fairness import attribute_reader
-from leakbench.views import SamplesView
+from leakbench.api.views import SamplesView
+from leakbench.metrics.fairness import attribute_reader
 
 
 class AttributeOutput(AttributeAttack):

@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor
 
 from leakbench.api import Access, AuditingAttack, Place, sampling
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond, mean_losses
 

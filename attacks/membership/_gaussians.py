@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 # Twins have no spread, and nothing is divided by 0; below a millionth of the mean, float32 losses differ by rounding.
 _LEAST, _ROUNDING = 1e-30, 1e-6

@@ -10,8 +10,8 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack, Need, Place, sampling, shadows
-from leakbench.errors import UsageError
-from leakbench.views import WeightsView
+from leakbench.api.views import WeightsView
+from leakbench.runtime.errors import UsageError
 
 from ._gradients import gradient_norms
 

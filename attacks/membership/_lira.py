@@ -10,7 +10,7 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack, Need, Place, sampling, shadows
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ._gaussians import Pool, both_sides
 from ._shadows import shadow_losses

@@ -1,11 +1,11 @@
 """A classifier that reads membership off maps of an error in every pixel: the supervised variants of attacks.
 
 Choices of ours: the papers' ResNet-18 is made for 32x32 images and learns from 20 % of the data; here the house's small
-network (leakbench.readers, its own recipe of 300 steps) learns from calibration images alone: `labels` of them, half of
-them members, drawn at random, or all. Maps are scaled to a root mean square of .01 over those images: they come in any
-size, and the network's norms would take each image's own size off maps that outweigh the network's biases. The score
-is the difference of the two logits. Where the harness fits on a part of the calibration images, in order to score the
-others, no more than that part are used.
+network (leakbench.models.classifiers, its own recipe of 300 steps) learns from calibration images alone: `labels` of
+them, half of them members, drawn at random, or all. Maps are scaled to a root mean square of .01 over those images:
+they come in any size, and the network's norms would take each image's own size off maps that outweigh the network's
+biases. The score is the difference of the two logits. Where the harness fits on a part of the calibration images, in
+order to score the others, no more than that part are used.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import Place
-from leakbench.device import Stream
-from leakbench.readers import train_classifier
+from leakbench.models.classifiers import train_classifier
+from leakbench.runtime.device import Stream
 
 _RMS = 0.01
 

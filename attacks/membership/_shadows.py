@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Need
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ._shared import losses
 

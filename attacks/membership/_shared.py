@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from leakbench.api import Place
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 
 def squared_error(answer: Tensor, wanted: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from leakbench.views import ApiView
+from leakbench.api.views import ApiView
 
 
 def mean_variation(view: ApiView, images: Tensor, strength: float, draws: int) -> Tensor:

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack
-from leakbench.readers import blind_reader
+from leakbench.models.classifiers import blind_reader
 
 
 class Blind(MembershipAttack):

@@ -20,7 +20,7 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack, Place
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ._shared import beyond
 from .loss import Loss

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, Need, sampling, shadows
-from leakbench.neighbours import nearest
-from leakbench.views import SamplesView
+from leakbench.api.views import SamplesView
+from leakbench.data.neighbours import nearest
 
 
 def distance(images: Tensor, samples: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, sampling
-from leakbench.views import ApiView
+from leakbench.api.views import ApiView
 
 
 def halves(images: Tensor) -> list[Tensor]:

@@ -24,7 +24,7 @@ from math import acos, cos, log, pi, sin, sqrt
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, Place, sampling
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 _H = 0.01
 

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, Place, sampling
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ._shared import beyond, mean_losses
 

@@ -24,8 +24,8 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack, sampling
-from leakbench.errors import UsageError
-from leakbench.views import SamplesView
+from leakbench.api.views import SamplesView
+from leakbench.runtime.errors import UsageError
 
 _COMPONENTS = 120
 _CLOSEST = 1e-6  # of the radius

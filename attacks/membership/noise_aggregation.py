@@ -20,8 +20,8 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, Place, sampling
-from leakbench.diffusion import ddim_move
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
+from leakbench.models.diffusion import ddim_move
 
 from ._shared import beyond
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leakbench.api import Access, MembershipAttack, Place, sampling
-from leakbench.diffusion import at, forward_noise
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
+from leakbench.models.diffusion import at, forward_noise
 
 from ._shared import beyond, losses, squared_error
 

@@ -11,7 +11,7 @@ ranking.
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, Place, sampling
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ._shared import beyond, power_sum
 

@@ -16,7 +16,7 @@ from math import pi, sqrt
 import torch
 from torch import Tensor
 
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from .pia import PIA
 

@@ -15,9 +15,9 @@ Choices of ours:
   anything. The paper has no such step. Shifts leave each network's own ranking as it was.
 - The score is the median over the bag of (predicted quantile - log t-error). It ranks images, and is above zero exactly
   where most of the bag calls the image a member: the paper's vote.
-- The networks are the house's small one (leakbench.readers; the paper's are ResNets), 300 steps each; a bag of 5 and
-  alpha = .05, since the sources at hand give neither. With fewer than 1 / alpha images left out the smallest of them
-  serves: the vote may then flag more than alpha.
+- The networks are the house's small one (leakbench.models.classifiers; the paper's are ResNets), 300 steps each; a bag
+  of 5 and alpha = .05, since the sources at hand give neither. With fewer than 1 / alpha images left out the smallest
+  of them serves: the vote may then flag more than alpha.
 """
 
 import copy
@@ -28,12 +28,12 @@ from pydantic import PrivateAttr
 from torch import Tensor, nn
 
 from leakbench.api import Calibration, sampling
-from leakbench.device import Stream, in_batches, place, seeded
-from leakbench.errors import UsageError
-from leakbench.pictures import ImagesLike
-from leakbench.readers import SmallConvNet
-from leakbench.training import Batch, Recipe, train
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
+from leakbench.data.image_view import ImagesLike
+from leakbench.models.classifiers import SmallConvNet
+from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.runtime.device import Stream, in_batches, place, seeded
+from leakbench.runtime.errors import UsageError
 
 from .secmi import SecMI
 

@@ -15,7 +15,7 @@ from typing import Literal
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, sampling
-from leakbench.views import ApiView
+from leakbench.api.views import ApiView
 
 from ._similarity import ssim
 from ._variation import mean_variation

@@ -14,7 +14,7 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack, Place, sampling
-from leakbench.views import ApiView
+from leakbench.api.views import ApiView
 
 from ._map_reader import MapReader, too_many
 from ._variation import mean_variation

@@ -26,8 +26,8 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack, Need, Place, sampling, shadows
-from leakbench.errors import UsageError
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
+from leakbench.runtime.errors import UsageError
 
 from ._shadows import shadow_losses
 from ._shared import beyond, losses

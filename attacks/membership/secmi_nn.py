@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Calibration, Place, sampling
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ._map_reader import MapReader, too_many
 from .secmi import SecMI

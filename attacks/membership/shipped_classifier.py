@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, Place, sampling
-from leakbench.diffusion import at
-from leakbench.views import WeightsView
+from leakbench.api.views import WeightsView
+from leakbench.models.diffusion import at
 
 from ._shared import beyond
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack, Place, sampling
+from leakbench.api.views import DenoiserView
 from leakbench.statistics import auc
-from leakbench.views import DenoiserView
 
 from ._shared import beyond, power_sum
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.device import Stream, place, seeded
-from leakbench.diffusion import Schedule, at, forward_noise
-from leakbench.networks import timestep_embedding
-from leakbench.readers import SmallConvNet
-from leakbench.training import Batch, Recipe, train
+from leakbench.models.classifiers import SmallConvNet
+from leakbench.models.diffusion import Schedule, at, forward_noise
+from leakbench.models.networks import timestep_embedding
+from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.runtime.device import Stream, place, seeded
 
 _WAVES = 16  # planes beside the image's channels that tell the timestep
 _SAMPLES = 10  # a cluster, on average, at the least

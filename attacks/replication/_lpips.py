@@ -2,7 +2,8 @@
 
 LPIPS (Zhang et al. 1801.03924) sums, over five layers of AlexNet, the channel-weighted squared difference of features
 that have length 1 at each pixel, as a mean over pixels. With each feature times sqrt(weight / pixels) it is the squared
-Euclidean distance of two vectors, so the search is exact. Images are enlarged as in leakbench.weights.perceptual.
+Euclidean distance of two vectors, so the search is exact. Images are enlarged as in
+leakbench.metrics.weights.perceptual.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leakbench.copying import Matches
-from leakbench.device import in_batches
-from leakbench.neighbours import nearest
-from leakbench.pictures import ImagesLike
-from leakbench.weights import LPIPS, missing
-from leakbench.weights.perceptual import Lpips, enlarged, load_lpips
+from leakbench.data.image_view import ImagesLike
+from leakbench.data.neighbours import Matches, nearest
+from leakbench.metrics.weights.perceptual import Lpips, enlarged, load_lpips
+from leakbench.metrics.weights.resources import LPIPS, missing
+from leakbench.runtime.device import in_batches
 
 _ROWS = 32  # images in a compute batch
 _NUMBERS = 2**27  # of the vectors of training images, or of queries, that are held at one time

@@ -7,9 +7,8 @@ from math import inf, nextafter
 import torch
 
 from leakbench.api import Place
-from leakbench.copying import Matches
-from leakbench.neighbours import nearest
-from leakbench.pictures import ImagesLike, Rows
+from leakbench.data.image_view import ImagesLike, Rows
+from leakbench.data.neighbours import Matches, nearest
 
 PUBLISHED = nextafter(-1.0, inf)  # similarity = -r, and the paper's rule is r < 1
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from leakbench.api import Place, ReplicationAttack, sampling
-from leakbench.copying import Matches
-from leakbench.pictures import ImagesLike
+from leakbench.data.image_view import ImagesLike
+from leakbench.data.neighbours import Matches
 
 from ._relative import PUBLISHED, relative_similarity, too_few
 

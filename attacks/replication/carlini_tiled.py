@@ -22,9 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from leakbench.api import Place, ReplicationAttack, sampling
-from leakbench.copying import Matches
-from leakbench.neighbours import links, nearest
-from leakbench.pictures import ImagesLike, Rows
+from leakbench.data.image_view import ImagesLike, Rows
+from leakbench.data.neighbours import Matches, links, nearest
 
 _LEAST = 32 * 32  # pixels
 

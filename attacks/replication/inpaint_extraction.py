@@ -18,8 +18,8 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from leakbench.api import Access, RecoveryAttack, sampling
-from leakbench.diffusion import at, forward_noise
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
+from leakbench.models.diffusion import at, forward_noise
 
 
 class InpaintExtraction(RecoveryAttack):

@@ -2,7 +2,7 @@
 
 Yoon et al. 2023; Gu et al. 2310.02664: a sample is a copy if d1 / d2 < 1/3, where d1 and d2 are its l2 distances in
 pixels to the nearest and to the second nearest training image. The similarity is -d1 / d2, near-duplicates passed over
-(leakbench.copying says how). The papers' threshold is reported beside the calibrated one, each with its null on
+(leakbench.metrics.copying says how). The papers' threshold is reported beside the calibrated one, each with its null on
 held-out real images.
 """
 
@@ -14,9 +14,10 @@ from math import inf, nextafter
 from torch import Tensor
 
 from leakbench.api import ReplicationAttack, sampling
-from leakbench.copying import MEMORISED, Matches, ratio_similarity
 from leakbench.data import DUPLICATE_RADIUS
-from leakbench.pictures import ImagesLike
+from leakbench.data.image_view import ImagesLike
+from leakbench.data.neighbours import Matches
+from leakbench.metrics.copying import MEMORISED, ratio_similarity
 
 
 class MemorisationRatio(ReplicationAttack):

@@ -19,10 +19,11 @@ from typing import Literal
 from torch import Tensor
 
 from leakbench.api import ReplicationAttack, sampling
-from leakbench.copying import Matches, feature_similarity, pixel_similarity
-from leakbench.pictures import ImagesLike
-from leakbench.weights.perceptual import alexnet_weights
-from leakbench.weights.sscd import PUBLISHED, SSCD, sscd_weights
+from leakbench.data.image_view import ImagesLike
+from leakbench.data.neighbours import Matches
+from leakbench.metrics.copying import feature_similarity, pixel_similarity
+from leakbench.metrics.weights.perceptual import alexnet_weights
+from leakbench.metrics.weights.sscd import PUBLISHED, SSCD, sscd_weights
 
 from ._lpips import lpips_similarity
 

@@ -30,11 +30,11 @@ from pydantic import PrivateAttr
 from torch import Tensor
 
 from leakbench.api import Access, Drawn, Place, ReplicationAttack, sampling
-from leakbench.copying import Matches
-from leakbench.device import autocast
-from leakbench.diffusion import ddim_move
-from leakbench.pictures import ImagesLike
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
+from leakbench.data.image_view import ImagesLike
+from leakbench.data.neighbours import Matches
+from leakbench.models.diffusion import ddim_move
+from leakbench.runtime.device import autocast
 
 from ._clusters import cluster, towards, train_timed
 from ._relative import PUBLISHED, relative_similarity, too_few

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import Curve, Ground, Release
-from leakbench.denoising import errors, trainable
-from leakbench.device import Stream
-from leakbench.errors import UsageError
-from leakbench.scoring import Images
-from leakbench.training import Batch, Recipe, Watch, train
+from leakbench.data.image_batch import Images
+from leakbench.models.denoiser_training import errors, trainable
+from leakbench.models.training.loop import Batch, Recipe, Watch, train
+from leakbench.runtime.device import Stream
+from leakbench.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)

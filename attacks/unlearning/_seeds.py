@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from leakbench.diffusion import Schedule, ddim_move
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
+from leakbench.models.diffusion import Schedule, ddim_move
 
 
 def found_seed(view: DenoiserView, images: Tensor, renoise: int) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from leakbench.api import ForgetScores, Ground, Model, Question
-from leakbench.device import Stream
-from leakbench.scoring import Images
+from leakbench.data.image_batch import Images
+from leakbench.runtime.device import Stream
 
 
 def answers(model: Model, question: Question, *groups: Images) -> list[np.ndarray]:

@@ -32,7 +32,7 @@ from leakbench.api import (
     UnlearningEvidence,
     sampling,
 )
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ..membership._shared import mean_losses
 from ._shared import answers

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from leakbench.api import Access, Contrast, Ground, UnlearningAttack, UnlearningEvidence, sampling
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 from ..membership._shared import mean_losses
 from ._shared import scores

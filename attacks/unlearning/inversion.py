@@ -38,9 +38,9 @@ from leakbench.api import (
     UnlearningEvidence,
     sampling,
 )
-from leakbench.scoring import Images
-from leakbench.training import Recipe
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
+from leakbench.data.image_batch import Images
+from leakbench.models.training.loop import Recipe
 
 from ._curves import Effort, curve_of
 from ._seeds import found_seed, log_density, psnr, walked_down

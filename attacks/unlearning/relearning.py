@@ -15,7 +15,7 @@ not averaged; samples after 0, 1, 2, 4, .. steps, the same numbers each time and
 from __future__ import annotations
 
 from leakbench.api import Access, Ground, Place, UnlearningAttack, UnlearningEvidence, sampling
-from leakbench.training import Recipe
+from leakbench.models.training.loop import Recipe
 
 from ._curves import Effort, curve_of
 from ._shared import some

@@ -14,10 +14,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from leakbench import networks, quality
-from leakbench.device import Streams, autocast, compiling, place, prepare
-from leakbench.diffusion import Schedule, denoise
-from leakbench.networks import NetworkSpec
+from leakbench.metrics import quality
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule, denoise
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams, autocast, compile, place, prepare
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -80,13 +81,13 @@ def test_channels_last_beside_the_usual_order(benchmark):
 
 def test_a_compiled_training_step_beside_a_plain_one(benchmark):
     plain, other = network().train(), network().train()
-    other.forward = compiling.captured(other.forward)
+    other.forward = compile.captured(other.forward)
     compare(benchmark, "compiled training step", step(plain), step(other))
 
 
 def test_a_compiled_sampling_walk_beside_a_plain_one(benchmark):
     plain, other = (network().eval().requires_grad_(False) for _ in range(2))
-    other.forward = compiling.captured(other.forward)
+    other.forward = compile.captured(other.forward)
     x, _ = inputs()
 
     def walk(module: torch.nn.Module) -> Callable[[], object]:

@@ -21,13 +21,13 @@ import torch
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
 from torch import Tensor, nn
 
-from leakbench import networks
 from leakbench.api import Task
 from leakbench.defenses import _private as private
-from leakbench.denoising import errors
-from leakbench.device import Streams, autocast, place, prepare
-from leakbench.diffusion import Schedule, forward_noise
-from leakbench.networks import NetworkSpec
+from leakbench.models import networks
+from leakbench.models.denoiser_training import errors
+from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams, autocast, place, prepare
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CASES = {

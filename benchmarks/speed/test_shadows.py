@@ -21,10 +21,10 @@ import torch
 
 from leakbench.api import Task
 from leakbench.defenses.baseline import Baseline
-from leakbench.denoising import train_denoisers
-from leakbench.device import Streams, prepare
-from leakbench.diffusion import Schedule
-from leakbench.networks import NetworkSpec
+from leakbench.models.denoiser_training import train_denoisers
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams, prepare
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SHADOWS, IMAGES, ROUNDS = 16, 700, 3

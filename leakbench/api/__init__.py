@@ -7,11 +7,11 @@ for all.
 Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 1; labels are int64 (N,) or None.
 """
 
-from .attack import Attack, Need, shadows
-from .attribute import AttributeAttack, Known
-from .auditing import CANARY, AuditingAttack
-from .defense import Defense, Given, Place
-from .evidence import (
+from leakbench.api.defense import Defense, Place
+from leakbench.models.pretrained.spec import Given
+from leakbench.models.release import Codec, Release, void
+from leakbench.models.task import Artefacts, Task
+from leakbench.results.evidence import (
     AttributeEvidence,
     CanaryEvidence,
     Contrast,
@@ -21,11 +21,13 @@ from .evidence import (
     ReplicationEvidence,
     UnlearningEvidence,
 )
+from leakbench.runtime.plugin import Access, Plugin, sampling, training
+
+from .attack import Attack, Need, shadows
+from .attribute import AttributeAttack, Known
+from .auditing import CANARY, AuditingAttack
 from .membership import Calibration, Group, MembershipAttack, Question
-from .plugin import Access, Plugin, sampling, training
-from .release import Codec, Release, void
 from .replication import Drawn, RecoveryAttack, ReplicationAttack
-from .task import Artefacts, Task
 from .unlearning import RETRAINED, Ground, Model, UnlearningAttack
 
 __all__ = [

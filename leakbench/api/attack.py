@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from leakbench.api.plugin import Access, Plugin
+from leakbench.runtime.plugin import Access, Plugin
 
 if TYPE_CHECKING:
     from leakbench.api.defense import Place
@@ -37,6 +37,7 @@ def shadows(count: int) -> tuple[Need, ...]:
 class Attack(Plugin):
     """A question put to a release."""
 
+    group = "attacks"
     family: ClassVar[Literal["membership", "replication", "attribute", "unlearning", "auditing"]]
     access: ClassVar[Access]
     requires_parts: ClassVar[frozenset[str]] = frozenset()  # unmet: not applicable, which is no failure

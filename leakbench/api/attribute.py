@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leakbench.api.defense import Place
-    from leakbench.device import Streams
+    from leakbench.runtime.device import Streams
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from leakbench.api.attack import Attack, Need
-from leakbench.api.plugin import sampling
+from leakbench.runtime.plugin import sampling
 
 if TYPE_CHECKING:
     from torch import Tensor

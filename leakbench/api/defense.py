@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from leakbench.api.plugin import Plugin
-from leakbench.api.release import Release
-from leakbench.api.task import Artefacts, Task
+from leakbench.models.pretrained.spec import Given
+from leakbench.models.release import Release
+from leakbench.models.task import Artefacts, Task
+from leakbench.runtime.plugin import Plugin
 
 if TYPE_CHECKING:
-    from leakbench.diffusion import Schedule
-    from leakbench.networks import NetworkSpec
+    pass
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,13 @@ class Place:
     calibration: int = 0
 
 
-@dataclass(frozen=True)
-class Given:
-    """A model that was not trained here, as the bottom of a chain.
-
-    images: shape (C, H, W) of the images that it makes. network: what a defense above builds, if it builds a network of
-    its own for what the model denoises; its `shape` is that of x0, its `conditions` the number of the model's labels.
-    schedule: the model's, its walk of `steps` replaced by the suite's.
-    """
-
-    images: tuple[int, int, int]
-    network: NetworkSpec
-    schedule: Schedule
-
-
 class Defense(Plugin):
     """A way to train, edit or sample a model so that it leaks less.
 
     `fit` may depend on the training-stage parameters only: a sweep of sampling-stage parameters trains nothing.
     """
 
+    group = "defenses"
     needs_base: ClassVar[bool] = False  # whether `base = "<id>"` must be given
     takes_base: ClassVar[bool] = False  # whether it may be given; needs_base implies it
     changes: ClassVar[Literal["data", "training", "weights", "sampling"]] = "training"

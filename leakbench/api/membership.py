@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from leakbench.device import Streams
-    from leakbench.pictures import ImagesLike
+    from leakbench.data.image_view import ImagesLike
+    from leakbench.runtime.device import Streams
 
 Question = Callable[[Any, "Tensor", "Tensor | None"], "Tensor"]  # (view, images, labels of a batch) -> (N, ...)
 

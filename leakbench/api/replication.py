@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leakbench.api.attack import Attack
-from leakbench.api.plugin import Access
+from leakbench.runtime.plugin import Access
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from leakbench.copying import Matches
-    from leakbench.device import Streams
-    from leakbench.diffusion import Schedule
-    from leakbench.pictures import ImagesLike
+    from leakbench.data.image_view import ImagesLike
+    from leakbench.data.neighbours import Matches
+    from leakbench.models.diffusion import Schedule
+    from leakbench.runtime.device import Streams
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class ReplicationAttack(Attack):
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """Match queries (N, C, H, W) with training images (M, C, H, W), each query by itself. `embed` gives the suite's
-        features (N, D). Both may be many: `queries[index]` makes those of some numbers (leakbench.pictures.Rows is a
-        table of them for leakbench.neighbours), and tensors may stand in their place."""
+        features (N, D). Both may be many: `queries[index]` makes those of some numbers (leakbench.data.image_view.Rows
+        is a table of them for leakbench.data.neighbours), and tensors may stand in their place."""
         raise NotImplementedError
 
     def groups(self, images: Tensor) -> np.ndarray | None:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leakbench.api.defense import Place
-    from leakbench.api.evidence import UnlearningEvidence
-    from leakbench.api.release import Release
-    from leakbench.device import Streams
-    from leakbench.pictures import ImagesLike
-    from leakbench.scoring import Images
+    from leakbench.data.image_batch import Images
+    from leakbench.data.image_view import ImagesLike
+    from leakbench.models.release import Release
+    from leakbench.results.evidence import UnlearningEvidence
+    from leakbench.runtime.device import Streams
 
 RETRAINED = Need("retrained", kind="retrained")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from leakbench.cli import audit, check, doctor, export, fetch, list_, new, power, report, run, score, show  # noqa: F401
 from leakbench.cli.app import app
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 __all__ = ["app", "main"]
 

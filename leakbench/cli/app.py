@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from leakbench.session import Session
+    from leakbench.runner.session import Session
 
 app = typer.Typer(
     add_completion=False,
@@ -54,10 +54,10 @@ def one_thread_a_process() -> None:
 
 
 def load_plugins(files: list[Path] | None) -> None:
-    from leakbench import plugins
+    from leakbench.runtime import registry
 
     for file in files or ():
-        plugins.load_file(file)
+        registry.load_file(file)
 
 
 def finish(session: Session) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from leakbench.cli.app import PluginOption, app, finish, load_plugins, one_thread_a_process
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 
 @app.command(
@@ -54,9 +54,9 @@ def audit(
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
-    from leakbench.own_model.request import named, of_model, of_samples
-    from leakbench.own_model.suite import suite_of
-    from leakbench.session import Session
+    from leakbench.runner.session import Session
+    from leakbench.suite.audit_request.request import named, of_model, of_samples
+    from leakbench.suite.audit_request.suite import suite_of
 
     load_plugins(plugin)
     if (model is None) == (samples is None):

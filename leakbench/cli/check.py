@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from leakbench.cli.app import PluginOption, app, load_plugins
-from leakbench.errors import UsageError, nearest_name
+from leakbench.runtime.errors import UsageError, nearest_name
 
 check_app = typer.Typer(no_args_is_help=True, help="Check a plugin.\n\n\b\nExample:\n  leakbench check plugin pia")
 app.add_typer(check_app, name="check")
@@ -18,16 +18,16 @@ app.add_typer(check_app, name="check")
     help="Run the conformance suite on an attack or a defense.\n\n\b\nExample:\n  leakbench check plugin cpsample",
 )
 def check_plugin(name: Annotated[str, typer.Argument()], plugin: PluginOption = None) -> None:
-    from leakbench import plugins
-    from leakbench.conformance import check
+    from leakbench.runtime import registry
+    from leakbench.testing.conformance import check
 
     load_plugins(plugin)
-    groups = [group for group in ("attacks", "defenses") if name in plugins.names(group)]
+    groups = [group for group in ("attacks", "defenses") if name in registry.names(group)]
     if not groups:
-        known = [*plugins.names("attacks"), *plugins.names("defenses")]
+        known = [*registry.names("attacks"), *registry.names("defenses")]
         raise UsageError(f"unknown plugin {name!r}; {nearest_name(name, known)}")
     good = True
-    for passed, words in check(plugins.find(groups[0], name)):
+    for passed, words in check(registry.find(groups[0], name)):
         print(f"{'ok  ' if passed else 'FAIL'} {words}")
         good &= passed
     if not good:

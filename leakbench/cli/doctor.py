@@ -9,7 +9,7 @@ from leakbench.cli.app import app
     help="Say what this machine can run, what is missing and how to get it.\n\n\b\nExample:\n  leakbench doctor"
 )
 def doctor() -> None:
-    from leakbench.doctor import findings
+    from leakbench.cli.doctor_checks import findings
 
     for state, words in findings():
         print(f"{state:<8} {words}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from leakbench.cli.app import PluginOption, app, load_plugins, one_thread_a_process
-from leakbench.errors import UsageError, nearest_name
+from leakbench.runtime.errors import UsageError, nearest_name
 
 if TYPE_CHECKING:
-    from leakbench.suite import Point, Suite
+    from leakbench.suite.load import Point, Suite
 
 
 @app.command(
@@ -34,13 +34,14 @@ def export(
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
-    from leakbench import exporting
-    from leakbench.device import kind_of
-    from leakbench.records import RunFolder, read_record
-    from leakbench.setting import Setting
-    from leakbench.store import cache_root
-    from leakbench.suite import checked
-    from leakbench.workbench import Workbench
+    from leakbench.measurement.releases import Workbench
+    from leakbench.models.diffusers_export import write
+    from leakbench.results.records import RunFolder, read_record
+    from leakbench.runner import export
+    from leakbench.runtime.cache.location import cache_root
+    from leakbench.runtime.device import kind_of
+    from leakbench.runtime.run_config import Setting
+    from leakbench.suite.load import checked
 
     load_plugins(plugin)
     folder = run
@@ -52,11 +53,11 @@ def export(
     plan = RunFolder(folder).plan
     suite = checked(plan["settings"], str(folder / "plan.json"))
     chosen, of_seed = _point(suite, point), _seed(suite, seed)
-    suite = exporting.trained_here(suite, chosen)  # a plan may be somebody else's: no code that it names is run
+    suite = export.trained_here(suite, chosen)  # a plan may be somebody else's: no code that it names is run
     bench = Workbench(suite, Setting(folder, cache_root(), kind_of(device)))
-    release = exporting.found(bench, chosen, of_seed, str(plan.get("command", "")))
-    exporting.check_exportable(release, chosen, raw)
-    exporting.write(release, out)
+    release = export.found(bench, chosen, of_seed, str(plan.get("command", "")))
+    export.check_exportable(release, chosen, raw)
+    write(release, out)
     print(f"{out}: {chosen.label}, seed {of_seed}: load it with DDIMPipeline.from_pretrained({str(out)!r})")
     if release.conditions:
         print(f"its UNet takes class_labels, 0 to {release.conditions - 1}, which the pipeline does not ask for")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leakbench.cli.app import app
-from leakbench.errors import UsageError, nearest_name
+from leakbench.runtime.errors import UsageError, nearest_name
 
 if TYPE_CHECKING:
-    from leakbench.fetching import Resource
+    from leakbench.runtime.download.resource import Resource
 
 _HELP = """Download data sets and pretrained weights, for machines that then work offline.
 
@@ -52,12 +52,12 @@ def fetch(
 
 def _jobs(word: str) -> list[Callable[[], Iterator[str]]]:
     """What has to be done for one word; wrong words are refused before anything is downloaded."""
-    from leakbench import plugins
-    from leakbench.weights import WEIGHTS
+    from leakbench.metrics.weights.resources import WEIGHTS
+    from leakbench.runtime import registry
 
     kind, _, name = word.partition(":")
     if kind != "weights":
-        load = plugins.dataset(word, "fetch")
+        load = registry.dataset(word, "fetch")
         return [lambda: _data(word, load)]
     if name and name not in WEIGHTS:
         raise UsageError(f"fetch {word}: unknown weights {name!r}; {nearest_name(name, WEIGHTS)}")
@@ -66,15 +66,15 @@ def _jobs(word: str) -> list[Callable[[], Iterator[str]]]:
 
 
 def _weights(resource: Resource) -> Iterator[str]:
-    from leakbench.fetching import fetch
-    from leakbench.weights import weights_folder
+    from leakbench.metrics.weights.resources import weights_folder
+    from leakbench.runtime.download.resource import fetch
 
     yield _line(resource, fetch(resource, weights_folder()))
 
 
 def _data(word: str, load: Callable[[], object]) -> Iterator[str]:
     """A data set is fetched by being loaded once; then it also is as quick to load as it will be."""
-    from leakbench.fetching import noted
+    from leakbench.runtime.download.resource import noted
 
     with noted() as files:
         data = load()
@@ -84,8 +84,8 @@ def _data(word: str, load: Callable[[], object]) -> Iterator[str]:
 
 
 def _line(resource: Resource, path: Path) -> str:
-    from leakbench.fetching import known_hash
-    from leakbench.fetching.receiving import size
+    from leakbench.runtime.download.http import size
+    from leakbench.runtime.download.resource import known_hash
 
     return f"{resource.name}: {path} ({size(path.stat().st_size)}, sha256 {known_hash(path)})"
 
@@ -94,10 +94,10 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from leakbench import plugins
-    from leakbench.fetching import downloads_folder
-    from leakbench.fetching.receiving import size
-    from leakbench.weights import USES, WEIGHTS, at_hand
+    from leakbench.metrics.weights.resources import USES, WEIGHTS, at_hand
+    from leakbench.runtime import registry
+    from leakbench.runtime.download.http import size
+    from leakbench.runtime.download.resource import downloads_folder
 
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "size", "here", "what"):
@@ -105,7 +105,7 @@ def _list() -> None:
     for name, resource in WEIGHTS.items():
         words = f"for {USES[name]}"
         table.add_row(f"weights:{name}", f"about {size(resource.bytes or 0)}", str(at_hand(resource) or "no"), words)
-    for name, load in plugins.all_of("datasets"):
+    for name, load in registry.all_of("datasets"):
         folder = downloads_folder() / name
         held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
         table.add_row(

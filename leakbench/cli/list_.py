@@ -16,19 +16,19 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    from leakbench import plugins
-    from leakbench.suite import describe
+    from leakbench.runtime import registry
+    from leakbench.suite.load import describe
 
     load_plugins(plugin)
     table, rows = Table(box=None, pad_edge=False), list[tuple[str, ...]]()
     if what == "suites":
-        rows = [(name, describe(path)) for name, path in sorted(plugins.suite_files().items())]
+        rows = [(name, describe(path)) for name, path in sorted(registry.suite_files().items())]
     elif what == "datasets":
-        rows = [(name, (thing.__doc__ or "").splitlines()[0]) for name, thing in plugins.all_of(what)]
+        rows = [(name, (thing.__doc__ or "").splitlines()[0]) for name, thing in registry.all_of(what)]
     elif what == "attacks":
-        rows = [(name, t.access.name, t.family, t.summary) for name, t in plugins.all_of(what)]
+        rows = [(name, t.access.name, t.family, t.summary) for name, t in registry.all_of(what)]
     else:
-        rows = [(name, thing.role, thing.summary) for name, thing in plugins.all_of(what)]
+        rows = [(name, thing.role, thing.summary) for name, thing in registry.all_of(what)]
     for heading in ("name", *{"attacks": ("access", "family"), "defenses": ("role",)}.get(what, ()), "summary"):
         table.add_column(heading, overflow="fold")
     for row in rows:

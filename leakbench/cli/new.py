@@ -14,7 +14,7 @@ from leakbench.cli.app import app
 def new(
     kind: Annotated[Literal["attack", "defense"], typer.Argument()], name: Annotated[str, typer.Argument()]
 ) -> None:
-    from leakbench.scaffold import write
+    from leakbench.cli.scaffold import write
 
     path = write(kind, name, Path.cwd())
     print(f"{path}\ntry it: leakbench check plugin {name} --plugin {path.name}")

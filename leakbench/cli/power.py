@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from leakbench.cli.app import app
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 
 @app.command(
@@ -37,7 +37,7 @@ def power(
             raise UsageError(f"--{name} {value:g}: must lie between {low:g} and {high:g}")
     from rich.console import Console
 
-    from leakbench.power_tables import tables
+    from leakbench.cli.power_tables import tables
 
     for table in tables(auc, half_width, fpr, tpr):
         Console().print(table)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from leakbench.cli.app import app
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 
 @app.command(
@@ -26,8 +26,8 @@ def report(
     format: Annotated[str, typer.Option(help="Comma-separated: csv, figures, md.")] = "csv,figures,md",
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
 ) -> None:
-    from leakbench import plugins
-    from leakbench.records import RunFolder
+    from leakbench.results.records import RunFolder
+    from leakbench.runtime import registry
 
     names = [name.strip() for name in format.split(",")]
     if "page" in names:
@@ -37,9 +37,9 @@ def report(
             raise UsageError(f"{folder}: not the folder of a run (it has no plan.json)")
     runs = [RunFolder(folder) for folder in folders]
     if page:
-        print(plugins.find("reports", "page")(runs, page))
+        print(registry.find("reports", "page")(runs, page))
         return
     for run in runs:
         for name in names:
-            for path in plugins.find("reports", name, "--format")(run):
+            for path in registry.find("reports", name, "--format")(run):
                 print(path)

@@ -47,7 +47,7 @@ def run(
     no_images: Annotated[bool, typer.Option("--no-images", help="Keep no pictures of members.")] = False,
 ) -> None:
     one_thread_a_process()
-    from leakbench.session import Session
+    from leakbench.runner.session import Session
 
     load_plugins(plugin)
     session = Session(

@@ -24,10 +24,10 @@ def score(file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Scores,
     one_thread_a_process()
     from rich.console import Console
 
-    from leakbench.scores import read_scores
+    from leakbench.cli.score_file.read import read_scores
 
     scores = read_scores(file)
-    from leakbench.scores.tables import tables
+    from leakbench.cli.score_file.tables import tables
 
     for table in tables(scores):
         Console().print(table)

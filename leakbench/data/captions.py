@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from leakbench.captions import Captions, read
-from leakbench.errors import UsageError
-from leakbench.records import write_atomically
-from leakbench.store import cache_root, key_of
+from leakbench.data.caption_file import Captions, read
+from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.location import cache_root
+from leakbench.runtime.errors import UsageError
+from leakbench.runtime.files import write_atomically
 
 SIDECARS = "txt"  # what stands for "a .txt beside every image"
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from leakbench.data.dataset import Dataset
 from leakbench.data.decoding import square
-from leakbench.data.imagefiles import ImageFiles
-from leakbench.data.packed import packed
-from leakbench.errors import UsageError, nearest_name
-from leakbench.fetching import downloads_folder
+from leakbench.data.image_cache import packed
+from leakbench.data.image_files import ImageFiles
+from leakbench.runtime.download.resource import downloads_folder
+from leakbench.runtime.errors import UsageError, nearest_name
 
 if TYPE_CHECKING:
     from PIL import Image

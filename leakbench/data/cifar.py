@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.packed import identity_of, packed
-from leakbench.errors import UsageError
-from leakbench.fetching import Resource, downloads_folder, fetch
+from leakbench.data.image_cache import identity_of, packed
+from leakbench.runtime.download.resource import Resource, downloads_folder, fetch
+from leakbench.runtime.errors import UsageError
 
 _PIXELS = 3 * 32 * 32
 

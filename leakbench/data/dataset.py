@@ -72,3 +72,6 @@ def hash_of(images: np.ndarray) -> str:
     for start in range(0, len(images), _BLOCK):
         total.update(np.ascontiguousarray(images[start : start + _BLOCK]).tobytes())
     return total.hexdigest()
+
+
+PARTS = ("member", "calibration_in", "calibration_out", "nonmember", "reference")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL import Image

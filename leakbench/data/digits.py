@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 
 def digits(argument: str) -> Dataset:

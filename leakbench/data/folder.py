@@ -9,10 +9,10 @@ import numpy as np
 
 from leakbench.data.dataset import Dataset
 from leakbench.data.decoding import as_it_is, square
-from leakbench.data.imagefiles import ImageFiles
-from leakbench.data.packed import packed
+from leakbench.data.image_cache import packed
+from leakbench.data.image_files import ImageFiles
 from leakbench.data.tables import find_table, read_table
-from leakbench.errors import UsageError
+from leakbench.runtime.errors import UsageError
 
 
 def folder(argument: str, skip_broken: bool = False) -> Dataset:

@@ -16,10 +16,10 @@ import numpy as np
 
 from leakbench.data.dataset import Dataset
 from leakbench.data.decoding import as_it_is, decoded, square
+from leakbench.data.image_cache import packed
 from leakbench.data.npz import integers
-from leakbench.data.packed import packed
-from leakbench.errors import UsageError
-from leakbench.fetching import offline
+from leakbench.runtime.download.resource import offline
+from leakbench.runtime.errors import UsageError
 
 _OLDEST = 4  # major version of datasets: the first that runs no code of data sets
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from leakbench.data.dataset import Dataset
 from leakbench.data.decoding import square
-from leakbench.data.imagefiles import ImageFiles
-from leakbench.data.packed import packed
-from leakbench.errors import UsageError
-from leakbench.fetching import downloads_folder
+from leakbench.data.image_cache import packed
+from leakbench.data.image_files import ImageFiles
+from leakbench.runtime.download.resource import downloads_folder
+from leakbench.runtime.errors import UsageError
 
 _NAME = "church_outdoor_train"
 

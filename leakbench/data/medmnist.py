@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.members import open_member
-from leakbench.data.packed import identity_of, packed
-from leakbench.errors import UsageError, nearest_name
-from leakbench.fetching import Resource, downloads_folder, fetch
+from leakbench.data.image_cache import identity_of, packed
+from leakbench.data.npz_blocks import open_member
+from leakbench.runtime.download.resource import Resource, downloads_folder, fetch
+from leakbench.runtime.errors import UsageError, nearest_name
 
 _PARTS = ("train", "val", "test")
 _MD5 = {

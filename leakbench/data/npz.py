@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from leakbench.data.dataset import Dataset
-from leakbench.data.members import Member, open_member
-from leakbench.data.packed import Pack, identity_of, mapped, packed
-from leakbench.data.split import PARTS
-from leakbench.errors import UsageError
+from leakbench.data.dataset import PARTS, Dataset
+from leakbench.data.image_cache import Pack, identity_of, mapped, packed
+from leakbench.data.npz_blocks import Member, open_member
+from leakbench.runtime.errors import UsageError
 
 _BESIDE = ("labels", "attribute", "split", "index")
 _LARGE = 2**26  # bytes of images from which on they stay in their file, or in the cache where that is compressed

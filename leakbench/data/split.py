@@ -1,8 +1,8 @@
 """The parts of a split, and drawing them at random.
 
 Near-duplicates are removed first, so that no image has a twin on the other side. Members and nonmembers come from the
-pool, or each from its own list of an index file (leakbench.data.listed), which then counts for more than the words of
-the data set.
+pool, or each from its own list of an index file (leakbench.data.split_file), which then counts for more than the words
+of the data set.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from leakbench.data.dataset import Dataset
-from leakbench.data.duplicates import distinct
-from leakbench.data.listed import Listed, read_listed
-from leakbench.errors import UsageError
+from leakbench.data.dataset import PARTS, Dataset
+from leakbench.data.deduplication import distinct
+from leakbench.data.split_file import Listed, read_listed
+from leakbench.runtime.errors import UsageError
 
-PARTS = ("member", "calibration_in", "calibration_out", "nonmember", "reference")
 _COUNTS = {  # parts in the order in which they are drawn, and where SplitSpec says how many
     "member": "members",
     "nonmember": "nonmembers",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from leakbench.data.split import PARTS
-from leakbench.errors import UsageError, nearest_name
+from leakbench.data.dataset import PARTS
+from leakbench.runtime.errors import UsageError, nearest_name
 
 _COLUMNS = ("file", "label", "attribute", "split")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench import plugins
+from leakbench.runtime import registry
 from leakbench.suite.file import SuiteFile
 
 FEWEST_STEPS = 20  # of any training; below, nothing is learnt at all
@@ -40,7 +40,7 @@ class Budget:
 def shrink(table: dict[str, Any], factor: float, where: str) -> None:
     """Scale the steps and samples of a suite's table in place."""
     for entry in table.get("defense", ()):
-        kind = plugins.find("defenses", str(entry.get("name")), where)
+        kind = registry.find("defenses", str(entry.get("name")), where)
         for key in kind.lengths:
             asked = entry.get(key, kind.model_fields[key].default)
             swept = asked if isinstance(asked, list) else [asked]

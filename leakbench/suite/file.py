@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leakbench.data import SplitSpec
-from leakbench.errors import UsageError, nearest_name
-from leakbench.forget import ForgetTable
+from leakbench.data.forget_set import ForgetTable
+from leakbench.runtime.errors import UsageError, nearest_name
 
 
 class _Table(BaseModel):
@@ -38,7 +38,8 @@ class SamplerTable(_Table):
 
 class QualityTable(_Table):
     """[quality]: samples a release, the embedding (auto, inception, dinov2, classifier, rotation, pixels,
-    torchscript:PATH), and what joins it where its weights lie on this machine (leakbench.beside)."""
+    torchscript:PATH), and what joins it where its weights lie on this machine
+    (leakbench.measurement.extra_features)."""
 
     samples: int = Field(1000, ge=20)
     features: str = "auto"

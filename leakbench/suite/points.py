@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from leakbench import plugins
 from leakbench.api import Attack, Defense, Plugin
-from leakbench.errors import UsageError, nearest_name
-from leakbench.records import QUALITY
+from leakbench.results.records import QUALITY
+from leakbench.runtime import registry
+from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.suite.file import SuiteFile, validate
 
 ROLES = ("baseline", "defense", "control")
@@ -178,7 +178,7 @@ def entries_of(
         if identity in seen:
             raise UsageError(f"{where}: {group} id {identity!r} is used twice; give one of them another `id`")
         seen.add(identity)
-        yield identity, entry, plugins.find(f"{group}s", str(entry["name"]), where)
+        yield identity, entry, registry.find(f"{group}s", str(entry["name"]), where)
 
 
 def build(kind: type[Plugin], entry: dict[str, Any], where: str) -> Any:

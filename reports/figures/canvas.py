@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leakbench.records import write_atomically
+from leakbench.runtime.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

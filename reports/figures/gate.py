@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 
 from ..points import points, quality
 from .canvas import COLUMN, PAGE, Missing, entries, figure, legend

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from leakbench.records import RunFolder
+from leakbench.results.records import RunFolder
 
 from ..points import Point, points, sweeps
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 
 from ..points import copy_attacks, few, records_at
 from .canvas import PAGE, Missing, figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leakbench.records import Record, RunFolder
+from leakbench.results.records import Record, RunFolder
 
 from ..points import copy_attacks, few, records_at
 from .canvas import COLUMN, PAGE, Missing, entries, figure, legend

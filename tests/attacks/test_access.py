@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench import collecting, networks, plugins, scoring, training
 from leakbench.api import Access, Calibration, Group, MembershipAttack
-from leakbench.collecting import collect
-from leakbench.conformance.tiny import SHAPE, images, place_for, plain, streams
-from leakbench.memory import Source
-from leakbench.networks import NetworkSpec
-from leakbench.scoring import Asked, Images, Target, Trained
-from leakbench.views import VIEWS, NoneView, WeightsView
+from leakbench.api.answer_cache import Source
+from leakbench.api.views import VIEWS, NoneView, WeightsView
+from leakbench.data.image_batch import Images
+from leakbench.measurement import membership_evidence, query_engine
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.models import networks
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.training import loop
+from leakbench.runtime import registry
+from leakbench.testing.toy_model import SHAPE, images, place_for, plain, streams
 
 COUNT = 12
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
@@ -28,8 +32,8 @@ REPORTED = set(range(2 * COUNT))
 MARK = 0.98765  # in one pixel of every reported image, and of no other
 ATTACKS = {
     name: kind
-    for name in plugins.names("attacks")
-    if issubclass(kind := plugins.find("attacks", name), MembershipAttack)
+    for name in registry.names("attacks")
+    if issubclass(kind := registry.find("attacks", name), MembershipAttack)
 }
 
 
@@ -130,10 +134,10 @@ def run(attack: MembershipAttack, parts: dict[str, Images] | None = None) -> tup
     """Scores of the reported images, through guarded views; and what a spy saw of the fits."""
     spy, condition = Spy(), place_for(attack).condition
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "VIEWS", {access: guarded(access) for access in Access})
-        patch.setattr(collecting, "Group", spy.group)
-        patch.setattr(collecting, "Calibration", spy.calibration(attack.out_of_fold))
-        patch.setattr(training, "optimise", partial(shorter, training.optimise))
+        patch.setattr(query_engine, "VIEWS", {access: guarded(access) for access in Access})
+        patch.setattr(membership_evidence, "Group", spy.group)
+        patch.setattr(membership_evidence, "Calibration", spy.calibration(attack.out_of_fold))
+        patch.setattr(loop, "optimise", partial(shorter, loop.optimise))
         asked = {"": Asked(attack, attack.access is Access.WEIGHTS)}
         found = collect(target(attack, condition), asked, parts or split(condition), folds=2)[0][""]
     return np.concatenate([found.member_scores, found.nonmember_scores]), spy

@@ -8,15 +8,16 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from leakbench import conformance
 from leakbench.api import Access, Place, Release
 from leakbench.attacks.adaptive.adaptive_amg import AdaptiveAMG
 from leakbench.attacks.membership.loss import Loss
-from leakbench.conformance.tiny import images, plain, streams
+from leakbench.data.image_batch import Images
 from leakbench.defenses.amg import Crowd, GuidedRelease, thresholds
-from leakbench.networks import NetworkSpec
-from leakbench.scoring import Asked, Images, Target
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.networks import NetworkSpec
 from leakbench.statistics import auc
+from leakbench.testing import conformance
+from leakbench.testing.toy_model import images, plain, streams
 
 STREAMS, SHAPE, T = streams(), (1, 8, 8), 1000
 MEMBERS, OTHERS = images(40, "members"), images(40, "others")

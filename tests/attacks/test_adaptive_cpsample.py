@@ -8,21 +8,23 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from leakbench import conformance, networks
 from leakbench.api import Access, Place, Release
+from leakbench.api.answer_cache import BatchMemory, Source
+from leakbench.api.views import DenoiserView
 from leakbench.attacks.adaptive import _line
 from leakbench.attacks.adaptive.adaptive_cpsample import AdaptiveCPSample
 from leakbench.attacks.adaptive.adaptive_cpsample_learned import AdaptiveCPSampleLearned
 from leakbench.attacks.membership.loss import Loss
-from leakbench.collecting import collect
-from leakbench.conformance.tiny import images, plain, streams
+from leakbench.data.image_batch import Images
 from leakbench.defenses.cpsample import ProtectedRelease
-from leakbench.diffusion import at
-from leakbench.memory import BatchMemory, Source
-from leakbench.networks import NetworkSpec
-from leakbench.scoring import Asked, Images, Target
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models import networks
+from leakbench.models.diffusion import at
+from leakbench.models.networks import NetworkSpec
 from leakbench.statistics import auc
-from leakbench.views import DenoiserView
+from leakbench.testing import conformance
+from leakbench.testing.toy_model import images, plain, streams
 
 COUNT, SHAPE, PIXELS = 12, (1, 8, 8), 64
 STREAMS = streams()

@@ -7,13 +7,13 @@ import torch
 
 from leakbench.api import Access, Known, Place, Release
 from leakbench.attacks.adaptive.adaptive_switching import AdaptiveSwitching, turned
-from leakbench.audit.attribute import pairs_of
-from leakbench.conformance.tiny import SHAPE, plain, streams
 from leakbench.defenses.attribute_switching import SwitchedRelease
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.fairness import attribute_reader, logits
+from leakbench.measurement.attribute import pairs_of
+from leakbench.metrics.fairness import attribute_reader, logits
+from leakbench.models.diffusion import Schedule
+from leakbench.runtime.device import Streams
 from leakbench.statistics import auc
+from leakbench.testing.toy_model import SHAPE, plain, streams
 
 STREAMS = streams()
 

@@ -9,20 +9,21 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from leakbench import conformance
 from leakbench.api import Access, AttributeAttack, AttributeEvidence, Known, Place, Release
 from leakbench.attacks.attribute.attribute_member import AttributeMember
 from leakbench.attacks.attribute.attribute_output import AttributeOutput
-from leakbench.audit import Audit
-from leakbench.audit.attribute import measure_attribute
-from leakbench.conformance.tiny import SHAPE, images, plain, streams
-from leakbench.embedding import Embedding
-from leakbench.evaluate.attribute import attribute
-from leakbench.networks import NetworkSpec
-from leakbench.scoring import Asked, Images, Target
-from leakbench.setting import Setting
-from leakbench.suite import load
-from leakbench.workbench import Workbench
+from leakbench.data.image_batch import Images
+from leakbench.measurement.attribute import measure_attribute
+from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.release_audit import Audit
+from leakbench.measurement.releases import Workbench
+from leakbench.metrics.evaluate.attribute import attribute
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import load
+from leakbench.testing import conformance
+from leakbench.testing.toy_model import SHAPE, images, plain, streams
 
 STREAMS, COUNT = streams(), 10
 RNG = np.random.default_rng(0)

@@ -8,10 +8,11 @@ from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Release
 from leakbench.attacks.membership.blind import Blind
-from leakbench.collecting import collect
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.scoring import Asked, Images, Target
+from leakbench.data.image_batch import Images
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.diffusion import Schedule
+from leakbench.runtime.device import Streams
 
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out")
 

@@ -9,20 +9,21 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
-from leakbench import conformance
 from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence, Place
 from leakbench.attacks.auditing.canary_one_run import CanaryOneRun
-from leakbench.audit import Audit
-from leakbench.audit.auditing import DELTA, measure_auditing
-from leakbench.conformance.tiny import SHAPE, images, plain, streams
-from leakbench.embedding import Embedding
-from leakbench.evaluate import auditing as evaluate_auditing
-from leakbench.evaluate.auditing import auditing, frozen_threshold
-from leakbench.scoring import Asked, Images, Target, Trained
-from leakbench.setting import Setting
+from leakbench.data.image_batch import Images
+from leakbench.measurement.auditing import DELTA, measure_auditing
+from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.release_audit import Audit
+from leakbench.measurement.releases import Workbench
+from leakbench.metrics.evaluate import auditing as evaluate_auditing
+from leakbench.metrics.evaluate.auditing import auditing, frozen_threshold
+from leakbench.runtime.run_config import Setting
 from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run
-from leakbench.suite import load
-from leakbench.workbench import Workbench
+from leakbench.suite.load import load
+from leakbench.testing import conformance
+from leakbench.testing.toy_model import SHAPE, images, plain, streams
 
 BOUNDS = ("", "_clopper_pearson", "_gaussian", "_bayes")
 

@@ -13,8 +13,8 @@ from leakbench.api import Place
 from leakbench.attacks.replication.carlini_pixel import CarliniPixel
 from leakbench.attacks.replication.carlini_tiled import CarliniTiled
 from leakbench.attacks.replication.memorisation_ratio import MemorisationRatio
-from leakbench.copying import copy_report, threshold_at
-from leakbench.device import Streams
+from leakbench.metrics.copying import copy_report, threshold_at
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("test", 0)
 TRAIN = torch.tanh(STREAMS.of("train").normal(torch.arange(70), (3, 10, 12)))

@@ -15,9 +15,10 @@ from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.pian import PIAN
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.attacks.membership.sima import SimA
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.scoring import Asked, Images, Target
+from leakbench.data.image_batch import Images
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.diffusion import Schedule
+from leakbench.runtime.device import Streams
 
 SHAPE, N = (3, 6, 10), 7
 STREAMS = Streams("loops", 0)

@@ -17,11 +17,12 @@ from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.pian import PIAN
 from leakbench.attacks.membership.secmi import SecMI
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, forward_noise
-from leakbench.networks import NetworkSpec, build
-from leakbench.scoring import Asked, Images, Target
-from leakbench.training import Batch, Recipe, train
+from leakbench.data.image_batch import Images
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.networks import NetworkSpec, build
+from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.runtime.device import Streams
 
 SECMI = [9.474586e-05, 9.710303e-05, 9.246526e-05, 8.930303e-05, 8.617132e-05, 9.126808e-05]
 PIA_P4 = [40.30317, 40.46867, 40.11844, 36.43719, 32.11523, 40.11497]

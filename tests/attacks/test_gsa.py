@@ -12,20 +12,21 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Place, Release
+from leakbench.api.answer_cache import BatchMemory, Source
+from leakbench.api.views import WeightsView
 from leakbench.attacks.membership import _gradients
 from leakbench.attacks.membership._gradients import gradient_norms
 from leakbench.attacks.membership.gsa1 import GSA1
 from leakbench.attacks.membership.gsa2 import GSA2
-from leakbench.collecting import collect
-from leakbench.conformance.tiny import images, plain, streams
-from leakbench.diffusion import Schedule, forward_noise
-from leakbench.errors import UsageError
-from leakbench.memory import BatchMemory, Source
-from leakbench.networks import NetworkSpec, build
-from leakbench.scoring import Asked, Images, Target, Trained
-from leakbench.training import Batch, Recipe
-from leakbench.training.together import train_together
-from leakbench.views import WeightsView
+from leakbench.data.image_batch import Images
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.networks import NetworkSpec, build
+from leakbench.models.training.loop import Batch, Recipe
+from leakbench.models.training.stacked import train_together
+from leakbench.runtime.errors import UsageError
+from leakbench.testing.toy_model import images, plain, streams
 
 SHAPE = (1, 8, 8)
 COUNT = 10

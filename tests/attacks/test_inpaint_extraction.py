@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from leakbench.api import Release
 from leakbench.attacks.replication.inpaint_extraction import InpaintExtraction
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.extracting import recover
-from leakbench.networks import NetworkSpec, build
-from leakbench.scoring import Images, Target
+from leakbench.data.image_batch import Images
+from leakbench.measurement.extraction import recover
+from leakbench.measurement.query_engine import Target
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec, build
+from leakbench.runtime.device import Streams
 
 SHAPE, STREAMS = (1, 8, 8), Streams("test", 0)
 IDS = torch.arange(100, 120)

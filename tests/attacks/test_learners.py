@@ -19,12 +19,13 @@ from leakbench.attacks.membership.cdi import CDI
 from leakbench.attacks.membership.quantile import Quantile
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.attacks.membership.secmi_nn import SecMINN
-from leakbench.collecting import collect
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.errors import UsageError
-from leakbench.readers import train_classifier
-from leakbench.scoring import Asked, Images, Target
+from leakbench.data.image_batch import Images
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.classifiers import train_classifier
+from leakbench.models.diffusion import Schedule
+from leakbench.runtime.device import Streams
+from leakbench.runtime.errors import UsageError
 
 SHAPE, STREAMS = (1, 8, 8), Streams("learners", 0)
 MIXING = torch.eye(64).double() + STREAMS.of("mixing").normal(torch.arange(64), (64,)).double() / 40

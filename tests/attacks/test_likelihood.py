@@ -10,9 +10,10 @@ from scipy.stats import multivariate_normal
 
 from leakbench.api import MembershipAttack, Place, Release
 from leakbench.attacks.membership.likelihood import Likelihood
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.scoring import Asked, Images, Target
+from leakbench.data.image_batch import Images
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.diffusion import Schedule
+from leakbench.runtime.device import Streams
 
 SHAPE, D, N = (1, 4, 4), 16, 60
 STREAMS = Streams("likelihood", 0)

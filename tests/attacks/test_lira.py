@@ -14,17 +14,18 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Calibration, Group, MembershipAttack, Place, Release
+from leakbench.api.answer_cache import Source
 from leakbench.attacks.membership._gaussians import Pool
 from leakbench.attacks.membership.lira_offline import LiRAOffline
 from leakbench.attacks.membership.lira_online import LiRAOnline
 from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.rmia import RMIA
-from leakbench.collecting import collect
-from leakbench.conformance.tiny import SHAPE, images, plain, streams
-from leakbench.diffusion import Schedule
-from leakbench.errors import UsageError
-from leakbench.memory import Source
-from leakbench.scoring import Asked, Images, Target, Trained
+from leakbench.data.image_batch import Images
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.models.diffusion import Schedule
+from leakbench.runtime.errors import UsageError
+from leakbench.testing.toy_model import SHAPE, images, plain, streams
 
 COUNT = 12  # images a part
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")

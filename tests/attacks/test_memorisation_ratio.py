@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from leakbench.attacks.replication.memorisation_ratio import MemorisationRatio
-from leakbench.device import Streams
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("test", 0)
 UNIQUE = torch.tanh(STREAMS.of("train").normal(torch.arange(40), (1, 8, 8)))

@@ -12,8 +12,8 @@ from torchvision import transforms
 from leakbench.api import Access
 from leakbench.attacks.replication import _lpips
 from leakbench.attacks.replication.nearest_copy import NearestCopy
-from leakbench.device import Streams
-from leakbench.weights.perceptual import load_lpips
+from leakbench.metrics.weights.perceptual import load_lpips
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("test", 0)
 TRAIN = torch.tanh(STREAMS.of("train").normal(torch.arange(60), (3, 8, 8)))

@@ -10,12 +10,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from leakbench.api.answer_cache import Source
 from leakbench.attacks.membership.rmia import RMIA
-from leakbench.collecting import collect
-from leakbench.conformance.tiny import SHAPE, images, plain, streams
-from leakbench.errors import UsageError
-from leakbench.memory import Source
-from leakbench.scoring import Asked, Images, Target, Trained
+from leakbench.data.image_batch import Images
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.runtime.errors import UsageError
+from leakbench.testing.toy_model import SHAPE, images, plain, streams
 
 COUNT = 12
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")

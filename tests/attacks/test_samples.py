@@ -13,13 +13,14 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, MembershipAttack
+from leakbench.api.answer_cache import Source
 from leakbench.attacks.membership.gan_leaks import GANLeaks
 from leakbench.attacks.membership.monte_carlo import MonteCarlo
-from leakbench.collecting import collect
-from leakbench.conformance.tiny import images, plain, streams
-from leakbench.errors import UsageError
-from leakbench.memory import Source
-from leakbench.scoring import Asked, Images, Target, Trained
+from leakbench.data.image_batch import Images
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.runtime.errors import UsageError
+from leakbench.testing.toy_model import images, plain, streams
 
 COUNT = 14
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")

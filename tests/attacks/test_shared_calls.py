@@ -21,10 +21,11 @@ from leakbench.attacks.membership.quantile import Quantile
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.attacks.membership.secmi_nn import SecMINN
 from leakbench.attacks.membership.sima import SimA
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.readers import train_classifier
-from leakbench.scoring import Asked, Calls, Images, Target
+from leakbench.data.image_batch import Images
+from leakbench.measurement.query_engine import Asked, Calls, Target
+from leakbench.models.classifiers import train_classifier
+from leakbench.models.diffusion import Schedule
+from leakbench.runtime.device import Streams
 
 SHAPE, N, STREAMS = (1, 8, 8), 12, Streams("shared", 0)
 IDS = torch.arange(N)

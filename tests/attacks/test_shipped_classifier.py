@@ -10,11 +10,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Place
+from leakbench.api.answer_cache import Source
 from leakbench.attacks.membership.shipped_classifier import ShippedClassifier
-from leakbench.conformance.tiny import SHAPE, images, plain, streams
-from leakbench.memory import Source
-from leakbench.networks import NetworkSpec, build
-from leakbench.scoring import Asked, Images, Target
+from leakbench.data.image_batch import Images
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.networks import NetworkSpec, build
+from leakbench.testing.toy_model import SHAPE, images, plain, streams
 
 COUNT = 20
 PART = Images(images(COUNT, "attacked"), torch.arange(COUNT) + 100, None)

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from leakbench.api import Access, Release
+from leakbench.api.answer_cache import Source
 from leakbench.api.replication import Drawn
 from leakbench.attacks.replication._clusters import cluster, towards, train_timed
 from leakbench.attacks.replication.side import SIDE
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, forward_noise
-from leakbench.extracting import extract
-from leakbench.memory import Source
-from leakbench.networks import NetworkSpec, build
-from leakbench.scoring import Target
+from leakbench.measurement.extraction import extract
+from leakbench.measurement.query_engine import Target
+from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.networks import NetworkSpec, build
+from leakbench.runtime.device import Streams
 
 SHAPE, STREAMS = (1, 8, 8), Streams("test", 0)
 FEW = SIDE(clusters=4, steps=15, cohesion=0.0)
@@ -137,7 +137,7 @@ def test_guided_samples_land_in_the_cluster_that_was_drawn_for_them():
 
 
 def images_of(images: torch.Tensor):
-    from leakbench.scoring import Images
+    from leakbench.data.image_batch import Images
 
     return Images(images, torch.arange(len(images)), None)
 

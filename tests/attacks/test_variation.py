@@ -16,11 +16,12 @@ from leakbench.attacks.membership._similarity import ssim
 from leakbench.attacks.membership.inpainting import Inpainting
 from leakbench.attacks.membership.rediffuse import ReDiffuse
 from leakbench.attacks.membership.rediffuse_nn import ReDiffuseNN
-from leakbench.collecting import collect
-from leakbench.conformance.tiny import SHAPE, images, plain, streams
-from leakbench.diffusion import Schedule
-from leakbench.readers import train_classifier
-from leakbench.scoring import Asked, Images, Target
+from leakbench.data.image_batch import Images
+from leakbench.measurement.membership_evidence import collect
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.classifiers import train_classifier
+from leakbench.models.diffusion import Schedule
+from leakbench.testing.toy_model import SHAPE, images, plain, streams
 
 COUNT = 12
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out")

@@ -13,9 +13,9 @@ def digits_task():
     from sklearn.datasets import load_digits
 
     from leakbench.api import Task
-    from leakbench.device import Streams
-    from leakbench.diffusion import Schedule
-    from leakbench.networks import NetworkSpec
+    from leakbench.models.diffusion import Schedule
+    from leakbench.models.networks import NetworkSpec
+    from leakbench.runtime.device import Streams
 
     torch.set_num_threads(1)
     order = np.random.default_rng(0).permutation(1797)

@@ -15,11 +15,11 @@ from leakbench.defenses.amg import AMG
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.finetune import Finetune
-from leakbench.denoising import train_denoiser, trainable
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, at, denoise, forward_noise, predict_x0
-from leakbench.errors import UsageError
-from leakbench.training import Batch, Recipe
+from leakbench.models.denoiser_training import train_denoiser, trainable
+from leakbench.models.diffusion import Schedule, at, denoise, forward_noise, predict_x0
+from leakbench.models.training.loop import Batch, Recipe
+from leakbench.runtime.device import Streams
+from leakbench.runtime.errors import UsageError
 
 STREAMS = Streams("test", 0)
 ALPHA_BAR = torch.from_numpy(Schedule().alpha_bar)

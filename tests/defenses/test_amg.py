@@ -13,9 +13,9 @@ from leakbench.defenses.attribute_switching import AttributeSwitching
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.reject_resample import RejectResample
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, at, ddim_move, forward_noise
-from leakbench.errors import UsageError
+from leakbench.models.diffusion import Schedule, at, ddim_move, forward_noise
+from leakbench.runtime.device import Streams
+from leakbench.runtime.errors import UsageError
 
 STREAMS = Streams("test", 0)
 ALPHA_BAR = torch.from_numpy(Schedule().alpha_bar)
@@ -102,7 +102,7 @@ def test_scale_26_is_the_published_constant_on_3x32x32(task):
     shape, t = (3, 32, 32), 60
     images = STREAMS.of("colour").uniform(torch.arange(5), shape).float() * 2 - 1
     large = replace(task, images=images, network=task.network.model_copy(update={"shape": shape}))
-    base = Release.of(replace(large, base=None), lambda x, t, label: torch.zeros_like(x))
+    base = replace(large, base=None).release(lambda x, t, label: torch.zeros_like(x))
     release = AMG(scale=80_000 / 3072).release(AMG().fit(large), replace(large, base=base))
     x = forward_noise(task.schedule, images[:1], at(t, images[:1]), STREAMS.of("one").normal(torch.arange(1), shape))
     state = x.flatten().double().requires_grad_(True)

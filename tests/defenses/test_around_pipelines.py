@@ -7,17 +7,18 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 
-from leakbench import networks, suite
 from leakbench.defenses import cpsample
 from leakbench.defenses.amg import AMG
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease
 from leakbench.defenses.overfit import Overfit
 from leakbench.defenses.reject_resample import RejectResample
-from leakbench.device import Stream
-from leakbench.diffusion import at, forward_noise, predict_x0
-from leakbench.networks import NetworkSpec
-from leakbench.training import Batch
-from leakbench.workbench import Setting, Workbench
+from leakbench.measurement.releases import Setting, Workbench
+from leakbench.models import networks
+from leakbench.models.diffusion import at, forward_noise, predict_x0
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.training.loop import Batch
+from leakbench.runtime.device import Stream
+from leakbench.suite import load
 
 KINDS = ("images", "classes", "captions")
 GUIDANCE = 4.0
@@ -71,7 +72,7 @@ def tasks(models, tmp_path):
         path = home / kind / "pipeline" if latent else home / kind
         file = tmp_path / f"{kind}{guidance}.toml"
         file.write_text(SUITE.format(data=home / "data.npz", model=path, more=more, sampler=sampler))
-        made = Workbench(suite.load(str(file)), Setting(tmp_path, tmp_path / "cache"))
+        made = Workbench(load.load(str(file)), Setting(tmp_path, tmp_path / "cache"))
         return made.task(made.suite.points[1].chain, 0)
 
     return make

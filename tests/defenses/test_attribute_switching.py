@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench import conformance, networks
 from leakbench.api import Place, Release, Task
 from leakbench.defenses import attribute_switching
 from leakbench.defenses.attribute_switching import AttributeSwitching, tau_curve
 from leakbench.defenses.cpsample import CPSample
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, at, ddim_move
-from leakbench.networks import NetworkSpec
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule, at, ddim_move
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams
+from leakbench.testing import conformance
 
 STREAMS = Streams("test", 0)
 SHORT = Schedule(T=60, steps=12)
@@ -41,7 +42,7 @@ def task_over(net: networks.Network, claims: dict | None = None) -> Task:
         STREAMS,
         torch.device("cpu"),
     )
-    return replace(task, base=Release.of(task, net, batch=5, claims=claims or {}))
+    return replace(task, base=task.release(net, batch=5, claims=claims or {}))
 
 
 @pytest.fixture

@@ -9,17 +9,18 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Release
+from leakbench.api.answer_cache import BatchMemory, Source
+from leakbench.api.views import VIEWS
 from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.secmi import SecMI
+from leakbench.data.image_batch import Images
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.reject_resample import RejectResample
 from leakbench.defenses.untrained import Untrained
-from leakbench.diffusion import forward_noise
-from leakbench.memory import BatchMemory, Source
-from leakbench.scoring import Asked, Images, Target
-from leakbench.views import VIEWS
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.models.diffusion import forward_noise
 
 ATTACKS = {"loss": Loss(), "loss8": Loss(t=300, draws=8), "pia": PIA(), "secmi": SecMI()}
 

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from leakbench.api import Release
 from leakbench.defenses import cpsample
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease, random_labels
-from leakbench.device import Streams
-from leakbench.diffusion import at, ddim_move, denoise, forward_noise
-from leakbench.training import Batch
+from leakbench.models.diffusion import at, ddim_move, denoise, forward_noise
+from leakbench.models.training.loop import Batch
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("test", 0)
 ALPHA_BAR = torch.from_numpy(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))

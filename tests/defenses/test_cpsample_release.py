@@ -8,10 +8,10 @@ import torch
 
 from leakbench.api import Release
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease
-from leakbench.diffusion import Schedule, at, ddim_move
-from leakbench.setting import Setting
-from leakbench.suite import load
-from leakbench.workbench import Workbench
+from leakbench.measurement.releases import Workbench
+from leakbench.models.diffusion import Schedule, at, ddim_move
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import load
 
 
 def test_the_raw_network_is_the_bases(task, protect):

@@ -19,8 +19,8 @@ from leakbench.defenses._accounting import error_for, noise_multiplier_for, spen
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.dp_sgd import DPSGD
 from leakbench.defenses.untrained import Untrained
-from leakbench.errors import UsageError
-from leakbench.suite import load
+from leakbench.runtime.errors import UsageError
+from leakbench.suite.load import load
 
 HISTORIES = {
     "few steps": [[1.0, 0.1, 50]],

@@ -19,9 +19,9 @@ from torch import nn
 from leakbench.api import Task
 from leakbench.defenses._accounting import spent
 from leakbench.defenses._private import Mechanism
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.networks import NetworkSpec
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams
 from leakbench.statistics import clopper_pearson
 
 SHAPE, SIDE = (1, 4, 4), 16

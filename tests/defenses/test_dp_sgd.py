@@ -9,14 +9,15 @@ from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientCli
 from scipy import stats
 from torch import nn
 
-from leakbench import networks, training
-from leakbench.api import Place, Release
+from leakbench.api import Place
 from leakbench.defenses import _clipping
 from leakbench.defenses._private import Mechanism, Step
 from leakbench.defenses.dp_sgd import DPSGD
-from leakbench.device import place
-from leakbench.errors import UsageError
-from leakbench.networks import NetworkSpec
+from leakbench.models import networks
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.training import loop
+from leakbench.runtime.device import place
+from leakbench.runtime.errors import UsageError
 
 SPECS = {
     "mlp": NetworkSpec(kind="mlp", shape=(1, 8, 8), width=32, blocks=2),
@@ -277,7 +278,7 @@ def test_training_is_adam_along_these_gradients(setting):
         adam.param_groups[0]["lr"] = 0.02 * (0.5 + 0.5 * np.cos(np.pi * step.number / 6))
         mechanism.rule(network, step)
         adam.step()
-    above = replace(mechanism.task, base=Release.of(mechanism.task, setting("mlp")[1]))
+    above = replace(mechanism.task, base=mechanism.task.release(setting("mlp")[1]))
     made = defense.release(defense.fit(above), above).network
     assert close(flat(made.parameters()), flat(network.parameters()).detach(), 1e-6)
 
@@ -306,8 +307,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(digits_task):
 def test_a_killed_training_resumes_to_the_same_weights_and_claims(digits_task, tmp_path, monkeypatch):
     defense = DPSGD(steps=150, noise_multiplier=1.0, batch=8, noise_multiplicity=2)
     whole = defense.fit(digits_task)
-    monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 50)
-    monkeypatch.setattr(training, "_CHUNK", 20)
+    monkeypatch.setattr(loop, "_CHECKPOINT_EVERY", 50)
+    monkeypatch.setattr(loop, "_CHUNK", 20)
     taken = []
     rule = Mechanism.rule
     monkeypatch.setattr(Mechanism, "rule", lambda self, net, step: (taken.append(step.number), rule(self, net, step)))

@@ -12,13 +12,13 @@ from scipy import optimize, stats
 from torch import nn
 from torch.nn import functional as F
 
-from leakbench import networks
 from leakbench.api import Place, Release, Task
 from leakbench.defenses._unlearning import Edit, dot, joined
 from leakbench.defenses.erasediff import EraseDiff, cosine_multiplier, multiplier
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, forward_noise
-from leakbench.networks import NetworkSpec
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("erasediff", 0)
 COUNT, LABELS, T = 30, 3, 40

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench import plugins, training
-from leakbench.artefacts import load_artefacts, save_artefacts
-from leakbench.conformance.defense import DefenseChecks, same
-from leakbench.device import prepare
+from leakbench.models.artefact_io import load_artefacts, save_artefacts
+from leakbench.models.training import loop
+from leakbench.runtime import registry
+from leakbench.runtime.device import prepare
+from leakbench.testing.defense import DefenseChecks, same
 
-DEFENSES = [name for name in plugins.names("defenses") if not plugins.find("defenses", name).given]
+DEFENSES = [name for name in registry.names("defenses") if not registry.find("defenses", name).given]
 STEPS = 12
 WATCHED = ("early_stop", "overfit")  # a watched training starts again
 
@@ -21,7 +22,7 @@ class Killed(Exception):
 
 def made(name):
     """A short training of a defense, and the place where it has no objection to be."""
-    kind = plugins.find("defenses", name)
+    kind = registry.find("defenses", name)
     short = {"steps": STEPS} if "steps" in kind.model_fields else {}
     checks = DefenseChecks(kind)
     return kind(**short), checks.task()
@@ -30,8 +31,8 @@ def made(name):
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
     """Checkpoints every other step."""
-    monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 2)
-    monkeypatch.setattr(training, "_CHUNK", 2)
+    monkeypatch.setattr(loop, "_CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(loop, "_CHUNK", 2)
 
 
 @pytest.mark.parametrize("name", DEFENSES)

@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench import networks
-from leakbench.api import Place, Release
-from leakbench.conformance import tiny
+from leakbench.api import Place
 from leakbench.defenses._unlearning import Edit
 from leakbench.defenses.erasediff import EraseDiff
 from leakbench.defenses.finetune import Finetune
-from leakbench.diffusion import Schedule
-from leakbench.networks import NetworkSpec
-from leakbench.training import Recipe, optimise
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.training.loop import Recipe, optimise
+from leakbench.testing import toy_model
 
 STEPS = 4
 
@@ -21,13 +21,13 @@ STEPS = 4
 @pytest.fixture(scope="module")
 def task():
     """24 random images of 16x16 and a UNet of random weights that is to be edited."""
-    place = Place((), "none", "subset", Schedule().T, tiny.COUNT)
-    small = tiny.task_of(place, None)
+    place = Place((), "none", "subset", Schedule().T, toy_model.COUNT)
+    small = toy_model.task_of(place, None)
     spec = NetworkSpec(kind="unet", shape=(1, 16, 16), width=16, blocks=1)
     images = torch.nn.functional.interpolate(small.images[:], scale_factor=2)
     network = networks.build(spec, small.streams.of("unet")).eval().requires_grad_(False)
     bare = replace(small, images=images, network=spec, forget=torch.arange(len(images)) % 4 == 0)
-    return replace(bare, base=Release.of(bare, network))
+    return replace(bare, base=bare.release(network))
 
 
 def flat(network):
@@ -38,7 +38,7 @@ def test_finetuning_a_unet_is_adam_along_the_gradients_of_backward(task):
     """The same steps through .backward() and an Adam that is not fused."""
     defense = Finetune(steps=STEPS, batch=4, lr=1e-3)
     edited = defense.release(defense.fit(task), task).network
-    from leakbench.denoising import trainable
+    from leakbench.models.denoiser_training import trainable
 
     edit = Edit(task, trainable(task.base.network, task.device), task.base.network, 4)
     module = edit.network
@@ -69,7 +69,7 @@ def test_a_gradient_in_any_memory_order_gives_the_same_step():
                 gradient = (torch.arange(p.numel()).view(p.shape) % 5 - 2.0) * (step + 1)
                 p.grad = gradient.contiguous(memory_format=order) if p.dim() == 4 else gradient
 
-        stream = tiny.streams().of("layout")
+        stream = toy_model.streams().of("layout")
         optimise(layer, rule, Recipe(5, lr=0.1), lambda first, last: range(first, last), stream=stream)
         return flat(layer)
 

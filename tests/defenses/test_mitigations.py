@@ -16,12 +16,12 @@ from leakbench.defenses.dedup import Dedup
 from leakbench.defenses.dropout import Dropout
 from leakbench.defenses.early_stop import EarlyStop, Looks, heldout_loss
 from leakbench.defenses.noise_data import NoiseData
-from leakbench.denoising import errors, train_denoiser
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, at
-from leakbench.errors import UsageError
-from leakbench.networks import NetworkSpec
-from leakbench.training import Batch, Recipe
+from leakbench.models.denoiser_training import errors, train_denoiser
+from leakbench.models.diffusion import Schedule, at
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.training.loop import Batch, Recipe
+from leakbench.runtime.device import Streams
+from leakbench.runtime.errors import UsageError
 
 STREAMS = Streams("test", 0)
 SMALL = {"steps": 20, "batch": 16, "lr": 2e-3}
@@ -56,7 +56,7 @@ def test_all_share_the_baselines_recipe(defense):
 
 @pytest.mark.parametrize("defense", [Ambient, Augment, Dropout, NoiseData])
 def test_a_killed_training_resumes_to_the_same_weights(defense, digits_task, tmp_path, monkeypatch):
-    monkeypatch.setattr("leakbench.training._CHECKPOINT_EVERY", 64)
+    monkeypatch.setattr("leakbench.models.training.loop._CHECKPOINT_EVERY", 64)
     spec = digits_task.network.model_copy(update={"width": 16, "blocks": 1})
     made = defense(steps=150, batch=4, lr=2e-3)
     task = replace(digits_task, network=spec, folder=tmp_path)
@@ -188,7 +188,7 @@ def test_versions_keep_their_images_labels(kind, labelled, monkeypatch):
         every = torch.arange(count)
         loss(network, Batch(every, 0 * every, torch.zeros(count, 1, 8, 8)))
 
-    monkeypatch.setattr("leakbench.denoising.train", train)
+    monkeypatch.setattr("leakbench.models.denoiser_training.train", train)
     defense.fit(labelled)
     assert seen == labelled.labels.repeat_interleave(defense.versions).tolist()
 

@@ -10,9 +10,9 @@ from leakbench.api import Place, Release
 from leakbench.defenses import noise_data
 from leakbench.defenses.amg import AMG
 from leakbench.defenses.noise_data import NoiseData, further, noisy_data
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, at, denoise, forward_noise
-from leakbench.training import Batch
+from leakbench.models.diffusion import Schedule, at, denoise, forward_noise
+from leakbench.models.training.loop import Batch
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("test", 0)
 SCHEDULE = Schedule()

@@ -8,15 +8,15 @@ import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from leakbench import plugins
 from leakbench.api import Place
 from leakbench.defenses.augment import Augment
 from leakbench.defenses.dp_sgd import DPSGD
 from leakbench.defenses.overfit import Looks, Overfit
 from leakbench.defenses.pretrain import Pretrain
-from leakbench.denoising import errors, train_denoiser
-from leakbench.device import Streams
-from leakbench.diffusion import at
+from leakbench.models.denoiser_training import errors, train_denoiser
+from leakbench.models.diffusion import at
+from leakbench.runtime import registry
+from leakbench.runtime.device import Streams
 
 FIRST = 2**31  # of the samples that are looked at
 RECIPE = {"batch": 64, "lr": 4e-3}
@@ -207,13 +207,13 @@ def test_samples_that_are_no_numbers_are_no_copies(over, monkeypatch):
 
 def test_the_first_process_of_a_group_decides_for_all(over, monkeypatch):
     """What another one sees itself, in other bits, does not count."""
-    monkeypatch.setattr("leakbench.group.first", lambda make: 0.5)
+    monkeypatch.setattr("leakbench.runtime.distributed.first", lambda make: 0.5)
     for enough, stops in ((0.4, True), (0.6, False)):
         assert Looks(over, 4, enough, False).stop(over.base.network) == stops
 
 
 def test_finished_samples_are_no_base(over):
-    given = plugins.find("defenses", "given_samples").model_construct()
+    given = registry.find("defenses", "given_samples").model_construct()
     said = Overfit().objection(Place((given,), "none", "nothing", 1000, 40))
     assert (
         said is not None
@@ -223,9 +223,9 @@ def test_finished_samples_are_no_base(over):
 
 
 def test_what_answers_otherwise_than_its_weights_is_refused(over):
-    from leakbench.errors import UsageError
+    from leakbench.runtime.errors import UsageError
 
-    guarded = plugins.find("defenses", "cpsample")(steps=2, batch=4)
+    guarded = registry.find("defenses", "cpsample")(steps=2, batch=4)
     above = replace(over, base=released(guarded, over))
     with pytest.raises(UsageError, match="overfit trains weights, and its base answers otherwise"):
         Overfit(steps=2).fit(above)

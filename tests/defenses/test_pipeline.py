@@ -8,23 +8,25 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 
-from leakbench import networks, suite
 from leakbench.api import Release
 from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.rediffuse import ReDiffuse
 from leakbench.attacks.membership.secmi import SecMI
-from leakbench.audit import Audit
-from leakbench.device import Stream
-from leakbench.diffusion import Schedule
-from leakbench.embedding import Embedding
-from leakbench.errors import UsageError
-from leakbench.networks import NetworkSpec
-from leakbench.placing import check_places
-from leakbench.plan import Plan
-from leakbench.scoring import Asked, Images, Target
-from leakbench.setting import Setting
-from leakbench.workbench import Workbench
+from leakbench.data.image_batch import Images
+from leakbench.measurement.compatibility import check_places
+from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.release_audit import Audit
+from leakbench.measurement.releases import Workbench
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.runner.plan import Plan
+from leakbench.runtime.device import Stream
+from leakbench.runtime.errors import UsageError
+from leakbench.runtime.run_config import Setting
+from leakbench.suite import load
 
 SPEC = NetworkSpec(kind="unet", shape=(1, 16, 16), width=8, blocks=1)
 CPU = torch.device("cpu")
@@ -68,7 +70,7 @@ def bench(data, model, out, more=""):
     file = out / "suite.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(SUITE.format(data=data, model=model) + more)
-    return Workbench(suite.load(str(file)), Setting(out / "run", out / "cache"))
+    return Workbench(load.load(str(file)), Setting(out / "run", out / "cache"))
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ from leakbench.defenses.erasediff import EraseDiff
 from leakbench.defenses.pretrain import Pretrain
 from leakbench.defenses.retrain import Retrain
 from leakbench.defenses.untrained import Untrained
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.networks import NetworkSpec
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("retrain", 0)
 COUNT, LABELS = 30, 3

@@ -6,8 +6,6 @@ import pytest
 import torch
 from scipy import stats
 
-from leakbench import networks
-from leakbench import training as loop
 from leakbench.api import Place, Release, Task
 from leakbench.defenses import _unlearning
 from leakbench.defenses._unlearning import Edit
@@ -19,11 +17,13 @@ from leakbench.defenses.salun import SalUn
 from leakbench.defenses.selective_amnesia import SelectiveAmnesia
 from leakbench.defenses.sfron import SFRon
 from leakbench.defenses.siss import SISS
-from leakbench.denoising import trainable
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, forward_noise
-from leakbench.errors import UsageError
-from leakbench.networks import NetworkSpec
+from leakbench.models import networks
+from leakbench.models.denoiser_training import trainable
+from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.training import loop as loop
+from leakbench.runtime.device import Streams
+from leakbench.runtime.errors import UsageError
 
 STREAMS = Streams("unlearning", 0)
 COUNT, LABELS, T = 30, 3, 40

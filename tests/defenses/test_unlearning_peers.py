@@ -10,7 +10,6 @@ import torch
 from scipy import stats
 from torch import nn
 
-from leakbench import networks
 from leakbench.api import Place, Release, Task
 from leakbench.defenses._unlearning import Edit, dot, joined
 from leakbench.defenses.esd import ESD
@@ -20,10 +19,11 @@ from leakbench.defenses.salun import SalUn, saliency, top_mask
 from leakbench.defenses.selective_amnesia import Samples, SelectiveAmnesia
 from leakbench.defenses.sfron import SFRon, adaptive_weights
 from leakbench.defenses.siss import SISS, importance
-from leakbench.denoising import errors, trainable
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule, at, ddim_move, forward_noise, predict_x0, signal
-from leakbench.networks import NetworkSpec
+from leakbench.models import networks
+from leakbench.models.denoiser_training import errors, trainable
+from leakbench.models.diffusion import Schedule, at, ddim_move, forward_noise, predict_x0, signal
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("peers", 0)
 COUNT, LABELS, T, D = 30, 3, 40, 16

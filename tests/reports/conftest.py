@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from leakbench.records import Metric, Record, RunFolder, save_record
+from leakbench.results.records import Metric, Record, RunFolder, save_record
 from leakbench.statistics import auc, clopper_pearson, difference, flags, tpr_at_fpr
 
 ALPHAS = (0.001, 0.1, 0.25, 0.5)

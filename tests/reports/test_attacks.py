@@ -8,7 +8,6 @@ import json
 import numpy as np
 import pytest
 
-from leakbench.records import RunFolder
 from leakbench.reports.attacks import inapplicable, tables, tried, would_have_seen
 from leakbench.reports.controls import Control, controls, foremost_controls
 from leakbench.reports.entries import ensemble, knows_the_defense
@@ -20,6 +19,7 @@ from leakbench.reports.sets import sets
 from leakbench.reports.sharing import sharing, sharing_text
 from leakbench.reports.tables import write_csv
 from leakbench.reports.terminal import print_table
+from leakbench.results.records import RunFolder
 from leakbench.statistics import Estimate, auc_p_value, delong_pair, holm, smallest_detectable_auc
 
 

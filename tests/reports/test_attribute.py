@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from leakbench.api import AttributeEvidence
-from leakbench.evaluate.attribute import attribute
-from leakbench.records import Record, RunFolder, save_record
+from leakbench.metrics.evaluate.attribute import attribute
 from leakbench.reports.attribute import falls, reads, reads_text, verdicts
 from leakbench.reports.markdown import render
+from leakbench.results.records import Record, RunFolder, save_record
 from leakbench.statistics import contrast, holm
 
 # how far attribute 1 lies from 0: in samples, in members beyond never-seen images, in pairs

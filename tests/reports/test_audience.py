@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from leakbench.records import save_record
 from leakbench.reports.audience import audiences
 from leakbench.reports.falls import fall
 from leakbench.reports.markdown import render
@@ -12,6 +11,7 @@ from leakbench.reports.measured import Measured
 from leakbench.reports.points import points
 from leakbench.reports.tradeoff import Leak
 from leakbench.reports.verdicts import judge, judged, kind_of
+from leakbench.results.records import save_record
 from leakbench.statistics import Estimate, delong_pair
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from leakbench.api import CanaryEvidence
-from leakbench.evaluate.auditing import auditing
-from leakbench.records import Record, RunFolder, save_record
+from leakbench.metrics.evaluate.auditing import auditing
 from leakbench.reports.auditing import audits, audits_text, elsewhere, verdicts
 from leakbench.reports.flags import raised
 from leakbench.reports.markdown import render
+from leakbench.results.records import Record, RunFolder, save_record
 from leakbench.statistics import epsilon_one_run
 
 SHARE, DELTA = 0.25, 1e-5

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from leakbench.api import ReplicationEvidence
-from leakbench.evaluate import replication
-from leakbench.records import Record, RunFolder, save_record
+from leakbench.metrics.evaluate.replication import replication
 from leakbench.reports.collapse import collapse_text, collapsed
 from leakbench.reports.markdown import render
+from leakbench.results.records import Record, RunFolder, save_record
 from leakbench.statistics.proportions import clopper_pearson
 
 SAMPLES, TRAIN = 100, 50

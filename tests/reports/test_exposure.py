@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leakbench.records import save_record
 from leakbench.reports.exposure import (
     LEVEL,
     classes_text,
@@ -17,6 +16,7 @@ from leakbench.reports.figures import classes
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.markdown import render
 from leakbench.reports.points import points, strongest
+from leakbench.results.records import save_record
 from leakbench.statistics import auc, by_class
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from leakbench.records import RunFolder
 from leakbench.reports.figures import CHARTS, gate, pairs, roc, similarity, tradeoff, write_figures
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.figures.looks import looks
 from leakbench.reports.figures.strip import strip
 from leakbench.reports.points import few
+from leakbench.results.records import RunFolder
 
 NAMES = ["tradeoff", "roc", "similarity", "pairs", "gate"]  # what the made-up run has something for
 

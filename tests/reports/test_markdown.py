@@ -8,7 +8,6 @@ import re
 import numpy as np
 import pytest
 
-from leakbench.records import Metric, RunFolder
 from leakbench.reports.controls import controls, invalid
 from leakbench.reports.findings import Change, Effect, change, effects
 from leakbench.reports.flags import raised
@@ -17,6 +16,7 @@ from leakbench.reports.markdown import render, write_markdown
 from leakbench.reports.measured import Measured
 from leakbench.reports.tradeoff import Leak, tradeoff_text
 from leakbench.reports.verdicts import judge
+from leakbench.results.records import Metric, RunFolder
 from leakbench.statistics import Estimate, Summary, auc, delong_pair, family_wise
 
 
@@ -168,7 +168,7 @@ def test_controls_are_judged_as_a_family(run, report):
 
 
 def test_a_split_that_leaks_voids_the_track(tmp_path, make_run, run):
-    from leakbench.records import save_record
+    from leakbench.results.records import save_record
 
     other = make_run(tmp_path, keep=lambda r: r.point == "baseline" and r.attack != "blind")
     record = next(r for r in run.records if r.attack == "blind")

@@ -6,10 +6,10 @@ import json
 import shlex
 from pathlib import Path
 
-from leakbench.records import RunFolder
 from leakbench.reports.markdown import render as report_of
 from leakbench.reports.page import render, write_page
 from leakbench.reports.tradeoff import tradeoff_text
+from leakbench.results.records import RunFolder
 
 
 def test_the_page_holds_each_runs_command_table_and_sessions(run, tmp_path):

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from leakbench.records import RunFolder
 from leakbench.reports.markdown import render
+from leakbench.results.records import RunFolder
 
 ROWS = [
     {

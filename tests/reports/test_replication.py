@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from leakbench.api import ReplicationEvidence
-from leakbench.evaluate import replication
-from leakbench.records import Record, RunFolder, save_record
+from leakbench.metrics.evaluate.replication import replication
 from leakbench.reports.figures import growth
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.markdown import render
 from leakbench.reports.points import copy_attacks, points
 from leakbench.reports.replication import beyond_text, copies, guided_verdicts, suspects, whole_text, worth_telling
 from leakbench.reports.tradeoff import tradeoff_text
+from leakbench.results.records import Record, RunFolder, save_record
 
 POINTS = {"baseline": ("baseline", 0.2), "cpsample alpha=0.5": ("defense", 0.02), "untrained": ("control", 0.0)}
 # name: features, published threshold, whether it draws images of its own

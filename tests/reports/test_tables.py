@@ -11,11 +11,11 @@ import sys
 import numpy as np
 import pytest
 
-from leakbench.records import Metric
 from leakbench.reports.measured import Measured, bounds, measure, ratio, summarise
 from leakbench.reports.points import calibration_strength, copy_attacks, most_protective, points, strongest, sweeps
 from leakbench.reports.tables import tradeoff_table, tradeoff_text, write_csv
 from leakbench.reports.words import bracket, distance, distance_title, percent, rate_title, significant, times, told
+from leakbench.results.records import Metric
 from leakbench.statistics import Estimate, Summary
 
 COLUMNS = (

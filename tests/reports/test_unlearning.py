@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from leakbench.api import Contrast, Curve, ForgetScores, UnlearningEvidence
-from leakbench.evaluate.unlearning import arrays_of, unlearning
-from leakbench.records import Metric, Record, RunFolder, save_record
+from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
 from leakbench.reports.figures import relearning
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.markdown import render
 from leakbench.reports.unlearning import curves, curves_text, statistics, statistics_text, verdicts
+from leakbench.results.records import Metric, Record, RunFolder, save_record
 from leakbench.statistics import auc, delong_pair, holm
 
 STEPS = np.array([0, 1, 2, 4, 8, 16])

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench import networks
 from leakbench.api import Access, Ground, Model, Release
-from leakbench.denoising import errors
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.memory import Source
-from leakbench.networks import NetworkSpec
-from leakbench.scoring import Images, Target, Trained
-from leakbench.training import Recipe, train
+from leakbench.api.answer_cache import Source
+from leakbench.data.image_batch import Images
+from leakbench.measurement.query_engine import Target, Trained
+from leakbench.models import networks
+from leakbench.models.denoiser_training import errors
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.training.loop import Recipe, train
+from leakbench.runtime.device import Streams
 
 STREAMS = Streams("tiny unlearning", 0)
 SHAPE, LABELS, LABEL, EACH = (1, 6, 6), 3, 1, 16

@@ -9,7 +9,7 @@ from leakbench.attacks.unlearning.before_after import BeforeAfter
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.erasediff import EraseDiff
-from leakbench.evaluate.unlearning import unlearning
+from leakbench.metrics.evaluate.unlearning import unlearning
 
 
 def test_it_is_the_difference_of_two_losses(world, ground, losses):

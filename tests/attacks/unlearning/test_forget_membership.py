@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from leakbench.api import Place, Release
 from leakbench.attacks.unlearning.forget_membership import ForgetMembership
-from leakbench.evaluate.unlearning import unlearning
+from leakbench.metrics.evaluate.unlearning import unlearning
 
 
 def measured(evidence):

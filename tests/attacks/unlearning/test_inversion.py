@@ -11,16 +11,16 @@ import pytest
 import torch
 from torchmetrics.image import PeakSignalNoiseRatio
 
-from leakbench import networks
 from leakbench.api import Place
 from leakbench.attacks.unlearning._curves import embedding_of
 from leakbench.attacks.unlearning._seeds import climb, found_seed, log_density, psnr, walked_down
 from leakbench.attacks.unlearning.inversion import Inversion
-from leakbench.device import Stream
-from leakbench.diffusion import Schedule, ddim_move, denoise
-from leakbench.errors import UsageError
-from leakbench.evaluate.unlearning import unlearning
-from leakbench.networks import NetworkSpec
+from leakbench.metrics.evaluate.unlearning import unlearning
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule, ddim_move, denoise
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Stream
+from leakbench.runtime.errors import UsageError
 
 SPREAD = 0.4  # of Gaussian images, whose best denoiser is known
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from leakbench.api import Place, Release
 from leakbench.attacks.unlearning._curves import Effort, brought_back
 from leakbench.attacks.unlearning.relearning import Relearning
-from leakbench.evaluate.unlearning import unlearning
-from leakbench.training import Recipe
+from leakbench.metrics.evaluate.unlearning import unlearning
+from leakbench.models.training.loop import Recipe
 
 SMALL = {"steps": 5, "batch": 8, "samples": 12, "images": 3}
 

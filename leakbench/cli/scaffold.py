@@ -1,0 +1,84 @@
+"""`leakbench new attack|defense NAME`: a working plugin to start from."""
+
+from __future__ import annotations
+
+import keyword
+from pathlib import Path
+
+from leakbench.runtime.errors import UsageError
+
+_ATTACK = '''"""{title}: one line on what a member gives away.
+
+Name the paper and the equation here, and every choice of yours.
+"""
+
+from torch import Tensor
+
+from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.views import DenoiserView
+
+
+class {title}(MembershipAttack):
+    """The norm of the predicted noise on the clean image."""
+
+    name = "{name}"
+    summary = "norm of the noise prediction on the clean image"
+    access = Access.DENOISER
+
+    t: int = sampling(100, ge=0, lt=1000)
+
+    def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Scores (N,), higher = more likely a member."""
+        return -view.eps(images, self.t).flatten(1).norm(dim=1)
+'''
+
+_DEFENSE = '''"""{title}: one line on why it leaks less.
+
+Name the paper and the equation here, and every choice of yours.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from leakbench.api import Artefacts, Defense, Release, Task, sampling
+
+
+@dataclass(frozen=True)
+class {title}Release(Release):
+    """Answers with a weakened noise prediction."""
+
+    strength: float = 0.0
+
+    def eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """The base's answer, shrunk."""
+        return (1.0 - self.strength) * super().eps(x, t, label)
+
+
+class {title}(Defense):
+    """Shrinks the noise prediction; training nothing, it needs a base."""
+
+    name = "{name}"
+    summary = "shrinks the noise prediction"
+    needs_base = True
+    changes = "sampling"
+
+    strength: float = sampling(0.1, ge=0, le=1)
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        """Put it over the base, whose claims are void then; a step that reads no training image may pass them on."""
+        assert task.base is not None
+        return {title}Release.over(task.base, strength=self.strength)
+'''
+
+
+def write(kind: str, name: str, folder: Path) -> Path:
+    """Write folder/NAME.py. Raises UsageError if the name is no identifier or the file is there already."""
+    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
+        raise UsageError(f"{name!r}: write a name of lower-case letters, digits and underscores, such as my_{kind}")
+    path = folder / f"{name}.py"
+    if path.exists():
+        raise UsageError(f"{path}: is there already; choose another name")
+    title = "".join(word.capitalize() for word in name.split("_"))
+    path.write_text({"attack": _ATTACK, "defense": _DEFENSE}[kind].format(title=title, name=name))
+    return path

@@ -1,0 +1,1 @@
+"""Scores from somebody else's script, read and told as ours are."""

@@ -1,0 +1,124 @@
+"""Decoded images, packed once into one file and opened as a memory map: a million images never sit in memory.
+
+A pack is a folder $LEAKBENCH_CACHE/packed/KEY with `images.npy`, uint8 (N, H, W, C), `labels.npy`, int64 (N,), where
+the source has labels, and `pack.json`: the sha256 of the pixels, and the names of files that did not decode. The key is
+a hash of the sources' identity (names, sizes, times of last change) and of the options, so a changed source is packed
+anew. It is written under a temporary name, then renamed. Unlike other artefacts it is not hashed again at every start
+(that would read gigabytes): a file shorter than its header says is noticed, named and made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leakbench.data.npz_blocks import Member
+from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.location import cache_root
+from leakbench.runtime.cache.store import Store
+from leakbench.runtime.files import check_writable
+
+Rows = Callable[[list[str]], Iterable[tuple[np.ndarray, np.ndarray | None]]]
+
+_TOLD = 50_000  # images after which a line says how far it is
+_FORMAT = 1  # raise it when the same sources would be decoded to other pixels
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Packed images (a memory map) and labels, sha256 of the pixels, the folder, and the files that were left out."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    pixels: str
+    folder: Path
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What of it a Dataset holds."""
+        return {key: getattr(self, key) for key in ("images", "labels", "pixels", "folder", "skipped")}
+
+
+def packed(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
+    """The pack of a data set: found, or made now. Raises what decoding raises; then nothing is left behind.
+
+    `rows(skipped)` gives blocks of images, uint8 (n, H, W, C) of one size, with their labels (n,) or None, one after
+    the other, and puts the names of what it leaves out into `skipped`; it is called only where there is no pack yet.
+    """
+    store = Store(cache_root(), "packed")
+    key = key_of(format=_FORMAT, name=name, **identity)
+    if store.has(key):
+        try:
+            return _open(store.path(key))
+        except (OSError, ValueError, KeyError) as error:
+            print(f"leakbench: damaged pack {store.path(key)}: {error}; making it again", file=sys.stderr)
+            store.drop(key)
+    check_writable(store.folder, "cache folder")
+    return _open(store.write(key, lambda folder: _write(name, rows, folder)))
+
+
+def mapped(member: Member) -> Pack:
+    """A large array of an .npz file that is mapped where it lies; its pixels are hashed, and checked, once."""
+    store = Store(cache_root(), "packed")
+    key = key_of(format=_FORMAT, path=str(member.path.resolve()), file=identity_of(member.path), member=member.key)
+
+    def note(folder: Path) -> None:
+        total = hashlib.sha256()
+        for block in member.blocks:
+            total.update(np.ascontiguousarray(block).tobytes())
+        (folder / "pack.json").write_text(json.dumps({"pixels": total.hexdigest()}) + "\n")
+
+    folder = store.get(key, note)
+    return Pack(member.mapped(), None, json.loads((folder / "pack.json").read_text())["pixels"], folder)
+
+
+def _open(folder: Path) -> Pack:
+    said = json.loads((folder / "pack.json").read_text())
+    images, labels = np.load(folder / "images.npy", mmap_mode="r"), folder / "labels.npy"
+    return Pack(images, np.load(labels) if labels.is_file() else None, said["pixels"], folder, tuple(said["skipped"]))
+
+
+def _write(name: str, rows: Rows, folder: Path) -> None:
+    """One pass: the number of images is known at its end, so the header is written twice, in the same room."""
+    total, shape = hashlib.sha256(), (0, 0, 0, 0)
+    skipped: list[str] = []
+    labels: list[np.ndarray] = []
+    with (folder / "images.npy").open("wb") as file:
+        for block, known in rows(skipped):
+            if not shape[0]:
+                file.write(_header((0, *block.shape[1:])))
+            before, shape = shape[0], (shape[0] + len(block), *block.shape[1:])
+            if before // _TOLD != shape[0] // _TOLD:
+                print(f"leakbench: {name}: {shape[0]:,} images packed", file=sys.stderr)
+            pixels = np.ascontiguousarray(block).tobytes()
+            total.update(pixels)
+            file.write(pixels)
+            labels += [] if known is None else [known]
+        file.seek(0)
+        file.write(_header(shape))
+    if labels:
+        np.save(folder / "labels.npy", np.concatenate(labels).astype(np.int64))
+    said = {"pixels": total.hexdigest(), "skipped": skipped, "name": name}
+    (folder / "pack.json").write_text(json.dumps(said, indent=1) + "\n")
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """An .npy header; numpy leaves room for the first axis to grow, so its length does not depend on that."""
+    text = io.BytesIO()
+    np.lib.format.write_array_header_1_0(text, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return text.getvalue()
+
+
+def identity_of(path: Path) -> list[Any]:
+    """What tells a file from a later one of the same name: name, size, time of last change."""
+    about = path.stat()
+    return [path.name, about.st_size, about.st_mtime_ns]

@@ -1,0 +1,192 @@
+"""Two data sets as one: images that a given model was trained on, and images that it was not.
+
+Who trained the model has already drawn its members, so here only the other parts are drawn: of the members' side a
+share becomes `calibration_in` and the rest `member`; of the other side, shares become `calibration_out` and
+`reference` and the rest `nonmember`. Choices of ours: the shares (a fifth; a fifth and three tenths), of which none may
+give fewer than 20 images; the draw, by a seed of its own; and that an image with the very same pixels on both sides is
+an error, since one of the folders is then wrong. Near-duplicates across the sides are removed as in every run (the
+nonmembers', by their precedence), after the draw.
+
+A row must not tell its side, for attacks are handed row numbers: rows stand in the order of the sha256 of their pixels,
+as good as at random, whichever side an image is of, whatever its file is called and wherever it lies. The draw is made
+in that order too. `index` is an image's position among the files: the members' in their order, then the nonmembers'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
+
+import numpy as np
+
+from leakbench.data.captions import caption_labels
+from leakbench.data.dataset import Dataset
+from leakbench.data.folder import folder
+from leakbench.data.image_cache import Pack, packed
+from leakbench.data.image_files import ImageFiles
+from leakbench.runtime.errors import UsageError
+
+SHARES = {"members": {"calibration_in": 0.2}, "nonmembers": {"calibration_out": 0.2, "reference": 0.3}}
+_REPORTED = {"members": "member", "nonmembers": "nonmember"}
+_LEAST = 20  # images of a part, as in every split
+_ROWS = 1024  # images that are held at one time
+
+
+def sides_name(members: str, nonmembers: str, captions: str = "", seed: int = 0, skip_broken: bool = False) -> str:
+    """What `dataset = "..."` calls them; both by the names of data sets, such as folder:PATH or npz:PATH."""
+    options: dict[str, object] = {"members": members, "nonmembers": nonmembers, "seed": seed}
+    options |= {"captions": captions} if captions else {}
+    options |= {"skip_broken": 1} if skip_broken else {}
+    return "sides:" + urlencode(options, safe="/:@")
+
+
+def sides(argument: str, skip_broken: bool = False) -> Dataset:
+    """Members and nonmembers of a given model, each a data set: sides:members=folder:A&nonmembers=folder:B.
+
+    Further: &captions=FILE (leakbench.data.captions; then a label is the number of an image's caption), &seed=N of the
+    draw, &skip_broken=1.
+    """
+    options, where = dict(parse_qsl(argument)), f"dataset 'sides:{argument}'"
+    if not set(SHARES) <= set(options) <= {*SHARES, "captions", "seed", "skip_broken"}:
+        raise UsageError(f"{where}: write sides:members=DATASET&nonmembers=DATASET, and &seed=N if wanted")
+    if not options.setdefault("seed", "0").isdigit():
+        raise UsageError(f"{where}: seed = {options['seed']!r}: it should be a whole number, 0 or more")
+    members, nonmembers = (loaded(options[side], where, skip_broken or "skip_broken" in options) for side in SHARES)
+    _check_alike(members, nonmembers)
+    known = hashes(members), hashes(nonmembers)
+    _check_apart(options, (members, nonmembers), known)
+    draws = np.random.default_rng([int(options["seed"]), 0x51DE5]).spawn(2)
+    words = [
+        _drawn(side, data, _sorted(found), draw)
+        for side, data, found, draw in zip(SHARES, (members, nonmembers), known, draws, strict=True)
+    ]
+    order = _sorted([*known[0], *known[1]])
+    joined, labels = _joined(members, nonmembers, known, order), _both(members.labels, nonmembers.labels, order)
+    return Dataset(
+        f"{members.name} and {nonmembers.name}",
+        joined.images,
+        labels if "captions" not in options else _captioned(options, members, nonmembers)[order],
+        _both(members.attribute, nonmembers.attribute, order),
+        split=np.concatenate(words)[order],
+        index=order,
+        pixels=joined.pixels,
+        folder=joined.folder,
+        skipped=(*members.skipped, *nonmembers.skipped),
+        precedence=np.repeat([0, 1], [len(found) for found in known])[order],
+    )
+
+
+def loaded(name: str, where: str, skip_broken: bool) -> Dataset:
+    """The data set of a name; of a folder, without what does not decode where `skip_broken`. Raises UsageError."""
+    from leakbench.runtime import registry
+
+    kind, _, argument = name.partition(":")
+    if kind == "folder":
+        return folder(argument, skip_broken)
+    loaded: Dataset = registry.dataset(name, where)()
+    return loaded
+
+
+def _captioned(options: dict[str, str], members: Dataset, nonmembers: Dataset) -> np.ndarray:
+    """The number of every image's caption."""
+    found = []
+    for side, data in zip(SHARES, (members, nonmembers), strict=True):
+        folder_and_names = files_of(options[side], data)
+        if folder_and_names is None:
+            raise UsageError(f"--{side} {data.name}: captions go by the names of files: give a folder of images")
+        found.append(folder_and_names)
+    return np.concatenate(caption_labels(Path(options["captions"]), found))
+
+
+def _sorted(found: list[str]) -> np.ndarray:
+    """The order of images by their hashes."""
+    return np.argsort(np.array(found, dtype="S64"), kind="stable")
+
+
+def _joined(members: Dataset, nonmembers: Dataset, known: tuple[list[str], list[str]], order: np.ndarray) -> Pack:
+    """The pixels of both in this order."""
+    first = len(members.images)
+
+    def rows(skipped: list[str]) -> Iterator[tuple[np.ndarray, None]]:
+        for start in range(0, len(order), _ROWS):
+            some = order[start : start + _ROWS]
+            block = np.empty((len(some), *members.images.shape[1:]), dtype=np.uint8)
+            block[some < first] = members.images[some[some < first]]
+            block[some >= first] = nonmembers.images[some[some >= first] - first]
+            yield block, None
+
+    held = [hashlib.sha256("".join(sorted(found)).encode()).hexdigest() for found in known]
+    return packed("sides", {"held": held, "shape": members.shape}, rows)
+
+
+def _both(first: np.ndarray | None, second: np.ndarray | None, order: np.ndarray) -> np.ndarray | None:
+    return None if first is None or second is None else np.concatenate([first, second])[order]
+
+
+def _drawn(side: str, data: Dataset, by_hash: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """A word for each image of a side. Raises UsageError where images are too few for its parts."""
+    count, shares = len(data.images), SHARES[side]
+    least = _LEAST * (1 + len(shares))
+    if count < least:
+        raise UsageError(
+            f"--{side} {data.name}: {count} images, and at least {least} are needed: {_LEAST} each for "
+            f"{', '.join([_REPORTED[side], *shares])}"
+        )
+    words = np.full(count, _REPORTED[side], dtype="U15")
+    order, begun = by_hash[draw.permutation(count)], 0
+    for part, share in shares.items():
+        many = max(_LEAST, int(share * count))
+        words[order[begun : begun + many]] = part
+        begun += many
+    return words
+
+
+def _check_alike(members: Dataset, nonmembers: Dataset) -> None:
+    if members.shape != nonmembers.shape:
+        ours, theirs = ("x".join(map(str, data.shape)) for data in (members, nonmembers))
+        raise UsageError(
+            f"members ({members.name}) are {ours} and nonmembers ({nonmembers.name}) {theirs} (channels, height, "
+            "width): give both alike, or one --size for both"
+        )
+
+
+def _check_apart(names: dict[str, str], sides: tuple[Dataset, Dataset], known: tuple[list[str], list[str]]) -> None:
+    """Raise UsageError that names an image that is on both sides."""
+    rows = {found: row for row, found in reversed(list(enumerate(known[0])))}
+    for row, found in enumerate(known[1]):
+        if found in rows:
+            ours = _image(names["members"], sides[0], rows[found])
+            raise UsageError(
+                f"{ours} and {_image(names['nonmembers'], sides[1], row)} are the same image (sha256 of its pixels "
+                f"{found[:12]}): it was trained on or it was not; take it out of one side"
+            )
+
+
+def hashes(data: Dataset) -> list[str]:
+    """sha256 of the pixels of every image."""
+    found: list[str] = []
+    for start in range(0, len(data.images), _ROWS):
+        block = np.ascontiguousarray(data.images[start : start + _ROWS])
+        found += [hashlib.sha256(image.tobytes()).hexdigest() for image in block]
+    return found
+
+
+def _image(name: str, data: Dataset, row: int) -> str:
+    """Which image a row of the data set of a name is: its file where it has one."""
+    found = files_of(name, data)
+    return f"{data.name} image {row}" if found is None else str(found[0] / found[1][row])
+
+
+def files_of(name: str, data: Dataset) -> tuple[Path, list[str]] | None:
+    """The folder of a data set of this name, and the files of its images below that, in order; None where they do not
+    lie in files of their own."""
+    kind, _, argument = name.partition(":")
+    if kind != "folder":
+        return None
+    path = Path(argument).expanduser()
+    if not path.exists():  # folder:PATH@SIZE
+        path = Path(argument.rpartition("@")[0]).expanduser()
+    skipped = set(data.skipped)
+    return path, [file for file in ImageFiles(path).names if file not in skipped]

@@ -1,0 +1,99 @@
+"""The arrays of an .npz file one block at a time, or mapped where they lie: large ones are never read whole.
+
+A file of numpy.savez holds its arrays as they are, and such an array can be memory-mapped inside the .zip; one of
+numpy.savez_compressed has to be unpacked. Arrays of Python objects are pickles: they are refused, never loaded.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from leakbench.runtime.errors import UsageError
+
+_BLOCK = 2**22  # bytes that are read at one time
+_ERRORS = (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, struct.error)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One array of an .npz file, of which only the header has been read."""
+
+    path: Path
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int | None  # of its first number in the file, where it is stored as it is
+
+    @property
+    def bytes(self) -> int:
+        """Its size in memory."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Its rows in order, some MiB at a time; the .zip's checksum is checked on the way. Raises UsageError."""
+        row = max(1, prod(self.shape[1:]) * self.dtype.itemsize)
+        step = max(1, _BLOCK // row)
+        try:
+            with zipfile.ZipFile(self.path) as packed, packed.open(f"{self.key}.npy") as file:
+                _header(file)
+                for start in range(0, self.shape[0], step):
+                    count = min(step, self.shape[0] - start)
+                    yield np.frombuffer(file.read(count * row), self.dtype).reshape(count, *self.shape[1:])
+                file.read(1)  # the end, where the checksum is compared
+        except _ERRORS as error:
+            raise _unreadable(self.path, self.key, error) from None
+
+    def mapped(self) -> np.ndarray:
+        """The array where it lies; only for one that is stored as it is."""
+        assert self.offset is not None
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+
+def open_member(path: Path, key: str) -> Member:
+    """The array under a key. Raises UsageError if it is missing, pickled, damaged, or stored by columns."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            about = packed.getinfo(f"{key}.npy")
+            with packed.open(about) as file:
+                shape, by_columns, dtype, length = _header(file)
+    except KeyError:
+        raise UsageError(f"{path}: key {key!r} is missing") from None
+    except _ERRORS as error:
+        raise _unreadable(path, key, error) from None
+    if dtype.hasobject:
+        raise UsageError(f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays")
+    if by_columns and len(shape) > 1:
+        raise UsageError(f"{path}: {key}: is stored by columns; save it after numpy.ascontiguousarray")
+    stored = about.compress_type == zipfile.ZIP_STORED
+    return Member(path, key, shape, dtype, _begin(path, about) + length if stored else None)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether it is stored by columns, dtype and length of an .npy header, which is read."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"a header of version {version}")
+    return (*read(file), file.tell())
+
+
+def _begin(path: Path, about: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: behind its local header, whose name and extra field have their own lengths."""
+    with path.open("rb") as file:
+        file.seek(about.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+    return about.header_offset + 30 + int(name) + int(extra)
+
+
+def _unreadable(path: Path, key: str, error: Exception) -> UsageError:
+    return UsageError(f"{path}: {key}: cannot be read ({error}); write the file again with numpy.savez")

@@ -1,0 +1,1 @@
+"""One release measured: its training, its queries, its evidence, its records."""

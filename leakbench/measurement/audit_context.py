@@ -1,0 +1,190 @@
+"""What is audited: one release of a suite at one seed, its samples, and what was found about it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from leakbench.api import Access, Attack, Need, Release
+from leakbench.api.answer_cache import Source
+from leakbench.data.image_batch import Images
+from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.query_engine import Target, Trained
+from leakbench.measurement.releases import Workbench
+from leakbench.metrics.evaluate.findings import Findings
+from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.code_digest import sources
+from leakbench.runtime.device import merged, observed
+from leakbench.runtime.errors import UsageError
+from leakbench.suite.load import Point
+
+Family = Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record to be written: an attack at an access level, or quality."""
+
+    attack: str
+    access: Access
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What goes into one record: findings, raw arrays, seconds, the embedding's name, queries an image; and what the
+    run shared, which depends on the attacks that ran together and is no part of the record's identity."""
+
+    family: Family
+    findings: Findings
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    features: str = ""
+    queries: float = 0.0
+    calls: dict[str, float] = field(default_factory=dict)
+
+
+class Subject:
+    """A point of a curve, at a seed."""
+
+    def __init__(self, bench: Workbench, embedding: Embedding, point: Point, seed: int) -> None:
+        self.bench, self.embedding, self.point, self.seed = bench, embedding, point, seed
+        self.key = bench.release_key(point, seed)
+        self.samples_store = bench.setting.store("samples")
+
+    @cached_property
+    def release(self) -> Release:
+        """The release under audit."""
+        return self.bench.released(self.point.chain, self.seed)
+
+    @property
+    def condition(self) -> str:
+        """What its network is conditioned on."""
+        return self.bench.condition(self.point.chain)
+
+    def needed(self, attacks: Iterable[Attack]) -> dict[str, Trained]:
+        """The other releases that attacks need, by name; their samples are drawn when they are first asked for."""
+        bench, count, others = self.bench, self.bench.suite.file.quality.samples, {}
+        for need in needs_of(tuple(attacks)):
+            chain = bench.chain_of(need, self.point.chain)
+            release = bench.released(chain, self.seed, need)
+            key = key_of(release=bench.needed_key(chain, self.seed, need), n=count)
+            source = Source(release, partial(self._samples_of, release, count, key))
+            others[need.name] = Trained(source, bench.training_rows(need, self.seed))
+        return others
+
+    def _samples_of(self, release: Release, count: int, key: str) -> Tensor:
+        """Samples of another release, drawn once for all attacks and points."""
+
+        def make(folder: Path) -> None:
+            save_file({"samples": release.sample(count).contiguous()}, folder / "samples.safetensors")
+
+        return load_file(self.samples_store.get(key, make) / "samples.safetensors")["samples"]
+
+    def target(self, attacks: Iterable[Attack]) -> Target:
+        """The release as these attacks meet it. Only of shadow models do they learn what these were trained on: what a
+        retrained one was trained on is nearly the target's own."""
+        asked = tuple(attacks)
+        shadows = {need.name for need in needs_of(asked) if need.kind == "shadow"}
+        untold = np.empty(0, dtype=np.int64)
+        others = {
+            name: other if name in shadows else Trained(other.source, untold)
+            for name, other in self.needed(asked).items()
+        }
+        return Target(Source(self.release, lambda: self.samples), self.bench.streams(self.seed), others)
+
+    def images(self, rows: np.ndarray) -> Images:
+        """Images of these rows on the device, with what the network is conditioned on."""
+        bench, labels = self.bench, self.bench.conditions(self.condition)
+        return Images(
+            bench.images(rows).to(bench.device),
+            torch.from_numpy(rows).to(bench.device),
+            None if labels is None else torch.from_numpy(labels[rows]).to(bench.device),
+        )
+
+    @property
+    def forgotten_label(self) -> int | None:
+        """The label that the suite forgets, where the network is conditioned on labels."""
+        table = self.bench.suite.file.forget
+        return table.label if table and self.condition == "label" else None
+
+    @property
+    def samples_key(self) -> str:
+        """Key of the drawn samples."""
+        return key_of(
+            release=self.key,
+            n=self.bench.suite.file.quality.samples,
+            forgotten=self.forgotten_label,
+            drawing=sources("audit"),
+        )
+
+    @cached_property
+    def asked(self) -> Tensor | None:
+        """What each sample was conditioned on (N,), on the CPU, or None."""
+        labels = self.release.labels(torch.arange(self.bench.suite.file.quality.samples, device=self.bench.device))
+        return None if labels is None else labels.cpu()
+
+    @property
+    def samples(self) -> Tensor:
+        """Samples (N, C, H, W) on the CPU."""
+        return self._drawn[0]["samples"]
+
+    @property
+    def conditioned(self) -> Tensor | None:
+        """Half as many further samples, all conditioned on the label that is to be forgotten."""
+        return self._drawn[0].get("conditioned")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What sampling showed, "sample_seconds" among it."""
+        return self._drawn[1]
+
+    def manner(self, attacks: Iterable[Attack]) -> dict[str, Any]:
+        """How the release, and those that these attacks needed, were trained and its samples drawn, where that is
+        "smaller_batches" or "compiled"."""
+        bench, found = self.bench, [self.facts] if "_drawn" in vars(self) else []
+        for need in (None, *needs_of(tuple(attacks))):
+            chain = bench.chain_of(need, self.point.chain) if need else self.point.chain
+            found += bench.infos(chain, self.seed, need)
+        return merged(*found)
+
+    @cached_property
+    def _drawn(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Drawn once, then cached."""
+        n = self.bench.suite.file.quality.samples
+
+        def make(folder: Path) -> None:
+            began = time.perf_counter()
+            with observed() as manner:
+                drawn = {"samples": self.release.sample(n).contiguous()}
+                facts = self.release.facts() | {"sample_seconds": time.perf_counter() - began}
+                if self.forgotten_label is not None:
+                    asked = torch.full((n // 2,), self.forgotten_label)
+                    drawn["conditioned"] = self.release.sample(n // 2, asked, first=n).contiguous()
+                facts |= manner()
+            save_file(drawn, folder / "samples.safetensors")
+            (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
+
+        folder = self.samples_store.get(self.samples_key, make)
+        return load_file(folder / "samples.safetensors"), json.loads((folder / "facts.json").read_text())
+
+
+def needs_of(attacks: tuple[Attack, ...]) -> list[Need]:
+    """Every release that some attack needs, each once, by name. Raises UsageError if two mean different ones by it."""
+    needs: dict[str, Need] = {}
+    for attack in attacks:
+        for need in attack.needs():
+            if needs.setdefault(need.name, need) != need:
+                raise UsageError(
+                    f"two attacks need different releases under the name {need.name!r}; give one another name"
+                )
+    return list(needs.values())

@@ -1,0 +1,37 @@
+"""An auditing attack against one release: of a canary release of its own, trained by the same chain of defenses.
+
+The bound speaks of the training that the target had, on other images: the claims of both are in `info`, and should be
+alike. The canaries are all images but the reference part, each included by an independent fair coin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any, cast
+
+import numpy as np
+
+from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence
+from leakbench.measurement.audit_context import Measured, Subject
+from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.metrics.evaluate.auditing import auditing
+
+DELTA = 1e-5  # where nothing is claimed, or delta 0, at which a Gaussian mechanism has no epsilon
+
+
+def measure_auditing(subject: Subject, attack: AuditingAttack, access: Access) -> Measured:
+    """One attack at one of its levels."""
+    began = time.perf_counter()
+    bench, canary = subject.bench, subject.needed((attack,))[CANARY.name]
+    # The attack's view has the needed release under its name as well. It is told of none that it was trained on.
+    blind = Trained(canary.source, np.empty(0, dtype=np.int64))
+    target = Target(canary.source, bench.streams(subject.seed), {CANARY.name: blind})
+    asked = {"it": Asked(cast(Any, attack), access is Access.WEIGHTS)}
+    scores, queries = target.score(asked, subject.images(bench.pool))
+    evidence = CanaryEvidence(scores["it"], np.isin(bench.pool, canary.rows))
+    claims = canary.source.release.claims
+    found = auditing(evidence, attack.guesses, claims.get("delta") or DELTA, claims.get("epsilon"))
+    found.info |= {"canary_claims": claims, "target_claims": subject.release.claims}
+    timings = {"attack": time.perf_counter() - began}
+    return Measured("auditing", found, dataclasses.asdict(evidence), timings, queries=queries["it"])

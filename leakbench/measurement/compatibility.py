@@ -1,0 +1,79 @@
+"""Whether the defenses and attacks of a suite make sense where it puts them: asked before anything is trained."""
+
+from __future__ import annotations
+
+from leakbench.api import Attack, Defense, Place
+from leakbench.measurement.releases import Workbench
+from leakbench.runtime.errors import UsageError
+from leakbench.suite.load import Link, Point
+
+
+def check_places(bench: Workbench) -> None:
+    """Raise UsageError that names the suite, the defense or attack, and why it cannot work there."""
+    _ = bench.forgotten  # attacks and metrics read [forget] for every release
+    where = f"suite {bench.suite.file.name!r}"
+    for point in bench.suite.points:
+        bench.network_of(point.chain)
+        bench.schedule_of(point.chain)
+        for number, link in enumerate(point.chain):
+            if objection := _objection(bench, point.chain[:number], link, bench.condition(point.chain)):
+                raise UsageError(f"{where}: defense {link.id!r}: {objection}")
+    for name, attack in bench.suite.attacks.items():
+        for point in bench.suite.points:
+            if bench.suite.asks(name, point) and (objection := _refusal(bench, attack, point)):
+                raise UsageError(f"{where}: attack {name!r}: {objection}")
+
+
+def place_of(bench: Workbench, below: tuple[Link, ...], condition: str | None = None, forgets: bool = True) -> Place:
+    """Where the chain `below` puts what stands on it, or whoever attacks it."""
+    forget, parts = bench.suite.file.forget, bench.split.parts
+    return Place(
+        below=tuple(link.defense for link in below),
+        condition=condition or bench.condition(below),
+        forget=forget.kind if forget and forgets else "nothing",
+        timesteps=bench.schedule_of(below).T,
+        images=len(bench.split.train),
+        pixels=bench.data.shape[1] * bench.data.shape[2],
+        calibration=len(parts["calibration_in"]) + len(parts["calibration_out"]),
+    )
+
+
+def inapplicable(attack: Attack, place: Place) -> set[str]:
+    """Flags that say why a question makes no sense of what stands there; none where it does."""
+    if not attack.applies(place):
+        return {"not-applicable"}
+    if attack.needs() and any(defense.given for defense in place.below):  # nobody knows how it was trained
+        return {"not-applicable", "not-trained-here"}
+    return set()
+
+
+def _objection(bench: Workbench, below: tuple[Link, ...], link: Link, condition: str) -> str | None:
+    defense = link.defense
+    if defense.forgets and bench.suite.file.forget is None:
+        return "there is nothing to forget: write a [forget] table with `label` or `share`"
+    place = place_of(bench, below, condition, defense.forgets)
+    return _of_the_pair(below, defense) or defense.objection(place)
+
+
+def _refusal(bench: Workbench, attack: Attack, point: Point) -> str | None:
+    place = place_of(bench, point.chain)
+    if inapplicable(attack, place):
+        return None
+    if any(need.kind == "retrained" for need in attack.needs()) and bench.suite.file.forget is None:
+        return "there is nothing to forget: write a [forget] table with `label` or `share`"
+    return attack.objection(place)
+
+
+def _of_the_pair(below: tuple[Link, ...], defense: Defense) -> str | None:
+    for link in below:
+        if defense.changes != "sampling" and link.defense.changes == "sampling":
+            return (
+                f"{defense.name} changes weights, and its base {link.id!r} changes only what is answered: "
+                f"build {link.id!r} on it instead"
+            )
+        if defense.changes == "sampling" and defense.walks and not link.defense.walks:
+            return (
+                f"{defense.name} steers a sampling walk, and its base {link.id!r} chooses among finished samples: "
+                f"build {link.id!r} on it instead"
+            )
+    return None

@@ -1,0 +1,62 @@
+"""From replication attacks to what they got out of a release, batch by batch, through a view of their access level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from leakbench.api import Access, Drawn, Question, RecoveryAttack, ReplicationAttack
+from leakbench.data.image_batch import Images
+from leakbench.data.image_view import Pictures
+from leakbench.measurement.query_engine import Target
+from leakbench.models.latent_cache import encoded
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The attack, fitted; the images to match (N, C, H, W), one a sample, on the release's device; queries an image."""
+
+    attack: ReplicationAttack
+    images: Tensor
+    queries: float
+
+
+def extract(target: Target, attack: ReplicationAttack, samples: Tensor, embed: Callable[[Tensor], Tensor]) -> Extracted:
+    """What the attack wants matched, where `samples` (N, C, H, W) are the release's first N."""
+    release = target.release
+    ids = torch.arange(len(samples), device=release.device)
+    images, labels = samples.to(release.device), release.labels(ids)
+    inside = attack.access >= Access.DENOISER  # it sees and answers what the network denoises
+    seen = encoded(Pictures(images), release)[:] if inside else images
+    schedule = release.schedule if attack.access >= Access.DENOISER else None
+    fitted = attack.fit(Drawn(seen, labels, schedule, embed, target.streams))
+    if not fitted.generates:
+        return Extracted(fitted, images, 0.0)
+    found, queries = _asked(target, fitted, fitted.candidates, Images(images, ids, labels))
+    if found.shape != seen.shape:
+        raise ValueError(f"candidates() answered with shape {tuple(found.shape)}; it must be one image a sample")
+    return Extracted(fitted, release.decode(found) if inside else found, queries)
+
+
+def recover(target: Target, attack: RecoveryAttack, images: Images) -> tuple[Tensor, float]:
+    """Similarity (N,) of what came back to each image, and queries an image."""
+    found, queries = _asked(target, attack, attack.recover, images)
+    if found.shape != (len(images.ids),):
+        raise ValueError(f"recover() answered with shape {tuple(found.shape)}; it must be ({len(images.ids)},)")
+    return found, queries
+
+
+def _asked(target: Target, attack: ReplicationAttack, question: Question, images: Images) -> tuple[Tensor, float]:
+    spent = 0.0
+
+    def counted(view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
+        nonlocal spent
+        answer = question(view, images, labels)
+        spent = view.queries
+        return answer
+
+    return target.ask(counted, attack, attack.access is Access.WEIGHTS, images), spent

@@ -1,0 +1,197 @@
+"""What a suite starts from, before anything is trained: data, split, networks, schedules, random streams."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import torch
+
+from leakbench.api import Need
+from leakbench.data import Dataset, Split, draw_split
+from leakbench.data.forget_set import forget_rows
+from leakbench.data.image_view import Pictures
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.pretrained.compatibility import check_fits, walked
+from leakbench.runtime import registry
+from leakbench.runtime.device import Streams, prepare
+from leakbench.runtime.errors import UsageError
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import Link, Suite
+
+NETWORK_SIZES = ("width", "blocks", "levels", "attention", "dropout")  # of [network], as a NetworkSpec has them
+
+
+class Stock:
+    """One suite's data, split, networks, schedules and random streams. Loaded when first asked for."""
+
+    def __init__(self, suite: Suite, setting: Setting) -> None:
+        self.suite, self.setting = suite, setting
+        self.device = torch.device(setting.device)
+        prepare(self.device)
+        self.split_seconds = 0.0  # that drawing the split took
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The suite's data set."""
+        file = self.suite.file
+        loaded: Dataset = registry.dataset(file.dataset, f"suite {file.name!r}", file.skip_broken)()
+        return loaded
+
+    @cached_property
+    def split(self) -> Split:
+        """Its split."""
+        data, began = self.data, time.perf_counter()
+        drawn = draw_split(data, self.suite.file.split)
+        self.split_seconds = time.perf_counter() - began
+        return drawn
+
+    @cached_property
+    def forgotten(self) -> np.ndarray | None:
+        """Rows that the suite's [forget] table names, or None without one. Raises UsageError for none or all."""
+        table = self.suite.file.forget
+        return None if table is None else forget_rows(self.data, self.split, table, f"suite {self.suite.file.name!r}")
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """Noise schedule and sampling walk."""
+        return Schedule(steps=self.suite.file.sampler.steps, clip=self.suite.file.sampler.clip)
+
+    def condition(self, chain: tuple[Link, ...]) -> str:
+        """What the network of a chain is conditioned on: as its first defense says, or else as [network] does; of a
+        given model, as the model is."""
+        if brought := chain[0].defense.brings():
+            return "label" if brought.network.conditions else "none"
+        return chain[0].condition or self.suite.file.network.condition
+
+    def conditions(self, condition: str) -> np.ndarray | None:
+        """The labels or attributes (all rows) that a network of this condition is given."""
+        if condition == "attribute":
+            return self.split.attribute  # drawn only where it is asked for
+        return self.data.labels if condition == "label" else None
+
+    def network(self, condition: str) -> NetworkSpec:
+        """The denoiser's spec: the default for the image size, changed by [network]. Raises UsageError.
+
+        Where all that the suite has is one given model, it is that model's.
+        """
+        brought = {link.defense: link.defense.brings() for link in (point.chain[0] for point in self.suite.points)}
+        if len(brought) == 1 and (only := next(iter(brought.values()))) is not None:
+            return only.network
+        table, values = self.suite.file.network, self.conditions(condition)
+        if values is None and condition != "none":
+            raise UsageError(f"condition = {condition!r}: {self.data.name} has no {condition}s")
+        if condition == "attribute" and values is not None:
+            self._check_attribute(values[self.split.train])
+        count = 0 if values is None else int(values.max()) + 1
+        changed = {key: value for key in NETWORK_SIZES if (value := getattr(table, key)) is not None}
+        spec = networks.default_spec(self.data.shape, count).model_copy(update=changed)
+        if spec.kind == "mlp" and spec.levels:
+            raise UsageError(f"network.levels = {list(spec.levels)}: images up to 8x8 have the MLP, which has none")
+        return spec
+
+    def network_of(self, chain: tuple[Link, ...]) -> NetworkSpec:
+        """The spec of a chain: a given model's, or `network`. Raises UsageError where a given model and the data do not
+        fit together."""
+        brought = chain[0].defense.brings()
+        if brought is None:
+            return self.network(self.condition(chain))
+        check_fits(chain[0].id, brought, self.data)
+        return brought.network
+
+    def schedule_of(self, chain: tuple[Link, ...]) -> Schedule:
+        """The noise schedule of a chain, a given model's or the suite's, with the suite's walk."""
+        brought = chain[0].defense.brings() if chain else None
+        sampler = self.suite.file.sampler
+        return self.schedule if brought is None else walked(chain[0].id, brought, sampler.steps, sampler.clip)
+
+    def _check_attribute(self, values: np.ndarray) -> None:
+        if set(values.tolist()) != {0, 1}:
+            raise UsageError(
+                f"condition = 'attribute': the training images of {self.data.name} have attribute "
+                f"{', '.join(map(str, np.unique(values)))}; a sensitive attribute has the two values 0 and 1"
+            )
+
+    @cached_property
+    def model(self) -> str:
+        """The network of the first point in words."""
+        return self.model_of(self.suite.points[0].chain)
+
+    def model_of(self, chain: tuple[Link, ...]) -> str:
+        """The network of a chain in words; a given model by what it is called."""
+        if called := chain[0].defense.called():
+            return called
+        spec = self.network("none")
+        levels = "-" + ".".join(map(str, spec.levels)) if spec.levels else ""
+        return f"{spec.kind}-{spec.width}x{spec.blocks}{levels}"
+
+    def streams(self, seed: int, need: Need | None = None) -> Streams:
+        """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
+        if need is None or need.kind == "retrained":
+            return Streams(self.data.name, seed)
+        own = f"{need.draw}/{need.share}" if need.kind == "shadow" else f"canary/{need.draw}"
+        return Streams(f"{self.data.name}/{own}", seed)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """All images of the data set."""
+        return Pictures(self.data.images)
+
+    def images(self, rows: np.ndarray) -> Pictures:
+        """Images of these rows on the CPU, made when they are asked for."""
+        return self.pictures.only(rows)
+
+    def part(self, name: str) -> Pictures:
+        """Images of a part of the split on the CPU."""
+        return self.images(self.split.parts[name])
+
+    @property
+    def train_images(self) -> Pictures:
+        """What the releases were trained on: member and calibration_in."""
+        return self.images(self.split.train)
+
+    @property
+    def heldout_rows(self) -> np.ndarray:
+        """Rows of real images that nothing was trained on: nonmember and calibration_out."""
+        return np.sort(np.concatenate([self.split.parts["nonmember"], self.split.parts["calibration_out"]]))
+
+    @property
+    def heldout_images(self) -> Pictures:
+        """Their images."""
+        return self.images(self.heldout_rows)
+
+    @cached_property
+    def data_key(self) -> dict[str, Any]:
+        """What of the data every artefact depends on."""
+        return {"dataset": self.data.name, "data": self.data.digest, "split": self.split.digest}
+
+    def training_rows(self, need: Need | None, seed: int) -> np.ndarray:
+        """Rows that a release trains on: the target's, or what a needed one is trained on (see Need)."""
+        if need is None:
+            return self.split.train
+        if need.kind == "retrained":
+            assert self.forgotten is not None
+            return np.setdiff1d(self.split.train, self.forgotten)
+        if need.kind == "canary":
+            return self.pool[np.random.default_rng([seed, need.draw, 0xC0145]).random(len(self.pool)) < 0.5]
+        order = np.random.default_rng([seed, need.draw, 0x5AD0]).permutation(self.pool)
+        return np.sort(order[: round(need.share * len(self.pool))])
+
+    @cached_property
+    def pool(self) -> np.ndarray:
+        """Rows of every part but `reference`."""
+        return np.sort(np.concatenate([rows for part, rows in self.split.parts.items() if part != "reference"]))
+
+    def chain_of(self, need: Need, chain: tuple[Link, ...]) -> tuple[Link, ...]:
+        """The part of a target's chain that a needed release repeats."""
+        if need.kind == "canary":
+            return chain
+        if need.kind == "retrained":
+            own = takewhile(lambda link: link.defense.changes in ("training", "data"), chain[1:])
+            return (chain[0], *(link for link in own if not link.defense.forgets))
+        return tuple(link for link in chain if link.defense.changes != "sampling")

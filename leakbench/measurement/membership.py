@@ -1,0 +1,123 @@
+"""The membership attacks against one release, together, sharing its network calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakbench.api import Access, MembershipAttack, MembershipEvidence, Release
+from leakbench.data.image_batch import Images
+from leakbench.measurement.audit_context import Measured, Row, Subject
+from leakbench.measurement.membership_evidence import collect, rows_written
+from leakbench.measurement.query_engine import Asked, Calls
+from leakbench.metrics.evaluate import membership
+from leakbench.models.diffusion import at
+from leakbench.statistics import weaker_with_more_access
+
+Attacks = dict[str, tuple[MembershipAttack, list[Access]]]  # by id: the attack, and the access levels asked for
+
+
+def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row, Measured]]:
+    """Every attack at every level that is asked for."""
+    began = time.perf_counter()
+    asked: dict[str, Asked] = {}
+    written: list[tuple[Row, str]] = []
+    for name, (attack, levels) in attacks.items():
+        for access, raw in rows_written(attack, subject.release.answers_raw).items():
+            asked[f"{name}/{raw}"] = Asked(attack, raw)  # both, whichever is missing: the flags compare them
+            if access in levels:
+                written.append((Row(name, access), f"{name}/{raw}"))
+    target = subject.target(attack for attack, _ in attacks.values())
+    parts = {name: subject.images(rows) for name, rows in subject.bench.split.parts.items()}
+    calls = Calls()
+    evidence, queries = collect(target, asked, parts, calls)
+    timings = {"membership_attacks_together": time.perf_counter() - began}
+    shared = dataclasses.asdict(calls)
+    masks = _forgotten(subject)
+    asks = any(Access.API <= row.access <= Access.DENOISER for row, _ in written)
+    random = asks and randomised(subject.release, parts["member"])
+    who = _who(subject)
+    for row, question in written:
+        attack = attacks[row.attack][0]
+        found = membership.membership(evidence[question], blind=row.access is Access.NONE)
+        if masks:
+            forget = membership.forgotten(evidence[question], **masks, orientation=found.info["orientation"])
+            found = found.joined(forget)
+        if attack.sets:
+            found = found.joined(membership.sets(evidence[question]))
+        if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
+            found.flags.add("randomised-answers")
+        if row.access is Access.WEIGHTS and _weaker(evidence, row.attack):
+            found.flags.add("weaker-with-more-access")
+        if _unguarded(subject, attack, row.access):
+            found.flags.add("unguarded-shadows")
+        found.info |= _consumed(attack, parts)
+        arrays = dataclasses.asdict(evidence[question]) | masks | who
+        yield row, Measured("membership", found, arrays, timings, queries=queries[question], calls=shared)
+
+
+def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
+    """Whether an attack finds less with the weights than with the answers, each read as calibration asked for."""
+    answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
+    if answers is None or weights is None:
+        return False
+    return weaker_with_more_access(*membership.oriented(weights), *membership.oriented(answers))
+
+
+def _unguarded(subject: Subject, attack: MembershipAttack, access: Access) -> bool:
+    """Whether an attack compares guarded answers with shadow models, which answer without the guard."""
+    guarded = access is not Access.WEIGHTS and any(link.defense.changes == "sampling" for link in subject.point.chain)
+    return guarded and any(need.kind == "shadow" for need in attack.needs())
+
+
+def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:
+    """What an attack had beside its queries: membership labels of calibration images, images known not to be members,
+    shadow models."""
+    held = len(parts["calibration_in"].ids) + len(parts["calibration_out"].ids)
+    labels = min(held, getattr(attack, "labels", None) or held)  # an attack's own limit, where it has one
+    return {
+        "labels_consumed": labels if attack.out_of_fold else 0,
+        "public_images": len(parts["reference"].ids) if attack.learns and attack.learns_from == "public" else 0,
+        "shadow_models": sum(need.kind == "shadow" for need in attack.needs()),
+    }
+
+
+def randomised(release: Release, images: Images) -> bool:
+    """Whether the service answers one question in two ways: then an attack has to average its answers."""
+    few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device)).made
+    middle = release.schedule.T // 2
+
+    def answer() -> Tensor:
+        return release.eps(x0, at(middle, x0), few.labels)
+
+    with torch.no_grad():
+        x0 = release.encode(few.images)
+        return not torch.equal(answer(), answer())
+
+
+def _who(subject: Subject) -> dict[str, np.ndarray]:
+    """Which rows of the data set the reported images are (their `index` where it has one, by which its user knows
+    them), and their labels: for leakage by class and by image."""
+    split, labels, index = subject.bench.split.parts, subject.bench.data.labels, subject.bench.data.index
+    found = {f"{part}_rows": split[part] if index is None else index[split[part]] for part in ("member", "nonmember")}
+    return found | (
+        {} if labels is None else {f"{part}_labels": labels[split[part]] for part in ("member", "nonmember")}
+    )
+
+
+def _forgotten(subject: Subject) -> dict[str, np.ndarray]:
+    """Which members were to be forgotten, and which nonmembers they are compared with: the same class's, or all."""
+    bench, table = subject.bench, subject.bench.suite.file.forget
+    if bench.forgotten is None or table is None:
+        return {}
+    member, nonmember = bench.split.parts["member"], bench.split.parts["nonmember"]
+    alike = np.ones(len(nonmember), dtype=bool)
+    if table.label is not None:
+        assert bench.data.labels is not None
+        alike = bench.data.labels[nonmember] == table.label
+    return {"member_forgotten": np.isin(member, bench.forgotten), "nonmember_alike": alike}

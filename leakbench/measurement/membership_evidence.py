@@ -1,0 +1,108 @@
+"""From attacks to evidence: attacks that learn are fitted, then all are asked together about all images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakbench.api import Access, Attack, Calibration, Group, MembershipAttack, MembershipEvidence, Question
+from leakbench.data.image_batch import Images
+from leakbench.data.image_view import Pictures
+from leakbench.measurement.query_engine import Asked, Calls, Target
+from leakbench.models.latent_cache import encoded
+from leakbench.runtime.errors import UsageError
+
+CALIBRATION_FOLDS = 4
+
+
+def collect(
+    target: Target,
+    asked: Mapping[str, Asked],
+    parts: Mapping[str, Images],
+    calls: Calls | None = None,
+    folds: int = CALIBRATION_FOLDS,
+) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
+    """Evidence and queries of every asked attack. `parts` are those of the split; `reference` only if one learns.
+
+    Attacks that learn from calibration images are fitted on all of them; their own calibration scores come from fits
+    that did not see the image (stratified `folds`), so that an attack that memorised its training images cannot look
+    strong. `calls` is told what the shared calls of the last scoring came to.
+    """
+    names = ("member", "nonmember", "calibration_in", "calibration_out")
+    counts = [len(parts[name].ids) for name in names]
+    everything, calibration = (Images.joined([parts[name] for name in chosen]) for chosen in (names, names[2:]))
+    member = np.repeat([True, False], counts[2:])
+    studio = _Studio(target, calibration, member, parts.get("reference"))
+    out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
+    ready = {name: Asked(studio.fit(one), one.raw) for name, one in asked.items()}
+    scores, queries = target.score(ready, everything, calls)
+    evidence = {}
+    for name, found in scores.items():
+        members, nonmembers, inside, outside = np.split(found, np.cumsum(counts)[:-1])
+        if name in out_of_fold:
+            inside, outside = out_of_fold[name][member], out_of_fold[name][~member]
+        evidence[name] = MembershipEvidence(members, nonmembers, inside, outside)
+    return evidence, queries
+
+
+@dataclass(frozen=True)
+class _Studio:
+    """Where attacks are fitted: with calibration images, and with public ones. No reported image comes in."""
+
+    target: Target
+    images: Images
+    member: np.ndarray
+    public: Images | None
+
+    def fit(self, one: Asked, rows: np.ndarray | None = None) -> MembershipAttack:
+        """The attack, fitted on all calibration images or on some of them."""
+        if not one.attack.learns:
+            return one.attack
+        rows = np.arange(len(self.member)) if rows is None else rows
+        chosen = self.images.take(torch.from_numpy(rows).to(self.images.ids.device))
+        group = self._group(one, chosen)
+        public = self._group(one, chosen.take(torch.arange(0)) if self.public is None else self.public)
+        member, streams = self.member[rows], self.target.streams
+        return one.attack.fit(Calibration(group.images, group.labels, group.ask, member, public, streams))
+
+    def _group(self, one: Asked, images: Images) -> Group:
+        def ask(question: Question) -> Tensor:
+            return self.target.ask(question, one.attack, one.raw, images)
+
+        inside = one.attack.access >= Access.DENOISER  # it sees what the network denoises, as when it scores
+        pictures = Pictures.joined([images.images])
+        seen = encoded(pictures, self.target.release) if inside else pictures
+        return Group(seen, images.labels, ask)
+
+    def out_of_fold(self, one: Asked, folds: int) -> np.ndarray:
+        """Each calibration image's score by a fit on the other folds, of which there are no more than images of a
+        kind. Raises UsageError below two."""
+        fewest = min(int(self.member.sum()), int((~self.member).sum()))
+        if fewest < 2:
+            raise UsageError(
+                f"attack {one.attack.name!r} learns from calibration images, and the split has {fewest} of a side; "
+                "ask for at least 2 under [split]"
+            )
+        folds = min(folds, fewest)
+        fold = np.empty(len(self.member), dtype=np.int64)
+        for side in (True, False):  # stratified, and dealt in turn, so that each fold spans the data set's order
+            rows = np.flatnonzero(self.member == side)
+            fold[rows] = np.arange(len(rows)) % folds
+        scores = np.empty(len(self.member))
+        for number in range(folds):
+            fitted = replace(one, attack=self.fit(one, np.flatnonzero(fold != number)))
+            left = np.flatnonzero(fold == number)
+            kept_out = self.images.take(torch.from_numpy(left).to(self.images.ids.device))
+            scores[left] = self.target.score({"": fitted}, kept_out)[0][""]
+        return scores
+
+
+def rows_written(attack: Attack, answers_raw: bool) -> dict[Access, bool]:
+    """Access levels at which an attack is written, each with whether it asks the raw network there."""
+    if attack.access is not Access.DENOISER:
+        return {attack.access: attack.access is Access.WEIGHTS}
+    return {Access.DENOISER: answers_raw, Access.WEIGHTS: True}

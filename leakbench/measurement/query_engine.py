@@ -1,0 +1,195 @@
+"""Runs the membership attacks of one release, batch by batch, sharing network calls.
+
+Every attack sees the same images in the same fixed, padded batches with the same noise. A DENOISER attack is asked at
+both levels, with the service's answers and with the raw network's; where those are the same it is computed once and
+written for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakbench.api import (
+    Access,
+    Attack,
+    MembershipAttack,
+    Question,
+    Release,
+)
+from leakbench.api.answer_cache import LIMIT, BatchMemory, Source
+from leakbench.api.views import VIEWS, NoneView
+from leakbench.data.image_batch import Batch, Images
+from leakbench.runtime import distributed
+from leakbench.runtime.device import Room, Streams, padded
+from leakbench.runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An attack at an access level: `raw` asks the raw network instead of the service."""
+
+    attack: MembershipAttack
+    raw: bool
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Another release that attacks need, and the rows of the data set that it was trained on."""
+
+    source: Source
+    rows: np.ndarray
+
+
+@dataclass
+class Calls:
+    """Calls of eps by attacks that share them, an image: as made, and as if each of the `attacks` ran alone."""
+
+    together: float = 0.0
+    apart: float = 0.0
+    attacks: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Put:
+    """A question, and the view through which it is put."""
+
+    question: Question
+    attack: Attack
+    raw: bool
+    scores: bool  # whether the answer is one number an image
+
+    @property
+    def shares(self) -> bool:
+        return getattr(self.attack, "shares", False) and self.attack.access is Access.DENOISER
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is attacked: a release with its samples, and other releases that attacks need, by the names of needs()."""
+
+    source: Source
+    streams: Streams
+    others: Mapping[str, Trained] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        release: Release,
+        streams: Streams,
+        samples: Callable[[], Tensor] = lambda: torch.empty(0),
+        others: Mapping[str, Trained] | None = None,
+    ) -> Target:
+        """A target whose samples are drawn when they are first asked for."""
+        return cls(Source(release, samples), streams, others or {})
+
+    @property
+    def release(self) -> Release:
+        """The release under attack."""
+        return self.source.release
+
+    def score(
+        self, asked: Mapping[str, Asked], images: Images, calls: Calls | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """Scores (N,) float64 and queries an image, of every asked attack. They share the batches' network calls."""
+        put = {name: _Put(one.attack.score, one.attack, one.raw, True) for name, one in asked.items()}
+        answers, queries = self._put(put, images, calls or Calls())
+        # One copy to the host an attack, after the loop: a copy a batch would make the device wait.
+        return {name: answer.double().cpu().numpy() for name, answer in answers.items()}, queries
+
+    def ask(self, question: Question, attack: Attack, raw: bool, images: Images) -> Tensor:
+        """The answers (N, ...) to a question put through the view that the attack's access allows."""
+        return self._put({"": _Put(question, attack, raw, False)}, images, Calls())[0][""]
+
+    def _put(self, put: Mapping[str, _Put], images: Images, calls: Calls) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Every process of a group puts them to its share of the images; smaller batches where memory runs out."""
+        self._check_needs(put)
+        count, batch = len(images.ids), self.release.batch
+        if distributed.size() == 1:
+            return self._room(put).attempt(partial(self._batches, put, images, calls))
+        if any(one.attack.access is Access.SAMPLES for one in put.values()):
+            _ = self.source.samples  # drawn together, before each works for itself
+        mine, answers, queries = distributed.share(count, batch), dict[str, Tensor](), dict[str, float]()
+        if mine.start < mine.stop:
+            some = images.take(torch.arange(mine.start, mine.stop, device=images.ids.device))
+            with distributed.alone():
+                answers, queries = self._room(put).attempt(partial(self._batches, put, some, calls))
+        queries, told = distributed.first(lambda: (queries, calls))  # the first process always has images
+        calls.together, calls.apart, calls.attacks = told.together, told.apart, told.attacks
+        return {name: distributed.gather(answers.get(name), count, batch) for name in put}, queries
+
+    def _room(self, put: Mapping[str, _Put]) -> Room:
+        kinds = sorted({f"{one.attack.name} {one.raw}" for one in put.values()})
+        network = f"{type(self.release).__name__} {[*self.release.shape]}"
+        return Room(f"scoring {network} by {', '.join(kinds)}", self.release.device, self.release.batch)
+
+    def _batches(
+        self, put: Mapping[str, _Put], images: Images, calls: Calls, size: int
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """All images in batches of one size."""
+        answers: dict[str, Tensor] = {}
+        queries: dict[str, float] = {}
+        calls.together, calls.apart = 0.0, 0.0
+        masks = self._masks(images.ids)
+        with torch.no_grad():
+            for rows, short in padded(len(images.ids), size):
+                index = torch.arange(rows.start, rows.start + size, device=images.ids.device)
+                index[len(index) - short :] = rows.start  # a short batch is padded by its first row
+                batch = images.take(index).made  # the one place where pixels of attacked images are made
+                memory = self._memory(self.source, batch)
+                others = {
+                    name: (self._memory(one.source, batch, memory), masks[name][index])
+                    for name, one in self.others.items()
+                }
+                for name, one in put.items():
+                    needed = {need.name: others[need.name] for need in one.attack.needs()}
+                    view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares)
+                    found = _answer(one, view, batch, memory)[: len(index) - short]
+                    # Into one place: small tensors kept from every batch would hold the memory between them.
+                    answers.setdefault(name, found.new_empty(len(images.ids), *found.shape[1:]))[rows] = found
+                    queries[name] = view.queries
+                calls.together = float(memory.calls)
+        sharing = [name for name, one in put.items() if one.shares]
+        calls.apart, calls.attacks = sum(queries[name] for name in sharing), float(len(sharing))
+        return answers, queries
+
+    def _check_needs(self, put: Mapping[str, _Put]) -> None:
+        for one in put.values():
+            for need in one.attack.needs():
+                if need.name not in self.others:
+                    raise UsageError(f"{one.attack.name} needs the {need.kind} model {need.name!r}, and there is none")
+
+    def _memory(self, source: Source, batch: Batch, noises: BatchMemory | None = None) -> BatchMemory:
+        """Of one release; all that serve a batch share its noise. Half of the memory is the target's."""
+        limit = LIMIT if not self.others else LIMIT // 2 if noises is None else LIMIT // (2 * len(self.others))
+        return BatchMemory(source, self.streams, batch.images, batch.ids, batch.labels, limit, noises)
+
+    def _masks(self, ids: Tensor) -> dict[str, Tensor]:
+        """Which of the images (N,) each of the other releases was trained on."""
+        return {
+            name: torch.isin(ids, torch.from_numpy(other.rows).to(ids.device)) for name, other in self.others.items()
+        }
+
+
+def _answer(put: _Put, view: NoneView, batch: Batch, memory: BatchMemory) -> Tensor:
+    """The answers (N, ...) for a batch, which it shares with all others: nobody may write to it.
+
+    Who may ask the denoiser is given what it denoises, x0; all others images.
+    """
+    inside = put.attack.access >= Access.DENOISER
+    found = put.question(view, memory.x0 if inside else batch.images, batch.labels)
+    if put.scores and found.shape != (len(batch.ids),):
+        raise ValueError(
+            f"score() answered with shape {tuple(found.shape)}; it must be ({len(batch.ids)},), one an image"
+        )
+    if not memory.untouched:
+        raise ValueError(
+            "score() wrote to images, noise or answers that it was given; they are other attacks' as well: clone them"
+        )
+    memory.settled()
+    return found

@@ -1,0 +1,225 @@
+"""Audits one release: draws its samples once, runs its attacks, measures its quality, writes a record each."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import torch
+
+from leakbench.api import (
+    Access,
+    Attack,
+    AttributeAttack,
+    AuditingAttack,
+    MembershipAttack,
+    ReplicationAttack,
+    UnlearningAttack,
+)
+from leakbench.measurement.attribute import measure_attribute
+from leakbench.measurement.audit_context import Measured, Row, Subject, needs_of
+from leakbench.measurement.auditing import measure_auditing
+from leakbench.measurement.compatibility import inapplicable, place_of
+from leakbench.measurement.extra_features import weights_beside
+from leakbench.measurement.membership import Attacks, measure_membership
+from leakbench.measurement.membership_evidence import rows_written
+from leakbench.measurement.quality import measure_quality
+from leakbench.measurement.replication import measure_replication
+from leakbench.measurement.unlearning import measure_unlearning
+from leakbench.metrics.evaluate.findings import Findings
+from leakbench.metrics.features import file_digest, weights_at_hand
+from leakbench.metrics.weights.perceptual import alexnet_weights
+from leakbench.metrics.weights.sscd import sscd_weights
+from leakbench.results.records import QUALITY, Record, save_record
+from leakbench.runtime import distributed, registry
+from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.code_digest import sources
+from leakbench.runtime.device import merged, observed
+from leakbench.runtime.files import disk_is_full
+
+__all__ = ["AttackFailed", "Attacks", "Audit", "Row", "environment", "needs_of"]
+
+_JUDGING = (
+    "measurement.attribute",
+    "measurement.audit_context",
+    "measurement.auditing",
+    "measurement.membership",
+    "measurement.quality",
+    "measurement.release_audit",
+    "measurement.replication",
+    "measurement.unlearning",
+    "measurement.extra_features",
+    "measurement.membership_evidence",
+    "metrics.copying",
+    "measurement.embedding",
+    "metrics.evaluate.attribute",
+    "metrics.evaluate.auditing",
+    "metrics.evaluate.membership",
+    "metrics.evaluate.unlearning",
+    "measurement.extraction",
+    "metrics.fairness",
+    "metrics.features",
+    "metrics.unlearning_metrics",
+    "metrics.quality",
+    "models.classifiers",
+    "measurement.query_engine",
+    "measurement.compatibility",
+    "statistics",
+    "metrics.weights.dinov2",
+    "metrics.weights.perceptual",
+    "metrics.weights.resources",
+    "metrics.weights.sscd",
+)
+
+
+class Audit(Subject):
+    """The audit of one release of a suite: a point of a curve, at a seed."""
+
+    def rows(self) -> list[Row]:
+        """The records that this release gets. An attack whose required parts do not ship is not applicable."""
+        rows = [Row(QUALITY, Access.SAMPLES)]
+        for name, attack in self.bench.suite.attacks.items():
+            if not self.bench.suite.asks(name, self.point):
+                continue
+            if isinstance(attack, ReplicationAttack):  # of what the service gives out, at its own level alone
+                rows.append(Row(name, attack.access))
+            else:
+                rows += [Row(name, access) for access in rows_written(attack, False)]
+        return rows
+
+    def row_key(self, row: Row) -> str:
+        """Key of a record: everything that its numbers depend on."""
+        attack, file = self.bench.suite.attacks.get(row.attack), self.bench.suite.file
+        return key_of(
+            release=self.key,
+            attack=attack and [attack.name, attack.model_dump(mode="json"), registry.source_digest(type(attack))],
+            access=row.access.name,
+            quality=file.quality.model_dump(),
+            forget=file.forget and file.forget.model_dump(),
+            judging=sources(*_JUDGING),
+            images=self.bench.setting.images,
+            beside=attack is None and weights_beside(self.bench),
+            weights=(attack is None or isinstance(attack, ReplicationAttack))
+            and [weights_at_hand(file.quality.features), *map(file_digest, (alexnet_weights(), sscd_weights()))],
+        )
+
+    def run(self, wanted: list[Row]) -> Iterator[Record]:
+        """Make and save the wanted records, one after the other."""
+        with observed() as self.now:
+            yield from self._run(wanted)
+
+    def _run(self, wanted: list[Row]) -> Iterator[Record]:
+        for row in wanted:
+            if why := self._inapplicable(row):
+                family = self.bench.suite.attacks[row.attack].family
+                yield self._save(row, Measured(family, Findings([], why)))
+        wanted = [row for row in wanted if not self._inapplicable(row)]
+        if any(row.access >= Access.SAMPLES for row in wanted):
+            _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
+        membership: Attacks = {}
+        errors: list[str] = []
+        for row in wanted:
+            attack = self.bench.suite.attacks.get(row.attack)
+            if isinstance(attack, MembershipAttack):
+                membership.setdefault(row.attack, (attack, []))[1].append(row.access)
+                continue
+            with _noted(row.attack, errors):
+                found = measure_quality(self) if attack is None else _measure(self, attack, row.access)
+                yield self._checked(row, found, errors)
+        yield from self._membership(membership, errors)
+        if errors:
+            raise AttackFailed("; ".join(errors))
+
+    def _membership(self, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
+        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other."""
+        together: list[str] = []
+        with _noted("", together):
+            for row, found in measure_membership(self, attacks) if attacks else ():
+                yield self._checked(row, found, errors)
+        for name, one in attacks.items() if together else ():
+            with _noted(name, errors):
+                for row, found in measure_membership(self, {name: one}):
+                    yield self._checked(row, found, errors)
+
+    def _checked(self, row: Row, found: Measured, errors: list[str]) -> Record:
+        """Saved; scores that are no numbers fail the cell, and nothing else."""
+        if "non-finite" in found.findings.flags:
+            errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
+        return self._save(row, found)
+
+    def _inapplicable(self, row: Row) -> set[str]:
+        attack = self.bench.suite.attacks.get(row.attack)
+        if attack is None:
+            return set()
+        if why := inapplicable(attack, place_of(self.bench, self.point.chain)):
+            return why
+        return set() if attack.requires_parts <= set(self.release.parts) else {"not-applicable"}
+
+    def _save(self, row: Row, measured: Measured) -> Record:
+        suite, found = self.bench.suite, measured.findings
+        attack = suite.attacks.get(row.attack)
+        asked = [attack] if attack and found.metrics else []  # one that was not applicable needed nothing
+        manner = merged(self.manner(asked), self.now())
+        shrunk = ["smaller-batches"] if "smaller_batches" in manner else []
+        record = Record(
+            suite=suite.file.name,
+            dataset=self.bench.data.name,
+            model=self.bench.model_of(self.point.chain),
+            defense=self.point.id,
+            point=self.point.label,
+            defense_params=self.point.parameters,
+            attack=row.attack,
+            family=measured.family,
+            attack_params={} if attack is None else attack.model_dump(mode="json"),
+            features=measured.features,
+            access=row.access.name,  # type: ignore[arg-type]
+            seed=self.seed,
+            metrics=found.metrics,
+            queries=measured.queries,
+            realised_fpr=found.realised_fpr,
+            flags=sorted({*found.flags, *self.release.flags, *shrunk}),
+            claims=self.release.claims,
+            info=found.info | manner,
+            inputs=self.row_key(row),
+            run={"environment": environment(self.bench.device), "timings": measured.timings, "calls": measured.calls},
+        )
+        return distributed.first(lambda: save_record(self.bench.setting.out, record, measured.arrays))
+
+
+def _measure(subject: Subject, attack: Attack, access: Access) -> Measured:
+    """What an attack that runs by itself finds at one of its levels."""
+    if isinstance(attack, ReplicationAttack):
+        return measure_replication(subject, attack)
+    if isinstance(attack, UnlearningAttack):
+        return measure_unlearning(subject, attack, access)
+    if isinstance(attack, AttributeAttack):
+        return measure_attribute(subject, attack, access)
+    if isinstance(attack, AuditingAttack):
+        return measure_auditing(subject, attack, access)
+    raise TypeError(f"{type(attack).__name__} is of no family that can be measured")
+
+
+class AttackFailed(Exception):
+    """Some attacks of a release raised; the records of all others are written."""
+
+
+@contextmanager
+def _noted(name: str, errors: list[str]) -> Iterator[None]:
+    """Takes note of an attack's error instead of raising it. A full disk is nobody's fault and goes through; so does
+    whatever happens in one process of a group: the others would go on with another question than this one."""
+    try:
+        yield
+    except Exception as error:
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
+            raise
+        errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Versions and machine, for the part of a record that is not its identity."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    packages = {package: version(package) for package in ("leakbench", "torch", "numpy", "diffusers")}
+    return {"python": platform.python_version(), "device": name, **packages}

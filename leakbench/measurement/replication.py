@@ -1,0 +1,103 @@
+"""A replication attack against one release: what it got out beside the training set, and the null of real images."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakbench.api import RecoveryAttack, ReplicationAttack, ReplicationEvidence
+from leakbench.data.image_view import ImagesLike, Pictures
+from leakbench.measurement.audit_context import Measured, Subject
+from leakbench.measurement.extraction import Extracted, extract, recover
+from leakbench.metrics.evaluate.findings import Findings
+from leakbench.metrics.evaluate.replication import replication
+
+_PAIRS = 12  # nearest pairs kept as pictures
+
+
+def measure_replication(subject: Subject, attack: ReplicationAttack) -> Measured:
+    """Match what was generated; and held-out images, to choose the threshold and to measure its false-copy rate."""
+    lacking = attack.lacks()
+    if lacking is not None:
+        return Measured("replication", Findings([], {"not-applicable", lacking}))
+    return _recovered(subject, attack) if isinstance(attack, RecoveryAttack) else _matched(subject, attack)
+
+
+def _matched(subject: Subject, attack: ReplicationAttack) -> Measured:
+    began = time.perf_counter()
+    drawn = extract(subject.target([attack]), attack, subject.samples, subject.embedding)
+    evidence = _evidence(subject, drawn)
+    found = replication(evidence, drawn.attack.published, searched=len(subject.bench.split.train))
+    found.info |= drawn.attack.facts()
+    arrays = evidence.arrays | _pairs(subject, drawn.images.cpu(), evidence)
+    timings = {"attack": time.perf_counter() - began}
+    space = attack.space(subject.embedding.features.name)
+    return Measured("replication", found, arrays, timings, space, drawn.queries)
+
+
+def _evidence(subject: Subject, drawn: Extracted) -> ReplicationEvidence:
+    """All images are matched together: the training images are embedded once."""
+    bench, attack = subject.bench, drawn.attack
+    sets: list[ImagesLike] = [
+        drawn.images,
+        bench.part("reference").to(bench.device),
+        bench.part("nonmember").to(bench.device),
+    ]
+    sets += [subject.samples.to(bench.device)] if attack.generates else []
+    train = bench.train_images.to(bench.device)
+    matches = attack.match(Pictures.joined(sets), train, subject.embedding)
+    ours, calibration, null, *ordinary = matches.split(*map(len, sets))
+    real = Pictures.joined(sets[1:3])  # nothing was chosen on either: both serve
+    count = min(len(drawn.images), len(real))
+    return ReplicationEvidence(
+        ours.similarity,
+        ours.index,
+        calibration.similarity,
+        null.similarity,
+        ordinary[0].similarity if ordinary else None,
+        ordinary[0].index if ordinary else None,
+        attack.groups(drawn.images[:count]),
+        attack.groups(real[:count]),
+    )
+
+
+def _recovered(subject: Subject, attack: RecoveryAttack) -> Measured:
+    """Members are asked about, nonmembers for the null, and no more reference images than these for the threshold."""
+    began = time.perf_counter()
+    bench, target, parts = subject.bench, subject.target([attack]), subject.bench.split.parts
+    few = parts["reference"][: len(parts["nonmember"])]
+    similarity, queries = {}, 0.0
+    for name, rows in {"member": parts["member"], "reference": few, "nonmember": parts["nonmember"]}.items():
+        answer, queries = recover(target, attack, subject.images(rows))
+        similarity[name] = answer.double().cpu().numpy()
+    itself = np.searchsorted(bench.split.train, parts["member"])
+    evidence = ReplicationEvidence(similarity["member"], itself, similarity["reference"], similarity["nonmember"])
+    found = replication(evidence, attack.published, grows=False)
+    found.info |= attack.facts()
+    timings = {"attack": time.perf_counter() - began}
+    space = attack.space(subject.embedding.features.name)
+    return Measured("replication", found, evidence.arrays, timings, space, queries)
+
+
+def _pairs(subject: Subject, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
+    """The images most similar to a training image, beside it, uint8 (K, H, W, C); withheld, their hashes."""
+    top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
+    pairs = {
+        "pair_samples": _stored(images[torch.from_numpy(top)]),
+        "pair_nearest": _stored(subject.bench.train_images[torch.from_numpy(evidence.nearest[top])]),
+    }
+    if not subject.bench.setting.images:
+        pairs = {
+            f"{name}_sha256": np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images])
+            for name, images in pairs.items()
+        }
+    return pairs | {"pair_similarity": evidence.similarity[top]}
+
+
+def _stored(images: Tensor) -> np.ndarray:
+    levels = ((images + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return np.asarray(levels.permute(0, 2, 3, 1).numpy())

@@ -1,0 +1,106 @@
+"""An attack on unlearning against one release, beside the release from before and the retrained one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakbench.api import RETRAINED, Access, Ground, Model, Question, UnlearningAttack
+from leakbench.api.answer_cache import Source
+from leakbench.data.image_batch import Images
+from leakbench.measurement.audit_context import Measured, Subject
+from leakbench.measurement.query_engine import Target
+from leakbench.metrics.evaluate.findings import Findings
+from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
+
+
+def measure_unlearning(subject: Subject, attack: UnlearningAttack, access: Access) -> Measured:
+    """One attack at one of its levels."""
+    began = time.perf_counter()
+    inquiry = Inquiry(subject, attack, access is Access.WEIGHTS)
+    ground = inquiry.ground
+    if min(len(group.ids) for group in (ground.forget, ground.unseen, ground.retained)) < 2:
+        return Measured("unlearning", Findings([], {"forget-set-too-small"}))
+    evidence = attack.run(ground)
+    found, timings = unlearning(evidence), {"attack": time.perf_counter() - began}
+    return Measured("unlearning", found, arrays_of(evidence), timings, queries=inquiry.queries)
+
+
+@dataclass
+class Inquiry:
+    """An attack before a release: what it is given, and how much it asks."""
+
+    subject: Subject
+    attack: UnlearningAttack
+    raw: bool
+    _calls: float = 0.0  # of the release under attack and of the one before, by all images
+    _asked: list[Tensor] = field(default_factory=list)  # numbers of the images
+
+    @property
+    def queries(self) -> float:
+        """Calls an attacked image. What the retrained model was asked belongs to the audit and not to the attacker."""
+        return self._calls / len(torch.cat(self._asked).unique()) if self._asked else 0.0
+
+    @property
+    def ground(self) -> Ground:
+        """The three releases, the three groups of images, and the rest."""
+        bench, target = self.subject.bench, self.subject.target((self.attack,))
+        before = self._before(target)
+        forget, unseen, retained = map(self.subject.images, self._rows())
+        null = Target(target.others[RETRAINED.name].source, target.streams, target.others)
+        return Ground(
+            model=self._model(target),
+            before=None if before is None else self._model(before),
+            retrained=self._model(null, counted=False),
+            forget=forget,
+            unseen=unseen,
+            retained=retained,
+            label=self.subject.forgotten_label,
+            judge=self.subject.embedding.judge,
+            streams=target.streams,
+            device=bench.device,
+            first=bench.suite.file.quality.samples,
+        )
+
+    def _before(self, target: Target) -> Target | None:
+        """The base of the chain's last link that forgets."""
+        chain, bench = self.subject.point.chain, self.subject.bench
+        last = max((number for number, link in enumerate(chain) if link.defense.forgets), default=0)
+        if not last:
+            return None
+        release = bench.released(chain[:last], self.subject.seed)
+        source = Source(release, lambda: release.sample(bench.suite.file.quality.samples))
+        return Target(source, target.streams, target.others)
+
+    def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of the reported images: to be forgotten, never seen (of that class), retained."""
+        bench, table = self.subject.bench, self.subject.bench.suite.file.forget
+        assert bench.forgotten is not None and table is not None
+        member, nonmember = bench.split.parts["member"], bench.split.parts["nonmember"]
+        gone = np.isin(member, bench.forgotten)
+        if table.label is not None:
+            assert bench.data.labels is not None
+            nonmember = nonmember[bench.data.labels[nonmember] == table.label]
+        return member[gone], nonmember, member[~gone]
+
+    def _model(self, target: Target, counted: bool = True) -> Model:
+        def ask(question: Question, images: Images) -> Tensor:
+            spent = 0.0
+
+            def watched(view: object, x: Tensor, labels: Tensor | None) -> Tensor:
+                nonlocal spent
+                answer = question(view, x, labels)
+                spent = view.queries  # type: ignore[attr-defined]  # of every batch the same: an image's
+                return answer
+
+            answers = target.ask(watched, self.attack, self.raw, images)
+            if counted:
+                self._calls += spent * len(images.ids)
+                self._asked.append(images.ids)
+            return answers
+
+        return Model(ask, target.release if self.attack.access is Access.WEIGHTS else None)

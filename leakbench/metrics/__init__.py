@@ -1,0 +1,1 @@
+"""From evidence and samples to numbers."""

@@ -1,0 +1,64 @@
+"""Scores of an attribute attack -> metrics.
+
+- `attribute_auc`: whether the attack tells attribute 1 from 0. 1/2 = it does not. Below 1/2 shows it as well, the other
+  way round, flagged `inverted`; no sign is ever flipped.
+- `attribute_auc_null`: the same of the null. For samples, held-out real images by their own attribute: how well the
+  reader reads. For members, images that the model has never seen: what it says of those, it says of anybody.
+- `attribute_auc_excess`: the first minus the second. For samples, 0 = the attribute shows as plainly as in real images;
+  for members, 0 = nothing is said of them that is not said of others.
+- `attribute_balance`: the share of samples that score above 0, and so are read as 1; `attribute_balance_real`: of the
+  held-out images; both as in leakbench.metrics.fairness. `attribute_balance_asked`: the share of samples that were
+  asked for 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.results.evidence import AttributeEvidence
+from leakbench.results.records import Metric
+from leakbench.statistics import auc, clopper_pearson, contrast, finite, flags, verdict
+
+_FEWEST = 2  # of either value, for an AUC
+
+
+def attribute(evidence: AttributeEvidence, balanced: bool) -> Findings:
+    """All metrics; `balanced` says whether the reported images are samples, so that their balance is of interest.
+
+    An AUC that lacks two images of either value is left out, and the flag `attribute-one-sided` says so.
+    """
+    one, zero, null_one, null_zero = map(finite, (evidence.one, evidence.zero, evidence.null_one, evidence.null_zero))
+    found = Findings([], _warnings(evidence))
+    if min(len(one), len(zero)) >= _FEWEST:
+        measured = auc(one, zero)
+        found.metrics.append(metric("attribute_auc", measured))
+        found.flags |= {"inverted"} if verdict(measured).kind == "inverted" else set()
+    if min(len(null_one), len(null_zero)) >= _FEWEST:
+        found.metrics.append(metric("attribute_auc_null", auc(null_one, null_zero)))
+        if min(len(one), len(zero)) >= _FEWEST:
+            compared = contrast([(one, zero), (null_one, null_zero)])
+            found.metrics.append(metric("attribute_auc_excess", compared.estimate))
+            found.info["attribute_auc_excess_p"] = compared.p_value
+    if balanced:
+        found.metrics += _balance(one, zero, np.concatenate([null_one, null_zero]))
+    return found
+
+
+def _warnings(evidence: AttributeEvidence) -> set[str]:
+    found: set[str] = set()
+    for number, (one, zero) in enumerate(((evidence.one, evidence.zero), (evidence.null_one, evidence.null_zero))):
+        if number and not len(one) + len(zero):
+            continue
+        if min(len(one), len(zero)) < _FEWEST:
+            found.add("attribute-one-sided")
+        else:
+            found |= set(flags(one, zero)) & ({"non-finite"} if number else {"non-finite", "constant-scores"})
+    return found
+
+
+def _balance(one: np.ndarray, zero: np.ndarray, null: np.ndarray) -> list[Metric]:
+    n = len(one) + len(zero)
+    read = {"attribute_balance": np.concatenate([one, zero]), "attribute_balance_real": null}
+    shares = [metric(name, clopper_pearson(int((x > 0).sum()), len(x))) for name, x in read.items() if len(x)]
+    return [*shares, Metric(name="attribute_balance_asked", value=len(one) / n, n=n)] if n else shares

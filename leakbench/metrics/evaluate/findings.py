@@ -1,0 +1,35 @@
+"""Metrics, flags and facts that go into a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from leakbench.results.records import Metric
+from leakbench.statistics import (
+    Estimate,
+)
+
+
+@dataclass
+class Findings:
+    """What goes into a record."""
+
+    metrics: list[Metric]
+    flags: set[str] = field(default_factory=set)
+    realised_fpr: dict[str, float] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def joined(self, other: Findings) -> Findings:
+        """Both together."""
+        return Findings(
+            self.metrics + other.metrics,
+            self.flags | other.flags,
+            self.realised_fpr | other.realised_fpr,
+            self.info | other.info,
+        )
+
+
+def metric(name: str, estimate: Estimate) -> Metric:
+    """An estimate under its metric name."""
+    return Metric(name=name, value=estimate.value, ci_low=estimate.low, ci_high=estimate.high, n=estimate.n)

@@ -1,0 +1,118 @@
+"""Evidence -> statistics -> metrics. The only place where raw scores become numbers."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import numpy as np
+
+from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.results.evidence import MembershipEvidence
+from leakbench.results.records import Metric
+from leakbench.statistics import (
+    auc,
+    balanced_accuracy,
+    blind_invalid,
+    calibration_leaks,
+    finite,
+    flags,
+    group_z,
+    set_inference,
+    tpr_at_fpr,
+    verdict,
+)
+
+TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
+
+
+def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
+    """AUC, TPR at fixed FPR, balanced accuracy, and the calibration AUC by which the strongest attack is chosen.
+
+    `oriented_...` are the same with the sign of the scores that the calibration images asked for: where members score
+    lower, a TPR of the raw scores would look like protection. No reported label has a say in it.
+    """
+    member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
+    inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
+    found, calibrated, sign = auc(member, nonmember), auc(inside, outside), orientation(evidence)
+    findings = Findings(
+        [metric("auc", found), metric("calibration_auc", calibrated)],
+        set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()))),
+    )
+    findings.metrics.append(metric("oriented_auc", auc(sign * member, sign * nonmember)))
+    for name, target in TARGETS.items():
+        at = tpr_at_fpr(member, nonmember, target)
+        findings.metrics.append(metric(name, at.estimate))
+        findings.realised_fpr[name] = at.realised_fpr
+        oriented = tpr_at_fpr(sign * member, sign * nonmember, target)
+        findings.metrics.append(metric(f"oriented_{name}", oriented.estimate))
+    balanced = balanced_accuracy(sign * member, sign * nonmember, sign * inside, sign * outside)
+    findings.metrics.append(metric("balanced_accuracy", balanced.estimate))
+    if isfinite(balanced.threshold):  # JSON has no infinity: "accept nobody" is said by its absence
+        findings.info["balanced_threshold"] = sign * balanced.threshold
+    findings.info["orientation"] = sign
+    if min(len(member), len(nonmember)) > 1:
+        z, p_value = group_z(member, nonmember)
+        findings.info |= {"group_z": z, "group_p_value": p_value} if isfinite(z) else {}
+    if verdict(found).kind == "inverted":
+        findings.flags.add("inverted")
+    if calibration_leaks(sign * inside, sign * outside, sign * member, sign * nonmember):
+        findings.flags.add("calibration-leaks")
+    if blind and blind_invalid(member, nonmember):
+        findings.flags.add("track-invalid")
+    return findings
+
+
+def orientation(evidence: MembershipEvidence) -> float:
+    """1 where calibration members score higher than calibration nonmembers, -1 where they score lower."""
+    inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
+    return 1.0 if auc(inside, outside).value >= 0.5 else -1.0
+
+
+def oriented(evidence: MembershipEvidence) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the reported members and nonmembers, with the sign that calibration asked for."""
+    sign = orientation(evidence)
+    return sign * finite(evidence.member_scores), sign * finite(evidence.nonmember_scores)
+
+
+def sets(evidence: MembershipEvidence) -> Findings:
+    """Data-set inference (CDI): the mean p value of sets of so many members against as many nonmembers.
+
+    `set_null_p_value@images=` is the same of nonmembers against other nonmembers: it must stay near 1/2.
+    """
+    member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
+    found = Findings([])
+    for name, suspected, known in (
+        ("set_p_value", member, nonmember),
+        ("set_null_p_value", nonmember[::2], nonmember[1::2]),
+    ):
+        inference = set_inference(suspected, known)
+        for one in inference.by_size:
+            found.metrics.append(
+                Metric(
+                    name=f"{name}@images={one.size}", value=one.p_value, ci_low=one.low, ci_high=one.high, n=one.size
+                )
+            )
+        if name == "set_p_value":
+            found.info["set_images_needed"] = inference.smallest
+    return found
+
+
+def forgotten(
+    evidence: MembershipEvidence, member_forgotten: np.ndarray, nonmember_alike: np.ndarray, orientation: float
+) -> Findings:
+    """Can images that were to be forgotten still be told from never-seen ones? At 1/2 they can not.
+
+    `member_forgotten` (N,) and `nonmember_alike` (M,) are masks: what was to be forgotten, and the never-seen images
+    that it is compared with (of the same class, where a class was forgotten). `oriented_forget_auc` has the sign that
+    all calibration images asked for.
+    """
+    inside = finite(evidence.member_scores)[member_forgotten]
+    outside = finite(evidence.nonmember_scores)[nonmember_alike]
+    if min(len(inside), len(outside)) < 2:
+        return Findings([], {"forget-set-too-small"})
+    return Findings(
+        [
+            metric("forget_auc", auc(inside, outside)),
+            metric("oriented_forget_auc", auc(orientation * inside, orientation * outside)),
+        ]
+    )

@@ -1,0 +1,74 @@
+"""Copy rates and their null from the evidence of a replication attack."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from leakbench.metrics.copying import BANDS, banded, copy_report, growth, most_copied, threshold_at
+from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.results.evidence import ReplicationEvidence
+from leakbench.results.records import Metric
+from leakbench.statistics import (
+    Estimate,
+)
+
+NULL_RATE = 0.01  # share of held-out real images that may count as copies when the threshold is chosen
+
+
+def replication(
+    evidence: ReplicationEvidence, published: float | None = None, grows: bool = True, searched: int = 0
+) -> Findings:
+    """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies.
+
+    The same at the `published` threshold of the similarity, where there is one. `grows`: unique copies at fewer samples
+    as well; not where given images were aimed at. `searched`: training images that copies were looked for in; the share
+    that copies one of them is left out where it is 0.
+    """
+    threshold = threshold_at(evidence.threshold_similarity, NULL_RATE)
+    report = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, threshold)
+    info: dict[str, Any] = {
+        "threshold": threshold,
+        "null_rate_aimed_at": NULL_RATE,
+        "threshold_images": len(evidence.threshold_similarity),
+    }
+    if grows:
+        report |= growth(evidence.similarity, evidence.nearest, threshold)
+    if searched:
+        hits = evidence.nearest[evidence.similarity >= threshold]
+        report["most_copied_share"] = most_copied(hits, len(evidence.similarity), searched)
+    if published is not None:
+        fixed = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, published)
+        report |= {re.sub("^(copy_rate|unique_copies)", r"\1_published", name): found for name, found in fixed.items()}
+        info["published_threshold"] = published
+    if evidence.ordinary_similarity is not None and evidence.ordinary_nearest is not None:
+        limits = [threshold_at(evidence.threshold_similarity, rate) for rate in BANDS.values()]
+        report |= _banded(evidence, evidence.ordinary_similarity, evidence.ordinary_nearest, limits)
+        info["band_thresholds"] = dict(zip(BANDS, limits, strict=True))
+    return Findings([metric(name, found) for name, found in report.items()] + _grouped(evidence), info=info)
+
+
+def _banded(
+    evidence: ReplicationEvidence, ordinary: np.ndarray, ordinary_nearest: np.ndarray, limits: list[float]
+) -> dict[str, Estimate]:
+    """AMS and UMS of the attack's images, of as many ordinary samples, and AMS of held-out real images."""
+    others = banded(ordinary, ordinary_nearest, limits)
+    null = banded(evidence.null_similarity, np.zeros(len(evidence.null_similarity)), limits)
+    return {
+        **banded(evidence.similarity, evidence.nearest, limits),
+        **{f"{name}_ordinary": found for name, found in others.items()},
+        **{f"{name}_null": found for name, found in null.items() if name.startswith("ams")},
+    }
+
+
+def _grouped(evidence: ReplicationEvidence) -> list[Metric]:
+    """The share of images that repeat one another, beside that of as many real ones; without intervals, as the images
+    of a group are not independent."""
+    found = {"grouped_rate": evidence.group, "grouped_rate_null": evidence.null_group}
+    return [
+        Metric(name=name, value=float((group >= 0).mean()), n=len(group))
+        for name, group in found.items()
+        if group is not None
+    ]

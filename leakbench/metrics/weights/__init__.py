@@ -1,0 +1,1 @@
+"""Pretrained feature networks: where their weights come from, and what they compute."""

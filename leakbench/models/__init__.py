@@ -1,0 +1,1 @@
+"""Diffusion models: the process, networks, training, releases, pretrained pipelines."""

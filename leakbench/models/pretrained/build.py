@@ -1,0 +1,184 @@
+"""From a model's parts to a release: their shapes and conditions first, their weights when they are asked for."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from leakbench.models import networks
+from leakbench.models.pretrained import text_conditioning
+from leakbench.models.pretrained.adapter import adapted
+from leakbench.models.pretrained.denoiser import Denoiser
+from leakbench.models.pretrained.inspect import BODIES, Folder, Options, Part, files_of, look
+from leakbench.models.pretrained.prediction import Prediction, prediction_of
+from leakbench.models.pretrained.spec import Given
+from leakbench.models.pretrained.vae import latent_shape, on
+from leakbench.models.pretrained.weights import load_model
+from leakbench.models.release import Codec
+from leakbench.runtime.cache.keys import digest_of, key_of
+from leakbench.runtime.device import place
+from leakbench.runtime.errors import UsageError
+
+_UNKNOWN = (  # settings of a UNet2DConditionModel or UNet2DModel that ask for more than is known here
+    "addition_embed_type",
+    "class_embed_type",
+    "encoder_hid_dim_type",
+    "time_cond_proj_dim",
+    "dual_cross_attention",
+)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A model on a device: eps by `network`, whose spec says its shape and conditions."""
+
+    name: str
+    given: Given
+    network: Denoiser
+    codec: Codec | None
+
+
+def given(options: Options) -> Given:
+    """Shapes, conditions and schedule, from settings alone. Raises UsageError for what is not known here."""
+    if options.path.startswith("module:"):
+        return adapted(options.path, options.prediction, options.trust_code).given
+    folder = look(options.path, options.trust_code)
+    return _given(folder, options)[0]
+
+
+def holds(options: Options) -> str:
+    """A digest of what the model is beside its files: of what an adapter answered, "" for folders."""
+    if options.path.startswith("module:"):
+        return adapted(options.path, options.prediction, options.trust_code).digest
+    return ""
+
+
+def digest(options: Options) -> str:
+    """sha256 of all that the model is made of, 40 hex digits."""
+    files, more = digest_of(files_of(options)), holds(options)
+    return key_of(files=files, holds=more) if more else files
+
+
+@lru_cache(maxsize=2)
+def build(options: Options, _digest: str, device: torch.device) -> Foreign:
+    """The model with its weights, in eval mode and without gradients. `_digest`: of its files, so that a changed file
+    is read again."""
+    if options.path.startswith("module:"):
+        module = adapted(options.path, options.prediction, options.trust_code)
+        network = Denoiser(module.body, module.given.network, module.prediction)
+        return Foreign(options.path, module.given, _ready(network, device), None)
+    folder = look(options.path, options.trust_code)
+    found, prediction = _given(folder, options)
+    body = _loaded(folder.parts["body"], options)
+    captions = _captions(folder, options, device) if options.captions else (None, None)
+    vae = folder.parts.get("vae")
+    codec = on(_loaded(vae, options), device) if vae else None
+    network = Denoiser(body, found.network, prediction, *captions)
+    return Foreign(Path(options.path).name, found, _ready(network, device), codec)
+
+
+def _ready(network: Denoiser, device: torch.device) -> Denoiser:
+    return place(network, device).eval().requires_grad_(False)
+
+
+def _given(folder: Folder, options: Options) -> tuple[Given, Prediction]:
+    part, where = folder.parts["body"], str(folder.path)
+    config = _defaults(part) | part.config
+    _check_own(part, config, folder)
+    for key in _UNKNOWN:
+        if config.get(key):
+            raise UsageError(f"{where}: {part.kind} with {key} = {config[key]!r} is not known here")
+    if config.get("sample_size") is None:
+        raise UsageError(f"{where}: {part.kind} without a sample_size: write the size of its images into config.json")
+    prediction = prediction_of(folder.scheduler, options.prediction, where)
+    side, channels = config["sample_size"], int(config["in_channels"])
+    height, width = (side, side) if isinstance(side, int) else map(int, side)
+    if int(config.get("out_channels") or channels) not in (channels, 2 * channels):
+        raise UsageError(
+            f"{where}: {part.kind} of {channels} channels in and {config.get('out_channels')} out is not known"
+        )
+    shape, vae = (channels, height, width), folder.parts.get("vae")
+    images = shape if vae is None else latent_shape(vae.kind, _defaults(vae) | vae.config, (height, width))
+    if vae is not None and int((_defaults(vae) | vae.config)["latent_channels"]) != channels:
+        raise UsageError(
+            f"{where}: the network denoises {channels} channels, and its autoencoder's latents have others"
+        )
+    schedule = replace(prediction.schedule, bounded=vae is None)
+    spec = networks.default_spec(shape, _conditions(part, config, folder, options))
+    return Given(images, spec, schedule), replace(prediction, schedule=schedule)
+
+
+def _check_own(part: Part, config: dict[str, Any], folder: Folder) -> None:
+    """Raise UsageError for a network of the model's own making that is not asked as a UNet2DModel is."""
+    if part.kind in BODIES:
+        return
+    hint = "write an adapter for it: module:FILE.py:function"
+    if "encoder" in folder.parts:
+        raise UsageError(f"{folder.path}: {part.kind}, a class of its own that is told captions, is not known; {hint}")
+    if missing := [key for key in ("sample_size", "in_channels") if config.get(key) is None]:
+        raise UsageError(f"{folder.path}: {part.kind}, a class of its own, does not say its {missing[0]}; {hint}")
+
+
+def _conditions(part: Part, config: dict[str, Any], folder: Folder, options: Options) -> int:
+    """How many labels there are. Raises UsageError where captions are missing, or given for nothing."""
+    where, textual = str(folder.path), part.kind == "UNet2DConditionModel"
+    if textual and not {"encoder", "tokenizer"} <= set(folder.parts):
+        raise UsageError(f"{where}: a text-conditional network without its text_encoder and tokenizer (CLIP)")
+    if textual and not options.captions:
+        raise UsageError(f"{where}: a text-conditional model: captions are missing; give captions = FILE, one a line")
+    if options.captions and not textual:
+        raise UsageError(f"{where}: captions = {options.captions!r}: the model takes none")
+    if textual:
+        return len(text_conditioning.read_captions(options.captions))
+    count = int(config.get("num_embeds_ada_norm" if part.kind == "DiTTransformer2DModel" else "num_class_embeds") or 0)
+    if options.guidance != 1 and part.kind != "DiTTransformer2DModel":
+        raise UsageError(f"{where}: guidance = {options.guidance}: the model knows no answer without condition; use 1")
+    return count
+
+
+def _captions(folder: Folder, options: Options, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    try:
+        import transformers
+    except ImportError:
+        raise text_conditioning.missing() from None
+    part = folder.parts["tokenizer"]
+    tokenizer = part.loaded or transformers.CLIPTokenizer.from_pretrained(part.folder, local_files_only=True)
+    encoder = _loaded(folder.parts["encoder"], options).to(device)
+    return text_conditioning.embedded(tokenizer, encoder, text_conditioning.read_captions(options.captions), device)
+
+
+def _loaded(part: Part, options: Options) -> nn.Module:
+    """A part with its weights."""
+    if part.loaded is not None:
+        own: nn.Module = part.loaded.float().eval().requires_grad_(False)
+        return own
+    if part.kind.startswith("CLIP"):
+        # named here, so that no setting in the folder can choose a kernel to download
+        return load_model(_class(part.kind), part.folder, options.trust_pickle, attn_implementation="sdpa")
+    return load_model(_class(part.kind), part.folder, options.trust_pickle, low_cpu_mem_usage=False)
+
+
+def _class(kind: str) -> Any:
+    import diffusers
+
+    if not kind.startswith("CLIP"):
+        return getattr(diffusers, kind)
+    try:
+        import transformers
+    except ImportError:
+        raise text_conditioning.missing() from None
+    transformers.utils.logging.disable_progress_bar()  # its own, beside ours
+    return getattr(transformers, kind)
+
+
+def _defaults(part: Part) -> dict[str, Any]:
+    """What a setting is where the folder does not say it."""
+    kind = _class(part.kind) if part.loaded is None else type(part.loaded)
+    taken = inspect.signature(kind.__init__).parameters.values()
+    return {one.name: one.default for one in taken if one.default is not inspect.Parameter.empty}

@@ -1,0 +1,40 @@
+"""Whether a model that was given fits the data and the sampler of a suite. Raises UsageError in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from leakbench.data import Dataset
+from leakbench.models.diffusion import Schedule
+from leakbench.models.pretrained.spec import Given
+from leakbench.runtime.errors import UsageError
+
+
+def check_fits(identity: str, brought: Given, data: Dataset) -> None:
+    """The model of the defense `identity`: images of the data's size, and a label for each."""
+    if brought.images != data.shape:
+        theirs, ours = ("x".join(map(str, shape)) for shape in (brought.images, data.shape))
+        raise UsageError(
+            f"defense {identity!r}: its images are {theirs}, and those of {data.name} {ours} (channels, height, "
+            "width): give it images of its own size"
+        )
+    labels, conditions = data.labels, brought.network.conditions
+    if conditions and labels is None:
+        raise UsageError(
+            f"defense {identity!r}: its model is conditioned on {conditions} labels or captions, and {data.name} has "
+            "no labels: give each image the number of its own"
+        )
+    if conditions and labels is not None and not 0 <= labels.min() <= labels.max() < conditions:
+        raise UsageError(
+            f"defense {identity!r}: its model has {conditions} labels or captions, and those of {data.name} go from "
+            f"{labels.min()} to {labels.max()}: they should lie in 0 .. {conditions - 1}"
+        )
+
+
+def walked(identity: str, brought: Given, steps: int, clip: bool) -> Schedule:
+    """Its schedule with a walk of so many steps; one of latents is not clipped."""
+    if steps > brought.schedule.T:
+        raise UsageError(
+            f"sampler.steps = {steps}: the model of defense {identity!r} has {brought.schedule.T} timesteps"
+        )
+    return replace(brought.schedule, steps=steps, clip=clip and brought.schedule.bounded)

@@ -1,0 +1,188 @@
+"""What a folder says about its model, read before any of its weights and without running any of its code.
+
+`DiffusionPipeline.from_pretrained` is never called on a folder that was not trusted: the parts that model_index.json
+names are looked up among diffusers' and transformers' own classes, and whatever it names beside those is refused. A
+pipeline's class is not looked at: the parts decide. Code that lies in the folder (*.py) is refused as well, although it
+would not be run: the model that its author samples from would be another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from leakbench.models.pretrained.locate import adapter_file, folder_of
+from leakbench.models.pretrained.weights import table_of, weight_files
+from leakbench.runtime.errors import UsageError, in_a_line, nearest_name
+
+BODIES = ("DiTTransformer2DModel", "UNet2DConditionModel", "UNet2DModel")
+VAES = ("AutoencoderKL", "VQModel")
+ENCODERS = ("CLIPTextModel",)
+TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
+_ROLES = {  # the part that each of these keys of model_index.json names
+    "unet": ("body", BODIES),
+    "transformer": ("body", BODIES),
+    "vae": ("vae", VAES),
+    "vqvae": ("vae", VAES),
+    "text_encoder": ("encoder", ENCODERS),
+    "tokenizer": ("tokenizer", TOKENIZERS),
+}
+_UNUSED = ("scheduler", "safety_checker", "feature_extractor")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which model, and what its user says about it and trusts it with. `captions`: a file, "" where it has none."""
+
+    path: str
+    captions: str = ""
+    guidance: float = 1.0
+    prediction: str | None = None
+    trust_pickle: bool = False
+    trust_code: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model: its class in diffusers or transformers, its folder and its settings; and itself, where
+    trusted code has loaded it already."""
+
+    kind: str
+    folder: Path
+    config: dict[str, Any]
+    loaded: Any = None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A model's parts. `scheduler` is its config, None for a bare network."""
+
+    path: Path
+    parts: dict[str, Part]
+    scheduler: dict[str, Any] | None
+    code: tuple[Path, ...] = field(default=())
+
+
+def files_of(options: Options) -> tuple[Path, ...]:
+    """Every file that the model is made of, captions and trusted code included."""
+    captions = (Path(options.captions),) if options.captions else ()
+    if options.path.startswith("module:"):
+        return (adapter_file(options.path), *captions)
+    found = look(options.path, options.trust_code)
+    files = [path for part in found.parts.values() for path in _files(part)]
+    heads = [found.path / "model_index.json", found.path / "scheduler" / "scheduler_config.json"]
+    return (*(path for path in heads if path.is_file()), *sorted(files), *found.code, *captions)
+
+
+def _files(part: Part) -> list[Path]:
+    if part.kind in TOKENIZERS or part.loaded is not None:
+        return [path for path in part.folder.rglob("*") if path.is_file()]
+    return [part.folder / "config.json", *weight_files(part.folder)]
+
+
+def look(path: str, trust_code: bool) -> Folder:
+    """Find the parts of the model in a folder or behind a hub id. Raises UsageError."""
+    folder = folder_of(path)
+    settings = [*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*.py"), *folder.glob("*/*.py")]
+    return _looked(folder, trust_code, tuple(sorted((str(file), file.stat().st_mtime_ns) for file in settings)))
+
+
+@lru_cache(maxsize=8)
+def _looked(folder: Path, trust_code: bool, _settings_at: tuple[tuple[str, int], ...]) -> Folder:
+    code = tuple(sorted(folder.rglob("*.py")))
+    if code and not trust_code:
+        raise UsageError(
+            f"{code[0]}: the model brings code of its own, which is not run unless you trust it: read it, then pass "
+            "--trust-code (trust_code = true)"
+        )
+    if (folder / "model_index.json").is_file():
+        return _pipeline(folder, code)
+    if (folder / "config.json").is_file():
+        scheduler = folder / "scheduler_config.json"
+        bare = _part("unet", str(table_of(folder / "config.json").get("_class_name")), folder)
+        return Folder(folder, {"body": bare}, table_of(scheduler) if scheduler.is_file() else None, code)
+    raise UsageError(f"{folder}: no model_index.json and no config.json: not a folder of save_pretrained")
+
+
+def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:
+    index = table_of(folder / "model_index.json")
+    named = {key: value for key, value in index.items() if isinstance(value, list) and not key.startswith("_")}
+    named = {key: value for key, value in named.items() if any(value)}
+    if foreign := _own_code(index, named):
+        if not code:
+            raise UsageError(
+                f"{folder / 'model_index.json'}: {foreign}, which is neither diffusers' nor transformers', and no code "
+                "for it lies in the folder"
+            )
+        return _by_its_code(folder, named, code)
+    unknown = sorted(set(named) - {*_ROLES, *_UNUSED})
+    if unknown:
+        raise UsageError(
+            f"{folder / 'model_index.json'}: {unknown[0]!r} = {named[unknown[0]]}: no part that is known here; known "
+            f"are {', '.join(_ROLES)}"
+        )
+    parts = {_ROLES[key][0]: _part(key, str(value[1]), folder / key) for key, value in named.items() if key in _ROLES}
+    return Folder(folder, _whole(folder, parts), table_of(folder / "scheduler" / "scheduler_config.json"), code)
+
+
+def _own_code(index: dict[str, Any], named: dict[str, list[Any]]) -> str | None:
+    """What of model_index.json asks for code that is not the libraries' own, in words."""
+    if not isinstance(index.get("_class_name"), str):
+        return f"_class_name = {index.get('_class_name')}"
+    for key, (library, kind, *_) in named.items():
+        if key not in _UNUSED[1:] and library not in ("diffusers", "transformers"):
+            return f"{key} = {[library, kind]}"
+    return None
+
+
+def _part(role: str, kind: str, folder: Path) -> Part:
+    """A part of a known class. Raises UsageError."""
+    known = _ROLES[role][1]
+    if kind not in known:
+        raise UsageError(f"{folder}: {role} of class {kind!r} is not known; {nearest_name(kind, known)}")
+    return Part(kind, folder, table_of(folder / "config.json") if kind not in TOKENIZERS else {})
+
+
+def _whole(folder: Path, parts: dict[str, Part]) -> dict[str, Part]:
+    if "body" not in parts:
+        raise UsageError(f"{folder / 'model_index.json'}: neither a unet nor a transformer: no denoiser")
+    return parts
+
+
+def _by_its_code(folder: Path, named: dict[str, list[Any]], code: tuple[Path, ...]) -> Folder:
+    """Parts that the folder's own, trusted code loads."""
+    from diffusers import DiffusionPipeline
+
+    own = {"custom_pipeline": str(folder / "pipeline.py")} if (folder / "pipeline.py").is_file() else {}
+    try:
+        loaded = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True, local_files_only=True, **own)
+    except Exception as error:  # of whatever the code does
+        raise UsageError(f"{folder}: the model's own code fails: {in_a_line(error)}") from error
+    parts = {}
+    for key in named:
+        thing = getattr(loaded, key, None)
+        if key in _ROLES and thing is not None:
+            config = dict(getattr(thing, "config", {})) if key != "tokenizer" else {}
+            parts[_ROLES[key][0]] = Part(_kind(key, thing, folder), folder / key, config, thing)
+    scheduler = getattr(loaded, "scheduler", None)
+    said = None if scheduler is None else dict(scheduler.config) | {"_class_name": type(scheduler).__name__}
+    return Folder(folder, _whole(folder, parts), said, code)
+
+
+def _kind(key: str, thing: Any, folder: Path) -> str:
+    """The known class that a loaded part is of, or derives from; else its own. Raises UsageError for what can only be
+    asked as a known class is."""
+    role, known = _ROLES[key]
+    for base in type(thing).__mro__:
+        if base.__name__ in known:
+            return base.__name__
+    if role == "vae" or (role == "body" and not isinstance(thing, nn.Module)):
+        raise UsageError(
+            f"{folder}: {key} of class {type(thing).__name__!r} is not known: it should derive from one of "
+            f"{', '.join(known)}"
+        )
+    return type(thing).__name__

@@ -1,0 +1,114 @@
+"""Weights without programs: safetensors, or pickles that hold nothing but tensors.
+
+A pickle is a program that runs while it is read. torch reads one with weights_only = True as long as it does nothing
+but rebuild tensors; all others are refused unless the user trusts the file. Models are built by classes of diffusers
+and transformers, and a model some of whose weights are missing is refused: random numbers would take their place.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from leakbench.runtime.errors import UsageError
+
+_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+_VARIANTS = ("", ".fp16")
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The files to read, safetensors before pickles and full precision before half. Raises UsageError for none."""
+    for ending in ("safetensors", "bin", "pt"):
+        for stem in _STEMS:
+            for variant in _VARIANTS:
+                if (whole := folder / f"{stem}{variant}.{ending}").is_file():
+                    return (whole,)
+                if (index := folder / f"{stem}.{ending}.index{variant}.json").is_file():
+                    return (index, *_shards(index))
+    raise UsageError(f"{folder}: no weights; it should hold {_STEMS[0]}.safetensors or {_STEMS[1]}.safetensors")
+
+
+def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.Module:
+    """A model of diffusers or transformers with the folder's weights, float32, in eval mode, without gradients."""
+    config = folder / "config.json"
+    if "quantization_config" in table_of(config):
+        raise UsageError(f"{config}: quantised weights; pass a model in full or half precision")
+    with tempfile.TemporaryDirectory() as temporary:
+        ready, variant = _ready(folder, Path(temporary), trust_pickle)
+        try:
+            model, told = kind.from_pretrained(
+                ready, use_safetensors=True, local_files_only=True, output_loading_info=True, variant=variant, **more
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            raise UsageError(f"{folder}: not a {kind.__name__}: {str(error).splitlines()[0][:200]}") from None
+    missing = [*told["missing_keys"], *(key[0] for key in told["mismatched_keys"])]
+    if missing:
+        raise UsageError(f"{folder}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")
+    found: nn.Module = model.float().eval().requires_grad_(False)
+    return found
+
+
+def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str | None]:
+    """A folder with safetensors, and their variant: itself, or a copy that a pickle was turned into."""
+    first, *shards = weight_files(folder)
+    variant = "fp16" if ".fp16" in first.name else None
+    if "safetensors" in first.name:
+        return folder, variant
+    tensors: dict[str, Any] = {}
+    for file in shards or [first]:
+        tensors |= unpickled(file, trust_pickle)
+    # copies: safetensors keeps no two names for one memory
+    kept = {key: value.clone().contiguous() for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+    stem = _STEMS[0] if first.name.startswith(_STEMS[0]) else _STEMS[1]
+    save_file(kept, temporary / f"{stem}.safetensors", metadata={"format": "pt"})
+    shutil.copy(folder / "config.json", temporary / "config.json")
+    return temporary, None
+
+
+def unpickled(file: Path, trust_pickle: bool) -> dict[str, Any]:
+    """What a pickle of weights holds. Raises UsageError where reading it could run a program."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle's protocol: it is refused or read, and that is said
+            found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=not trust_pickle)
+    except (pickle.UnpicklingError, AttributeError, EOFError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if trust_pickle or not isinstance(error, pickle.UnpicklingError):
+            raise UsageError(
+                f"{file}: not a file of weights: {(str(error).splitlines() or ['empty'])[0][:120]}"
+            ) from None
+        raise UsageError(
+            f"{file}: a pickle that holds more than tensors, and to read it can run any program: ask its author for "
+            "safetensors, or trust the file with --trust-pickle (trust_pickle = true)"
+        ) from None
+    tensors = found.get("state_dict", found) if isinstance(found, dict) else {}
+    if not any(isinstance(value, torch.Tensor) for value in tensors.values()):
+        raise UsageError(f"{file}: not a file of weights: it holds no tensors by name")
+    return tensors
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files of an index; none outside of its folder."""
+    names = sorted({str(name) for name in dict(table_of(index).get("weight_map", {})).values()})
+    if any(Path(name).name != name for name in names):
+        raise UsageError(f"{index}: names a file outside of its folder")
+    return [index.parent / name for name in names]
+
+
+def table_of(path: Path) -> dict[str, Any]:
+    """The settings in a JSON file. Raises UsageError."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: not a table of settings")
+    return found

@@ -1,0 +1,101 @@
+"""What a defense is given to train on, and what training makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leakbench.models.release import Release, inherit
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from leakbench.data.image_view import Pictures
+    from leakbench.models.diffusion import Schedule
+    from leakbench.models.networks import Network, NetworkSpec
+    from leakbench.runtime.device import Streams
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a defense is given to train on. Nothing here says which images will be reported.
+
+    images: the training images (member and calibration_in together, in the order of the data set). They are made when
+        asked for: `images[batch.index]` is a batch, `images[:]` all of them, tensors (n, C, H, W); a tensor may stand
+        in their place.
+    labels, attribute: int64 (N,) or None.
+    condition: what the network is conditioned on: "none", "label" or "attribute".
+    grouped: `groups`, or a function that finds them, called once somebody asks.
+    heldout: real images of the data set's `reference` part, never reported, and trained on by none but `pretrain`; as
+        `images`.
+    forget: bool (N,), which training images the suite's [forget] table names, for a defense that `forgets`; else None.
+    forget_label: the label that is to be forgotten, or None where the set is a random subset.
+    below: the defenses under this one, from the one that trains the network upwards.
+    base: the release that this defense builds on (`base = "<id>"` in the suite), or None.
+    folder: where checkpoints may lie; progress: told the share of training done, 0 to 1.
+    """
+
+    images: Pictures
+    labels: Tensor | None
+    attribute: Tensor | None
+    condition: str
+    grouped: Tensor | Callable[[], Tensor]
+    heldout: Pictures
+    network: NetworkSpec
+    schedule: Schedule
+    streams: Streams
+    device: torch.device
+    forget: Tensor | None = None
+    forget_label: int | None = None
+    below: tuple[Any, ...] = ()
+    base: Release | None = None
+    folder: Path | None = None
+    progress: Callable[[float], None] | None = None
+
+    @property
+    def conditions(self) -> Tensor | None:
+        """The labels that the network is conditioned on, or None."""
+        return {"none": None, "label": self.labels, "attribute": self.attribute}[self.condition]
+
+    @cached_property
+    def groups(self) -> Tensor:
+        """int64 (N,): images that are near-duplicates share a number."""
+        return self.grouped() if callable(self.grouped) else self.grouped
+
+    def release(self, network: nn.Module, kind: type[Release] = Release, **more: Any) -> Release:
+        """The release of a network, with the schedule of the task's base (or its own), its streams, shape and device.
+
+        Claims and flags of the base follow the rule of `Release.over`. `kind`: the class of the release.
+        """
+        if self.base is not None:
+            inherit(more, self.base)
+            more.setdefault("codec", self.base.codec)
+        schedule = more.pop("schedule", self.base.schedule if self.base else self.schedule)
+        return kind(network, schedule, self.streams, self.network.shape, self.device, **more)
+
+    def only(self, keep: Tensor) -> Task:
+        """The task with some of its training images, by a mask or by numbers (N,)."""
+        chosen: dict[str, Any] = {
+            name: value[keep]
+            for name in ("labels", "attribute", "forget")
+            if (value := getattr(self, name)) is not None
+        }
+        images: Any = self.images.only(keep) if hasattr(self.images, "only") else self.images[keep]
+        return replace(self, images=images, grouped=lambda: self.groups[keep], **chosen)
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """What training made: networks by name, further tensors by name, and JSON-able facts about the training.
+
+    `info` keys that the harness understands: "train_seconds" (kept apart from a record's identity),
+    "network_evaluations" (int); all else is written into the record as it is.
+    """
+
+    networks: dict[str, Network] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The training loop, alone or for several networks at once."""

@@ -1,0 +1,1 @@
+"""What crosses from the harness to reports, typed: records, evidence, the plan of a run."""

@@ -1,0 +1,1 @@
+"""Running a suite: plan, session, executors, time estimate, export."""

@@ -1,0 +1,145 @@
+"""Runs a plan on this machine: in this process, or on local workers, one process a core with one thread each.
+
+Two intra-op threads make small networks slower (benchmarks/speed/test_threads.py), so a CPU run takes its parallelism
+from processes; a CUDA run has one a device. The results do not depend on how many there are. A worker that finds its
+parent gone stops by itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from leakbench.measurement.releases import Workbench
+from leakbench.runner.executors.base import Executor, Report
+from leakbench.runner.executors.worker import Worker, packed, portable, unpacked
+from leakbench.runner.plan import Cell, Plan
+from leakbench.runtime import registry
+from leakbench.runtime.device import devices
+
+
+class Local(Executor):
+    """Does the cells of a plan on `workers` processes; one is this process itself."""
+
+    def __init__(self, plan: Plan, workers: int, report: Report, debug: bool = False) -> None:
+        super().__init__(plan, report, debug)
+        self.workers = workers
+
+    def _run(self) -> None:
+        if self.workers <= 1 or len(self.plan.cells) <= 1:
+            self._in_process()
+        else:
+            self._on_workers()
+
+    def _in_process(self) -> None:
+        worker = Worker(self.plan.bench)
+        for cell in self._startable():
+            try:
+                worker.do(cell, lambda share, cell=cell: self.report(cell.name, share))  # type: ignore[misc]
+            except Exception as error:
+                self._settle(cell, error)
+            else:
+                self._settle(cell)
+
+    def _on_workers(self) -> None:
+        bench, context = self.plan.bench, multiprocessing.get_context("spawn")
+        news: Any = context.Queue()
+        places: Any = context.Queue()  # a device for each worker, in turn
+        for place in islice(cycle(devices(bench.device.type)), self.workers):
+            places.put(place)
+        start = (os.getpid(), packed(bench.suite, bench.setting), registry.loaded_files(), news, places)
+        pool = ProcessPoolExecutor(self.workers, context, _start_worker, start)
+        try:
+            self._feed(pool, news)
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():  # in the middle of a training, which nobody waits for
+                worker.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _feed(self, pool: ProcessPoolExecutor, news: Any) -> None:
+        running: dict[Future[None], Cell] = {}
+        while self._waiting or running:
+            # No more is handed out than can start now, so that training that others wait for never queues behind an
+            # audit.
+            for cell in islice(self._startable(), self.workers - len(running)):
+                with _uninterrupted():  # a worker may start here, and it inherits this
+                    running[pool.submit(_do, cell)] = cell
+            done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            self._listen(news)
+            for future in done:
+                self._finish(running.pop(future), future)
+
+    def _finish(self, cell: Cell, future: Future[None]) -> None:
+        try:
+            future.result()
+        except BrokenProcessPool:
+            raise SystemExit(
+                "leakbench: a worker process was killed (out of memory?); run the same command to go on"
+            ) from None
+        except Exception as error:
+            self._settle(cell, error)
+        else:
+            self._settle(cell)
+
+    def _listen(self, news: Any) -> None:
+        while True:
+            try:
+                self.report(*news.get_nowait())
+            except Empty:
+                return
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment. A worker that starts in it ignores it for good: one process answers, the parent."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread, where no signal arrives either
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+_worker: Worker | None = None
+_news: Any = None
+
+
+def _start_worker(parent: int, suite: bytes, files: list[Path], news: Any, places: Any) -> None:
+    global _worker, _news
+    threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
+    for file in files:
+        registry.load_file(file)
+    checked, setting = unpacked(suite)
+    _worker, _news = Worker(Workbench(checked, replace(setting, device=places.get()))), news
+
+
+def _stop_with(parent: int) -> None:
+    """A killed parent leaves no orphan computing: the next run would do the same work beside it."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _do(cell: Cell) -> None:
+    assert _worker is not None
+    try:
+        _worker.do(cell, lambda share: _news.put((cell.name, min(share, 0.99))))
+    except Exception as error:
+        raise portable(error) from None

@@ -1,0 +1,39 @@
+"""Whether a node computes what the machine of the command would: same packages, same data, same code, same weights.
+
+Artefacts and records are known by keys, so a node that differs would make things that nobody looks for, or records that
+a local run would not have made. That is found before anything is computed, and said in one line.
+"""
+
+from __future__ import annotations
+
+import socket
+from importlib.metadata import version
+
+from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.release_audit import Audit
+from leakbench.measurement.releases import Workbench
+from leakbench.runtime.cache.keys import key_of
+
+
+def fingerprint(bench: Workbench) -> dict[str, str]:
+    """What has to be equal everywhere, by name; what comes later contains what comes earlier."""
+    packages = [f"{name} {version(name)}" for name in ("leakbench", "torch", "numpy", "diffusers")]
+    embedding = Embedding(bench)
+    seed = bench.suite.file.seeds[0]
+    audits = [Audit(bench, embedding, point, seed) for point in bench.suite.points]
+    return {
+        "packages": ", ".join(packages),
+        "data": key_of(**bench.data_key),
+        "code of leakbench, of a plugin, or weights": key_of(keys=[a.row_key(row) for a in audits for row in a.rows()]),
+    }
+
+
+def difference(here: dict[str, str], there: dict[str, str]) -> str:
+    """What a node (`here`) has otherwise than the command's machine (`there`), in one line, or "" if nothing."""
+    for name, wanted in there.items():
+        if here[name] != wanted:
+            return (
+                f"node {socket.gethostname()} has other {name} than the machine of the command ({here[name]} there, "
+                f"{wanted} here): every node needs the same"
+            )
+    return ""

@@ -1,0 +1,194 @@
+"""Runs a plan on an existing Ray cluster: each cell is a task with one GPU, or with one core and one thread.
+
+Whatever can start is handed to the cluster at once: its own queue knows which nodes come and go, and an autoscaler sees
+what waits. A cell whose node was lost is handed out again, without the records that had already arrived; Ray's own
+retries are off, as they would repeat those. Errors of ours (an attack that raises) are no lost node: they fail the
+cell, as in a local run. Artefacts travel through the cache that the nodes share, records come back as bytes and are
+written here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from leakbench.measurement.release_audit import Row
+from leakbench.runner.executors.base import Executor
+from leakbench.runner.executors.node_check import fingerprint
+from leakbench.runner.executors.ray_task import Ended, News, Share, Start, Unfit, Written, do
+from leakbench.runner.executors.worker import packed
+from leakbench.runner.plan import Cell
+from leakbench.runtime import registry
+from leakbench.runtime.errors import UsageError
+from leakbench.runtime.files import write_atomically
+
+_TRIES = 5  # nodes that a cell may lose in a row without sending a record: more, and it is the cell that kills them
+
+
+class NodeLost(Exception):
+    """A cell lost its node again and again."""
+
+
+class OnRay(Executor):
+    """Does the cells of a plan on a Ray cluster."""
+
+    def _run(self) -> None:
+        self._lost: Counter[str] = Counter()
+        self._written: set[tuple[str, Row]] = set()
+        with connected() as ray, self._marker() as marker:
+            needs = {"num_gpus": 1} if self.plan.bench.device.type == "cuda" else {"num_cpus": 1}
+            self._task = ray.remote(**needs, num_returns="streaming", max_retries=0)(do)
+            self._start = ray.put(self._what_nodes_know(marker))
+            running: dict[Any, Cell] = {}
+            try:
+                self._feed(ray, running)
+            except ray.exceptions.RayError as error:
+                raise OSError(f"the Ray cluster is gone ({_first_line(error)})") from error
+            finally:
+                for news in running:  # after Ctrl-C or an error that ends the run: nobody waits for them
+                    with suppress(Exception):
+                        ray.cancel(news, force=True)
+
+    def _feed(self, ray: Any, running: dict[Any, Cell]) -> None:
+        while self._waiting or running:
+            for cell in self._startable():
+                running[self._submitted(cell)] = cell
+            some, _ = ray.wait(list(running), num_returns=1, timeout=0.5) if running else ([], [])
+            ready, _ = ray.wait(list(running), num_returns=len(running), timeout=0) if some else ([], [])
+            for news in ready:
+                cell = running.pop(news)
+                try:
+                    onward = self._take(cell, ray.get(next(news)))
+                except ray.exceptions.RayTaskError as error:  # not a cell's error, which would come as news
+                    raise UsageError(
+                        f"a node cannot run leakbench ({_last_line(error)}): install the same on every node"
+                    ) from None
+                except ray.exceptions.RayError as error:
+                    self._again(cell, error, running)
+                else:
+                    if onward:
+                        running[news] = cell
+
+    def _take(self, cell: Cell, news: News) -> bool:
+        """Take in the news of a cell. Returns whether there will be more."""
+        match news:
+            case Share(done):
+                self.report(cell.name, done)
+            case Written(row, stands, files):
+                for name, data in files:
+                    write_atomically(self.plan.out / name, data)
+                if stands:
+                    self._written.add((cell.name, row))
+                self._lost.pop(cell.name, None)
+            case Ended(error, said):
+                print(said, end="", file=sys.stderr)
+                if isinstance(error, Unfit):
+                    raise UsageError(str(error))
+                self._settle(cell, error)
+                return False
+        return True
+
+    def _submitted(self, cell: Cell) -> Any:
+        left = tuple(row for row in cell.rows if (cell.name, row) not in self._written)
+        return self._task.options(name=cell.words).remote(self._start, pickle.dumps(replace(cell, rows=left)))
+
+    def _again(self, cell: Cell, error: Exception, running: dict[Any, Cell]) -> None:
+        """The node of a cell was lost: hand the cell out again, or give it up."""
+        self._lost[cell.name] += 1
+        if self._lost[cell.name] >= _TRIES:
+            self._settle(cell, NodeLost(f"its node was lost {_TRIES} times, at last: {_first_line(error)}"))
+        elif cell.rows and all((cell.name, row) in self._written for row in cell.rows):
+            self._settle(cell)  # all but its last word had arrived
+        else:
+            why = type(error).__name__
+            print(f"leakbench: {cell.words}: its node was lost ({why}); doing it again on another", file=sys.stderr)
+            running[self._submitted(cell)] = cell
+
+    def _what_nodes_know(self, marker: Path) -> Start:
+        bench = self.plan.bench
+        setting = replace(bench.setting, cache=bench.setting.cache.absolute())
+        ours = {key: value for key, value in os.environ.items() if key.startswith("LEAKBENCH_")}
+        return Start(
+            run=uuid.uuid4().hex,
+            plugins=tuple((registry.module_of(p), p.name, p.read_bytes()) for p in registry.loaded_files()),
+            suite=packed(bench.suite, setting),
+            marker=marker.absolute(),
+            folder=Path.cwd(),
+            environment={k: v for k, v in ours.items() if k != "LEAKBENCH_CACHE"}
+            | {k: os.environ[k] for k in ("HF_HUB_OFFLINE",) if k in os.environ},
+            fingerprint=fingerprint(bench),
+        )
+
+    @contextmanager
+    def _marker(self) -> Iterator[Path]:
+        """A file in the cache folder, while the run lasts."""
+        marker = self.plan.bench.setting.cache / f".run-{uuid.uuid4().hex}"
+        marker.touch()
+        try:
+            yield marker
+        finally:
+            marker.unlink(missing_ok=True)
+
+
+@contextmanager
+def connected() -> Iterator[Any]:
+    """Ray, connected to the running cluster ($RAY_ADDRESS, or the one of this machine). Raises UsageError."""
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("--executor ray: Ray is not installed; `pip install 'leakbench[ray]'`") from None
+    _check_address(os.environ.get("RAY_ADDRESS", ""))
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # ConnectionError where there is none, RuntimeError for another Python or Ray
+        raise UsageError(
+            f"--executor ray: no connection to a Ray cluster ({_first_line(error)}); start one with `ray start --head` "
+            "on this machine, or set RAY_ADDRESS"
+        ) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise UsageError for an address that cannot be used. Ray itself would knock at a closed door for many minutes."""
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"RAY_ADDRESS={address}: Ray Client cannot carry a run; type the command on a node of the cluster, or hand "
+            "it in with `ray job submit`"
+        )
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except OSError as error:
+            raise UsageError(
+                f"RAY_ADDRESS={address}: no Ray cluster answers there ({error.strerror or error}); start one with `ray "
+                "start --head`, or name another"
+            ) from None
+
+
+def resources() -> tuple[int, int]:
+    """Cores and GPUs that the cluster has now. Raises UsageError."""
+    with connected() as ray:
+        found = ray.cluster_resources()
+    return int(found.get("CPU", 0)), int(found.get("GPU", 0))
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _last_line(error: BaseException) -> str:
+    return next(iter(reversed(str(error).strip().splitlines())), type(error).__name__)

@@ -1,0 +1,60 @@
+"""Does one cell at a time, wherever that is, and what has to travel there."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+
+from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.release_audit import Audit, Row
+from leakbench.measurement.releases import Workbench
+from leakbench.results.records import Record
+from leakbench.runner.plan import Cell
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import Suite
+
+
+def _nobody(row: Row, record: Record) -> None:
+    """Told of records that lie where they belong."""
+
+
+class Worker:
+    """Does cells, one after the other, keeping what it has loaded."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench, self.embedding = bench, Embedding(bench)
+
+    def do(
+        self, cell: Cell, progress: Callable[[float], None], written: Callable[[Row, Record], None] = _nobody
+    ) -> None:
+        """Do one cell. `progress` is told the share done, `written` each record once its files are written."""
+        if cell.kind == "reader":
+            _ = self.embedding.features
+        elif cell.kind == "fit":
+            self.bench.train(cell.chain, cell.seed, cell.needs, progress)
+        else:
+            assert cell.point is not None
+            audit = Audit(self.bench, self.embedding, cell.point, cell.seed)
+            rows = {(row.attack, row.access.name): row for row in cell.rows}
+            for done, record in enumerate(audit.run(list(cell.rows)), start=1):
+                written(rows[record.attack, record.access], record)
+                progress(min(0.99, done / len(cell.rows)))
+
+
+def packed(suite: Suite, setting: Setting) -> bytes:
+    """A suite and its setting for another process: bytes, as its plugins' files must be loaded before they are read."""
+    return pickle.dumps((suite, setting))
+
+
+def unpacked(data: bytes) -> tuple[Suite, Setting]:
+    """Read what `packed` wrote: our own bytes, from the process that runs the command."""
+    suite, setting = pickle.loads(data)
+    return suite, setting
+
+
+def portable(error: Exception) -> Exception:
+    """The error, or its words if it does not survive the way to another process."""
+    try:
+        return pickle.loads(pickle.dumps(error)) and error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

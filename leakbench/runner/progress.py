@@ -1,0 +1,58 @@
+"""What a run shows while it works."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from leakbench.runner.plan import Cell
+
+
+class Display:
+    """Progress: a bar with the time left on a terminal, a plain line a finished cell elsewhere."""
+
+    def __init__(self, cells: list[Cell]) -> None:
+        self.words = {cell.name: cell.words for cell in cells}
+        # Bars count work, not cells: training and sampling of a release are far from equal.
+        self.weights = {cell.name: {"fit": 10.0, "reader": 1.0, "audit": 3.0}[cell.kind] for cell in cells}
+        self.shares = dict.fromkeys(self.words, 0.0)
+        self.console = Console()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.began = time.perf_counter()
+
+    def __enter__(self) -> Display:
+        self.progress.start()
+        self.task = self.progress.add_task("leakbench", total=len(self.words) or 1)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.progress.stop()
+
+    def update(self, name: str, share: float) -> None:
+        """Take in that a cell has got this far."""
+        already = self.shares.get(name, 1.0)
+        if share <= already:
+            return
+        self.shares[name] = share
+        total = sum(self.weights.values())
+        done = sum(self.weights[cell] * part for cell, part in self.shares.items()) / total * len(self.words)
+        self.progress.update(self.task, completed=round(done, 2), description=self.words[name][:40])
+        if share >= 1.0 and not self.console.is_terminal:
+            elapsed = time.perf_counter() - self.began
+            print(f"[{self.finished}/{len(self.words)}] {elapsed:5.0f} s  {self.words[name]}", flush=True)
+
+    @property
+    def finished(self) -> int:
+        """Cells that are done."""
+        return sum(part >= 1.0 for part in self.shares.values())

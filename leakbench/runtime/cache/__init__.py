@@ -1,0 +1,1 @@
+"""The artefact cache, local or shared by machines."""

@@ -1,0 +1,26 @@
+"""Keys of artefacts: hashes of JSON-able parts and of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def key_of(**parts: Any) -> str:
+    """sha256 of JSON-able parts, 40 hex digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:40]
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """sha256 of the content of files in their order, 40 hex digits; each is read again only once it has changed."""
+    return key_of(files=[_unchanged(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files])
+
+
+@cache
+def _unchanged(file: Path, _changed: int, _size: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

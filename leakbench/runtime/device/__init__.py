@@ -1,0 +1,36 @@
+"""The shared CUDA harness: which devices, at which precision, in which batches, with which random numbers.
+
+machine.py    what there is, and the settings of a process that computes on it
+precision.py  bf16 or float32, and the memory order of a network
+batches.py    compute batches of a fixed size, and what is remembered where they do not fit
+compiling.py  torch.compile with graph capture, where a trial says that it pays
+manner.py     which of these happened, for the record
+streams.py    random numbers that depend on what they are for and on nothing else
+"""
+
+from leakbench.runtime.device.batching import Room, in_batches, noted, padded
+from leakbench.runtime.device.compile import faster
+from leakbench.runtime.device.devices import devices, kind_of, prepare
+from leakbench.runtime.device.execution import MANNER, merged, observed
+from leakbench.runtime.device.precision import autocast, place
+from leakbench.runtime.device.rng import Stream, Streams, philox, seeded
+
+__all__ = [
+    "MANNER",
+    "Room",
+    "Stream",
+    "Streams",
+    "autocast",
+    "devices",
+    "faster",
+    "in_batches",
+    "kind_of",
+    "merged",
+    "noted",
+    "observed",
+    "padded",
+    "philox",
+    "place",
+    "prepare",
+    "seeded",
+]

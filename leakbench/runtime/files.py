@@ -1,0 +1,47 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+import errno
+import tempfile
+
+from leakbench.runtime.errors import UsageError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write under a temporary name in the same folder, then rename: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, what: str) -> None:
+    """Raise UsageError if the folder cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{what} {folder}: cannot be written to ({error.strerror}); choose another folder") from None
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error says that nothing more can be written: no space, quota or file size limit reached."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    # safetensors and zipfile say it in words of their own
+    return getattr(error, "errno", None) in full or any(f"os error {number}" in str(error) for number in full)

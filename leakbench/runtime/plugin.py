@@ -1,0 +1,47 @@
+"""Access levels, and what every attack and defense has in common: frozen, validated parameters."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Access(IntEnum):
+    """What the adversary may touch. Each level includes those below it."""
+
+    NONE = 0  # nothing: images only
+    SAMPLES = 1  # generated images
+    API = 2  # sample() and vary(): a hosted model
+    DENOISER = 3  # eps(x, t, label) as the defended service answers, the schedule, sampler steps
+    WEIGHTS = 4  # the raw network and all that ships with it, gradients
+
+
+def training(default: Any = ..., **constraints: Any) -> Any:
+    """A parameter of the training stage: changing it trains again. Takes pydantic's constraints (ge=0, ...)."""
+    return Field(default, json_schema_extra={"stage": "training"}, **constraints)
+
+
+def sampling(default: Any = ..., **constraints: Any) -> Any:
+    """A parameter of the sampling stage: changing it trains nothing."""
+    return Field(default, json_schema_extra={"stage": "sampling"}, **constraints)
+
+
+class Plugin(BaseModel):
+    """Frozen, validated parameters. Unknown keys and values out of range are errors that name them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    group: ClassVar[str]  # of entry points, with `leakbench.` before it: "attacks" or "defenses"
+    name: ClassVar[str]
+    version: ClassVar[str] = (
+        "1"  # raise it when the method changes: cached artefacts of the old one are then left alone
+    )
+    summary: ClassVar[str] = ""
+
+    @classmethod
+    def fields_of(cls, stage: str) -> set[str]:
+        """Names of the parameters of a stage, "training" or "sampling"."""
+        extra = {key: info.json_schema_extra for key, info in cls.model_fields.items()}
+        return {key for key, value in extra.items() if isinstance(value, dict) and value.get("stage") == stage}

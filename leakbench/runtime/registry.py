@@ -1,0 +1,170 @@
+"""Finds attacks, defenses, data sets, suites and report formats by entry point, and loads --plugin files.
+
+The built-in ones are found like anybody else's. A broken plugin is a named warning, not a crash.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.runtime.plugin import Plugin
+
+_API = ("leakbench.api.", Plugin.__module__)  # the contracts: their changes count as the harness's
+_loaded: dict[str, dict[str, type[Plugin]]] = {"attacks": {}, "defenses": {}}  # by --plugin
+_files: list[Path] = []
+
+
+@cache
+def _entries(group: str) -> dict[str, Any]:
+    return {entry.name: entry for entry in entry_points(group=f"leakbench.{group}")}
+
+
+def names(group: str) -> list[str]:
+    """All names of a group (attacks, defenses, datasets, reports, suites), sorted; nothing is imported."""
+    return sorted({*_entries(group), *_loaded.get(group, {})})
+
+
+def find(group: str, name: str, where: str = "") -> Any:
+    """The object of a name. Raises UsageError that gives the nearest valid name, or says what is broken."""
+    if name in _loaded.get(group, {}):
+        return _loaded[group][name]
+    if name not in _entries(group):
+        place = f"{where}: " if where else ""
+        raise UsageError(f"{place}unknown {group.rstrip('s')} {name!r}; {nearest_name(name, names(group))}")
+    try:
+        return _entries(group)[name].load()
+    except Exception as error:
+        raise UsageError(f"{group.rstrip('s')} {name!r} is broken: {type(error).__name__}: {error}") from error
+
+
+def all_of(group: str) -> Iterable[tuple[str, Any]]:
+    """(name, object) of every plugin that loads; a broken one is a warning that names it."""
+    for name in names(group):
+        try:
+            yield name, find(group, name)
+        except UsageError as error:
+            warnings.warn(str(error), stacklevel=2)
+
+
+def module_of(path: Path) -> str:
+    """The name under which a --plugin file is imported."""
+    return f"leakbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+
+
+def load_file(path: Path, module_name: str = "") -> list[str]:
+    """Load a --plugin file and take in every attack and defense that it defines. Returns their names.
+
+    `module_name`: that of the file which this one is a copy of, on another machine.
+    """
+    if not path.is_file():
+        raise UsageError(f"--plugin {path}: no such file")
+    name = module_name or module_of(path)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--plugin {path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"--plugin {path}: {type(error).__name__}: {error}") from error
+    found = []
+    for thing in vars(module).values():
+        if inspect.isclass(thing) and thing.__module__ == name and issubclass(thing, Plugin) and hasattr(thing, "name"):
+            _loaded[thing.group][thing.name] = thing
+            found.append(thing.name)
+    if not found:
+        raise UsageError(f"--plugin {path}: defines no attack and no defense with a `name`")
+    _files.append(path.resolve())
+    return found
+
+
+def loaded_files() -> list[Path]:
+    """The --plugin files taken in so far, for worker processes to load as well."""
+    return list(_files)
+
+
+def source_digest(plugin: type[Plugin]) -> str:
+    """sha256 of the plugin's version and sources: its own file, those of the plugins that it inherits from, and what
+    these import relatively. A plugin that imports other modules of its own raises `version` for them.
+    """
+    own = [c for c in plugin.__mro__ if issubclass(c, Plugin) and not c.__module__.startswith(_API)]
+    total = hashlib.sha256(plugin.version.encode())
+    for source in _with_neighbours([Path(inspect.getfile(c)) for c in own]):
+        total.update(source.read_bytes())
+    return total.hexdigest()
+
+
+def _with_neighbours(sources: list[Path]) -> list[Path]:
+    """The files, those that they import relatively (`from ._helper import ...`), and so on."""
+    found: list[Path] = []
+    waiting = list(sources)
+    while waiting:
+        source = waiting.pop(0)
+        if source in found:
+            continue
+        found.append(source)
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                folder = source.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                named = [folder.with_suffix(".py"), *(folder / f"{alias.name}.py" for alias in node.names)]
+                waiting += [path for path in named if path.is_file()]
+    return found
+
+
+def suite_path(name: str) -> Path:
+    """The file of a suite: a path that exists, or a name known by entry point. Raises UsageError."""
+    if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise UsageError(f"suite {name!r}: no such file")
+        return Path(name)
+    suites = suite_files()
+    if name not in suites:
+        raise UsageError(f"unknown suite {name!r}; {nearest_name(name, suites)}")
+    return suites[name]
+
+
+def suite_files() -> dict[str, Path]:
+    """Suites by name: every .toml file of the packages in the entry-point group `leakbench.suites`."""
+    found: dict[str, Path] = {}
+    for _, package in all_of("suites"):
+        for entry in files(package).iterdir():
+            if entry.name.endswith(".toml"):
+                found[entry.name.removesuffix(".toml")] = Path(str(entry))
+    return found
+
+
+def dataset(name: str, where: str = "", skip_broken: bool = False) -> Callable[[], Any]:
+    """A function that loads the data set of a name such as digits or npz:PATH. `skip_broken` is passed on to those that
+    decode image files: they take a parameter of this name."""
+    kind, _, argument = name.partition(":")
+    factory = find("datasets", kind, where)
+    if "skip_broken" in inspect.signature(factory).parameters:
+        return lambda: factory(argument, skip_broken=skip_broken)
+    return lambda: factory(argument)
+
+
+__all__ = [
+    "all_of",
+    "dataset",
+    "find",
+    "load_file",
+    "loaded_files",
+    "module_of",
+    "names",
+    "source_digest",
+    "suite_files",
+    "suite_path",
+]

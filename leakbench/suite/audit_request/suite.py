@@ -1,0 +1,162 @@
+"""The suite of an audit of somebody's own model: made of a request, not read from a file.
+
+The bottom of its chain is a given model or given samples: nothing is trained. Choices of ours:
+- Attacks: see leakbench.suite.audit_request.attacks; one that objects to the images or the model at hand is left out,
+  and that is said.
+- Control: a small network of ours with random weights, attacked alike; up to 64x64 pixels. It knows nothing whatever
+  its size, so it need not be the model's twin. Of samples alone there is none but the blind baseline. No positive
+  control can be had of a model that others trained.
+- The headline is the TPR at the lowest false-positive rate that ten nonmembers, at least, are expected to reach.
+- A model of captions is measured in features that were learnt without labels: a caption is no class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from leakbench.api import Access, Given, Place
+from leakbench.data import Dataset
+from leakbench.data.member_folders import sides_name
+from leakbench.runtime import registry
+from leakbench.runtime.errors import UsageError
+from leakbench.suite.audit_request.attacks import Reach, entries_of
+from leakbench.suite.load import Point, Suite, checked
+
+GIVEN = "model"  # the id of what is audited
+_WHERE = "leakbench audit"
+_LARGEST = 64  # pixels a side of images on which the control is worth its time
+_HEADLINES = {"tpr@fpr=0.001": 10_000, "tpr@fpr=0.01": 1_000}  # and the nonmembers that each takes
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be audited. `model`: parameters of the plugin that hands it out, with its `name`; members and
+    nonmembers: names of data sets. attacks: "all", "strongest" or names. defenses: names of sampling-time defenses to
+    put around the model. samples, shape: how many images were given, and of what shape, where they are all there is."""
+
+    title: str
+    model: dict[str, Any]
+    members: str
+    nonmembers: str
+    attacks: str = "all"
+    defenses: tuple[str, ...] = ()
+    captions: str = ""
+    seed: int = 0
+    skip_broken: bool = False
+    samples: int | None = None
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def reach(self) -> Reach:
+        """What an attacker has."""
+        return Reach(Access.WEIGHTS if self.samples is None else Access.SAMPLES, bool(self.defenses))
+
+
+def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[str, str]]:
+    """The checked suite, and of the attacks that had to be left out what each of them objects. Raises UsageError."""
+    dataset = sides_name(request.members, request.nonmembers, request.captions, request.seed, request.skip_broken)
+    data: Dataset = registry.dataset(dataset)()
+    plugin = registry.find("defenses", request.model["name"])
+    brought: Given | None = plugin(**{k: v for k, v in request.model.items() if k != "name"}).brings()
+    if brought is not None:
+        _check_fits(brought, data, request)
+    if request.shape is not None and request.shape != data.shape:
+        theirs, ours = ("x".join(map(str, shape)) for shape in (request.shape, data.shape))
+        raise UsageError(
+            f"--samples {request.model['images']}: generated images are {theirs}, and members and nonmembers {ours} "
+            "(channels, height, width): they should be alike; --size N resizes and crops the images of folders"
+        )
+    table: dict[str, Any] = {
+        "name": "audit-" + (re.sub(r"[^A-Za-z0-9._-]+", "-", request.title).strip("-.") or "model"),
+        "summary": f"{request.title}, as it was given",
+        "dataset": dataset,
+        "seeds": [request.seed],
+        "headline": _headline(Counter(np.asarray(data.split).tolist())["nonmember"]),
+        "network": {"width": 16, "blocks": 1},
+        "quality": _quality(request),
+        "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request), *_control(request, data)],
+        "attack": entries_of(request.attacks, request.reach),
+    }
+    suite = checked(table, _WHERE, overrides)
+    brought = suite.points[0].chain[0].defense.brings()
+    if brought is not None:
+        _check_fits(brought, data, request)
+    return _fitting(suite, data, brought)
+
+
+def _check_fits(brought: Given, data: Dataset, request: Request) -> None:
+    """Raise UsageError where the model makes other images, or is told other labels, than there are."""
+    (ours, *size), (theirs, *side) = data.shape, brought.images
+    if ours != theirs:
+        raise UsageError(
+            f"{data.name}: images have {ours} channel{'s' if ours > 1 else ''}, and {request.title} makes images of "
+            f"{theirs}: give images as it was trained on"
+        )
+    if size != side:
+        wanted = f"--size {side[0]} resizes and crops folders" if side[0] == side[1] else "resize them"
+        told, made = (f"{height}x{width}" for height, width in (size, side))
+        raise UsageError(f"{data.name}: images are {told} (height x width), and {request.title} makes {made}: {wanted}")
+    count = brought.network.conditions
+    if count and data.labels is None:
+        raise UsageError(
+            f"{data.name}: {request.title} is told one of {count} labels, and the images have none: write a "
+            "labels.csv (columns file, label) into each folder"
+        )
+    if count and data.labels is not None and data.labels.max() >= count:
+        raise UsageError(f"{data.name}: label {data.labels.max()}: {request.title} knows labels 0 to {count - 1}")
+
+
+def _headline(nonmembers: int) -> str:
+    return next((name for name, least in _HEADLINES.items() if nonmembers >= least), "tpr@fpr=0.1")
+
+
+def _quality(request: Request) -> dict[str, Any]:
+    table: dict[str, Any] = {} if request.samples is None else {"samples": request.samples}
+    return table | ({"features": "rotation"} if request.captions else {})
+
+
+def _model(request: Request, brought: Given | None) -> dict[str, Any]:
+    conditioned = brought is not None and brought.network.conditions
+    return {"id": GIVEN, "role": "baseline", **({"condition": "label"} if conditioned else {}), **request.model}
+
+
+def _around(request: Request) -> list[dict[str, Any]]:
+    return [{"name": name, "base": GIVEN} for name in request.defenses]
+
+
+def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
+    if request.reach.access < Access.API or max(data.shape[1:]) > _LARGEST:
+        return []
+    return [{"name": "untrained"}]
+
+
+def _fitting(suite: Suite, data: Dataset, brought: Given | None) -> tuple[Suite, dict[str, str]]:
+    """The suite without the attacks that object to its images or model, and what each of these says."""
+    said: dict[str, str] = {}
+    for name, attack in suite.attacks.items():
+        for point in suite.points:
+            place = _place(suite, point, data, brought)
+            if attack.applies(place) and (objection := attack.objection(place)):
+                said[name] = objection
+    kept = {name: attack for name, attack in suite.attacks.items() if name not in said}
+    entries = tuple(entry for entry in suite.file.attack if entry.get("id", entry["name"]) not in said)
+    return replace(suite, file=suite.file.model_copy(update={"attack": entries}), attacks=kept), said
+
+
+def _place(suite: Suite, point: Point, data: Dataset, brought: Given | None) -> Place:
+    """Where an attack would stand, by the parts as drawn, before near-duplicates are removed."""
+    counts = Counter(np.asarray(data.split).tolist())
+    return Place(
+        below=tuple(link.defense for link in point.chain),
+        condition="label" if brought and brought.network.conditions else "none",
+        forget="nothing",
+        timesteps=brought.schedule.T if brought else 1000,
+        images=counts["member"] + counts["calibration_in"],
+        pixels=data.shape[1] * data.shape[2],
+        calibration=counts["calibration_in"] + counts["calibration_out"],
+    )

@@ -1,0 +1,1 @@
+"""Conformance checks for attacks and defenses, and the toys they are checked on."""

@@ -1,0 +1,102 @@
+"""A tiny model of random images, on which plugins are checked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from leakbench.api import Artefacts, Attack, Defense, Place, Release, Task
+from leakbench.data.image_view import Pictures
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams
+
+COUNT = 24
+SHAPE = (1, 8, 8)
+CLOSE: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-4}
+
+Check = tuple[str, Callable[[], bool]]
+
+_CONDITIONS = ("none", "label", "attribute")
+_FORGET: tuple[Literal["nothing", "label", "subset"], ...] = ("nothing", "subset", "label")
+
+
+def images(count: int, purpose: str) -> Tensor:
+    """Random images with some structure: blurred noise in [-1, 1]."""
+    noise = streams().of("conformance", purpose).normal(torch.arange(count), SHAPE)
+    return torch.nn.functional.avg_pool2d(noise, 3, stride=1, padding=1).mul(2.0).clamp(-1, 1)
+
+
+def streams() -> Streams:
+    return Streams("conformance", 0)
+
+
+def places(plugin: type[Defense]) -> Iterator[Place]:
+    """What a suite could offer, the plainest first."""
+    forget: tuple[Literal["nothing", "label", "subset"], ...] = ("subset", "label") if plugin.forgets else ("nothing",)
+    for condition, what in itertools.product(_CONDITIONS, forget):
+        yield Place(below(plugin), condition, what, Schedule().T, COUNT)
+
+
+def below(plugin: type[Defense]) -> tuple[Defense, ...]:
+    return (Plain(),) if plugin.needs_base else ()
+
+
+class Plain(Defense):
+    """What a defense under check builds on: random weights, or those that it asks to be trained again."""
+
+    name = "plain"
+
+    def fit(self, task: Task) -> Artefacts:
+        return Artefacts({"denoiser": networks.build(task.network, streams().of("plain"))})
+
+    def release(self, artefacts: Artefacts, task: Task) -> Release:
+        return task.release(artefacts.networks["denoiser"].eval().requires_grad_(False))
+
+
+def task_of(place: Place, base: Release | None) -> Task:
+    label = place.forget == "label"
+    return Task(
+        images=Pictures(images(COUNT, "images")),
+        labels=torch.arange(COUNT) % 2,
+        attribute=torch.arange(COUNT) % 2,
+        condition=place.condition,
+        forget=None if place.forget == "nothing" else torch.arange(COUNT) % (2 if label else 4) == 0,
+        forget_label=0 if label else None,
+        below=place.below,
+        grouped=torch.arange(COUNT),
+        heldout=Pictures(images(COUNT, "held-out")),
+        network=spec(place.condition),
+        schedule=Schedule(steps=5),
+        streams=streams(),
+        device=torch.device("cpu"),
+        base=base,
+    )
+
+
+def spec(condition: str) -> NetworkSpec:
+    return NetworkSpec(kind="mlp", shape=SHAPE, width=32, blocks=1, conditions=0 if condition == "none" else 2)
+
+
+def place_for(attack: Attack) -> Place:
+    """The plainest place where the attack applies and has no objection. Raises ValueError if there is none."""
+    objection: str | None = "it applies nowhere"
+    for condition, forget in itertools.product(_CONDITIONS, _FORGET):
+        place = Place((Plain(),), condition, forget, Schedule().T, COUNT, SHAPE[1] * SHAPE[2], 2 * COUNT)
+        if attack.applies(place):
+            objection = attack.objection(place)
+            if objection is None:
+                return place
+    raise ValueError(f"it objects to every place: {objection}")
+
+
+def plain(batch: int = 16, condition: str = "none", weights: str = "plain") -> Release:
+    """A release of random weights; `weights` names which."""
+    network = networks.build(spec(condition), streams().of(weights)).eval().requires_grad_(False)
+    task = task_of(Place((), condition, "nothing", Schedule().T, COUNT), None)
+    return task.release(network, batch=batch)

@@ -1,0 +1,118 @@
+"""Checks of an attack on unlearning."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakbench.api import Access, Ground, Model, Place, Question, UnlearningAttack, UnlearningEvidence
+from leakbench.api.answer_cache import Source
+from leakbench.data.image_batch import Images
+from leakbench.data.image_view import ImagesLike
+from leakbench.measurement.query_engine import Target, Trained
+from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
+from leakbench.models.diffusion import Schedule
+from leakbench.testing.toy_model import CLOSE, COUNT, SHAPE, Check, Plain, images, plain, streams
+
+_GROUPS = ("forget", "unseen", "retained")
+_FORGET: tuple[Literal["subset", "label"], ...] = ("subset", "label")
+
+
+class Forgets(Plain):
+    """A step that forgets, for the place of an attack under check."""
+
+    name = "forgets"
+    needs_base = True
+    forgets = True
+
+
+class UnlearningChecks:
+    """Checks of an attack on unlearning, on three models of random weights."""
+
+    def __init__(self, plugin: type[UnlearningAttack]) -> None:
+        # The shortest attack that is one: a parameter called steps is lowered, whatever else stays at its default.
+        self.attack = plugin(**({"steps": 4} if "steps" in plugin.model_fields else {}))
+        self._first = cache(self._run)
+
+    @property
+    def place(self) -> Place:
+        """The plainest place where the attack applies and has no objection."""
+        objection: str | None = "it applies nowhere"
+        for condition, forget in itertools.product(("none", "label", "attribute"), _FORGET):
+            place = Place((Plain(), Forgets()), condition, forget, Schedule().T, COUNT, SHAPE[1] * SHAPE[2])
+            if self.attack.applies(place):
+                objection = self.attack.objection(place)
+                if objection is None:
+                    return place
+        raise ValueError(f"it objects to every place: {objection}")
+
+    def _run(self, batch: int = 16) -> UnlearningEvidence:
+        return self.attack.run(self._ground(batch))
+
+    def _ground(self, batch: int) -> Ground:
+        place = self.place
+        ours, before, null = (self._model(name, place.condition, batch) for name in ("plain", "before", "retrained"))
+        forget, unseen, retained = (_group(number, place) for number in range(3))
+        label = 0 if place.condition == "label" and place.forget == "label" else None
+        return Ground(ours, before, null, forget, unseen, retained, label, _judge, streams(), torch.device("cpu"))
+
+    def _model(self, weights: str, condition: str, batch: int) -> Model:
+        release, others = plain(batch, condition, weights), {}
+        for need in self.attack.needs():
+            other = plain(batch, condition, need.name)
+            others[need.name] = Trained(Source(other, partial(other.sample, 8)), np.arange(0))
+        target = Target(Source(release, partial(release.sample, 8)), streams(), others)
+
+        def ask(question: Question, images: Images) -> Tensor:
+            return target.ask(question, self.attack, self.attack.access is Access.WEIGHTS, images)
+
+        return Model(ask, release if self.attack.access is Access.WEIGHTS else None)
+
+    def checks(self) -> Iterator[Check]:
+        """In the order in which they are reported."""
+        yield "its access level suffices, and it answers with evidence", lambda: bool(arrays_of(self._first()))
+        yield "every score is one an image, every curve one row a step", self._shapes
+        yield "its numbers are finite", self._finite
+        yield "they are the same twice", lambda: self._same(self._run(), exact=True)
+        yield "batch size does not change them", lambda: self._same(self._run(5), exact=False)
+        yield "they make metrics", lambda: bool(unlearning(self._first()).metrics)
+
+    def _shapes(self) -> bool:
+        evidence = self._first()
+        counts = [
+            scores is None or np.shape(scores) == (COUNT,)
+            for contrast in evidence.scores.values()
+            for side in (contrast.model, contrast.retrained)
+            for scores in (side.forget, side.unseen)
+        ]
+        curves = [
+            curve.model.shape == curve.retrained.shape and len(curve.model) == len(curve.steps) and curve.steps[0] == 0
+            for curve in evidence.curves.values()
+        ]
+        return all([*counts, *curves])
+
+    def _finite(self) -> bool:
+        return all(np.isfinite(array).all() for array in arrays_of(self._first()).values())
+
+    def _same(self, other: UnlearningEvidence, exact: bool) -> bool:
+        ours, theirs = arrays_of(self._first()), arrays_of(other)
+        close = {"rtol": 0.0, "atol": 0.0} if exact else CLOSE
+        return ours.keys() == theirs.keys() and all(np.allclose(ours[name], theirs[name], **close) for name in ours)
+
+
+def _group(number: int, place: Place) -> Images:
+    rows = torch.arange(COUNT)
+    label = rows % 2 if place.forget == "subset" else torch.full_like(rows, int(_GROUPS[number] == "retained"))
+    return Images(images(COUNT, _GROUPS[number]), rows + number * COUNT, None if place.condition == "none" else label)
+
+
+def _judge(pictures: ImagesLike) -> Tensor:
+    """Some probabilities of two labels, by the mean of an image."""
+    bright = pictures[:].flatten(1).mean(dim=1).mul(8.0).sigmoid()
+    return torch.stack([bright, 1 - bright], dim=1)

@@ -1,0 +1,217 @@
+"""Folders of image files: what is taken, what labels.csv says, and each kind of bad input in one line."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.transforms import functional
+
+from leakbench.data import SplitSpec, draw_split
+from leakbench.runtime import registry
+from leakbench.runtime.errors import UsageError
+
+RANDOM = np.random.default_rng(0)
+
+
+def pixels(*shape):
+    return RANDOM.integers(0, 256, shape, dtype=np.uint8)
+
+
+def load(name, skip_broken=False):
+    return registry.dataset(name, skip_broken=skip_broken)()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """folder(images by name, labels.csv): a folder of PNG files."""
+
+    def write(images, table=None):
+        place = tmp_path / "mine"
+        for name, image in images.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / name)
+        if table is not None:
+            (place / "labels.csv").write_text(table)
+        return place
+
+    return write
+
+
+def complaint(name, **options):
+    with pytest.raises(UsageError) as caught:
+        load(name, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_images_come_in_the_order_of_their_names_bit_for_bit(folder):
+    images = {f"{name}.png": pixels(9, 7, 3) for name in ("b", "a/z", "a/y", "c")}
+    place = folder(images)
+    (place / "notes.txt").write_text("no image")
+    (place / ".hidden.png").write_bytes(b"no image either")
+    data = load(f"folder:{place}")
+    np.testing.assert_array_equal(data.images, [images[n] for n in ("a/y.png", "a/z.png", "b.png", "c.png")])
+    assert (data.labels, data.attribute, data.split) == (None, None, None)
+
+
+def test_a_zip_holds_the_same_as_its_folder(folder, tmp_path):
+    place = folder({f"{i}.png": pixels(8, 8) for i in range(5)})
+    shutil.make_archive(str(tmp_path / "packed"), "zip", place)
+    data, other = load(f"folder:{place}"), load(f"folder:{tmp_path / 'packed.zip'}")
+    np.testing.assert_array_equal(data.images, other.images)
+    assert data.shape == (1, 8, 8)
+
+
+def test_a_size_resizes_and_crops_as_torchvision_does(folder):
+    images = {f"{i}.png": pixels(*shape, 3) for i, shape in enumerate([(40, 33), (21, 50), (32, 32), (97, 33)])}
+    place = folder(images)
+    data = load(f"folder:{place}@32")
+    expected = [functional.center_crop(functional.resize(Image.fromarray(i), 32), 32) for i in images.values()]
+    np.testing.assert_array_equal(data.images, np.stack([np.asarray(image) for image in expected]))
+    assert data.name == "folder:mine@32"
+
+
+def test_palettes_and_bitmaps_are_colour_and_grey(folder):
+    place = folder({"a.png": pixels(8, 8, 3)})
+    Image.fromarray(pixels(8, 8, 3)).quantize(7).save(place / "b.png")
+    assert load(f"folder:{place}").shape == (3, 8, 8)
+    shutil.rmtree(place)
+    place.mkdir()
+    Image.fromarray(pixels(8, 8) > 99).save(place / "b.png")
+    assert set(np.unique(load(f"folder:{place}").images)) == {0, 255}
+
+
+def test_a_table_gives_labels_attribute_and_split(folder):
+    names = [f"{i:03}.png" for i in range(120)]
+    rows = [f"{n},{i % 2},{i % 5},{'reference' if i < 30 else 'pool'}" for i, n in enumerate(names)]
+    place = folder({n: pixels(8, 8) for n in names}, "\n".join(["file,attribute,label,split", *reversed(rows)]))
+    data = load(f"folder:{place}")
+    np.testing.assert_array_equal(data.labels, np.arange(120) % 5)
+    np.testing.assert_array_equal(data.attribute, np.arange(120) % 2)
+    split = draw_split(data, SplitSpec(members=20, nonmembers=20, calibration_in=20, calibration_out=20))
+    assert set(range(30)) <= set(split.parts["reference"])
+    (place / "labels.csv").rename(place.parent / "labels.csv")  # beside the folder
+    np.testing.assert_array_equal(load(f"folder:{place}").labels, data.labels)
+
+
+GOOD = {f"{i}.png": pixels(8, 8) for i in range(3)}
+TABLES = {
+    "a file that is not there": ("file,label\n0.png,1\n1.png,1\n2.png,1\n9.png,1", ["1 rows", "not there", "'9.png'"]),
+    "a file left out": ("file,label\n0.png,1\n2.png,1", ["1 of 3", "no row", "'1.png'"]),
+    "a file twice": ("file,label\n0.png,1\n0.png,1\n1.png,1\n2.png,1", ["'0.png'", "twice"]),
+    "no file column": ("name,label\n0.png,1", ["unknown column 'name'"]),
+    "no column file": ("label\n1", ["column 'file' is missing"]),
+    "a column too many": ("file,labels\n0.png,1", ["unknown column 'labels'", "did you mean 'label'"]),
+    "a word as label": ("file,label\n0.png,cat\n1.png,1\n2.png,1", ["0.png", "label = 'cat'", "whole number"]),
+    "an empty label": ("file,label\n0.png,\n1.png,1\n2.png,1", ["0.png", "label = ''"]),
+    "a short row": ("file,label,attribute\n0.png,1\n1.png,1,1\n2.png,1,1", ["0.png", "attribute = ''"]),
+    "a wrong part": ("file,split\n0.png,train\n1.png,pool\n2.png,pool", ["split = 'train'", "member", "pool"]),
+    "no UTF-8": (b"file,label\n\xff\xfe.png,1", ["cannot be read", "UTF-8"]),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_bad_table_is_one_line_that_names_file_and_what_would_be_right(folder, case):
+    table, words = TABLES[case]
+    place = folder(GOOD)
+    (place / "labels.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
+    message = complaint(f"folder:{place}")
+    for word in ["labels.csv", *words]:
+        assert word in message
+
+
+@pytest.fixture
+def broken(folder):
+    """Ten images, of which three do not decode: empty, cut off, and something else."""
+    place = folder({f"{i}.png": pixels(40, 40, 3) for i in range(10)})
+    whole = (place / "4.png").read_bytes()
+    (place / "2.png").write_bytes(b"")
+    (place / "4.png").write_bytes(whole[: len(whole) // 2])
+    (place / "7.png").write_bytes(b"GIF89a, or so it says")
+    (place / "labels.csv").write_text("\n".join(["file,label", *(f"{i}.png,{i}" for i in range(10))]))
+    return place
+
+
+def test_images_that_do_not_decode_are_counted_and_named(broken, cache):
+    message = complaint(f"folder:{broken}")
+    assert "3 of 10 image files cannot be decoded (2.png, 4.png, 7.png)" in message
+    assert "--skip-broken" in message
+    assert list((cache / "packed").iterdir()) == []  # nothing half done is left
+
+
+def test_and_left_out_only_when_asked_to(broken, capsys):
+    data = load(f"folder:{broken}", skip_broken=True)
+    assert "left out 3 of 10 image files that cannot be decoded (2.png, 4.png, 7.png)" in capsys.readouterr().err
+    assert data.skipped == ("2.png", "4.png", "7.png")
+    np.testing.assert_array_equal(data.labels, [0, 1, 3, 5, 6, 8, 9])
+    np.testing.assert_array_equal(data.images[2], np.asarray(Image.open(broken / "3.png")))
+    again = load(f"folder:{broken}", skip_broken=True)
+    assert (again.skipped, again.digest) == (data.skipped, data.digest)
+    complaint(f"folder:{broken}")  # the pack without them is not taken for the whole
+
+
+def test_nothing_but_broken_images_is_an_error_even_then(folder):
+    place = folder(GOOD)
+    for file in place.iterdir():
+        file.write_bytes(b"no image")
+    assert "3 of 3 image files cannot be decoded" in complaint(f"folder:{place}", skip_broken=True)
+
+
+def test_skip_broken_reaches_a_run_and_its_plan(broken, leakbench, tmp_path, tiny):
+    for i in range(10, 200):
+        Image.fromarray(pixels(8, 8)).save(broken / f"{i}.png")
+    for i in range(10):
+        if i not in (2, 4, 7):
+            (broken / f"{i}.png").unlink()
+    (broken / "labels.csv").unlink()
+    command = ["run", tiny, "--plan", "--set", f"dataset=folder:{broken}", "--set", "quality.features=rotation"]
+    refused = leakbench(*command)
+    assert refused.code == 2
+    assert "3 of 193 image files" in refused.err
+    assert leakbench(*command, "--skip-broken").code == 0
+
+
+BAD = {
+    "two sizes": ({"3.png": pixels(9, 8)}, ["3.png: is 8x9", "0.png is 8x8", "folder:mine@SIZE"]),
+    "grey and colour": ({"3.png": pixels(8, 8, 3)}, ["3.png: is RGB", "0.png is grey"]),
+    "transparency": ({"3.png": pixels(8, 8, 4)}, ["3.png: has 4 channels (RGBA)", "grey (1 channel) or RGB"]),
+    "grey and transparency": ({"3.png": pixels(8, 8, 2)}, ["3.png: has 2 channels (LA)"]),
+    "sixteen bits": ({"3.png": pixels(8, 8).astype(np.uint16)}, ["3.png: has 1 channels (I;16)", "8 bits"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_images_of_other_sizes_and_channels_are_named(folder, case):
+    images, words = BAD[case]
+    message = complaint(f"folder:{folder(GOOD | images)}")
+    for word in words:
+        assert word in message
+
+
+def test_a_palette_with_transparency_is_refused(folder):
+    place = folder({"a.png": pixels(8, 8, 3)})
+    Image.fromarray(pixels(8, 8, 3)).quantize(7).save(place / "b.png", transparency=3)
+    assert "b.png: has 1 channels (P with transparency)" in complaint(f"folder:{place}")
+
+
+def test_an_empty_folder_no_folder_no_zip_and_a_bad_size_are_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.zip").write_bytes(b"no zip")
+    assert "holds no image files" in complaint(f"folder:{tmp_path / 'empty'}")
+    assert "no such folder" in complaint(f"folder:{tmp_path / 'none'}")
+    assert "is no folder and no .zip" in complaint(f"folder:{tmp_path / 'a.zip'}")
+    assert "SIZE = 1: it should be from 2 to 4096" in complaint(f"folder:{tmp_path / 'empty'}@1")
+    assert "write folder:PATH" in complaint("folder:")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_with_one_name_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for _ in range(2):
+            archive.writestr("0.png", b"whatever")
+    assert "0.png: a file of this name stands there twice" in complaint(f"folder:{tmp_path / 'a.zip'}")

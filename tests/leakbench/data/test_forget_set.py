@@ -1,0 +1,102 @@
+"""The [forget] table: which images it names, who is told, whom it trains again, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from leakbench.data import SplitSpec, draw_split
+from leakbench.data.digits import digits
+from leakbench.data.forget_set import ForgetTable, forget_rows
+from leakbench.measurement.releases import Workbench
+from leakbench.runtime.errors import UsageError
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import load
+
+FORGET = """
+[forget]
+label = 3
+
+[[defense]]
+name = "finetune"
+base = "baseline"
+steps = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    data = digits("")
+    return data, draw_split(data, SplitSpec(members=60, nonmembers=60, calibration_in=20, calibration_out=20))
+
+
+def test_a_label_names_all_its_training_images_and_no_other(drawn):
+    data, split = drawn
+    rows = forget_rows(data, split, ForgetTable(label=3), "here")
+    assert rows.tolist() == [row for row in split.train if data.labels[row] == 3] and len(rows) > 0
+
+
+def test_a_share_is_drawn_from_reported_and_calibration_images_alike_and_follows_its_seed(drawn):
+    data, split = drawn
+    rows = forget_rows(data, split, ForgetTable(share=0.25), "here")
+    assert [np.isin(split.parts[part], rows).sum() for part in ("member", "calibration_in")] == [15, 5]
+    assert rows.tolist() == forget_rows(data, split, ForgetTable(share=0.25), "here").tolist()
+    assert rows.tolist() != forget_rows(data, split, ForgetTable(share=0.25, seed=1), "here").tolist()
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"label": 11}, "forget.label = 11: names no training image"),
+        ({"share": 0.001}, "forget.share = 0.001: names no training image"),
+        ({"share": 0.999}, "forget.share = 0.999: names every training image"),
+    ],
+)
+def test_forgetting_nothing_or_everything_is_refused(drawn, table, words):
+    with pytest.raises(UsageError, match=words) as error:
+        forget_rows(*drawn, ForgetTable(**table), "suite 's'")
+    assert str(error.value).count("\n") == 0 and "labels 0, 1, 2" in str(error.value)
+
+
+@pytest.mark.parametrize("table", ["", "label = 3\nshare = 0.1", "label = -1", "share = 0.0", "share = 1.0"])
+def test_a_table_that_cannot_be_meant_is_one_line(tiny, tiny_text, table):
+    tiny.write_text(tiny_text + f"\n[forget]\n{table}\n")
+    with pytest.raises(UsageError, match="forget"):
+        load(str(tiny))
+
+
+def bench_of(tiny, text, tmp_path, *overrides):
+    tiny.write_text(text)
+    return Workbench(load(str(tiny), overrides), Setting(tmp_path / "run", tmp_path / "cache"))
+
+
+def test_only_those_who_forget_are_told_and_trained_again(tiny, tiny_text, tmp_path):
+    bench = bench_of(tiny, tiny_text + FORGET, tmp_path)
+    other = bench_of(tiny, tiny_text + FORGET, tmp_path, "forget.label=4")
+    chain = next(point.chain for point in bench.suite.points if point.id == "finetune")
+    assert bench.fit_key(chain[:1], 0) == other.fit_key(chain[:1], 0)
+    assert bench.fit_key(chain, 0) != other.fit_key(chain, 0)
+    mask = bench._forget_mask(bench.split.train)
+    assert torch.equal(mask, torch.from_numpy(bench.data.labels[bench.split.train]) == 3)
+    assert bench.task(chain[:1], 0).forget is None
+
+
+def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_path):
+    bench = bench_of(tiny, tiny_text, tmp_path)
+    task = bench.task(bench.suite.points[0].chain, 0)
+    keep = task.labels != 3
+    kept = task.only(keep)
+    assert torch.equal(kept.images[:], task.images[keep]) and torch.equal(kept.groups, task.groups[keep])
+    assert not (kept.labels == 3).any() and len(kept.attribute) == len(kept.images) < len(task.images)
+    assert torch.equal(kept.heldout[:], task.heldout[:])
+
+
+def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(tiny, tiny_text, tmp_path, monkeypatch):
+    asked = []
+    found = lambda images: asked.append(len(images)) or torch.arange(len(images))  # noqa: E731
+    monkeypatch.setattr("leakbench.measurement.releases.near_duplicate_groups", found)
+    bench = bench_of(tiny, tiny_text, tmp_path)
+    chain = bench.suite.points[0].chain
+    few = bench.task(chain, 0).only(torch.arange(5))
+    assert not asked
+    assert few.groups.tolist() == [0, 1, 2, 3, 4] and len(bench.task(chain, 0).groups) == asked[0]
+    assert asked == [len(bench.split.train)]

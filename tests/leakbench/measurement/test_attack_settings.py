@@ -1,0 +1,233 @@
+"""Where attacks are run and where not, what they need, and what is refused before anything is trained."""
+
+import json
+
+import numpy as np
+import pytest
+
+from leakbench.api import Need, shadows
+from leakbench.measurement.releases import Workbench
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import load
+
+PLUGIN = """
+from torch import Tensor
+from leakbench.api import Access, MembershipAttack, Need, sampling
+
+
+class Spoilt(MembershipAttack):
+    name = "spoilt"
+    summary = "some of its scores are no numbers"
+    access = Access.DENOISER
+
+    def score(self, view, images, labels):
+        return view.eps(images, 0).flatten(1).sum(dim=1).log() * float("inf")
+
+
+class Choosy(MembershipAttack):
+    name = "choosy"
+    summary = "applies to protected sampling only, and wants many calibration images"
+    access = Access.DENOISER
+    labels: int = sampling(10, ge=1)
+
+    def needs(self):
+        return (Need("choosy"),)
+
+    def applies(self, place):
+        return any(defense.name == "cpsample" for defense in place.below)
+
+    def objection(self, place):
+        if self.labels > place.calibration:
+            return f"labels = {self.labels}: calibration holds {place.calibration} images; ask for no more"
+        return None
+
+    def score(self, view, images, labels):
+        return -view.eps(images, 0).flatten(1).norm(dim=1)
+
+
+class Told(MembershipAttack):
+    name = "told"
+    summary = "reads off the masks of the models that it asked for"
+    access = Access.DENOISER
+
+    def needs(self):
+        return (Need("retrained", kind="retrained"), Need("canary", kind="canary"), Need("shadow-0"))
+
+    def score(self, view, images, labels):
+        assert view.others["shadow-0"].inside.any()
+        told = view.others["retrained"].inside | view.others["canary"].inside
+        return told.float() + 1e-6 * view.eps(images, 0).flatten(1).norm(dim=1)
+
+
+class Forgetful(MembershipAttack):
+    name = "forgetful"
+    summary = "needs the retrained model"
+    access = Access.DENOISER
+
+    def needs(self):
+        return (Need("retrained", kind="retrained"),)
+
+    def score(self, view, images, labels):
+        return -view.eps(images, 0).flatten(1).norm(dim=1)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "plugin.py"
+    path.write_text(PLUGIN)
+    return path
+
+
+def more(tiny, text):
+    tiny.write_text(tiny.read_text().replace("[quality]", text + "\n[quality]"))
+    return tiny
+
+
+def records(out, attack):
+    found = [json.loads(path.read_text()) for path in (out / "records").glob("*.json")]
+    return [record for record in found if record["attack"] == attack]
+
+
+def test_an_attack_is_run_on_the_defenses_that_it_is_meant_for(leakbench, tiny, tmp_path):
+    more(tiny, '[[attack]]\nid = "only"\nname = "loss"\non = "cpsample"\n')
+    assert leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1).code == 0
+    assert {r["defense"] for r in records(tmp_path / "run", "only")} == {"cpsample"}
+    assert {r["defense"] for r in records(tmp_path / "run", "loss")} == {"cpsample", "baseline"}
+
+
+@pytest.mark.parametrize("on", ['"basline"', '["baseline", "cp"]', "3", "[]"])
+def test_a_defense_that_there_is_not_is_refused(leakbench, tiny, on):
+    more(tiny, f'[[attack]]\nid = "only"\nname = "loss"\non = {on}\n')
+    found = leakbench("run", tiny, "--plan")
+    assert found.code == 2 and "attack 'only': on = " in found.err and len(found.err.splitlines()) == 1
+
+
+def test_scores_that_are_no_numbers_are_flagged_and_fail_their_cell_alone(leakbench, tiny, plugin, tmp_path):
+    more(tiny, '[[attack]]\nname = "spoilt"\n')
+    for _ in range(2):  # and again: what failed is tried again, nothing else is
+        found = leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin)
+        assert found.code == 1 and "attack 'spoilt' at DENOISER: some score was NaN or infinite" in found.err
+    spoilt = records(tmp_path / "run", "spoilt")
+    assert len(spoilt) == 6 and all("non-finite" in record["flags"] for record in spoilt)
+    assert len(records(tmp_path / "run", "pia")) == 6
+
+
+def test_an_attack_that_does_not_apply_says_so_and_trains_nothing(leakbench, tiny, plugin, tmp_path):
+    more(tiny, '[[attack]]\nname = "choosy"\n')
+    found = leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin)
+    assert found.code == 0 and found.out.count("for choosy") == 1  # the shadow model is trained once
+    flags = {(r["point"], tuple(r["flags"])) for r in records(tmp_path / "run", "choosy") if r["access"] == "DENOISER"}
+    assert ("baseline", ("not-applicable",)) in flags
+    assert all("not-applicable" not in f for point, f in flags if point != "baseline")
+    (tmp_path / "plain.toml").write_text(
+        tiny.read_text()[: tiny.read_text().index('[[defense]]\nname = "cps')]
+        + """
+[[attack]]
+name = "choosy"
+"""
+    )
+    found = leakbench("run", tmp_path / "plain.toml", "--plan", "--plugin", plugin, "--out", tmp_path / "none")
+    assert found.code == 0 and "for choosy" not in found.out
+
+
+def test_an_objection_is_one_line_before_anything_is_trained(leakbench, tiny, plugin):
+    more(tiny, '[[attack]]\nname = "choosy"\nlabels = 41\n')
+    found = leakbench("run", tiny, "--plan", "--plugin", plugin)
+    assert found.code == 2 and "attack 'choosy': labels = 41: calibration holds 40 images" in found.err
+    assert len(found.err.splitlines()) == 1
+
+
+def test_a_retrained_model_needs_something_to_forget(leakbench, tiny, plugin):
+    more(tiny, '[[attack]]\nname = "forgetful"\n')
+    found = leakbench("run", tiny, "--plan", "--plugin", plugin)
+    assert found.code == 2 and "attack 'forgetful': there is nothing to forget" in found.err
+
+
+def test_needed_releases_are_trained_on_what_they_say(tiny, tmp_path):
+    tiny.write_text(
+        "[forget]\nlabel = 3\n".join(tiny.read_text().split("[split]", 1)[:1])
+        + "[forget]\nlabel = 3\n[split]"
+        + tiny.read_text().split("[split]", 1)[1]
+    )
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "out", tmp_path / "cache"))
+    chain, train = bench.suite.points[1].chain, set(bench.split.train.tolist())
+    retrained = set(bench.training_rows(Need("r", kind="retrained"), 0).tolist())
+    assert retrained == {row for row in train if bench.data.labels[row] != 3} and retrained < train
+    canaries = [bench.training_rows(Need("c", kind="canary"), seed) for seed in range(40)]
+    pool = set(bench.pool.tolist())
+    assert all(set(rows.tolist()) < pool for rows in canaries) and not pool & set(
+        bench.split.parts["reference"].tolist()
+    )
+    sizes = np.array([len(rows) for rows in canaries])
+    assert 0.5 * sizes.std() < np.sqrt(len(pool)) / 2 < 2 * sizes.std()  # independent coins: the number of heads varies
+    assert abs(sizes.mean() / len(pool) - 0.5) < 0.06
+    assert [len(bench.training_rows(need, 0)) for need in shadows(3)] == [60, 60, 60]
+    assert bench.chain_of(Need("c", kind="canary"), chain) == chain
+    assert bench.chain_of(shadows(1)[0], chain) == chain[:1]
+    keys = {
+        bench.fit_key(chain[:1], 0, need)
+        for need in (None, Need("s"), Need("s", 1), Need("c", kind="canary"), Need("r", kind="retrained"))
+    }
+    assert len(keys) == 5
+    assert bench.streams(0, Need("r", kind="retrained")) == bench.streams(0) != bench.streams(0, Need("s"))
+
+
+def test_no_attack_is_told_what_a_retrained_or_canary_model_was_trained_on(leakbench, tiny, plugin, tmp_path):
+    """That of a retrained one is the target's own membership, but for what was forgotten."""
+    more(tiny, '[[attack]]\nname = "told"\non = "baseline"\n[forget]\nlabel = 3\n')
+    found = leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin)
+    assert found.code == 0, found.err
+    for record in records(tmp_path / "run", "told"):
+        with np.load(next((tmp_path / "run" / "arrays").glob("baseline__told__DENOISER*.npz"))) as arrays:
+            assert arrays["member_scores"].max() < 0.5
+        assert record["info"]["shadow_models"] == 1
+
+
+def test_shadow_models_repeat_what_trains_or_edits_weights(tiny, tmp_path):
+    text = tiny.read_text().replace(
+        "[[attack]]",
+        '[[defense]]\nname = "finetune"\nbase = "baseline"\nsteps = 2\n'
+        '[[defense]]\nid = "both"\nname = "cpsample"\nbase = "finetune"\nsteps = 2\n[[attack]]',
+        1,
+    )
+    tiny.write_text(text + "[forget]\nshare = 0.2\n")
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "out", tmp_path / "cache"))
+    (point,) = [point for point in bench.suite.points if point.id == "both"]
+    assert [link.id for link in bench.chain_of(shadows(1)[0], point.chain)] == ["baseline", "finetune"]
+    assert [link.id for link in bench.chain_of(Need("r", kind="retrained"), point.chain)] == ["baseline"]
+
+
+def test_the_retrained_reference_repeats_all_that_trained_before_something_was_forgotten(tiny, tmp_path):
+    """A fine-tuned network without the forget set is fine-tuned again, not the network that it started from."""
+    text = tiny.read_text().replace(
+        "[[attack]]",
+        '[[defense]]\nname = "pretrain"\nsteps = 2\n[[defense]]\nname = "overfit"\nbase = "pretrain"\nsteps = 2\n'
+        '[[defense]]\nname = "finetune"\nbase = "overfit"\nsteps = 2\n'
+        '[[defense]]\nid = "again"\nname = "overfit"\nbase = "finetune"\nsteps = 2\n[[attack]]',
+        1,
+    )
+    tiny.write_text(text + "[forget]\nshare = 0.2\n")
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "out", tmp_path / "cache"))
+    (point,) = [point for point in bench.suite.points if point.id == "again"]
+    repeated = [link.id for link in bench.chain_of(Need("r", kind="retrained"), point.chain)]
+    assert repeated == ["pretrain", "overfit"]
+
+
+def test_an_attack_with_shadow_models_says_that_they_answer_unguarded(leakbench, tiny, plugin, tmp_path):
+    more(tiny, '[[attack]]\nname = "choosy"\n')
+    assert leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin).code == 0
+    flags = {(r["point"], r["access"]): r["flags"] for r in records(tmp_path / "run", "choosy")}
+    assert "unguarded-shadows" in flags["cpsample alpha=0.25", "DENOISER"]
+    assert "unguarded-shadows" not in flags["cpsample alpha=0.25", "WEIGHTS"] + flags["baseline", "DENOISER"]
+
+
+def test_a_control_can_be_audited(leakbench, tiny, tmp_path):
+    """An untrained network claims delta 0, at which a Gaussian mechanism has no epsilon."""
+    tiny.write_text(tiny.read_text().replace("[[attack]]", '[[defense]]\nname = "untrained"\n[[attack]]', 1))
+    more(tiny, '[[attack]]\nname = "canary_one_run"\non = "untrained"\ndraws = 1\n')
+    found = leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1)
+    assert found.code == 0, found.err
+    (record, _) = records(tmp_path / "run", "canary_one_run")
+    values = {metric["name"]: metric["value"] for metric in record["metrics"]}
+    assert values["epsilon_lower"] == 0 < values["epsilon_ceiling"] and "epsilon-above-claim" not in record["flags"]

@@ -1,0 +1,175 @@
+"""What judges samples is foreseen: the suite's own embedding and LPIPS, each as slow as it is."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from leakbench.data.image_view import Pictures
+from leakbench.measurement import embedding
+from leakbench.measurement.releases import Workbench
+from leakbench.metrics.weights.perceptual import Lpips
+from leakbench.models.classifiers import SmallConvNet
+from leakbench.runner.estimate import metric_cost
+from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
+from leakbench.runner.estimate.time_estimate import Estimate
+from leakbench.runner.estimate.timing import Pace
+from leakbench.runner.plan import Plan
+from leakbench.runtime.errors import UsageError
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import load
+
+SUITE = """
+name = "judged"
+dataset = "npz:{data}"
+[split]
+members = 300
+nonmembers = 40
+[[defense]]
+name = "untrained"
+[[defense]]
+name = "untrained"
+id = "again"
+[[attack]]
+name = "loss"
+[quality]
+samples = {samples}
+features = "{features}"
+beside = []
+"""
+SLOW = 0.02  # seconds an image
+
+
+def busy(seconds):
+    """Computes for so long: on one thread the clock is the process's own, which a sleep does not move."""
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+
+
+class Slow:
+    """An embedding that takes its time over every image, in batches as ours are."""
+
+    name = "slow"
+    asked = 0
+
+    def at_once(self, images):
+        Slow.asked += len(images)
+        busy(SLOW * len(images))
+        return images.flatten(1)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """bench(features, samples): a workbench on random images, which trains nothing."""
+
+    def make(features="pixels", samples=130):
+        path = tmp_path / f"{samples}.toml"
+        images = np.random.default_rng(0).integers(0, 256, (500, 12, 12, 1), dtype=np.uint8)
+        np.savez(tmp_path / "data.npz", images=images)
+        path.write_text(SUITE.format(data=tmp_path / "data.npz", samples=samples, features=features))
+        return Workbench(load(str(path)), Setting(tmp_path / "run", tmp_path / "cache"))
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def free(monkeypatch):
+    """The suite's own network takes no time, and no weights are at hand."""
+    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: Pace(0.0, 0.0))
+    monkeypatch.setattr(metric_cost, "load_lpips", lambda: None)
+
+
+def foreseen(bench):
+    return Estimate().seconds(bench, Plan(bench, "all").cells, 1)
+
+
+def test_a_slow_embedding_is_foreseen(bench, monkeypatch):
+    """Two releases of 130 samples, which fill two batches of 128, and the real images in whole batches once."""
+    work = bench()
+    without = foreseen(work)
+    monkeypatch.setattr(embedding, "resolve", lambda *_: Slow())
+    Slow.asked = 0
+    seconds = foreseen(work) - without
+    assert Slow.asked < 100, "a plan is no run"
+    parts = [len(work.split.train), len(work.heldout_rows), len(work.split.parts["reference"])]
+    assert seconds == pytest.approx(SLOW * (2 * 256 + sum(-(-part // 128) * 128 for part in parts)), rel=0.2)
+
+
+def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
+    """Also where an attack joins them to samples, which are embedded whenever they come."""
+
+    class Counting:
+        seen: ClassVar[list[int]] = []
+
+        def __call__(self, images):
+            Counting.seen.append(len(images))
+            return images[:].flatten(1)
+
+    monkeypatch.setattr(embedding, "resolve", lambda *_: Counting())
+    work = bench()
+    embed, real = embedding.Embedding(work), [work.part("reference"), work.part("nonmember")]
+    for seed in range(2):
+        samples = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
+        found = embed(Pictures.joined([samples, *real]))
+        assert torch.equal(found, torch.cat([samples, *(part.all() for part in real)]).flatten(1))
+    assert torch.equal(embed(real[1].only(slice(3))), real[1][:3].flatten(1)), "other rows are other images"
+    assert Counting.seen == [7, *map(len, real), 7, 3]
+
+
+def test_slow_lpips_is_foreseen(bench, monkeypatch):
+    """Each sample beside its nearest, and disjoint pairs of samples, 500 at the most."""
+
+    class Network(torch.nn.Module):
+        def forward(self, a, b):
+            busy(SLOW * len(a))
+            return a.flatten(1).mean(1)
+
+    few, many = bench(), bench(samples=2000)
+    without, more = foreseen(few), foreseen(many)
+    monkeypatch.setattr(metric_cost, "load_lpips", lambda: Lpips(Network()))
+    assert foreseen(few) - without == pytest.approx(SLOW * 2 * (130 + 65), rel=0.2)
+    assert foreseen(many) - more == pytest.approx(SLOW * 2 * (2000 + 500), rel=0.2)
+
+
+def test_counts():
+    assert [embedded(n) for n in (0, 1, 128, 129)] == [0, 128, 128, 256]
+    assert [pairs_of(n) for n in (20, 999, 1000, 5000)] == [30, 999 + 499, 1500, 5500]
+
+
+def test_an_embedding_is_timed_by_name_once(bench, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "leakbench.runner.estimate.time_estimate.seconds_embedding", lambda bench: asked.append(1) or 0.0
+    )
+    estimate, work = Estimate(), bench()
+    for _ in range(3):
+        estimate.seconds(work, Plan(work, "all").cells, 1)
+    assert len(asked) == 1
+
+
+def test_a_reader_is_timed_without_being_trained(bench, monkeypatch):
+    monkeypatch.setattr("leakbench.measurement.embedding.train_reader", lambda *_: pytest.fail("trained"))
+    seen = []
+    features = SmallConvNet.features
+    monkeypatch.setattr(SmallConvNet, "features", lambda self, x: seen.append(x.shape) or features(self, x))
+    before = torch.random.get_rng_state()
+    assert seconds_embedding(bench("rotation")) > 0
+    assert seen and all(shape[1:] == (1, 12, 12) for shape in seen)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_what_cannot_be_timed_is_one_line(bench, monkeypatch):
+    with pytest.raises(UsageError, match=r"there is no TorchScript file nowhere\.pt"):
+        foreseen(bench("torchscript:nowhere.pt"))
+
+    def broken():
+        raise ValueError("alexnet is not a state dict\nand more")
+
+    monkeypatch.setattr(metric_cost, "load_lpips", broken)
+    with pytest.raises(UsageError, match=r"^alexnet is not a state dict$"):
+        seconds_lpips(bench())

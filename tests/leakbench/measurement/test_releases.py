@@ -1,0 +1,178 @@
+"""Keys: what trains again, what only samples again, and what does neither."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from leakbench.api import Artefacts, Need
+from leakbench.measurement.releases import Workbench
+from leakbench.models import networks
+from leakbench.models.artefact_io import load_artefacts, save_artefacts
+from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.device import Streams
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import load
+
+
+@pytest.fixture
+def keys(tiny, tmp_path):
+    """keys(*overrides): fit key and release key of the last cpsample point of the tiny suite."""
+
+    def of(*overrides, seed=0, device="cpu"):
+        bench = Workbench(load(str(tiny), overrides), Setting(tmp_path / "run", tmp_path / "cache", device))
+        point = [point for point in bench.suite.points if point.id == "cpsample"][-1]
+        return bench.fit_key(point.chain, seed), bench.release_key(point, seed)
+
+    return of
+
+
+SAMPLING = [
+    "defense.cpsample.alpha=0.3",
+    "defense.cpsample.scale=1.0",
+    'defense.cpsample.direction="random"',
+    "sampler.steps=7",
+    "sampler.batch=32",
+]
+TRAINING = [
+    "defense.cpsample.steps=41",
+    "defense.cpsample.width=48",
+    "defense.cpsample.flip=true",
+    "defense.baseline.steps=61",
+    "defense.baseline.lr=0.003",
+    "split.seed=1",
+    "split.members=41",
+    "network.width=40",
+    "network.blocks=2",
+    'network.condition="label"',
+    'network.condition="attribute"',
+]
+NEITHER = [
+    "attack.pia.t=7",
+    "quality.samples=70",
+    'summary="other words"',
+    "seeds=[5, 6]",
+    'name="other"',
+    "defense.cpsample.alpha=0.5",
+]
+
+
+@pytest.mark.parametrize("change", SAMPLING)
+def test_sampling_parameters_train_nothing_but_make_another_release(keys, change):
+    (fit, release), (changed_fit, changed_release) = keys(), keys(change)
+    assert changed_fit == fit
+    assert changed_release != release
+
+
+@pytest.mark.parametrize("change", TRAINING)
+def test_training_parameters_train_again(keys, change):
+    assert not set(keys(change)) & set(keys())
+
+
+@pytest.mark.parametrize("change", NEITHER)
+def test_what_only_measures_changes_no_key(keys, change):
+    assert keys(change) == keys()
+
+
+def test_every_seed_trains_its_own(keys):
+    assert not set(keys(seed=1)) & set(keys(seed=0))
+
+
+def test_points_of_a_sweep_share_their_training_and_not_their_release(tiny, tmp_path):
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
+    weak, strong = (point for point in bench.suite.points if point.id == "cpsample")
+    assert bench.fit_key(weak.chain, 0) == bench.fit_key(strong.chain, 0)
+    assert bench.release_key(weak, 0) != bench.release_key(strong, 0)
+
+
+def test_other_images_and_another_name_of_the_data_train_again(keys, tmp_path):
+    # Random streams follow the name: the same images under another name are drawn in another order.
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    found = []
+    for name, first in (("a", 0), ("b", 0), ("c", 1)):
+        images[0, 0, 0] = first
+        np.savez(tmp_path / f"{name}.npz", images=images)
+        found.append(keys(f"dataset=npz:{tmp_path / name}.npz"))
+    assert len({key for pair in found for key in pair}) == 6
+
+
+def test_a_plugins_source_is_part_of_its_key(tiny, tmp_path):
+    from leakbench.runtime import registry
+
+    source = """
+from leakbench.defenses.baseline import Baseline
+class Mine(Baseline):
+    name = "mine"
+"""
+    tiny.write_text(tiny.read_text().replace('name = "baseline"\n', 'id = "baseline"\nname = "mine"\n'))
+    found = []
+    for text in (source, source + "# another line\n"):
+        (tmp_path / "mine.py").write_text(text)
+        registry.load_file(tmp_path / "mine.py")
+        bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
+        found.append(bench.fit_key(bench.suite.points[0].chain, 0))
+    assert len(set(found)) == 2
+
+
+def test_artefacts_survive_the_disk_bit_for_bit(tmp_path):
+    streams = Streams("test", 0)
+    spec = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=16, blocks=1, conditions=3)
+    made = Artefacts(
+        {"denoiser": networks.build(spec, streams.of("weights"))},
+        {"members": torch.randn(5, 1, 8, 8), "numbers": torch.arange(4)},
+        {"train_seconds": 1.25, "accuracy": {"t": [0.0, 1.0]}},
+    )
+    save_artefacts(made, tmp_path)
+    back = load_artefacts(tmp_path, torch.device("cpu"))
+    assert back.info == made.info == json.loads((tmp_path / "info.json").read_text())
+    assert all(torch.equal(back.tensors[name], tensor) for name, tensor in made.tensors.items())
+    ours, theirs = made.networks["denoiser"].state_dict(), back.networks["denoiser"].state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert back.networks["denoiser"].spec == spec
+    assert not any(p.requires_grad for p in back.networks["denoiser"].parameters())
+
+
+def test_a_needed_release_trains_on_its_share_of_all_but_the_reference_images(tiny, tmp_path):
+    from leakbench.api import Need
+
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
+    first, second = (bench.training_rows(Need("shadow", draw), 0) for draw in (0, 1))
+    assert len(first) == len(second) == 60  # half of 40 + 40 + 20 + 20
+    assert set(first) != set(second)
+    assert not set(first) & set(bench.split.parts["reference"])
+    chain = bench.suite.points[0].chain
+    assert len({bench.fit_key(chain, 0, need) for need in (None, Need("s", 0), Need("s", 1), Need("s", 1, 0.7))}) == 4
+
+
+def test_a_forgotten_stage_mark_costs_time_and_no_truth(tiny, tmp_path):
+    """A parameter without a mark counts as training-stage: two values are two fits."""
+    from leakbench.runtime import registry
+
+    (tmp_path / "forgetful.py").write_text("""
+from leakbench.defenses.baseline import Baseline
+class Forgetful(Baseline):
+    name = "forgetful"
+    rounds: int = 1
+""")
+    registry.load_file(tmp_path / "forgetful.py")
+    tiny.write_text(tiny.read_text().replace('name = "baseline"\n', 'id = "baseline"\nname = "forgetful"\n'))
+    found = set()
+    for rounds in (1, 2):
+        suite = load(str(tiny), (f"defense.baseline.rounds={rounds}",))
+        bench = Workbench(suite, Setting(tmp_path / "run", tmp_path / "cache"))
+        found.add(bench.fit_key(suite.points[0].chain, 0))
+    assert len(found) == 2
+
+
+def test_shadow_models_share_no_randomness(tiny, tmp_path):
+    """Neither the start weights nor the noise of training: else a shadow's score would tell of the target's noise."""
+    bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
+    needs = (None, Need("a", draw=0), Need("b", draw=1), Need("c", draw=0, share=0.25))
+    keys = {bench.streams(0, need).of(purpose).key for need in needs for purpose in ("weights", "train")}
+    assert len(keys) == 2 * len(needs)
+    task = bench.task(bench.suite.points[0].chain[:1], 0, needs[1])
+    assert task.streams == bench.streams(0, needs[1]) != bench.streams(0)

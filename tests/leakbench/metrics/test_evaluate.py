@@ -1,0 +1,50 @@
+"""From raw scores to metrics: the sign comes from calibration images and from nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from leakbench.api import MembershipEvidence
+from leakbench.metrics.evaluate.membership import membership
+
+RANDOM = np.random.default_rng(0)
+
+
+def found(shift: float, calibration_shift: float) -> tuple[MembershipEvidence, dict[str, float], set[str]]:
+    evidence = MembershipEvidence(
+        RANDOM.normal(shift, 1, 300),
+        RANDOM.normal(0, 1, 300),
+        RANDOM.normal(calibration_shift, 1, 60),
+        RANDOM.normal(0, 1, 60),
+    )
+    findings = membership(evidence, blind=False)
+    return evidence, {m.name: m.value for m in findings.metrics}, findings.flags
+
+
+def raw_auc(evidence: MembershipEvidence) -> float:
+    truth = np.repeat([1, 0], [300, 300])
+    return roc_auc_score(truth, np.concatenate([evidence.member_scores, evidence.nonmember_scores]))
+
+
+def test_an_inverted_attack_is_read_the_other_way_round():
+    evidence, metrics, flags = found(-2.0, -2.0)
+    assert metrics["auc"] == pytest.approx(raw_auc(evidence)) and "inverted" in flags
+    assert metrics["oriented_auc"] == pytest.approx(1 - metrics["auc"])
+    caught = np.mean(evidence.member_scores < np.sort(evidence.nonmember_scores)[30])  # 30 of 300 false alarms
+    assert metrics["oriented_tpr@fpr=0.1"] == pytest.approx(caught) and caught > 0.5
+    assert metrics["tpr@fpr=0.1"] < 0.05 and metrics["balanced_accuracy"] > 0.7
+
+
+def test_reported_labels_have_no_say_in_the_sign():
+    """Calibration says "higher", the reported images say "lower": the reading stays the calibration's."""
+    _, metrics, _ = found(-2.0, 2.0)
+    assert metrics["oriented_auc"] == metrics["auc"] < 0.2
+    assert metrics["oriented_tpr@fpr=0.1"] == metrics["tpr@fpr=0.1"]
+
+
+def test_an_upright_attack_has_one_reading():
+    _, metrics, flags = found(1.0, 1.0)
+    assert all(metrics[f"oriented_{name}"] == metrics[name] for name in ("auc", "tpr@fpr=0.1", "tpr@fpr=0.01"))
+    assert "inverted" not in flags

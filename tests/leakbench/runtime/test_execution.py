@@ -1,0 +1,82 @@
+"""Records say that training or sampling ran in smaller batches, or compiled, also when another run did that."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from leakbench.api import Access, Release
+from leakbench.measurement.audit_context import Subject
+from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.release_audit import Audit, Row
+from leakbench.measurement.releases import Workbench
+from leakbench.models import sampling
+from leakbench.models.training import gradients
+from leakbench.runtime.device import batching, compile
+from leakbench.runtime.run_config import Setting
+from leakbench.suite.load import load
+
+LOSS = Row("loss", Access.DENOISER)
+
+
+@pytest.fixture
+def audit(tiny, tmp_path):
+    """audit(*overrides): of the baseline, as in a new process with the same cache."""
+
+    def make(*overrides):
+        batching._FITTED.clear()
+        bench = Workbench(load(str(tiny), overrides), Setting(tmp_path / "run", tmp_path / "cache"))
+        return Audit(bench, Embedding(bench), bench.suite.points[0], 0)
+
+    return make
+
+
+def full(*_):
+    raise torch.cuda.OutOfMemoryError("simulated")
+
+
+def test_a_training_that_was_halved_is_told_by_every_record_of_its_release(audit, monkeypatch):
+    whole, first = gradients._gradient, audit()
+    with monkeypatch.context() as patch:
+        patch.setattr(gradients, "_gradient", lambda *given: (full if given[-1] > 8 else whole)(*given))
+        first.bench.train(first.point.chain, 0, (None,))
+    (record,) = audit().run([LOSS])
+    assert set(record.info["smaller_batches"].values()) == {8} and "smaller-batches" in record.flags
+    assert "compiled" not in record.info
+
+
+def test_what_ran_as_asked_says_nothing(audit):
+    (record,) = audit().run([LOSS])
+    assert "smaller-batches" not in record.flags and not {"smaller_batches", "compiled"} & set(record.info)
+
+
+def test_samples_drawn_compiled_say_so_when_they_come_from_the_cache(audit, monkeypatch):
+    def faster(module, step, calls, device, work):
+        return compile.faster(module, step, 1000, torch.device("cuda"), work)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
+        patch.setattr(compile, "pays", lambda *_: True)
+        patch.setattr(compile, "captured", lambda forward: partial(forward))
+        patch.setattr(sampling, "faster", faster)
+        drawn = audit().samples
+    later = audit()
+    assert torch.equal(later.samples, drawn)
+    (record,) = later.run([LOSS])
+    assert [work.split()[0] for work in record.info["compiled"]] == ["sampling"]
+
+
+def test_smaller_batches_of_the_samples_of_one_label_are_noted_as_well(audit, monkeypatch):
+    generate = Release.generate
+
+    def picky(release, ids, label=None, draw=0):
+        if ids[0] >= 60 and len(ids) > 16:  # beyond the 60 samples that are not of that label
+            full()
+        return generate(release, ids, label, draw)
+
+    monkeypatch.setattr(Release, "generate", picky)
+    monkeypatch.setattr(Subject, "forgotten_label", property(lambda self: 3))
+    subject = audit('network.condition="label"')
+    assert len(subject.conditioned) == 30 and set(subject.facts["smaller_batches"].values()) == {16}
