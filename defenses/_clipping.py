@@ -26,7 +26,7 @@ import torch
 from opacus.grad_sample import GradSampleModule
 from torch import Tensor, nn
 
-from leakbench.runtime.device import Room
+from leakbench.runtime.device import AdaptiveBatch
 from leakbench.runtime.errors import UsageError
 
 _AT_ONCE = 2**26  # numbers: 256 MiB
@@ -98,7 +98,7 @@ def clipped_sum(
 
     work = f"clipped gradients of {type(module).__name__} with {count} parameters and {draws} draws"
     most = 1 << max(images - 1, 0).bit_length()  # rounded up: the number of images is another one at every step
-    return Room(work, trained[0].device, min(most, max(1, _AT_ONCE // count))).attempt(attempt)
+    return AdaptiveBatch(work, trained[0].device, min(most, max(1, _AT_ONCE // count))).attempt(attempt)
 
 
 def add_clipped(module: nn.Module, losses: Callable[[], Tensor], draws: int, clip: float) -> Tensor:

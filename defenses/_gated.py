@@ -42,13 +42,13 @@ class GatedRelease(Release):
             walk.append(torch.stack([(gate * counted).sum(), counted.sum()]))
             return answer
 
-        images = denoise(self.schedule, eps, self.start(ids, draw), label)
+        images = denoise(self.schedule, eps, self.initial_noise(ids, draw), label)
         self.fired.extend(walk)  # only of whole walks: one that ran out of memory is walked again in smaller batches
         return images
 
     def facts(self) -> dict[str, Any]:
         """gate_rate_by_t: {timestep: share of samples whose gate was open there}."""
-        walk = self.schedule.walk()
+        walk = self.schedule.timesteps()
         none = torch.zeros(len(walk), 2, device=self.device)
         ours = torch.stack(self.fired).view(-1, len(walk), 2).sum(dim=0) if self.fired else none
         counts = distributed.total(ours).tolist()  # of all processes that drew some of the samples

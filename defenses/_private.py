@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import Task
-from leakbench.data.image_view import Pictures
+from leakbench.data.image_view import ImageView
 from leakbench.models.denoiser_training import errors
-from leakbench.runtime.device import Stream, autocast
+from leakbench.runtime.device import RngStream, autocast
 
 from ._clipping import clipped_sum
 
@@ -46,7 +46,7 @@ class Mechanism:
     own: str = ""
 
     @cached_property
-    def images(self) -> Pictures:
+    def images(self) -> ImageView:
         """The training images (N, C, H, W)."""
         return self.task.images.to(self.task.device)
 
@@ -66,7 +66,7 @@ class Mechanism:
         """B, the batch to be expected."""
         return self.rate * len(self.images)
 
-    def stream(self, purpose: str) -> Stream:
+    def stream(self, purpose: str) -> RngStream:
         """Random numbers by step."""
         return self.task.streams.of(purpose, "dp_sgd", self.stage, self.own, self.rate, self.clip, self.noise)
 

@@ -23,11 +23,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, Defense, Place, Release, Task, training, void
-from leakbench.data.image_view import Pictures
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task, fit_param, void_guarantee
+from leakbench.data.image_view import ImageView
 from leakbench.models.denoiser_training import errors, trainable, weights_of, with_weights
 from leakbench.models.training.loop import Batch, Recipe, Rule, draws, optimise
-from leakbench.runtime.device import Stream, autocast
+from leakbench.runtime.device import RngStream, autocast
 from leakbench.runtime.errors import UsageError
 
 
@@ -51,7 +51,7 @@ class Edit:
     notes: dict[str, Tensor] = field(default_factory=dict)  # numbers of the last step, for the record
 
     @cached_property
-    def images(self) -> Pictures:
+    def images(self) -> ImageView:
         """The training images (N, C, H, W)."""
         return self.task.images.to(self.task.device)
 
@@ -78,7 +78,7 @@ class Edit:
         """D, the numbers in an image: a loss summed over pixels is D times ours."""
         return math.prod(self.task.network.shape)
 
-    def stream(self, *purpose: object) -> Stream:
+    def stream(self, *purpose: object) -> RngStream:
         """Random numbers that all methods share."""
         return self.task.streams.of("unlearn", *purpose)
 
@@ -158,11 +158,11 @@ class Unlearning(Defense):
     reads_members: ClassVar[bool] = True  # whether a differential privacy of the base is lost
     labels_only: ClassVar[bool] = False  # whether it forgets a label of a label-conditional network and nothing else
 
-    steps: int = training(300, ge=1)
-    batch: int = training(64, ge=1)
-    lr: float = training(1e-4, gt=0)
+    steps: int = fit_param(300, ge=1)
+    batch: int = fit_param(64, ge=1)
+    lr: float = fit_param(1e-4, gt=0)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Methods that speak to a label need one."""
         if not self.labels_only or (place.condition == "label" and place.forget == "label"):
             return None
@@ -183,14 +183,14 @@ class Unlearning(Defense):
         """Network evaluations before the first step: a mask, a Fisher pass."""
         return 0
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """Without what comes before the first step."""
         return self.step_cost() * self.steps * self.batch
 
     def fit(self, task: Task) -> Artefacts:
         """Edit a copy of the base's network. Raises UsageError where the base answers otherwise than its weights."""
         assert task.base is not None and task.forget is not None
-        if not task.base.answers_raw:
+        if not task.base.eps_is_raw:
             raise UsageError(
                 f"{self.name} changes weights, and its base answers otherwise than its weights do: build that base on "
                 f"{self.name} instead"
@@ -215,7 +215,7 @@ class Unlearning(Defense):
         )
         info = {
             "train_seconds": time.perf_counter() - began,
-            "network_evaluations": self.work() + self.first_cost(task),
+            "network_evaluations": self.training_evaluations() + self.first_cost(task),
             "images_to_forget": len(edit.chosen[0]),
             **{name: float(value) for name, value in edit.notes.items()},
         }
@@ -225,7 +225,7 @@ class Unlearning(Defense):
         """The base's network with the edited weights."""
         assert task.base is not None
         network = with_weights(task.base.network, artefacts.tensors, task.device)
-        lost = void(task.base, f"{self.name} trains on members without differential privacy")
+        lost = void_guarantee(task.base, f"{self.name} trains on members without differential privacy")
         known = {k: v for k, v in artefacts.info.items() if k not in ("train_seconds", "network_evaluations")}
         return task.release(network, claims=lost if self.reads_members else task.base.claims, info=known)
 

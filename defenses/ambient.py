@@ -30,10 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.special import ndtri
 
-from leakbench.api import Artefacts, Place, Release, Task, training
+from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param
 from leakbench.models import networks
 from leakbench.models.denoiser_training import minimise
-from leakbench.models.diffusion import Schedule, forward_noise, signal
+from leakbench.models.diffusion import Schedule, add_noise, alpha_sigma
 from leakbench.models.networks import Network, NetworkSpec
 from leakbench.models.training.loop import Batch
 from leakbench.runtime.errors import UsageError
@@ -46,7 +46,7 @@ _LARGEST_WEIGHT = 5.0
 
 def snr(schedule: Schedule, t: Tensor, like: Tensor) -> Tensor:
     """SNR_t for t (N,), shaped to multiply `like` (N, C, H, W)."""
-    scale, sigma = signal(schedule, t, like)
+    scale, sigma = alpha_sigma(schedule, t, like)
     return (scale / sigma).square()
 
 
@@ -56,7 +56,7 @@ def predicted(
     """D (N, C, H, W) of x_t, seen through masks `seen` (N, C, H, W) of 0 and 1."""
     shown, precision = seen * x, seen * snr(schedule, t, x)
     guess = network(torch.cat([shown, seen], dim=1), t, label)
-    scale, _ = signal(schedule, t, x)
+    scale, _ = alpha_sigma(schedule, t, x)
     x0: Tensor = (precision / scale * shown + _PRECISION * guess) / (precision + _PRECISION)
     return x0
 
@@ -74,7 +74,7 @@ class MaskedDenoiser(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         x0 = predicted(self.inner, self.schedule, x, self.mask.to(x.dtype).expand_as(x), t, label)
-        scale, sigma = signal(self.schedule, t, x)
+        scale, sigma = alpha_sigma(self.schedule, t, x)
         eps: Tensor = (x - scale * x0) / sigma
         return eps
 
@@ -87,10 +87,10 @@ class Ambient(Baseline):
     role = "defense"
     changes = "data"
 
-    p: float = training(0.4, ge=0, lt=1)
-    delta: float = training(0.1, ge=0, lt=1)
+    p: float = fit_param(0.4, ge=0, lt=1)
+    delta: float = fit_param(0.1, ge=0, lt=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A mask that hides a whole image teaches nothing."""
         if place.images * self.p**place.pixels < 0.5 or not place.pixels:
             return None
@@ -128,7 +128,7 @@ class Ambient(Baseline):
         def loss(module: nn.Module, batch: Batch) -> Tensor:
             x0, noise, a = images[batch.index], batch.noise[:, :channels], shown[batch.index]
             seen = (a * (batch.noise[:, channels:] < quantile)).expand_as(x0)
-            x_t = forward_noise(task.schedule, x0, batch.t, noise)
+            x_t = add_noise(task.schedule, x0, batch.t, noise)
             label = None if labels is None else labels[batch.index]
             weight = snr(task.schedule, batch.t, x0).clamp_max(_LARGEST_WEIGHT)
             return (weight * (a * (predicted(module, task.schedule, x_t, seen, batch.t, label) - x0)).square()).mean()

@@ -37,8 +37,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, Place, Release, Task, sampling, void
-from leakbench.models.diffusion import Schedule, forward_noise, signal
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task, release_param, void_guarantee
+from leakbench.models.diffusion import Schedule, add_noise, alpha_sigma
 
 from ._gated import GatedRelease
 
@@ -72,7 +72,7 @@ class Crowd:
 
     def _shortlist(self, schedule: Schedule, flat: Tensor, t: Tensor) -> Tensor:
         """The nearest q_t(x_i) of each row, (N, 50): by matrix products, so up to rounding."""
-        scale, sigma = signal(schedule, t, flat)
+        scale, sigma = alpha_sigma(schedule, t, flat)
         best = torch.empty(len(flat), 0, device=flat.device)
         index = torch.empty(len(flat), 0, dtype=torch.int64, device=flat.device)
         for first in range(0, len(self.images), size := max(1, _ELEMENTS // len(flat))):
@@ -89,7 +89,7 @@ class Crowd:
 
     def _exactly(self, schedule: Schedule, flat: Tensor, t: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
         """nL2 and D times its gradient, from the differences to the shortlisted images."""
-        states = forward_noise(schedule, self.images[near], t, self.noise[near])
+        states = add_noise(schedule, self.images[near], t, self.noise[near])
         distance = (flat[:, None] - states).square().mean(dim=2).sqrt()
         least, which = distance.min(dim=1)
         tiny = torch.finfo(least.dtype).tiny
@@ -122,7 +122,7 @@ class GuidedRelease(GatedRelease):
             return eps, torch.zeros(len(x), dtype=torch.bool, device=x.device)
         nl2, away = self.crowd.likeness(self.schedule, x, t)
         short = self.threshold[t] - nl2
-        push = signal(self.schedule, t, x)[1] * (self.scale * short).view(-1, 1, 1, 1) * away
+        push = alpha_sigma(self.schedule, t, x)[1] * (self.scale * short).view(-1, 1, 1, 1) * away
         if self.despecify and label is not None:
             s1 = (self.despecify * (1 - nl2 / 2)).clamp(0, 1).view(-1, 1, 1, 1)
             push = push + s1 * (eps - self._of_no_label(x, t, label))
@@ -143,10 +143,10 @@ class AMG(Defense):
     needs_base = True
     changes = "sampling"
 
-    scale: float = sampling(1.0, ge=0)
-    despecify: float = sampling(0.0, ge=0, le=1)
+    scale: float = release_param(1.0, ge=0)
+    despecify: float = release_param(0.0, ge=0, le=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Where there is no condition there is none to take away."""
         if self.despecify > 0 and place.condition == "none":
             return "despecify takes the condition away, and the network has none: use despecify = 0"
@@ -161,9 +161,9 @@ class AMG(Defense):
         assert task.base is not None
         members = artefacts.tensors["members"].to(task.device)
         labels = task.base.conditions if self.despecify else 0
-        return GuidedRelease.over(
+        return GuidedRelease.wrap(
             task.base,
-            claims=void(task.base, "AMG compares samples with members"),
+            claims=void_guarantee(task.base, "AMG compares samples with members"),
             parts={"members": members},
             crowd=Crowd.of(task, members),
             threshold=thresholds(task.base.schedule.T, task.device),

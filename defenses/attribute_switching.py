@@ -32,8 +32,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, Place, Release, Task, sampling, training
-from leakbench.models.diffusion import Eps, Schedule, at, ddim_move
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task, fit_param, release_param
+from leakbench.models.diffusion import Eps, Schedule, ddim_step, full_timesteps
 from leakbench.runtime.device import in_batches
 
 _GRID = 10  # timesteps between two taus that the search compares
@@ -60,17 +60,17 @@ class AttributeSwitching(Defense):
     summary = "switches the sensitive attribute midway through sampling, so that it cannot be read off (fair sampling)"
     needs_base = True
     changes = "sampling"
-    asks_base = True
-    lengths = ("search_images",)
+    fit_samples_base = True
+    budget_params = ("search_images",)
 
-    tau: int | None = sampling(None, ge=0)
-    search_images: int = training(256, ge=2)
+    tau: int | None = release_param(None, ge=0)
+    search_images: int = fit_param(256, ge=2)
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """The search's two walks."""
         return 2 * Schedule.T * self.search_images
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """It needs a network conditioned on the attribute, and a tau on the schedule."""
         if place.condition != "attribute":
             return (
@@ -104,7 +104,7 @@ class AttributeSwitching(Defense):
         assert task.base is not None
         tau = artefacts.info["tau_criterion"] if self.tau is None else self.tau
         kept = {key: artefacts.info[key] for key in ("tau_criterion", "tau_curve")}
-        return SwitchedRelease.over(
+        return SwitchedRelease.wrap(
             task.base, claims=task.base.claims, parts={"tau": tau}, info=kept | {"tau": tau}, tau=tau
         )
 
@@ -129,14 +129,14 @@ def _apart(eps: Eps, schedule: Schedule, noise: Tensor, taus: list[int]) -> Tens
     x = torch.cat([noise, noise])  # both walks at once
     label = torch.arange(2, device=x.device).repeat_interleave(len(noise))
     late, kept, wanted = torch.zeros_like(noise), [], set(taus)
-    walk = replace(schedule, steps=schedule.T).walk()
+    walk = replace(schedule, steps=schedule.T).timesteps()
     for t, u in zip(walk, [*walk[1:], -1], strict=True):
-        answer = eps(x, at(t, x), label)
+        answer = eps(x, full_timesteps(t, x), label)
         zero, one = answer.chunk(2)
         late = late + float(beta[t]) * (zero - one)
         if t in wanted:
             kept.append(late)  # the sum over t >= tau
-        x = ddim_move(schedule, x, t, u, answer, schedule.clip)
+        x = ddim_step(schedule, x, t, u, answer, schedule.clip)
     return late[:, None] - 2 * torch.stack(kept[::-1], dim=1)  # below tau is the whole sum without it
 
 

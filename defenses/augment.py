@@ -25,7 +25,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, Task, training
+from leakbench.api import Artefacts, Task, fit_param
 from leakbench.models.denoiser_training import train_denoiser
 from leakbench.models.training.loop import Batch
 from leakbench.runtime.device import seeded
@@ -41,9 +41,9 @@ class Augment(Baseline):
     role = "defense"
     changes = "data"
 
-    kind: Literal["flip", "crop", "flip+crop", "randaugment"] = training("flip+crop")
-    shift: int = training(1, ge=1, le=64)  # pixels, of a crop
-    views: int = training(16, ge=1, le=1024)  # versions of each image, of RandAugment
+    kind: Literal["flip", "crop", "flip+crop", "randaugment"] = fit_param("flip+crop")
+    shift: int = fit_param(1, ge=1, le=64)  # pixels, of a crop
+    views: int = fit_param(16, ge=1, le=1024)  # versions of each image, of RandAugment
 
     @property
     def versions(self) -> int:

@@ -6,7 +6,7 @@ DDPM's simple loss (Ho et al. 2020, 2006.11239) and deterministic DDIM sampling 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
-from leakbench.api import Artefacts, Defense, Release, Task, training
+from leakbench.api import Artefacts, Defense, Release, Task, fit_param
 from leakbench.models.denoiser_training import train_denoiser, train_denoisers
 from leakbench.models.training.loop import Recipe
 
@@ -18,17 +18,17 @@ class Baseline(Defense):
     summary = "plain training and DDIM sampling"
     role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"  # recipes that build on it are defenses
 
-    steps: int = training(20_000, ge=1)
-    batch: int = training(128, ge=1)
-    lr: float = training(2e-4, gt=0)
-    ema: float = training(0.999, ge=0, lt=1)
+    steps: int = fit_param(20_000, ge=1)
+    batch: int = fit_param(128, ge=1)
+    lr: float = fit_param(2e-4, gt=0)
+    ema: float = fit_param(0.999, ge=0, lt=1)
 
     @property
     def recipe(self) -> Recipe:
         """How it is trained."""
         return Recipe(self.steps, self.batch, self.lr, ema=self.ema)
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """The recipe's."""
         return self.recipe.evaluations
 

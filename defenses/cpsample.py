@@ -34,12 +34,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import Artefacts, Defense, Release, Task, sampling, training, void
-from leakbench.data.image_view import Pictures
+from leakbench.api import Artefacts, Defense, Release, Task, fit_param, release_param, void_guarantee
+from leakbench.data.image_view import ImageView
 from leakbench.models import networks
-from leakbench.models.diffusion import at, forward_noise, signal
+from leakbench.models.diffusion import add_noise, alpha_sigma, full_timesteps
 from leakbench.models.training.loop import Batch, Recipe, train
-from leakbench.runtime.device import Stream, in_batches, place
+from leakbench.runtime.device import RngStream, in_batches, place
 
 from ._gated import GatedRelease
 
@@ -47,7 +47,7 @@ _PROBED = 10  # timesteps at which the classifier's accuracy is measured
 _PROBE_IMAGES = 500  # on so many images of a side: a share is then known to 4 points
 
 
-def random_labels(groups: Tensor, stream: Stream) -> Tensor:
+def random_labels(groups: Tensor, stream: RngStream) -> Tensor:
     """Fair coins (N,), float32, one for each group of near-duplicates."""
     return stream.integers(groups, 2).float()
 
@@ -87,7 +87,7 @@ class ProtectedRelease(GatedRelease):
             gradient = (gradient.flatten(1)[:, order] * signs).view_as(gradient)
         # p < alpha or p > 1 - alpha, in logits: |logit| > log((1 - alpha) / alpha)
         gate = logit.abs() > log((1.0 - self.alpha) / self.alpha)
-        sigma = signal(self.schedule, t, x)[1]
+        sigma = alpha_sigma(self.schedule, t, x)[1]
         return torch.where(gate.view(-1, 1, 1, 1), eps - self.scale * sigma * gradient, eps), gate
 
 
@@ -99,26 +99,26 @@ class CPSample(Defense):
     needs_base = True
     changes = "sampling"
 
-    steps: int = training(10_000, ge=1)
-    batch: int = training(128, ge=1)
-    lr: float = training(1e-3, gt=0)
-    width: int | None = training(None, ge=1)  # None: the denoiser's
-    blocks: int | None = training(None, ge=1)
-    flip: bool = training(False)
-    alpha: float = sampling(0.25, ge=0, le=0.5)
-    scale: float = sampling(10.0, ge=0)
-    direction: Literal["classifier", "random"] = sampling("classifier")
+    steps: int = fit_param(10_000, ge=1)
+    batch: int = fit_param(128, ge=1)
+    lr: float = fit_param(1e-3, gt=0)
+    width: int | None = fit_param(None, ge=1)  # None: the denoiser's
+    blocks: int | None = fit_param(None, ge=1)
+    flip: bool = fit_param(False)
+    alpha: float = release_param(0.25, ge=0, le=0.5)
+    scale: float = release_param(10.0, ge=0)
+    direction: Literal["classifier", "random"] = release_param("classifier")
 
     @property
     def recipe(self) -> Recipe:
         """How the classifier is trained."""
         return Recipe(self.steps, self.batch, self.lr)
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """The recipe's."""
         return self.recipe.evaluations
 
-    def extra_calls(self) -> float:
+    def extra_evaluations_per_step(self) -> float:
         """The classifier's, forward and backward, wherever a gate can open."""
         return 0.0 if self.alpha == 0 else 3.0
 
@@ -136,7 +136,7 @@ class CPSample(Defense):
                 mirrored = (torch.arange(len(x0), device=x0.device) + batch.start + batch.t) % 2 == 1
                 x0 = torch.where(mirrored.view(-1, 1, 1, 1), x0.flip(-1), x0)
             t = early(batch.t, task.schedule.T)
-            x_t = forward_noise(task.schedule, x0, t, batch.noise)
+            x_t = add_noise(task.schedule, x0, t, batch.noise)
             return F.binary_cross_entropy_with_logits(module(x_t, t), labels[batch.index])
 
         began = time.perf_counter()
@@ -168,19 +168,19 @@ class CPSample(Defense):
                 stream.uniform(pixels, draw=0).argsort().to(task.device),
                 (2.0 * stream.integers(pixels, 2, draw=1) - 1.0).float().to(task.device),
             )
-        return ProtectedRelease.over(
+        return ProtectedRelease.wrap(
             task.base,
-            claims=void(task.base, "cpsample's classifier is trained on members"),
+            claims=void_guarantee(task.base, "cpsample's classifier is trained on members"),
             parts={"classifier": artefacts.networks["classifier"]},
             info={"classifier_accuracy_by_t": artefacts.info["classifier_accuracy_by_t"]},
             alpha=self.alpha,
             scale=self.scale,
             shuffle=shuffle,
-            network_calls=task.base.network_calls + self.extra_calls(),
+            network_calls=task.base.network_calls + self.extra_evaluations_per_step(),
         )
 
 
-def accuracy_by_t(classifier: nn.Module, task: Task, images: Pictures, labels: Tensor) -> dict[str, list[float]]:
+def accuracy_by_t(classifier: nn.Module, task: Task, images: ImageView, labels: Tensor) -> dict[str, list[float]]:
     """Accuracy on members' labels and on fresh coins for held-out images, the first 500 of each, at spaced timesteps.
 
     Near 1 on members at small t is memorising; on held-out images nothing but 1/2 is possible. `confident` is the share
@@ -202,6 +202,6 @@ def accuracy_by_t(classifier: nn.Module, task: Task, images: Pictures, labels: T
 
 def _logits(classifier: nn.Module, task: Task, x0: Tensor, t: int, name: str) -> Tensor:
     noise = task.streams.of("probe", name).normal(torch.arange(len(x0), device=x0.device), tuple(x0.shape[1:]), draw=t)
-    x_t = forward_noise(task.schedule, x0, at(t, x0), noise)
+    x_t = add_noise(task.schedule, x0, full_timesteps(t, x0), noise)
     with torch.no_grad():
-        return in_batches(lambda x: classifier(x, at(t, x)), x_t, size=256)
+        return in_batches(lambda x: classifier(x, full_timesteps(t, x)), x_t, size=256)

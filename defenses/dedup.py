@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from math import prod
 
-from leakbench.api import Artefacts, Task, training
+from leakbench.api import Artefacts, Task, fit_param
 from leakbench.data.near_duplicates import near_duplicates
 from leakbench.runtime.errors import UsageError
 
@@ -31,7 +31,7 @@ class Dedup(Baseline):
     role = "defense"
     changes = "data"
 
-    radius: float = training(0.3, ge=0)
+    radius: float = fit_param(0.3, ge=0)
 
     def fit(self, task: Task) -> Artefacts:
         """Remove, then train. Raises UsageError where fewer than two images are left."""
@@ -41,6 +41,6 @@ class Dedup(Baseline):
         if left < 2:
             raise UsageError(f"dedup: radius = {self.radius} leaves {left} of {len(keep)} images; use a smaller one")
         searched = time.perf_counter() - began
-        made = super().fit(task.only(keep))
+        made = super().fit(task.subset(keep))
         facts = {"images_removed": len(keep) - left, "images_left": left}
         return replace(made, info=made.info | facts | {"train_seconds": made.info["train_seconds"] + searched})

@@ -38,7 +38,7 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from leakbench.api import Artefacts, Defense, Place, Release, Task, training, void
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task, fit_param, void_guarantee
 from leakbench.models import networks
 from leakbench.models.denoiser_training import trainable, weights_of, with_weights
 from leakbench.models.training.loop import Recipe, optimise
@@ -66,18 +66,18 @@ class DPSGD(Defense):
     name = "dp_sgd"
     summary = "differentially private training: clips each image's gradient and adds noise (DP-SGD, DPDM)"
     takes_base = True
-    slowness = 1.5  # measured on small UNets on a CPU: each image's gradient has to be told apart
+    relative_cost = 1.5  # measured on small UNets on a CPU: each image's gradient has to be told apart
 
-    steps: int = training(5_000, ge=1)
-    batch: int | None = training(None, ge=1)  # expected; None: a tenth of the images
-    lr: float = training(3e-4, gt=0)
-    ema: float = training(0.999, ge=0, lt=1)
-    clip: float = training(1.0, gt=0)
-    noise_multiplicity: int = training(4, ge=1)
-    noise_multiplier: float | None = training(None, gt=0)
-    epsilon: Annotated[float | Literal["inf"] | None, BeforeValidator(_budget)] = training(10.0)
-    delta: float | None = training(None, gt=0, lt=1)  # None: n^-1.1
-    poisson: bool = training(True)
+    steps: int = fit_param(5_000, ge=1)
+    batch: int | None = fit_param(None, ge=1)  # expected; None: a tenth of the images
+    lr: float = fit_param(3e-4, gt=0)
+    ema: float = fit_param(0.999, ge=0, lt=1)
+    clip: float = fit_param(1.0, gt=0)
+    noise_multiplicity: int = fit_param(4, ge=1)
+    noise_multiplier: float | None = fit_param(None, gt=0)
+    epsilon: Annotated[float | Literal["inf"] | None, BeforeValidator(_budget)] = fit_param(10.0)
+    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
+    poisson: bool = fit_param(True)
 
     @model_validator(mode="before")
     @classmethod
@@ -105,11 +105,11 @@ class DPSGD(Defense):
         rows = self.expected(images) * self.noise_multiplicity
         return Recipe(self.steps, rows, self.lr, clip=math.inf, ema=self.ema)
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """The recipe's, with the baseline's batch if none is given."""
         return self.recipe(1280).evaluations
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """No more than all images take part in a step; and it trains weights, not answers."""
         if self.expected(place.images) > place.images:
             return f"batch = {self.batch}: it should be at most the number of training images, {place.images}"
@@ -207,7 +207,7 @@ class DPSGD(Defense):
     def _claims(self, base: Release | None, history: list[list[float]], delta: float) -> dict[str, Any]:
         """What may be said of a network of this history, by one accountant for all of it."""
         if self.epsilon == "inf":
-            return {} if base is None else void(base, "dp_sgd with epsilon = inf adds no noise")
+            return {} if base is None else void_guarantee(base, "dp_sgd with epsilon = inf adds no noise")
         if base is not None and not {"epsilon", "history"} <= base.claims.keys():
             return {"void": base.claims.get("void", "its base read the images without differential privacy")}
         if not self.poisson:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from leakbench.api import Artefacts, Task, training
+from leakbench.api import Artefacts, Task, fit_param
 
 from .baseline import Baseline
 
@@ -24,7 +24,7 @@ class Dropout(Baseline):
     summary = "plain training with dropout"
     role = "defense"
 
-    rate: float = training(0.1, ge=0, lt=1)
+    rate: float = fit_param(0.1, ge=0, lt=1)
 
     def fit(self, task: Task) -> Artefacts:
         """Train the denoiser with dropout."""

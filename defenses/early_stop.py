@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, Task, training
+from leakbench.api import Artefacts, Task, fit_param
 from leakbench.models import networks
 from leakbench.models.denoiser_training import errors, train_watched
 from leakbench.runtime import distributed
@@ -74,12 +74,12 @@ class EarlyStop(Baseline):
     name = "early_stop"
     summary = "plain training, stopped when held-out images are no longer denoised better"
     role = "defense"
-    lengths = ("steps", "every")
+    budget_params = ("steps", "every")
 
-    every: int = training(500, ge=1)
-    patience: int = training(3, ge=1)
+    every: int = fit_param(500, ge=1)
+    patience: int = fit_param(3, ge=1)
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """The recipe's, if it is never stopped."""
         return self.recipe.evaluations + _LOOKED_AT * (1 + self.steps // self.every)
 

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import Place, training
-from leakbench.models.diffusion import forward_noise
+from leakbench.api import AuditSetting, fit_param
+from leakbench.models.diffusion import add_noise
 from leakbench.models.training.loop import Batch, Rule
 
 from ._unlearning import Edit, Pair, Unlearning, dot, joined
@@ -53,14 +53,14 @@ class EraseDiff(Unlearning):
     name = "erasediff"
     summary = "constrained update: forget, at least cost to what stays (EraseDiff)"
 
-    lr: float = training(1e-3, gt=0)
-    target: Literal["noise", "other_label"] = training("noise")
-    weighting: Literal["closed_form", "fixed", "cosine"] = training("closed_form")
-    eta: float = training(0.1, ge=0)
-    weight: float = training(0.1, ge=0)
-    inner: int = training(2, ge=0)
+    lr: float = fit_param(1e-3, gt=0)
+    target: Literal["noise", "other_label"] = fit_param("noise")
+    weighting: Literal["closed_form", "fixed", "cosine"] = fit_param("closed_form")
+    eta: float = fit_param(0.1, ge=0)
+    weight: float = fit_param(0.1, ge=0)
+    inner: int = fit_param(2, ge=0)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Another label takes a network that has labels."""
         if self.target == "other_label" and place.condition != "label":
             return 'target = "other_label" needs a label-conditional network: write [network] condition = "label"'
@@ -97,7 +97,7 @@ class EraseDiff(Unlearning):
     def _target(self, edit: Edit, module: nn.Module, pair: Pair) -> tuple[Tensor, Tensor]:
         """x_t of the images to forget, and what their noise is to be taken for."""
         batch = pair.forget
-        x_t = forward_noise(edit.task.schedule, edit.images[batch.index], batch.t, batch.noise)
+        x_t = add_noise(edit.task.schedule, edit.images[batch.index], batch.t, batch.noise)
         if self.target == "noise":
             number = torch.tensor([pair.step], device=x_t.device)
             return x_t, edit.stream("uniform target").uniform(number, tuple(x_t.shape))[0].float()

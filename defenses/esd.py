@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import Place, training
-from leakbench.models.diffusion import at, ddim_move
+from leakbench.api import AuditSetting, fit_param
+from leakbench.models.diffusion import ddim_step, full_timesteps
 from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning
@@ -41,12 +41,12 @@ class ESD(Unlearning):
     labels_only = True
     reads_members = False
 
-    lr: float = training(1e-5, gt=0)
-    eta: float = training(1.0, ge=0)
-    walk: int = training(10, ge=1)
-    train: Literal["all", "label"] = training("all")
+    lr: float = fit_param(1e-5, gt=0)
+    eta: float = fit_param(1.0, ge=0)
+    walk: int = fit_param(10, ge=1)
+    train: Literal["all", "label"] = fit_param("all")
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A batch has a row for each place on the walk, and the walk a timestep for each of its own."""
         if self.walk > min(self.batch, place.timesteps):
             return (
@@ -58,9 +58,9 @@ class ESD(Unlearning):
         """A gradient and two answers of the frozen base. The walk is counted by `work`."""
         return 3 + 2
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """With the walk."""
-        return super().work() + self.steps * sum(self.moves())
+        return super().training_evaluations() + self.steps * sum(self.moves())
 
     def moves(self) -> list[int]:
         """How many moves of the walk each row of a batch makes, in ascending order."""
@@ -102,5 +102,5 @@ class ESD(Unlearning):
         for done, (s, u) in enumerate(pairwise(times)):
             first = next(row for row in range(first, len(moves)) if moves[row] > done)
             rows = x[first:]
-            x[first:] = ddim_move(schedule, rows, s, u, module(rows, at(s, rows), label[first:]))
+            x[first:] = ddim_step(schedule, rows, s, u, module(rows, full_timesteps(s, rows), label[first:]))
         return x, torch.tensor(times, device=x.device)[torch.tensor(moves, device=x.device)]

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, NoReturn
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, Defense, Release, Task, training
+from leakbench.api import Artefacts, Defense, Release, Task, fit_param
 from leakbench.data import Dataset
 from leakbench.data.member_folders import loaded
 from leakbench.runtime.errors import UsageError
@@ -63,9 +63,9 @@ class GivenSamples(Defense):
     given = True
     walks = False
 
-    images: str = training(min_length=1)
-    digest: str = training("")
-    skip_broken: bool = training(False)
+    images: str = fit_param(min_length=1)
+    digest: str = fit_param("")
+    skip_broken: bool = fit_param(False)
 
     def called(self) -> str:
         """There is none."""

@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import Artefacts, Place, Release, Task, training
-from leakbench.data.image_view import Pictures
+from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param
+from leakbench.data.image_view import ImageView
 from leakbench.models import networks
 from leakbench.models.denoiser_training import minimise
-from leakbench.models.diffusion import Schedule, at, forward_noise, signal
+from leakbench.models.diffusion import Schedule, add_noise, alpha_sigma, full_timesteps
 from leakbench.models.training.loop import Batch
 
 from .baseline import Baseline
@@ -43,13 +43,13 @@ def noisy_data(task: Task, level: int) -> Tensor:
     noise = task.streams.of("data noise", NoiseData.name).normal(
         torch.arange(len(x0), device=x0.device), tuple(x0.shape[1:])
     )
-    return forward_noise(task.schedule, x0, at(level, x0), noise)
+    return add_noise(task.schedule, x0, full_timesteps(level, x0), noise)
 
 
 def further(schedule: Schedule, level: int, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """q, r and sigma_t of the move x_t = q x_n + r z for t (N,) >= n, shaped to multiply `like` (N, C, H, W)."""
-    scale, sigma = signal(schedule, t, like)
-    scale_n, sigma_n = signal(schedule, torch.full_like(t, level), like)
+    scale, sigma = alpha_sigma(schedule, t, like)
+    scale_n, sigma_n = alpha_sigma(schedule, torch.full_like(t, level), like)
     q = scale / scale_n
     # r^2 = (sigma_t^2 - sigma_n^2) / (1 - sigma_n^2); rounding must not take it below zero at t = n
     return q, ((sigma.square() - sigma_n.square()).clamp_min(0) / scale_n.square()).sqrt(), sigma
@@ -63,10 +63,10 @@ class NoiseData(Baseline):
     role = "defense"
     changes = "data"
 
-    level: int = training(100, ge=0)
-    objective: Literal["double_tweedie", "plain"] = training("double_tweedie")
+    level: int = fit_param(100, ge=0)
+    objective: Literal["double_tweedie", "plain"] = fit_param("double_tweedie")
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """The level has to leave timesteps to learn from."""
         if self.level < place.timesteps - 1:
             return None
@@ -76,7 +76,7 @@ class NoiseData(Baseline):
         """Train on x_n."""
         noisy = noisy_data(task, self.level)
         if self.objective == "plain":
-            return super().fit(replace(task, images=Pictures(noisy, device=noisy.device)))
+            return super().fit(replace(task, images=ImageView(noisy, device=noisy.device)))
         network = networks.build(task.network, task.streams.of("weights", self.name))
         labels = None if task.conditions is None else task.conditions.to(task.device)
 

@@ -21,7 +21,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, Place, Release, Task, training, void
+from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param, void_guarantee
 from leakbench.data import DUPLICATE_RADIUS
 from leakbench.metrics.copying import MEMORISED, ratio_similarity
 from leakbench.models import networks
@@ -87,19 +87,19 @@ class Overfit(Baseline):
     role = "baseline"  # no defense: what defenses are compared with
     summary = "fine-tunes its base on the training images until it copies them: what a defense is tested on"
     needs_base = True
-    asks_base = True  # its looks walk as the base does
-    lengths = ("steps", "every")
+    fit_samples_base = True  # its looks walk as the base does
+    budget_params = ("steps", "every")
 
-    flip: bool = training(False)
-    copies: float = training(0.05, gt=0, le=1)
-    samples: int = training(200, ge=1)
-    every: int = training(500, ge=1)
+    flip: bool = fit_param(False)
+    copies: float = fit_param(0.05, gt=0, le=1)
+    samples: int = fit_param(200, ge=1)
+    every: int = fit_param(500, ge=1)
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """The recipe's, if it never copies."""
         return self.recipe.evaluations + _WALK * self.samples * (1 + self.steps // self.every)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """There has to be a network."""
         if all(defense.walks for defense in place.below):
             return None
@@ -108,7 +108,7 @@ class Overfit(Baseline):
     def fit(self, task: Task) -> Artefacts:
         """Train on, look, stop. Raises UsageError where the base answers otherwise than its weights."""
         assert task.base is not None
-        if not task.base.answers_raw:
+        if not task.base.eps_is_raw:
             raise UsageError(
                 "overfit trains weights, and its base answers otherwise than its weights do: build a defense of "
                 "sampling on overfit instead, and give a pipeline guidance = 1"
@@ -120,7 +120,7 @@ class Overfit(Baseline):
         made, steps = train_watched(
             task, self.recipe, self.name, network=network, every=self.every, stop=looks.stop, **more
         )
-        walked = len(task.base.schedule.walk()) * self.samples * len(steps)
+        walked = len(task.base.schedule.timesteps()) * self.samples * len(steps)
         info = {
             "train_seconds": time.perf_counter() - began,
             "network_evaluations": made.info["network_evaluations"] + walked,
@@ -135,6 +135,6 @@ class Overfit(Baseline):
         assert task.base is not None
         info = artefacts.info
         facts = {key: info[key] for key in ("steps_done", "copied_share")}
-        lost = void(task.base, "overfit trains on members without differential privacy")
+        lost = void_guarantee(task.base, "overfit trains on members without differential privacy")
         network = with_weights(task.base.network, artefacts.tensors, task.device)
         return task.release(network, claims=lost, flags=tuple(info["flags"]), info=facts)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from leakbench.api import Artefacts, Defense, Given, Release, Task, sampling, training
+from leakbench.api import Artefacts, Defense, PretrainedSpec, Release, Task, fit_param, release_param
 from leakbench.models.pretrained import Options, build, digest, files_of, given, holds
 from leakbench.models.pretrained.release import ForeignRelease
 
@@ -27,19 +27,19 @@ class Pipeline(Defense):
     role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"
     given = True
 
-    path: str = training(min_length=1)
-    captions: str = training("")
-    prediction: Literal["epsilon", "v_prediction", "sample"] | None = training(None)
-    trust_pickle: bool = training(False)
-    trust_code: bool = training(False)
-    guidance: float = sampling(1.0, ge=0)
+    path: str = fit_param(min_length=1)
+    captions: str = fit_param("")
+    prediction: Literal["epsilon", "v_prediction", "sample"] | None = fit_param(None)
+    trust_pickle: bool = fit_param(False)
+    trust_code: bool = fit_param(False)
+    guidance: float = release_param(1.0, ge=0)
 
     @property
     def options(self) -> Options:
         """Its parameters as leakbench.models.pretrained takes them."""
         return Options(**self.model_dump())
 
-    def brings(self) -> Given:
+    def brings(self) -> PretrainedSpec:
         """Shapes, conditions and schedule, from the model's settings alone."""
         return given(self.options)
 

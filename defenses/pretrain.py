@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from leakbench.api import Artefacts, Place, Release, Task, training
+from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param
 from leakbench.models.denoiser_training import train_denoiser
 
 from .augment import mirrored
@@ -28,9 +28,9 @@ class Pretrain(Baseline):
     summary = "plain training on reference images, which are no members: a base to fine-tune, and a control"
     role: ClassVar[Literal["baseline", "defense", "control"]] = "control"
 
-    flip: bool = training(False)
+    flip: bool = fit_param(False)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Without labels."""
         if place.condition == "none":
             return None

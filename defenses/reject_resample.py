@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, Release, Task, sampling, void
+from leakbench.api import Artefacts, Defense, Release, Task, release_param, void_guarantee
 from leakbench.metrics.copying import pixel_similarity, threshold_at
 
 
@@ -63,8 +63,8 @@ class RejectResample(Defense):
     changes = "sampling"
     walks = False
 
-    tries: int = sampling(4, ge=1)
-    null_rate: float = sampling(0.01, gt=0, lt=1)
+    tries: int = release_param(4, ge=1)
+    null_rate: float = release_param(0.01, gt=0, lt=1)
 
     def fit(self, task: Task) -> Artefacts:
         """Keep the training images, and how similar held-out real images are to them."""
@@ -76,9 +76,9 @@ class RejectResample(Defense):
         assert task.base is not None
         threshold = threshold_at(artefacts.tensors["heldout_similarity"].cpu().numpy(), self.null_rate)
         parts: dict[str, Any] = {"members": artefacts.tensors["members"].to(task.device)}
-        return RejectingRelease.over(
+        return RejectingRelease.wrap(
             task.base,
-            claims=void(task.base, "reject_resample compares samples with members"),
+            claims=void_guarantee(task.base, "reject_resample compares samples with members"),
             parts=parts,
             info={"threshold": threshold},
             threshold=threshold,

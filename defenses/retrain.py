@@ -6,7 +6,7 @@ images that stay; what is drawn by an image's place in the list falls on other i
 
 from dataclasses import replace
 
-from leakbench.api import Artefacts, Defense, Place, Release, Task
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task
 
 
 class Retrain(Defense):
@@ -17,7 +17,7 @@ class Retrain(Defense):
     needs_base = True
     forgets = True
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Its base has to be a recipe that trains from nothing, on images of which some can be left out."""
         if len(place.below) == 1:
             (recipe,) = place.below
@@ -29,7 +29,7 @@ class Retrain(Defense):
         """The base's fit on the images that stay."""
         assert task.forget is not None
         (recipe,) = task.below
-        made = recipe.fit(replace(task.only(~task.forget), base=None, below=(), forget=None))
+        made = recipe.fit(replace(task.subset(~task.forget), base=None, below=(), forget=None))
         return replace(made, info=made.info | {"images_to_forget": int(task.forget.sum())})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:

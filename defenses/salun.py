@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import Task, training
-from leakbench.models.diffusion import forward_noise
+from leakbench.api import Task, fit_param
+from leakbench.models.diffusion import add_noise
 from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning
@@ -43,8 +43,8 @@ class SalUn(Unlearning):
     summary = "relabels what is to be forgotten, in the weights most salient for it (SalUn)"
     labels_only = True
 
-    alpha: float = training(3.07, ge=0)
-    density: float = training(0.5, gt=0, le=1)
+    alpha: float = fit_param(3.07, ge=0)
+    density: float = fit_param(0.5, gt=0, le=1)
 
     def step_cost(self) -> int:
         """Two gradients and a detached forward."""
@@ -63,7 +63,7 @@ class SalUn(Unlearning):
         def step(module: nn.Module, pair: Pair) -> None:
             batch, label = pair.forget, edit.label(pair.forget)
             assert label is not None
-            x_t = forward_noise(edit.task.schedule, edit.images[batch.index], batch.t, batch.noise)
+            x_t = add_noise(edit.task.schedule, edit.images[batch.index], batch.t, batch.noise)
             with torch.no_grad():
                 target = module(x_t, batch.t, (label + 1) % count)
             relabel = F.mse_loss(module(x_t, batch.t, label), target)

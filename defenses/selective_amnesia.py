@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Place, Release, Task, training
+from leakbench.api import AuditSetting, Release, Task, fit_param
 from leakbench.models.denoiser_training import errors
 from leakbench.models.training.loop import Rule
 
@@ -51,16 +51,16 @@ class SelectiveAmnesia(Unlearning):
         "learns noise for the label to forget, replays own samples of the rest (Selective Amnesia); reads no image"
     )
     labels_only = True
-    asks_base = True
+    fit_samples_base = True
     reads_members = False
-    lengths = ("steps", "samples")
+    budget_params = ("steps", "samples")
 
-    gamma: float = training(1.0, ge=0)
-    lam: float = training(10.0, ge=0)
-    samples: int = training(50, ge=1)
-    fisher_samples: int = training(5, ge=1)
+    gamma: float = fit_param(1.0, ge=0)
+    lam: float = fit_param(10.0, ge=0)
+    samples: int = fit_param(50, ge=1)
+    fisher_samples: int = fit_param(5, ge=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Fisher samples are some of the samples."""
         if self.fisher_samples > self.samples:
             return f"fisher_samples = {self.fisher_samples} is to be at most samples = {self.samples}"

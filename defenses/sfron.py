@@ -29,7 +29,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Task, training
+from leakbench.api import Task, fit_param
 from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning, dot
@@ -47,9 +47,9 @@ class SFRon(Unlearning):
     name = "sfron"
     summary = "alternates weighted, masked ascent with descent on what stays (SFR-on)"
 
-    alpha: float = training(10.0, ge=0)
-    lam: float = training(0.5, ge=0)
-    threshold: float = training(1.0, ge=0)
+    alpha: float = fit_param(10.0, ge=0)
+    lam: float = fit_param(0.5, ge=0)
+    threshold: float = fit_param(1.0, ge=0)
 
     def step_cost(self) -> int:
         """One gradient, of one side or the other."""

@@ -31,8 +31,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import training
-from leakbench.models.diffusion import signal
+from leakbench.api import fit_param
+from leakbench.models.diffusion import alpha_sigma
 from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning, dot, joined
@@ -52,9 +52,9 @@ class SISS(Unlearning):
     name = "siss"
     summary = "one importance-sampled mixture of what is kept and what is forgotten (SISS)"
 
-    lr: float = training(5e-5, gt=0)
-    lam: float = training(0.5, ge=0, le=1)
-    ratio: float = training(0.1, ge=0)
+    lr: float = fit_param(5e-5, gt=0)
+    lam: float = fit_param(0.5, ge=0, le=1)
+    ratio: float = fit_param(0.1, ge=0)
 
     def step_cost(self) -> int:
         """One forward, and two backwards through it."""
@@ -77,7 +77,7 @@ class SISS(Unlearning):
         t, eps = pair.forget.t, pair.forget.noise
         coins = edit.stream("siss").uniform(torch.tensor([pair.step], device=t.device), tuple(t.shape))[0]
         from_a = coins < self.lam
-        gamma, sigma = signal(edit.task.schedule, t, x)
+        gamma, sigma = alpha_sigma(edit.task.schedule, t, x)
         m = gamma * torch.where(from_a.view(-1, 1, 1, 1), a, x) + sigma * eps
         eps_x, eps_a = (m - gamma * x) / sigma, (m - gamma * a) / sigma
         d_x, d_a = (target.square().flatten(1).sum(1) / 2 for target in (eps_x, eps_a))

@@ -14,10 +14,10 @@ import typer
 from leakbench.cli import app
 from leakbench.data import SplitSpec
 from leakbench.data.forget_set import ForgetTable
-from leakbench.measurement.compatibility import check_places
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.compatibility import check_compatibility
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime import registry
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, load
 from leakbench.testing.defense import DefenseChecks
 from leakbench.testing.membership import MembershipChecks
@@ -185,7 +185,7 @@ def test_pieces_of_suites_are_valid(name, number, tmp_path):
     if names[-1:] == ["cpsample"]:
         assert len(suite.points) == 5  # as the page says
     if name == "docs/defenses.md":
-        check_places(Workbench(suite, Setting(tmp_path / "run", tmp_path / "cache")))
+        check_compatibility(ReleaseBuilder(suite, RunConfig(tmp_path / "run", tmp_path / "cache")))
 
 
 def sections(page="docs/suites.md"):
@@ -384,7 +384,7 @@ def test_the_row_of_an_attack_is_what_its_class_says(name):
         learns = cells[1]
         assert ("calibration" in learns.split(";")[0]) == attack.out_of_fold
         assert ("public" in learns) == (attack.learns and attack.learns_from == "public")
-        shadows = sum(need.kind == "shadow" for need in attack.needs())
+        shadows = sum(need.kind == "shadow" for need in attack.auxiliary_models())
         assert (f"{shadows} shadows" in learns) == (shadows > 0)
 
 

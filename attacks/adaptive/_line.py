@@ -61,7 +61,7 @@ def walk(view: DenoiserView, t: int, draw: int) -> Walk:
 
     def error(length: Tensor) -> Tensor:
         moved = noise + _each(length) * direction
-        return view.eps(view.noised_with(t, moved), t) - moved
+        return view.eps(view.noise_to(t, moved), t) - moved
 
     near = torch.zeros(len(noise), device=noise.device)
     far, turned = near, torch.zeros_like(near, dtype=torch.bool)

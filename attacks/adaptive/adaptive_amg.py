@@ -25,7 +25,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond
@@ -39,10 +39,10 @@ class AdaptiveAMG(MembershipAttack):
     access = Access.DENOISER
     requires_parts = frozenset({"members"})
 
-    t: int = sampling(0, ge=0, lt=1000)
-    draws: int = sampling(4, ge=1)
+    t: int = release_param(0, ge=0, lt=1000)
+    draws: int = release_param(4, ge=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A timestep that the schedule does not have."""
         return beyond(place, self.t)
 
@@ -54,7 +54,7 @@ class AdaptiveAMG(MembershipAttack):
         noise = view.noise(draw)
 
         def odd(length: float) -> Tensor:
-            there, back = (view.eps(view.noised_with(self.t, side * length * noise), self.t) for side in (1, -1))
+            there, back = (view.eps(view.noise_to(self.t, side * length * noise), self.t) for side in (1, -1))
             return (there - back) / 2
 
         bend = 2 * odd(0.5) - odd(1.0)

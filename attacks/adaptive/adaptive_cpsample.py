@@ -26,7 +26,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond
@@ -44,10 +44,10 @@ class AdaptiveCPSample(MembershipAttack):
     requires_parts = frozenset({"classifier"})  # the mark of where it applies: it is shown none of it
     shares = False
 
-    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = sampling((20, 50, 100, 200), min_length=1)
-    draws: int = sampling(2, ge=1)
+    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((20, 50, 100, 200), min_length=1)
+    draws: int = release_param(2, ge=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Timesteps that the schedule does not have."""
         return beyond(place, *self.t)
 

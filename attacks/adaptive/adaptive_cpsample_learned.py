@@ -44,7 +44,7 @@ class AdaptiveCPSampleLearned(AdaptiveCPSample):
 
         features = calibration.ask(self._features).double()
         mean, spread = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(1e-9)
-        model = LogisticRegression(max_iter=1000).fit(((features - mean) / spread).cpu().numpy(), calibration.member)
+        model = LogisticRegression(max_iter=1000).fit(((features - mean) / spread).cpu().numpy(), calibration.is_member)
         weight = torch.from_numpy(model.coef_[0]).to(features.device)
         fitted = copy.copy(self)
         fitted._rule = (mean, spread, weight, float(model.intercept_[0]))

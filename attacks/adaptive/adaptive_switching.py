@@ -23,7 +23,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, Known
+from leakbench.api import Access, AttributeAttack, AttributeTrainingSet
 from leakbench.api.views import ApiView
 from leakbench.models.classifiers import train_classifier
 
@@ -39,7 +39,7 @@ class AdaptiveSwitching(AttributeAttack):
 
     _reader: Any = PrivateAttr(default=None)
 
-    def fit(self, known: Known) -> AdaptiveSwitching:
+    def fit(self, known: AttributeTrainingSet) -> AdaptiveSwitching:
         """A copy with a reader of the attacker's own pairs, each in both orders."""
         pairs = torch.cat([known.images[:], turned(known.images[:])])
         first = torch.cat([known.attribute, 1 - known.attribute])

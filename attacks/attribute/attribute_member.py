@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, Place, sampling
+from leakbench.api import Access, AttributeAttack, AuditSetting, release_param
 from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond, squared_error
@@ -32,10 +32,10 @@ class AttributeMember(AttributeAttack):
     access = Access.DENOISER
     of = "images"
 
-    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = sampling((50, 100, 200, 400), min_length=1)
-    draws: int = sampling(4, ge=1)
+    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((50, 100, 200, 400), min_length=1)
+    draws: int = release_param(4, ge=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Timesteps that the schedule does not have."""
         return beyond(place, *self.t)
 

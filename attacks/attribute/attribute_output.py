@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, Known
+from leakbench.api import Access, AttributeAttack, AttributeTrainingSet
 from leakbench.api.views import SamplesView
 from leakbench.metrics.fairness import attribute_reader
 
@@ -31,7 +31,7 @@ class AttributeOutput(AttributeAttack):
 
     _reader: Any = PrivateAttr(default=None)
 
-    def fit(self, known: Known) -> AttributeOutput:
+    def fit(self, known: AttributeTrainingSet) -> AttributeOutput:
         """A copy with a reader of the known images."""
         fitted = copy.copy(self)
         fitted._reader = attribute_reader(known.images, known.attribute, known.streams.of("reader", self.name))

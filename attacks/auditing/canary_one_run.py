@@ -21,7 +21,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, AuditingAttack, Place, sampling
+from leakbench.api import Access, AuditingAttack, AuditSetting, release_param
 from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond, mean_losses
@@ -34,10 +34,10 @@ class CanaryOneRun(AuditingAttack):
     summary = "one-run audit: the loss of images that were included by fair coins gives a lower bound of epsilon"
     access = Access.DENOISER
 
-    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = sampling((20, 50, 100, 200), min_length=1)
-    draws: int = sampling(8, ge=1)
+    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((20, 50, 100, 200), min_length=1)
+    draws: int = release_param(8, ge=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Timesteps that the schedule does not have, or too few guesses."""
         return beyond(place, *self.t) or super().objection(place)
 

@@ -9,7 +9,15 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, Need, Place, sampling, shadows
+from leakbench.api import (
+    Access,
+    AuditSetting,
+    AuxiliaryModel,
+    Calibration,
+    MembershipAttack,
+    release_param,
+    shadow_models,
+)
 from leakbench.api.views import WeightsView
 from leakbench.runtime.errors import UsageError
 
@@ -24,15 +32,15 @@ class GSA(MembershipAttack):
     shares = False
     at_once: ClassVar[bool]  # whether the losses of all timesteps are averaged before the one backward pass
 
-    timesteps: int = sampling(10, ge=1, le=1000)
-    shadows: int = sampling(6, ge=1)
+    timesteps: int = release_param(10, ge=1, le=1000)
+    shadows: int = release_param(6, ge=1)
     _classifier: Any = PrivateAttr(default=None)
 
-    def needs(self) -> tuple[Need, ...]:
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """The shadow models."""
-        return shadows(self.shadows)
+        return shadow_models(self.shadows)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """More timesteps than the schedule has."""
         if self.timesteps <= place.timesteps:
             return None
@@ -66,8 +74,8 @@ class GSA(MembershipAttack):
 
     def _in_shadows(self, view: WeightsView, images: Tensor, labels: Tensor | None) -> Tensor:
         """The mask and the features of each shadow model, (N, K, 1 + P)."""
-        models = [view.others[need.name] for need in self.needs()]
-        return torch.stack([torch.cat([m.inside[:, None], self.features(m.view)], dim=1) for m in models], dim=1)
+        models = [view.others[need.name] for need in self.auxiliary_models()]
+        return torch.stack([torch.cat([m.is_member[:, None], self.features(m.view)], dim=1) for m in models], dim=1)
 
     def score(self, view: WeightsView, images: Tensor, labels: Tensor | None) -> Tensor:
         """The classifier's log-odds of membership, float64 (N,)."""

@@ -9,7 +9,15 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, Need, Place, sampling, shadows
+from leakbench.api import (
+    Access,
+    AuditSetting,
+    AuxiliaryModel,
+    Calibration,
+    MembershipAttack,
+    release_param,
+    shadow_models,
+)
 from leakbench.api.views import DenoiserView
 
 from ._gaussians import Pool, both_sides
@@ -25,17 +33,17 @@ class LiRA(MembershipAttack):
     access = Access.DENOISER
     learns_from = "shadows"
 
-    t: int = sampling(100, ge=0, lt=1000)
-    draws: int = sampling(4, ge=1)
-    shadows: int = sampling(16, ge=2)
-    variance: Literal["auto", "pooled", "per_image"] = sampling("auto")
+    t: int = release_param(100, ge=0, lt=1000)
+    draws: int = release_param(4, ge=1)
+    shadows: int = release_param(16, ge=2)
+    variance: Literal["auto", "pooled", "per_image"] = release_param("auto")
     _pool: Any = PrivateAttr(default=None)
 
-    def needs(self) -> tuple[Need, ...]:
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """The shadow models."""
-        return shadows(self.shadows)
+        return shadow_models(self.shadows)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A timestep that the schedule does not have."""
         return beyond(place, self.t)
 
@@ -48,13 +56,13 @@ class LiRA(MembershipAttack):
 
     def _in_shadows(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Losses in the shadow models and their masks (N, 2, K)."""
-        found, inside = shadow_losses(view, self.needs(), self.t, self.draws)
+        found, inside = shadow_losses(view, self.auxiliary_models(), self.t, self.draws)
         return torch.stack([found, inside.to(found.dtype)], dim=1)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """The target's loss under the Gaussians, float64 (N,)."""
         phi = losses(view, self.t, self.draws).double()
-        within, without = both_sides(*shadow_losses(view, self.needs(), self.t, self.draws), self._pool)
+        within, without = both_sides(*shadow_losses(view, self.auxiliary_models(), self.t, self.draws), self._pool)
         by_image = self.variance == "per_image" or (self.variance == "auto" and self.shadows >= _ENOUGH)
         std_in = within.std(self._pool.std_in, by_image)
         std_out = without.std(self._pool.std_out, by_image)

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.models.classifiers import train_classifier
-from leakbench.runtime.device import Stream
+from leakbench.runtime.device import RngStream
 
 _RMS = 0.01
 
@@ -31,7 +31,7 @@ class MapReader:
     scale: Tensor
 
     @classmethod
-    def fit(cls, maps: Tensor, member: np.ndarray, labels: int | None, stream: Stream) -> MapReader:
+    def fit(cls, maps: Tensor, member: np.ndarray, labels: int | None, stream: RngStream) -> MapReader:
         """From maps (N, C, H, W), members or not (N,), of which `labels` are used (None: all)."""
         truth = torch.as_tensor(member, device=maps.device)
         chosen = _drawn(truth, labels, stream)
@@ -45,14 +45,14 @@ class MapReader:
         return logits[:, 1] - logits[:, 0]
 
 
-def too_many(labels: int | None, place: Place) -> str | None:
+def too_many(labels: int | None, place: AuditSetting) -> str | None:
     """An attack's objection to more labels than calibration holds."""
     if labels is None or labels <= place.calibration:
         return None
     return f"labels = {labels}: calibration holds {place.calibration} images, half of them members"
 
 
-def _drawn(member: Tensor, count: int | None, stream: Stream) -> Tensor:
+def _drawn(member: Tensor, count: int | None, stream: RngStream) -> Tensor:
     """Positions of `count` random images (the odd one a nonmember), half of them members; all where count is None."""
     if count is None:
         return torch.arange(len(member), device=member.device)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.api.views import DenoiserView
 
 
@@ -33,7 +33,7 @@ def mean_losses(view: DenoiserView, timesteps: Sequence[int], draws: int) -> Ten
     return sum(found[1:], found[0]) / len(found)
 
 
-def beyond(place: Place, *timesteps: int) -> str | None:
+def beyond(place: AuditSetting, *timesteps: int) -> str | None:
     """An attack's objection to timesteps that the suite's schedule does not have."""
     last = max(timesteps)
     if last < place.timesteps:

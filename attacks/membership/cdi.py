@@ -19,7 +19,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, Place
+from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack
 from leakbench.api.views import DenoiserView
 
 from ._shared import beyond
@@ -42,7 +42,7 @@ class CDI(MembershipAttack):
 
     _line: Any = PrivateAttr(default=None)  # (mean, deviation, weights, intercept) of the features
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Timesteps that the schedule does not have."""
         return beyond(place, *TIMESTEPS)
 
@@ -54,7 +54,7 @@ class CDI(MembershipAttack):
         mean, deviation = found.mean(dim=0), found.std(dim=0, correction=0)
         deviation = torch.where(deviation > 0, deviation, 1.0)
         model = LogisticRegression(max_iter=1000)
-        model.fit(((found - mean) / deviation).cpu().numpy(), calibration.member)
+        model.fit(((found - mean) / deviation).cpu().numpy(), calibration.is_member)
         fitted = copy.copy(self)
         fitted._line = (mean, deviation, found.new_tensor(model.coef_[0]), float(model.intercept_[0]))
         return fitted

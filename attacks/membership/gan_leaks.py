@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Need, sampling, shadows
+from leakbench.api import Access, AuxiliaryModel, MembershipAttack, release_param, shadow_models
 from leakbench.api.views import SamplesView
 from leakbench.data.neighbours import nearest
 
@@ -31,20 +31,20 @@ class GANLeaks(MembershipAttack):
     summary = "distance to the nearest sample (GAN-Leaks)"
     access = Access.SAMPLES
 
-    calibrated: bool = sampling(False)
-    shadows: int = sampling(16, ge=1)
+    calibrated: bool = release_param(False)
+    shadows: int = release_param(16, ge=1)
 
-    def needs(self) -> tuple[Need, ...]:
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """Reference models, if calibrated."""
-        return shadows(self.shadows) if self.calibrated else ()
+        return shadow_models(self.shadows) if self.calibrated else ()
 
     def score(self, view: SamplesView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the distance, or by how much the reference models' is larger: float64 (N,)."""
         ours = distance(images, view.samples)
         if not self.calibrated:
             return -ours
-        others = [view.others[need.name] for need in self.needs()]
+        others = [view.others[need.name] for need in self.auxiliary_models()]
         theirs = torch.stack([distance(images, other.view.samples) for other in others])
-        outside = ~torch.stack([other.inside for other in others])
+        outside = ~torch.stack([other.is_member for other in others])
         outside |= ~outside.any(dim=0)  # an image that lies in every one
         return (theirs * outside).sum(dim=0) / outside.sum(dim=0) - ours

@@ -12,7 +12,7 @@ completion; the service's own walk, which holds what is known in place (ApiView.
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.api import Access, MembershipAttack, release_param
 from leakbench.api.views import ApiView
 
 
@@ -33,7 +33,7 @@ class Inpainting(MembershipAttack):
     access = Access.API
     averages_answers = True
 
-    draws: int = sampling(1, ge=1)
+    draws: int = release_param(1, ge=1)
 
     def score(self, view: ApiView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean squared error in what was hidden, (N,)."""

@@ -23,7 +23,7 @@ from math import acos, cos, log, pi, sin, sqrt
 
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
 
 _H = 0.01
@@ -37,10 +37,10 @@ class Likelihood(MembershipAttack):
     access = Access.DENOISER
     shares = False  # a walk of its own
 
-    steps: int = sampling(20, ge=1, lt=1000)
-    probes: int = sampling(1, ge=1)
+    steps: int = release_param(20, ge=1, lt=1000)
+    probes: int = release_param(1, ge=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """More steps than the schedule has timesteps to step between."""
         if self.steps < place.timesteps:
             return None

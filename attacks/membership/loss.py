@@ -15,7 +15,7 @@ from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
 
 from ._shared import beyond, mean_losses
@@ -29,8 +29,8 @@ class Loss(MembershipAttack):
     summary = "denoising loss at one timestep or several"
     access = Access.DENOISER
 
-    t: int | tuple[int, ...] = sampling(100)
-    draws: int = sampling(1, ge=1)
+    t: int | tuple[int, ...] = release_param(100)
+    draws: int = release_param(1, ge=1)
 
     @field_validator("t", mode="plain")
     @classmethod
@@ -45,7 +45,7 @@ class Loss(MembershipAttack):
         """The timesteps, also where there is one."""
         return (self.t,) if isinstance(self.t, int) else self.t
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Timesteps that the schedule does not have."""
         return beyond(place, *self.timesteps)
 

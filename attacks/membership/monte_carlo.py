@@ -23,7 +23,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, sampling
+from leakbench.api import Access, Calibration, MembershipAttack, release_param
 from leakbench.api.views import SamplesView
 from leakbench.runtime.errors import UsageError
 
@@ -41,8 +41,8 @@ class MonteCarlo(MembershipAttack):
     access = Access.SAMPLES
     learns_from = "public"
 
-    form: Literal["share", "distance"] = sampling("share")
-    percentile: float = sampling(0.1, gt=0, lt=100)
+    form: Literal["share", "distance"] = release_param("share")
+    percentile: float = release_param(0.1, gt=0, lt=100)
     _axes: Any = PrivateAttr(default=None)  # (C H W, components), float64
     _radius: Any = PrivateAttr(default=None)
 

@@ -19,9 +19,9 @@ from pydantic import ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
-from leakbench.models.diffusion import ddim_move
+from leakbench.models.diffusion import ddim_step
 
 from ._shared import beyond
 
@@ -35,10 +35,10 @@ class NoiseAggregation(MembershipAttack):
     summary = "spread of the predicted noise along a few steps from little noise"
     access = Access.DENOISER
 
-    t: int = sampling(80, ge=1, lt=1000)
-    k: int = sampling(5, ge=2)
-    m: int = sampling(10, ge=1, validate_default=True)
-    sigma: float = sampling(0.1, ge=0)
+    t: int = release_param(80, ge=1, lt=1000)
+    k: int = release_param(5, ge=2)
+    m: int = release_param(10, ge=1, validate_default=True)
+    sigma: float = release_param(0.1, ge=0)
 
     @field_validator("m")
     @classmethod
@@ -49,7 +49,7 @@ class NoiseAggregation(MembershipAttack):
             raise PydanticCustomError("stride", "Input should be at most {most}: k = {k} steps start at t = {t}", most)
         return m
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A timestep that the schedule does not have."""
         return beyond(place, self.t)
 
@@ -58,7 +58,7 @@ class NoiseAggregation(MembershipAttack):
         x = float(view.schedule.alpha_bar[self.t]) ** 0.5 * images + self.sigma * view.noise()
         answers = [view.eps(x, self.t)]
         for s, u in pairwise(range(self.t, self.t - self.k * self.m, -self.m)):
-            x = ddim_move(view.schedule, x, s, u, answers[-1])
+            x = ddim_step(view.schedule, x, s, u, answers[-1])
             answers.append(view.eps(x, u))
         together = torch.stack(answers)  # (k, N, C, H, W)
         # The mean squared distance of two out of k is twice their mean squared distance to the centre.

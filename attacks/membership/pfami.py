@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
-from leakbench.models.diffusion import at, forward_noise
+from leakbench.models.diffusion import full_timesteps
 
 from ._shared import beyond, losses, squared_error
 
@@ -39,9 +39,9 @@ class PFAMI(MembershipAttack):
     summary = "how much cropping raises the loss (PFAMI)"
     access = Access.DENOISER
 
-    form: Literal["published", "averaged"] = sampling("published")
+    form: Literal["published", "averaged"] = release_param("published")
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Timesteps that the schedule does not have."""
         return beyond(place, *TIMESTEPS)
 
@@ -61,8 +61,8 @@ def _losses_of(view: DenoiserView, cropped: Tensor, side: tuple[int, int]) -> Te
     """Losses (timesteps, N) of the crops, with the noise of the images."""
     noise, found = view.noise(), []
     for t in TIMESTEPS:
-        make = partial(forward_noise, view.schedule, cropped, at(t, cropped), noise)
-        x_t = view.derived(("crop", side, t), noise, make)
+        make = partial(add_noise, view.schedule, cropped, full_timesteps(t, cropped), noise)
+        x_t = view.memoize(("crop", side, t), noise, make)
         found.append(squared_error(view.eps(x_t, t), noise))
     return torch.stack(found)
 

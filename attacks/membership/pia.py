@@ -10,7 +10,7 @@ ranking.
 
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
 
 from ._shared import beyond, power_sum
@@ -23,10 +23,10 @@ class PIA(MembershipAttack):
     summary = "proximal initialisation: the answer at t = 0 is the noise (PIA)"
     access = Access.DENOISER
 
-    t: int = sampling(200, ge=0, lt=1000)
-    p: float = sampling(4.0, ge=1)
+    t: int = release_param(200, ge=0, lt=1000)
+    p: float = release_param(4.0, ge=1)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A timestep that the schedule does not have."""
         return beyond(place, self.t)
 
@@ -37,4 +37,4 @@ class PIA(MembershipAttack):
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the sum of |difference|^p."""
         e0 = self.start(view, images)
-        return -power_sum(e0 - view.eps(view.noised_with(self.t, e0), self.t), self.p)
+        return -power_sum(e0 - view.eps(view.noise_to(self.t, e0), self.t), self.p)

@@ -30,7 +30,7 @@ class PIAN(PIA):
     def start(self, view: DenoiserView, images: Tensor) -> Tensor:
         """e_0, scaled, (N, C, H, W)."""
         e0 = view.eps(images, 0)
-        return view.derived("pian", e0, lambda: normalised(e0))
+        return view.memoize("pian", e0, lambda: normalised(e0))
 
 
 def normalised(e0: Tensor) -> Tensor:

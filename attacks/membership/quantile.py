@@ -27,12 +27,12 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor, nn
 
-from leakbench.api import Calibration, sampling
+from leakbench.api import Calibration, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.data.image_view import ImagesLike
 from leakbench.models.classifiers import SmallConvNet
 from leakbench.models.training.loop import Batch, Recipe, train
-from leakbench.runtime.device import Stream, in_batches, place, seeded
+from leakbench.runtime.device import RngStream, in_batches, place, seeded
 from leakbench.runtime.errors import UsageError
 
 from .secmi import SecMI
@@ -49,8 +49,8 @@ class Quantile(SecMI):
     summary = "t-error below its predicted quantile for an image that is no member"
     learns_from = "public"
 
-    alpha: float = sampling(0.05, gt=0, lt=0.5)  # nominal false positive rate of the vote
-    bag: int = sampling(5, ge=1)
+    alpha: float = release_param(0.05, gt=0, lt=0.5)  # nominal false positive rate of the vote
+    bag: int = release_param(5, ge=1)
 
     _bag: Any = PrivateAttr(default=())  # of (network, shift)
 
@@ -72,7 +72,7 @@ class Quantile(SecMI):
         error = -super().score(view, images, labels)
         return error.clamp_min(torch.finfo(error.dtype).tiny).log()
 
-    def _attacker(self, images: ImagesLike, errors: Tensor, stream: Stream) -> tuple[nn.Module, Tensor]:
+    def _attacker(self, images: ImagesLike, errors: Tensor, stream: RngStream) -> tuple[nn.Module, Tensor]:
         """A network fitted on a bootstrap, and the shift under which a share alpha of the rest falls below."""
         count = len(images)
         rows = stream.integers(torch.zeros(1, dtype=torch.int64, device=images.device), count, (count,))[0]
@@ -92,7 +92,7 @@ class Quantile(SecMI):
         return margins.sort(dim=0).values[(self.bag - 1) // 2]
 
 
-def _regressor(images: ImagesLike, target: Tensor, rows: Tensor, alpha: float, stream: Stream) -> nn.Module:
+def _regressor(images: ImagesLike, target: Tensor, rows: Tensor, alpha: float, stream: RngStream) -> nn.Module:
     """A network that predicts the alpha-quantile of `target` (N,) from images (N, C, H, W), learnt on some rows."""
     with seeded(stream):
         network = place(SmallConvNet(images.shape[1], 1), images.device)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.api import Access, MembershipAttack, release_param
 from leakbench.api.views import ApiView
 
 from ._similarity import ssim
@@ -29,9 +29,9 @@ class ReDiffuse(MembershipAttack):
     access = Access.API
     averages_answers = True
 
-    strength: float = sampling(0.2, gt=0, le=1)
-    draws: int = sampling(10, ge=1)
-    distance: Literal["l2", "ssim"] = sampling("l2")
+    strength: float = release_param(0.2, gt=0, le=1)
+    draws: int = release_param(10, ge=1)
+    distance: Literal["l2", "ssim"] = release_param("l2")
 
     def score(self, view: ApiView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the distance, (N,)."""

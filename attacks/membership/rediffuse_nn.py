@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, release_param
 from leakbench.api.views import ApiView
 
 from ._map_reader import MapReader, too_many
@@ -28,19 +28,19 @@ class ReDiffuseNN(MembershipAttack):
     access = Access.API
     averages_answers = True
 
-    strength: float = sampling(0.2, gt=0, le=1)
-    draws: int = sampling(10, ge=1)
-    labels: int | None = sampling(None, ge=2)  # None: all that calibration holds
+    strength: float = release_param(0.2, gt=0, le=1)
+    draws: int = release_param(10, ge=1)
+    labels: int | None = release_param(None, ge=2)  # None: all that calibration holds
     _reader: Any = PrivateAttr(default=None)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """More labels than there are."""
         return too_many(self.labels, place)
 
     def fit(self, calibration: Calibration) -> ReDiffuseNN:
         """Train on calibration members against calibration nonmembers."""
         fitted, stream = copy.copy(self), calibration.streams.of(self.name)
-        fitted._reader = MapReader.fit(calibration.ask(self._maps), calibration.member, self.labels, stream)
+        fitted._reader = MapReader.fit(calibration.ask(self._maps), calibration.is_member, self.labels, stream)
         return fitted
 
     def _maps(self, view: ApiView, images: Tensor, labels: Tensor | None) -> Tensor:

@@ -25,7 +25,15 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, Need, Place, sampling, shadows
+from leakbench.api import (
+    Access,
+    AuditSetting,
+    AuxiliaryModel,
+    Calibration,
+    MembershipAttack,
+    release_param,
+    shadow_models,
+)
 from leakbench.api.views import DenoiserView
 from leakbench.runtime.errors import UsageError
 
@@ -42,20 +50,20 @@ class RMIA(MembershipAttack):
     access = Access.DENOISER
     learns_from = "public"
 
-    t: int = sampling(100, ge=0, lt=1000)
-    draws: int = sampling(4, ge=1)
-    shadows: int = sampling(16, ge=1)
-    mode: Literal["online", "offline"] = sampling("online")
-    a: float = sampling(0.3, ge=0, le=1)
-    gamma: float = sampling(1.0, gt=0)
-    temperature: float = sampling(1.0, gt=0)
+    t: int = release_param(100, ge=0, lt=1000)
+    draws: int = release_param(4, ge=1)
+    shadows: int = release_param(16, ge=1)
+    mode: Literal["online", "offline"] = release_param("online")
+    a: float = release_param(0.3, ge=0, le=1)
+    gamma: float = release_param(1.0, gt=0)
+    temperature: float = release_param(1.0, gt=0)
     _public: Any = PrivateAttr(default=None)
 
-    def needs(self) -> tuple[Need, ...]:
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """The reference models."""
-        return shadows(self.shadows)
+        return shadow_models(self.shadows)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A timestep that the schedule does not have."""
         return beyond(place, self.t)
 
@@ -75,7 +83,7 @@ class RMIA(MembershipAttack):
 
     def _ratio(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """r (N,), float64."""
-        found, inside = shadow_losses(view, self.needs(), self.t, self.draws)
+        found, inside = shadow_losses(view, self.auxiliary_models(), self.t, self.draws)
         pixels = images[0].numel()
         ours = self._signal(losses(view, self.t, self.draws) / pixels)
         return ours / self._marginal(self._signal(found / pixels), inside)

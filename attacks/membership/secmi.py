@@ -13,7 +13,7 @@ from pydantic import ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
 
 from ._shared import beyond, squared_error
@@ -26,8 +26,8 @@ class SecMI(MembershipAttack):
     summary = "error of one DDIM step there and back (SecMI statistic)"
     access = Access.DENOISER
 
-    t: int = sampling(100, ge=2, lt=1000)
-    k: int = sampling(10, ge=1, validate_default=True)
+    t: int = release_param(100, ge=2, lt=1000)
+    k: int = release_param(10, ge=1, validate_default=True)
 
     @field_validator("k")
     @classmethod
@@ -36,7 +36,7 @@ class SecMI(MembershipAttack):
             raise PydanticCustomError("divisor", "Input should be a divisor of t = {t}", {"t": info.data["t"]})
         return k
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A timestep that the schedule does not have."""
         return beyond(place, self.t)
 

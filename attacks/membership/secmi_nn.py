@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Calibration, Place, sampling
+from leakbench.api import AuditSetting, Calibration, release_param
 from leakbench.api.views import DenoiserView
 
 from ._map_reader import MapReader, too_many
@@ -25,11 +25,11 @@ class SecMINN(SecMI):
     name = "secmi_nn"
     summary = "classifier on the error maps of one DDIM step there and back (SecMI-NN)"
 
-    labels: int | None = sampling(None, ge=2)  # None: all that calibration holds
+    labels: int | None = release_param(None, ge=2)  # None: all that calibration holds
 
     _reader: Any = PrivateAttr(default=None)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """A timestep that the schedule does not have, or more labels than there are."""
         return too_many(self.labels, place) or super().objection(place)
 
@@ -37,7 +37,7 @@ class SecMINN(SecMI):
         """A copy with a classifier of calibration members against calibration nonmembers."""
         maps, stream = calibration.ask(self._maps), calibration.streams.of("secmi_nn")
         fitted = copy.copy(self)
-        fitted._reader = MapReader.fit(maps, calibration.member, self.labels, stream)
+        fitted._reader = MapReader.fit(maps, calibration.is_member, self.labels, stream)
         return fitted
 
     def _maps(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:

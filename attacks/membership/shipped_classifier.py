@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import WeightsView
-from leakbench.models.diffusion import at
+from leakbench.models.diffusion import full_timesteps
 
 from ._shared import beyond
 
@@ -34,18 +34,18 @@ class ShippedClassifier(MembershipAttack):
     requires_parts = frozenset({"classifier"})
     shares = False
 
-    by: Literal["confidence", "gate"] = sampling("confidence")
-    below: int = sampling(100, ge=1, le=1000)
-    timesteps: int = sampling(10, ge=1)
-    draws: int = sampling(4, ge=1)
-    alpha: float = sampling(0.25, gt=0, lt=0.5)
+    by: Literal["confidence", "gate"] = release_param("confidence")
+    below: int = release_param(100, ge=1, le=1000)
+    timesteps: int = release_param(10, ge=1)
+    draws: int = release_param(4, ge=1)
+    alpha: float = release_param(0.25, gt=0, lt=0.5)
 
     @property
     def small(self) -> list[int]:
         """The timesteps, spaced evenly."""
         return [i * self.below // self.timesteps for i in range(self.timesteps)]
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Timesteps that the schedule does not have."""
         return beyond(place, *self.small)
 
@@ -53,7 +53,7 @@ class ShippedClassifier(MembershipAttack):
         """Mean absolute logit, or share of open gates, (N,)."""
         classifier = view.parts["classifier"]
         if self.by == "confidence":
-            return torch.stack([classifier(images, at(t, images)).abs() for t in self.small]).mean(dim=0)
+            return torch.stack([classifier(images, full_timesteps(t, images)).abs() for t in self.small]).mean(dim=0)
         bar = log((1 - self.alpha) / self.alpha)  # p < alpha or p > 1 - alpha, in logits
         states = [(t, view.noised(t, draw)) for t in self.small for draw in range(self.draws)]
-        return torch.stack([(classifier(x, at(t, x)).abs() > bar).float() for t, x in states]).mean(dim=0)
+        return torch.stack([(classifier(x, full_timesteps(t, x)).abs() > bar).float() for t, x in states]).mean(dim=0)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, Place, sampling
+from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.statistics import auc
 
@@ -31,16 +31,16 @@ class SimA(MembershipAttack):
     summary = "size of the noise predicted for the clean image (SimA)"
     access = Access.DENOISER
 
-    t: int = sampling(100, ge=0, lt=1000)
-    p: float = sampling(4.0, ge=1)
-    tune: bool = sampling(False)
+    t: int = release_param(100, ge=0, lt=1000)
+    p: float = release_param(4.0, ge=1)
+    tune: bool = release_param(False)
 
     @property
     def learns(self) -> bool:
         """Whether t is chosen on calibration images."""
         return self.tune
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Timesteps that the schedule does not have."""
         return beyond(place, *SWEEP) if self.tune else beyond(place, self.t)
 
@@ -49,7 +49,7 @@ class SimA(MembershipAttack):
         if not self.tune:
             return self
         sizes = calibration.ask(self._sweep).double().cpu().numpy()
-        member = np.asarray(calibration.member, dtype=bool)
+        member = np.asarray(calibration.is_member, dtype=bool)
         strength = [auc(-column[member], -column[~member]).value for column in sizes.T]
         return self.model_copy(update={"t": SWEEP[int(np.argmax(strength))]})
 

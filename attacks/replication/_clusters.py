@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench.models.classifiers import SmallConvNet
-from leakbench.models.diffusion import Schedule, at, forward_noise
+from leakbench.models.diffusion import Schedule, add_noise, full_timesteps
 from leakbench.models.networks import timestep_embedding
 from leakbench.models.training.loop import Batch, Recipe, train
-from leakbench.runtime.device import Stream, place, seeded
+from leakbench.runtime.device import RngStream, place, seeded
 
 _WAVES = 16  # planes beside the image's channels that tell the timestep
 _SAMPLES = 10  # a cluster, on average, at the least
@@ -29,7 +29,7 @@ class Clusters:
     made: int
 
 
-def cluster(features: np.ndarray, clusters: int, cohesion: float, stream: Stream) -> Clusters:
+def cluster(features: np.ndarray, clusters: int, cohesion: float, stream: RngStream) -> Clusters:
     """k-means of features (N, D) around their mean, scaled to length 1. A cluster is kept if its samples' mean cosine
     with its centre is `cohesion` or more, and they are not fewer than five."""
     from sklearn.cluster import KMeans
@@ -61,13 +61,13 @@ class TimedClassifier(nn.Module):
         return logits
 
 
-def train_timed(images: Tensor, classes: Tensor, schedule: Schedule, stream: Stream, steps: int) -> TimedClassifier:
+def train_timed(images: Tensor, classes: Tensor, schedule: Schedule, stream: RngStream, steps: int) -> TimedClassifier:
     """Train on images (N, C, H, W) with random noise, and classes (N,) from 0 without gaps, on the images' device."""
     with seeded(stream):
         network = TimedClassifier(images.shape[1], int(classes.max()) + 1)
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
-        x_t = forward_noise(schedule, images[batch.index], batch.t, batch.noise)
+        x_t = add_noise(schedule, images[batch.index], batch.t, batch.noise)
         return F.cross_entropy(module(x_t, batch.t), classes[batch.index])
 
     recipe = Recipe(steps=steps, batch=128, lr=2e-3, ema=0.99)
@@ -88,5 +88,5 @@ def towards(classifier: TimedClassifier, x: Tensor, t: int, wanted: Tensor) -> T
     """The gradient of log p(wanted | x_t) with respect to x (N, C, H, W), for wanted classes (N,)."""
     with torch.enable_grad():
         inside = x.detach().requires_grad_()
-        chances = classifier(inside, at(t, inside)).log_softmax(dim=1)
+        chances = classifier(inside, full_timesteps(t, inside)).log_softmax(dim=1)
         return torch.autograd.grad(chances.gather(1, wanted[:, None]).sum(), inside)[0]

@@ -6,8 +6,8 @@ from math import inf, nextafter
 
 import torch
 
-from leakbench.api import Place
-from leakbench.data.image_view import ImagesLike, Rows
+from leakbench.api import AuditSetting
+from leakbench.data.image_view import FeatureRows, ImagesLike
 from leakbench.data.neighbours import Matches, nearest
 
 PUBLISHED = nextafter(-1.0, inf)  # similarity = -r, and the paper's rule is r < 1
@@ -18,13 +18,13 @@ def relative_similarity(queries: ImagesLike, train: ImagesLike, alpha: float, ne
 
     The scale of the pixels cancels. Raises ValueError when there are fewer training images than neighbours.
     """
-    found = nearest(Rows(queries), Rows(train), neighbours)
+    found = nearest(FeatureRows(queries), FeatureRows(train), neighbours)
     closest, usual = found.distance[:, 0], alpha * found.distance.mean(dim=1)
     ratio = torch.where(usual > 0, closest / usual, 0.0)  # 0 / 0: all its neighbours are exact copies
     return Matches(found.index[:, 0].cpu().numpy(), -ratio.cpu().numpy())
 
 
-def too_few(place: Place, neighbours: int) -> str | None:
+def too_few(place: AuditSetting, neighbours: int) -> str | None:
     """Why the distance cannot be had there."""
     if place.images >= neighbours:
         return None

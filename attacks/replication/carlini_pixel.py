@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from leakbench.api import Place, ReplicationAttack, sampling
+from leakbench.api import AuditSetting, ReplicationAttack, release_param
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
 
@@ -28,15 +28,15 @@ class CarliniPixel(ReplicationAttack):
     name = "carlini_pixel"
     summary = "pixel distance to the nearest training image, relative to the 50 nearest (Carlini et al.)"
 
-    alpha: float = sampling(0.5, gt=0)
-    neighbours: int = sampling(50, ge=2)
+    alpha: float = release_param(0.5, gt=0)
+    neighbours: int = release_param(50, ge=2)
 
     @property
     def published(self) -> float:
         """r < 1."""
         return PUBLISHED
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """It needs as many training images as neighbours."""
         return too_few(place, self.neighbours)
 

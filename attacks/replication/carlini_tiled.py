@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from leakbench.api import Place, ReplicationAttack, sampling
-from leakbench.data.image_view import ImagesLike, Rows
+from leakbench.api import AuditSetting, ReplicationAttack, release_param
+from leakbench.data.image_view import FeatureRows, ImagesLike
 from leakbench.data.neighbours import Matches, links, nearest
 
 _LEAST = 32 * 32  # pixels
@@ -34,23 +34,23 @@ class CarliniTiled(ReplicationAttack):
     name = "carlini_tiled"
     summary = "largest tile distance to a training image; groups of samples that repeat one another (Carlini et al.)"
 
-    grid: int = sampling(4, ge=1)
-    delta: float = sampling(0.15, gt=0)
-    d: float = sampling(0.1, gt=0)
-    clique: int = sampling(10, ge=2)
+    grid: int = release_param(4, ge=1)
+    delta: float = release_param(0.15, gt=0)
+    d: float = release_param(0.1, gt=0)
+    clique: int = release_param(10, ge=2)
 
     @property
     def published(self) -> float:
         """Within delta."""
         return -self.delta
 
-    def applies(self, place: Place) -> bool:
+    def applies(self, place: AuditSetting) -> bool:
         """To images whose tiles are more than a few pixels."""
         return place.pixels >= _LEAST
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """Minus the tiled distance."""
-        found = nearest(Rows(queries, self._tiles), Rows(train, self._tiles), parts=self.grid**2)
+        found = nearest(FeatureRows(queries, self._tiles), FeatureRows(train, self._tiles), parts=self.grid**2)
         return Matches(found.index[:, 0].cpu().numpy(), -found.distance[:, 0].cpu().numpy())
 
     def groups(self, images: Tensor) -> np.ndarray:

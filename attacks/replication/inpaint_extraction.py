@@ -17,9 +17,9 @@ from pydantic import ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, RecoveryAttack, sampling
+from leakbench.api import Access, RecoveryAttack, release_param
 from leakbench.api.views import DenoiserView
-from leakbench.models.diffusion import at, forward_noise
+from leakbench.models.diffusion import add_noise, full_timesteps
 
 
 class InpaintExtraction(RecoveryAttack):
@@ -31,9 +31,9 @@ class InpaintExtraction(RecoveryAttack):
     )
     access = Access.DENOISER
 
-    attempts: int = sampling(32, ge=1)
-    keep: int = sampling(10, ge=1, validate_default=True)
-    t: int = sampling(100, ge=1, lt=1000)
+    attempts: int = release_param(32, ge=1)
+    keep: int = release_param(10, ge=1, validate_default=True)
+    t: int = release_param(100, ge=1, lt=1000)
 
     @field_validator("keep")
     @classmethod
@@ -59,7 +59,7 @@ class InpaintExtraction(RecoveryAttack):
     def _loss(self, view: DenoiserView, images: Tensor) -> Tensor:
         """The denoising loss (N,) of images (N, C, H, W)."""
         noise = view.noise()
-        x_t = forward_noise(view.schedule, images, at(self.t, images), noise)
+        x_t = add_noise(view.schedule, images, full_timesteps(self.t, images), noise)
         return (view.eps(x_t, self.t) - noise).square().flatten(1).mean(dim=1)
 
     def space(self, features: str) -> str:

@@ -13,7 +13,7 @@ from math import inf, nextafter
 
 from torch import Tensor
 
-from leakbench.api import ReplicationAttack, sampling
+from leakbench.api import ReplicationAttack, release_param
 from leakbench.data import DUPLICATE_RADIUS
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
@@ -26,7 +26,7 @@ class MemorisationRatio(ReplicationAttack):
     name = "memorisation_ratio"
     summary = "pixel distance to the nearest training image over that to the next different one (d1 / d2)"
 
-    radius: float = sampling(DUPLICATE_RADIUS, ge=0)
+    radius: float = release_param(DUPLICATE_RADIUS, ge=0)
 
     @property
     def published(self) -> float:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from leakbench.api import ReplicationAttack, sampling
+from leakbench.api import ReplicationAttack, release_param
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
 from leakbench.metrics.copying import feature_similarity, pixel_similarity
@@ -34,8 +34,8 @@ class NearestCopy(ReplicationAttack):
     name = "nearest_copy"
     summary = "nearest training image of every sample, by pixels, features, LPIPS or SSCD"
 
-    by: Literal["pixels", "features", "lpips", "sscd"] = sampling("pixels")
-    cutoff: float | None = sampling(None)
+    by: Literal["pixels", "features", "lpips", "sscd"] = release_param("pixels")
+    cutoff: float | None = release_param(None)
 
     @property
     def published(self) -> float | None:

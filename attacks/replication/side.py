@@ -29,11 +29,11 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, Drawn, Place, ReplicationAttack, sampling
+from leakbench.api import Access, AuditSetting, ReplicationAttack, SampleSet, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
-from leakbench.models.diffusion import ddim_move
+from leakbench.models.diffusion import ddim_step
 from leakbench.runtime.device import autocast
 
 from ._clusters import cluster, towards, train_timed
@@ -47,12 +47,12 @@ class SIDE(ReplicationAttack):
     summary = "sampling guided towards clusters of the model's own samples (SIDE)"
     access = Access.DENOISER
 
-    clusters: int = sampling(100, ge=2)
-    cohesion: float = sampling(0.5, ge=-1, le=1)
-    scale: float = sampling(1.0, ge=0)
-    steps: int = sampling(500, ge=1)
-    alpha: float = sampling(0.5, gt=0)
-    neighbours: int = sampling(50, ge=2)
+    clusters: int = release_param(100, ge=2)
+    cohesion: float = release_param(0.5, ge=-1, le=1)
+    scale: float = release_param(1.0, ge=0)
+    steps: int = release_param(500, ge=1)
+    alpha: float = release_param(0.5, gt=0)
+    neighbours: int = release_param(50, ge=2)
     _drawn: Any = PrivateAttr(default=None)
     _clusters: Any = PrivateAttr(default=None)
     _classifier: Any = PrivateAttr(default=None)
@@ -62,11 +62,11 @@ class SIDE(ReplicationAttack):
         """r < 1, of Carlini et al."""
         return PUBLISHED
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """It needs as many training images as neighbours."""
         return too_few(place, self.neighbours)
 
-    def fit(self, drawn: Drawn) -> SIDE:
+    def fit(self, drawn: SampleSet) -> SIDE:
         """Cluster the samples; train the classifier of clusters."""
         assert drawn.schedule is not None
         fitted, streams = copy.copy(self), drawn.streams
@@ -86,12 +86,12 @@ class SIDE(ReplicationAttack):
             return samples
         wanted = view.stream("side", "cluster").integers(view.ids, self._clusters.kept)
         x = self._drawn.streams.of("sampling").normal(view.ids, tuple(samples.shape[1:]))
-        for s, u in pairwise([*view.schedule.walk(), -1]):
+        for s, u in pairwise([*view.schedule.timesteps(), -1]):
             with autocast(x.device):
                 eps = view.eps(x, s)
             sigma = (1 - float(view.schedule.alpha_bar[s])) ** 0.5
             eps = eps - self.scale * sigma * towards(self._classifier, x, s, wanted)
-            x = ddim_move(view.schedule, x, s, u, eps, view.schedule.clip)
+            x = ddim_step(view.schedule, x, s, u, eps, view.schedule.clip)
         return x.clamp(-1.0, 1.0)
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Curve, Ground, Release
+from leakbench.api import RecoveryCurve, Release, UnlearningContext
 from leakbench.data.image_batch import Images
 from leakbench.models.denoiser_training import errors, trainable
 from leakbench.models.training.loop import Batch, Recipe, Watch, train
-from leakbench.runtime.device import Stream
+from leakbench.runtime.device import RngStream
 from leakbench.runtime.errors import UsageError
 
 
@@ -24,7 +24,7 @@ class Effort:
 
     images: Images
     recipe: Recipe
-    stream: Stream
+    stream: RngStream
     samples: int
     embedding: bool = False
 
@@ -35,20 +35,20 @@ class Effort:
         return sorted({0, *doubled, self.recipe.steps})
 
 
-def curve_of(ground: Ground, effort: Effort) -> Curve:
+def curve_of(ground: UnlearningContext, effort: Effort) -> RecoveryCurve:
     """The same effort on the release and on the retrained model: same images, draws and sample numbers."""
     steps, ours = brought_back(ground, ground.model.release, effort)
     _, null = brought_back(ground, ground.retrained.release, effort)
     real = ground.judge(ground.unseen.images)[:, _label(ground)]
-    return Curve(steps, ours, null, real.double().cpu().numpy())
+    return RecoveryCurve(steps, ours, null, real.double().cpu().numpy())
 
 
-def brought_back(ground: Ground, release: Release, effort: Effort) -> tuple[np.ndarray, np.ndarray]:
+def brought_back(ground: UnlearningContext, release: Release, effort: Effort) -> tuple[np.ndarray, np.ndarray]:
     """Steps (K,) at which samples were drawn, 0 first, and the label's probability for each of them (K, samples).
 
     Whoever holds the weights runs the raw network behind the plain sampler.
     """
-    plain = Release.with_batch(release.unprotected(), min(effort.samples, release.batch))
+    plain = Release.with_batch(release.undefended(), min(effort.samples, release.batch))
     network = trainable(release.network, ground.device)
     asked = torch.full((effort.samples,), _label(ground))
     found: list[Tensor] = []
@@ -98,6 +98,6 @@ def embedding_of(network: nn.Module, conditions: int) -> nn.Embedding:
     return found[0]
 
 
-def _label(ground: Ground) -> int:
+def _label(ground: UnlearningContext) -> int:
     assert ground.label is not None  # see applies()
     return ground.label

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from leakbench.api.views import DenoiserView
-from leakbench.models.diffusion import Schedule, ddim_move
+from leakbench.models.diffusion import Schedule, ddim_step
 
 
 def found_seed(view: DenoiserView, images: Tensor, renoise: int) -> Tensor:
@@ -18,7 +18,7 @@ def found_seed(view: DenoiserView, images: Tensor, renoise: int) -> Tensor:
     takes the answer at x_u, each round that at the last guess (ReNoise, 2403.14602, without averaging and penalty).
     """
     x, u = images, -1
-    for s in reversed(view.schedule.walk()):
+    for s in reversed(view.schedule.timesteps()):
         start = x
         x = climb(
             view.schedule, start, u, s, view.eps(start, s if u < 0 else u)
@@ -38,9 +38,9 @@ def climb(schedule: Schedule, x: Tensor, u: int, s: int, eps: Tensor) -> Tensor:
 
 def walked_down(view: DenoiserView, x: Tensor) -> Tensor:
     """The image (N, C, H, W) that the sampler's walk makes of x_T."""
-    walk = view.schedule.walk()
+    walk = view.schedule.timesteps()
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
-        x = ddim_move(view.schedule, x, s, u, view.eps(x, s), view.schedule.clip)
+        x = ddim_step(view.schedule, x, s, u, view.eps(x, s), view.schedule.clip)
     return x.clamp(-1.0, 1.0)
 
 

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from leakbench.api import (
     Access,
-    Contrast,
-    ForgetScores,
-    Ground,
-    Model,
-    Place,
+    AuditSetting,
+    PairedScores,
+    QueriedModel,
     UnlearningAttack,
+    UnlearningContext,
     UnlearningEvidence,
-    sampling,
+    UnlearningScores,
+    release_param,
 )
 from leakbench.api.views import DenoiserView
 
@@ -45,24 +45,24 @@ class BeforeAfter(UnlearningAttack):
     summary = "change of the loss between the releases before and after forgetting"
     access = Access.DENOISER
 
-    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = sampling((50, 100, 200, 300), min_length=1)
-    draws: int = sampling(8, ge=1)
+    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((50, 100, 200, 300), min_length=1)
+    draws: int = release_param(8, ge=1)
 
-    def applies(self, place: Place) -> bool:
+    def applies(self, place: AuditSetting) -> bool:
         """Where a step that forgets stands on another release."""
         return any(defense.forgets for defense in place.below[1:])
 
-    def run(self, ground: Ground) -> UnlearningEvidence:
+    def run(self, ground: UnlearningContext) -> UnlearningEvidence:
         """By the release, and by the retrained model as if that had been handed out in its place."""
         assert ground.before is not None
         before = self._losses(ground.before, ground)
         ours, null = (
-            ForgetScores(*(after - base for after, base in zip(self._losses(model, ground), before, strict=True)))
+            UnlearningScores(*(after - base for after, base in zip(self._losses(model, ground), before, strict=True)))
             for model in (ground.model, ground.retrained)
         )
-        return UnlearningEvidence({"forget": Contrast(ours, null)})
+        return UnlearningEvidence({"forget": PairedScores(ours, null)})
 
-    def _losses(self, model: Model, ground: Ground) -> list[np.ndarray]:
+    def _losses(self, model: QueriedModel, ground: UnlearningContext) -> list[np.ndarray]:
         def question(view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
             return mean_losses(view, self.t, self.draws)
 

@@ -20,7 +20,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, Contrast, Ground, UnlearningAttack, UnlearningEvidence, sampling
+from leakbench.api import Access, PairedScores, UnlearningAttack, UnlearningContext, UnlearningEvidence, release_param
 from leakbench.api.views import DenoiserView
 
 from ..membership._shared import mean_losses
@@ -34,14 +34,14 @@ class ForgetMembership(UnlearningAttack):
     summary = "denoising loss of forget images against unseen ones, beside the retrained model"
     access = Access.DENOISER
 
-    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = sampling((50, 100, 200, 300), min_length=1)
-    draws: int = sampling(8, ge=1)
+    t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((50, 100, 200, 300), min_length=1)
+    draws: int = release_param(8, ge=1)
 
-    def run(self, ground: Ground) -> UnlearningEvidence:
+    def run(self, ground: UnlearningContext) -> UnlearningEvidence:
         """Minus the mean loss, by the release and by the retrained model."""
 
         def question(view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
             return -mean_losses(view, self.t, self.draws)
 
         ours, null = (scores(model, question, ground) for model in (ground.model, ground.retrained))
-        return UnlearningEvidence({"forget": Contrast(ours, null)})
+        return UnlearningEvidence({"forget": PairedScores(ours, null)})

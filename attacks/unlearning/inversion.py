@@ -29,14 +29,14 @@ from torch import Tensor
 
 from leakbench.api import (
     Access,
-    Contrast,
-    ForgetScores,
-    Ground,
-    Model,
-    Place,
+    AuditSetting,
+    PairedScores,
+    QueriedModel,
     UnlearningAttack,
+    UnlearningContext,
     UnlearningEvidence,
-    sampling,
+    UnlearningScores,
+    release_param,
 )
 from leakbench.api.views import DenoiserView
 from leakbench.data.image_batch import Images
@@ -56,30 +56,30 @@ class Inversion(UnlearningAttack):
     summary = "seeds or a label embedding that bring the forgotten back, with a never-seen control"
     access = Access.WEIGHTS
 
-    by: Literal["noise", "label"] = sampling("noise")
-    renoise: int = sampling(0, ge=0)
-    images: int = sampling(5, ge=1)
-    steps: int = sampling(128, ge=0)
-    batch: int = sampling(32, ge=1)
-    lr: float = sampling(0.1, gt=0)
-    samples: int = sampling(64, ge=2)
+    by: Literal["noise", "label"] = release_param("noise")
+    renoise: int = release_param(0, ge=0)
+    images: int = release_param(5, ge=1)
+    steps: int = release_param(128, ge=0)
+    batch: int = release_param(32, ge=1)
+    lr: float = release_param(0.1, gt=0)
+    samples: int = release_param(64, ge=2)
 
-    def applies(self, place: Place) -> bool:
+    def applies(self, place: AuditSetting) -> bool:
         """By the label: a label was to be forgotten by a network that is conditioned on labels."""
         return self.by == "noise" or (place.condition == "label" and place.forget != "subset")
 
-    def run(self, ground: Ground) -> UnlearningEvidence:
+    def run(self, ground: UnlearningContext) -> UnlearningEvidence:
         """By the one or the other."""
         return self._by_label(ground) if self.by == "label" else self._by_noise(ground)
 
-    def _by_label(self, ground: Ground) -> UnlearningEvidence:
+    def _by_label(self, ground: UnlearningContext) -> UnlearningEvidence:
         few = some(ground.forget, self.images, ground.streams.of("attacking", "own", "few to invert"))
         stream = ground.streams.of("attacking", "own", "inversion")
         recipe = Recipe(self.steps, self.batch, self.lr, ema=0.0)
         effort = Effort(few, recipe, stream, self.samples, embedding=True)
         return UnlearningEvidence(curves={"inversion": curve_of(ground, effort)})
 
-    def _by_noise(self, ground: Ground) -> UnlearningEvidence:
+    def _by_noise(self, ground: UnlearningContext) -> UnlearningEvidence:
         count = min(len(ground.retained.ids), len(ground.forget.ids))
         retained = some(ground.retained, count, ground.streams.of("attacking", "own", "retained to invert"))
         ours, null = (self._seeds(model, ground, retained) for model in (ground.model, ground.retrained))
@@ -88,18 +88,18 @@ class Inversion(UnlearningAttack):
         standard = log_density(true).double().cpu().numpy()
         return UnlearningEvidence(
             {
-                "psnr": Contrast(ours["psnr"], null["psnr"]),
-                "likelihood": Contrast(ours["likelihood"], null["likelihood"], standard),
+                "psnr": PairedScores(ours["psnr"], null["psnr"]),
+                "likelihood": PairedScores(ours["likelihood"], null["likelihood"], standard),
             }
         )
 
-    def _seeds(self, model: Model, ground: Ground, retained: Images) -> dict[str, ForgetScores]:
+    def _seeds(self, model: QueriedModel, ground: UnlearningContext, retained: Images) -> dict[str, UnlearningScores]:
         def question(view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
             seed = found_seed(view, images, self.renoise)
             return torch.stack([psnr(images, walked_down(view, seed)), log_density(seed)], dim=1)
 
         found = answers(model, question, ground.forget, ground.unseen, retained)
         return {
-            name: ForgetScores(*(group[:, column] for group in found))
+            name: UnlearningScores(*(group[:, column] for group in found))
             for column, name in enumerate(("psnr", "likelihood"))
         }

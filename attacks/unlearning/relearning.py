@@ -14,7 +14,7 @@ not averaged; samples after 0, 1, 2, 4, .. steps, the same numbers each time and
 
 from __future__ import annotations
 
-from leakbench.api import Access, Ground, Place, UnlearningAttack, UnlearningEvidence, sampling
+from leakbench.api import Access, AuditSetting, UnlearningAttack, UnlearningContext, UnlearningEvidence, release_param
 from leakbench.models.training.loop import Recipe
 
 from ._curves import Effort, curve_of
@@ -28,17 +28,17 @@ class Relearning(UnlearningAttack):
     summary = "fine-tuning steps until the forgotten label comes back, beside the retrained model"
     access = Access.WEIGHTS
 
-    images: int = sampling(5, ge=1)
-    steps: int = sampling(128, ge=0)
-    batch: int = sampling(32, ge=1)
-    lr: float = sampling(1e-3, gt=0)
-    samples: int = sampling(64, ge=2)
+    images: int = release_param(5, ge=1)
+    steps: int = release_param(128, ge=0)
+    batch: int = release_param(32, ge=1)
+    lr: float = release_param(1e-3, gt=0)
+    samples: int = release_param(64, ge=2)
 
-    def applies(self, place: Place) -> bool:
+    def applies(self, place: AuditSetting) -> bool:
         """A label was to be forgotten by a network that is conditioned on labels."""
         return place.condition == "label" and place.forget != "subset"
 
-    def run(self, ground: Ground) -> UnlearningEvidence:
+    def run(self, ground: UnlearningContext) -> UnlearningEvidence:
         """Two curves."""
         streams = ground.streams
         few = some(ground.forget, self.images, streams.of("attacking", "own", "few to relearn"))

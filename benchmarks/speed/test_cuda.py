@@ -18,7 +18,7 @@ from leakbench.metrics import quality
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule, denoise
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams, autocast, compile, place, prepare
+from leakbench.runtime.device import Rng, autocast, compile, place, prepare
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -28,13 +28,13 @@ SPEC, BATCH = NetworkSpec(kind="unet", shape=(3, 32, 32), width=128, blocks=2), 
 
 def network(laid_out: bool = True) -> torch.nn.Module:
     prepare(CUDA)
-    made = networks.build(SPEC, Streams("speed", 0).of("weights"))
+    made = networks.build(SPEC, Rng("speed", 0).of("weights"))
     return place(made, CUDA) if laid_out else made.to(CUDA)
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor]:
     ids = torch.arange(BATCH, device=CUDA)
-    return Streams("speed", 0).of("images").normal(ids, SPEC.shape), ids % 1000
+    return Rng("speed", 0).of("images").normal(ids, SPEC.shape), ids % 1000
 
 
 def seconds(go: Callable[[], object]) -> float:
@@ -101,7 +101,7 @@ def test_a_compiled_sampling_walk_beside_a_plain_one(benchmark):
 
 
 def test_moments_on_the_device_beside_the_cpu(benchmark):
-    features = Streams("speed", 0).of("features").normal(torch.arange(10_000, device=CUDA), (2048,))
+    features = Rng("speed", 0).of("features").normal(torch.arange(10_000, device=CUDA), (2048,))
     compare(
         benchmark,
         "moments of 10,000 x 2,048 features",

@@ -25,9 +25,9 @@ from leakbench.api import Task
 from leakbench.defenses import _private as private
 from leakbench.models import networks
 from leakbench.models.denoiser_training import errors
-from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams, autocast, place, prepare
+from leakbench.runtime.device import Rng, autocast, place, prepare
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CASES = {
@@ -42,7 +42,7 @@ class Bench:
 
     def __init__(self, spec: NetworkSpec, images: int, draws: int) -> None:
         prepare(DEVICE)
-        streams = Streams("speed", 0)
+        streams = Rng("speed", 0)
         pixels = streams.of("images").normal(torch.arange(images), spec.shape)
         rest = (None, None, "none", torch.arange(images), pixels, spec, Schedule(), streams, DEVICE)
         self.spec, self.images, self.draws = spec, images, draws
@@ -52,7 +52,7 @@ class Bench:
 
     def network(self) -> nn.Module:
         """A fresh one, the same every time."""
-        return place(networks.build(self.spec, Streams("speed", 0).of("weights")), DEVICE).train()
+        return place(networks.build(self.spec, Rng("speed", 0).of("weights")), DEVICE).train()
 
     def plain(self) -> Callable[[], object]:
         """The mean over all rows."""
@@ -73,7 +73,7 @@ class Bench:
 
     def losses(self, network: nn.Module, sequence: bool) -> Tensor:
         """Of each image where its draws are a sequence, else of each row, over K."""
-        x, t, noise = forward_noise(Schedule(), self.x0, self.step.t, self.step.noise), self.step.t, self.step.noise
+        x, t, noise = add_noise(Schedule(), self.x0, self.step.t, self.step.noise), self.step.t, self.step.noise
         if sequence:
             x, t, noise = (values.unflatten(0, (self.images, self.draws)) for values in (x, t, noise))
         error = (network(x, t) - noise).square().flatten(1).mean(dim=1)

@@ -41,14 +41,14 @@ class Cheap(torch.nn.Module):
 torch.set_num_threads(1)
 torch.manual_seed(0)
 count = int(sys.argv[2])
-source = Pictures(np.memmap(sys.argv[1], np.uint8, "r").reshape(-1, 32, 32, 3)).only(np.arange(count))
+source = Pictures(np.memmap(sys.argv[1], np.uint8, "r").reshape(-1, 32, 32, 3)).subset(np.arange(count))
 streams = Streams("scale", 0)
 network = Cheap().eval().requires_grad_(False)
 release = Release(network, Schedule(), streams, (3, 32, 32), torch.device("cpu"), batch=64)
 
 def part(k):
     rows = np.arange(count)[k::4]
-    return Images(source.only(rows), torch.from_numpy(rows), None)
+    return Images(source.subset(rows), torch.from_numpy(rows), None)
 
 names = ("member", "nonmember", "calibration_in", "calibration_out")
 parts = {name: part(k) for k, name in enumerate(names)}

@@ -24,7 +24,7 @@ from leakbench.defenses.baseline import Baseline
 from leakbench.models.denoiser_training import train_denoisers
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams, prepare
+from leakbench.runtime.device import Rng, prepare
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SHADOWS, IMAGES, ROUNDS = 16, 700, 3
@@ -34,7 +34,7 @@ if DEVICE.type == "cuda":
 
 
 def task(spec: NetworkSpec, number: int) -> Task:
-    streams, rows = Streams(f"speed/{number}", 0), torch.arange(IMAGES)
+    streams, rows = Rng(f"speed/{number}", 0), torch.arange(IMAGES)
     return Task(
         images=streams.of("images").normal(rows, spec.shape),
         labels=None,

@@ -7,28 +7,28 @@ for all.
 Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 1; labels are int64 (N,) or None.
 """
 
-from leakbench.api.defense import Defense, Place
-from leakbench.models.pretrained.spec import Given
-from leakbench.models.release import Codec, Release, void
+from leakbench.api.defense import AuditSetting, Defense
+from leakbench.models.pretrained.spec import PretrainedSpec
+from leakbench.models.release import Codec, Release, void_guarantee
 from leakbench.models.task import Artefacts, Task
 from leakbench.results.evidence import (
     AttributeEvidence,
     CanaryEvidence,
-    Contrast,
-    Curve,
-    ForgetScores,
     MembershipEvidence,
+    PairedScores,
+    RecoveryCurve,
     ReplicationEvidence,
     UnlearningEvidence,
+    UnlearningScores,
 )
-from leakbench.runtime.plugin import Access, Plugin, sampling, training
+from leakbench.runtime.plugin import Access, Plugin, fit_param, release_param
 
-from .attack import Attack, Need, shadows
-from .attribute import AttributeAttack, Known
+from .attack import Attack, AuxiliaryModel, shadow_models
+from .attribute import AttributeAttack, AttributeTrainingSet
 from .auditing import CANARY, AuditingAttack
-from .membership import Calibration, Group, MembershipAttack, Question
-from .replication import Drawn, RecoveryAttack, ReplicationAttack
-from .unlearning import RETRAINED, Ground, Model, UnlearningAttack
+from .membership import Calibration, ImageSet, MembershipAttack, Query
+from .replication import RecoveryAttack, ReplicationAttack, SampleSet
+from .unlearning import RETRAINED, QueriedModel, UnlearningAttack, UnlearningContext
 
 __all__ = [
     "CANARY",
@@ -38,35 +38,35 @@ __all__ = [
     "Attack",
     "AttributeAttack",
     "AttributeEvidence",
+    "AttributeTrainingSet",
+    "AuditSetting",
     "AuditingAttack",
+    "AuxiliaryModel",
     "Calibration",
     "CanaryEvidence",
     "Codec",
-    "Contrast",
-    "Curve",
     "Defense",
-    "Drawn",
-    "ForgetScores",
-    "Given",
-    "Ground",
-    "Group",
-    "Known",
+    "ImageSet",
     "MembershipAttack",
     "MembershipEvidence",
-    "Model",
-    "Need",
-    "Place",
+    "PairedScores",
     "Plugin",
-    "Question",
+    "PretrainedSpec",
+    "QueriedModel",
+    "Query",
     "RecoveryAttack",
+    "RecoveryCurve",
     "Release",
     "ReplicationAttack",
     "ReplicationEvidence",
+    "SampleSet",
     "Task",
     "UnlearningAttack",
+    "UnlearningContext",
     "UnlearningEvidence",
-    "sampling",
-    "shadows",
-    "training",
-    "void",
+    "UnlearningScores",
+    "fit_param",
+    "release_param",
+    "shadow_models",
+    "void_guarantee",
 ]

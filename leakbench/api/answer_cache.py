@@ -18,13 +18,13 @@ from torch import Tensor
 
 from leakbench.api import Release
 from leakbench.models import diffusion
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 LIMIT = 2**30  # bytes of a batch's answers; what they were asked about may take as much again
 
 
 @dataclass
-class Source:
+class QueriedRelease:
     """A release as attacks meet it. `draw()` gives its samples, drawn when they are first asked for."""
 
     release: Release
@@ -36,7 +36,7 @@ class Source:
         """The samples (M, C, H, W), on the release's device."""
         return self.draw().to(self.release.device)
 
-    def kept(self, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
+    def cached_samples(self, key: tuple[Any, ...], make: Callable[[], Tensor]) -> Tensor:
         """Further samples, made once for all batches."""
         if key not in self._kept:
             self._kept[key] = make()
@@ -44,17 +44,17 @@ class Source:
 
 
 @dataclass
-class BatchMemory:
+class AnswerCache:
     """The memory of one compute batch. `ids` (N,): the images' numbers in the data set. `noises`: another release's
     memory of the same batch, which makes the noise for both."""
 
-    source: Source
-    streams: Streams
+    source: QueriedRelease
+    streams: Rng
     images: Tensor
     ids: Tensor
     labels: Tensor | None
     limit: int = LIMIT
-    noises: BatchMemory | None = None
+    noises: AnswerCache | None = None
     _counted: set[tuple[Any, ...]] = field(default_factory=set)
     _counted_before: int = 0  # of what is forgotten
     _held: OrderedDict[tuple[Any, ...], tuple[Tensor, ...]] = field(default_factory=OrderedDict)
@@ -100,23 +100,23 @@ class BatchMemory:
         if self.noises is not None and self.noises.release.schedule == self.release.schedule:
             return self.noises.noised(t, draw)
         noise = self.noise("forward", draw)
-        at = diffusion.at(t, self.x0)
+        at = diffusion.full_timesteps(t, self.x0)
         return self._recalled(
-            ("noised", t, draw), (), lambda: diffusion.forward_noise(self.release.schedule, self.x0, at, noise)
+            ("noised", t, draw), (), lambda: diffusion.add_noise(self.release.schedule, self.x0, at, noise)
         )
 
-    def remembered(self, key: tuple[Any, ...], x: Tensor, make: Callable[[], Tensor]) -> Tensor:
+    def cached(self, key: tuple[Any, ...], x: Tensor, make: Callable[[], Tensor]) -> Tensor:
         """What follows from the tensor x in the way that the key names."""
         return self._recalled((*key, id(x), x._version), (x,), make)
 
     def eps(self, raw: bool, x: Tensor, t: int, label: Tensor | None, repeat: int = 0, counted: bool = True) -> Tensor:
         """The release's answer, remembered. Where it answers with the raw network, both kinds are one."""
-        raw = raw or self.release.answers_raw
+        raw = raw or self.release.eps_is_raw
         labelled = None if label is None else (id(label), label._version)
 
         def ask() -> Tensor:
             asked = self.release.raw_eps if raw else self.release.eps
-            return asked(x, diffusion.at(t, x), label)
+            return asked(x, diffusion.full_timesteps(t, x), label)
 
         key = ("eps", raw, id(x), x._version, t, labelled, repeat)
         if counted:

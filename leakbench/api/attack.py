@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from leakbench.runtime.plugin import Access, Plugin
 
 if TYPE_CHECKING:
-    from leakbench.api.defense import Place
+    from leakbench.api.defense import AuditSetting
 
 
 @dataclass(frozen=True)
-class Need:
+class AuxiliaryModel:
     """Another release that an attack needs. The plan trains each once for all that ask.
 
     shadow: all of the target's chain that trains or edits weights, on a random `share` of all images but `reference`,
@@ -29,9 +29,9 @@ class Need:
     kind: Literal["shadow", "retrained", "canary"] = "shadow"
 
 
-def shadows(count: int) -> tuple[Need, ...]:
+def shadow_models(count: int) -> tuple[AuxiliaryModel, ...]:
     """The first `count` shadow models, each on a random half: every attack that asks for some shares them."""
-    return tuple(Need(f"shadow-{draw}", draw) for draw in range(count))
+    return tuple(AuxiliaryModel(f"shadow-{draw}", draw) for draw in range(count))
 
 
 class Attack(Plugin):
@@ -42,18 +42,18 @@ class Attack(Plugin):
     access: ClassVar[Access]
     requires_parts: ClassVar[frozenset[str]] = frozenset()  # unmet: not applicable, which is no failure
 
-    def needs(self) -> tuple[Need, ...]:
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """Other releases to train for this attack."""
         return ()
 
-    def applies(self, place: Place) -> bool:
+    def applies(self, place: AuditSetting) -> bool:
         """Whether the question makes sense of a release; if not, its record says not-applicable, and nothing failed.
 
         `place.below` is the release's whole chain of defenses.
         """
         return True
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Why the attack cannot work in this suite as it is set, and what would be right: asked before any training,
         of releases to which it applies. One line, without a final dot."""
         return None

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from leakbench.api.attack import Attack
-from leakbench.api.membership import Group
+from leakbench.api.membership import ImageSet
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from leakbench.api.defense import Place
-    from leakbench.runtime.device import Streams
+    from leakbench.api.defense import AuditSetting
+    from leakbench.runtime.device import Rng
 
 
 @dataclass(frozen=True)
-class Known(Group):
+class AttributeTrainingSet(ImageSet):
     """What an attacker may learn from. None of it is ever reported.
 
     `attribute` (N,), 0 or 1, is the truth about `images`: real ones that the model was not trained on, or, for an
@@ -24,7 +24,7 @@ class Known(Group):
     """
 
     attribute: Tensor
-    streams: Streams
+    streams: Rng
 
 
 class AttributeAttack(Attack):
@@ -40,11 +40,11 @@ class AttributeAttack(Attack):
     family = "attribute"
     of: ClassVar[Literal["samples", "images", "pairs"]]
 
-    def applies(self, place: Place) -> bool:
+    def applies(self, place: AuditSetting) -> bool:
         """Where the network is conditioned on the attribute."""
         return place.condition == "attribute"
 
-    def fit(self, known: Known) -> AttributeAttack:
+    def fit(self, known: AttributeTrainingSet) -> AttributeAttack:
         """A fitted copy of the attack; itself if there is nothing to learn."""
         return self
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from leakbench.api.attack import Attack, Need
-from leakbench.runtime.plugin import sampling
+from leakbench.api.attack import Attack, AuxiliaryModel
+from leakbench.runtime.plugin import release_param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from leakbench.api.defense import Place
+    from leakbench.api.defense import AuditSetting
 
-CANARY = Need("canary", kind="canary")
+CANARY = AuxiliaryModel("canary", kind="canary")
 
 
 class AuditingAttack(Attack):
@@ -24,13 +24,13 @@ class AuditingAttack(Attack):
 
     family = "auditing"
 
-    guesses: float = sampling(0.5, gt=0, le=1)
+    guesses: float = release_param(0.5, gt=0, le=1)
 
-    def needs(self) -> tuple[Need, ...]:
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """The release that is asked."""
         return (CANARY,)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Too few canaries for a guess. All images but the reference part are canaries: at least those trained on."""
         if round(self.guesses * place.images / 2) >= 1:
             return None

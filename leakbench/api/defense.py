@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from leakbench.models.pretrained.spec import Given
+from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.release import Release
 from leakbench.models.task import Artefacts, Task
 from leakbench.runtime.plugin import Plugin
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class AuditSetting:
     """Where a suite puts a defense, or an attack; known before anything is trained.
 
     below: the defenses under it (for an attack: all of them), from the one that trains the network upwards. condition:
@@ -46,24 +46,28 @@ class Defense(Plugin):
     changes: ClassVar[Literal["data", "training", "weights", "sampling"]] = "training"
     walks: ClassVar[bool] = True  # whether samples still come from a walk that eps() steers (see Release.walks)
     forgets: ClassVar[bool] = False  # whether it reads the suite's [forget] table
-    asks_base: ClassVar[bool] = False  # whether fit() depends on what its base answers or samples, not on weights alone
+    fit_samples_base: ClassVar[bool] = (
+        False  # whether fit() depends on what its base answers or samples, not on weights alone
+    )
     role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
     given: ClassVar[bool] = False  # whether its model was handed in from outside: nothing here trained it
-    lengths: ClassVar[tuple[str, ...]] = ()  # parameters that --budget scales down; one that is named steps, of itself
-    slowness: ClassVar[float] = 1.0  # seconds of its training over those of as many evaluations of plain training
+    budget_params: ClassVar[
+        tuple[str, ...]
+    ] = ()  # parameters that --budget scales down; one that is named steps, of itself
+    relative_cost: ClassVar[float] = 1.0  # seconds of its training over those of as many evaluations of plain training
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """A parameter `steps` is a length unless the class names its lengths."""
         super().__pydantic_init_subclass__(**kwargs)
-        if "lengths" not in vars(cls) and not cls.lengths and "steps" in cls.model_fields:
-            cls.lengths = ("steps",)
+        if "lengths" not in vars(cls) and not cls.budget_params and "steps" in cls.model_fields:
+            cls.budget_params = ("steps",)
 
-    def work(self) -> int:
+    def training_evaluations(self) -> int:
         """About how many network evaluations fit() spends (one image forward is 1, forward and backward 3)."""
         return 0
 
-    def brings(self) -> Given | None:
+    def brings(self) -> PretrainedSpec | None:
         """What of its model is known before release(), where it brings one that is not the suite's own kind."""
         return None
 
@@ -80,11 +84,11 @@ class Defense(Plugin):
         counts as a parameter of the training stage."""
         return ""
 
-    def extra_calls(self) -> float:
+    def extra_evaluations_per_step(self) -> float:
         """How many network calls it adds to each call of eps()."""
         return 0.0
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """Why it cannot work there, in one line; None if it can. Asked before anything is trained."""
         return None
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leakbench.data.image_view import ImagesLike
-    from leakbench.runtime.device import Streams
+    from leakbench.runtime.device import Rng
 
-Question = Callable[[Any, "Tensor", "Tensor | None"], "Tensor"]  # (view, images, labels of a batch) -> (N, ...)
+Query = Callable[[Any, "Tensor", "Tensor | None"], "Tensor"]  # (view, images, labels of a batch) -> (N, ...)
 
 
 @dataclass(frozen=True)
-class Group:
+class ImageSet:
     """Images that an attacker may ask about before it scores. None of them is ever reported.
 
     images (N, C, H, W): `images[index]` makes those of some numbers, `images[:]` all (they may be many), and a tensor
@@ -30,20 +30,20 @@ class Group:
 
     images: ImagesLike
     labels: Tensor | None
-    ask: Callable[[Question], Tensor]
+    ask: Callable[[Query], Tensor]
 
 
 @dataclass(frozen=True)
-class Calibration(Group):
+class Calibration(ImageSet):
     """What attacks learn, tune or orient themselves by.
 
-    Its own images are half members, half not: `member` (N,) bool. `public` are images of the same distribution on which
+    Its own images are half members, half not: `is_member` (N,) bool. `public` are images of the same distribution on which
     neither the target nor any shadow model was trained. `streams` are for the attack's own randomness.
     """
 
-    member: np.ndarray
-    public: Group
-    streams: Streams
+    is_member: np.ndarray
+    public: ImageSet
+    streams: Rng
 
 
 class MembershipAttack(Attack):

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from leakbench.data.image_view import ImagesLike
     from leakbench.data.neighbours import Matches
     from leakbench.models.diffusion import Schedule
-    from leakbench.runtime.device import Streams
+    from leakbench.runtime.device import Rng
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampleSet:
     """What a release generated, for an attack to learn from: samples (N, C, H, W), labels (N,) or None.
 
     `schedule` is None below DENOISER; `embed` gives the suite's features (N, D) of images; `streams` are for the
@@ -31,7 +31,7 @@ class Drawn:
     labels: Tensor | None
     schedule: Schedule | None
     embed: Callable[[Tensor], Tensor]
-    streams: Streams
+    streams: Rng
 
 
 class ReplicationAttack(Attack):
@@ -54,7 +54,7 @@ class ReplicationAttack(Attack):
         """The space of the similarity, for the record's `features`: the suite's features unless overridden."""
         return features
 
-    def fit(self, drawn: Drawn) -> ReplicationAttack:
+    def fit(self, drawn: SampleSet) -> ReplicationAttack:
         """A fitted copy of the attack; itself if there is nothing to learn before it asks for candidates."""
         return self
 

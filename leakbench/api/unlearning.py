@@ -6,25 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leakbench.api.attack import Attack, Need
-from leakbench.api.membership import Question
+from leakbench.api.attack import Attack, AuxiliaryModel
+from leakbench.api.membership import Query
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from leakbench.api.defense import Place
+    from leakbench.api.defense import AuditSetting
     from leakbench.data.image_batch import Images
     from leakbench.data.image_view import ImagesLike
     from leakbench.models.release import Release
     from leakbench.results.evidence import UnlearningEvidence
-    from leakbench.runtime.device import Streams
+    from leakbench.runtime.device import Rng
 
-RETRAINED = Need("retrained", kind="retrained")
+RETRAINED = AuxiliaryModel("retrained", kind="retrained")
 
 
 @dataclass(frozen=True)
-class Model:
+class QueriedModel:
     """A release as an attack meets it.
 
     `ask(question, images)` puts a question to it at the attack's own access level, batch by batch, and gives its
@@ -32,7 +32,7 @@ class Model:
     release where the attack has WEIGHTS, and None below.
     """
 
-    ask: Callable[[Question, Images], Tensor]
+    ask: Callable[[Query, Images], Tensor]
     handed_out: Release | None = None
 
     @property
@@ -44,7 +44,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Ground:
+class UnlearningContext:
     """What an attack on unlearning is given.
 
     model: the release under attack. before: the release on which its last step that forgets was built, or None where
@@ -60,15 +60,15 @@ class Ground:
     measured on (see Release.sample).
     """
 
-    model: Model
-    before: Model | None
-    retrained: Model
+    model: QueriedModel
+    before: QueriedModel | None
+    retrained: QueriedModel
     forget: Images
     unseen: Images
     retained: Images
     label: int | None
     judge: Callable[[ImagesLike], Tensor]
-    streams: Streams
+    streams: Rng
     device: torch.device
     first: int = 0
 
@@ -78,16 +78,16 @@ class UnlearningAttack(Attack):
 
     family = "unlearning"
 
-    def needs(self) -> tuple[Need, ...]:
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """The null: the model that was trained without what is to be forgotten."""
         return (RETRAINED,)
 
-    def objection(self, place: Place) -> str | None:
+    def objection(self, place: AuditSetting) -> str | None:
         """It takes something to forget."""
         if place.forget == "nothing":
             return "there is nothing to forget: write a [forget] table with `label` or `share`"
         return None
 
-    def run(self, ground: Ground) -> UnlearningEvidence:
+    def run(self, ground: UnlearningContext) -> UnlearningEvidence:
         """Attack both models; the numbers as they are."""
         raise NotImplementedError

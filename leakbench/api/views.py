@@ -15,30 +15,30 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, Release
-from leakbench.api.answer_cache import BatchMemory
+from leakbench.api.answer_cache import AnswerCache
 from leakbench.models import diffusion
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Stream
+from leakbench.runtime.device import RngStream
 
 
 @dataclass(frozen=True)
-class Other:
+class AuxiliaryView:
     """A release that needs() asked for: a view of it, at the attack's own access level, of the same images with the
-    same noise; and the mask `inside` (N,) of those that it was trained on."""
+    same noise; and the mask `is_member` (N,) of those that it was trained on."""
 
     view: Any
-    inside: Tensor
+    is_member: Tensor
 
 
-class Others(Mapping[str, Other]):
+class AuxiliaryViews(Mapping[str, AuxiliaryView]):
     """The needed releases by name; a view of one is made when it is asked for."""
 
-    def __init__(self, memories: Mapping[str, tuple[BatchMemory, Tensor]], kind: type[NoneView], raw: bool) -> None:
+    def __init__(self, memories: Mapping[str, tuple[AnswerCache, Tensor]], kind: type[NoneView], raw: bool) -> None:
         self._memories, self._kind, self._raw = memories, kind, raw
 
-    def __getitem__(self, name: str) -> Other:
+    def __getitem__(self, name: str) -> AuxiliaryView:
         memory, inside = self._memories[name]
-        return Other(self._kind(memory, self._raw), inside)
+        return AuxiliaryView(self._kind(memory, self._raw), inside)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._memories)
@@ -52,16 +52,16 @@ class NoneView:
 
     def __init__(
         self,
-        memory: BatchMemory,
+        memory: AnswerCache,
         raw: bool = False,
-        others: Mapping[str, tuple[BatchMemory, Tensor]] | None = None,
+        others: Mapping[str, tuple[AnswerCache, Tensor]] | None = None,
         shares: bool = True,
     ) -> None:
         self._memory, self._raw, self._shares = memory, raw, shares
-        self._others = Others(others or {}, type(self), raw)
+        self._others = AuxiliaryViews(others or {}, type(self), raw)
         self.queries = 0.0  # calls of the service's eps, an attacked image
 
-    def stream(self, *purpose: object) -> Stream:
+    def stream(self, *purpose: object) -> RngStream:
         """Random numbers of the attack's own, by image number or any other: stream("crops").uniform(view.ids)."""
         return self._memory.streams.of("attacking", "own", *purpose)
 
@@ -75,7 +75,7 @@ class SamplesView(NoneView):
     """SAMPLES: the images that the release generated."""
 
     @property
-    def others(self) -> Mapping[str, Other]:
+    def others(self) -> Mapping[str, AuxiliaryView]:
         """Releases asked for by needs(), by name."""
         return self._others
 
@@ -91,7 +91,7 @@ class ApiView(SamplesView):
 
     @property
     def _release(self) -> Release:
-        return self._memory.release.unprotected() if self._raw else self._memory.release
+        return self._memory.release.undefended() if self._raw else self._memory.release
 
     @property
     def conditions(self) -> int:
@@ -105,36 +105,36 @@ class ApiView(SamplesView):
         start from equal noise, whatever the label.
         """
         release = self._release
-        self.queries += n * len(release.schedule.walk()) / len(self._memory.ids)
+        self.queries += n * len(release.schedule.timesteps()) / len(self._memory.ids)
 
         def make() -> Tensor:
             asked = None if label is None else torch.full((n,), label)
             return release.sample(n, asked, first=len(self.samples) + first)
 
-        return self._memory.source.kept((self._raw, n, label, first), make)
+        return self._memory.source.cached_samples((self._raw, n, label, first), make)
 
     def vary(self, images: Tensor, strength: float, draw: int = 0) -> Tensor:
         """Noise to strength * T (0 to 1) and back, as the service does it."""
         release = self._release
-        start = diffusion.entry(release.schedule, strength)
-        self.queries += sum(t <= start for t in release.schedule.walk())
+        start = diffusion.nearest_timestep(release.schedule, strength)
+        self.queries += sum(t <= start for t in release.schedule.timesteps())
 
         def make() -> Tensor:
             return release.vary(images, strength, self._memory.noise("vary", draw), self._memory.labels)
 
-        return self._memory.remembered(("vary", self._raw, strength, draw), images, make)
+        return self._memory.cached(("vary", self._raw, strength, draw), images, make)
 
     def inpaint(self, images: Tensor, mask: Tensor, draw: int = 0) -> Tensor:
         """Complete images (N, C, H, W) where `mask` (H, W), bool, is true, as the service does it; elsewhere they stay
         as they are."""
         release = self._release
-        self.queries += len(release.schedule.walk())
+        self.queries += len(release.schedule.timesteps())
 
         def make() -> Tensor:
             start, known = self._memory.noise("inpaint start", draw), self._memory.noise("inpaint known", draw)
             return release.inpaint(images, mask, start, known, self._memory.labels)
 
-        return self._memory.remembered(("inpaint", self._raw, mask.cpu().numpy().tobytes(), draw), images, make)
+        return self._memory.cached(("inpaint", self._raw, mask.cpu().numpy().tobytes(), draw), images, make)
 
 
 class DenoiserView(ApiView):
@@ -167,23 +167,25 @@ class DenoiserView(ApiView):
         """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise(draw), (N, C, H, W)."""
         return self._memory.noised(t, draw)
 
-    def noised_with(self, t: int, noise: Tensor) -> Tensor:
+    def noise_to(self, t: int, noise: Tensor) -> Tensor:
         """The same with noise (N, C, H, W) of the attack's own: one tensor for all that bring the same noise."""
         x0 = self._memory.x0
-        return self._memory.remembered(
-            ("noised with", t), noise, lambda: diffusion.forward_noise(self.schedule, x0, diffusion.at(t, x0), noise)
+        return self._memory.cached(
+            ("noised with", t),
+            noise,
+            lambda: diffusion.add_noise(self.schedule, x0, diffusion.full_timesteps(t, x0), noise),
         )
 
-    def derived(self, name: Hashable, x: Tensor, make: Callable[[], Tensor]) -> Tensor:
+    def memoize(self, name: Hashable, x: Tensor, make: Callable[[], Tensor]) -> Tensor:
         """What attacks make of x, a tensor that the view handed out, under a name of their own: made for the first that
         asks, and the very same tensor for all others, so that the network is asked about it once."""
-        return self._memory.remembered(("derived", name), x, make)
+        return self._memory.cached(("derived", name), x, make)
 
     def ddim(self, x: Tensor, s: int, u: int) -> Tensor:
         """One deterministic DDIM step from timestep s to u (u > s inverts); one query an image."""
         eps = self.eps(x, s)
-        return self._memory.remembered(
-            ("ddim", self._raw, s, u), x, lambda: diffusion.ddim_move(self.schedule, x, s, u, eps)
+        return self._memory.cached(
+            ("ddim", self._raw, s, u), x, lambda: diffusion.ddim_step(self.schedule, x, s, u, eps)
         )
 
 

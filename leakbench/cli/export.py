@@ -11,7 +11,7 @@ from leakbench.cli.app import PluginOption, app, load_plugins, one_thread_a_proc
 from leakbench.runtime.errors import UsageError, nearest_name
 
 if TYPE_CHECKING:
-    from leakbench.suite.load import Point, Suite
+    from leakbench.suite.load import ReleaseSpec, Suite
 
 
 @app.command(
@@ -34,13 +34,13 @@ def export(
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
-    from leakbench.measurement.releases import Workbench
+    from leakbench.measurement.releases import ReleaseBuilder
     from leakbench.models.diffusers_export import write
     from leakbench.results.records import RunFolder, read_record
     from leakbench.runner import export
     from leakbench.runtime.cache.location import cache_root
     from leakbench.runtime.device import kind_of
-    from leakbench.runtime.run_config import Setting
+    from leakbench.runtime.run_config import RunConfig
     from leakbench.suite.load import checked
 
     load_plugins(plugin)
@@ -54,7 +54,7 @@ def export(
     suite = checked(plan["settings"], str(folder / "plan.json"))
     chosen, of_seed = _point(suite, point), _seed(suite, seed)
     suite = export.trained_here(suite, chosen)  # a plan may be somebody else's: no code that it names is run
-    bench = Workbench(suite, Setting(folder, cache_root(), kind_of(device)))
+    bench = ReleaseBuilder(suite, RunConfig(folder, cache_root(), kind_of(device)))
     release = export.found(bench, chosen, of_seed, str(plan.get("command", "")))
     export.check_exportable(release, chosen, raw)
     write(release, out)
@@ -63,7 +63,7 @@ def export(
         print(f"its UNet takes class_labels, 0 to {release.conditions - 1}, which the pipeline does not ask for")
 
 
-def _point(suite: Suite, label: str | None) -> Point:
+def _point(suite: Suite, label: str | None) -> ReleaseSpec:
     labels = {point.label: point for point in suite.points}
     if label is None:
         return suite.points[0]

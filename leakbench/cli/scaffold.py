@@ -68,7 +68,7 @@ class {title}(Defense):
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Put it over the base, whose claims are void then; a step that reads no training image may pass them on."""
         assert task.base is not None
-        return {title}Release.over(task.base, strength=self.strength)
+        return {title}Release.wrap(task.base, strength=self.strength)
 '''
 
 

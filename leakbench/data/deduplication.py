@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 DUPLICATE_RADIUS = 0.1  # root mean square pixel difference, pixels in [-1, 1] (a choice of ours)
 
 
-def distinct(data: Dataset) -> np.ndarray:
+def drop_near_duplicates(data: Dataset) -> np.ndarray:
     """Which images to keep, bool (N,): greedily in order (of precedence, then of rows), one within
     DUPLICATE_RADIUS of a kept earlier one goes.
 
     Where the data set has a folder of its own, what was found is kept there.
     """
-    from leakbench.data.image_view import Pictures
+    from leakbench.data.image_view import ImageView
     from leakbench.data.near_duplicates import near_duplicates
 
     path = None if data.folder is None else data.folder / f"distinct-{DUPLICATE_RADIUS}.npy"
     if path is not None and path.is_file():
         return np.asarray(np.load(path))
-    images = Pictures(data.images)
+    images = ImageView(data.images)
     order = np.arange(len(images)) if data.precedence is None else np.argsort(data.precedence, kind="stable")
     keep = np.empty(len(images), dtype=bool)
-    keep[order] = near_duplicates(images.only(order), _radius(images)).numpy()
+    keep[order] = near_duplicates(images.subset(order), _radius(images)).numpy()
     if path is not None:
         file = io.BytesIO()
         np.save(file, keep)
@@ -47,11 +47,11 @@ def near_duplicate_groups(images: ImagesLike) -> Tensor:
     its mirror image joins the nearest one's group."""
     import torch
 
-    from leakbench.data.near_duplicates import Described, closest_earlier
+    from leakbench.data.near_duplicates import Descriptions, nearest_earlier
 
-    base = Described.of(images)
-    number, distance = closest_earlier(base, base, _radius(images))
-    other, turned = closest_earlier(Described.of(images, mirrored=True), base, _radius(images))
+    base = Descriptions.of(images)
+    number, distance = nearest_earlier(base, base, _radius(images))
+    other, turned = nearest_earlier(Descriptions.of(images, mirrored=True), base, _radius(images))
     nearer = (turned < distance) | ((turned == distance) & (other < number))
     number, distance = torch.where(nearer, other, number), torch.where(nearer, turned, distance)
     groups = torch.arange(len(images), device=number.device)

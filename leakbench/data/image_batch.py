@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leakbench.data.image_view import ImagesLike, Pictures
+from leakbench.data.image_view import ImagesLike, ImageView
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Images:
         """One after the other; no pixel is made."""
         labels = [part.labels for part in parts if part.labels is not None]
         ids = torch.cat([part.ids for part in parts])
-        return cls(Pictures.joined([part.images for part in parts]), ids, torch.cat(labels) if labels else None)
+        return cls(ImageView.joined([part.images for part in parts]), ids, torch.cat(labels) if labels else None)
 
     def take(self, index: Tensor) -> Images:
         """Some of them, by position."""
-        images = self.images.only(index) if isinstance(self.images, Pictures) else self.images[index]
+        images = self.images.subset(index) if isinstance(self.images, ImageView) else self.images[index]
         return Images(images, self.ids[index], None if self.labels is None else self.labels[index])
 
     @property

@@ -1,6 +1,6 @@
 """Images by number: 8 bits at rest, float32 in [-1, 1] where they are asked for.
 
-A data set lies in memory or in a file of a hundred gigabytes; what is computed with is a batch of it. `Pictures` is a
+A data set lies in memory or in a file of a hundred gigabytes; what is computed with is a batch of it. `ImageView` is a
 view of some rows of it: to choose rows and to join views copies numbers and no pixels, and `pictures[index]` makes the
 pixels of these images alone.
 
@@ -35,7 +35,7 @@ def floats(pixels: Tensor) -> Tensor:
     return (torch.arange(256).float() / 127.5 - 1.0).to(planes.device)[planes.int()]
 
 
-class Pixels:
+class ImageStore:
     """What views are of: uint8 (N, H, W, C), an array or anything that is indexed alike; or float32 (N, C, H, W)."""
 
     def __init__(self, pixels: Any) -> None:
@@ -78,12 +78,12 @@ class Pixels:
         return torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
 
 
-class _Chain(Pixels):
+class _Chain(ImageStore):
     """Images of several stores, one after the other."""
 
     is_float = True
 
-    def __init__(self, parts: Sequence[Pictures]) -> None:
+    def __init__(self, parts: Sequence[ImageView]) -> None:
         self.parts, self._starts = parts, np.cumsum([0, *map(len, parts)])
 
     def __len__(self) -> int:
@@ -109,7 +109,7 @@ class _Chain(Pixels):
         return images
 
 
-class Pictures:
+class ImageView:
     """Images (N, C, H, W) by number: `pictures[index]` with an integer, a slice, a mask or numbers of any shape.
 
     Answers are float32 in [-1, 1] on `device`; `pictures[:]` is all of them. Where a whole tensor is small it may stand
@@ -119,14 +119,14 @@ class Pictures:
     def __init__(self, pixels: Any, rows: np.ndarray | None = None, device: torch.device = _CPU) -> None:
         """`pixels`: uint8 (M, H, W, C), an array, a memory map or anything that is indexed alike; or a tensor float32
         (M, C, H, W). `rows` (N,): which of them, by default all."""
-        self._store = pixels if isinstance(pixels, Pixels) else Pixels(pixels)
+        self._store = pixels if isinstance(pixels, ImageStore) else ImageStore(pixels)
         self._rows = np.arange(len(self._store)) if rows is None else np.asarray(rows, dtype=np.int64)
         self.device = device
 
     @classmethod
-    def joined(cls, parts: Sequence[ImagesLike]) -> Pictures:
+    def joined(cls, parts: Sequence[ImagesLike]) -> ImageView:
         """One after the other, on the first one's device; no pixel is read."""
-        views = [part if isinstance(part, Pictures) else cls(part, device=part.device) for part in parts]
+        views = [part if isinstance(part, ImageView) else cls(part, device=part.device) for part in parts]
         first = views[0]
         if all(view._store is first._store for view in views):
             return cls(first._store, np.concatenate([view._rows for view in views]), first.device)
@@ -136,7 +136,7 @@ class Pictures:
         return len(self._rows)
 
     @property
-    def parts(self) -> Sequence[Pictures]:
+    def parts(self) -> Sequence[ImageView]:
         """The views that were joined, or itself where none were."""
         if isinstance(store := self._store, _Chain) and np.array_equal(self._rows, np.arange(len(store))):
             return [part.to(self.device) for part in store.parts]
@@ -163,14 +163,14 @@ class Pictures:
         shape, pixels = self._read(index) if fetched is None else (index.shape, fetched)
         return _shaped(pixels.to(self.device), shape, self._store.is_float)
 
-    def to(self, device: torch.device | str) -> Pictures:
+    def to(self, device: torch.device | str) -> ImageView:
         """The same on another device."""
-        return Pictures(self._store, self._rows, torch.device(device))
+        return ImageView(self._store, self._rows, torch.device(device))
 
-    def only(self, keep: Tensor | np.ndarray | slice) -> Pictures:
+    def subset(self, keep: Tensor | np.ndarray | slice) -> ImageView:
         """Some of them, by a mask or by numbers; no pixel is read."""
         chosen = keep.cpu().numpy() if isinstance(keep, Tensor) else keep
-        return Pictures(self._store, self._rows[chosen], self.device)
+        return ImageView(self._store, self._rows[chosen], self.device)
 
     def all(self) -> Tensor:
         """All of them, (N, C, H, W)."""
@@ -180,7 +180,7 @@ class Pictures:
         """Tell which index tensors `[]` will be given next, in this order: they are fetched meanwhile, where that
         helps. The tensors have to be kept until then."""
         if self.device.type == "cuda" and self._store.resident(self.device) is None:
-            self._ahead.announce(indices)
+            self._ahead.schedule(indices)
 
     def _read(self, index: Any) -> tuple[torch.Size, Tensor]:
         """The shape of an index, and the bytes of its images on the host, one after the other."""
@@ -200,7 +200,7 @@ def _flat(images: Tensor) -> Tensor:
     return images.flatten(1)
 
 
-class Rows:
+class FeatureRows:
     """A row of numbers for each image, by `make` (n, C, H, W) -> (n, D): a table (N, D) of which only the rows that are
     asked for exist. `table[index]` takes a slice or numbers of any shape."""
 
@@ -218,7 +218,7 @@ class Rows:
         return self._make(self._images[index.flatten()]).unflatten(0, index.shape)
 
 
-ImagesLike = Pictures | Tensor  # what answers to len, shape, device, to() and []
+ImagesLike = ImageView | Tensor  # what answers to len, shape, device, to() and []
 
 
 def _tensor(index: Any, device: torch.device) -> Any:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leakbench.data.image_view import ImagesLike, Rows
+from leakbench.data.image_view import FeatureRows, ImagesLike
 from leakbench.data.neighbours import distances, pairs_within
 
 _GRID = 4
@@ -30,17 +30,17 @@ _DENSE = 0.05  # share of pairs left above which one matrix product is the faste
 
 
 @dataclass(frozen=True)
-class Described:
+class Descriptions:
     """A table of images (N, D), their descriptions (N, K) float32 and levels (N,) float64."""
 
-    table: Rows
+    table: FeatureRows
     cells: Tensor
     level: Tensor
 
     @classmethod
-    def of(cls, images: ImagesLike, mirrored: bool = False) -> Described:
+    def of(cls, images: ImagesLike, mirrored: bool = False) -> Descriptions:
         """Of images (N, ...), or of their mirror images. Raises ValueError when a value is not finite."""
-        table = Rows(images, _mirrored) if mirrored else Rows(images)
+        table = FeatureRows(images, _mirrored) if mirrored else FeatureRows(images)
         cells = _cells(tuple(images.shape[1:])).to(images.device)
         found, levels, size = [], [], max(1, _ELEMENTS // table.shape[1])
         for start in range(0, len(table), size):
@@ -60,7 +60,7 @@ def near_duplicates(images: ImagesLike, radius: float) -> Tensor:
     ValueError when a value is not finite or the radius is negative.
     """
     _check(radius)
-    seen = Described.of(images)
+    seen = Descriptions.of(images)
     keep = torch.zeros(len(seen.table), dtype=torch.bool, device=seen.level.device)
     for rows in _pieces(torch.arange(len(keep), device=keep.device), _BLOCK):
         fresh = torch.ones_like(rows, dtype=torch.bool)
@@ -70,7 +70,7 @@ def near_duplicates(images: ImagesLike, radius: float) -> Tensor:
     return keep
 
 
-def closest_earlier(queries: Described, base: Described, radius: float) -> tuple[Tensor, Tensor]:
+def nearest_earlier(queries: Descriptions, base: Descriptions, radius: float) -> tuple[Tensor, Tensor]:
     """For each image the closest of all earlier ones of the base: number (N,) int64 and distance (N,) float64, infinite
     where none is within the radius. Ties go to the lowest number. Raises ValueError when the radius is negative."""
     _check(radius)
@@ -92,7 +92,7 @@ def closest_earlier(queries: Described, base: Described, radius: float) -> tuple
 
 
 def close_pairs(
-    a: Described, rows: Tensor, b: Described, others: Tensor, radius: float
+    a: Descriptions, rows: Tensor, b: Descriptions, others: Tensor, radius: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """All pairs of one of `rows` of a and one of `others` of b that lie within the radius, piece by piece: the numbers
     of both and the distance, (e,) each."""
@@ -114,7 +114,9 @@ def _near(a: Tensor, b: Tensor, radius: float) -> Tensor:
     return torch.addmm(aa + bb, a, b.T, alpha=-2.0) <= radius**2 + slack
 
 
-def _measured(a: Rows, one: Tensor, b: Rows, other: Tensor, radius: float) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _measured(
+    a: FeatureRows, one: Tensor, b: FeatureRows, other: Tensor, radius: float
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Those of the candidate pairs that lie within the radius."""
     columns, column = other.unique(return_inverse=True)
     size = max(1, _ELEMENTS // a.shape[1])
@@ -131,7 +133,7 @@ def _measured(a: Rows, one: Tensor, b: Rows, other: Tensor, radius: float) -> It
             yield rows[i[piece][hit]], columns[start + j[piece][hit]], far[hit]
 
 
-def _greedy(seen: Described, rows: Tensor, radius: float) -> Tensor:
+def _greedy(seen: Descriptions, rows: Tensor, radius: float) -> Tensor:
     """Of some rows, in order, those not within the radius of a kept earlier one."""
     dropped: dict[int, list[int]] = {}
     for one, other, _ in close_pairs(seen, rows, seen, rows, radius):
@@ -155,7 +157,7 @@ def _cells(shape: tuple[int, ...]) -> Tensor:
     return one_hot / one_hot.sum(dim=0).sqrt()
 
 
-def _slack_of_levels(a: Described, b: Described) -> float:
+def _slack_of_levels(a: Descriptions, b: Descriptions) -> float:
     largest = max((float(one.level.abs().max()) for one in (a, b) if len(one.level)), default=0.0)
     return 1e-9 * (1.0 + largest)
 

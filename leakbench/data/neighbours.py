@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.data.image_view import Rows
+from leakbench.data.image_view import FeatureRows
 
 _QUERIES = 512  # rows of the distance matrix that are held at one time
 _ELEMENTS = 2**23  # float64 numbers in one chunk of the base or of the distance matrix: 64 MiB
@@ -35,7 +35,7 @@ class Neighbours:
     distance: Tensor
 
 
-def nearest(queries: Tensor | Rows, base: Tensor | Rows, k: int = 1, parts: int = 1) -> Neighbours:
+def nearest(queries: Tensor | FeatureRows, base: Tensor | FeatureRows, k: int = 1, parts: int = 1) -> Neighbours:
     """The k rows of `base` (M, D) nearest to each of `queries` (N, D), on the tensors' device. Either may be a table
     whose rows are made when they are asked for.
 
@@ -85,7 +85,7 @@ def within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
     return inside
 
 
-def _nearest_block(queries: Tensor, base: Tensor | Rows, k: int, parts: int) -> Neighbours:
+def _nearest_block(queries: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> Neighbours:
     size = min(k + _SPARE, len(base))
     shortlist, reach = _shortlist(queries, base, size, parts)
     distance = torch.cat(
@@ -101,7 +101,7 @@ def _nearest_block(queries: Tensor, base: Tensor | Rows, k: int, parts: int) -> 
     return best
 
 
-def _shortlist(queries: Tensor, base: Tensor | Rows, size: int, parts: int) -> tuple[Tensor, Tensor]:
+def _shortlist(queries: Tensor, base: Tensor | FeatureRows, size: int, parts: int) -> tuple[Tensor, Tensor]:
     """Probably nearest rows, (n, size), and a squared distance (n,) that no row left out comes below."""
     value = torch.empty(len(queries), 0, dtype=torch.float64, device=queries.device)
     index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
@@ -122,7 +122,7 @@ def _rank(index: Tensor, distance: Tensor, k: int) -> Neighbours:
     return Neighbours(index.gather(1, places)[:, :k].contiguous(), distance[:, :k].contiguous())
 
 
-def _search(query: Tensor, base: Tensor | Rows, k: int, parts: int) -> tuple[Tensor, Tensor]:
+def _search(query: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> tuple[Tensor, Tensor]:
     """The k nearest to one query (D,), by brute force."""
     distance, index = torch.cat([distances(query, base[chunk], parts) for chunk in _chunks(base)]).sort(stable=True)
     return index[:k], distance[:k]
@@ -168,7 +168,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return torch.addmm(aa + bb, a, b.T, alpha=-2.0)
 
 
-def _chunks(base: Tensor | Rows) -> list[slice]:
+def _chunks(base: Tensor | FeatureRows) -> list[slice]:
     return _slices(len(base), max(1, _ELEMENTS // max(base.shape[1], _QUERIES)))
 
 
@@ -176,7 +176,7 @@ def _slices(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _check(queries: Tensor | Rows, base: Tensor | Rows, parts: int = 1) -> None:
+def _check(queries: Tensor | FeatureRows, base: Tensor | FeatureRows, parts: int = 1) -> None:
     if len(queries.shape) != 2 or len(base.shape) != 2 or queries.shape[1] != base.shape[1] or queries.shape[1] == 0:
         raise ValueError(f"two tables of equal width expected, not {tuple(queries.shape)} and {tuple(base.shape)}")
     if parts < 1 or base.shape[1] % parts:

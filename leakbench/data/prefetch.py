@@ -25,7 +25,7 @@ class Prefetcher:
         self._read, self._device = read, device
         self._coming: list[tuple[Tensor, Future[_Fetched]]] = []
 
-    def announce(self, indices: Sequence[Tensor]) -> None:
+    def schedule(self, indices: Sequence[Tensor]) -> None:
         """Fetch these (each 1-D), in this order; forget what is left of those announced before."""
         self._forget(len(self._coming))
         # One copy to the host for all: a copy a batch would make the device wait as often.

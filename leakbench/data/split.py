@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from leakbench.data.dataset import PARTS, Dataset
-from leakbench.data.deduplication import distinct
-from leakbench.data.split_file import Listed, read_listed
+from leakbench.data.deduplication import drop_near_duplicates
+from leakbench.data.split_file import SplitFile, read_listed
 from leakbench.runtime.errors import UsageError
 
 _COUNTS = {  # parts in the order in which they are drawn, and where SplitSpec says how many
@@ -68,7 +68,7 @@ class Split:
 
 def draw_split(data: Dataset, spec: SplitSpec) -> Split:
     """Remove near-duplicates, then draw the parts from the pool at random. Raises UsageError if images are too few."""
-    rows, keep = np.arange(len(data.images)), distinct(data)
+    rows, keep = np.arange(len(data.images)), drop_near_duplicates(data)
     listed = read_listed(Path(spec.file).expanduser(), data) if spec.file else None
     said = data.split if listed is None else None
     words = np.full(len(rows), "pool") if said is None else said.astype(str)
@@ -91,7 +91,7 @@ def draw_split(data: Dataset, spec: SplitSpec) -> Split:
     return Split(parts, attribute, int((~keep).sum()), "" if listed is None else listed.words)
 
 
-def _sides(pool: np.ndarray, listed: Listed | None) -> list[tuple[tuple[str, ...], np.ndarray]]:
+def _sides(pool: np.ndarray, listed: SplitFile | None) -> list[tuple[tuple[str, ...], np.ndarray]]:
     """Which parts are drawn one after the other, and from which rows of the pool.
 
     Standard splits use their lists up, so near-duplicates leave a list short: by images that are reported, then.

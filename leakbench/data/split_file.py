@@ -22,7 +22,7 @@ KEYS = ("mia_train_idxs", "mia_eval_idxs")
 
 
 @dataclass(frozen=True)
-class Listed:
+class SplitFile:
     """A mask bool (N,) of a data set's images for each list, and what reports say of the file."""
 
     members: np.ndarray
@@ -30,7 +30,7 @@ class Listed:
     words: str
 
 
-def read_listed(path: Path, data: Dataset) -> Listed:
+def read_listed(path: Path, data: Dataset) -> SplitFile:
     """Which images of a data set an index file names. Raises UsageError.
 
     A data set with `index` may hold a part of what the lists name; without it, a position is a row.
@@ -51,7 +51,7 @@ def read_listed(path: Path, data: Dataset) -> Listed:
     masks = [np.isin(order, one) for one in lists]
     _check_unique(path, data, order[masks[0] | masks[1]])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Listed(masks[0], masks[1], f"{path.name}, sha256 {digest}")
+    return SplitFile(masks[0], masks[1], f"{path.name}, sha256 {digest}")
 
 
 def _positions(path: Path, key: str, array: np.ndarray, data: Dataset) -> np.ndarray:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, AttributeEvidence, Known, Question, Release
+from leakbench.api import Access, AttributeAttack, AttributeEvidence, AttributeTrainingSet, Query, Release
 from leakbench.data.image_batch import Images
-from leakbench.measurement.audit_context import Measured, Subject
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.audit_context import AuditContext, RecordContents
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.metrics.evaluate.attribute import attribute
 
 
@@ -42,14 +42,14 @@ class Groups:
     null: Truth | None
 
 
-def measure_attribute(subject: Subject, attack: AttributeAttack, access: Access) -> Measured:
+def measure_attribute(subject: AuditContext, attack: AttributeAttack, access: Access) -> RecordContents:
     """One attack at one of its levels."""
     began = time.perf_counter()
     raw = access is Access.WEIGHTS
     target, groups = subject.target((attack,)), _groups(subject, attack, raw)
     learns = type(attack).fit is not AttributeAttack.fit
     fitted = _fit(attack, target, groups.known, raw) if learns else attack
-    asked = {"it": Asked(cast(Any, fitted), raw)}
+    asked = {"it": AttackRequest(cast(Any, fitted), raw)}
     scores, queries = target.score(asked, groups.reported.images)
     null = np.empty(0) if groups.null is None else target.score(asked, groups.null.images)[0]["it"]
     evidence = _evidence(scores["it"], groups.reported, null, groups.null)
@@ -57,15 +57,15 @@ def measure_attribute(subject: Subject, attack: AttributeAttack, access: Access)
     found.info |= {"of": attack.of, "known_images": len(groups.known) if learns else 0}
     own = _pair_calls(subject.release) if attack.of == "pairs" and learns else 0.0
     timings = {"attack": time.perf_counter() - began}
-    return Measured("attribute", found, dataclasses.asdict(evidence), timings, queries=queries["it"] + own)
+    return RecordContents("attribute", found, dataclasses.asdict(evidence), timings, queries=queries["it"] + own)
 
 
-def _fit(attack: AttributeAttack, target: Target, known: Truth, raw: bool) -> AttributeAttack:
-    def ask(question: Question) -> Tensor:
+def _fit(attack: AttributeAttack, target: AttackTarget, known: Truth, raw: bool) -> AttributeAttack:
+    def ask(question: Query) -> Tensor:
         return target.ask(question, attack, raw, known.images)
 
     truth = known.attribute.to(known.images.images.device)
-    return attack.fit(Known(known.images.images, None, ask, truth, target.streams))
+    return attack.fit(AttributeTrainingSet(known.images.images, None, ask, truth, target.streams))
 
 
 def _evidence(scores: np.ndarray, reported: Truth, null: np.ndarray, of_null: Truth | None) -> AttributeEvidence:
@@ -74,7 +74,7 @@ def _evidence(scores: np.ndarray, reported: Truth, null: np.ndarray, of_null: Tr
     return AttributeEvidence(scores[one], scores[~one], null[null_one], null[~null_one])
 
 
-def _groups(subject: Subject, attack: AttributeAttack, raw: bool) -> Groups:
+def _groups(subject: AuditContext, attack: AttributeAttack, raw: bool) -> Groups:
     parts = subject.bench.split.parts
     if attack.of == "pairs":
         pairs = pairs_of(subject, raw)
@@ -87,14 +87,14 @@ def _groups(subject: Subject, attack: AttributeAttack, raw: bool) -> Groups:
     return Groups(known, _samples(subject), null)
 
 
-def _real(subject: Subject, rows: np.ndarray) -> Truth:
+def _real(subject: AuditContext, rows: np.ndarray) -> Truth:
     """Real images of these rows."""
     attribute = subject.bench.split.attribute
     assert attribute is not None  # the network is conditioned on it
     return Truth(dataclasses.replace(subject.images(rows), labels=None), torch.from_numpy(attribute[rows]))
 
 
-def _samples(subject: Subject) -> Truth:
+def _samples(subject: AuditContext) -> Truth:
     """The samples, and what each was asked for."""
     assert subject.asked is not None
     device = subject.bench.device
@@ -103,10 +103,10 @@ def _samples(subject: Subject) -> Truth:
     )
 
 
-def pairs_of(subject: Subject, raw: bool) -> Truth:
+def pairs_of(subject: AuditContext, raw: bool) -> Truth:
     """As many pairs as the suite draws samples: two outputs of one noise, asked for either value, stacked in an order
     that a fair coin chose; true is whether the first was asked for 1. Of sample numbers that nothing else draws."""
-    release = subject.release.unprotected() if raw else subject.release
+    release = subject.release.undefended() if raw else subject.release
     count, device = subject.bench.suite.file.quality.samples, subject.bench.device
     zero, one = (release.sample(count, torch.full((count,), value), first=2 * count) for value in (0, 1))
     numbers = torch.arange(2 * count, 3 * count)
@@ -117,4 +117,4 @@ def pairs_of(subject: Subject, raw: bool) -> Truth:
 
 def _pair_calls(release: Release) -> float:
     """What a pair of the attacker's own costs it; it draws as many as it is shown."""
-    return 2.0 * len(release.schedule.walk())
+    return 2.0 * len(release.schedule.timesteps())

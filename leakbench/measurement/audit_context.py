@@ -15,24 +15,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from leakbench.api import Access, Attack, Need, Release
-from leakbench.api.answer_cache import Source
+from leakbench.api import Access, Attack, AuxiliaryModel, Release
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.query_engine import Target, Trained
-from leakbench.measurement.releases import Workbench
-from leakbench.metrics.evaluate.findings import Findings
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
+from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.metrics.evaluate.findings import MetricSet
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
-from leakbench.runtime.device import merged, observed
+from leakbench.runtime.device import merge_execution_notes, record_execution
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import Point
+from leakbench.suite.load import ReleaseSpec
 
 Family = Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
 
 
 @dataclass(frozen=True)
-class Row:
+class RecordSpec:
     """One record to be written: an attack at an access level, or quality."""
 
     attack: str
@@ -40,12 +40,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Measured:
+class RecordContents:
     """What goes into one record: findings, raw arrays, seconds, the embedding's name, queries an image; and what the
     run shared, which depends on the attacks that ran together and is no part of the record's identity."""
 
     family: Family
-    findings: Findings
+    findings: MetricSet
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     features: str = ""
@@ -53,10 +53,10 @@ class Measured:
     calls: dict[str, float] = field(default_factory=dict)
 
 
-class Subject:
+class AuditContext:
     """A point of a curve, at a seed."""
 
-    def __init__(self, bench: Workbench, embedding: Embedding, point: Point, seed: int) -> None:
+    def __init__(self, bench: ReleaseBuilder, embedding: FeatureExtractor, point: ReleaseSpec, seed: int) -> None:
         self.bench, self.embedding, self.point, self.seed = bench, embedding, point, seed
         self.key = bench.release_key(point, seed)
         self.samples_store = bench.setting.store("samples")
@@ -71,15 +71,15 @@ class Subject:
         """What its network is conditioned on."""
         return self.bench.condition(self.point.chain)
 
-    def needed(self, attacks: Iterable[Attack]) -> dict[str, Trained]:
+    def needed(self, attacks: Iterable[Attack]) -> dict[str, AuxiliaryRelease]:
         """The other releases that attacks need, by name; their samples are drawn when they are first asked for."""
         bench, count, others = self.bench, self.bench.suite.file.quality.samples, {}
         for need in needs_of(tuple(attacks)):
             chain = bench.chain_of(need, self.point.chain)
             release = bench.released(chain, self.seed, need)
             key = key_of(release=bench.needed_key(chain, self.seed, need), n=count)
-            source = Source(release, partial(self._samples_of, release, count, key))
-            others[need.name] = Trained(source, bench.training_rows(need, self.seed))
+            source = QueriedRelease(release, partial(self._samples_of, release, count, key))
+            others[need.name] = AuxiliaryRelease(source, bench.training_rows(need, self.seed))
         return others
 
     def _samples_of(self, release: Release, count: int, key: str) -> Tensor:
@@ -90,17 +90,17 @@ class Subject:
 
         return load_file(self.samples_store.get(key, make) / "samples.safetensors")["samples"]
 
-    def target(self, attacks: Iterable[Attack]) -> Target:
+    def target(self, attacks: Iterable[Attack]) -> AttackTarget:
         """The release as these attacks meet it. Only of shadow models do they learn what these were trained on: what a
         retrained one was trained on is nearly the target's own."""
         asked = tuple(attacks)
         shadows = {need.name for need in needs_of(asked) if need.kind == "shadow"}
         untold = np.empty(0, dtype=np.int64)
         others = {
-            name: other if name in shadows else Trained(other.source, untold)
+            name: other if name in shadows else AuxiliaryRelease(other.source, untold)
             for name, other in self.needed(asked).items()
         }
-        return Target(Source(self.release, lambda: self.samples), self.bench.streams(self.seed), others)
+        return AttackTarget(QueriedRelease(self.release, lambda: self.samples), self.bench.streams(self.seed), others)
 
     def images(self, rows: np.ndarray) -> Images:
         """Images of these rows on the device, with what the network is conditioned on."""
@@ -155,7 +155,7 @@ class Subject:
         for need in (None, *needs_of(tuple(attacks))):
             chain = bench.chain_of(need, self.point.chain) if need else self.point.chain
             found += bench.infos(chain, self.seed, need)
-        return merged(*found)
+        return merge_execution_notes(*found)
 
     @cached_property
     def _drawn(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -164,7 +164,7 @@ class Subject:
 
         def make(folder: Path) -> None:
             began = time.perf_counter()
-            with observed() as manner:
+            with record_execution() as manner:
                 drawn = {"samples": self.release.sample(n).contiguous()}
                 facts = self.release.facts() | {"sample_seconds": time.perf_counter() - began}
                 if self.forgotten_label is not None:
@@ -178,11 +178,11 @@ class Subject:
         return load_file(folder / "samples.safetensors"), json.loads((folder / "facts.json").read_text())
 
 
-def needs_of(attacks: tuple[Attack, ...]) -> list[Need]:
+def needs_of(attacks: tuple[Attack, ...]) -> list[AuxiliaryModel]:
     """Every release that some attack needs, each once, by name. Raises UsageError if two mean different ones by it."""
-    needs: dict[str, Need] = {}
+    needs: dict[str, AuxiliaryModel] = {}
     for attack in attacks:
-        for need in attack.needs():
+        for need in attack.auxiliary_models():
             if needs.setdefault(need.name, need) != need:
                 raise UsageError(
                     f"two attacks need different releases under the name {need.name!r}; give one another name"

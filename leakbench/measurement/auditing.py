@@ -13,25 +13,25 @@ from typing import Any, cast
 import numpy as np
 
 from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence
-from leakbench.measurement.audit_context import Measured, Subject
-from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.audit_context import AuditContext, RecordContents
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.metrics.evaluate.auditing import auditing
 
 DELTA = 1e-5  # where nothing is claimed, or delta 0, at which a Gaussian mechanism has no epsilon
 
 
-def measure_auditing(subject: Subject, attack: AuditingAttack, access: Access) -> Measured:
+def measure_auditing(subject: AuditContext, attack: AuditingAttack, access: Access) -> RecordContents:
     """One attack at one of its levels."""
     began = time.perf_counter()
     bench, canary = subject.bench, subject.needed((attack,))[CANARY.name]
     # The attack's view has the needed release under its name as well. It is told of none that it was trained on.
-    blind = Trained(canary.source, np.empty(0, dtype=np.int64))
-    target = Target(canary.source, bench.streams(subject.seed), {CANARY.name: blind})
-    asked = {"it": Asked(cast(Any, attack), access is Access.WEIGHTS)}
+    blind = AuxiliaryRelease(canary.source, np.empty(0, dtype=np.int64))
+    target = AttackTarget(canary.source, bench.streams(subject.seed), {CANARY.name: blind})
+    asked = {"it": AttackRequest(cast(Any, attack), access is Access.WEIGHTS)}
     scores, queries = target.score(asked, subject.images(bench.pool))
     evidence = CanaryEvidence(scores["it"], np.isin(bench.pool, canary.rows))
     claims = canary.source.release.claims
     found = auditing(evidence, attack.guesses, claims.get("delta") or DELTA, claims.get("epsilon"))
     found.info |= {"canary_claims": claims, "target_claims": subject.release.claims}
     timings = {"attack": time.perf_counter() - began}
-    return Measured("auditing", found, dataclasses.asdict(evidence), timings, queries=queries["it"])
+    return RecordContents("auditing", found, dataclasses.asdict(evidence), timings, queries=queries["it"])

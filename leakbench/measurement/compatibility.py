@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from leakbench.api import Attack, Defense, Place
-from leakbench.measurement.releases import Workbench
+from leakbench.api import Attack, AuditSetting, Defense
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import Link, Point
+from leakbench.suite.load import ChainLink, ReleaseSpec
 
 
-def check_places(bench: Workbench) -> None:
+def check_compatibility(bench: ReleaseBuilder) -> None:
     """Raise UsageError that names the suite, the defense or attack, and why it cannot work there."""
     _ = bench.forgotten  # attacks and metrics read [forget] for every release
     where = f"suite {bench.suite.file.name!r}"
@@ -24,10 +24,12 @@ def check_places(bench: Workbench) -> None:
                 raise UsageError(f"{where}: attack {name!r}: {objection}")
 
 
-def place_of(bench: Workbench, below: tuple[Link, ...], condition: str | None = None, forgets: bool = True) -> Place:
+def audit_setting(
+    bench: ReleaseBuilder, below: tuple[ChainLink, ...], condition: str | None = None, forgets: bool = True
+) -> AuditSetting:
     """Where the chain `below` puts what stands on it, or whoever attacks it."""
     forget, parts = bench.suite.file.forget, bench.split.parts
-    return Place(
+    return AuditSetting(
         below=tuple(link.defense for link in below),
         condition=condition or bench.condition(below),
         forget=forget.kind if forget and forgets else "nothing",
@@ -38,33 +40,33 @@ def place_of(bench: Workbench, below: tuple[Link, ...], condition: str | None = 
     )
 
 
-def inapplicable(attack: Attack, place: Place) -> set[str]:
+def inapplicable(attack: Attack, place: AuditSetting) -> set[str]:
     """Flags that say why a question makes no sense of what stands there; none where it does."""
     if not attack.applies(place):
         return {"not-applicable"}
-    if attack.needs() and any(defense.given for defense in place.below):  # nobody knows how it was trained
+    if attack.auxiliary_models() and any(defense.given for defense in place.below):  # nobody knows how it was trained
         return {"not-applicable", "not-trained-here"}
     return set()
 
 
-def _objection(bench: Workbench, below: tuple[Link, ...], link: Link, condition: str) -> str | None:
+def _objection(bench: ReleaseBuilder, below: tuple[ChainLink, ...], link: ChainLink, condition: str) -> str | None:
     defense = link.defense
     if defense.forgets and bench.suite.file.forget is None:
         return "there is nothing to forget: write a [forget] table with `label` or `share`"
-    place = place_of(bench, below, condition, defense.forgets)
+    place = audit_setting(bench, below, condition, defense.forgets)
     return _of_the_pair(below, defense) or defense.objection(place)
 
 
-def _refusal(bench: Workbench, attack: Attack, point: Point) -> str | None:
-    place = place_of(bench, point.chain)
+def _refusal(bench: ReleaseBuilder, attack: Attack, point: ReleaseSpec) -> str | None:
+    place = audit_setting(bench, point.chain)
     if inapplicable(attack, place):
         return None
-    if any(need.kind == "retrained" for need in attack.needs()) and bench.suite.file.forget is None:
+    if any(need.kind == "retrained" for need in attack.auxiliary_models()) and bench.suite.file.forget is None:
         return "there is nothing to forget: write a [forget] table with `label` or `share`"
     return attack.objection(place)
 
 
-def _of_the_pair(below: tuple[Link, ...], defense: Defense) -> str | None:
+def _of_the_pair(below: tuple[ChainLink, ...], defense: Defense) -> str | None:
     for link in below:
         if defense.changes != "sampling" and link.defense.changes == "sampling":
             return (

@@ -9,10 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from leakbench.data.image_view import ImagesLike, Pictures
-from leakbench.measurement.extra_features import Beside
-from leakbench.measurement.releases import Workbench
-from leakbench.metrics.features import Features, ReaderFeatures, load_reader, resolve, save_reader, train_reader
+from leakbench.data.image_view import ImagesLike, ImageView
+from leakbench.measurement.extra_features import ExtraFeatures
+from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.metrics.features import (
+    Features,
+    ReaderFeatures,
+    load_reader,
+    resolve,
+    save_reader,
+    train_reference_classifier,
+)
 from leakbench.models.classifiers import SmallConvNet
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
@@ -20,10 +27,10 @@ from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
 
-class Embedding:
+class FeatureExtractor:
     """The suite's features, made once for a split and cached: every release is measured with the same."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: ReleaseBuilder) -> None:
         self.bench = bench
         self.store = bench.setting.store("readers")
         self._known: dict[bytes, Tensor] = {}
@@ -34,9 +41,9 @@ class Embedding:
         return self._resolved(self._reader, self.bench.device)
 
     @cached_property
-    def beside(self) -> Beside:
+    def beside(self) -> ExtraFeatures:
         """What joins it where its weights lie on this machine."""
-        return Beside(self.bench)
+        return ExtraFeatures(self.bench)
 
     def check(self) -> None:
         """Raise UsageError when the embedding cannot be had; trains nothing."""
@@ -85,7 +92,9 @@ class Embedding:
             classes = 0 if known is None else int(known.max()) + 1
             images = bench.images(rows).to(bench.device)
             labels = None if labels is None else labels.to(bench.device)
-            save_reader(train_reader(images, labels, bench.streams(0).of("reader", kind), classes), folder)
+            save_reader(
+                train_reference_classifier(images, labels, bench.streams(0).of("reader", kind), classes), folder
+            )
 
         return load_reader(self.store.get(key, make), bench.device)
 
@@ -101,11 +110,11 @@ class Embedding:
     def __call__(self, images: ImagesLike) -> Tensor:
         """Features (N, D) of images (N, C, H, W), on the run's device, where they are compared. Those of the data set's
         own are kept: every release is compared with them."""
-        parts = images.parts if isinstance(images, Pictures) else [images]
+        parts = images.parts if isinstance(images, ImageView) else [images]
         return torch.cat([self._of(part) for part in parts])
 
     def _of(self, images: ImagesLike) -> Tensor:
-        if not isinstance(images, Pictures) or images.identity[0] != self.bench.pictures.identity[0]:
+        if not isinstance(images, ImageView) or images.identity[0] != self.bench.pictures.identity[0]:
             return self.features(images.to(self.bench.device))
         rows = images.identity[1]
         if rows not in self._known:

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from leakbench.api import ReplicationAttack, ReplicationEvidence
-from leakbench.data.image_view import Pictures
+from leakbench.data.image_view import ImageView
 from leakbench.data.neighbours import Matches
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics import quality
 from leakbench.metrics.copying import feature_similarity
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.metrics.evaluate.replication import replication
 from leakbench.metrics.features import Features, file_digest
 from leakbench.metrics.weights.dinov2 import DINOv2, lacking_dinov2
@@ -37,7 +37,7 @@ SMALLEST = 32  # pixels of the shorter side
 PRODUCTS = {"dinov2": 81e9, "sscd": 6.8e9}  # an image: ViT-L/14 at 224, ResNet-50 at 288
 
 
-def names_beside(bench: Workbench) -> tuple[str, ...]:
+def names_beside(bench: ReleaseBuilder) -> tuple[str, ...]:
     """Which of dinov2 and sscd are measured beside the suite's own features on this machine."""
     table = bench.suite.file.quality
     if min(bench.data.shape[1:]) < SMALLEST:
@@ -49,13 +49,13 @@ def names_beside(bench: Workbench) -> tuple[str, ...]:
     return tuple(name for name in table.beside if here[name] and name not in asked)
 
 
-def seconds_beside(bench: Workbench) -> float:
+def seconds_beside(bench: ReleaseBuilder) -> float:
     """About how long they take for an image, by what this device multiplies in a second."""
     products = sum(PRODUCTS[name] for name in names_beside(bench))
     return products / _speed(bench) if products else 0.0
 
 
-def _speed(bench: Workbench) -> float:
+def _speed(bench: ReleaseBuilder) -> float:
     """Products a second, by the best of five multiplications of matrices."""
     left, right = (torch.ones(1024, 1024, device=bench.device) for _ in range(2))
     best = inf
@@ -66,16 +66,16 @@ def _speed(bench: Workbench) -> float:
     return 1024**3 / best
 
 
-def weights_beside(bench: Workbench) -> dict[str, str]:
+def weights_beside(bench: ReleaseBuilder) -> dict[str, str]:
     """The hashes of the weights that are used, by name: records depend on them."""
     paths = {"dinov2": at_hand(DINOV2), "sscd": sscd_weights()}
     return {name: file_digest(paths[name]) for name in names_beside(bench)}
 
 
-class Beside:
+class ExtraFeatures:
     """The networks that join, each with its features of real images, made once for all releases of a run."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: ReleaseBuilder) -> None:
         self.bench = bench
 
     @cached_property
@@ -84,9 +84,9 @@ class Beside:
         makers: dict[str, type[DINOv2] | type[SSCD]] = {"dinov2": DINOv2, "sscd": SSCD}
         return {name: Space(self.bench, makers[name](self.bench.device)) for name in names_beside(self.bench)}
 
-    def findings(self, samples: Tensor) -> Findings:
+    def findings(self, samples: Tensor) -> MetricSet:
         """All that they say of samples (N, C, H, W)."""
-        found = Findings([])
+        found = MetricSet([])
         for name, space in self.spaces.items():
             found = found.joined(_distances(space, samples) if name == "dinov2" else _copies(space, samples))
         return found
@@ -95,11 +95,11 @@ class Beside:
 class Space:
     """One embedding, and its features of a split's real images."""
 
-    def __init__(self, bench: Workbench, embed: Features) -> None:
+    def __init__(self, bench: ReleaseBuilder, embed: Features) -> None:
         self.bench, self.embed = bench, embed
         self._known: dict[str, Tensor] = {}
 
-    def __call__(self, images: Tensor | Pictures) -> Tensor:
+    def __call__(self, images: Tensor | ImageView) -> Tensor:
         """Features (N, D) of images (N, C, H, W), on the device."""
         return self.embed(images.to(self.bench.device))  # type: ignore[arg-type]
 
@@ -111,24 +111,24 @@ class Space:
         return self._known[part].to(self.bench.device)
 
 
-def _distances(space: Space, samples: Tensor) -> Findings:
+def _distances(space: Space, samples: Tensor) -> MetricSet:
     ours, train, heldout = space(samples), space.real("train"), space.real("heldout")
     found = {
         "frechet": quality.frechet(ours, train),
         "frechet_heldout": quality.frechet(ours, heldout),
         "frechet_floor": quality.frechet(train, heldout),
     }
-    return Findings([metric(f"{name}@features=dinov2", value) for name, value in found.items()])
+    return MetricSet([metric(f"{name}@features=dinov2", value) for name, value in found.items()])
 
 
-def _copies(space: Space, samples: Tensor) -> Findings:
+def _copies(space: Space, samples: Tensor) -> MetricSet:
     ours, calibration, null = (
         _match(space, x) for x in (space(samples), space.real("reference"), space.real("nonmember"))
     )
     evidence = ReplicationEvidence(ours.similarity, ours.index, calibration.similarity, null.similarity)
     found = replication(evidence, PUBLISHED, grows=False)
     named = [one.model_copy(update={"name": f"{one.name}@features=sscd"}) for one in found.metrics]
-    return Findings(named, info={"sscd": found.info})
+    return MetricSet(named, info={"sscd": found.info})
 
 
 def _match(space: Space, features: Tensor) -> Matches:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, Drawn, Question, RecoveryAttack, ReplicationAttack
+from leakbench.api import Access, Query, RecoveryAttack, ReplicationAttack, SampleSet
 from leakbench.data.image_batch import Images
-from leakbench.data.image_view import Pictures
-from leakbench.measurement.query_engine import Target
-from leakbench.models.latent_cache import encoded
+from leakbench.data.image_view import ImageView
+from leakbench.measurement.query_engine import AttackTarget
+from leakbench.models.latent_cache import encode_images
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,17 @@ class Extracted:
     queries: float
 
 
-def extract(target: Target, attack: ReplicationAttack, samples: Tensor, embed: Callable[[Tensor], Tensor]) -> Extracted:
+def extract_candidates(
+    target: AttackTarget, attack: ReplicationAttack, samples: Tensor, embed: Callable[[Tensor], Tensor]
+) -> Extracted:
     """What the attack wants matched, where `samples` (N, C, H, W) are the release's first N."""
     release = target.release
     ids = torch.arange(len(samples), device=release.device)
     images, labels = samples.to(release.device), release.labels(ids)
     inside = attack.access >= Access.DENOISER  # it sees and answers what the network denoises
-    seen = encoded(Pictures(images), release)[:] if inside else images
+    seen = encode_images(ImageView(images), release)[:] if inside else images
     schedule = release.schedule if attack.access >= Access.DENOISER else None
-    fitted = attack.fit(Drawn(seen, labels, schedule, embed, target.streams))
+    fitted = attack.fit(SampleSet(seen, labels, schedule, embed, target.streams))
     if not fitted.generates:
         return Extracted(fitted, images, 0.0)
     found, queries = _asked(target, fitted, fitted.candidates, Images(images, ids, labels))
@@ -42,7 +44,7 @@ def extract(target: Target, attack: ReplicationAttack, samples: Tensor, embed: C
     return Extracted(fitted, release.decode(found) if inside else found, queries)
 
 
-def recover(target: Target, attack: RecoveryAttack, images: Images) -> tuple[Tensor, float]:
+def recover(target: AttackTarget, attack: RecoveryAttack, images: Images) -> tuple[Tensor, float]:
     """Similarity (N,) of what came back to each image, and queries an image."""
     found, queries = _asked(target, attack, attack.recover, images)
     if found.shape != (len(images.ids),):
@@ -50,7 +52,7 @@ def recover(target: Target, attack: RecoveryAttack, images: Images) -> tuple[Ten
     return found, queries
 
 
-def _asked(target: Target, attack: ReplicationAttack, question: Question, images: Images) -> tuple[Tensor, float]:
+def _asked(target: AttackTarget, attack: ReplicationAttack, question: Query, images: Images) -> tuple[Tensor, float]:
     spent = 0.0
 
     def counted(view: Any, images: Tensor, labels: Tensor | None) -> Tensor:

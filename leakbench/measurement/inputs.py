@@ -10,27 +10,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from leakbench.api import Need
+from leakbench.api import AuxiliaryModel
 from leakbench.data import Dataset, Split, draw_split
 from leakbench.data.forget_set import forget_rows
-from leakbench.data.image_view import Pictures
+from leakbench.data.image_view import ImageView
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.pretrained.compatibility import check_fits, walked
 from leakbench.runtime import registry
-from leakbench.runtime.device import Streams, prepare
+from leakbench.runtime.device import Rng, prepare
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import Setting
-from leakbench.suite.load import Link, Suite
+from leakbench.runtime.run_config import RunConfig
+from leakbench.suite.load import ChainLink, Suite
 
 NETWORK_SIZES = ("width", "blocks", "levels", "attention", "dropout")  # of [network], as a NetworkSpec has them
 
 
-class Stock:
+class RunInputs:
     """One suite's data, split, networks, schedules and random streams. Loaded when first asked for."""
 
-    def __init__(self, suite: Suite, setting: Setting) -> None:
+    def __init__(self, suite: Suite, setting: RunConfig) -> None:
         self.suite, self.setting = suite, setting
         self.device = torch.device(setting.device)
         prepare(self.device)
@@ -62,7 +62,7 @@ class Stock:
         """Noise schedule and sampling walk."""
         return Schedule(steps=self.suite.file.sampler.steps, clip=self.suite.file.sampler.clip)
 
-    def condition(self, chain: tuple[Link, ...]) -> str:
+    def condition(self, chain: tuple[ChainLink, ...]) -> str:
         """What the network of a chain is conditioned on: as its first defense says, or else as [network] does; of a
         given model, as the model is."""
         if brought := chain[0].defense.brings():
@@ -95,7 +95,7 @@ class Stock:
             raise UsageError(f"network.levels = {list(spec.levels)}: images up to 8x8 have the MLP, which has none")
         return spec
 
-    def network_of(self, chain: tuple[Link, ...]) -> NetworkSpec:
+    def network_of(self, chain: tuple[ChainLink, ...]) -> NetworkSpec:
         """The spec of a chain: a given model's, or `network`. Raises UsageError where a given model and the data do not
         fit together."""
         brought = chain[0].defense.brings()
@@ -104,7 +104,7 @@ class Stock:
         check_fits(chain[0].id, brought, self.data)
         return brought.network
 
-    def schedule_of(self, chain: tuple[Link, ...]) -> Schedule:
+    def schedule_of(self, chain: tuple[ChainLink, ...]) -> Schedule:
         """The noise schedule of a chain, a given model's or the suite's, with the suite's walk."""
         brought = chain[0].defense.brings() if chain else None
         sampler = self.suite.file.sampler
@@ -122,7 +122,7 @@ class Stock:
         """The network of the first point in words."""
         return self.model_of(self.suite.points[0].chain)
 
-    def model_of(self, chain: tuple[Link, ...]) -> str:
+    def model_of(self, chain: tuple[ChainLink, ...]) -> str:
         """The network of a chain in words; a given model by what it is called."""
         if called := chain[0].defense.called():
             return called
@@ -130,28 +130,28 @@ class Stock:
         levels = "-" + ".".join(map(str, spec.levels)) if spec.levels else ""
         return f"{spec.kind}-{spec.width}x{spec.blocks}{levels}"
 
-    def streams(self, seed: int, need: Need | None = None) -> Streams:
+    def streams(self, seed: int, need: AuxiliaryModel | None = None) -> Rng:
         """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
         if need is None or need.kind == "retrained":
-            return Streams(self.data.name, seed)
+            return Rng(self.data.name, seed)
         own = f"{need.draw}/{need.share}" if need.kind == "shadow" else f"canary/{need.draw}"
-        return Streams(f"{self.data.name}/{own}", seed)
+        return Rng(f"{self.data.name}/{own}", seed)
 
     @cached_property
-    def pictures(self) -> Pictures:
+    def pictures(self) -> ImageView:
         """All images of the data set."""
-        return Pictures(self.data.images)
+        return ImageView(self.data.images)
 
-    def images(self, rows: np.ndarray) -> Pictures:
+    def images(self, rows: np.ndarray) -> ImageView:
         """Images of these rows on the CPU, made when they are asked for."""
-        return self.pictures.only(rows)
+        return self.pictures.subset(rows)
 
-    def part(self, name: str) -> Pictures:
+    def part(self, name: str) -> ImageView:
         """Images of a part of the split on the CPU."""
         return self.images(self.split.parts[name])
 
     @property
-    def train_images(self) -> Pictures:
+    def train_images(self) -> ImageView:
         """What the releases were trained on: member and calibration_in."""
         return self.images(self.split.train)
 
@@ -161,7 +161,7 @@ class Stock:
         return np.sort(np.concatenate([self.split.parts["nonmember"], self.split.parts["calibration_out"]]))
 
     @property
-    def heldout_images(self) -> Pictures:
+    def heldout_images(self) -> ImageView:
         """Their images."""
         return self.images(self.heldout_rows)
 
@@ -170,7 +170,7 @@ class Stock:
         """What of the data every artefact depends on."""
         return {"dataset": self.data.name, "data": self.data.digest, "split": self.split.digest}
 
-    def training_rows(self, need: Need | None, seed: int) -> np.ndarray:
+    def training_rows(self, need: AuxiliaryModel | None, seed: int) -> np.ndarray:
         """Rows that a release trains on: the target's, or what a needed one is trained on (see Need)."""
         if need is None:
             return self.split.train
@@ -187,7 +187,7 @@ class Stock:
         """Rows of every part but `reference`."""
         return np.sort(np.concatenate([rows for part, rows in self.split.parts.items() if part != "reference"]))
 
-    def chain_of(self, need: Need, chain: tuple[Link, ...]) -> tuple[Link, ...]:
+    def chain_of(self, need: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> tuple[ChainLink, ...]:
         """The part of a target's chain that a needed release repeats."""
         if need.kind == "canary":
             return chain

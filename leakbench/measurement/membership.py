@@ -12,30 +12,30 @@ from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, MembershipEvidence, Release
 from leakbench.data.image_batch import Images
-from leakbench.measurement.audit_context import Measured, Row, Subject
-from leakbench.measurement.membership_evidence import collect, rows_written
-from leakbench.measurement.query_engine import Asked, Calls
+from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec
+from leakbench.measurement.membership_evidence import collect_membership_evidence, rows_written
+from leakbench.measurement.query_engine import AttackRequest, CallCount
 from leakbench.metrics.evaluate import membership
-from leakbench.models.diffusion import at
+from leakbench.models.diffusion import full_timesteps
 from leakbench.statistics import weaker_with_more_access
 
 Attacks = dict[str, tuple[MembershipAttack, list[Access]]]  # by id: the attack, and the access levels asked for
 
 
-def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row, Measured]]:
+def measure_membership(subject: AuditContext, attacks: Attacks) -> Iterator[tuple[RecordSpec, RecordContents]]:
     """Every attack at every level that is asked for."""
     began = time.perf_counter()
-    asked: dict[str, Asked] = {}
-    written: list[tuple[Row, str]] = []
+    asked: dict[str, AttackRequest] = {}
+    written: list[tuple[RecordSpec, str]] = []
     for name, (attack, levels) in attacks.items():
-        for access, raw in rows_written(attack, subject.release.answers_raw).items():
-            asked[f"{name}/{raw}"] = Asked(attack, raw)  # both, whichever is missing: the flags compare them
+        for access, raw in rows_written(attack, subject.release.eps_is_raw).items():
+            asked[f"{name}/{raw}"] = AttackRequest(attack, raw)  # both, whichever is missing: the flags compare them
             if access in levels:
-                written.append((Row(name, access), f"{name}/{raw}"))
+                written.append((RecordSpec(name, access), f"{name}/{raw}"))
     target = subject.target(attack for attack, _ in attacks.values())
     parts = {name: subject.images(rows) for name, rows in subject.bench.split.parts.items()}
-    calls = Calls()
-    evidence, queries = collect(target, asked, parts, calls)
+    calls = CallCount()
+    evidence, queries = collect_membership_evidence(target, asked, parts, calls)
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls)
     masks = _forgotten(subject)
@@ -46,10 +46,10 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
         attack = attacks[row.attack][0]
         found = membership.membership(evidence[question], blind=row.access is Access.NONE)
         if masks:
-            forget = membership.forgotten(evidence[question], **masks, orientation=found.info["orientation"])
+            forget = membership.forget_set_auc(evidence[question], **masks, orientation=found.info["orientation"])
             found = found.joined(forget)
         if attack.sets:
-            found = found.joined(membership.sets(evidence[question]))
+            found = found.joined(membership.dataset_inference(evidence[question]))
         if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
             found.flags.add("randomised-answers")
         if row.access is Access.WEIGHTS and _weaker(evidence, row.attack):
@@ -58,7 +58,7 @@ def measure_membership(subject: Subject, attacks: Attacks) -> Iterator[tuple[Row
             found.flags.add("unguarded-shadows")
         found.info |= _consumed(attack, parts)
         arrays = dataclasses.asdict(evidence[question]) | masks | who
-        yield row, Measured("membership", found, arrays, timings, queries=queries[question], calls=shared)
+        yield row, RecordContents("membership", found, arrays, timings, queries=queries[question], calls=shared)
 
 
 def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
@@ -69,10 +69,10 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     return weaker_with_more_access(*membership.oriented(weights), *membership.oriented(answers))
 
 
-def _unguarded(subject: Subject, attack: MembershipAttack, access: Access) -> bool:
+def _unguarded(subject: AuditContext, attack: MembershipAttack, access: Access) -> bool:
     """Whether an attack compares guarded answers with shadow models, which answer without the guard."""
     guarded = access is not Access.WEIGHTS and any(link.defense.changes == "sampling" for link in subject.point.chain)
-    return guarded and any(need.kind == "shadow" for need in attack.needs())
+    return guarded and any(need.kind == "shadow" for need in attack.auxiliary_models())
 
 
 def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:
@@ -83,7 +83,7 @@ def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, i
     return {
         "labels_consumed": labels if attack.out_of_fold else 0,
         "public_images": len(parts["reference"].ids) if attack.learns and attack.learns_from == "public" else 0,
-        "shadow_models": sum(need.kind == "shadow" for need in attack.needs()),
+        "shadow_models": sum(need.kind == "shadow" for need in attack.auxiliary_models()),
     }
 
 
@@ -93,14 +93,14 @@ def randomised(release: Release, images: Images) -> bool:
     middle = release.schedule.T // 2
 
     def answer() -> Tensor:
-        return release.eps(x0, at(middle, x0), few.labels)
+        return release.eps(x0, full_timesteps(middle, x0), few.labels)
 
     with torch.no_grad():
         x0 = release.encode(few.images)
         return not torch.equal(answer(), answer())
 
 
-def _who(subject: Subject) -> dict[str, np.ndarray]:
+def _who(subject: AuditContext) -> dict[str, np.ndarray]:
     """Which rows of the data set the reported images are (their `index` where it has one, by which its user knows
     them), and their labels: for leakage by class and by image."""
     split, labels, index = subject.bench.split.parts, subject.bench.data.labels, subject.bench.data.index
@@ -110,7 +110,7 @@ def _who(subject: Subject) -> dict[str, np.ndarray]:
     )
 
 
-def _forgotten(subject: Subject) -> dict[str, np.ndarray]:
+def _forgotten(subject: AuditContext) -> dict[str, np.ndarray]:
     """Which members were to be forgotten, and which nonmembers they are compared with: the same class's, or all."""
     bench, table = subject.bench, subject.bench.suite.file.forget
     if bench.forgotten is None or table is None:

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, Attack, Calibration, Group, MembershipAttack, MembershipEvidence, Question
+from leakbench.api import Access, Attack, Calibration, ImageSet, MembershipAttack, MembershipEvidence, Query
 from leakbench.data.image_batch import Images
-from leakbench.data.image_view import Pictures
-from leakbench.measurement.query_engine import Asked, Calls, Target
-from leakbench.models.latent_cache import encoded
+from leakbench.data.image_view import ImageView
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
+from leakbench.models.latent_cache import encode_images
 from leakbench.runtime.errors import UsageError
 
 CALIBRATION_FOLDS = 4
 
 
-def collect(
-    target: Target,
-    asked: Mapping[str, Asked],
+def collect_membership_evidence(
+    target: AttackTarget,
+    asked: Mapping[str, AttackRequest],
     parts: Mapping[str, Images],
-    calls: Calls | None = None,
+    calls: CallCount | None = None,
     folds: int = CALIBRATION_FOLDS,
 ) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
     """Evidence and queries of every asked attack. `parts` are those of the split; `reference` only if one learns.
@@ -36,9 +36,9 @@ def collect(
     counts = [len(parts[name].ids) for name in names]
     everything, calibration = (Images.joined([parts[name] for name in chosen]) for chosen in (names, names[2:]))
     member = np.repeat([True, False], counts[2:])
-    studio = _Studio(target, calibration, member, parts.get("reference"))
+    studio = _CalibrationFitter(target, calibration, member, parts.get("reference"))
     out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
-    ready = {name: Asked(studio.fit(one), one.raw) for name, one in asked.items()}
+    ready = {name: AttackRequest(studio.fit(one), one.raw) for name, one in asked.items()}
     scores, queries = target.score(ready, everything, calls)
     evidence = {}
     for name, found in scores.items():
@@ -50,15 +50,15 @@ def collect(
 
 
 @dataclass(frozen=True)
-class _Studio:
+class _CalibrationFitter:
     """Where attacks are fitted: with calibration images, and with public ones. No reported image comes in."""
 
-    target: Target
+    target: AttackTarget
     images: Images
     member: np.ndarray
     public: Images | None
 
-    def fit(self, one: Asked, rows: np.ndarray | None = None) -> MembershipAttack:
+    def fit(self, one: AttackRequest, rows: np.ndarray | None = None) -> MembershipAttack:
         """The attack, fitted on all calibration images or on some of them."""
         if not one.attack.learns:
             return one.attack
@@ -69,16 +69,16 @@ class _Studio:
         member, streams = self.member[rows], self.target.streams
         return one.attack.fit(Calibration(group.images, group.labels, group.ask, member, public, streams))
 
-    def _group(self, one: Asked, images: Images) -> Group:
-        def ask(question: Question) -> Tensor:
+    def _group(self, one: AttackRequest, images: Images) -> ImageSet:
+        def ask(question: Query) -> Tensor:
             return self.target.ask(question, one.attack, one.raw, images)
 
         inside = one.attack.access >= Access.DENOISER  # it sees what the network denoises, as when it scores
-        pictures = Pictures.joined([images.images])
-        seen = encoded(pictures, self.target.release) if inside else pictures
-        return Group(seen, images.labels, ask)
+        pictures = ImageView.joined([images.images])
+        seen = encode_images(pictures, self.target.release) if inside else pictures
+        return ImageSet(seen, images.labels, ask)
 
-    def out_of_fold(self, one: Asked, folds: int) -> np.ndarray:
+    def out_of_fold(self, one: AttackRequest, folds: int) -> np.ndarray:
         """Each calibration image's score by a fit on the other folds, of which there are no more than images of a
         kind. Raises UsageError below two."""
         fewest = min(int(self.member.sum()), int((~self.member).sum()))

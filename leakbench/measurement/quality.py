@@ -6,15 +6,15 @@ import time
 
 import torch
 
-from leakbench.measurement.audit_context import Measured, Subject
-from leakbench.metrics.evaluate.findings import Findings
+from leakbench.measurement.audit_context import AuditContext, RecordContents
+from leakbench.metrics.evaluate.findings import MetricSet
 from leakbench.metrics.evaluate.quality import lpips_of, moment_arrays, quality_of
 from leakbench.metrics.fairness import fairness_of
 from leakbench.metrics.unlearning_metrics import forgetting_of
-from leakbench.runtime.device import MANNER
+from leakbench.runtime.device import EXECUTION_KEYS
 
 
-def measure_quality(subject: Subject) -> Measured:
+def measure_quality(subject: AuditContext) -> RecordContents:
     """Everything that is read off samples without an adversary."""
     began = time.perf_counter()
     bench, embedding = subject.bench, subject.embedding
@@ -26,7 +26,7 @@ def measure_quality(subject: Subject) -> Measured:
     found = found.joined(_forgetting(subject, embedded)).joined(_fairness(subject))
     found = found.joined(embedding.beside.findings(subject.samples))
     found.info["network_calls_a_step"] = subject.release.network_calls
-    facts = {key: value for key, value in subject.facts.items() if key not in ("sample_seconds", *MANNER)}
+    facts = {key: value for key, value in subject.facts.items() if key not in ("sample_seconds", *EXECUTION_KEYS)}
     found.info["defense"] = subject.release.info | facts
     timings = {
         "quality": time.perf_counter() - began,
@@ -34,28 +34,28 @@ def measure_quality(subject: Subject) -> Measured:
         "train_last": float(bench.artefacts(subject.point.chain, subject.seed).info.get("train_seconds", 0.0)),
         "sample": subject.facts["sample_seconds"],
     }
-    return Measured("quality", found, moment_arrays(embedded), timings, embedding.features.name)
+    return RecordContents("quality", found, moment_arrays(embedded), timings, embedding.features.name)
 
 
-def _forgetting(subject: Subject, embedded: torch.Tensor) -> Findings:
+def _forgetting(subject: AuditContext, embedded: torch.Tensor) -> MetricSet:
     label, conditioned, bench = subject.forgotten_label, subject.conditioned, subject.bench
     if label is None or conditioned is None:
-        return Findings([])
+        return MetricSet([])
     assert subject.asked is not None and bench.data.labels is not None
     real_labels = torch.from_numpy(bench.data.labels[bench.heldout_rows])
     return forgetting_of(
         label,
         subject.embedding.judge(conditioned),
-        subject.embedding.judge(bench.heldout_images.only(real_labels == label)),
+        subject.embedding.judge(bench.heldout_images.subset(real_labels == label)),
         embedded[subject.asked != label],
         subject.embedding.heldout[real_labels != label],
     )
 
 
-def _fairness(subject: Subject) -> Findings:
+def _fairness(subject: AuditContext) -> MetricSet:
     bench = subject.bench
     if subject.condition != "attribute":
-        return Findings([])
+        return MetricSet([])
     assert subject.asked is not None and bench.split.attribute is not None
     real = torch.from_numpy(bench.split.attribute[bench.heldout_rows])
     streams = bench.streams(subject.seed).of("reader", "trained on samples")

@@ -19,19 +19,19 @@ from leakbench.api import (
     Access,
     Attack,
     MembershipAttack,
-    Question,
+    Query,
     Release,
 )
-from leakbench.api.answer_cache import LIMIT, BatchMemory, Source
+from leakbench.api.answer_cache import LIMIT, AnswerCache, QueriedRelease
 from leakbench.api.views import VIEWS, NoneView
 from leakbench.data.image_batch import Batch, Images
 from leakbench.runtime import distributed
-from leakbench.runtime.device import Room, Streams, padded
+from leakbench.runtime.device import AdaptiveBatch, Rng, padded
 from leakbench.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Asked:
+class AttackRequest:
     """An attack at an access level: `raw` asks the raw network instead of the service."""
 
     attack: MembershipAttack
@@ -39,15 +39,15 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Trained:
+class AuxiliaryRelease:
     """Another release that attacks need, and the rows of the data set that it was trained on."""
 
-    source: Source
+    source: QueriedRelease
     rows: np.ndarray
 
 
 @dataclass
-class Calls:
+class CallCount:
     """Calls of eps by attacks that share them, an image: as made, and as if each of the `attacks` ran alone."""
 
     together: float = 0.0
@@ -59,7 +59,7 @@ class Calls:
 class _Put:
     """A question, and the view through which it is put."""
 
-    question: Question
+    question: Query
     attack: Attack
     raw: bool
     scores: bool  # whether the answer is one number an image
@@ -70,23 +70,23 @@ class _Put:
 
 
 @dataclass(frozen=True)
-class Target:
+class AttackTarget:
     """What is attacked: a release with its samples, and other releases that attacks need, by the names of needs()."""
 
-    source: Source
-    streams: Streams
-    others: Mapping[str, Trained] = field(default_factory=dict)
+    source: QueriedRelease
+    streams: Rng
+    others: Mapping[str, AuxiliaryRelease] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         release: Release,
-        streams: Streams,
+        streams: Rng,
         samples: Callable[[], Tensor] = lambda: torch.empty(0),
-        others: Mapping[str, Trained] | None = None,
-    ) -> Target:
+        others: Mapping[str, AuxiliaryRelease] | None = None,
+    ) -> AttackTarget:
         """A target whose samples are drawn when they are first asked for."""
-        return cls(Source(release, samples), streams, others or {})
+        return cls(QueriedRelease(release, samples), streams, others or {})
 
     @property
     def release(self) -> Release:
@@ -94,19 +94,21 @@ class Target:
         return self.source.release
 
     def score(
-        self, asked: Mapping[str, Asked], images: Images, calls: Calls | None = None
+        self, asked: Mapping[str, AttackRequest], images: Images, calls: CallCount | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Scores (N,) float64 and queries an image, of every asked attack. They share the batches' network calls."""
         put = {name: _Put(one.attack.score, one.attack, one.raw, True) for name, one in asked.items()}
-        answers, queries = self._put(put, images, calls or Calls())
+        answers, queries = self._put(put, images, calls or CallCount())
         # One copy to the host an attack, after the loop: a copy a batch would make the device wait.
         return {name: answer.double().cpu().numpy() for name, answer in answers.items()}, queries
 
-    def ask(self, question: Question, attack: Attack, raw: bool, images: Images) -> Tensor:
+    def ask(self, question: Query, attack: Attack, raw: bool, images: Images) -> Tensor:
         """The answers (N, ...) to a question put through the view that the attack's access allows."""
-        return self._put({"": _Put(question, attack, raw, False)}, images, Calls())[0][""]
+        return self._put({"": _Put(question, attack, raw, False)}, images, CallCount())[0][""]
 
-    def _put(self, put: Mapping[str, _Put], images: Images, calls: Calls) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def _put(
+        self, put: Mapping[str, _Put], images: Images, calls: CallCount
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Every process of a group puts them to its share of the images; smaller batches where memory runs out."""
         self._check_needs(put)
         count, batch = len(images.ids), self.release.batch
@@ -123,13 +125,13 @@ class Target:
         calls.together, calls.apart, calls.attacks = told.together, told.apart, told.attacks
         return {name: distributed.gather(answers.get(name), count, batch) for name in put}, queries
 
-    def _room(self, put: Mapping[str, _Put]) -> Room:
+    def _room(self, put: Mapping[str, _Put]) -> AdaptiveBatch:
         kinds = sorted({f"{one.attack.name} {one.raw}" for one in put.values()})
         network = f"{type(self.release).__name__} {[*self.release.shape]}"
-        return Room(f"scoring {network} by {', '.join(kinds)}", self.release.device, self.release.batch)
+        return AdaptiveBatch(f"scoring {network} by {', '.join(kinds)}", self.release.device, self.release.batch)
 
     def _batches(
-        self, put: Mapping[str, _Put], images: Images, calls: Calls, size: int
+        self, put: Mapping[str, _Put], images: Images, calls: CallCount, size: int
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """All images in batches of one size."""
         answers: dict[str, Tensor] = {}
@@ -147,7 +149,7 @@ class Target:
                     for name, one in self.others.items()
                 }
                 for name, one in put.items():
-                    needed = {need.name: others[need.name] for need in one.attack.needs()}
+                    needed = {need.name: others[need.name] for need in one.attack.auxiliary_models()}
                     view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares)
                     found = _answer(one, view, batch, memory)[: len(index) - short]
                     # Into one place: small tensors kept from every batch would hold the memory between them.
@@ -160,14 +162,14 @@ class Target:
 
     def _check_needs(self, put: Mapping[str, _Put]) -> None:
         for one in put.values():
-            for need in one.attack.needs():
+            for need in one.attack.auxiliary_models():
                 if need.name not in self.others:
                     raise UsageError(f"{one.attack.name} needs the {need.kind} model {need.name!r}, and there is none")
 
-    def _memory(self, source: Source, batch: Batch, noises: BatchMemory | None = None) -> BatchMemory:
+    def _memory(self, source: QueriedRelease, batch: Batch, noises: AnswerCache | None = None) -> AnswerCache:
         """Of one release; all that serve a batch share its noise. Half of the memory is the target's."""
         limit = LIMIT if not self.others else LIMIT // 2 if noises is None else LIMIT // (2 * len(self.others))
-        return BatchMemory(source, self.streams, batch.images, batch.ids, batch.labels, limit, noises)
+        return AnswerCache(source, self.streams, batch.images, batch.ids, batch.labels, limit, noises)
 
     def _masks(self, ids: Tensor) -> dict[str, Tensor]:
         """Which of the images (N,) each of the other releases was trained on."""
@@ -176,7 +178,7 @@ class Target:
         }
 
 
-def _answer(put: _Put, view: NoneView, batch: Batch, memory: BatchMemory) -> Tensor:
+def _answer(put: _Put, view: NoneView, batch: Batch, memory: AnswerCache) -> Tensor:
     """The answers (N, ...) for a batch, which it shares with all others: nobody may write to it.
 
     Who may ask the denoiser is given what it denoises, x0; all others images.

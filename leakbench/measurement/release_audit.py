@@ -20,16 +20,16 @@ from leakbench.api import (
     UnlearningAttack,
 )
 from leakbench.measurement.attribute import measure_attribute
-from leakbench.measurement.audit_context import Measured, Row, Subject, needs_of
+from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec, needs_of
 from leakbench.measurement.auditing import measure_auditing
-from leakbench.measurement.compatibility import inapplicable, place_of
+from leakbench.measurement.compatibility import audit_setting, inapplicable
 from leakbench.measurement.extra_features import weights_beside
 from leakbench.measurement.membership import Attacks, measure_membership
 from leakbench.measurement.membership_evidence import rows_written
 from leakbench.measurement.quality import measure_quality
 from leakbench.measurement.replication import measure_replication
 from leakbench.measurement.unlearning import measure_unlearning
-from leakbench.metrics.evaluate.findings import Findings
+from leakbench.metrics.evaluate.findings import MetricSet
 from leakbench.metrics.features import file_digest, weights_at_hand
 from leakbench.metrics.weights.perceptual import alexnet_weights
 from leakbench.metrics.weights.sscd import sscd_weights
@@ -37,10 +37,10 @@ from leakbench.results.records import QUALITY, Record, save_record
 from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
-from leakbench.runtime.device import merged, observed
+from leakbench.runtime.device import merge_execution_notes, record_execution
 from leakbench.runtime.files import disk_is_full
 
-__all__ = ["AttackFailed", "Attacks", "Audit", "Row", "environment", "needs_of"]
+__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "environment", "needs_of"]
 
 _JUDGING = (
     "measurement.attribute",
@@ -75,22 +75,22 @@ _JUDGING = (
 )
 
 
-class Audit(Subject):
+class ReleaseAudit(AuditContext):
     """The audit of one release of a suite: a point of a curve, at a seed."""
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RecordSpec]:
         """The records that this release gets. An attack whose required parts do not ship is not applicable."""
-        rows = [Row(QUALITY, Access.SAMPLES)]
+        rows = [RecordSpec(QUALITY, Access.SAMPLES)]
         for name, attack in self.bench.suite.attacks.items():
             if not self.bench.suite.asks(name, self.point):
                 continue
             if isinstance(attack, ReplicationAttack):  # of what the service gives out, at its own level alone
-                rows.append(Row(name, attack.access))
+                rows.append(RecordSpec(name, attack.access))
             else:
-                rows += [Row(name, access) for access in rows_written(attack, False)]
+                rows += [RecordSpec(name, access) for access in rows_written(attack, False)]
         return rows
 
-    def row_key(self, row: Row) -> str:
+    def row_key(self, row: RecordSpec) -> str:
         """Key of a record: everything that its numbers depend on."""
         attack, file = self.bench.suite.attacks.get(row.attack), self.bench.suite.file
         return key_of(
@@ -106,16 +106,16 @@ class Audit(Subject):
             and [weights_at_hand(file.quality.features), *map(file_digest, (alexnet_weights(), sscd_weights()))],
         )
 
-    def run(self, wanted: list[Row]) -> Iterator[Record]:
+    def run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         """Make and save the wanted records, one after the other."""
-        with observed() as self.now:
+        with record_execution() as self.now:
             yield from self._run(wanted)
 
-    def _run(self, wanted: list[Row]) -> Iterator[Record]:
+    def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         for row in wanted:
             if why := self._inapplicable(row):
                 family = self.bench.suite.attacks[row.attack].family
-                yield self._save(row, Measured(family, Findings([], why)))
+                yield self._save(row, RecordContents(family, MetricSet([], why)))
         wanted = [row for row in wanted if not self._inapplicable(row)]
         if any(row.access >= Access.SAMPLES for row in wanted):
             _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
@@ -144,25 +144,25 @@ class Audit(Subject):
                 for row, found in measure_membership(self, {name: one}):
                     yield self._checked(row, found, errors)
 
-    def _checked(self, row: Row, found: Measured, errors: list[str]) -> Record:
+    def _checked(self, row: RecordSpec, found: RecordContents, errors: list[str]) -> Record:
         """Saved; scores that are no numbers fail the cell, and nothing else."""
         if "non-finite" in found.findings.flags:
             errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
         return self._save(row, found)
 
-    def _inapplicable(self, row: Row) -> set[str]:
+    def _inapplicable(self, row: RecordSpec) -> set[str]:
         attack = self.bench.suite.attacks.get(row.attack)
         if attack is None:
             return set()
-        if why := inapplicable(attack, place_of(self.bench, self.point.chain)):
+        if why := inapplicable(attack, audit_setting(self.bench, self.point.chain)):
             return why
         return set() if attack.requires_parts <= set(self.release.parts) else {"not-applicable"}
 
-    def _save(self, row: Row, measured: Measured) -> Record:
+    def _save(self, row: RecordSpec, measured: RecordContents) -> Record:
         suite, found = self.bench.suite, measured.findings
         attack = suite.attacks.get(row.attack)
         asked = [attack] if attack and found.metrics else []  # one that was not applicable needed nothing
-        manner = merged(self.manner(asked), self.now())
+        manner = merge_execution_notes(self.manner(asked), self.now())
         shrunk = ["smaller-batches"] if "smaller_batches" in manner else []
         record = Record(
             suite=suite.file.name,
@@ -189,7 +189,7 @@ class Audit(Subject):
         return distributed.first(lambda: save_record(self.bench.setting.out, record, measured.arrays))
 
 
-def _measure(subject: Subject, attack: Attack, access: Access) -> Measured:
+def _measure(subject: AuditContext, attack: Attack, access: Access) -> RecordContents:
     """What an attack that runs by itself finds at one of its levels."""
     if isinstance(attack, ReplicationAttack):
         return measure_replication(subject, attack)

@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, Need, Release, Task
+from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task
 from leakbench.data import near_duplicate_groups
-from leakbench.data.image_view import Pictures
-from leakbench.measurement.inputs import Stock
+from leakbench.data.image_view import ImageView
+from leakbench.measurement.inputs import RunInputs
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
-from leakbench.models.latent_cache import encoded
+from leakbench.models.latent_cache import encode_images
 from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.code_digest import sources
-from leakbench.runtime.device import observed
-from leakbench.runtime.run_config import Setting
-from leakbench.suite.load import Link, Point, Suite
+from leakbench.runtime.device import record_execution
+from leakbench.runtime.run_config import RunConfig
+from leakbench.suite.load import ChainLink, ReleaseSpec, Suite
 
 _COMPUTING = (
     "api",
@@ -79,25 +79,25 @@ _COMPUTING = (
 Progress = Callable[[float], None]
 
 
-class Workbench(Stock):
+class ReleaseBuilder(RunInputs):
     """One suite's data, releases and keys. Cheap to make; everything is loaded when it is first asked for."""
 
-    def __init__(self, suite: Suite, setting: Setting) -> None:
+    def __init__(self, suite: Suite, setting: RunConfig) -> None:
         super().__init__(suite, setting)
-        self.fits = setting.store("fits")
+        self.trainings = setting.store("fits")
         self._loaded: dict[str, Artefacts] = {}
-        self._grouped: dict[tuple[Need | None, int], Tensor] = {}
+        self._grouped: dict[tuple[AuxiliaryModel | None, int], Tensor] = {}
 
-    def with_suite(self, suite: Suite) -> Workbench:
+    def with_suite(self, suite: Suite) -> ReleaseBuilder:
         """A workbench for another version of the suite, with the same data and split, which are not made again."""
-        other = Workbench(suite, self.setting)
+        other = ReleaseBuilder(suite, self.setting)
         shared = ("data", "split", "split_seconds", "pictures")
         vars(other).update({key: vars(self)[key] for key in shared if key in vars(self)})
         return other
 
     # Keys ------------------------------------------------------------------------------------------------------------
 
-    def fit_key(self, chain: tuple[Link, ...], seed: int, need: Need | None = None) -> str:
+    def fit_key(self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None = None) -> str:
         """Key of what training the last link of a chain makes."""
         defense = chain[-1].defense
         return key_of(
@@ -119,20 +119,20 @@ class Workbench(Stock):
             **self.data_key,
         )
 
-    def _below(self, chain: tuple[Link, ...], seed: int, need: Need | None) -> str:
+    def _below(self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None) -> str:
         """Key of the base: of its training alone, or of its answers too where a fit asks for them."""
         below = chain[:-1]
-        return (self._release_key if chain[-1].defense.asks_base else self.fit_key)(below, seed, need)
+        return (self._release_key if chain[-1].defense.fit_samples_base else self.fit_key)(below, seed, need)
 
-    def release_key(self, point: Point, seed: int) -> str:
+    def release_key(self, point: ReleaseSpec, seed: int) -> str:
         """Key of a release: its chain's fits, their sampling parameters, the walk and the compute batch."""
         return self._release_key(point.chain, seed, None)
 
-    def needed_key(self, chain: tuple[Link, ...], seed: int, need: Need) -> str:
+    def needed_key(self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel) -> str:
         """Key of a release that attacks need."""
         return self._release_key(chain, seed, need)
 
-    def _release_key(self, chain: tuple[Link, ...], seed: int, need: Need | None) -> str:
+    def _release_key(self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None) -> str:
         links = [
             [self.fit_key(chain[: i + 1], seed, need), link.defense.model_dump(mode="json")]
             for i, link in enumerate(chain)
@@ -145,40 +145,44 @@ class Workbench(Stock):
         """Where a fit of this key keeps its checkpoints while it trains."""
         return self.setting.cache / "checkpoints" / key
 
-    def artefacts(self, chain: tuple[Link, ...], seed: int, need: Need | None = None) -> Artefacts:
+    def artefacts(self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None = None) -> Artefacts:
         """What training the last link of a chain made: from the cache, or trained now."""
         key = self.fit_key(chain, seed, need)
         if key not in self._loaded:
-            folder = self.fits.open(key)
+            folder = self.trainings.open(key)
             if folder is None:
                 self.train(chain, seed, (need,))
-                folder = self.fits.path(key)
+                folder = self.trainings.path(key)
             self._loaded[key] = load_artefacts(folder, self.device)
         return self._loaded[key]
 
     def train(
-        self, chain: tuple[Link, ...], seed: int, needs: Sequence[Need | None], progress: Progress | None = None
+        self,
+        chain: tuple[ChainLink, ...],
+        seed: int,
+        needs: Sequence[AuxiliaryModel | None],
+        progress: Progress | None = None,
     ) -> None:
         """Train the last link of a chain for the target (None) or for what attacks need, together if the defense knows
         how; what is in the cache is left out."""
         keys = {self.fit_key(chain, seed, need): need for need in needs}
-        missing = {key: need for key, need in keys.items() if self.fits.open(key) is None}
+        missing = {key: need for key, need in keys.items() if self.trainings.open(key) is None}
         tell = _shares(progress, len(missing))
         tasks = [
             self.task(chain, seed, need, self.checkpoints(key), told)
             for (key, need), told in zip(missing.items(), tell, strict=True)
         ]
         # Around the loop: what fit_together answers may be made one after the other.
-        with distributed.training(), observed() as manner:
+        with distributed.training(), record_execution() as manner:
             for key, made in zip(missing, chain[-1].defense.fit_together(tasks), strict=True):
-                self.fits.write(key, partial(save_artefacts, replace(made, info=made.info | manner())))
+                self.trainings.write(key, partial(save_artefacts, replace(made, info=made.info | manner())))
                 shutil.rmtree(self.checkpoints(key), ignore_errors=True)
 
     def task(
         self,
-        chain: tuple[Link, ...],
+        chain: tuple[ChainLink, ...],
         seed: int,
-        need: Need | None = None,
+        need: AuxiliaryModel | None = None,
         folder: Path | None = None,
         progress: Progress | None = None,
     ) -> Task:
@@ -191,12 +195,12 @@ class Workbench(Stock):
         )
         base = self.released(chain[:-1], seed, need) if len(chain) > 1 else None
         return Task(
-            images=encoded(images, base),
+            images=encode_images(images, base),
             labels=labels,
             attribute=attribute,
             condition=self.condition(chain),
             grouped=partial(self._groups, need, seed, images),
-            heldout=encoded(self.part("reference"), base),
+            heldout=encode_images(self.part("reference"), base),
             network=self.network_of(chain),
             schedule=self.schedule_of(chain),
             streams=self.streams(seed, need),
@@ -212,31 +216,33 @@ class Workbench(Stock):
     def _forget_mask(self, rows: np.ndarray) -> Tensor | None:
         return None if self.forgotten is None else torch.from_numpy(np.isin(rows, self.forgotten))
 
-    def _groups(self, need: Need | None, seed: int, images: Pictures) -> Tensor:
+    def _groups(self, need: AuxiliaryModel | None, seed: int, images: ImageView) -> Tensor:
         """Near-duplicate groups of the training images, found once."""
         key = (need, 0 if need is None else seed)  # the target's own images are the same at every seed
         if key not in self._grouped:
             self._grouped[key] = near_duplicate_groups(images)
         return self._grouped[key]
 
-    def released(self, chain: tuple[Link, ...], seed: int, need: Need | None = None) -> Release:
+    def released(self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None = None) -> Release:
         """The release of a chain, with its sampling-stage parameters applied."""
         made = self.artefacts(chain, seed, need)
         release = chain[-1].defense.release(made, self.task(chain, seed, need))
         return Release.with_batch(release, self.suite.file.sampler.batch)
 
-    def infos(self, chain: tuple[Link, ...], seed: int, need: Need | None = None) -> list[dict[str, Any]]:
+    def infos(
+        self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None = None
+    ) -> list[dict[str, Any]]:
         """What the training of each link of a chain noted."""
         return [self.artefacts(chain[: i + 1], seed, need).info for i in range(len(chain))]
 
-    def cost(self, chain: tuple[Link, ...], seed: int) -> tuple[float, int]:
+    def cost(self, chain: tuple[ChainLink, ...], seed: int) -> tuple[float, int]:
         """Training seconds and network evaluations of a whole chain."""
         infos = self.infos(chain, seed)
         seconds = sum(float(info.get("train_seconds", 0.0)) for info in infos)
         return seconds, sum(int(info.get("network_evaluations", 0)) for info in infos)
 
 
-def _forgets(defense: Defense, need: Need | None) -> bool:
+def _forgets(defense: Defense, need: AuxiliaryModel | None) -> bool:
     return defense.forgets or (need is not None and need.kind == "retrained")
 
 

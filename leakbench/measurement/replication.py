@@ -10,36 +10,36 @@ import torch
 from torch import Tensor
 
 from leakbench.api import RecoveryAttack, ReplicationAttack, ReplicationEvidence
-from leakbench.data.image_view import ImagesLike, Pictures
-from leakbench.measurement.audit_context import Measured, Subject
-from leakbench.measurement.extraction import Extracted, extract, recover
-from leakbench.metrics.evaluate.findings import Findings
+from leakbench.data.image_view import ImagesLike, ImageView
+from leakbench.measurement.audit_context import AuditContext, RecordContents
+from leakbench.measurement.extraction import Extracted, extract_candidates, recover
+from leakbench.metrics.evaluate.findings import MetricSet
 from leakbench.metrics.evaluate.replication import replication
 
 _PAIRS = 12  # nearest pairs kept as pictures
 
 
-def measure_replication(subject: Subject, attack: ReplicationAttack) -> Measured:
+def measure_replication(subject: AuditContext, attack: ReplicationAttack) -> RecordContents:
     """Match what was generated; and held-out images, to choose the threshold and to measure its false-copy rate."""
     lacking = attack.lacks()
     if lacking is not None:
-        return Measured("replication", Findings([], {"not-applicable", lacking}))
+        return RecordContents("replication", MetricSet([], {"not-applicable", lacking}))
     return _recovered(subject, attack) if isinstance(attack, RecoveryAttack) else _matched(subject, attack)
 
 
-def _matched(subject: Subject, attack: ReplicationAttack) -> Measured:
+def _matched(subject: AuditContext, attack: ReplicationAttack) -> RecordContents:
     began = time.perf_counter()
-    drawn = extract(subject.target([attack]), attack, subject.samples, subject.embedding)
+    drawn = extract_candidates(subject.target([attack]), attack, subject.samples, subject.embedding)
     evidence = _evidence(subject, drawn)
     found = replication(evidence, drawn.attack.published, searched=len(subject.bench.split.train))
     found.info |= drawn.attack.facts()
     arrays = evidence.arrays | _pairs(subject, drawn.images.cpu(), evidence)
     timings = {"attack": time.perf_counter() - began}
     space = attack.space(subject.embedding.features.name)
-    return Measured("replication", found, arrays, timings, space, drawn.queries)
+    return RecordContents("replication", found, arrays, timings, space, drawn.queries)
 
 
-def _evidence(subject: Subject, drawn: Extracted) -> ReplicationEvidence:
+def _evidence(subject: AuditContext, drawn: Extracted) -> ReplicationEvidence:
     """All images are matched together: the training images are embedded once."""
     bench, attack = subject.bench, drawn.attack
     sets: list[ImagesLike] = [
@@ -49,9 +49,9 @@ def _evidence(subject: Subject, drawn: Extracted) -> ReplicationEvidence:
     ]
     sets += [subject.samples.to(bench.device)] if attack.generates else []
     train = bench.train_images.to(bench.device)
-    matches = attack.match(Pictures.joined(sets), train, subject.embedding)
+    matches = attack.match(ImageView.joined(sets), train, subject.embedding)
     ours, calibration, null, *ordinary = matches.split(*map(len, sets))
-    real = Pictures.joined(sets[1:3])  # nothing was chosen on either: both serve
+    real = ImageView.joined(sets[1:3])  # nothing was chosen on either: both serve
     count = min(len(drawn.images), len(real))
     return ReplicationEvidence(
         ours.similarity,
@@ -65,7 +65,7 @@ def _evidence(subject: Subject, drawn: Extracted) -> ReplicationEvidence:
     )
 
 
-def _recovered(subject: Subject, attack: RecoveryAttack) -> Measured:
+def _recovered(subject: AuditContext, attack: RecoveryAttack) -> RecordContents:
     """Members are asked about, nonmembers for the null, and no more reference images than these for the threshold."""
     began = time.perf_counter()
     bench, target, parts = subject.bench, subject.target([attack]), subject.bench.split.parts
@@ -80,10 +80,10 @@ def _recovered(subject: Subject, attack: RecoveryAttack) -> Measured:
     found.info |= attack.facts()
     timings = {"attack": time.perf_counter() - began}
     space = attack.space(subject.embedding.features.name)
-    return Measured("replication", found, evidence.arrays, timings, space, queries)
+    return RecordContents("replication", found, evidence.arrays, timings, space, queries)
 
 
-def _pairs(subject: Subject, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
+def _pairs(subject: AuditContext, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
     """The images most similar to a training image, beside it, uint8 (K, H, W, C); withheld, their hashes."""
     top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
     pairs = {

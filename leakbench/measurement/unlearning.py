@@ -9,32 +9,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import RETRAINED, Access, Ground, Model, Question, UnlearningAttack
-from leakbench.api.answer_cache import Source
+from leakbench.api import RETRAINED, Access, QueriedModel, Query, UnlearningAttack, UnlearningContext
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.audit_context import Measured, Subject
-from leakbench.measurement.query_engine import Target
-from leakbench.metrics.evaluate.findings import Findings
+from leakbench.measurement.audit_context import AuditContext, RecordContents
+from leakbench.measurement.query_engine import AttackTarget
+from leakbench.metrics.evaluate.findings import MetricSet
 from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
 
 
-def measure_unlearning(subject: Subject, attack: UnlearningAttack, access: Access) -> Measured:
+def measure_unlearning(subject: AuditContext, attack: UnlearningAttack, access: Access) -> RecordContents:
     """One attack at one of its levels."""
     began = time.perf_counter()
     inquiry = Inquiry(subject, attack, access is Access.WEIGHTS)
     ground = inquiry.ground
     if min(len(group.ids) for group in (ground.forget, ground.unseen, ground.retained)) < 2:
-        return Measured("unlearning", Findings([], {"forget-set-too-small"}))
+        return RecordContents("unlearning", MetricSet([], {"forget-set-too-small"}))
     evidence = attack.run(ground)
     found, timings = unlearning(evidence), {"attack": time.perf_counter() - began}
-    return Measured("unlearning", found, arrays_of(evidence), timings, queries=inquiry.queries)
+    return RecordContents("unlearning", found, arrays_of(evidence), timings, queries=inquiry.queries)
 
 
 @dataclass
 class Inquiry:
     """An attack before a release: what it is given, and how much it asks."""
 
-    subject: Subject
+    subject: AuditContext
     attack: UnlearningAttack
     raw: bool
     _calls: float = 0.0  # of the release under attack and of the one before, by all images
@@ -46,13 +46,13 @@ class Inquiry:
         return self._calls / len(torch.cat(self._asked).unique()) if self._asked else 0.0
 
     @property
-    def ground(self) -> Ground:
+    def ground(self) -> UnlearningContext:
         """The three releases, the three groups of images, and the rest."""
         bench, target = self.subject.bench, self.subject.target((self.attack,))
         before = self._before(target)
         forget, unseen, retained = map(self.subject.images, self._rows())
-        null = Target(target.others[RETRAINED.name].source, target.streams, target.others)
-        return Ground(
+        null = AttackTarget(target.others[RETRAINED.name].source, target.streams, target.others)
+        return UnlearningContext(
             model=self._model(target),
             before=None if before is None else self._model(before),
             retrained=self._model(null, counted=False),
@@ -66,15 +66,15 @@ class Inquiry:
             first=bench.suite.file.quality.samples,
         )
 
-    def _before(self, target: Target) -> Target | None:
+    def _before(self, target: AttackTarget) -> AttackTarget | None:
         """The base of the chain's last link that forgets."""
         chain, bench = self.subject.point.chain, self.subject.bench
         last = max((number for number, link in enumerate(chain) if link.defense.forgets), default=0)
         if not last:
             return None
         release = bench.released(chain[:last], self.subject.seed)
-        source = Source(release, lambda: release.sample(bench.suite.file.quality.samples))
-        return Target(source, target.streams, target.others)
+        source = QueriedRelease(release, lambda: release.sample(bench.suite.file.quality.samples))
+        return AttackTarget(source, target.streams, target.others)
 
     def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of the reported images: to be forgotten, never seen (of that class), retained."""
@@ -87,8 +87,8 @@ class Inquiry:
             nonmember = nonmember[bench.data.labels[nonmember] == table.label]
         return member[gone], nonmember, member[~gone]
 
-    def _model(self, target: Target, counted: bool = True) -> Model:
-        def ask(question: Question, images: Images) -> Tensor:
+    def _model(self, target: AttackTarget, counted: bool = True) -> QueriedModel:
+        def ask(question: Query, images: Images) -> Tensor:
             spent = 0.0
 
             def watched(view: object, x: Tensor, labels: Tensor | None) -> Tensor:
@@ -103,4 +103,4 @@ class Inquiry:
                 self._asked.append(images.ids)
             return answers
 
-        return Model(ask, target.release if self.attack.access is Access.WEIGHTS else None)
+        return QueriedModel(ask, target.release if self.attack.access is Access.WEIGHTS else None)

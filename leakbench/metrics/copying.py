@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.data.image_view import ImagesLike, Rows
+from leakbench.data.image_view import FeatureRows, ImagesLike
 from leakbench.data.neighbours import Matches, nearest
 from leakbench.statistics.estimate import Estimate
 from leakbench.statistics.proportions import clopper_pearson, difference
@@ -43,7 +43,7 @@ def pixel_similarity(images: ImagesLike, train_images: ImagesLike) -> Matches:
 
     `images` (N, C, H, W) and `train_images` (M, C, H, W) in [-1, 1]. Raises ValueError when shapes differ.
     """
-    found = nearest(Rows(images), Rows(train_images))
+    found = nearest(FeatureRows(images), FeatureRows(train_images))
     similarity = -found.distance[:, 0] / sqrt(images[0].numel())
     return Matches(found.index[:, 0].cpu().numpy(), similarity.cpu().numpy())
 
@@ -64,7 +64,7 @@ def ratio_similarity(images: ImagesLike, train_images: ImagesLike, radius: float
     `images` (N, C, H, W) and `train_images` (M, C, H, W) in [-1, 1], or any other space; `radius` is that of
     near-duplicates among the training images. Raises ValueError when shapes differ.
     """
-    queries, train = Rows(images), Rows(train_images)
+    queries, train = FeatureRows(images), FeatureRows(train_images)
     found = nearest(queries, train)
     first = found.distance[:, 0]
     second = torch.full_like(first, inf)
@@ -78,7 +78,7 @@ def ratio_similarity(images: ImagesLike, train_images: ImagesLike, radius: float
     return Matches(found.index[:, 0].cpu().numpy(), -ratio.cpu().numpy())
 
 
-def _to_a_different_one(queries: Tensor, train: Rows, k: int, radius: float) -> Tensor:
+def _to_a_different_one(queries: Tensor, train: FeatureRows, k: int, radius: float) -> Tensor:
     """Distance (N,) to the nearest training image that is no duplicate of the nearest; infinite if none of k is."""
     found = nearest(queries, train, k)
     closest, others = train[found.index[:, :1]].double(), train[found.index].double()
@@ -116,19 +116,19 @@ def copy_report(
         "copy_rate": clopper_pearson(copies, len(copied)),
         "copy_rate_null": clopper_pearson(null_copies, len(null)),
         "copy_rate_excess": difference(copies, len(copied), null_copies, len(null)),
-        "unique_copies": distinct(nearest_index[copied], len(copied), len(copied)),
+        "unique_copies": rarefied_unique(nearest_index[copied], len(copied), len(copied)),
     }
 
 
-def growth(similarity: np.ndarray, nearest_index: np.ndarray, threshold: float) -> dict[str, Estimate]:
+def unique_copies_by_n(similarity: np.ndarray, nearest_index: np.ndarray, threshold: float) -> dict[str, Estimate]:
     """How the number of distinct training images copied grows with the number of samples (N,): its expectation at an
     eighth, a quarter and half of them."""
     hits, samples = nearest_index[similarity >= threshold], len(similarity)
     sizes = sorted({samples >> halvings for halvings in (1, 2, 3)} - {0})
-    return {f"unique_copies@samples={n}": distinct(hits, samples, n) for n in sizes}
+    return {f"unique_copies@samples={n}": rarefied_unique(hits, samples, n) for n in sizes}
 
 
-def most_copied(hits: np.ndarray, samples: int, images: int) -> Estimate:
+def max_copy_share(hits: np.ndarray, samples: int, images: int) -> Estimate:
     """The share of the samples that copy the one training image that is copied most: mode collapse where it is near 1.
 
     `hits` are the training images that some samples copied, repeated as often; `images` is how many were searched.
@@ -140,19 +140,19 @@ def most_copied(hits: np.ndarray, samples: int, images: int) -> Estimate:
     return clopper_pearson(most, samples, 1 - 0.05 / images)
 
 
-def banded(similarity: np.ndarray, nearest_index: np.ndarray, limits: list[float]) -> dict[str, Estimate]:
+def similarity_bands(similarity: np.ndarray, nearest_index: np.ndarray, limits: list[float]) -> dict[str, Estimate]:
     """AMS: the share of samples (N,) whose similarity lies in a band. UMS: distinct training images hit there, a
     sample. Bands as in BANDS; `limits` are their lower ones. Both depend on N: compare at equal N alone."""
     found, samples = {}, len(similarity)
     for band, (low, high) in zip(BANDS, pairwise([*limits, inf]), strict=True):
         inside = (similarity >= low) & (similarity < high)
-        hit = distinct(nearest_index[inside], samples, samples)
+        hit = rarefied_unique(nearest_index[inside], samples, samples)
         found[f"ams_{band}"] = clopper_pearson(int(inside.sum()), samples)
         found[f"ums_{band}"] = Estimate(hit.value / samples, hit.low / samples, hit.high / samples, samples)
     return found
 
 
-def distinct(hits: np.ndarray, samples: int, n: int) -> Estimate:
+def rarefied_unique(hits: np.ndarray, samples: int, n: int) -> Estimate:
     """How many distinct training images a random n of the samples hit, 1 <= n <= samples: rarefaction, in closed form.
 
     `hits` are the training images that some samples copied, repeated as often. One that was hit k times is missed by

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from leakbench.data.image_view import ImagesLike
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.models.classifiers import SmallConvNet, train_classifier
 from leakbench.results.records import Metric
-from leakbench.runtime.device import Stream, in_batches
+from leakbench.runtime.device import RngStream, in_batches
 from leakbench.statistics import Estimate, auc, clopper_pearson
 
 _STEPS = 300  # of a reader's training; 600 read a switched release no better, 200 worse (AUC .67, .67, .63)
@@ -33,7 +33,7 @@ _ROWS = 256  # images of a compute batch
 _FEWEST = 4  # images of either value, so that each half has two
 
 
-def attribute_reader(images: ImagesLike, attribute: Tensor, stream: Stream) -> SmallConvNet:
+def attribute_reader(images: ImagesLike, attribute: Tensor, stream: RngStream) -> SmallConvNet:
     """A classifier of the attribute, 0 or 1 (N,), trained on images (N, C, H, W) on their device.
 
     Raises ValueError for any other value.
@@ -47,8 +47,8 @@ def fairness_of(
     reader: SmallConvNet,
     heldout: ImagesLike,
     heldout_attribute: Tensor,
-    stream: Stream,
-) -> Findings:
+    stream: RngStream,
+) -> MetricSet:
     """The five metrics of samples (N, C, H, W) that were `asked` for attribute 0 or 1 (N,).
 
     `reader` is `attribute_reader`'s; `heldout` (M, C, H, W) are real images that it was not trained on, and
@@ -65,7 +65,7 @@ def fairness_of(
         metrics.append(metric("attribute_auc_trained", auc_of_own_samples(samples, asked, stream)))
     if both[1]:
         metrics.append(metric("attribute_reader_auc", _auc(real, heldout_attribute)))
-    return Findings(metrics, set() if all(both) else {"attribute-one-sided"})
+    return MetricSet(metrics, set() if all(both) else {"attribute-one-sided"})
 
 
 def logits(reader: SmallConvNet, images: ImagesLike) -> Tensor:
@@ -74,7 +74,7 @@ def logits(reader: SmallConvNet, images: ImagesLike) -> Tensor:
         return in_batches(lambda batch: reader(batch).diff(dim=1)[:, 0], images, size=_ROWS)
 
 
-def auc_of_own_samples(samples: Tensor, asked: Tensor, stream: Stream) -> Estimate:
+def auc_of_own_samples(samples: Tensor, asked: Tensor, stream: RngStream) -> Estimate:
     """The AUC of readers trained on samples (N, C, H, W) and what they were `asked` for (N,), each half on the other.
 
     Raises ValueError with fewer than four samples of either value.

@@ -31,7 +31,7 @@ from leakbench.data.image_view import ImagesLike
 from leakbench.metrics.weights.dinov2 import DINOv2
 from leakbench.metrics.weights.resources import DINOV2, INCEPTION, at_hand, missing
 from leakbench.models.classifiers import SmallConvNet, train_classifier
-from leakbench.runtime.device import Stream, in_batches, place
+from leakbench.runtime.device import RngStream, in_batches, place
 from leakbench.runtime.download.resource import known_hash
 
 ROWS = 128  # images in a compute batch
@@ -153,7 +153,9 @@ def _digest_at(path: Path, changed: int) -> str:
     return known_hash(path)
 
 
-def train_reader(images: ImagesLike, labels: Tensor | None, stream: Stream, classes: int = 0) -> ReaderFeatures:
+def train_reference_classifier(
+    images: ImagesLike, labels: Tensor | None, stream: RngStream, classes: int = 0
+) -> ReaderFeatures:
     """Train the small classifier on reference images (N, C, H, W) and labels (N,), 0 .. classes - 1; None: rotation.
 
     `classes` 0: as many as the labels show.

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from leakbench.data.neighbours import nearest, within
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.statistics.estimate import Estimate
 from leakbench.statistics.proportions import clopper_pearson
 
@@ -164,7 +164,7 @@ def _frechet_of_few(a: Table, b: Table) -> float:
 
 def _resampled(n: int, repeats: int, sides: int) -> np.ndarray:
     """Bootstrap rows, (repeats, sides, n): the same for everything that is compared at one n."""
-    stream = Streams("quality", 0).of("bootstrap")
+    stream = Rng("quality", 0).of("bootstrap")
     ids = torch.arange(repeats)
     return np.stack([stream.integers(ids, n, (n,), draw=side).numpy() for side in range(sides)], axis=1)
 

@@ -15,19 +15,19 @@ from __future__ import annotations
 from torch import Tensor
 
 from leakbench.metrics import quality
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.statistics import Estimate
 
 
 def forgetting_of(
     label: int, probabilities: Tensor, real_probabilities: Tensor, retained: Tensor, real_retained: Tensor
-) -> Findings:
+) -> MetricSet:
     """`probabilities` (N, classes) of samples asked for `label` and (M, classes) of real images of it; `retained` and
     `real_retained`: features (N, D) of samples asked for other labels, and of real images of them. Where any side has
     fewer than two, the flag `forget-set-too-small` says so."""
     if min(len(probabilities), len(real_probabilities), len(retained), len(real_retained)) < 2:
-        return Findings([], {"forget-set-too-small"})
-    return Findings(
+        return MetricSet([], {"forget-set-too-small"})
+    return MetricSet(
         [
             metric("forget_probability", mean_probability(probabilities[:, label])),
             metric("forget_probability_real", mean_probability(real_probabilities[:, label])),

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench.models.training.loop import Batch, Recipe, train
-from leakbench.runtime.device import Stream, in_batches, place, seeded
+from leakbench.runtime.device import RngStream, in_batches, place, seeded
 
 _COMPONENTS = 48
 _ROWS = 256  # images in a batch when the blind reader scores
@@ -58,7 +58,7 @@ class SmallConvNet(nn.Module):
         return logits
 
 
-def train_classifier(images: Any, labels: Tensor, classes: int, stream: Stream, steps: int = 300) -> SmallConvNet:
+def train_classifier(images: Any, labels: Tensor, classes: int, stream: RngStream, steps: int = 300) -> SmallConvNet:
     """Train on images (N, C, H, W) in [-1, 1] and labels (N,) below `classes`, on the images' device. The images are
     a tensor, Pictures, or anything else that makes a batch of its own by `images[numbers]`.
 

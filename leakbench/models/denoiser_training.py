@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.data.image_view import Pictures
+from leakbench.data.image_view import ImageView
 from leakbench.models import networks
-from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.task import Artefacts, Task
 from leakbench.models.training.loop import Batch, Loss, Recipe, Watch, train
 from leakbench.models.training.stacked import train_together
@@ -31,7 +31,7 @@ def errors(
     module: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, noise: Tensor, label: Tensor | None = None
 ) -> Tensor:
     """The squared error of the predicted noise, mean over pixels, of each image: (N,)."""
-    answer = module(forward_noise(schedule, x0, t, noise), t, label)
+    answer = module(add_noise(schedule, x0, t, noise), t, label)
     return (answer - noise).square().flatten(1).mean(dim=1)
 
 
@@ -58,11 +58,11 @@ def train_denoiser(
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
         x0 = images[batch.index] if drawn is None else drawn(batch)
-        x_t = forward_noise(task.schedule, x0, batch.t, batch.noise)
+        x_t = add_noise(task.schedule, x0, batch.t, batch.noise)
         label = None if labels is None else labels[batch.index // versions]
         return F.mse_loss(module(x_t, batch.t, label), batch.noise)
 
-    ahead = images.ahead if drawn is None and isinstance(images, Pictures) else None
+    ahead = images.ahead if drawn is None and isinstance(images, ImageView) else None
     return minimise(task, network, loss, recipe, name, count=len(images) * versions, watch=watch, ahead=ahead)
 
 
@@ -175,14 +175,14 @@ def train_denoisers(tasks: Sequence[Task], recipe: Recipe, name: str) -> list[Ar
 def _losses(tasks: Sequence[Task]) -> Callable[[nn.Module, Batch], Tensor]:
     """The simple loss of each network of a stack on its own task: (K,)."""
     device, schedule, lengths = tasks[0].device, tasks[0].schedule, [len(task.images) for task in tasks]
-    images = Pictures.joined([task.images for task in tasks]).to(device)
+    images = ImageView.joined([task.images for task in tasks]).to(device)
     known = [task.conditions for task in tasks if task.conditions is not None]
     labels = torch.cat(known).to(device) if known else None
     starts = torch.tensor([0, *lengths[:-1]], device=device).cumsum(0)
 
     def losses(module: nn.Module, batch: Batch) -> Tensor:
         rows = starts + batch.index  # (B, K)
-        flat = forward_noise(schedule, images[rows].flatten(0, 1), batch.t.flatten(), batch.noise.flatten(0, 1))
+        flat = add_noise(schedule, images[rows].flatten(0, 1), batch.t.flatten(), batch.noise.flatten(0, 1))
         answer = module(flat.unflatten(0, rows.shape), batch.t, None if labels is None else labels[rows])
         return (answer - batch.noise).square().flatten(2).mean(dim=(0, 2))
 

@@ -36,8 +36,8 @@ def objection(release: Release) -> str | None:
         )
     if network.spec.extra_channels:
         return f"its network has {network.spec.extra_channels} further input channels"
-    if release.schedule.walk()[-1] > 0:
-        return f"its walk ends at timestep {release.schedule.walk()[-1]}, and a pipeline's at 0"
+    if release.schedule.timesteps()[-1] > 0:
+        return f"its walk ends at timestep {release.schedule.timesteps()[-1]}, and a pipeline's at 0"
     return None
 
 

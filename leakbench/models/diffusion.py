@@ -34,7 +34,7 @@ class Schedule:
     For a model that somebody else trained: `table` is its alpha_bar_0 .. alpha_bar_{T-1}, each in (0, 1) (see `given`);
     `spacing` and `offset` place the walk's timesteps, where "leading", "linspace" and "trailing" are diffusers' words
     and rules and "even" is ours; `final` is the alpha_bar at the walk's end (diffusers' set_alpha_to_one = False puts
-    alpha_bar_0 there); `bounded` says that what is denoised are images, which end in [-1, 1], and no latents.
+    alpha_bar_0 there); `clamp_output` says that what is denoised are images, which end in [-1, 1], and no latents.
     """
 
     T: int = 1000
@@ -64,7 +64,7 @@ class Schedule:
             return np.array(self.table)
         return np.cumprod(1.0 - np.linspace(self.beta_first, self.beta_last, self.T))
 
-    def walk(self) -> list[int]:
+    def timesteps(self) -> list[int]:
         """The timesteps of a sampling walk, from the noisiest down, by default evenly spaced with 0 as the last.
 
         With `last` above 0, those below it are left out and it is the last itself.
@@ -91,25 +91,25 @@ def _alpha_bar_on(schedule: Schedule, device: torch.device) -> Tensor:
     return torch.from_numpy(schedule.alpha_bar).to(device)
 
 
-def signal(schedule: Schedule, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+def alpha_sigma(schedule: Schedule, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t) for t (N,), shaped to multiply `like` (N, C, H, W)."""
     alpha_bar = _alpha_bar_on(schedule, like.device)[t].view(-1, *[1] * (like.dim() - 1))
     return alpha_bar.sqrt().to(like.dtype), (1.0 - alpha_bar).sqrt().to(like.dtype)
 
 
-def forward_noise(schedule: Schedule, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+def add_noise(schedule: Schedule, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
     """q(x_t | x_0): x0 and noise (N, C, H, W), t (N,)."""
-    scale, sigma = signal(schedule, t, x0)
+    scale, sigma = alpha_sigma(schedule, t, x0)
     return scale * x0 + sigma * noise
 
 
 def predict_x0(schedule: Schedule, x: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     """x_0 that x_t and a noise prediction imply."""
-    scale, sigma = signal(schedule, t, x)
+    scale, sigma = alpha_sigma(schedule, t, x)
     return (x - sigma * eps) / scale
 
 
-def ddim_move(schedule: Schedule, x: Tensor, s: int, u: int, eps: Tensor, clip: bool = False) -> Tensor:
+def ddim_step(schedule: Schedule, x: Tensor, s: int, u: int, eps: Tensor, clip: bool = False) -> Tensor:
     """Move x from timestep s to u with a noise prediction made at s; u > s inverts; u = -1 is the walk's end: the clean
     image, unless the schedule's `final` says otherwise. `clip`: x_0 is first brought into [-1, 1]."""
     alpha_bar = schedule.alpha_bar
@@ -119,35 +119,35 @@ def ddim_move(schedule: Schedule, x: Tensor, s: int, u: int, eps: Tensor, clip: 
     return theirs**0.5 * x0 + (1 - theirs) ** 0.5 * eps
 
 
-def at(t: int, x: Tensor) -> Tensor:
+def full_timesteps(t: int, x: Tensor) -> Tensor:
     """The timestep t for every row of x, int64 (N,)."""
     return torch.full((len(x),), t, dtype=torch.int64, device=x.device)
 
 
 def denoise(schedule: Schedule, eps: Eps, x: Tensor, label: Tensor | None = None, start: int | None = None) -> Tensor:
     """Deterministic DDIM (eta = 0) from x at the walk's first timestep at or below `start` down to the clean image."""
-    walk = [t for t in schedule.walk() if start is None or t <= start]
+    walk = [t for t in schedule.timesteps() if start is None or t <= start]
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
-        x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label), schedule.clip)
-    return bounded(schedule, x)
+        x = ddim_step(schedule, x, s, u, eps(x, full_timesteps(s, x), label), schedule.clip)
+    return clamp_output(schedule, x)
 
 
-def bounded(schedule: Schedule, x: Tensor) -> Tensor:
+def clamp_output(schedule: Schedule, x: Tensor) -> Tensor:
     """Where a walk ends: images in [-1, 1], latents as they are."""
     return x.clamp(-1.0, 1.0) if schedule.bounded else x
 
 
-def entry(schedule: Schedule, strength: float) -> int:
+def nearest_timestep(schedule: Schedule, strength: float) -> int:
     """The timestep of the walk nearest to strength * T (0 to 1): where a variation begins."""
-    return min(schedule.walk(), key=lambda t: abs(t - strength * schedule.T))
+    return min(schedule.timesteps(), key=lambda t: abs(t - strength * schedule.T))
 
 
 def vary(
     schedule: Schedule, eps: Eps, x0: Tensor, strength: float, noise: Tensor, label: Tensor | None = None
 ) -> Tensor:
     """Image variation: noise x0 up to the timestep nearest strength * T (0 to 1) on the walk, then denoise."""
-    start = entry(schedule, strength)
-    return denoise(schedule, eps, forward_noise(schedule, x0, at(start, x0), noise), label, start)
+    start = nearest_timestep(schedule, strength)
+    return denoise(schedule, eps, add_noise(schedule, x0, full_timesteps(start, x0), noise), label, start)
 
 
 def inpaint(
@@ -159,8 +159,8 @@ def inpaint(
     `start` is x_T of the unknown pixels and `noise` (both N, C, H, W) that of the known ones. Choice of ours: the known
     pixels' noise is drawn once for the whole walk.
     """
-    walk, x = schedule.walk(), start
+    walk, x = schedule.timesteps(), start
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
-        x = torch.where(mask, x, forward_noise(schedule, x0, at(s, x0), noise))
-        x = ddim_move(schedule, x, s, u, eps(x, at(s, x), label), schedule.clip)
-    return torch.where(mask, bounded(schedule, x), x0)
+        x = torch.where(mask, x, add_noise(schedule, x0, full_timesteps(s, x0), noise))
+        x = ddim_step(schedule, x, s, u, eps(x, full_timesteps(s, x), label), schedule.clip)
+    return torch.where(mask, clamp_output(schedule, x), x0)

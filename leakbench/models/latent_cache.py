@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.data.image_view import Pictures, Pixels
+from leakbench.data.image_view import ImageStore, ImageView
 from leakbench.models.release import Release
 
 _ROWS = 64  # pictures that are read at one time
@@ -17,10 +17,10 @@ _KEPT = 8  # encodings that are remembered: a task asks for its images and for h
 _known: OrderedDict[tuple[int, int, bytes], _Encoded] = OrderedDict()
 
 
-class _Encoded(Pixels):
+class _Encoded(ImageStore):
     """x_0 of pictures, float32 (N, C, H, W)."""
 
-    def __init__(self, pictures: Pictures, release: Release) -> None:
+    def __init__(self, pictures: ImageView, release: Release) -> None:
         self._pictures, self._release = pictures.to(release.device), release
         self._resident = {}
 
@@ -43,7 +43,7 @@ class _Encoded(Pixels):
         return True
 
 
-def encoded(pictures: Pictures, release: Release | None) -> Pictures:
+def encode_images(pictures: ImageView, release: Release | None) -> ImageView:
     """x_0 of the pictures, on their device; the pictures themselves where the release denoises images."""
     if release is None or release.codec is None:
         return pictures
@@ -52,4 +52,4 @@ def encoded(pictures: Pictures, release: Release | None) -> Pictures:
     found = _known[key] = _known.pop(key) if key in _known else _Encoded(pictures, release)
     if len(_known) > _KEPT:
         _known.popitem(last=False)
-    return Pictures(found, np.arange(len(pictures)), pictures.device)
+    return ImageView(found, np.arange(len(pictures)), pictures.device)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.runtime.device import Stream, place, seeded
+from leakbench.runtime.device import RngStream, place, seeded
 
 
 class NetworkSpec(BaseModel):
@@ -154,7 +154,7 @@ def _attending(spec: NetworkSpec, levels: tuple[int, ...]) -> list[bool]:
 Network = ResidualMLP | UNet
 
 
-def build(spec: NetworkSpec, stream: Stream) -> Network:
+def build(spec: NetworkSpec, stream: RngStream) -> Network:
     """A network with fresh weights. The same stream gives the same weights on every machine and device.
 
     torch's own initialisers keep their ranges; only their source of randomness is seeded here, so that building a
@@ -174,6 +174,6 @@ def save(network: Network, folder: Path, name: str) -> None:
 def load(folder: Path, name: str, device: torch.device) -> Network:
     """Read what `save` wrote, in eval mode, without gradients."""
     spec = NetworkSpec.model_validate_json((folder / f"{name}.json").read_text())
-    network = build(spec, Stream((0, 0)))
+    network = build(spec, RngStream((0, 0)))
     network.load_state_dict(load_file(folder / f"{name}.safetensors"))
     return place(network, device).eval().requires_grad_(False)

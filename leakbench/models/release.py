@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from leakbench.models.diffusion import Schedule
     from leakbench.models.networks import NetworkSpec
-    from leakbench.runtime.device import Streams
+    from leakbench.runtime.device import Rng
 
 
 class Codec(Protocol):
@@ -41,7 +41,7 @@ class Release:
 
     network: nn.Module
     schedule: Schedule
-    streams: Streams
+    streams: Rng
     shape: tuple[int, int, int]
     device: torch.device
     batch: int = 256
@@ -56,11 +56,11 @@ class Release:
     walks: ClassVar[bool] = True  # whether samples come from a walk that eps() steers; not if finished ones are chosen
 
     @classmethod
-    def over(cls, base: Release, **more: Any) -> Release:
+    def wrap(cls, base: Release, **more: Any) -> Release:
         """A release on top of another: its fields, with some changed or added. Parts and facts are merged.
 
         The base's claims do not carry over by themselves: pass `claims=base.claims` where they survive, which for
-        epsilon means that the added step never reads members, and `claims=void(base, "why")` where they do not.
+        epsilon means that the added step never reads members, and `claims=void_guarantee(base, "why")` where they do not.
         Raises ValueError for another network: its eps would still be the base's. A defense that changes weights hands
         out task.release(network). Raises UsageError where this release steers the sampling walk and the base has
         none.
@@ -85,11 +85,11 @@ class Release:
         return replace(release, batch=batch, base=base)
 
     @property
-    def answers_raw(self) -> bool:
+    def eps_is_raw(self) -> bool:
         """Whether eps() is the raw network's answer: then DENOISER and WEIGHTS see the same numbers."""
-        return type(self).eps is Release.eps and (self.base is None or self.base.answers_raw)
+        return type(self).eps is Release.eps and (self.base is None or self.base.eps_is_raw)
 
-    def unprotected(self) -> Release:
+    def undefended(self) -> Release:
         """The raw network behind the plain sampler: what whoever holds the weights can run. Claims nothing."""
         plain = (self.network, self.schedule, self.streams, self.shape, self.device, self.batch)
         return Release(*plain, codec=self.codec)
@@ -112,7 +112,7 @@ class Release:
         """The noise prediction as the service answers it (N, C, H, W): by default the base's, or the raw one."""
         return self.base.eps(x, t, label) if self.base else self.raw_eps(x, t, label)
 
-    def start(self, ids: Tensor, draw: int = 0) -> Tensor:
+    def initial_noise(self, ids: Tensor, draw: int = 0) -> Tensor:
         """Initial noise x_T of the samples with these numbers: the same for every defense (same-seed pairs)."""
         return self.streams.of("sampling").normal(ids, self.shape, draw)
 
@@ -123,7 +123,7 @@ class Release:
         """
         from leakbench.models.diffusion import denoise
 
-        return denoise(self.schedule, self.eps, self.start(ids, draw), label)
+        return denoise(self.schedule, self.eps, self.initial_noise(ids, draw), label)
 
     def facts(self) -> dict[str, Any]:
         """JSON-able facts that sampling showed, asked once, right after sample(); by default those of the base."""
@@ -176,12 +176,12 @@ class Release:
         return found if self.codec is None else torch.where(mask, self.decode(found), images)
 
 
-def void(base: Release, why: str) -> dict[str, Any]:
+def void_guarantee(base: Release, why: str) -> dict[str, Any]:
     """What a base's claims become on a step that reads members: nothing, and why. What claimed nothing still does."""
     return {"void": base.claims.get("void", why)} if base.claims else {}
 
 
 def inherit(more: dict[str, Any], base: Release) -> None:
     """Add a base's claims and flags to the fields of what stands on it: flags are joined, claims void by default."""
-    more.setdefault("claims", void(base, "a step above it does not say that it never reads members"))
+    more.setdefault("claims", void_guarantee(base, "a step above it does not say that it never reads members"))
     more["flags"] = tuple(dict.fromkeys((*base.flags, *more.get("flags", ()))))

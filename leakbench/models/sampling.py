@@ -12,9 +12,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from leakbench.models.diffusion import Schedule, at
+from leakbench.models.diffusion import Schedule, full_timesteps
 from leakbench.runtime import distributed
-from leakbench.runtime.device import autocast, faster, in_batches
+from leakbench.runtime.device import autocast, in_batches, maybe_compile
 
 
 class Sampler(Protocol):
@@ -30,7 +30,7 @@ class Sampler(Protocol):
     def device(self) -> torch.device: ...
     @property
     def batch(self) -> int: ...
-    def start(self, ids: Tensor, draw: int = 0) -> Tensor: ...
+    def initial_noise(self, ids: Tensor, draw: int = 0) -> Tensor: ...
     def raw_eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor: ...
     def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor: ...
     def decode(self, x0: Tensor) -> Tensor: ...
@@ -38,21 +38,21 @@ class Sampler(Protocol):
 
 def draw(release: Sampler, ids: Tensor, label: Tensor | None) -> Tensor:
     """The samples (N, C, H, W) of these numbers (N,), conditioned on `label` (N,), float32, on the release's device."""
-    count, size, walk = len(ids), release.batch, release.schedule.walk()
+    count, size, walk = len(ids), release.batch, release.schedule.timesteps()
     mine = distributed.share(count, size)
 
     def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
         return release.decode(release.generate(ids, label)).float()
 
     def step() -> list[Tensor]:
-        x = release.start(torch.arange(size, device=release.device))
-        return [release.raw_eps(x, at(walk[0], x), None if label is None else label[:1].expand(size))]
+        x = release.initial_noise(torch.arange(size, device=release.device))
+        return [release.raw_eps(x, full_timesteps(walk[0], x), None if label is None else label[:1].expand(size))]
 
     rows = [values[mine] for values in (ids, label) if values is not None]
     work = f"sampling by {type(release).__name__} in batches of {size} {[*release.shape]}"
     steps = len(walk) * ceil(count / size)  # of all processes: how many they are must not change the choice
     drawn = None
-    with torch.no_grad(), autocast(release.device), faster(release.network, step, steps, release.device, work):
+    with torch.no_grad(), autocast(release.device), maybe_compile(release.network, step, steps, release.device, work):
         if mine.start < mine.stop:
             with distributed.alone():
                 drawn = in_batches(batch, *rows, size=size, work=work)

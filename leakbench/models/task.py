@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from leakbench.data.image_view import Pictures
+    from leakbench.data.image_view import ImageView
     from leakbench.models.diffusion import Schedule
     from leakbench.models.networks import Network, NetworkSpec
-    from leakbench.runtime.device import Streams
+    from leakbench.runtime.device import Rng
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Task:
     folder: where checkpoints may lie; progress: told the share of training done, 0 to 1.
     """
 
-    images: Pictures
+    images: ImageView
     labels: Tensor | None
     attribute: Tensor | None
     condition: str
     grouped: Tensor | Callable[[], Tensor]
-    heldout: Pictures
+    heldout: ImageView
     network: NetworkSpec
     schedule: Schedule
-    streams: Streams
+    streams: Rng
     device: torch.device
     forget: Tensor | None = None
     forget_label: int | None = None
@@ -69,7 +69,7 @@ class Task:
     def release(self, network: nn.Module, kind: type[Release] = Release, **more: Any) -> Release:
         """The release of a network, with the schedule of the task's base (or its own), its streams, shape and device.
 
-        Claims and flags of the base follow the rule of `Release.over`. `kind`: the class of the release.
+        Claims and flags of the base follow the rule of `Release.wrap`. `kind`: the class of the release.
         """
         if self.base is not None:
             inherit(more, self.base)
@@ -77,14 +77,14 @@ class Task:
         schedule = more.pop("schedule", self.base.schedule if self.base else self.schedule)
         return kind(network, schedule, self.streams, self.network.shape, self.device, **more)
 
-    def only(self, keep: Tensor) -> Task:
+    def subset(self, keep: Tensor) -> Task:
         """The task with some of its training images, by a mask or by numbers (N,)."""
         chosen: dict[str, Any] = {
             name: value[keep]
             for name in ("labels", "attribute", "forget")
             if (value := getattr(self, name)) is not None
         }
-        images: Any = self.images.only(keep) if hasattr(self.images, "only") else self.images[keep]
+        images: Any = self.images.subset(keep) if hasattr(self.images, "subset") else self.images[keep]
         return replace(self, images=images, grouped=lambda: self.groups[keep], **chosen)
 
 

@@ -46,7 +46,7 @@ class ReplicationEvidence:
 
 
 @dataclass(frozen=True)
-class ForgetScores:
+class UnlearningScores:
     """A statistic of each image (float64, 1-D, higher = more likely once trained on): of images that were to be
     forgotten, of never-seen images that they are compared with, and of retained ones where an attack has asked."""
 
@@ -56,17 +56,17 @@ class ForgetScores:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class PairedScores:
     """The same statistic of the same images by the release under attack and by the retrained one. `standard`: what it
     would be in a perfect case, where that is known; the distances of the groups to it are then compared."""
 
-    model: ForgetScores
-    retrained: ForgetScores
+    model: UnlearningScores
+    retrained: UnlearningScores
     standard: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
-class Curve:
+class RecoveryCurve:
     """What an attacker's effort brings back: the probability of the forgotten label for each sample asked for it.
 
     steps (K,): the effort, ascending from 0. model, retrained (K, S): column i of both is the same sample number.
@@ -83,8 +83,8 @@ class Curve:
 class UnlearningEvidence:
     """What an attack on unlearning saw, by names that its metrics begin with: "forget" -> forget_auc."""
 
-    scores: Mapping[str, Contrast] = field(default_factory=dict)
-    curves: Mapping[str, Curve] = field(default_factory=dict)
+    scores: Mapping[str, PairedScores] = field(default_factory=dict)
+    curves: Mapping[str, RecoveryCurve] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from leakbench.api import Release
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusers_export import objection
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import Point, Suite
+from leakbench.suite.load import ReleaseSpec, Suite
 
 
-def found(bench: Workbench, point: Point, seed: int, command: str) -> Release:
+def found(bench: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
     """The release of a point whose training is in the cache. Raises UsageError where it is not: nothing is trained."""
     for length in range(1, len(point.chain) + 1):
-        if bench.fits.open(bench.fit_key(point.chain[:length], seed)) is None:
+        if bench.trainings.open(bench.fit_key(point.chain[:length], seed)) is None:
             raise UsageError(
                 f"{point.label}, seed {seed}: its weights are not in the cache {bench.setting.cache} for device "
                 f"{bench.device.type} and this version of leakbench; train them again: {command}"
@@ -25,14 +25,14 @@ def found(bench: Workbench, point: Point, seed: int, command: str) -> Release:
     return bench.released(point.chain, seed)
 
 
-def trained_here(suite: Suite, point: Point) -> Suite:
+def trained_here(suite: Suite, point: ReleaseSpec) -> Suite:
     """The suite without the points whose model was given, so that nothing reads their files or runs their code. Raises
     UsageError where `point` is one of them."""
     check_not_given(point)
     return replace(suite, points=tuple(one for one in suite.points if not one.chain[0].defense.given))
 
 
-def check_not_given(point: Point) -> None:
+def check_not_given(point: ReleaseSpec) -> None:
     """Raise UsageError for a point whose model somebody handed in."""
     if point.chain and point.chain[0].defense.given:
         raise UsageError(
@@ -40,7 +40,7 @@ def check_not_given(point: Point) -> None:
         )
 
 
-def check_exportable(release: Release, point: Point, raw: bool) -> None:
+def check_exportable(release: Release, point: ReleaseSpec, raw: bool) -> None:
     """Raise UsageError, in one line, where a pipeline folder cannot say what the release is."""
     check_not_given(point)
     guards = [link.id for link in point.chain if link.defense.changes == "sampling"]

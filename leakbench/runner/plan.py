@@ -16,16 +16,16 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from leakbench.api import Need
-from leakbench.measurement.compatibility import inapplicable, place_of
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.release_audit import Audit, Row, needs_of
-from leakbench.measurement.releases import Workbench
+from leakbench.api import AuxiliaryModel
+from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.records import Record, RunFolder, read_record
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
-from leakbench.suite.load import Link, Point, ensemble_of
+from leakbench.suite.load import ChainLink, ReleaseSpec, ensemble_of
 
 Rerun = Literal["missing", "failed", "all"]
 
@@ -42,20 +42,20 @@ class Cell:
     kind: Literal["fit", "reader", "audit"]
     words: str
     after: tuple[str, ...] = ()
-    chain: tuple[Link, ...] = ()
-    point: Point | None = None
+    chain: tuple[ChainLink, ...] = ()
+    point: ReleaseSpec | None = None
     seed: int = 0
-    needs: tuple[Need | None, ...] = ()
-    rows: tuple[Row, ...] = ()
+    needs: tuple[AuxiliaryModel | None, ...] = ()
+    rows: tuple[RecordSpec, ...] = ()
 
 
 class Plan:
     """The cells of a suite on a workbench, in an order that respects what each waits for."""
 
-    def __init__(self, bench: Workbench, rerun: Rerun = "missing") -> None:
+    def __init__(self, bench: ReleaseBuilder, rerun: Rerun = "missing") -> None:
         self.bench, self.rerun = bench, rerun
         self.out = bench.setting.out
-        self.embedding = Embedding(bench)
+        self.embedding = FeatureExtractor(bench)
 
     @cached_property
     def failures(self) -> dict[str, str]:
@@ -104,14 +104,14 @@ class Plan:
     def _seeds(self) -> tuple[int, ...]:
         return self.bench.suite.file.seeds
 
-    def _needs(self, point: Point, rows: tuple[Row, ...]) -> list[Need]:
+    def _needs(self, point: ReleaseSpec, rows: tuple[RecordSpec, ...]) -> list[AuxiliaryModel]:
         """Releases that the attacks of these rows need, each once."""
-        attacks, place = self.bench.suite.attacks, place_of(self.bench, point.chain)
+        attacks, place = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
         asked = [attacks[row.attack] for row in rows if row.attack in attacks]
         return needs_of(tuple(attack for attack in asked if not inapplicable(attack, place)))
 
-    def _audit(self, point: Point, seed: int) -> Cell | None:
-        audit = Audit(self.bench, self.embedding, point, seed)
+    def _audit(self, point: ReleaseSpec, seed: int) -> Cell | None:
+        audit = ReleaseAudit(self.bench, self.embedding, point, seed)
         name = f"audit {point.label} seed {seed}"
         if self.rerun == "failed" and name not in self.failures:
             return None
@@ -125,16 +125,18 @@ class Plan:
             name, "audit", f"{point.label}, seed {seed}", ("reader", *fits), point.chain, point, seed, rows=rows
         )
 
-    def _fits(self, chain: tuple[Link, ...], seed: int, need: Need | None, fits: dict[str, Cell]) -> None:
+    def _fits(
+        self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None, fits: dict[str, Cell]
+    ) -> None:
         for length in range(1, len(chain) + 1):
             key = self.bench.fit_key(chain[:length], seed, need)
             below = (self.bench.fit_key(chain[: length - 1], seed, need),) if length > 1 else ()
             whose = f" for {need.name}" if need else ""
             words = f"train {chain[length - 1].id}, seed {seed}{whose}"
-            if self.rerun == "all" or not self.bench.fits.whole(key):
+            if self.rerun == "all" or not self.bench.trainings.whole(key):
                 fits.setdefault(key, Cell(key, "fit", words, below, chain[:length], None, seed, (need,)))
 
-    def _done(self, audit: Audit, row: Row) -> bool:
+    def _done(self, audit: ReleaseAudit, row: RecordSpec) -> bool:
         """Whether a whole record of this very row is there: same inputs, arrays that match their hash."""
         record = self._found.get((audit.point.label, row.attack, row.access.name, audit.seed))
         return (
@@ -229,10 +231,10 @@ class Plan:
         for cell in self.cells:
             for need in cell.needs:
                 key = self.bench.fit_key(cell.chain, cell.seed, need)
-                self.bench.fits.drop(key)
+                self.bench.trainings.drop(key)
                 shutil.rmtree(self.bench.checkpoints(key), ignore_errors=True)
             if cell.point is not None:
-                audit = Audit(self.bench, self.embedding, cell.point, cell.seed)
+                audit = ReleaseAudit(self.bench, self.embedding, cell.point, cell.seed)
                 audit.samples_store.drop(audit.samples_key)
 
     def write(self, command: str) -> None:
@@ -248,7 +250,9 @@ class Plan:
         write_atomically(self.out / "plan.json", text.encode())
 
     def _stale(self) -> list[Record]:
-        audits = [Audit(self.bench, self.embedding, p, seed) for p in self.bench.suite.points for seed in self._seeds]
+        audits = [
+            ReleaseAudit(self.bench, self.embedding, p, seed) for p in self.bench.suite.points for seed in self._seeds
+        ]
         keys = {(a.point.label, r.attack, r.access.name, a.seed): a.row_key(r) for a in audits for r in a.rows()}
         remade = {(c.point.label, r.attack, r.access.name, c.seed) for c in self.cells if c.point for r in c.rows}
         return [

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import Literal
 
-from leakbench.measurement.compatibility import check_places
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.compatibility import check_compatibility
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.records import RunFolder
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.plan import Plan, Rerun, folder_of
@@ -20,7 +20,7 @@ from leakbench.runtime.cache.remote import check_reachable
 from leakbench.runtime.device import devices, kind_of
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import check_writable, write_atomically
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import Suite, load
 
 FORMATS = ("csv", "figures", "md")
@@ -45,10 +45,10 @@ class Session:
         checked = load(suite, overrides) if isinstance(suite, str) else suite
         self.executor = executor
         self.device, self.workers = _place(device, workers) if executor == "local" else _place_on_ray(device, workers)
-        setting = Setting(folder_of(out, checked.file.name), cache_root(), self.device, images)
+        setting = RunConfig(folder_of(out, checked.file.name), cache_root(), self.device, images)
         if setting.url:
             check_reachable(setting.url)
-        self.bench = Workbench(checked, setting)
+        self.bench = ReleaseBuilder(checked, setting)
         if budget is not None and isinstance(suite, str):
             from leakbench.runner.estimate.budget import within
 
@@ -59,7 +59,7 @@ class Session:
         self.plan = Plan(self.bench, rerun)
         self.plan.check_folder()
         self.plan.embedding.check()
-        check_places(self.bench)
+        check_compatibility(self.bench)
 
     def print_plan(self) -> None:
         """The cells, their number, and an estimate of time and disk."""
@@ -83,11 +83,11 @@ class Session:
 
     def estimate(self) -> tuple[float, float]:
         """Seconds and bytes, from a few timed network calls on this machine and the number of calls that are left."""
-        from leakbench.runner.estimate.time_estimate import Estimate, bytes_of
+        from leakbench.runner.estimate.time_estimate import TimeEstimate, bytes_of
 
         self._check_measurable()
         cells = self.plan.cells
-        return Estimate().seconds(self.bench, cells, self.workers), bytes_of(self.bench, cells)
+        return TimeEstimate().seconds(self.bench, cells, self.workers), bytes_of(self.bench, cells)
 
     def _check_measurable(self) -> None:
         """Times are measured on this machine, which a run on a cluster may have without a GPU."""
@@ -135,12 +135,12 @@ class Session:
     def _executor(self, report: Report) -> Executor:
         debug = bool(os.environ.get("LEAKBENCH_DEBUG"))
         if self.executor == "ray":
-            from leakbench.runner.executors.ray import OnRay
+            from leakbench.runner.executors.ray import RayExecutor
 
-            return OnRay(self.plan, report, debug)
-        from leakbench.runner.executors.local import Local
+            return RayExecutor(self.plan, report, debug)
+        from leakbench.runner.executors.local import LocalExecutor
 
-        return Local(self.plan, self.workers, report, debug)
+        return LocalExecutor(self.plan, self.workers, report, debug)
 
     def _reported(self) -> bool:
         """Whether the last report, which is written after all else, is younger than every record."""

@@ -18,12 +18,12 @@ class Access(IntEnum):
     WEIGHTS = 4  # the raw network and all that ships with it, gradients
 
 
-def training(default: Any = ..., **constraints: Any) -> Any:
+def fit_param(default: Any = ..., **constraints: Any) -> Any:
     """A parameter of the training stage: changing it trains again. Takes pydantic's constraints (ge=0, ...)."""
     return Field(default, json_schema_extra={"stage": "training"}, **constraints)
 
 
-def sampling(default: Any = ..., **constraints: Any) -> Any:
+def release_param(default: Any = ..., **constraints: Any) -> Any:
     """A parameter of the sampling stage: changing it trains nothing."""
     return Field(default, json_schema_extra={"stage": "sampling"}, **constraints)
 

@@ -13,7 +13,7 @@ from leakbench.runtime.cache.store import Store
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunConfig:
     """Where and how a run works; plain data, so that worker processes can be handed it."""
 
     out: Path

@@ -2,7 +2,7 @@
 
 Two things, in this order. `[small]` of a suite names values of its own (of a network and a split that a small machine
 can work with), by the paths of --set: they are taken where the published size is out of reach. Then one factor scales
-the lengths of every defense's training (`Defense.lengths`: its steps) and the number of samples, down to a floor and
+the lengths of every defense's training (`Defense.budget_params`: its steps) and the number of samples, down to a floor and
 never up. What --set says is taken after [small], and is scaled as well.
 """
 
@@ -41,7 +41,7 @@ def shrink(table: dict[str, Any], factor: float, where: str) -> None:
     """Scale the steps and samples of a suite's table in place."""
     for entry in table.get("defense", ()):
         kind = registry.find("defenses", str(entry.get("name")), where)
-        for key in kind.lengths:
+        for key in kind.budget_params:
             asked = entry.get(key, kind.model_fields[key].default)
             swept = asked if isinstance(asked, list) else [asked]
             less = list(dict.fromkeys(_less(value, factor, FEWEST_STEPS) for value in swept))

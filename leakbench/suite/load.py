@@ -19,16 +19,16 @@ from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.budget import Budget, Change, changes, flat, shrink
 from leakbench.suite.file import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, apply, put, validate
-from leakbench.suite.points import Link, Point, attacks_of, points_of, restrictions_of
+from leakbench.suite.points import ChainLink, ReleaseSpec, attacks_of, points_of, restrictions_of
 
 __all__ = [
     "Budget",
+    "ChainLink",
     "Change",
-    "Link",
     "NetworkTable",
-    "Point",
     "PublishedRow",
     "QualityTable",
+    "ReleaseSpec",
     "SamplerTable",
     "Suite",
     "SuiteFile",
@@ -45,12 +45,12 @@ class Suite:
     the ids of the only defenses that they are run against. `budget`: how it was made smaller, if it was."""
 
     file: SuiteFile
-    points: tuple[Point, ...]
+    points: tuple[ReleaseSpec, ...]
     attacks: dict[str, Attack]
     on: dict[str, tuple[str, ...]] = field(default_factory=dict)
     budget: Budget | None = None
 
-    def asks(self, attack: str, point: Point) -> bool:
+    def asks(self, attack: str, point: ReleaseSpec) -> bool:
         """Whether an attack is run against a point."""
         return attack not in self.on or point.id in self.on[attack]
 

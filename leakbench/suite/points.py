@@ -23,7 +23,7 @@ CONDITIONS = ("none", "label", "attribute")
 
 
 @dataclass(frozen=True)
-class Link:
+class ChainLink:
     """One defense of a chain, with its parameters; `condition` of its network, where it says another than [network]."""
 
     id: str
@@ -38,11 +38,11 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Point:
+class ReleaseSpec:
     """One point of a trade-off curve: a chain of defenses, from the one that trains the network to the outermost."""
 
     label: str
-    chain: tuple[Link, ...]
+    chain: tuple[ChainLink, ...]
     role: str
 
     @property
@@ -57,11 +57,11 @@ class Point:
         return self.chain[-1].parameters | bases
 
 
-def points_of(file: SuiteFile, where: str) -> Iterator[Point]:
+def points_of(file: SuiteFile, where: str) -> Iterator[ReleaseSpec]:
     entries = {identity: (entry, kind) for identity, entry, kind in entries_of(file, "defense", where)}
-    variants: dict[str, list[tuple[str, tuple[Link, ...]]]] = {}
+    variants: dict[str, list[tuple[str, tuple[ChainLink, ...]]]] = {}
 
-    def expand(identity: str, above: tuple[str, ...]) -> list[tuple[str, tuple[Link, ...]]]:
+    def expand(identity: str, above: tuple[str, ...]) -> list[tuple[str, tuple[ChainLink, ...]]]:
         """(swept parameters in words, chain) of every point of a defense, its bases' sweeps multiplied in."""
         if identity in above:
             raise UsageError(f"{where}: base: a loop: {' -> '.join([*above, identity])}")
@@ -73,7 +73,7 @@ def points_of(file: SuiteFile, where: str) -> Iterator[Point]:
                 else [(f"{base}.{words}" if words else "", chain) for words, chain in expand(base, (*above, identity))]
             )
             variants[identity] = [
-                (" ".join(filter(None, [words, inner])), (*chain, Link(identity, defense, entry.get("condition"))))
+                (" ".join(filter(None, [words, inner])), (*chain, ChainLink(identity, defense, entry.get("condition"))))
                 for inner, chain in below
                 for words, defense in _sweep(kind, entry, where)
             ]
@@ -85,7 +85,7 @@ def points_of(file: SuiteFile, where: str) -> Iterator[Point]:
             raise UsageError(f"{where}: {identity}: role = {role!r}: it should be one of {', '.join(ROLES)}")
         _check_condition(identity, entry, where)
         for words, chain in expand(identity, ()):
-            yield Point(f"{identity} {words}".strip(), chain, role)
+            yield ReleaseSpec(f"{identity} {words}".strip(), chain, role)
 
 
 def _check_condition(identity: str, entry: dict[str, Any], where: str) -> None:

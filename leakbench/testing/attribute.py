@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, Known, Question
-from leakbench.api.answer_cache import Source
+from leakbench.api import Access, AttributeAttack, AttributeTrainingSet, Query
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, place_for, plain, streams
 
 
@@ -27,15 +27,15 @@ class AttributeChecks:
         attack = self.plugin()
         raw, condition = attack.access is Access.WEIGHTS, place_for(attack).condition
         release = plain(batch, condition)
-        target = Target(Source(release, partial(release.sample, 8)), streams())
+        target = AttackTarget(QueriedRelease(release, partial(release.sample, 8)), streams())
         known, asked = (Images(self._images(name), torch.arange(COUNT), None) for name in ("known", "asked"))
 
-        def ask(question: Question) -> Tensor:
+        def ask(question: Query) -> Tensor:
             return target.ask(question, attack, raw, known)
 
-        fitted = attack.fit(Known(known.images, None, ask, torch.arange(COUNT) % 2, streams()))
+        fitted = attack.fit(AttributeTrainingSet(known.images, None, ask, torch.arange(COUNT) % 2, streams()))
         rows = torch.arange(COUNT - 1, -1, -1) if reverse else torch.arange(COUNT)
-        found, queries = target.score({"it": Asked(fitted, raw)}, asked.take(rows))  # type: ignore[arg-type]
+        found, queries = target.score({"it": AttackRequest(fitted, raw)}, asked.take(rows))  # type: ignore[arg-type]
         self.queries = queries["it"]
         return found["it"][::-1] if reverse else found["it"]
 

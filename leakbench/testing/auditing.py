@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from leakbench.api import CANARY, Access, AuditingAttack
-from leakbench.api.answer_cache import Source
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, place_for, plain, streams
 
 
@@ -26,17 +26,17 @@ class AuditingChecks:
         attack = self.plugin()
         condition = place_for(attack).condition
         release = plain(batch, condition)
-        source = Source(release, partial(release.sample, 8))
-        target = Target(source, streams(), {CANARY.name: Trained(source, np.empty(0, dtype=np.int64))})
+        source = QueriedRelease(release, partial(release.sample, 8))
+        target = AttackTarget(source, streams(), {CANARY.name: AuxiliaryRelease(source, np.empty(0, dtype=np.int64))})
         rows = torch.arange(COUNT - 1, -1, -1) if reverse else torch.arange(COUNT)
         asked = Images(images(COUNT, "canaries")[rows], rows, None if condition == "none" else rows % 2)
-        scorer = Asked(attack, attack.access is Access.WEIGHTS)  # type: ignore[arg-type]
+        scorer = AttackRequest(attack, attack.access is Access.WEIGHTS)  # type: ignore[arg-type]
         found = target.score({"it": scorer}, asked)[0]["it"]
         return found[::-1] if reverse else found
 
     def checks(self) -> Iterator[Check]:
         """In the order in which they are reported."""
-        yield "it needs the canary release and no other", lambda: self.plugin().needs() == (CANARY,)
+        yield "it needs the canary release and no other", lambda: self.plugin().auxiliary_models() == (CANARY,)
         if self.plugin.requires_parts:
             yield f"it runs where {', '.join(sorted(self.plugin.requires_parts))} ship (not checked here)", lambda: True
             return

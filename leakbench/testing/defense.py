@@ -11,9 +11,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, Place, Release, Task
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
-from leakbench.models.diffusion import at
+from leakbench.models.diffusion import full_timesteps
 from leakbench.testing.toy_model import CLOSE, SHAPE, Check, images, places, plain, task_of
 
 
@@ -27,7 +27,7 @@ class DefenseChecks:
         self.make = lambda: plugin(**few)
 
     @property
-    def _place(self) -> Place:
+    def _place(self) -> AuditSetting:
         """The plainest place where the defense has no objection."""
         objections = []
         for place in places(self.plugin):
@@ -76,15 +76,15 @@ class DefenseChecks:
     def _eps(self) -> bool:
         x = images(7, "x")
         release = self._released()
-        answer = release.eps(x, at(100, x), _labels(release, x))
+        answer = release.eps(x, full_timesteps(100, x), _labels(release, x))
         return answer.shape == x.shape and bool(torch.isfinite(answer).all())
 
     def _eps_alone(self) -> bool:
         release, x = self._released(), images(7, "x")
         order = torch.tensor([6, 0, 3])
         label = _labels(release, x)
-        together = release.eps(x, at(100, x), label)
-        alone = release.eps(x[order], at(100, x[order]), None if label is None else label[order])
+        together = release.eps(x, full_timesteps(100, x), label)
+        alone = release.eps(x[order], full_timesteps(100, x[order]), None if label is None else label[order])
         return torch.allclose(together[order], alone, **CLOSE)
 
     def _samples(self) -> bool:

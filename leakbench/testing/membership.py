@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Place
-from leakbench.api.answer_cache import Source
+from leakbench.api import Access, AuditSetting, MembershipAttack
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, place_for, plain, streams
 
 _PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
@@ -27,14 +27,14 @@ class MembershipChecks:
         self._first = cache(self._scores)
 
     @property
-    def _place(self) -> Place:
+    def _place(self) -> AuditSetting:
         return place_for(self.plugin())
 
     def _scores(self, batch: int = 16, reverse: bool = False) -> np.ndarray:
         attack, condition = self.plugin(), self._place.condition
-        found, queries = collect(
+        found, queries = collect_membership_evidence(
             self._target(attack, condition, batch),
-            {"it": Asked(attack, attack.access is Access.WEIGHTS)},
+            {"it": AttackRequest(attack, attack.access is Access.WEIGHTS)},
             {name: _part(number, condition, reverse and number < 2) for number, name in enumerate(_PARTS)},
             folds=2,  # enough to show that it can be fitted in parts
         )
@@ -42,13 +42,13 @@ class MembershipChecks:
         step = -1 if reverse else 1
         return np.concatenate([found["it"].member_scores[::step], found["it"].nonmember_scores[::step]])
 
-    def _target(self, attack: MembershipAttack, condition: str, batch: int) -> Target:
+    def _target(self, attack: MembershipAttack, condition: str, batch: int) -> AttackTarget:
         release, others = plain(batch, condition), {}
-        for need in attack.needs():
+        for need in attack.auxiliary_models():
             other = plain(batch, condition, weights=need.name)
             rows = np.arange(need.draw % 2, 4 * COUNT, 2)
-            others[need.name] = Trained(Source(other, partial(other.sample, 8)), rows)
-        return Target(Source(release, partial(release.sample, 8)), streams(), others)
+            others[need.name] = AuxiliaryRelease(QueriedRelease(other, partial(other.sample, 8)), rows)
+        return AttackTarget(QueriedRelease(release, partial(release.sample, 8)), streams(), others)
 
     def checks(self) -> Iterator[Check]:
         """In the order in which they are reported."""

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Place, RecoveryAttack, ReplicationAttack
-from leakbench.api.answer_cache import Source
+from leakbench.api import AuditSetting, RecoveryAttack, ReplicationAttack
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.data.image_view import Pictures
+from leakbench.data.image_view import ImageView
 from leakbench.data.neighbours import Matches
-from leakbench.measurement.extraction import Extracted, extract, recover
-from leakbench.measurement.query_engine import Target
+from leakbench.measurement.extraction import Extracted, extract_candidates, recover
+from leakbench.measurement.query_engine import AttackTarget
 from leakbench.models.diffusion import Schedule
 from leakbench.testing.toy_model import CLOSE, COUNT, SHAPE, Check, images, plain, streams
 
@@ -50,7 +50,7 @@ class ReplicationChecks:
 
     def _match(self, queries: Tensor) -> Matches:
         return self.plugin().match(
-            Pictures(queries), Pictures(images(_TRAIN, "train")), lambda images: images[:].flatten(1)
+            ImageView(queries), ImageView(images(_TRAIN, "train")), lambda images: images[:].flatten(1)
         )
 
     def _of_matching(self) -> Iterator[Check]:
@@ -89,16 +89,18 @@ class ReplicationChecks:
     def _condition(self) -> str:
         """The plainest condition of a network to which the attack applies."""
         attack, pixels = self.plugin(), SHAPE[1] * SHAPE[2]
-        places = [Place((), condition, "nothing", Schedule().T, _TRAIN, pixels) for condition in _CONDITIONS]
+        places = [AuditSetting((), condition, "nothing", Schedule().T, _TRAIN, pixels) for condition in _CONDITIONS]
         return next(p.condition for p in places if attack.applies(p) and attack.objection(p) is None)
 
-    def _target(self, batch: int) -> Target:
+    def _target(self, batch: int) -> AttackTarget:
         release = plain(batch, self._condition)
-        return Target(Source(release, partial(release.sample, _SAMPLES)), streams())
+        return AttackTarget(QueriedRelease(release, partial(release.sample, _SAMPLES)), streams())
 
     def _extract(self, batch: int = 16) -> Extracted:
         target = self._target(batch)
-        return extract(target, self.plugin(), target.release.sample(_SAMPLES), lambda images: images.flatten(1))
+        return extract_candidates(
+            target, self.plugin(), target.release.sample(_SAMPLES), lambda images: images.flatten(1)
+        )
 
     def _of_candidates(self) -> Iterator[Check]:
         yield "a view of its access level suffices for its candidates", lambda: bool(len(self._extracted().images))

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, Attack, Defense, Place, Release, Task
-from leakbench.data.image_view import Pictures
+from leakbench.api import Artefacts, Attack, AuditSetting, Defense, Release, Task
+from leakbench.data.image_view import ImageView
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 COUNT = 24
 SHAPE = (1, 8, 8)
@@ -32,15 +32,15 @@ def images(count: int, purpose: str) -> Tensor:
     return torch.nn.functional.avg_pool2d(noise, 3, stride=1, padding=1).mul(2.0).clamp(-1, 1)
 
 
-def streams() -> Streams:
-    return Streams("conformance", 0)
+def streams() -> Rng:
+    return Rng("conformance", 0)
 
 
-def places(plugin: type[Defense]) -> Iterator[Place]:
+def places(plugin: type[Defense]) -> Iterator[AuditSetting]:
     """What a suite could offer, the plainest first."""
     forget: tuple[Literal["nothing", "label", "subset"], ...] = ("subset", "label") if plugin.forgets else ("nothing",)
     for condition, what in itertools.product(_CONDITIONS, forget):
-        yield Place(below(plugin), condition, what, Schedule().T, COUNT)
+        yield AuditSetting(below(plugin), condition, what, Schedule().T, COUNT)
 
 
 def below(plugin: type[Defense]) -> tuple[Defense, ...]:
@@ -59,10 +59,10 @@ class Plain(Defense):
         return task.release(artefacts.networks["denoiser"].eval().requires_grad_(False))
 
 
-def task_of(place: Place, base: Release | None) -> Task:
+def task_of(place: AuditSetting, base: Release | None) -> Task:
     label = place.forget == "label"
     return Task(
-        images=Pictures(images(COUNT, "images")),
+        images=ImageView(images(COUNT, "images")),
         labels=torch.arange(COUNT) % 2,
         attribute=torch.arange(COUNT) % 2,
         condition=place.condition,
@@ -70,7 +70,7 @@ def task_of(place: Place, base: Release | None) -> Task:
         forget_label=0 if label else None,
         below=place.below,
         grouped=torch.arange(COUNT),
-        heldout=Pictures(images(COUNT, "held-out")),
+        heldout=ImageView(images(COUNT, "held-out")),
         network=spec(place.condition),
         schedule=Schedule(steps=5),
         streams=streams(),
@@ -83,11 +83,11 @@ def spec(condition: str) -> NetworkSpec:
     return NetworkSpec(kind="mlp", shape=SHAPE, width=32, blocks=1, conditions=0 if condition == "none" else 2)
 
 
-def place_for(attack: Attack) -> Place:
+def place_for(attack: Attack) -> AuditSetting:
     """The plainest place where the attack applies and has no objection. Raises ValueError if there is none."""
     objection: str | None = "it applies nowhere"
     for condition, forget in itertools.product(_CONDITIONS, _FORGET):
-        place = Place((Plain(),), condition, forget, Schedule().T, COUNT, SHAPE[1] * SHAPE[2], 2 * COUNT)
+        place = AuditSetting((Plain(),), condition, forget, Schedule().T, COUNT, SHAPE[1] * SHAPE[2], 2 * COUNT)
         if attack.applies(place):
             objection = attack.objection(place)
             if objection is None:
@@ -98,5 +98,5 @@ def place_for(attack: Attack) -> Place:
 def plain(batch: int = 16, condition: str = "none", weights: str = "plain") -> Release:
     """A release of random weights; `weights` names which."""
     network = networks.build(spec(condition), streams().of(weights)).eval().requires_grad_(False)
-    task = task_of(Place((), condition, "nothing", Schedule().T, COUNT), None)
+    task = task_of(AuditSetting((), condition, "nothing", Schedule().T, COUNT), None)
     return task.release(network, batch=batch)

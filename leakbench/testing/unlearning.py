@@ -11,11 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, Ground, Model, Place, Question, UnlearningAttack, UnlearningEvidence
-from leakbench.api.answer_cache import Source
+from leakbench.api import (
+    Access,
+    AuditSetting,
+    QueriedModel,
+    Query,
+    UnlearningAttack,
+    UnlearningContext,
+    UnlearningEvidence,
+)
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImagesLike
-from leakbench.measurement.query_engine import Target, Trained
+from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
 from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
 from leakbench.models.diffusion import Schedule
 from leakbench.testing.toy_model import CLOSE, COUNT, SHAPE, Check, Plain, images, plain, streams
@@ -41,11 +49,11 @@ class UnlearningChecks:
         self._first = cache(self._run)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> AuditSetting:
         """The plainest place where the attack applies and has no objection."""
         objection: str | None = "it applies nowhere"
         for condition, forget in itertools.product(("none", "label", "attribute"), _FORGET):
-            place = Place((Plain(), Forgets()), condition, forget, Schedule().T, COUNT, SHAPE[1] * SHAPE[2])
+            place = AuditSetting((Plain(), Forgets()), condition, forget, Schedule().T, COUNT, SHAPE[1] * SHAPE[2])
             if self.attack.applies(place):
                 objection = self.attack.objection(place)
                 if objection is None:
@@ -55,24 +63,26 @@ class UnlearningChecks:
     def _run(self, batch: int = 16) -> UnlearningEvidence:
         return self.attack.run(self._ground(batch))
 
-    def _ground(self, batch: int) -> Ground:
+    def _ground(self, batch: int) -> UnlearningContext:
         place = self.place
         ours, before, null = (self._model(name, place.condition, batch) for name in ("plain", "before", "retrained"))
         forget, unseen, retained = (_group(number, place) for number in range(3))
         label = 0 if place.condition == "label" and place.forget == "label" else None
-        return Ground(ours, before, null, forget, unseen, retained, label, _judge, streams(), torch.device("cpu"))
+        return UnlearningContext(
+            ours, before, null, forget, unseen, retained, label, _judge, streams(), torch.device("cpu")
+        )
 
-    def _model(self, weights: str, condition: str, batch: int) -> Model:
+    def _model(self, weights: str, condition: str, batch: int) -> QueriedModel:
         release, others = plain(batch, condition, weights), {}
-        for need in self.attack.needs():
+        for need in self.attack.auxiliary_models():
             other = plain(batch, condition, need.name)
-            others[need.name] = Trained(Source(other, partial(other.sample, 8)), np.arange(0))
-        target = Target(Source(release, partial(release.sample, 8)), streams(), others)
+            others[need.name] = AuxiliaryRelease(QueriedRelease(other, partial(other.sample, 8)), np.arange(0))
+        target = AttackTarget(QueriedRelease(release, partial(release.sample, 8)), streams(), others)
 
-        def ask(question: Question, images: Images) -> Tensor:
+        def ask(question: Query, images: Images) -> Tensor:
             return target.ask(question, self.attack, self.attack.access is Access.WEIGHTS, images)
 
-        return Model(ask, release if self.attack.access is Access.WEIGHTS else None)
+        return QueriedModel(ask, release if self.attack.access is Access.WEIGHTS else None)
 
     def checks(self) -> Iterator[Check]:
         """In the order in which they are reported."""
@@ -106,7 +116,7 @@ class UnlearningChecks:
         return ours.keys() == theirs.keys() and all(np.allclose(ours[name], theirs[name], **close) for name in ours)
 
 
-def _group(number: int, place: Place) -> Images:
+def _group(number: int, place: AuditSetting) -> Images:
     rows = torch.arange(COUNT)
     label = rows % 2 if place.forget == "subset" else torch.full_like(rows, int(_GROUPS[number] == "retained"))
     return Images(images(COUNT, _GROUPS[number]), rows + number * COUNT, None if place.condition == "none" else label)

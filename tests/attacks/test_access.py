@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Access, Calibration, Group, MembershipAttack
-from leakbench.api.answer_cache import Source
+from leakbench.api import Access, Calibration, ImageSet, MembershipAttack
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.api.views import VIEWS, NoneView, WeightsView
 from leakbench.data.image_batch import Images
 from leakbench.measurement import membership_evidence, query_engine
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.models import networks
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training import loop
@@ -75,8 +75,8 @@ class Spy:
     members: list[np.ndarray] = field(default_factory=list)
     fits: int = 0
 
-    def group(self, *given: Any, **named: Any) -> Group:
-        group = Group(*given, **named)
+    def group(self, *given: Any, **named: Any) -> ImageSet:
+        group = ImageSet(*given, **named)
         self.seen.append(group.images)
         return dataclasses.replace(group, ask=partial(self._ask, group.ask))
 
@@ -93,7 +93,7 @@ class Spy:
             made = (Calibration if labelled else Unlabelled)(*given, **named)
             self.members.append(Calibration(*given, **named).member)
             self.seen.append(made.images)
-            self.fits += 1
+            self.trainings += 1
             return made
 
         return make
@@ -115,7 +115,7 @@ def split(condition: str) -> dict[str, Images]:
     return parts
 
 
-def target(attack: MembershipAttack, condition: str) -> Target:
+def target(attack: MembershipAttack, condition: str) -> AttackTarget:
     classifier = networks.build(
         NetworkSpec(kind="mlp", shape=SHAPE, width=16, blocks=1, outputs="logit"), streams().of("c")
     )
@@ -123,11 +123,11 @@ def target(attack: MembershipAttack, condition: str) -> Target:
         plain(COUNT, condition), parts={"classifier": classifier.eval().requires_grad_(False)}
     )
     others = {}
-    for need in attack.needs():
+    for need in attack.auxiliary_models():
         other = plain(COUNT, condition, weights=need.name)
         rows = np.random.default_rng(need.draw).permutation(4 * COUNT)[: 2 * COUNT]
-        others[need.name] = Trained(Source(other, partial(other.sample, 8)), rows)
-    return Target(Source(release, partial(release.sample, 8)), streams(), others)
+        others[need.name] = AuxiliaryRelease(QueriedRelease(other, partial(other.sample, 8)), rows)
+    return AttackTarget(QueriedRelease(release, partial(release.sample, 8)), streams(), others)
 
 
 def run(attack: MembershipAttack, parts: dict[str, Images] | None = None) -> tuple[np.ndarray, Spy]:
@@ -135,11 +135,11 @@ def run(attack: MembershipAttack, parts: dict[str, Images] | None = None) -> tup
     spy, condition = Spy(), place_for(attack).condition
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(query_engine, "VIEWS", {access: guarded(access) for access in Access})
-        patch.setattr(membership_evidence, "Group", spy.group)
+        patch.setattr(membership_evidence, "ImageSet", spy.group)
         patch.setattr(membership_evidence, "Calibration", spy.calibration(attack.out_of_fold))
         patch.setattr(loop, "optimise", partial(shorter, loop.optimise))
-        asked = {"": Asked(attack, attack.access is Access.WEIGHTS)}
-        found = collect(target(attack, condition), asked, parts or split(condition), folds=2)[0][""]
+        asked = {"": AttackRequest(attack, attack.access is Access.WEIGHTS)}
+        found = collect_membership_evidence(target(attack, condition), asked, parts or split(condition), folds=2)[0][""]
     return np.concatenate([found.member_scores, found.nonmember_scores]), spy
 
 
@@ -187,7 +187,7 @@ class Peeking(Greedy):
     learns_from = "public"
 
     def fit(self, calibration: Calibration) -> Peeking:
-        assert len(calibration.member)
+        assert len(calibration.is_member)
         return self
 
 

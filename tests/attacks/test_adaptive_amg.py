@@ -8,12 +8,12 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from leakbench.api import Access, Place, Release
+from leakbench.api import Access, AuditSetting, Release
 from leakbench.attacks.adaptive.adaptive_amg import AdaptiveAMG
 from leakbench.attacks.membership.loss import Loss
 from leakbench.data.image_batch import Images
 from leakbench.defenses.amg import Crowd, GuidedRelease, thresholds
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.networks import NetworkSpec
 from leakbench.statistics import auc
 from leakbench.testing import conformance
@@ -38,13 +38,15 @@ def guided(scale, batch=32, network=None):
     raw = Release(network or Linear(), base.schedule, STREAMS, SHAPE, base.device, batch)
     noise = STREAMS.of("crowd").normal(torch.arange(40), (64,))
     crowd = Crowd(MEMBERS.flatten(1), noise)
-    return GuidedRelease.over(
+    return GuidedRelease.wrap(
         raw, parts={"members": MEMBERS}, crowd=crowd, threshold=thresholds(T, raw.device), scale=scale
     )
 
 
 def scores(release, attack, order=IDS):
-    found, queries = Target.of(release, STREAMS).score({"": Asked(attack, False)}, Images(X0[order], IDS[order], None))
+    found, queries = AttackTarget.of(release, STREAMS).score(
+        {"": AttackRequest(attack, False)}, Images(X0[order], IDS[order], None)
+    )
     assert queries[""] == 4 * attack.draws if isinstance(attack, AdaptiveAMG) else True
     return found[""][order.argsort().numpy()]
 
@@ -120,6 +122,6 @@ def test_it_asks_the_denoiser_and_bad_parameters_are_refused():
     for wrong in ({"t": 1000}, {"t": -1}, {"draws": 0}):
         with pytest.raises(ValidationError):
             AdaptiveAMG(**wrong)
-    place = Place((), "none", "nothing", 100, 80)
+    place = AuditSetting((), "none", "nothing", 100, 80)
     assert AdaptiveAMG(t=100).objection(place) == "it asks at t = 100, and the noise schedule ends at t = 99"
     assert AdaptiveAMG().objection(place) is None and not AdaptiveAMG().learns

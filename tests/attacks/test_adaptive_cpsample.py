@@ -8,8 +8,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from leakbench.api import Access, Place, Release
-from leakbench.api.answer_cache import BatchMemory, Source
+from leakbench.api import Access, AuditSetting, Release
+from leakbench.api.answer_cache import AnswerCache, QueriedRelease
 from leakbench.api.views import DenoiserView
 from leakbench.attacks.adaptive import _line
 from leakbench.attacks.adaptive.adaptive_cpsample import AdaptiveCPSample
@@ -17,10 +17,10 @@ from leakbench.attacks.adaptive.adaptive_cpsample_learned import AdaptiveCPSampl
 from leakbench.attacks.membership.loss import Loss
 from leakbench.data.image_batch import Images
 from leakbench.defenses.cpsample import ProtectedRelease
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models import networks
-from leakbench.models.diffusion import at
+from leakbench.models.diffusion import full_timesteps
 from leakbench.models.networks import NetworkSpec
 from leakbench.statistics import auc
 from leakbench.testing import conformance
@@ -57,7 +57,7 @@ class Straight(nn.Module):
 def guarded(alpha, scale, steep=40.0, bias=40.0, batch=COUNT):
     base = plain(batch)
     raw = Release(Sure(), base.schedule, STREAMS, SHAPE, base.device, batch)
-    return ProtectedRelease.over(raw, parts={"classifier": Straight(steep, bias)}, alpha=alpha, scale=scale)
+    return ProtectedRelease.wrap(raw, parts={"classifier": Straight(steep, bias)}, alpha=alpha, scale=scale)
 
 
 def across(x0):
@@ -67,7 +67,7 @@ def across(x0):
 
 def view_of(release, x0, ids=None):
     ids = torch.arange(len(x0)) if ids is None else ids
-    return DenoiserView(BatchMemory(Source(release, lambda: torch.empty(0)), STREAMS, x0, ids, None))
+    return DenoiserView(AnswerCache(QueriedRelease(release, lambda: torch.empty(0)), STREAMS, x0, ids, None))
 
 
 def raw_error(release, x0, t):
@@ -90,7 +90,7 @@ def test_the_estimated_guidance_is_the_true_one(alpha, scale):
     view = view_of(release, x0)
     found = _line.walk(view, 100, 0)
     x = view.noised(100, 0)
-    truth = release.eps(x, at(100, x)) - release.raw_eps(x, at(100, x))
+    truth = release.eps(x, full_timesteps(100, x)) - release.raw_eps(x, full_timesteps(100, x))
     assert truth.flatten(1).norm(dim=1).min() > 50  # it drowns the error
     size = truth.flatten(1).norm(dim=1).max()
     assert bool(found.turned.all()) and (found.guidance - truth).abs().max() < 2e-4 * size
@@ -141,7 +141,7 @@ def test_what_guidance_hides_comes_back():
 
     def auc_of(attack):
         asked = Images(x0, torch.arange(80), None)
-        found = Target.of(release, STREAMS).score({"": Asked(attack, False)}, asked)[0][""]
+        found = AttackTarget.of(release, STREAMS).score({"": AttackRequest(attack, False)}, asked)[0][""]
         return auc(found[:40], found[40:]).value
 
     assert auc_of(AdaptiveCPSample(t=(100,))) > 0.99 > 0.7 > auc_of(Loss())
@@ -155,7 +155,7 @@ def small_guarded(batch=16):
     spec = NetworkSpec(kind="mlp", shape=SHAPE, width=16, blocks=1, outputs="logit")
     classifier = networks.build(spec, STREAMS.of("classifier")).eval().requires_grad_(False)
     classifier.exit[1].weight.mul_(8.0)
-    return ProtectedRelease.over(plain(batch), parts={"classifier": classifier}, alpha=0.2, scale=20.0)
+    return ProtectedRelease.wrap(plain(batch), parts={"classifier": classifier}, alpha=0.2, scale=20.0)
 
 
 def slowly(release, x0, number, t, draw):
@@ -165,7 +165,7 @@ def slowly(release, x0, number, t, draw):
 
     def error(moved):
         x = math.sqrt(alpha_bar) * x0[None] + math.sqrt(1 - alpha_bar) * moved
-        return release.eps(x, at(t, x)) - moved
+        return release.eps(x, full_timesteps(t, x)) - moved
 
     naive = error(noise)
     direction = -naive / naive.square().mean().sqrt()
@@ -202,7 +202,7 @@ def test_it_equals_the_walk_in_a_loop():
     walks = [(t, draw) for t in attack.t for draw in range(2)]
     slow = [-sum(math.log(slowly(release, X0[i], i, t, draw)) for t, draw in walks) / len(walks) for i in range(COUNT)]
     np.testing.assert_allclose(found.numpy(), slow, rtol=1e-5, atol=1e-5)
-    guided = [release.guided(x, at(t, x))[1] for t in attack.t for x in [view_of(release, X0).noised(t, 0)]]
+    guided = [release.guided(x, full_timesteps(t, x))[1] for t in attack.t for x in [view_of(release, X0).noised(t, 0)]]
     assert 0 < float(torch.cat(guided).float().mean()) < 1  # the gate opens for some
 
 
@@ -226,7 +226,9 @@ def test_nor_do_they_where_gates_open(kind):
         rows = {name: torch.arange(24)[number::4] for number, name in enumerate(names)}
         rows |= {name: rows[name].flip(0) if step < 0 else rows[name] for name in names[:2]}
         parts = {name: Images(x0[chosen], chosen, None) for name, chosen in rows.items()}
-        evidence, queries = collect(Target.of(small_guarded(batch), STREAMS), {"": Asked(attack, False)}, parts)
+        evidence, queries = collect_membership_evidence(
+            AttackTarget.of(small_guarded(batch), STREAMS), {"": AttackRequest(attack, False)}, parts
+        )
         assert queries[""] == _line.CALLS == 17
         return np.concatenate([evidence[""].member_scores[::step], evidence[""].nonmember_scores[::step]])
 
@@ -254,10 +256,10 @@ def test_guidance_itself_is_evidence_once_labels_say_of_what():
         )
     }
     asked = {
-        name: Asked(kind(t=(100,), draws=1), False)
+        name: AttackRequest(kind(t=(100,), draws=1), False)
         for name, kind in (("fixed", AdaptiveCPSample), ("learned", AdaptiveCPSampleLearned))
     }
-    found = collect(Target.of(release, STREAMS), asked, parts)[0]
+    found = collect_membership_evidence(AttackTarget.of(release, STREAMS), asked, parts)[0]
     areas = {name: auc(one.member_scores, one.nonmember_scores).value for name, one in found.items()}
     assert areas["learned"] > 0.9 > 0.8 > areas["fixed"], areas
 
@@ -272,7 +274,9 @@ def test_the_learned_rule_is_sklearns_on_standardised_features():
     assert features.shape == (48, 10)
     names = ("member", "nonmember", "calibration_in", "calibration_out")
     parts = {name: Images(x0[number::4], torch.arange(number, 48, 4), None) for number, name in enumerate(names)}
-    evidence = collect(Target.of(release, STREAMS), {"": Asked(attack, False)}, parts)[0][""]
+    evidence = collect_membership_evidence(
+        AttackTarget.of(release, STREAMS), {"": AttackRequest(attack, False)}, parts
+    )[0][""]
     model = make_pipeline(StandardScaler(), LogisticRegression())
     model.fit(np.concatenate([features[2::4], features[3::4]]), [1] * 12 + [0] * 12)
     np.testing.assert_allclose(evidence.member_scores, model.decision_function(features[0::4]), atol=2e-3)
@@ -288,7 +292,7 @@ def test_it_asks_the_denoiser_and_bad_parameters_are_refused(kind):
     for wrong in ({"t": ()}, {"t": (1000,)}, {"t": (-1,)}, {"draws": 0}):
         with pytest.raises(ValidationError):
             kind(**wrong)
-    assert kind().objection(Place((), "none", "nothing", 100, COUNT)) == (
+    assert kind().objection(AuditSetting((), "none", "nothing", 100, COUNT)) == (
         "it asks at t = 200, and the noise schedule ends at t = 99"
     )
     assert kind().learns is (kind is AdaptiveCPSampleLearned)

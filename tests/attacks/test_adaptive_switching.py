@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from leakbench.api import Access, Known, Place, Release
+from leakbench.api import Access, AttributeTrainingSet, AuditSetting, Release
 from leakbench.attacks.adaptive.adaptive_switching import AdaptiveSwitching, turned
 from leakbench.defenses.attribute_switching import SwitchedRelease
 from leakbench.measurement.attribute import pairs_of
 from leakbench.metrics.fairness import attribute_reader, logits
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.statistics import auc
 from leakbench.testing.toy_model import SHAPE, plain, streams
 
@@ -19,7 +19,7 @@ STREAMS = streams()
 
 
 def known(pairs, first):
-    return Known(pairs, None, lambda question: torch.empty(0), first, STREAMS)
+    return AttributeTrainingSet(pairs, None, lambda question: torch.empty(0), first, STREAMS)
 
 
 def pairs_where(shift):
@@ -79,7 +79,7 @@ class Bench:
     file = quality = suite
 
     def streams(self, seed):
-        return Streams("pairs", seed)
+        return Rng("pairs", seed)
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Subject:
 def switched(tau):
     base = plain(16, "attribute")
     base.network.label.weight.mul_(5.0)
-    return SwitchedRelease.over(base, tau=tau)
+    return SwitchedRelease.wrap(base, tau=tau)
 
 
 def test_a_pair_is_one_noise_asked_for_both_values_in_the_order_of_the_coin():
@@ -116,6 +116,6 @@ def test_asked_raw_the_pairs_are_the_unswitched_networks():
 
 @pytest.mark.parametrize("condition", ["none", "label", "attribute"])
 def test_it_applies_where_the_attribute_conditions(condition):
-    place = Place((), condition, "nothing", Schedule().T, 10)
+    place = AuditSetting((), condition, "nothing", Schedule().T, 10)
     assert AdaptiveSwitching().applies(place) is (condition == "attribute")
     assert AdaptiveSwitching.access is Access.API and AdaptiveSwitching.requires_parts == {"tau"}

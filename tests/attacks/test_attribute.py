@@ -9,18 +9,18 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from leakbench.api import Access, AttributeAttack, AttributeEvidence, Known, Place, Release
+from leakbench.api import Access, AttributeAttack, AttributeEvidence, AttributeTrainingSet, AuditSetting, Release
 from leakbench.attacks.attribute.attribute_member import AttributeMember
 from leakbench.attacks.attribute.attribute_output import AttributeOutput
 from leakbench.data.image_batch import Images
 from leakbench.measurement.attribute import measure_attribute
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.query_engine import Asked, Target
-from leakbench.measurement.release_audit import Audit
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
+from leakbench.measurement.release_audit import ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.evaluate.attribute import attribute
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 from leakbench.testing import conformance
 from leakbench.testing.toy_model import SHAPE, images, plain, streams
@@ -102,8 +102,8 @@ def test_what_the_network_believes_of_an_attribute_is_read_off_its_losses():
     """L_0 - L_1 = alpha_bar / (1 - alpha_bar) (|x + 1/2|^2 - |x - 1/2|^2), whatever the noise: 2 sum(x) times that."""
     release = Release(Partial(), plain().schedule, STREAMS, SHAPE, torch.device("cpu"), batch=4)
     x0, attack = images(COUNT, "x"), AttributeMember(t=(100, 300), draws=2)
-    found, queries = Target.of(release, STREAMS).score(
-        {"": Asked(attack, False)}, Images(x0, torch.arange(COUNT), None)
+    found, queries = AttackTarget.of(release, STREAMS).score(
+        {"": AttackRequest(attack, False)}, Images(x0, torch.arange(COUNT), None)
     )
     alpha_bar = release.schedule.alpha_bar[[100, 300]]
     weight = (alpha_bar / (1 - alpha_bar)).mean()
@@ -127,8 +127,8 @@ def test_it_equals_a_loop_over_draws_and_timesteps():
                 ]
                 gaps.append(losses[0] - losses[1])
         slow.append(np.mean(gaps))
-    asked = {"": Asked(AttributeMember(t=(60, 200), draws=3), False)}
-    found = Target.of(release, STREAMS).score(asked, Images(x0, torch.arange(COUNT), None))[0][""]
+    asked = {"": AttackRequest(AttributeMember(t=(60, 200), draws=3), False)}
+    found = AttackTarget.of(release, STREAMS).score(asked, Images(x0, torch.arange(COUNT), None))[0][""]
     np.testing.assert_allclose(found, slow, rtol=1e-4, atol=1e-4)
 
 
@@ -136,7 +136,7 @@ def test_a_reader_of_outputs_learns_from_what_is_known_and_from_nothing_else():
     known = STREAMS.of("known").normal(torch.arange(120), SHAPE)
     attribute_of = torch.arange(120) % 2
     known[:, :, :4] += (attribute_of - 0.5).view(-1, 1, 1, 1)
-    fitted = AttributeOutput().fit(Known(known, None, lambda question: known, attribute_of, STREAMS))
+    fitted = AttributeOutput().fit(AttributeTrainingSet(known, None, lambda question: known, attribute_of, STREAMS))
     fresh = STREAMS.of("fresh").normal(torch.arange(60), SHAPE)
     fresh[:30, :, :4] += 0.5
     fresh[30:, :, :4] -= 0.5
@@ -148,14 +148,14 @@ def test_a_reader_of_outputs_learns_from_what_is_known_and_from_nothing_else():
 def test_they_conform_and_apply_where_the_attribute_conditions(attack):
     assert not [words for passed, words in conformance.check(attack) if not passed]
     for condition in ("none", "label", "attribute"):
-        assert attack().applies(Place((), condition, "nothing", 1000, 10)) is (condition == "attribute")
+        assert attack().applies(AuditSetting((), condition, "nothing", 1000, 10)) is (condition == "attribute")
 
 
 def test_bad_parameters_are_refused():
     for wrong in ({"t": ()}, {"t": (1000,)}, {"draws": 0}):
         with pytest.raises(ValidationError):
             AttributeMember(**wrong)
-    objection = AttributeMember().objection(Place((), "attribute", "nothing", 300, 10))
+    objection = AttributeMember().objection(AuditSetting((), "attribute", "nothing", 300, 10))
     assert objection == "it asks at t = 400, and the noise schedule ends at t = 299"
 
 
@@ -168,8 +168,8 @@ def audit(tmp_path_factory, tiny_text):
     text = tiny_text.replace("[network]\n", '[network]\ncondition = "attribute"\n').split("[[attack]]")[0]
     text = text.split('[[defense]]\nname = "cpsample"')[0] + '[quality]\nsamples = 60\nfeatures = "classifier"\n'
     (home / "s.toml").write_text(text)
-    bench = Workbench(load(str(home / "s.toml")), Setting(home / "out", home / "cache"))
-    return Audit(bench, Embedding(bench), bench.suite.points[0], 0)
+    bench = ReleaseBuilder(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache"))
+    return ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], 0)
 
 
 class Peeking(AttributeAttack):

@@ -9,10 +9,10 @@ from sklearn.metrics import roc_auc_score
 from leakbench.api import Access, Release
 from leakbench.attacks.membership.blind import Blind
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out")
 
@@ -22,10 +22,10 @@ class Untouchable(torch.nn.Module):
         raise AssertionError("the blind baseline asked the network")
 
 
-def target(batch: int = 128) -> Target:
-    streams = Streams("test", 0)
+def target(batch: int = 128) -> AttackTarget:
+    streams = Rng("test", 0)
     release = Release(Untouchable(), Schedule(), streams, (1, 8, 8), torch.device("cpu"), batch=batch)
-    return Target.of(release, streams)
+    return AttackTarget.of(release, streams)
 
 
 def digits(seed: int) -> torch.Tensor:
@@ -45,7 +45,7 @@ def split(images: torch.Tensor, shift=lambda x: x) -> dict[str, Images]:
 
 
 def auc(parts: dict[str, Images], **more: int) -> float:
-    evidence, queries = collect(target(**more), {"blind": Asked(Blind(), False)}, parts)
+    evidence, queries = collect_membership_evidence(target(**more), {"blind": AttackRequest(Blind(), False)}, parts)
     found = evidence["blind"]
     assert queries == {"blind": 0.0}
     truth = [1] * len(found.member_scores) + [0] * len(found.nonmember_scores)
@@ -72,7 +72,7 @@ def test_a_planted_shift_is_found(shift):
 def test_its_calibration_scores_are_out_of_fold():
     """In sample, a reader of this many features separates 300 from 300 images well; out of fold it cannot."""
     parts = split(digits(0))
-    found = collect(target(), {"blind": Asked(Blind(), False)}, parts)[0]["blind"]
+    found = collect_membership_evidence(target(), {"blind": AttackRequest(Blind(), False)}, parts)[0]["blind"]
     inside, outside = found.calibration_member_scores, found.calibration_nonmember_scores
     both = torch.cat([parts["calibration_in"].images, parts["calibration_out"].images])
     member = np.repeat([True, False], 300)
@@ -85,10 +85,10 @@ def test_batches_and_order_change_no_score():
     parts = split(digits(0), lambda x: (x + 0.15).clamp(-1, 1))
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
     turned = parts | {"member": parts["member"].take(order.numpy())}
-    one = collect(target(128), {"": Asked(Blind(), False)}, parts)[0][""]
-    other = collect(target(37), {"": Asked(Blind(), False)}, turned)[0][""]
+    one = collect_membership_evidence(target(128), {"": AttackRequest(Blind(), False)}, parts)[0][""]
+    other = collect_membership_evidence(target(37), {"": AttackRequest(Blind(), False)}, turned)[0][""]
     np.testing.assert_allclose(other.member_scores, one.member_scores[order.numpy()], rtol=1e-6, atol=1e-9)
 
 
 def test_it_needs_nothing_and_learns():
-    assert Blind().access is Access.NONE and Blind().learns and Blind().needs() == ()
+    assert Blind().access is Access.NONE and Blind().learns and Blind().auxiliary_models() == ()

@@ -9,17 +9,17 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
-from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence, Place
+from leakbench.api import CANARY, Access, AuditingAttack, AuditSetting, CanaryEvidence
 from leakbench.attacks.auditing.canary_one_run import CanaryOneRun
 from leakbench.data.image_batch import Images
 from leakbench.measurement.auditing import DELTA, measure_auditing
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.query_engine import Asked, Target, Trained
-from leakbench.measurement.release_audit import Audit
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
+from leakbench.measurement.release_audit import ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.evaluate import auditing as evaluate_auditing
 from leakbench.metrics.evaluate.auditing import auditing, frozen_threshold
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run
 from leakbench.suite.load import load
 from leakbench.testing import conformance
@@ -125,9 +125,9 @@ def test_what_cannot_be_judged_is_flagged():
 def test_the_score_is_the_mean_loss_over_draws_and_timesteps():
     release, x0 = plain(4), images(7, "canaries")
     attack = CanaryOneRun(t=(30, 200), draws=3)
-    nobody = {CANARY.name: Trained(Target.of(release, streams()).source, np.empty(0, dtype=int))}
+    nobody = {CANARY.name: AuxiliaryRelease(AttackTarget.of(release, streams()).source, np.empty(0, dtype=int))}
     asked = Images(x0, torch.arange(7), None)
-    found, queries = Target.of(release, streams(), others=nobody).score({"": Asked(attack, False)}, asked)
+    found, queries = AttackTarget.of(release, streams(), others=nobody).score({"": AttackRequest(attack, False)}, asked)
     slow = []
     for i in range(7):
         losses = []
@@ -147,7 +147,7 @@ def test_it_conforms_and_bad_parameters_are_refused():
     for wrong in ({"t": ()}, {"t": (1000,)}, {"draws": 0}, {"guesses": 0}, {"guesses": 1.1}):
         with pytest.raises(ValidationError):
             CanaryOneRun(**wrong)
-    objection = CanaryOneRun().objection(Place((), "none", "nothing", 150, 10))
+    objection = CanaryOneRun().objection(AuditSetting((), "none", "nothing", 150, 10))
     assert objection == "it asks at t = 200, and the noise schedule ends at t = 149"
 
 
@@ -158,8 +158,8 @@ def audit_of(home, tiny_text, defense, seed=0):
     split = "[split]\nmembers = 60\nnonmembers = 60\ncalibration_in = 20\ncalibration_out = 20\n"
     text = tiny_text.split("[split]")[0] + split + "[network]\nwidth = 32\nblocks = 1\n[sampler]\nsteps = 5\n" + defense
     (home / "s.toml").write_text(text)
-    bench = Workbench(load(str(home / "s.toml")), Setting(home / "out", home / "cache"))
-    return Audit(bench, Embedding(bench), bench.suite.points[0], seed)
+    bench = ReleaseBuilder(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache"))
+    return ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], seed)
 
 
 BASELINE = '[[defense]]\nname = "baseline"\nsteps = 2000\nbatch = 40\nlr = 0.01\n'

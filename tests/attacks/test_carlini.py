@@ -9,14 +9,14 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.attacks.replication.carlini_pixel import CarliniPixel
 from leakbench.attacks.replication.carlini_tiled import CarliniTiled
 from leakbench.attacks.replication.memorisation_ratio import MemorisationRatio
 from leakbench.metrics.copying import copy_report, threshold_at
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 TRAIN = torch.tanh(STREAMS.of("train").normal(torch.arange(70), (3, 10, 12)))
 QUERIES = torch.tanh(STREAMS.of("queries").normal(torch.arange(20), (3, 10, 12)))
 QUERIES[4] = TRAIN[66]
@@ -90,13 +90,13 @@ def test_fifty_copies_of_one_image_are_no_division_by_zero():
 
 
 def test_too_few_training_images_are_named_before_anything_is_trained():
-    assert "49 training images" in CarliniPixel().objection(Place((), "none", "nothing", 1000, 49))
-    assert CarliniPixel().objection(Place((), "none", "nothing", 1000, 50)) is None
+    assert "49 training images" in CarliniPixel().objection(AuditSetting((), "none", "nothing", 1000, 49))
+    assert CarliniPixel().objection(AuditSetting((), "none", "nothing", 1000, 50)) is None
 
 
 def test_tiles_are_for_larger_images():
-    assert not CarliniTiled().applies(Place((), "none", "nothing", 1000, 400, pixels=64))
-    assert CarliniTiled().applies(Place((), "none", "nothing", 1000, 400, pixels=1024))
+    assert not CarliniTiled().applies(AuditSetting((), "none", "nothing", 1000, 400, pixels=64))
+    assert CarliniTiled().applies(AuditSetting((), "none", "nothing", 1000, 400, pixels=1024))
 
 
 def test_groups_are_those_of_a_breadth_first_search():

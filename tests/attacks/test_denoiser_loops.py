@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from leakbench.api import Calibration, Group, MembershipAttack, Place, Release
+from leakbench.api import AuditSetting, Calibration, ImageSet, MembershipAttack, Release
 from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.noise_aggregation import NoiseAggregation
 from leakbench.attacks.membership.pfami import PFAMI
@@ -16,12 +16,12 @@ from leakbench.attacks.membership.pian import PIAN
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.attacks.membership.sima import SimA
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 SHAPE, N = (3, 6, 10), 7
-STREAMS = Streams("loops", 0)
+STREAMS = Rng("loops", 0)
 IDS = torch.tensor([4, 0, 11, 3, 250, 7, 90])
 IMAGES = torch.tanh(STREAMS.of("images").normal(IDS, SHAPE)).double()
 MIXING = STREAMS.of("mixing").normal(torch.arange(180), (180,)).double() / 10
@@ -48,7 +48,9 @@ def scored(attack: MembershipAttack, batch: int = N, images: torch.Tensor = IMAG
     """Scores, queries an image as counted, and calls of the network as made for a batch."""
     network = Network()
     release = Release(network, Schedule(), STREAMS, SHAPE, torch.device("cpu"), batch=batch)
-    scores, queries = Target.of(release, STREAMS).score({"": Asked(attack, False)}, Images(images, ids, None))
+    scores, queries = AttackTarget.of(release, STREAMS).score(
+        {"": AttackRequest(attack, False)}, Images(images, ids, None)
+    )
     return scores[""], queries[""], network.calls
 
 
@@ -118,9 +120,9 @@ def calibration_for(attack: MembershipAttack, member: np.ndarray) -> Calibration
     images = Images(IMAGES, IDS, None)
 
     def ask(question):
-        return Target.of(release, STREAMS).ask(question, attack, False, images)
+        return AttackTarget.of(release, STREAMS).ask(question, attack, False, images)
 
-    return Calibration(IMAGES, None, ask, member, Group(IMAGES[:0], None, ask), STREAMS)
+    return Calibration(IMAGES, None, ask, member, ImageSet(IMAGES[:0], None, ask), STREAMS)
 
 
 def test_sima_tunes_its_timestep_on_calibration_images_alone():
@@ -234,7 +236,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(attack, parameters, words):
 @pytest.mark.parametrize("attack", [*ALL, SimA(tune=True)], ids=lambda attack: attack.name)
 def test_a_timestep_outside_the_schedule_is_an_objection_before_any_training(attack):
     def place(timesteps):
-        return Place((), "none", "nothing", timesteps, 100, calibration=20)
+        return AuditSetting((), "none", "nothing", timesteps, 100, calibration=20)
 
     assert attack.objection(place(1000)) is None
     objection = attack.objection(place(80))

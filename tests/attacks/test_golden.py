@@ -18,11 +18,11 @@ from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.pian import PIAN
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Asked, Target
-from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
+from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.networks import NetworkSpec, build
 from leakbench.models.training.loop import Batch, Recipe, train
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 SECMI = [9.474586e-05, 9.710303e-05, 9.246526e-05, 8.930303e-05, 8.617132e-05, 9.126808e-05]
 PIA_P4 = [40.30317, 40.46867, 40.11844, 36.43719, 32.11523, 40.11497]
@@ -30,7 +30,7 @@ PIAN_P4 = [34.51583, 37.55424, 31.48797, 32.75291, 30.42837, 31.51847]
 
 IMAGES = torch.sin(0.37 * torch.arange(288, dtype=torch.float32) + 0.1).view(6, 3, 4, 4)
 ALPHA_BAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
-STREAMS = Streams("golden", 0)
+STREAMS = Rng("golden", 0)
 
 
 def denoiser(x, t):
@@ -54,7 +54,7 @@ def scored(attack: MembershipAttack, batch: int = 6) -> tuple[np.ndarray, float,
     network = ClosedForm()
     release = Release(network, Schedule(), STREAMS, (3, 4, 4), torch.device("cpu"), batch=batch)
     images = Images(IMAGES, torch.arange(6), None)
-    scores, queries = Target.of(release, STREAMS).score({"": Asked(attack, False)}, images)
+    scores, queries = AttackTarget.of(release, STREAMS).score({"": AttackRequest(attack, False)}, images)
     return scores[""], queries[""], network.calls
 
 
@@ -138,13 +138,13 @@ def test_higher_loss_scores_mean_members():
     network = build(NetworkSpec(kind="mlp", shape=(1, 8, 8), width=64, blocks=2), STREAMS.of("weights"))
 
     def loss(module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        x_t = forward_noise(Schedule(), images[batch.index], batch.t, batch.noise)
+        x_t = add_noise(Schedule(), images[batch.index], batch.t, batch.noise)
         return (module(x_t, batch.t) - batch.noise).square().mean()
 
     ranges = {"count": 30, "timesteps": 1000, "noise_shape": (1, 8, 8)}
     train(network, loss, Recipe(1500, 64, 4e-3), stream=STREAMS.of("train"), **ranges)
-    target = Target.of(Release(network, Schedule(), STREAMS, (1, 8, 8), torch.device("cpu")), STREAMS)
-    scores = target.score({"": Asked(Loss(), False)}, Images(images, torch.arange(60), None))[0][""]
+    target = AttackTarget.of(Release(network, Schedule(), STREAMS, (1, 8, 8), torch.device("cpu")), STREAMS)
+    scores = target.score({"": AttackRequest(Loss(), False)}, Images(images, torch.arange(60), None))[0][""]
     assert roc_auc_score([1] * 30 + [0] * 30, scores) >= 0.95
 
 
@@ -152,8 +152,8 @@ def test_attacks_at_the_same_timestep_share_a_call():
     network = ClosedForm()
     release = Release(network, Schedule(), STREAMS, (3, 4, 4), torch.device("cpu"), batch=6)
     attacks = {"loss": Loss(), "three": Loss(draws=3), "pia": PIA(), "secmi": SecMI()}
-    asked = {name: Asked(attack, name == "three") for name, attack in attacks.items()}
-    together, queries = Target.of(release, STREAMS).score(asked, Images(IMAGES, torch.arange(6), None))
+    asked = {name: AttackRequest(attack, name == "three") for name, attack in attacks.items()}
+    together, queries = AttackTarget.of(release, STREAMS).score(asked, Images(IMAGES, torch.arange(6), None))
     assert queries == {"loss": 1, "three": 3, "pia": 2, "secmi": 11}
     assert network.calls == 1 + 2 + 2 + 10  # two draws are new to `three`; eps(x, 0) of PIA serves SecMI's first step
     for name, one in asked.items():

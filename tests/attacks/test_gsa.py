@@ -11,17 +11,17 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from leakbench.api import Access, Place, Release
-from leakbench.api.answer_cache import BatchMemory, Source
+from leakbench.api import Access, AuditSetting, Release
+from leakbench.api.answer_cache import AnswerCache, QueriedRelease
 from leakbench.api.views import WeightsView
 from leakbench.attacks.membership import _gradients
 from leakbench.attacks.membership._gradients import gradient_norms
 from leakbench.attacks.membership.gsa1 import GSA1
 from leakbench.attacks.membership.gsa2 import GSA2
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target, Trained
-from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
+from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.networks import NetworkSpec, build
 from leakbench.models.training.loop import Batch, Recipe
 from leakbench.models.training.stacked import train_together
@@ -130,14 +130,16 @@ def test_other_errors_are_not_taken_for_a_network_that_cannot_be_batched(monkeyp
 def view(schedule: Schedule | None = None) -> WeightsView:
     release = Release(network("mlp"), schedule or Schedule(), streams(), SHAPE, torch.device("cpu"))
     part = SPLIT["member"]
-    return WeightsView(BatchMemory(Source(release, torch.Tensor), streams(), part.images, part.ids, None), raw=True)
+    return WeightsView(
+        AnswerCache(QueriedRelease(release, torch.Tensor), streams(), part.images, part.ids, None), raw=True
+    )
 
 
 def test_gsa1_averages_losses_and_gsa2_averages_norms():
     seen, model = view(), network("mlp")
     x, t = SPLIT["member"].images, torch.tensor([199, 399, 599, 799, 999])
     noise = torch.stack([streams().of("attacking", "forward").normal(torch.arange(COUNT), SHAPE, d) for d in range(5)])
-    x_t = torch.stack([forward_noise(Schedule(), x, t[d].repeat(COUNT), noise[d]) for d in range(5)])
+    x_t = torch.stack([add_noise(Schedule(), x, t[d].repeat(COUNT), noise[d]) for d in range(5)])
     first = by_autograd(model, x_t.transpose(0, 1), t, noise.transpose(0, 1), None)
     np.testing.assert_allclose(GSA1(timesteps=5).features(seen), first, rtol=1e-5, atol=1e-6)
     each = [by_autograd(model, x_t[d][:, None], t[d : d + 1], noise[d][:, None], None) for d in range(5)]
@@ -155,23 +157,24 @@ def test_timesteps_are_evenly_spaced_and_end_with_the_last(monkeypatch, count, T
     assert asked == [(t, draw) for draw, t in enumerate(walk)]  # noise of its own at each
 
 
-def target(batch: int = 16) -> Target:
+def target(batch: int = 16) -> AttackTarget:
     others = {
-        f"shadow-{k}": Trained(Source(plain(batch, weights=f"shadow {k}"), torch.Tensor), rows)
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(batch, weights=f"shadow {k}"), torch.Tensor), rows)
         for k, rows in enumerate(ROWS)
     }
-    return Target.of(plain(batch), streams(), others=others)
+    return AttackTarget.of(plain(batch), streams(), others=others)
 
 
 @pytest.mark.parametrize("kind", [GSA1, GSA2])
 def test_the_score_is_a_classifier_of_shadow_rows_by_the_plain_loop(kind):
     attack = kind(timesteps=2, shadows=2)
-    found = collect(target(), {"": Asked(attack, True)}, SPLIT)[0][""]
+    found = collect_membership_evidence(target(), {"": AttackRequest(attack, True)}, SPLIT)[0][""]
 
     def features(weights: str, part: str, row: int) -> np.ndarray:
         model, one = plain(weights=weights).network, SPLIT[part].take(torch.tensor([row]))
         seen = WeightsView(
-            BatchMemory(Source(plain(weights=weights), torch.Tensor), streams(), one.images, one.ids, None), True
+            AnswerCache(QueriedRelease(plain(weights=weights), torch.Tensor), streams(), one.images, one.ids, None),
+            True,
         )
         rows = [seen.noised(t, d) for d, t in enumerate((499, 999))]
         noise = [seen.noise(d) for d in range(2)]
@@ -196,16 +199,18 @@ def test_the_score_is_a_classifier_of_shadow_rows_by_the_plain_loop(kind):
 
 @pytest.mark.parametrize("kind", [GSA1, GSA2])
 def test_neither_batches_nor_order_change_the_scores(kind):
-    asked = {"": Asked(kind(timesteps=2, shadows=2), True)}
-    whole = collect(target(), asked, SPLIT)[0][""]
-    np.testing.assert_allclose(collect(target(7), asked, SPLIT)[0][""].member_scores, whole.member_scores, rtol=1e-5)
+    asked = {"": AttackRequest(kind(timesteps=2, shadows=2), True)}
+    whole = collect_membership_evidence(target(), asked, SPLIT)[0][""]
+    np.testing.assert_allclose(
+        collect_membership_evidence(target(7), asked, SPLIT)[0][""].member_scores, whole.member_scores, rtol=1e-5
+    )
     backwards = SPLIT | {name: SPLIT[name].take(torch.arange(COUNT - 1, -1, -1)) for name in PARTS[:2]}
-    turned = collect(target(), asked, backwards)[0][""].nonmember_scores[::-1]
+    turned = collect_membership_evidence(target(), asked, backwards)[0][""].nonmember_scores[::-1]
     np.testing.assert_allclose(turned, whole.nonmember_scores, rtol=1e-5)
 
 
 @cache
-def overfitted() -> tuple[Target, dict[str, Images]]:
+def overfitted() -> tuple[AttackTarget, dict[str, Images]]:
     """120 digits in four parts; a target that knows half of them by heart, and three shadow models of random halves."""
     raw = load_digits().images[np.random.default_rng(0).permutation(1797)[:120]]
     pictures = torch.tensor(raw / 8 - 1, dtype=torch.float32)[:, None]
@@ -217,7 +222,7 @@ def overfitted() -> tuple[Target, dict[str, Images]]:
 
     def losses(stack: torch.nn.Module, batch: Batch) -> torch.Tensor:
         x0 = torch.stack([chosen[k][batch.index[:, k]] for k in range(4)], dim=1)
-        x_t = forward_noise(Schedule(), x0.flatten(0, 1), batch.t.flatten(), batch.noise.flatten(0, 1)).view_as(x0)
+        x_t = add_noise(Schedule(), x0.flatten(0, 1), batch.t.flatten(), batch.noise.flatten(0, 1)).view_as(x0)
         return (stack(x_t, batch.t) - batch.noise).square().mean(dim=(0, 2, 3, 4))
 
     train_together(
@@ -225,31 +230,33 @@ def overfitted() -> tuple[Target, dict[str, Images]]:
         counts=[60] * 4, timesteps=1000, noise_shape=SHAPE,
     )  # fmt: skip
     releases = [Release(model, Schedule(), streams(), SHAPE, torch.device("cpu"), batch=30) for model in models]
-    others = {f"shadow-{k}": Trained(Source(releases[k + 1], torch.Tensor), rows[k + 1]) for k in range(3)}
-    return Target.of(releases[0], streams(), others=others), split
+    others = {
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(releases[k + 1], torch.Tensor), rows[k + 1]) for k in range(3)
+    }
+    return AttackTarget.of(releases[0], streams(), others=others), split
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [GSA1, GSA2])
 def test_an_over_fitted_model_gives_its_members_away(kind):
     at, split = overfitted()
-    found = collect(at, {"": Asked(kind(shadows=3), True)}, split)[0][""]
+    found = collect_membership_evidence(at, {"": AttackRequest(kind(shadows=3), True)}, split)[0][""]
     scores = np.concatenate([found.member_scores, found.nonmember_scores])
     assert roc_auc_score([1] * 30 + [0] * 30, scores) > 0.95
 
 
 def test_it_asks_for_weights_and_shadow_models():
     assert GSA1.access is Access.WEIGHTS and not GSA1.shares
-    assert [need.name for need in GSA2().needs()] == [f"shadow-{k}" for k in range(6)]
+    assert [need.name for need in GSA2().auxiliary_models()] == [f"shadow-{k}" for k in range(6)]
     with pytest.raises(UsageError, match="gsa1 needs the shadow model 'shadow-0', and there is none"):
-        Target.of(plain(), streams()).score({"": Asked(GSA1(), True)}, SPLIT["member"])
-    place = Place((), "none", "nothing", timesteps=5, images=10)
+        AttackTarget.of(plain(), streams()).score({"": AttackRequest(GSA1(), True)}, SPLIT["member"])
+    place = AuditSetting((), "none", "nothing", timesteps=5, images=10)
     assert GSA1(timesteps=5).objection(place) is None
     assert GSA1().objection(place) == "it averages over 10 timesteps, and the noise schedule has 5"
 
 
 def test_a_shadow_model_that_tells_nothing_apart_is_refused():
-    everything = Trained(Source(plain(), torch.Tensor), np.arange(4 * COUNT))
-    at = Target.of(plain(), streams(), others={"shadow-0": everything})
+    everything = AuxiliaryRelease(QueriedRelease(plain(), torch.Tensor), np.arange(4 * COUNT))
+    at = AttackTarget.of(plain(), streams(), others={"shadow-0": everything})
     with pytest.raises(UsageError, match="its 1 shadow models hold all calibration images, or none"):
-        collect(at, {"": Asked(GSA1(timesteps=1, shadows=1), True)}, SPLIT)
+        collect_membership_evidence(at, {"": AttackRequest(GSA1(timesteps=1, shadows=1), True)}, SPLIT)

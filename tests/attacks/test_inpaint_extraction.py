@@ -11,12 +11,12 @@ from leakbench.api import Release
 from leakbench.attacks.replication.inpaint_extraction import InpaintExtraction
 from leakbench.data.image_batch import Images
 from leakbench.measurement.extraction import recover
-from leakbench.measurement.query_engine import Target
+from leakbench.measurement.query_engine import AttackTarget
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec, build
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-SHAPE, STREAMS = (1, 8, 8), Streams("test", 0)
+SHAPE, STREAMS = (1, 8, 8), Rng("test", 0)
 IDS = torch.arange(100, 120)
 PICTURES = torch.tanh(STREAMS.of("images").normal(IDS, SHAPE))
 ATTACK = InpaintExtraction(attempts=6, keep=3)
@@ -31,14 +31,14 @@ def release(kind: type[Release] = Release, batch: int = 8, conditions: int = 0, 
 def found(model: Release, attack: InpaintExtraction = ATTACK, rows: torch.Tensor | None = None) -> torch.Tensor:
     rows = torch.arange(len(IDS)) if rows is None else rows
     labels = rows % model.conditions if model.conditions else None
-    return recover(Target.of(model, STREAMS), attack, Images(PICTURES[rows], IDS[rows], labels))[0]
+    return recover(AttackTarget.of(model, STREAMS), attack, Images(PICTURES[rows], IDS[rows], labels))[0]
 
 
 @pytest.mark.parametrize("conditions", [0, 2])
 def test_it_is_the_mean_over_the_likeliest_completions_by_a_plain_loop(conditions):
     model = release(conditions=conditions)
     similarity = found(model)
-    alpha_bar, walk = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)), model.schedule.walk()
+    alpha_bar, walk = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)), model.schedule.timesteps()
     for i in range(4):
         x0 = PICTURES[i : i + 1]
         label = torch.tensor([i % 2]) if conditions else None
@@ -90,7 +90,7 @@ def test_what_the_model_remembers_comes_back_and_nothing_else():
 
 def test_queries_are_one_walk_and_one_loss_an_attempt():
     images = Images(PICTURES, IDS, None)
-    assert recover(Target.of(release(), STREAMS), ATTACK, images)[1] == 6 * (5 + 1)
+    assert recover(AttackTarget.of(release(), STREAMS), ATTACK, images)[1] == 6 * (5 + 1)
 
 
 def test_more_cannot_be_kept_than_were_made():

@@ -13,21 +13,21 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from leakbench.api import Calibration, Group, MembershipAttack, Place, Release
+from leakbench.api import AuditSetting, Calibration, ImageSet, MembershipAttack, Release
 from leakbench.attacks.membership import _map_reader, quantile
 from leakbench.attacks.membership.cdi import CDI
 from leakbench.attacks.membership.quantile import Quantile
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.attacks.membership.secmi_nn import SecMINN
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.classifiers import train_classifier
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
-SHAPE, STREAMS = (1, 8, 8), Streams("learners", 0)
+SHAPE, STREAMS = (1, 8, 8), Rng("learners", 0)
 MIXING = torch.eye(64).double() + STREAMS.of("mixing").normal(torch.arange(64), (64,)).double() / 40
 ALPHA_BAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 WIDE = {"t": 400, "k": 100}  # strides at which float32 leaves SecMI's differences five digits
@@ -52,16 +52,16 @@ def images(first: int, count: int) -> Images:
     return Images(torch.tanh(own * STREAMS.of("images").normal(ids, SHAPE)), ids, None)
 
 
-def target(batch: int = 64) -> Target:
-    return Target.of(Release(Network(), Schedule(), STREAMS, SHAPE, torch.device("cpu"), batch=batch), STREAMS)
+def target(batch: int = 64) -> AttackTarget:
+    return AttackTarget.of(Release(Network(), Schedule(), STREAMS, SHAPE, torch.device("cpu"), batch=batch), STREAMS)
 
 
 def joined(*parts: Images) -> Images:
     return Images(torch.cat([one.images for one in parts]), torch.cat([one.ids for one in parts]), None)
 
 
-def group(attack: MembershipAttack, of: Images) -> Group:
-    return Group(of.images, None, lambda question: target().ask(question, attack, False, of))
+def group(attack: MembershipAttack, of: Images) -> ImageSet:
+    return ImageSet(of.images, None, lambda question: target().ask(question, attack, False, of))
 
 
 def fitted(attack: MembershipAttack, inside: Images, outside: Images, public: Images | None = None):
@@ -72,7 +72,7 @@ def fitted(attack: MembershipAttack, inside: Images, outside: Images, public: Im
 
 
 def scores(attack: MembershipAttack, of: Images, batch: int = 64) -> np.ndarray:
-    return target(batch).score({"": Asked(attack, False)}, of)[0][""]
+    return target(batch).score({"": AttackRequest(attack, False)}, of)[0][""]
 
 
 def step(x: np.ndarray, s: int, u: int) -> np.ndarray:
@@ -128,7 +128,7 @@ def test_secmi_nn_classifies_the_maps_of_the_plain_loop(secmi_nn_of_halves):
     asked = np.stack([secmi_map(x, **WIDE) for x in FRESH_IN.images])
     logits = attack._reader.network(torch.from_numpy(asked * 0.01 / math.sqrt((known**2).mean())).float())
     np.testing.assert_allclose(scores(attack, FRESH_IN), (logits[:, 1] - logits[:, 0]).numpy(), rtol=1e-4, atol=1e-4)
-    assert target().score({"": Asked(attack, False)}, FRESH_IN)[1][""] == 400 / 100 + 1
+    assert target().score({"": AttackRequest(attack, False)}, FRESH_IN)[1][""] == 400 / 100 + 1
 
 
 def test_secmi_nn_finds_what_differs_and_nothing_else(secmi_nn_of_halves):
@@ -147,7 +147,7 @@ def test_secmi_nn_learns_from_as_many_labels_as_it_is_given(hasty):
 
 
 def test_secmi_nn_refuses_more_labels_than_there_are_before_any_training():
-    place = Place((), "none", "nothing", 1000, 100, calibration=20)
+    place = AuditSetting((), "none", "nothing", 1000, 100, calibration=20)
     assert SecMINN(labels=20).objection(place) is None and SecMINN().objection(place) is None
     assert SecMINN(labels=21).objection(place) == "labels = 21: calibration holds 20 images, half of them members"
     with pytest.raises(ValidationError, match="greater than or equal to 2"):
@@ -158,7 +158,7 @@ def test_secmi_nn_refuses_more_labels_than_there_are_before_any_training():
 
 def test_secmi_nn_is_fitted_out_of_fold_even_where_it_asks_for_all_labels(hasty):
     parts = {"member": FRESH_IN, "nonmember": FRESH_OUT, "calibration_in": IN, "calibration_out": OUT}
-    found = collect(target(), {"": Asked(SecMINN(labels=120, **WIDE), False)}, parts)[0][""]
+    found = collect_membership_evidence(target(), {"": AttackRequest(SecMINN(labels=120, **WIDE), False)}, parts)[0][""]
     assert np.isfinite(found.calibration_member_scores).all() and len(found.calibration_nonmember_scores) == 60
 
 
@@ -256,7 +256,7 @@ def test_cdi_is_a_logistic_regression_on_the_features_of_the_plain_loop():
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model.fit(table(joined(inside, outside)), [1] * 20 + [0] * 20)
     np.testing.assert_allclose(scores(attack, asked), model.decision_function(table(asked)), rtol=1e-5, atol=1e-5)
-    assert target().score({"": Asked(attack, False)}, asked)[1][""] == 10 * 5 + 11 + 2 + 2
+    assert target().score({"": AttackRequest(attack, False)}, asked)[1][""] == 10 * 5 + 11 + 2 + 2
 
 
 def test_cdi_finds_what_differs_and_nothing_else():
@@ -266,7 +266,7 @@ def test_cdi_finds_what_differs_and_nothing_else():
 
 def test_cdi_is_judged_in_sets_and_wants_the_whole_schedule():
     assert CDI.sets and CDI().out_of_fold
-    objection = CDI().objection(Place((), "none", "nothing", 500, 100))
+    objection = CDI().objection(AuditSetting((), "none", "nothing", 500, 100))
     assert objection == "it asks at t = 900, and the noise schedule ends at t = 499"
 
 

@@ -8,15 +8,15 @@ import torch
 from pydantic import ValidationError
 from scipy.stats import multivariate_normal
 
-from leakbench.api import MembershipAttack, Place, Release
+from leakbench.api import AuditSetting, MembershipAttack, Release
 from leakbench.attacks.membership.likelihood import Likelihood
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 SHAPE, D, N = (1, 4, 4), 16, 60
-STREAMS = Streams("likelihood", 0)
+STREAMS = Rng("likelihood", 0)
 IDS = torch.arange(100, 100 + N)
 ALPHA_BAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 MEAN = np.linspace(-0.3, 0.3, D)
@@ -51,7 +51,7 @@ class Bent(torch.nn.Module):
 def scored(attack: MembershipAttack, network: torch.nn.Module, points: np.ndarray, batch: int = N, ids=IDS):
     release = Release(network, Schedule(), STREAMS, SHAPE, torch.device("cpu"), batch=batch)
     images = Images(torch.from_numpy(points).view(-1, *SHAPE), ids[: len(points)], None)
-    scores, queries = Target.of(release, STREAMS).score({"": Asked(attack, False)}, images)
+    scores, queries = AttackTarget.of(release, STREAMS).score({"": AttackRequest(attack, False)}, images)
     return scores[""], queries[""]
 
 
@@ -159,7 +159,7 @@ def test_batches_and_order_change_no_score():
 
 def test_it_walks_alone_and_refuses_more_steps_than_there_are():
     def place(timesteps):
-        return Place((), "none", "nothing", timesteps, 100)
+        return AuditSetting((), "none", "nothing", timesteps, 100)
 
     assert not Likelihood().shares
     assert Likelihood().objection(place(21)) is None

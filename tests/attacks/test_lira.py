@@ -13,16 +13,16 @@ import torch
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from leakbench.api import Access, Calibration, Group, MembershipAttack, Place, Release
-from leakbench.api.answer_cache import Source
+from leakbench.api import Access, AuditSetting, Calibration, ImageSet, MembershipAttack, Release
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.attacks.membership._gaussians import Pool
 from leakbench.attacks.membership.lira_offline import LiRAOffline
 from leakbench.attacks.membership.lira_online import LiRAOnline
 from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.rmia import RMIA
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.errors import UsageError
 from leakbench.testing.toy_model import SHAPE, images, plain, streams
@@ -38,19 +38,19 @@ ROWS = [np.random.default_rng([0, k]).permutation(POOL)[: POOL // 2] for k in ra
 ALPHA_BAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 
 
-def target(batch: int = 16, first: str = "target", shadows: tuple[str, ...] = ()) -> Target:
+def target(batch: int = 16, first: str = "target", shadows: tuple[str, ...] = ()) -> AttackTarget:
     """Random networks with the names of their weights."""
     names = shadows or tuple(f"shadow {k}" for k in range(SHADOWS))
     others = {
-        f"shadow-{k}": Trained(Source(plain(batch, weights=names[k]), lambda: torch.empty(0)), rows)
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(batch, weights=names[k]), lambda: torch.empty(0)), rows)
         for k, rows in enumerate(ROWS)
     }
-    return Target.of(plain(batch, weights=first), streams(), others=others)
+    return AttackTarget.of(plain(batch, weights=first), streams(), others=others)
 
 
-def scores_of(attack: MembershipAttack, at: Target, split: dict[str, Images] = SPLIT) -> np.ndarray:
+def scores_of(attack: MembershipAttack, at: AttackTarget, split: dict[str, Images] = SPLIT) -> np.ndarray:
     """Of members, then nonmembers."""
-    found = collect(at, {"": Asked(attack, False)}, split)[0][""]
+    found = collect_membership_evidence(at, {"": AttackRequest(attack, False)}, split)[0][""]
     return np.concatenate([found.member_scores, found.nonmember_scores])
 
 
@@ -173,7 +173,7 @@ def simulated(
         return Said(values[:, 0], shadows)
 
     known = views(400, np.arange(400) % 2 == 0)
-    nothing = Group(torch.empty(0), None, lambda question: torch.empty(0))
+    nothing = ImageSet(torch.empty(0), None, lambda question: torch.empty(0))
     calibration = Calibration(
         torch.empty(400, *SHAPE), None, lambda q: q(known, torch.empty(0), None), None, nothing, None
     )
@@ -225,7 +225,7 @@ def test_a_twin_of_the_target_answers_as_the_target_does_and_breaks_nothing():
         found = scores_of(LiRAOnline(shadows=SHADOWS, variance=variance), twins)
         np.testing.assert_allclose(found, 0, atol=1e-6)
     one = target(first="shadow 0")  # the first shadow model is the target's twin
-    pair = one.score({"": Asked(Probe(), False)}, SPLIT["member"])[0][""]
+    pair = one.score({"": AttackRequest(Probe(), False)}, SPLIT["member"])[0][""]
     assert np.array_equal(pair, np.zeros(COUNT))
 
 
@@ -261,9 +261,12 @@ def test_a_high_score_means_a_member(kind):
     def release(rows: np.ndarray) -> Release:
         return Release(Memoriser(everything[torch.from_numpy(rows)]), Schedule(), streams(), SHAPE, device, batch=16)
 
-    others = {f"shadow-{k}": Trained(Source(release(rows), torch.Tensor), rows) for k, rows in enumerate(ROWS)}
+    others = {
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(release(rows), torch.Tensor), rows)
+        for k, rows in enumerate(ROWS)
+    }
     trained_on = torch.cat([SPLIT["member"].ids, SPLIT["calibration_in"].ids]).numpy()
-    found = scores_of(kind(shadows=SHADOWS), Target.of(release(trained_on), streams(), others=others))
+    found = scores_of(kind(shadows=SHADOWS), AttackTarget.of(release(trained_on), streams(), others=others))
     assert np.isfinite(found).all() and roc_auc_score([1] * COUNT + [0] * COUNT, found) > 0.85
 
 
@@ -271,18 +274,18 @@ def test_attacks_with_shadow_models_share_the_calls_of_all_models(monkeypatch):
     calls = []
     answer = Release.raw_eps
     monkeypatch.setattr(Release, "raw_eps", lambda self, *asked: calls.append(len(asked[0])) or answer(self, *asked))
-    asked = {a.name: Asked(a, False) for a in (LiRAOnline(shadows=4), LiRAOffline(shadows=4), RMIA(shadows=4))}
+    asked = {a.name: AttackRequest(a, False) for a in (LiRAOnline(shadows=4), LiRAOffline(shadows=4), RMIA(shadows=4))}
     at = target(batch=COUNT)
-    fitted = {n: Asked(a.attack.fit(known(at, a.attack)), False) for n, a in asked.items()}
+    fitted = {n: AttackRequest(a.attack.fit(known(at, a.attack)), False) for n, a in asked.items()}
     calls.clear()
-    _, queries = at.score(fitted | {"loss": Asked(Loss(t=100, draws=4), False)}, SPLIT["member"])
+    _, queries = at.score(fitted | {"loss": AttackRequest(Loss(t=100, draws=4), False)}, SPLIT["member"])
     assert len(calls) == 4 * (1 + SHADOWS)  # four draws of the target and of each shadow model, for four attacks
     assert set(queries.values()) == {4.0}  # of the attacked service, each as if it ran alone
 
 
-def known(at: Target, attack: MembershipAttack) -> Calibration:
-    def group(name: str) -> Group:
-        return Group(SPLIT[name].images, None, lambda question: at.ask(question, attack, False, SPLIT[name]))
+def known(at: AttackTarget, attack: MembershipAttack) -> Calibration:
+    def group(name: str) -> ImageSet:
+        return ImageSet(SPLIT[name].images, None, lambda question: at.ask(question, attack, False, SPLIT[name]))
 
     here, public = group("calibration_in"), group("reference")
     return Calibration(here.images, None, here.ask, np.ones(COUNT, dtype=bool), public, streams())
@@ -290,16 +293,16 @@ def known(at: Target, attack: MembershipAttack) -> Calibration:
 
 @pytest.mark.parametrize("attack", [LiRAOnline(), LiRAOffline(), RMIA()])
 def test_shadow_models_are_needed_by_name(attack):
-    assert [need.name for need in attack.needs()] == [f"shadow-{k}" for k in range(16)]
+    assert [need.name for need in attack.auxiliary_models()] == [f"shadow-{k}" for k in range(16)]
     assert attack.access is Access.DENOISER
     with pytest.raises(UsageError, match=f"{attack.name} needs the shadow model 'shadow-0', and there is none"):
-        Target.of(plain(), streams()).score({"": Asked(attack, False)}, SPLIT["member"])
+        AttackTarget.of(plain(), streams()).score({"": AttackRequest(attack, False)}, SPLIT["member"])
 
 
 def test_too_few_of_everything_is_one_clear_line():
     inside = torch.tensor([[True, False]])
     with pytest.raises(UsageError, match="2 shadow models and 1 calibration images are too few"):
         Pool.of(torch.ones(1, 2), inside)
-    place = Place((), "none", "nothing", timesteps=50, images=10)
+    place = AuditSetting((), "none", "nothing", timesteps=50, images=10)
     assert LiRAOnline(t=50).objection(place) == "it asks at t = 50, and the noise schedule ends at t = 49"
     assert LiRAOnline(t=49).objection(place) is None and RMIA(t=50).objection(place)

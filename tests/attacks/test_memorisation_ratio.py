@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from leakbench.attacks.replication.memorisation_ratio import MemorisationRatio
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 UNIQUE = torch.tanh(STREAMS.of("train").normal(torch.arange(40), (1, 8, 8)))
 TWINS = UNIQUE[:1] + 0.03 * STREAMS.of("twins").normal(torch.arange(30), (1, 8, 8))  # of image 0, within the radius
 TRAIN = torch.cat([UNIQUE, TWINS])

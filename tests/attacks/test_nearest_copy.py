@@ -13,9 +13,9 @@ from leakbench.api import Access
 from leakbench.attacks.replication import _lpips
 from leakbench.attacks.replication.nearest_copy import NearestCopy
 from leakbench.metrics.weights.perceptual import load_lpips
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 TRAIN = torch.tanh(STREAMS.of("train").normal(torch.arange(60), (3, 8, 8)))
 FRESH = torch.tanh(STREAMS.of("fresh").normal(torch.arange(30), (3, 8, 8)))
 PLANTED = {3: 17, 11: 0, 29: 59}  # row of the queries -> row of the training images

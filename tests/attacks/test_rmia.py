@@ -10,11 +10,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from leakbench.api.answer_cache import Source
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.attacks.membership.rmia import RMIA
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.runtime.errors import UsageError
 from leakbench.testing.toy_model import SHAPE, images, plain, streams
 
@@ -27,12 +27,12 @@ SHADOWS = 3
 ROWS = [np.random.default_rng([0, k]).permutation(4 * COUNT)[: 2 * COUNT] for k in range(SHADOWS)]
 
 
-def target() -> Target:
+def target() -> AttackTarget:
     others = {
-        f"shadow-{k}": Trained(Source(plain(16, weights=f"shadow {k}"), torch.Tensor), rows)
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(16, weights=f"shadow {k}"), torch.Tensor), rows)
         for k, rows in enumerate(ROWS)
     }
-    return Target.of(plain(16), streams(), others=others)
+    return AttackTarget.of(plain(16), streams(), others=others)
 
 
 @cache
@@ -72,7 +72,7 @@ def ratio(part: str, row: int, **how) -> float:
 )
 def test_the_score_is_the_plain_loop(mode, a, gamma, temperature):
     attack = RMIA(shadows=SHADOWS, draws=1, mode=mode, a=a, gamma=gamma, temperature=temperature)
-    found = collect(target(), {"": Asked(attack, False)}, SPLIT)[0][""]
+    found = collect_membership_evidence(target(), {"": AttackRequest(attack, False)}, SPLIT)[0][""]
     how = {"mode": mode, "a": a, "temperature": temperature}
     inside = {sum(i in rows for rows in ROWS) for i in range(2 * COUNT)}
     assert inside == {0, 1, 2, 3}  # images in none of the shadow models, and in all
@@ -88,7 +88,9 @@ def test_the_score_is_the_plain_loop(mode, a, gamma, temperature):
 def test_public_images_themselves_score_evenly():
     """z against z: the ranks 0, 1/n, .., (n - 1)/n, whatever the network."""
     split = SPLIT | {"member": SPLIT["reference"]}
-    found = collect(target(), {"": Asked(RMIA(shadows=SHADOWS, mode="offline"), False)}, split)[0][""]
+    found = collect_membership_evidence(
+        target(), {"": AttackRequest(RMIA(shadows=SHADOWS, mode="offline"), False)}, split
+    )[0][""]
     np.testing.assert_allclose(np.floor(np.sort(found.member_scores) * COUNT), np.arange(COUNT))
 
 
@@ -109,7 +111,7 @@ def test_a_perfect_reference_gives_ratio_one():
 def test_without_public_images_it_says_what_is_missing():
     split = SPLIT | {"reference": SPLIT["reference"].take(torch.arange(0))}
     with pytest.raises(UsageError, match="rmia compares with public images, and the split's reference part is empty"):
-        collect(target(), {"": Asked(RMIA(shadows=SHADOWS), False)}, split)
+        collect_membership_evidence(target(), {"": AttackRequest(RMIA(shadows=SHADOWS), False)}, split)
 
 
 @pytest.mark.parametrize("wrong", [{"a": 1.5}, {"gamma": 0}, {"temperature": 0}, {"mode": "both"}, {"shadows": 0}])

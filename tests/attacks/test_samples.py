@@ -13,12 +13,12 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, MembershipAttack
-from leakbench.api.answer_cache import Source
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.attacks.membership.gan_leaks import GANLeaks
 from leakbench.attacks.membership.monte_carlo import MonteCarlo
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.runtime.errors import UsageError
 from leakbench.testing.toy_model import images, plain, streams
 
@@ -35,18 +35,18 @@ def samples(name: str) -> torch.Tensor:
     return images(40, f"samples of {name}")
 
 
-def target(batch: int = 16, ours: torch.Tensor | None = None) -> Target:
+def target(batch: int = 16, ours: torch.Tensor | None = None) -> AttackTarget:
     others = {
-        f"shadow-{k}": Trained(Source(plain(batch), partial(samples, f"shadow {k}")), rows)
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(batch), partial(samples, f"shadow {k}")), rows)
         for k, rows in enumerate(ROWS)
     }
     drawn = samples("target") if ours is None else ours
-    return Target.of(plain(batch), streams(), lambda: drawn, others)
+    return AttackTarget.of(plain(batch), streams(), lambda: drawn, others)
 
 
-def scores(attack: MembershipAttack, at: Target | None = None, split: dict[str, Images] = SPLIT) -> np.ndarray:
+def scores(attack: MembershipAttack, at: AttackTarget | None = None, split: dict[str, Images] = SPLIT) -> np.ndarray:
     """Of members, then nonmembers."""
-    found, queries = collect(at or target(), {"": Asked(attack, False)}, split)
+    found, queries = collect_membership_evidence(at or target(), {"": AttackRequest(attack, False)}, split)
     assert queries == {"": 0.0}
     return np.concatenate([found[""].member_scores, found[""].nonmember_scores])
 
@@ -136,8 +136,10 @@ def test_calibration_takes_off_what_is_close_to_everybodys_samples():
     split["nonmember"] = Images(blank, split["nonmember"].ids, None)
     everybody = torch.cat([split["rest"].images[:400], blank[::2] + 0.01])
     rows = np.arange(420, 440)
-    others = {f"shadow-{k}": Trained(Source(plain(16), lambda: everybody.flip(0)), rows) for k in range(2)}
-    at = Target.of(plain(16), streams(), lambda: everybody, others)
+    others = {
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(16), lambda: everybody.flip(0)), rows) for k in range(2)
+    }
+    at = AttackTarget.of(plain(16), streams(), lambda: everybody, others)
     truth = [1] * 200 + [0] * 200
     assert roc_auc_score(truth, scores(GANLeaks(), at, split)) < 0.1
     np.testing.assert_allclose(scores(GANLeaks(calibrated=True, shadows=2), at, split), 0, atol=1e-12)
@@ -145,7 +147,7 @@ def test_calibration_takes_off_what_is_close_to_everybodys_samples():
 
 def test_what_they_need():
     assert GANLeaks.access is Access.SAMPLES and MonteCarlo.access is Access.SAMPLES
-    assert GANLeaks().needs() == () and len(GANLeaks(calibrated=True).needs()) == 16
+    assert GANLeaks().auxiliary_models() == () and len(GANLeaks(calibrated=True).auxiliary_models()) == 16
     assert MonteCarlo().learns and not MonteCarlo().out_of_fold
     with pytest.raises(UsageError, match="monte_carlo learns its distance from public images, and the split has 1"):
         scores(MonteCarlo(), split=SPLIT | {"reference": SPLIT["reference"].take(torch.arange(1))})

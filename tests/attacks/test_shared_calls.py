@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Calibration, Group, MembershipAttack, Release
+from leakbench.api import Calibration, ImageSet, MembershipAttack, Release
 from leakbench.attacks.membership import _map_reader, quantile
 from leakbench.attacks.membership.cdi import CDI
 from leakbench.attacks.membership.likelihood import Likelihood
@@ -22,12 +22,12 @@ from leakbench.attacks.membership.secmi import SecMI
 from leakbench.attacks.membership.secmi_nn import SecMINN
 from leakbench.attacks.membership.sima import SimA
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Asked, Calls, Target
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
 from leakbench.models.classifiers import train_classifier
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-SHAPE, N, STREAMS = (1, 8, 8), 12, Streams("shared", 0)
+SHAPE, N, STREAMS = (1, 8, 8), 12, Rng("shared", 0)
 IDS = torch.arange(N)
 IMAGES = torch.tanh(STREAMS.of("images").normal(IDS, SHAPE))
 MIXING = STREAMS.of("mixing").normal(torch.arange(64), (64,)) / 8
@@ -57,10 +57,10 @@ class Guided(Release):
         return super().eps(x, t, label) + 0.1
 
 
-def scored(attacks: dict[str, Asked], labels: torch.Tensor | None, kind: type[Release] = Release):
+def scored(attacks: dict[str, AttackRequest], labels: torch.Tensor | None, kind: type[Release] = Release):
     """Scores, queries an image, the network, and the harness's own count of calls."""
-    network, calls = Counting(), Calls()
-    target = Target.of(kind(network, Schedule(), STREAMS, SHAPE, torch.device("cpu"), batch=N), STREAMS)
+    network, calls = Counting(), CallCount()
+    target = AttackTarget.of(kind(network, Schedule(), STREAMS, SHAPE, torch.device("cpu"), batch=N), STREAMS)
     scores, queries = target.score(attacks, Images(IMAGES, IDS, labels), calls)
     return scores, queries, network, calls
 
@@ -68,12 +68,12 @@ def scored(attacks: dict[str, Asked], labels: torch.Tensor | None, kind: type[Re
 def fitted(attack: MembershipAttack, labels: torch.Tensor | None) -> MembershipAttack:
     if not attack.learns:
         return attack
-    target = Target.of(Release(Counting(), Schedule(), STREAMS, SHAPE, torch.device("cpu"), batch=N), STREAMS)
+    target = AttackTarget.of(Release(Counting(), Schedule(), STREAMS, SHAPE, torch.device("cpu"), batch=N), STREAMS)
 
     def ask(question):
         return target.ask(question, attack, False, Images(IMAGES, IDS, labels))
 
-    group = Group(IMAGES, labels, ask)
+    group = ImageSet(IMAGES, labels, ask)
     return attack.fit(Calibration(IMAGES, labels, ask, np.arange(N) % 2 == 0, group, STREAMS))
 
 
@@ -84,8 +84,8 @@ def everything(request):
     with pytest.MonkeyPatch.context() as patch:  # what the learners learn does not matter here
         patch.setattr(_map_reader, "train_classifier", partial(train_classifier, steps=5))
         patch.setattr(quantile, "_RECIPE", replace(quantile._RECIPE, steps=5))
-        attacks = {kind.name: Asked(fitted(kind(), labels), False) for kind in KINDS}
-    return labels, attacks | {"three": Asked(Loss(t=(50, 100, 450), draws=2), False)}
+        attacks = {kind.name: AttackRequest(fitted(kind(), labels), False) for kind in KINDS}
+    return labels, attacks | {"three": AttackRequest(Loss(t=(50, 100, 450), draws=2), False)}
 
 
 def test_calls_equal_the_distinct_questions(everything):
@@ -111,7 +111,7 @@ def test_no_score_depends_on_who_asks_beside_it(everything):
 
 def test_service_and_raw_network_are_asked_apart(everything):
     labels, attacks = everything
-    both = attacks | {f"{name}/raw": Asked(asked.attack, True) for name, asked in attacks.items()}
+    both = attacks | {f"{name}/raw": AttackRequest(asked.attack, True) for name, asked in attacks.items()}
     scores, _, network, calls = scored(both, labels, Guided)
     assert not np.array_equal(scores["loss"], scores["loss/raw"])
     # PIA's and SecMI's later questions follow from the answers, which differ; the others are the same questions twice.
@@ -120,14 +120,14 @@ def test_service_and_raw_network_are_asked_apart(everything):
 
 
 def test_both_forms_of_pfami_share_their_crop():
-    forms = {form: Asked(PFAMI(form=form), False) for form in ("published", "averaged")}
+    forms = {form: AttackRequest(PFAMI(form=form), False) for form in ("published", "averaged")}
     _, queries, network, _ = scored(forms, None)
     assert queries == {"published": 20, "averaged": 40}  # crops of 8x8 are 7, 6 or 5 pixels wide
     assert network.rows == len(network.distinct) == N * 40
 
 
 def test_the_likelihoods_walk_is_not_counted_as_shared():
-    attacks = {"loss": Asked(Loss(), False), "likelihood": Asked(Likelihood(steps=4), False)}
+    attacks = {"loss": AttackRequest(Loss(), False), "likelihood": AttackRequest(Likelihood(steps=4), False)}
     _, queries, network, calls = scored(attacks, None)
     assert (calls.together, calls.apart, queries["likelihood"]) == (1, 1, 18)
     assert network.rows == N * 19

@@ -9,11 +9,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from leakbench.api import Access, Place
-from leakbench.api.answer_cache import Source
+from leakbench.api import Access, AuditSetting
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.attacks.membership.shipped_classifier import ShippedClassifier
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.networks import NetworkSpec, build
 from leakbench.testing.toy_model import SHAPE, images, plain, streams
 
@@ -32,7 +32,9 @@ def classifier() -> torch.nn.Module:
 
 def scores(attack: ShippedClassifier, part: Images = PART, batch: int = 16, ships=None) -> np.ndarray:
     release = replace(plain(batch), parts={"classifier": ships or classifier()})
-    return Target(Source(release, torch.Tensor), streams()).score({"": Asked(attack, True)}, part)[0][""]
+    return AttackTarget(QueriedRelease(release, torch.Tensor), streams()).score(
+        {"": AttackRequest(attack, True)}, part
+    )[0][""]
 
 
 @pytest.mark.parametrize(("below", "timesteps"), [(100, 10), (60, 4), (1, 1)])
@@ -90,6 +92,6 @@ def test_members_stand_out_on_either_side_and_beyond_the_precision_of_probabilit
 
 def test_it_applies_where_a_classifier_ships_and_to_weights_alone():
     assert ShippedClassifier.requires_parts == {"classifier"} and ShippedClassifier.access is Access.WEIGHTS
-    place = Place((), "none", "nothing", timesteps=50, images=10)
+    place = AuditSetting((), "none", "nothing", timesteps=50, images=10)
     assert ShippedClassifier().objection(place) == "it asks at t = 90, and the noise schedule ends at t = 49"
     assert ShippedClassifier(below=50).objection(place) is None

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from leakbench.api import Access, Release
-from leakbench.api.answer_cache import Source
-from leakbench.api.replication import Drawn
+from leakbench.api.answer_cache import QueriedRelease
+from leakbench.api.replication import SampleSet
 from leakbench.attacks.replication._clusters import cluster, towards, train_timed
 from leakbench.attacks.replication.side import SIDE
-from leakbench.measurement.extraction import extract
-from leakbench.measurement.query_engine import Target
-from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.measurement.extraction import extract_candidates
+from leakbench.measurement.query_engine import AttackTarget
+from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.networks import NetworkSpec, build
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-SHAPE, STREAMS = (1, 8, 8), Streams("test", 0)
+SHAPE, STREAMS = (1, 8, 8), Rng("test", 0)
 FEW = SIDE(clusters=4, steps=15, cohesion=0.0)
 
 
@@ -33,9 +33,9 @@ def release(batch: int = 32, conditions: int = 0, clip: bool = False) -> Release
     return Release(network, Schedule(steps=6, clip=clip), STREAMS, SHAPE, torch.device("cpu"), batch=batch)
 
 
-def target(batch: int = 32, conditions: int = 0, clip: bool = False) -> Target:
+def target(batch: int = 32, conditions: int = 0, clip: bool = False) -> AttackTarget:
     found = release(batch, conditions, clip)
-    return Target(Source(found, partial(found.sample, 60)), STREAMS)
+    return AttackTarget(QueriedRelease(found, partial(found.sample, 60)), STREAMS)
 
 
 def of_four(count: int) -> tuple[torch.Tensor, np.ndarray]:
@@ -49,23 +49,25 @@ def of_four(count: int) -> tuple[torch.Tensor, np.ndarray]:
 def test_at_scale_zero_it_hands_in_the_ordinary_samples_bit_for_bit(conditions, clip):
     samples = release(conditions=conditions, clip=clip).sample(50)
     at_zero = FEW.model_copy(update={"scale": 0.0})
-    found = extract(target(conditions=conditions, clip=clip), at_zero, samples, flat)
+    found = extract_candidates(target(conditions=conditions, clip=clip), at_zero, samples, flat)
     assert torch.equal(found.images, samples) and found.queries == 6
     assert found.attack.facts()["clusters_kept"] >= 2  # there was guidance, and it weighed nothing
-    guided = extract(target(conditions=conditions, clip=clip), FEW, samples, flat)
+    guided = extract_candidates(target(conditions=conditions, clip=clip), FEW, samples, flat)
     assert not torch.allclose(guided.images, samples, atol=1e-3)
 
 
 def test_batches_do_not_matter():
     samples = release().sample(50)
-    whole = extract(target(), FEW, samples, flat).images
+    whole = extract_candidates(target(), FEW, samples, flat).images
     for size in (1, 7):
-        torch.testing.assert_close(extract(target(size), FEW, samples, flat).images, whole, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            extract_candidates(target(size), FEW, samples, flat).images, whole, rtol=1e-3, atol=1e-4
+        )
 
 
 def test_without_a_coherent_cluster_the_samples_are_handed_in_and_the_record_says_so():
     samples = release().sample(50)
-    found = extract(target(), SIDE(clusters=4, cohesion=1.0), samples, flat)
+    found = extract_candidates(target(), SIDE(clusters=4, cohesion=1.0), samples, flat)
     assert torch.equal(found.images, samples) and found.attack.facts() == {"clusters": 4, "clusters_kept": 0}
 
 
@@ -97,7 +99,7 @@ def test_the_classifier_knows_noised_images_and_its_gradient_is_by_finite_differ
     images, of = of_four(400)
     fresh, wanted = images[200:], torch.from_numpy(of[200:])
     t = torch.full((200,), 200)
-    x_t = forward_noise(Schedule(), fresh, t, STREAMS.of("noise").normal(torch.arange(200), SHAPE))
+    x_t = add_noise(Schedule(), fresh, t, STREAMS.of("noise").normal(torch.arange(200), SHAPE))
     assert (classifier(x_t, t).argmax(dim=1) == wanted).float().mean() > 0.9
     gradient = towards(classifier, x_t[:3], 200, wanted[:3])
     wide, direction = classifier.double(), STREAMS.of("direction").normal(torch.arange(3), SHAPE).double()
@@ -122,7 +124,7 @@ def test_guided_samples_land_in_the_cluster_that_was_drawn_for_them():
     network = release().network
     model = Gaussian(network, Schedule(steps=10), STREAMS, SHAPE, torch.device("cpu"), batch=32)
     images, _ = of_four(120)
-    attack = SIDE(clusters=4, steps=120).fit(Drawn(images, None, model.schedule, flat, STREAMS))
+    attack = SIDE(clusters=4, steps=120).fit(SampleSet(images, None, model.schedule, flat, STREAMS))
     assert attack.facts() == {"clusters": 4, "clusters_kept": 4}
     centres = torch.stack([images[torch.from_numpy(attack._clusters.of == k)].mean(dim=0) for k in range(4)])
     ids = torch.arange(120)
@@ -130,7 +132,7 @@ def test_guided_samples_land_in_the_cluster_that_was_drawn_for_them():
 
     def hits(scale: float) -> float:
         one = attack.model_copy(update={"scale": scale})
-        found = Target.of(model, STREAMS).ask(one.candidates, one, False, images_of(images))
+        found = AttackTarget.of(model, STREAMS).ask(one.candidates, one, False, images_of(images))
         return float((torch.cdist(flat(found), flat(centres)).argmin(dim=1) == wanted).float().mean())
 
     assert hits(0.0) < 0.45 and hits(8.0) > 0.9

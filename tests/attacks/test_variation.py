@@ -11,14 +11,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from leakbench.api import Access, Calibration, Group, MembershipAttack, Place, Release
+from leakbench.api import Access, AuditSetting, Calibration, ImageSet, MembershipAttack, Release
 from leakbench.attacks.membership._similarity import ssim
 from leakbench.attacks.membership.inpainting import Inpainting
 from leakbench.attacks.membership.rediffuse import ReDiffuse
 from leakbench.attacks.membership.rediffuse_nn import ReDiffuseNN
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.classifiers import train_classifier
 from leakbench.models.diffusion import Schedule
 from leakbench.testing.toy_model import SHAPE, images, plain, streams
@@ -32,13 +32,13 @@ ALPHA_BAR = [float(a) for a in np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))]
 WALK = [800, 600, 400, 200, 0]  # five steps, as the tiny release samples
 
 
-def target(batch: int = 8) -> Target:
-    return Target.of(plain(batch), streams())
+def target(batch: int = 8) -> AttackTarget:
+    return AttackTarget.of(plain(batch), streams())
 
 
 def scores(attack: MembershipAttack, batch: int = 8, order: slice = slice(None)) -> np.ndarray:
     part = SPLIT["member"].take(torch.arange(COUNT)[order] if order.step is None else torch.arange(COUNT).flip(0))
-    return target(batch).score({"": Asked(attack, False)}, part)[0][""]
+    return target(batch).score({"": AttackRequest(attack, False)}, part)[0][""]
 
 
 def noise(purpose: str, row: int, draw: int) -> torch.Tensor:
@@ -111,25 +111,25 @@ def test_requests_are_counted_and_the_two_forms_share_them(monkeypatch):
     calls = []
     answer = Release.raw_eps
     monkeypatch.setattr(Release, "raw_eps", lambda self, *asked: calls.append(len(asked[0])) or answer(self, *asked))
-    asked = {a.name: Asked(a, False) for a in (ReDiffuse(draws=3), ReDiffuseNN(draws=3), Inpainting())}
+    asked = {a.name: AttackRequest(a, False) for a in (ReDiffuse(draws=3), ReDiffuseNN(draws=3), Inpainting())}
     at, quick = target(COUNT), ReDiffuseNN(draws=3)
     monkeypatch.setattr(
         "leakbench.attacks.membership._map_reader.train_classifier", lambda *_: lambda x: x[:, 0, 0, :2]
     )
-    asked["rediffuse_nn"] = Asked(fitted(quick, at), False)
+    asked["rediffuse_nn"] = AttackRequest(fitted(quick, at), False)
     calls.clear()
     queries = at.score(asked, SPLIT["member"])[1]
     assert queries == {"rediffuse": 3 * 2, "rediffuse_nn": 3 * 2, "inpainting": 4 * 5}
     assert len(calls) == 3 * 2 + 4 * 5
 
 
-def fitted(attack: ReDiffuseNN, at: Target) -> ReDiffuseNN:
+def fitted(attack: ReDiffuseNN, at: AttackTarget) -> ReDiffuseNN:
     part = SPLIT["calibration_in"]
 
     def ask(question):
         return at.ask(question, attack, False, part)
 
-    nothing = Group(part.images[:0], None, ask)
+    nothing = ImageSet(part.images[:0], None, ask)
     return attack.fit(Calibration(part.images, None, ask, np.arange(COUNT) % 2 == 0, nothing, streams()))
 
 
@@ -179,7 +179,9 @@ def test_a_high_score_means_a_member(monkeypatch, attack):
     }
     known = torch.cat([wide["member"].images, wide["calibration_in"].images])
     release = Completer(Projector(known), Schedule(steps=10), streams(), SHAPE, torch.device("cpu"), batch=40)
-    found = collect(Target.of(release, streams()), {"": Asked(attack, False)}, wide)[0][""]
+    found = collect_membership_evidence(AttackTarget.of(release, streams()), {"": AttackRequest(attack, False)}, wide)[
+        0
+    ][""]
     truth = [1] * 40 + [0] * 40
     assert roc_auc_score(truth, np.concatenate([found.member_scores, found.nonmember_scores])) > 0.95
     calibration = np.concatenate([found.calibration_member_scores, found.calibration_nonmember_scores])
@@ -197,7 +199,7 @@ def test_the_supervised_form_takes_no_more_labels_than_it_may(monkeypatch):
     assert [len(maps) for maps, _ in seen] == [COUNT, 6]
     assert int(seen[1][1].sum()) == 3  # half of them members
     np.testing.assert_allclose([float(maps.square().mean().sqrt()) for maps, _ in seen], 0.01, rtol=1e-5)
-    place = Place((), "none", "nothing", timesteps=1000, images=100, calibration=60)
+    place = AuditSetting((), "none", "nothing", timesteps=1000, images=100, calibration=60)
     assert ReDiffuseNN(labels=60).objection(place) is None
     assert ReDiffuseNN(labels=61).objection(place) == "labels = 61: calibration holds 60 images, half of them members"
 

@@ -15,7 +15,7 @@ def digits_task():
     from leakbench.api import Task
     from leakbench.models.diffusion import Schedule
     from leakbench.models.networks import NetworkSpec
-    from leakbench.runtime.device import Streams
+    from leakbench.runtime.device import Rng
 
     torch.set_num_threads(1)
     order = np.random.default_rng(0).permutation(1797)
@@ -30,7 +30,7 @@ def digits_task():
         images[40:140],
         spec,
         Schedule(steps=10),
-        Streams("digits", 0),
+        Rng("digits", 0),
         torch.device("cpu"),
     )
 

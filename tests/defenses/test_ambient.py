@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.defenses import ambient
 from leakbench.defenses.ambient import Ambient
 from leakbench.defenses.amg import AMG
@@ -16,12 +16,12 @@ from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.finetune import Finetune
 from leakbench.models.denoiser_training import train_denoiser, trainable
-from leakbench.models.diffusion import Schedule, at, denoise, forward_noise, predict_x0
+from leakbench.models.diffusion import Schedule, add_noise, denoise, full_timesteps, predict_x0
 from leakbench.models.training.loop import Batch, Recipe
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 ALPHA_BAR = torch.from_numpy(Schedule().alpha_bar)
 SMALL = {"steps": 20, "batch": 16, "lr": 2e-3}
 
@@ -78,7 +78,7 @@ def test_masks_are_coins_of_their_images_fixed_and_shared_by_channels(digits_tas
     assert shown.shape == (1000, 1, 8, 8) and set(shown.unique().tolist()) == {0.0, 1.0}
     assert stats.binomtest(int(shown.sum()), shown.numel(), 0.6).pvalue > 1e-3
     assert sampled.shape == (3, 8, 8) and torch.equal(sampled[0], sampled[2])
-    assert torch.equal(Ambient(p=0.4, delta=0.7).masks(many.only(torch.arange(50)))[0], shown[:50])
+    assert torch.equal(Ambient(p=0.4, delta=0.7).masks(many.subset(torch.arange(50)))[0], shown[:50])
     keeps = [Ambient(p=p, delta=d).masks(many)[1].mean() for p, d in ((0.0, 0.0), (0.5, 0.0), (0.5, 0.5))]
     assert keeps[0] == 1 > keeps[1] > keeps[2] > 0
 
@@ -129,7 +129,7 @@ def test_without_masks_it_is_the_ordinary_loss_of_x0(digits_task, monkeypatch):
         found = c_skip * (x0 + noise * drawn.noise[i, :1].double()) + (1 - c_skip) * answer[i].double()
         expected += min(1 / noise**2, 5.0) * float((found - x0).square().mean()) / 40
     assert float(value) == pytest.approx(expected, rel=1e-4)
-    x_t = forward_noise(digits_task.schedule, digits_task.images, drawn.t, drawn.noise[:, :1])
+    x_t = add_noise(digits_task.schedule, digits_task.images, drawn.t, drawn.noise[:, :1])
     assert torch.equal(network.asked, torch.cat([x_t, torch.ones_like(x_t)], dim=1))
 
 
@@ -160,15 +160,17 @@ def test_eps_is_that_of_x0_under_the_fixed_mask(digits_task, release):
         torch.cat([network.mask * torch.where(hidden, -x, x), network.mask.expand_as(x)], 1), t
     )
     assert torch.equal(turned.double(), guess)
-    assert release.answers_raw and network.spec == digits_task.network and release.claims == {}
+    assert release.eps_is_raw and network.spec == digits_task.network and release.claims == {}
     assert 0.3 < float(network.mask.mean()) < 0.85
 
 
 def test_it_fills_in_what_its_mask_hides(digits_task, release):
     """Better than the mean image could."""
     hidden, x0 = release.network.mask == 0, torch.cat([digits_task.images, digits_task.heldout])
-    x = forward_noise(digits_task.schedule, x0, at(50, x0), STREAMS.of("fill").normal(torch.arange(140), (1, 8, 8)))
-    found = predict_x0(digits_task.schedule, x, at(50, x), release.eps(x, at(50, x)))
+    x = add_noise(
+        digits_task.schedule, x0, full_timesteps(50, x0), STREAMS.of("fill").normal(torch.arange(140), (1, 8, 8))
+    )
+    found = predict_x0(digits_task.schedule, x, full_timesteps(50, x), release.eps(x, full_timesteps(50, x)))
     error, ignorant = ((guess - x0)[:, hidden].square().mean() for guess in (found, x0.mean(dim=0, keepdim=True)))
     assert float(error) < 0.8 * float(ignorant)
 
@@ -176,7 +178,7 @@ def test_it_fills_in_what_its_mask_hides(digits_task, release):
 def test_samples_look_like_data(digits_task, release):
     """Pixel means of what was trained on; where the mask shows, its spread; where it hides, a smaller one."""
     data = torch.cat([digits_task.images, digits_task.heldout]).flatten(1)
-    samples = denoise(Schedule(steps=50), release.eps, release.start(torch.arange(200))).flatten(1)
+    samples = denoise(Schedule(steps=50), release.eps, release.initial_noise(torch.arange(200))).flatten(1)
     shown = release.network.mask.flatten() == 1
     spread = [float(samples[:, part].std(dim=0).mean() / data[:, part].std(dim=0).mean()) for part in (shown, ~shown)]
     assert float((samples.mean(dim=0) - data.mean(dim=0)).abs().mean()) < 0.25
@@ -198,8 +200,8 @@ def test_it_can_be_copied_trained_further_and_loaded(digits_task, release):
     twin = copy.deepcopy(release.network)
     twin.load_state_dict({key: value.clone() for key, value in network.state_dict().items()})
     x = STREAMS.of("x").normal(torch.arange(5), (1, 8, 8))
-    assert torch.equal(twin(x, at(40, x)), network(x, at(40, x)))
-    assert not torch.equal(twin(x, at(40, x)), release.eps(x, at(40, x)))
+    assert torch.equal(twin(x, full_timesteps(40, x)), network(x, full_timesteps(40, x)))
+    assert not torch.equal(twin(x, full_timesteps(40, x)), release.eps(x, full_timesteps(40, x)))
 
 
 def test_unlearning_edits_it_and_guidance_runs_over_it(digits_task, release):
@@ -224,10 +226,10 @@ def test_it_trains_on_labels(digits_task, monkeypatch):
     assert torch.equal(network.label, labels.flip(0))
     defense = Ambient(**SMALL)
     release, x = defense.release(defense.fit(task), task), digits_task.images[:2].repeat(2, 1, 1, 1)
-    answers = release.eps(x, at(500, x), torch.tensor([0, 0, 1, 1]))
+    answers = release.eps(x, full_timesteps(500, x), torch.tensor([0, 0, 1, 1]))
     assert release.conditions == 3 and not torch.equal(answers[:2], answers[2:])
 
 
 def test_it_shares_the_baselines_parameters():
-    place = Place((), "none", "nothing", 1000, 40)
+    place = AuditSetting((), "none", "nothing", 1000, 40)
     assert Ambient().recipe == Baseline().recipe and Ambient.role == "defense" and Ambient().objection(place) is None

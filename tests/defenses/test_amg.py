@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Place, Release
+from leakbench.api import AuditSetting, Release
 from leakbench.defenses import amg
 from leakbench.defenses.amg import AMG, Crowd, thresholds
 from leakbench.defenses.attribute_switching import AttributeSwitching
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.reject_resample import RejectResample
-from leakbench.models.diffusion import Schedule, at, ddim_move, forward_noise
-from leakbench.runtime.device import Streams
+from leakbench.models.diffusion import Schedule, add_noise, ddim_step, full_timesteps
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 ALPHA_BAR = torch.from_numpy(Schedule().alpha_bar)
 
 
 def states(task, t: int, noise: str = "states") -> torch.Tensor:
     """Members and held-out images, noised to t."""
     x0 = torch.cat([task.images, task.heldout[:40]])
-    return forward_noise(task.schedule, x0, at(t, x0), STREAMS.of(noise, t).normal(torch.arange(80), (1, 8, 8)))
+    return add_noise(task.schedule, x0, full_timesteps(t, x0), STREAMS.of(noise, t).normal(torch.arange(80), (1, 8, 8)))
 
 
 def relative(x: torch.Tensor, crowd: Crowd, t: int) -> torch.Tensor:
@@ -66,7 +66,7 @@ def test_the_relative_distance_and_its_gradient_are_those_of_a_loop(members, tas
     crowd = Crowd.of(task, task.heldout[:members])
     for t in (0, 30, 300, 999):
         x = states(task, t)[35:45]
-        found, away = crowd.likeness(task.schedule, x, at(t, x))
+        found, away = crowd.likeness(task.schedule, x, full_timesteps(t, x))
         for row, (nl2, gradient) in enumerate(zip(found, away, strict=True)):
             state = x[row].flatten().double().requires_grad_(True)
             expected = relative(state, crowd, t)
@@ -104,14 +104,16 @@ def test_scale_26_is_the_published_constant_on_3x32x32(task):
     large = replace(task, images=images, network=task.network.model_copy(update={"shape": shape}))
     base = replace(large, base=None).release(lambda x, t, label: torch.zeros_like(x))
     release = AMG(scale=80_000 / 3072).release(AMG().fit(large), replace(large, base=base))
-    x = forward_noise(task.schedule, images[:1], at(t, images[:1]), STREAMS.of("one").normal(torch.arange(1), shape))
+    x = add_noise(
+        task.schedule, images[:1], full_timesteps(t, images[:1]), STREAMS.of("one").normal(torch.arange(1), shape)
+    )
     state = x.flatten().double().requires_grad_(True)
     nl2 = relative(state, release.crowd, t)
     (slope,) = torch.autograd.grad(nl2, state)
     short = 1.95 - 0.45 * np.exp(-0.025 * t / 4) - float(nl2.detach())
     assert short > 0
     expected = -(1 - ALPHA_BAR[t]).sqrt() * 80_000 * short * slope
-    torch.testing.assert_close(release.eps(x, at(t, x)).flatten().double(), expected, rtol=2e-4, atol=1e-4)
+    torch.testing.assert_close(release.eps(x, full_timesteps(t, x)).flatten().double(), expected, rtol=2e-4, atol=1e-4)
 
 
 def test_choice_and_gradient_share_one_draw_of_the_noise(task, guide):
@@ -119,12 +121,14 @@ def test_choice_and_gradient_share_one_draw_of_the_noise(task, guide):
     release = guide(scale=5.0)
     for t in (1, 400):
         noise = release.crowd.noise.view(40, 1, 8, 8)
-        x = forward_noise(task.schedule, task.images, at(t, noise), noise)
-        nl2, away = release.crowd.likeness(task.schedule, x, at(t, x))
+        x = add_noise(task.schedule, task.images, full_timesteps(t, noise), noise)
+        nl2, away = release.crowd.likeness(task.schedule, x, full_timesteps(t, x))
         assert float(nl2.max()) < 1e-3
-        assert torch.equal(guide(scale=5.0).eps(x, at(t, x)), release.eps(x, at(t, x)))  # drawn once for good
+        assert torch.equal(
+            guide(scale=5.0).eps(x, full_timesteps(t, x)), release.eps(x, full_timesteps(t, x))
+        )  # drawn once for good
         nudged = x + 1e-3 * torch.ones_like(x)
-        direction = release.crowd.likeness(task.schedule, nudged, at(t, x))[1].flatten(1)
+        direction = release.crowd.likeness(task.schedule, nudged, full_timesteps(t, x))[1].flatten(1)
         cosine = torch.cosine_similarity(direction, torch.ones_like(direction))
         assert float(cosine.min()) > 0.99 and bool(away.isfinite().all())
 
@@ -134,13 +138,13 @@ def test_choice_and_gradient_share_one_draw_of_the_noise(task, guide):
 
 def test_where_the_gate_is_shut_eps_is_the_bases_bit_for_bit(task, guide):
     release, x = guide(scale=5.0), states(task, 120)
-    eps, gate = release.guided(x, at(120, x))
-    plain = task.base.eps(x, at(120, x))
-    nl2 = release.crowd.likeness(task.schedule, x, at(120, x))[0]
+    eps, gate = release.guided(x, full_timesteps(120, x))
+    plain = task.base.eps(x, full_timesteps(120, x))
+    nl2 = release.crowd.likeness(task.schedule, x, full_timesteps(120, x))[0]
     assert torch.equal(gate, nl2 < 1.95 - 0.45 * np.exp(-0.75)) and 0 < int(gate.sum()) < 80
     assert torch.equal(eps[~gate], plain[~gate]) and bool((eps[gate] != plain[gate]).flatten(1).any(dim=1).all())
     exactly = replace(release, threshold=torch.full((1000,), float(nl2[0])))
-    assert not bool(exactly.guided(x, at(120, x))[1][0])  # strict
+    assert not bool(exactly.guided(x, full_timesteps(120, x))[1][0])  # strict
 
 
 def test_nothing_asked_for_is_the_plain_sampler_bit_for_bit(task, guide):
@@ -156,9 +160,9 @@ def test_a_guided_step_raises_the_relative_distance(task, guide):
     release = guide(scale=0.1)
     for s, u in ((100, 60), (400, 360), (40, 10)):
         x = states(task, s)
-        eps, gate = release.guided(x, at(s, x))
-        plain, guided = (ddim_move(task.schedule, x, s, u, e) for e in (task.base.eps(x, at(s, x)), eps))
-        before, after = (release.crowd.likeness(task.schedule, y, at(u, y))[0] for y in (plain, guided))
+        eps, gate = release.guided(x, full_timesteps(s, x))
+        plain, guided = (ddim_step(task.schedule, x, s, u, e) for e in (task.base.eps(x, full_timesteps(s, x)), eps))
+        before, after = (release.crowd.likeness(task.schedule, y, full_timesteps(u, y))[0] for y in (plain, guided))
         # Not of every state: another training image may become the nearest.
         assert int(gate.sum()) > 40 and float((after > before)[gate].float().mean()) > 0.95
         assert float((after - before)[gate].mean()) > 0
@@ -171,7 +175,7 @@ def nearest(images: torch.Tensor, train: torch.Tensor) -> float:
 
 def test_guidance_drives_samples_off_the_training_images_and_too_much_off_the_data(digits_task, guide):
     spec = digits_task.network.model_copy(update={"width": 128, "blocks": 2})
-    few = replace(digits_task.only(torch.arange(12)), network=spec, schedule=Schedule(steps=40))
+    few = replace(digits_task.subset(torch.arange(12)), network=spec, schedule=Schedule(steps=40))
     defense = Baseline(steps=800, batch=64, lr=8e-3, ema=0.99)
     few = replace(few, base=defense.release(defense.fit(few), few))
     releases = [AMG(scale=scale).release(AMG().fit(few), few) for scale in (0.0, 0.3, 100.0)]
@@ -194,7 +198,7 @@ def test_despecification_moves_towards_the_mean_over_the_labels(conditional, gui
     base = conditional.base
     release = guide(base, scale=0.0, despecify=0.8)
     x, label = states(conditional, 20), torch.arange(80) % 2
-    t = at(20, x)
+    t = full_timesteps(20, x)
     eps, gate = release.guided(x, t, label)
     own, other = base.eps(x, t, label), base.eps(x, t, 1 - label)
     s1 = 0.8 * (1 - release.crowd.likeness(conditional.schedule, x, t)[0] / 2).view(-1, 1, 1, 1)
@@ -207,7 +211,7 @@ def test_despecification_moves_towards_the_mean_over_the_labels(conditional, gui
 
 
 def test_there_is_no_condition_to_take_away_without_one():
-    place = Place((), "none", "nothing", 1000, 40)
+    place = AuditSetting((), "none", "nothing", 1000, 40)
     assert "despecify" in AMG(despecify=0.5).objection(place) and AMG().objection(place) is None
     assert AMG(despecify=0.5).objection(replace(place, condition="label")) is None
 
@@ -219,8 +223,8 @@ def test_the_members_ship_and_no_claim_survives(task, guide):
     release, x = guide(), task.heldout
     assert torch.equal(release.parts["members"], task.images)
     assert release.claims == {"void": "AMG compares samples with members"} and release.info["of"] == "base"
-    assert release.network is task.base.network and not release.answers_raw
-    assert torch.equal(release.raw_eps(x, at(9, x)), task.base.raw_eps(x, at(9, x)))
+    assert release.network is task.base.network and not release.eps_is_raw
+    assert torch.equal(release.raw_eps(x, full_timesteps(9, x)), task.base.raw_eps(x, full_timesteps(9, x)))
 
 
 def test_releasing_reads_no_training_image(task):
@@ -232,20 +236,22 @@ def test_gate_rates_are_shares_of_samples_and_padding_does_not_count(task, guide
     release = Release.with_batch(guide(scale=1.0), 4)
     assert guide().facts() == {}
     release.sample(10)  # three batches, the last padded by two rows
-    x, expected = task.base.start(torch.arange(10)), {}
-    walk = task.schedule.walk()
+    x, expected = task.base.initial_noise(torch.arange(10)), {}
+    walk = task.schedule.timesteps()
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
-        eps, gate = release.guided(x, at(s, x))
+        eps, gate = release.guided(x, full_timesteps(s, x))
         expected[str(s)] = float(gate.sum()) / 10
-        x = ddim_move(task.schedule, x, s, u, eps)
+        x = ddim_step(task.schedule, x, s, u, eps)
     assert release.facts() == {"gate_rate_by_t": pytest.approx(expected)}
 
 
 def test_it_guides_over_cpsample_and_rejection_chooses_among_what_it_guides(task, guide, protect):
     below = protect(alpha=0.25, scale=3.0)
     over, x = guide(below, scale=2.0), states(task, 100)
-    push = guide(scale=2.0).eps(x, at(100, x)) - task.base.eps(x, at(100, x))
-    torch.testing.assert_close(over.eps(x, at(100, x)), below.eps(x, at(100, x)) + push, rtol=1e-4, atol=1e-4)
+    push = guide(scale=2.0).eps(x, full_timesteps(100, x)) - task.base.eps(x, full_timesteps(100, x))
+    torch.testing.assert_close(
+        over.eps(x, full_timesteps(100, x)), below.eps(x, full_timesteps(100, x)) + push, rtol=1e-4, atol=1e-4
+    )
     assert over.parts["classifier"] is below.parts["classifier"] and over.network_calls == below.network_calls
     guided = replace(task, base=guide(scale=1.0))
     rejecting = RejectResample(tries=1).release(RejectResample().fit(guided), guided)
@@ -266,5 +272,5 @@ def test_it_guides_a_switched_model_by_what_that_answers(conditional, guide):
     switched = defense.release(replace(AMG().fit(conditional), info=info), conditional)
     x, label = states(conditional, 100), torch.zeros(80, dtype=torch.int64)
     over, plain = guide(switched, scale=2.0), guide(conditional.base, scale=2.0)
-    assert torch.equal(over.eps(x, at(100, x), label), plain.eps(x, at(100, x), 1 - label))
-    assert not torch.equal(over.eps(x, at(100, x), label), plain.eps(x, at(100, x), label))
+    assert torch.equal(over.eps(x, full_timesteps(100, x), label), plain.eps(x, full_timesteps(100, x), 1 - label))
+    assert not torch.equal(over.eps(x, full_timesteps(100, x), label), plain.eps(x, full_timesteps(100, x), label))

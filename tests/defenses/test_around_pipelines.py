@@ -12,12 +12,12 @@ from leakbench.defenses.amg import AMG
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease
 from leakbench.defenses.overfit import Overfit
 from leakbench.defenses.reject_resample import RejectResample
-from leakbench.measurement.releases import Setting, Workbench
+from leakbench.measurement.releases import ReleaseBuilder, RunConfig
 from leakbench.models import networks
-from leakbench.models.diffusion import at, forward_noise, predict_x0
+from leakbench.models.diffusion import add_noise, full_timesteps, predict_x0
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training.loop import Batch
-from leakbench.runtime.device import Stream
+from leakbench.runtime.device import RngStream
 from leakbench.suite import load
 
 KINDS = ("images", "classes", "captions")
@@ -45,7 +45,7 @@ def models(pipelines, tmp_path_factory):
     home = tmp_path_factory.mktemp("models")
     for kind, conditions in (("images", 0), ("classes", 3)):
         spec = NetworkSpec(kind="unet", shape=(3, 16, 16), width=8, blocks=1, conditions=conditions)
-        DDPMPipeline(networks.build(spec, Stream((1, 2))).body, DDPMScheduler()).save_pretrained(home / kind)
+        DDPMPipeline(networks.build(spec, RngStream((1, 2))).body, DDPMScheduler()).save_pretrained(home / kind)
     (home / "captions").mkdir()
     made = pipelines.untrained(home / "captions")
     (home / "captions.txt").write_text("a cat\nthe red house\na cat\n")
@@ -72,7 +72,7 @@ def tasks(models, tmp_path):
         path = home / kind / "pipeline" if latent else home / kind
         file = tmp_path / f"{kind}{guidance}.toml"
         file.write_text(SUITE.format(data=home / "data.npz", model=path, more=more, sampler=sampler))
-        made = Workbench(load.load(str(file)), Setting(tmp_path, tmp_path / "cache"))
+        made = ReleaseBuilder(load.load(str(file)), RunConfig(tmp_path, tmp_path / "cache"))
         return made.task(made.suite.points[1].chain, 0)
 
     return make
@@ -140,10 +140,10 @@ def test_it_is_trained_on_latents_as_diffusers_encodes_them(models, tasks):
 def test_its_gradient_joins_the_guided_noise_with_the_papers_sign(models, tasks):
     """Against diffusers' own network, guidance written out, and the gradient of a linear logit by hand."""
     task, pipe, scale, alpha = tasks("captions"), models[1], 30.0, 0.25
-    slope = 0.2 * Stream((5, 6)).normal(torch.arange(1), (4, 8, 8))
-    x, t = Stream((7, 8)).normal(torch.arange(6), (4, 8, 8)), torch.tensor([30, 300, 500, 700, 900, 999])
+    slope = 0.2 * RngStream((5, 6)).normal(torch.arange(1), (4, 8, 8))
+    x, t = RngStream((7, 8)).normal(torch.arange(6), (4, 8, 8)), torch.tensor([30, 300, 500, 700, 900, 999])
     logit = (x * slope).flatten(1).sum(1)
-    release = ProtectedRelease.over(task.base, parts={"classifier": Linear(slope, 0.0)}, alpha=alpha, scale=scale)
+    release = ProtectedRelease.wrap(task.base, parts={"classifier": Linear(slope, 0.0)}, alpha=alpha, scale=scale)
     embeddings, empty = pipe.encode_prompt(["a cat"] * 6, "cpu", 1, True)
     with torch.no_grad():
         asked = pipe.unet(x, t, encoder_hidden_states=embeddings).sample
@@ -187,10 +187,12 @@ def test_what_is_added_does_not_depend_on_the_guidance(defense, tasks):
         task = tasks("captions", guidance)
         release = released(defense, task)
         x0 = task.images[:6]
-        x = forward_noise(task.schedule, x0, at(200, x0), Stream((1, 1)).normal(torch.arange(6), (4, 8, 8)))
+        x = add_noise(task.schedule, x0, full_timesteps(200, x0), RngStream((1, 1)).normal(torch.arange(6), (4, 8, 8)))
         label = torch.tensor([0, 1, 2, 0, 1, 2])
         with torch.no_grad():
-            added.append(release.eps(x, at(200, x), label) - task.base.eps(x, at(200, x), label))
+            added.append(
+                release.eps(x, full_timesteps(200, x), label) - task.base.eps(x, full_timesteps(200, x), label)
+            )
     assert added[0].abs().max() > 0 and torch.allclose(*added, atol=1e-5)
 
 
@@ -199,12 +201,12 @@ def test_amg_moves_latents_away_from_the_nearest_noised_member(tasks):
     release = released(AMG(), task)
     members = release.parts["members"]
     assert torch.equal(members, task.images[:]) and members.shape == (40, 4, 8, 8)
-    noised = forward_noise(task.schedule, members, at(200, members), release.crowd.noise.view_as(members))
-    x = noised[:5] + 0.1 * Stream((2, 2)).normal(torch.arange(5), (4, 8, 8))
+    noised = add_noise(task.schedule, members, full_timesteps(200, members), release.crowd.noise.view_as(members))
+    x = noised[:5] + 0.1 * RngStream((2, 2)).normal(torch.arange(5), (4, 8, 8))
     label = torch.zeros(5, dtype=torch.int64)
     with torch.no_grad():
-        eps, gate = release.guided(x, at(200, x), label)
-        push = eps - task.base.eps(x, at(200, x), label)
+        eps, gate = release.guided(x, full_timesteps(200, x), label)
+        push = eps - task.base.eps(x, full_timesteps(200, x), label)
     nearest = (x[:, None] - noised).flatten(2).square().mean(2).argmin(1)
     assert nearest.tolist() == [0, 1, 2, 3, 4] and bool(gate.all())
     away = -(push * (x - noised[nearest])).flatten(1).sum(1)  # x_0 moves against eps

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Place, Release, Task
+from leakbench.api import AuditSetting, Release, Task
 from leakbench.defenses import attribute_switching
 from leakbench.defenses.attribute_switching import AttributeSwitching, tau_curve
 from leakbench.defenses.cpsample import CPSample
 from leakbench.models import networks
-from leakbench.models.diffusion import Schedule, at, ddim_move
+from leakbench.models.diffusion import Schedule, ddim_step, full_timesteps
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.testing import conformance
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 SHORT = Schedule(T=60, steps=12)
 SPEC = NetworkSpec(kind="mlp", shape=(1, 4, 4), width=16, blocks=1, conditions=2)
 
@@ -63,10 +63,10 @@ ASKED = torch.arange(10) % 2
 
 @pytest.mark.parametrize("tau", [0, 1, 5, 6, 29, 30, 59, 60])
 def test_s0_holds_at_tau_and_above_and_s1_below(tau, task):
-    x = task.base.start(torch.arange(10))
+    x = task.base.initial_noise(torch.arange(10))
     for t in range(55, -1, -5):
         value = ASKED if t >= tau else 1 - ASKED
-        x = ddim_move(SHORT, x, t, t - 5 if t else -1, task.base.network(x, at(t, x), value))
+        x = ddim_step(SHORT, x, t, t - 5 if t else -1, task.base.network(x, full_timesteps(t, x), value))
     torch.testing.assert_close(switched(task, tau).sample(10, ASKED), x.clamp(-1, 1), atol=1e-4, rtol=1e-4)
 
 
@@ -112,7 +112,7 @@ def test_every_batch_has_fresh_noise(task, monkeypatch):
     starts = torch.cat([walk[55] for walk in walks_of(switched(task, 30), monkeypatch)])
     assert len(starts) == 10 and torch.cdist(*[starts.flatten(1)] * 2).fill_diagonal_(9.0).min() > 0.5
     ids = torch.arange(10, 14)
-    assert torch.equal(switched(task, 30).start(ids), task.base.start(ids))  # same-seed pairs
+    assert torch.equal(switched(task, 30).start(ids), task.base.initial_noise(ids))  # same-seed pairs
 
 
 # The search -----------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_the_search_is_the_published_criterion(task, clip):
 
     def eps(x: np.ndarray, t: int, s: int) -> torch.Tensor:
         x = torch.tensor(x, dtype=torch.float32).view(-1, 1, 4, 4)
-        return task.base.network(x, at(t, x), at(s, x)).flatten(1)
+        return task.base.network(x, full_timesteps(t, x), full_timesteps(s, x)).flatten(1)
 
     found, expected = AttributeSwitching(search_images=8).fit(task).info, by_hand(eps, short, noise.flatten(1).numpy())
     assert found["tau_curve"]["tau"] == [0, 10, 20, 30, 40, 50]
@@ -175,7 +175,7 @@ def gap(eps, tau: int) -> float:
     schedule, x = Schedule(steps=1000), torch.zeros(2, dtype=torch.float64)
     first = torch.tensor([0, 1])
     for t in reversed(range(1000)):
-        x = ddim_move(schedule, x, t, t - 1, eps(x, t, first if t >= tau else 1 - first))
+        x = ddim_step(schedule, x, t, t - 1, eps(x, t, first if t >= tau else 1 - first))
     return abs(float(x[1] - x[0]))
 
 
@@ -242,10 +242,14 @@ def test_it_reads_no_training_image_and_epsilon_survives(task):
 
 def test_the_raw_network_is_the_bases(task):
     release, x = switched(task, 30), task.images
-    assert release.network is task.base.network and not release.answers_raw
+    assert release.network is task.base.network and not release.eps_is_raw
     label = torch.arange(30) % 2
-    assert torch.equal(release.raw_eps(x, at(5, x), label), task.base.raw_eps(x, at(5, x), label))
-    assert not torch.allclose(release.eps(x, at(5, x), label), task.base.eps(x, at(5, x), label), atol=1e-3)
+    assert torch.equal(
+        release.raw_eps(x, full_timesteps(5, x), label), task.base.raw_eps(x, full_timesteps(5, x), label)
+    )
+    assert not torch.allclose(
+        release.eps(x, full_timesteps(5, x), label), task.base.eps(x, full_timesteps(5, x), label), atol=1e-3
+    )
 
 
 def test_it_composes_with_cpsample_both_ways(task):
@@ -258,9 +262,9 @@ def test_it_composes_with_cpsample_both_ways(task):
     above = guided(replace(task, base=switched(task, 30)))
     below = switched(replace(task, base=guided(task)), 30)
     for t in (45, 10):
-        both = [release.eps(x, at(t, x), label) for release in (above, below)]
+        both = [release.eps(x, full_timesteps(t, x), label) for release in (above, below)]
         value = label if t >= 30 else 1 - label
-        torch.testing.assert_close(both[0], guided(task).eps(x, at(t, x), value))
+        torch.testing.assert_close(both[0], guided(task).eps(x, full_timesteps(t, x), value))
         torch.testing.assert_close(both[0], both[1])
     torch.testing.assert_close(above.sample(10, ASKED), below.sample(10, ASKED))
     assert above.claims == below.claims == {"void": "cpsample's classifier is trained on members"}
@@ -271,8 +275,8 @@ def test_it_composes_with_cpsample_both_ways(task):
     )
 
 
-def place(condition: str = "attribute", below: tuple = ()) -> Place:
-    return Place(below, condition, "nothing", 1000, 30)
+def place(condition: str = "attribute", below: tuple = ()) -> AuditSetting:
+    return AuditSetting(below, condition, "nothing", 1000, 30)
 
 
 @pytest.mark.parametrize(

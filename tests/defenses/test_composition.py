@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime import registry
@@ -30,7 +30,7 @@ def build(tmp_path):
     """build(condition, *(name, parameters)): the release of a chain, each link's artefacts through the disk."""
 
     def build(condition, *links):
-        place = Place((), condition, "label", Schedule().T, toy_model.COUNT)
+        place = AuditSetting((), condition, "label", Schedule().T, toy_model.COUNT)
         task, base, below = toy_model.task_of(place, None), None, ()
         for number, (name, parameters) in enumerate(links):
             defense = registry.find("defenses", name)(**parameters)
@@ -116,7 +116,7 @@ def test_no_two_private_trainings_share_their_noise(build):
     """With one z in both, 2 g_1 - g_2 of multipliers 1 and 2 would be the gradient without noise."""
     from leakbench.defenses._private import Mechanism
 
-    task = toy_model.task_of(Place((), "none", "nothing", Schedule().T, toy_model.COUNT), None)
+    task = toy_model.task_of(AuditSetting((), "none", "nothing", Schedule().T, toy_model.COUNT), None)
     like = [torch.zeros(500)]
     made = [Mechanism(task, 0.5, 1, 1.0, noise, True, stage, own)
             for noise, stage, own in ((1.0, 0, "a"), (2.0, 0, "a"), (1.0, 1, "a"), (1.0, 0, "b"))]  # fmt: skip

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Release
-from leakbench.api.answer_cache import BatchMemory, Source
+from leakbench.api.answer_cache import AnswerCache, QueriedRelease
 from leakbench.api.views import VIEWS
 from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.pia import PIA
@@ -19,16 +19,16 @@ from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.reject_resample import RejectResample
 from leakbench.defenses.untrained import Untrained
-from leakbench.measurement.query_engine import Asked, Target
-from leakbench.models.diffusion import forward_noise
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
+from leakbench.models.diffusion import add_noise
 
 ATTACKS = {"loss": Loss(), "loss8": Loss(t=300, draws=8), "pia": PIA(), "secmi": SecMI()}
 
 
 def aucs(release: Release, members: torch.Tensor, others: torch.Tensor) -> dict[str, float]:
     images = Images(torch.cat([members, others]), torch.arange(len(members) + len(others)), None)
-    asked = {name: Asked(attack, False) for name, attack in ATTACKS.items()}
-    scores = Target.of(release, release.streams).score(asked, images)[0]
+    asked = {name: AttackRequest(attack, False) for name, attack in ATTACKS.items()}
+    scores = AttackTarget.of(release, release.streams).score(asked, images)[0]
     truth = [1] * len(members) + [0] * len(others)
     return {name: float(roc_auc_score(truth, found)) for name, found in scores.items()}
 
@@ -75,7 +75,7 @@ def test_the_baseline_learns_what_its_labels_say(digits_task):
     defense = Baseline(steps=500, batch=64, lr=4e-3)
     release = defense.release(defense.fit(task), task)
     noise, t = task.streams.of("test").normal(torch.arange(40), (1, 8, 8)), torch.full((40,), 100)
-    x = forward_noise(task.schedule, task.images, t, noise)
+    x = add_noise(task.schedule, task.images, t, noise)
     own, other = ((release.eps(x, t, label) - noise).square().mean(dim=(1, 2, 3)) for label in (labels, 1 - labels))
     assert bool((own < other).all())
 
@@ -147,8 +147,8 @@ def test_draws_of_a_sample_never_meet(copying, rejecting):
 
 def test_rejection_answers_raw_and_ships_the_members(digits_task, overfitted, rejecting):
     release, x = rejecting(4), digits_task.heldout[:5]
-    assert release.answers_raw and torch.equal(release.parts["members"], digits_task.images)
-    memory = BatchMemory(Source(release, torch.Tensor), release.streams, x, torch.arange(5), None)
+    assert release.eps_is_raw and torch.equal(release.parts["members"], digits_task.images)
+    memory = AnswerCache(QueriedRelease(release, torch.Tensor), release.streams, x, torch.arange(5), None)
     view = VIEWS[Access.DENOISER](memory)
     assert torch.equal(view.eps(x, 50), overfitted.raw_eps(x, torch.full((5,), 50)))
     assert overfitted.claims and release.claims.keys() == {"void"}
@@ -162,5 +162,5 @@ def test_rejection_over_cpsample_checks_the_guided_samples(digits_task, overfitt
     release = RejectResample(tries=1).release(RejectResample().fit(above), above)
     x, t = digits_task.heldout[:5], torch.full((5,), 50)
     assert torch.equal(release.sample(8), guided.sample(8)) and not torch.equal(guided.sample(8), overfitted.sample(8))
-    assert torch.equal(release.eps(x, t), guided.eps(x, t)) and not release.answers_raw
+    assert torch.equal(release.eps(x, t), guided.eps(x, t)) and not release.eps_is_raw
     assert set(release.parts) == {"classifier", "members"}

@@ -12,11 +12,11 @@ from sklearn.metrics import roc_auc_score
 from leakbench.api import Release
 from leakbench.defenses import cpsample
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease, random_labels
-from leakbench.models.diffusion import at, ddim_move, denoise, forward_noise
+from leakbench.models.diffusion import add_noise, ddim_step, denoise, full_timesteps
 from leakbench.models.training.loop import Batch
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 ALPHA_BAR = torch.from_numpy(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
 SLOPE = STREAMS.of("slope").normal(torch.arange(64))
 
@@ -44,17 +44,19 @@ class Negated(torch.nn.Module):
 
 
 def with_classifier(release: Release, classifier: torch.nn.Module, alpha: float, scale: float = 1) -> ProtectedRelease:
-    return ProtectedRelease.over(release, parts={"classifier": classifier}, alpha=alpha, scale=scale)
+    return ProtectedRelease.wrap(release, parts={"classifier": classifier}, alpha=alpha, scale=scale)
 
 
 def states(task, t: int) -> torch.Tensor:
     """Members and held-out images, noised to t."""
     x0 = torch.cat([task.images, task.heldout[:40]])
-    return forward_noise(task.schedule, x0, at(t, x0), STREAMS.of("states", t).normal(torch.arange(80), (1, 8, 8)))
+    return add_noise(
+        task.schedule, x0, full_timesteps(t, x0), STREAMS.of("states", t).normal(torch.arange(80), (1, 8, 8))
+    )
 
 
 def gates(release: ProtectedRelease, x: torch.Tensor, t: int) -> torch.Tensor:
-    return release.guided(x, at(t, x))[1]
+    return release.guided(x, full_timesteps(t, x))[1]
 
 
 # The labels and the classifier ---------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def test_the_classifier_knows_members_and_nobody_else(task, artefacts):
 def test_on_held_out_images_it_agrees_with_no_coins(artefacts, task):
     """Against many sets of coins: on average one half at every t."""
     for t in (0, 50, 300, 900):
-        guess = artefacts.networks["classifier"](task.heldout, at(t, task.heldout)) > 0
+        guess = artefacts.networks["classifier"](task.heldout, full_timesteps(t, task.heldout)) > 0
         coins = torch.stack([random_labels(torch.arange(100), STREAMS.of("coins", i)) > 0.5 for i in range(200)])
         assert abs(float((coins == guess).float().mean()) - 0.5) < 0.012
 
@@ -125,7 +127,7 @@ def test_on_held_out_images_it_agrees_with_no_coins(artefacts, task):
 def test_confidence_gives_members_away(task, artefacts):
     """Who holds the classifier holds a membership oracle: |p - 1/2| on clean images."""
     x = torch.cat([task.images, task.heldout])
-    sure = (torch.sigmoid(artefacts.networks["classifier"](x, at(0, x))) - 0.5).abs()
+    sure = (torch.sigmoid(artefacts.networks["classifier"](x, full_timesteps(0, x))) - 0.5).abs()
     assert roc_auc_score([1] * 40 + [0] * 100, sure) > 0.6
 
 
@@ -134,7 +136,7 @@ def test_with_flip_the_classifier_knows_mirrored_members_too(task, small):
     labels = random_labels(task.groups, task.streams.of("labels", "cpsample")) > 0.5
     for t in (0, 1, 20):
         for images in (task.images, task.images.flip(-1)):
-            assert float(((classifier(images, at(t, images)) > 0) == labels).float().mean()) > 0.95
+            assert float(((classifier(images, full_timesteps(t, images)) > 0) == labels).float().mean()) > 0.95
 
 
 # The guidance --------------------------------------------------------------------------------------------------------
@@ -148,23 +150,27 @@ def test_eps_hat_is_autograd_of_the_formula_in_float64(t, alpha, task, protect):
     double.load_state_dict({key: value.double() for key, value in classifier.state_dict().items()})
     double.time.register_forward_pre_hook(lambda _, embedding: (embedding[0].double(),))
     x = states(task, t).double().requires_grad_(True)
-    p = torch.sigmoid(double(x, at(t, x)))
+    p = torch.sigmoid(double(x, full_timesteps(t, x)))
     log_opposite = torch.where(p < 0.5, torch.log(p), torch.log(1 - p))
     (gradient,) = torch.autograd.grad(log_opposite.sum(), x)
     fires = (p < alpha) | (p > 1 - alpha)
     guidance = 7.0 * (1 - ALPHA_BAR[t]).sqrt() * gradient * fires.view(-1, 1, 1, 1)
     x = x.detach().float()
-    answer, gate = release.guided(x, at(t, x))
+    answer, gate = release.guided(x, full_timesteps(t, x))
     assert torch.equal(gate, fires) and int(gate.sum()) > 0
-    torch.testing.assert_close(answer.double(), task.base.eps(x, at(t, x)).double() - guidance, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        answer.double(), task.base.eps(x, full_timesteps(t, x)).double() - guidance, atol=2e-5, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("offset", [-3.0, 3.0, -40.0, 40.0])
 def test_a_guided_step_moves_towards_the_other_label(offset, task):
     release = with_classifier(task.base, Linear(offset, slope=0.01), alpha=0.25)
     x = states(task, 300)
-    plain, guided = (ddim_move(task.schedule, x, 300, 200, r.eps(x, at(300, x))) for r in (task.base, release))
-    before, after = (Linear(offset, slope=0.01)(y, at(200, y)) for y in (plain, guided))
+    plain, guided = (
+        ddim_step(task.schedule, x, 300, 200, r.eps(x, full_timesteps(300, x))) for r in (task.base, release)
+    )
+    before, after = (Linear(offset, slope=0.01)(y, full_timesteps(200, y)) for y in (plain, guided))
     assert bool((after.abs() < before.abs()).all())
 
 
@@ -172,7 +178,7 @@ def test_a_guided_step_moves_towards_the_other_label(offset, task):
 def test_guidance_does_not_vanish_where_the_classifier_is_certain(offset, task):
     """grad log p = (1 - p) grad logit, which is grad logit at p = 0: p itself rounds to 0 or 1 there."""
     release, x = with_classifier(task.base, Linear(offset), alpha=0.001, scale=2.0), 0.1 * states(task, 300)
-    guidance = task.base.eps(x, at(300, x)) - release.eps(x, at(300, x))
+    guidance = task.base.eps(x, full_timesteps(300, x)) - release.eps(x, full_timesteps(300, x))
     size = 2.0 * float((1 - ALPHA_BAR[300]).sqrt())
     expected = -np.sign(offset) * size * SLOPE.view(1, 1, 8, 8)
     torch.testing.assert_close(guidance, expected.expand_as(x).float(), atol=1e-4, rtol=1e-4)
@@ -192,15 +198,15 @@ def test_the_gate_is_strict(alpha, task):
 def test_the_gate_is_per_image(task, protect):
     release = protect(alpha=0.1, scale=5.0)
     x = states(task, 100)
-    eps, gate = release.guided(x, at(100, x))
+    eps, gate = release.guided(x, full_timesteps(100, x))
     assert 0 < int(gate.sum()) < 80
     for i in range(0, 80, 13):
         mates = torch.cat([x[i : i + 1], STREAMS.of("mates", i).normal(torch.arange(79), (1, 8, 8))])
-        other, fired = release.guided(mates, at(100, mates))
+        other, fired = release.guided(mates, full_timesteps(100, mates))
         assert bool(fired[0]) == bool(gate[i])
         torch.testing.assert_close(other[0], eps[i], atol=1e-5, rtol=1e-4)
     shut = ~gate
-    assert torch.equal(eps[shut], task.base.eps(x, at(100, x))[shut])
+    assert torch.equal(eps[shut], task.base.eps(x, full_timesteps(100, x))[shut])
 
 
 def test_no_protection_is_plain_ddim_bit_for_bit(task, protect):
@@ -229,9 +235,9 @@ def test_swapping_the_two_labels_protects_alike(task, protect):
 
 def test_the_random_direction_has_the_same_gate_and_norm_but_not_the_direction(task, protect):
     x = states(task, 200)
-    plain = task.base.eps(x, at(200, x))
+    plain = task.base.eps(x, full_timesteps(200, x))
     releases = [protect(alpha=0.25, scale=10.0, direction=direction) for direction in ("classifier", "random")]
-    (ours, gate), (control, same) = (release.guided(x, at(200, x)) for release in releases)
+    (ours, gate), (control, same) = (release.guided(x, full_timesteps(200, x)) for release in releases)
     assert torch.equal(gate, same)
     ours, control = ((eps - plain)[gate].flatten(1) for eps in (ours, control))
     torch.testing.assert_close(control.norm(dim=1), ours.norm(dim=1), atol=1e-4, rtol=1e-3)

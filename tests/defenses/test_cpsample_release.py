@@ -8,17 +8,19 @@ import torch
 
 from leakbench.api import Release
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease
-from leakbench.measurement.releases import Workbench
-from leakbench.models.diffusion import Schedule, at, ddim_move
-from leakbench.runtime.run_config import Setting
+from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.models.diffusion import Schedule, ddim_step, full_timesteps
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 
 def test_the_raw_network_is_the_bases(task, protect):
     release, x = protect(alpha=0.5, scale=10.0), task.heldout
-    assert torch.equal(release.raw_eps(x, at(100, x)), task.base.raw_eps(x, at(100, x)))
-    assert release.network is task.base.network and not release.answers_raw and task.base.answers_raw
-    assert torch.equal(release.start(torch.arange(5)), task.base.start(torch.arange(5)))  # same-seed pairs
+    assert torch.equal(release.raw_eps(x, full_timesteps(100, x)), task.base.raw_eps(x, full_timesteps(100, x)))
+    assert release.network is task.base.network and not release.eps_is_raw and task.base.eps_is_raw
+    assert torch.equal(
+        release.initial_noise(torch.arange(5)), task.base.initial_noise(torch.arange(5))
+    )  # same-seed pairs
 
 
 def test_the_classifier_ships_and_the_bases_claims_do_not(artefacts, task, protect):
@@ -37,12 +39,12 @@ def test_releasing_reads_no_training_image(direction, task, small, artefacts):
 def test_gate_rates_are_shares_of_samples_and_padding_does_not_count(task, protect):
     release = Release.with_batch(protect(alpha=0.25, scale=10.0), 4)
     release.sample(10)  # three batches, the last padded by two rows
-    x, expected = task.base.start(torch.arange(10)), {}
-    walk = Schedule(steps=10).walk()
+    x, expected = task.base.initial_noise(torch.arange(10)), {}
+    walk = Schedule(steps=10).timesteps()
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
-        eps, gate = release.guided(x, at(s, x))
+        eps, gate = release.guided(x, full_timesteps(s, x))
         expected[str(s)] = float(gate.sum()) / 10
-        x = ddim_move(task.schedule, x, s, u, eps)
+        x = ddim_step(task.schedule, x, s, u, eps)
     assert release.facts() == {"gate_rate_by_t": pytest.approx(expected)}
     assert 0 < sum(expected.values()) < 10 and protect(alpha=0.25).facts() == {}
 
@@ -73,7 +75,7 @@ def test_sweeping_the_sampling_parameters_trains_nothing(tmp_path):
 
     def keys(*overrides: str) -> set[str]:
         suite = load(str(tmp_path / "s.toml"), tuple(f"defense.cpsample.{one}" for one in overrides))
-        bench = Workbench(suite, Setting(tmp_path / "out", tmp_path / "cache"))
+        bench = ReleaseBuilder(suite, RunConfig(tmp_path / "out", tmp_path / "cache"))
         chains = [point.chain for point in suite.points if point.id == "cpsample"]
         assert len(chains) == 12
         return {bench.fit_key(chain, 0) for chain in chains}

@@ -21,7 +21,7 @@ from leakbench.defenses._accounting import spent
 from leakbench.defenses._private import Mechanism
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.statistics import clopper_pearson
 
 SHAPE, SIDE = (1, 4, 4), 16
@@ -56,7 +56,7 @@ def task(seed, included):
         images[:0],
         NetworkSpec(kind="mlp", shape=SHAPE),
         Schedule(),
-        Streams(f"canary/{included}", seed),
+        Rng(f"canary/{included}", seed),
         torch.device("cpu"),
     )
 

@@ -9,7 +9,7 @@ from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientCli
 from scipy import stats
 from torch import nn
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.defenses import _clipping
 from leakbench.defenses._private import Mechanism, Step
 from leakbench.defenses.dp_sgd import DPSGD
@@ -332,7 +332,7 @@ def test_a_batch_beyond_the_images_and_a_base_that_only_answers_are_refused_befo
     from leakbench.defenses.cpsample import CPSample
 
     def asked(defense, *below, images=40):
-        return defense.objection(Place(below, "none", "nothing", 1000, images))
+        return defense.objection(AuditSetting(below, "none", "nothing", 1000, images))
 
     assert asked(DPSGD(batch=41)) == "batch = 41: it should be at most the number of training images, 40"
     assert asked(DPSGD(batch=40)) is None and asked(DPSGD()) is None and asked(DPSGD(), images=1) is None

@@ -12,15 +12,15 @@ from scipy import optimize, stats
 from torch import nn
 from torch.nn import functional as F
 
-from leakbench.api import Place, Release, Task
+from leakbench.api import AuditSetting, Release, Task
 from leakbench.defenses._unlearning import Edit, dot, joined
 from leakbench.defenses.erasediff import EraseDiff, cosine_multiplier, multiplier
 from leakbench.models import networks
-from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("erasediff", 0)
+STREAMS = Rng("erasediff", 0)
 COUNT, LABELS, T = 30, 3, 40
 SPEC = NetworkSpec(kind="mlp", shape=(1, 4, 4), width=16, blocks=1, conditions=LABELS)
 
@@ -226,7 +226,7 @@ def test_the_uniform_target_is_uniform_on_0_1_and_apart_from_the_noise(edit):
     for pair in wide.pairs(0, 40):
         x_t, target = EraseDiff()._target(wide, wide.network, pair)
         batch = pair.forget
-        expected = forward_noise(wide.task.schedule, wide.images[batch.index], batch.t, batch.noise)
+        expected = add_noise(wide.task.schedule, wide.images[batch.index], batch.t, batch.noise)
         assert torch.equal(x_t, expected)  # x_t keeps its Gaussian noise
         values.append(target.flatten())
         noise.append(batch.noise.flatten())
@@ -243,7 +243,7 @@ def test_the_other_label_is_never_the_same_and_its_answer_is_a_constant(edit):
         target = EraseDiff(target="other_label")._target(edit, toy, pair)[1]
         (asked,) = toy.asked
         assert bool((asked != edit.label(pair.forget)).all()) and not target.requires_grad
-        x_t = forward_noise(edit.task.schedule, edit.images[pair.forget.index], pair.forget.t, pair.forget.noise)
+        x_t = add_noise(edit.task.schedule, edit.images[pair.forget.index], pair.forget.t, pair.forget.noise)
         torch.testing.assert_close(target, toy(x_t, pair.forget.t, asked))
 
 
@@ -255,7 +255,7 @@ def test_other_labels_differ_within_a_batch(edit):
 
 @pytest.mark.parametrize("condition", ["none", "attribute"])
 def test_another_label_needs_labels(condition):
-    place = Place((), condition, "subset", T, COUNT)
+    place = AuditSetting((), condition, "subset", T, COUNT)
     assert 'condition = "label"' in EraseDiff(target="other_label").objection(place)
     assert EraseDiff().objection(place) is None
     assert EraseDiff(target="other_label").objection(replace(place, condition="label")) is None

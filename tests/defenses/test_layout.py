@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.defenses._unlearning import Edit
 from leakbench.defenses.erasediff import EraseDiff
 from leakbench.defenses.finetune import Finetune
@@ -21,7 +21,7 @@ STEPS = 4
 @pytest.fixture(scope="module")
 def task():
     """24 random images of 16x16 and a UNet of random weights that is to be edited."""
-    place = Place((), "none", "subset", Schedule().T, toy_model.COUNT)
+    place = AuditSetting((), "none", "subset", Schedule().T, toy_model.COUNT)
     small = toy_model.task_of(place, None)
     spec = NetworkSpec(kind="unet", shape=(1, 16, 16), width=16, blocks=1)
     images = torch.nn.functional.interpolate(small.images[:], scale_factor=2)

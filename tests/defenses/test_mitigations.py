@@ -17,13 +17,13 @@ from leakbench.defenses.dropout import Dropout
 from leakbench.defenses.early_stop import EarlyStop, Looks, heldout_loss
 from leakbench.defenses.noise_data import NoiseData
 from leakbench.models.denoiser_training import errors, train_denoiser
-from leakbench.models.diffusion import Schedule, at
+from leakbench.models.diffusion import Schedule, full_timesteps
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training.loop import Batch, Recipe
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 SMALL = {"steps": 20, "batch": 16, "lr": 2e-3}
 RECIPE = Recipe(20, 16, 2e-3)
 ALL = [Ambient, Augment, Dedup, Dropout, EarlyStop, NoiseData]
@@ -36,7 +36,7 @@ def weights(artefacts) -> torch.Tensor:
 
 def loss_at(release, images: torch.Tensor, t: int) -> float:
     noise = STREAMS.of("probe", t).normal(torch.arange(len(images)), (1, 8, 8))
-    return float(errors(release.network, release.schedule, images, at(t, images), noise).mean())
+    return float(errors(release.network, release.schedule, images, full_timesteps(t, images), noise).mean())
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_all_work_on_colour_images_of_odd_sizes_with_labels(defense, device):
     shape, where = (3, 12, 10), torch.device(device)
     images = STREAMS.of("colour").uniform(torch.arange(12), shape).float() * 2 - 1
     spec = NetworkSpec(kind="unet", shape=shape, width=8, blocks=1, conditions=2)
-    labels, streams = torch.arange(12) % 2, Streams("colour", 0)
+    labels, streams = torch.arange(12) % 2, Rng("colour", 0)
     parts = {"images": images[:6], "labels": labels[:6], "attribute": None, "grouped": torch.arange(6)}
     task = Task(
         **parts,
@@ -118,7 +118,7 @@ def test_dedup_trains_on_what_a_loop_keeps(doubled):
             kept.append(i)
     made = Dedup(**SMALL, radius=0.25).fit(doubled)
     assert made.info["images_left"] == len(kept) <= 40 and made.info["images_removed"] == 50 - len(kept) >= 10
-    by_hand = train_denoiser(doubled.only(torch.tensor(kept)), RECIPE, "dedup")
+    by_hand = train_denoiser(doubled.subset(torch.tensor(kept)), RECIPE, "dedup")
     assert torch.equal(weights(made), weights(by_hand))
     assert made.info["network_evaluations"] == 3 * 20 * 16
 
@@ -166,7 +166,7 @@ def test_randaugment_makes_a_bank_of_8_bit_views_image_by_image(digits_task):
     assert bank.shape == (240, 1, 8, 8) and bank.dtype == torch.uint8
     views = bank.view(40, 6, 64)
     assert sum(len(one.unique(dim=0)) for one in views) > 200  # nearly all differ
-    assert torch.equal(randaugmented(digits_task.only(torch.arange(7)), 6), bank[:42])
+    assert torch.equal(randaugmented(digits_task.subset(torch.arange(7)), 6), bank[:42])
     assert torch.equal(randaugmented(digits_task, 2).view(40, 2, 64), views[:, :2])
     drawn = Augment(kind="randaugment", views=6).drawing(digits_task)
     index = torch.tensor([0, 5, 239])
@@ -276,7 +276,7 @@ def test_dropout_drops_while_training_and_never_after(digits_task):
     defense = Dropout(**SMALL, rate=0.5)
     release, x = defense.release(defense.fit(digits_task), digits_task), digits_task.images
     assert release.network.spec.dropout == 0.5
-    assert torch.equal(release.eps(x, at(9, x)), release.eps(x, at(9, x)))
+    assert torch.equal(release.eps(x, full_timesteps(9, x)), release.eps(x, full_timesteps(9, x)))
     assert torch.equal(weights(defense.fit(digits_task)), half)  # seeded, whatever the global generator does
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Place, Release
+from leakbench.api import AuditSetting, Release
 from leakbench.defenses import noise_data
 from leakbench.defenses.amg import AMG
 from leakbench.defenses.noise_data import NoiseData, further, noisy_data
-from leakbench.models.diffusion import Schedule, at, denoise, forward_noise
+from leakbench.models.diffusion import Schedule, add_noise, denoise, full_timesteps
 from leakbench.models.training.loop import Batch
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 SCHEDULE = Schedule()
 ALPHA_BAR = torch.from_numpy(SCHEDULE.alpha_bar)
 MEAN, SPREAD = 0.3, 0.6  # of the Gaussian data
@@ -74,10 +74,10 @@ def test_on_gaussian_data_its_minimum_is_the_noise_of_the_clean_image(n, t):
     """What is asked of (r / sigma_t) eps is E[z | x_t], and xn_hat of the true h is E[x_n | x_t]: by regression."""
     numbers, shape = torch.arange(4000), (1, 8, 8)
     clean, first, z = (STREAMS.of("gauss", i).normal(numbers, shape).double() for i in range(3))
-    x_n = forward_noise(SCHEDULE, MEAN + SPREAD * clean, at(n, clean), first)
-    q, r, sigma = further(SCHEDULE, n, at(t, clean), clean)
+    x_n = add_noise(SCHEDULE, MEAN + SPREAD * clean, full_timesteps(n, clean), first)
+    q, r, sigma = further(SCHEDULE, n, full_timesteps(t, clean), clean)
     x_t = q * x_n + r * z
-    eps = gaussian_eps(x_t, at(t, x_t))
+    eps = gaussian_eps(x_t, full_timesteps(t, x_t))
     assert float((regressed(z, x_t) - r / sigma * eps).square().mean().sqrt()) < 5e-3
     abar = ALPHA_BAR[t]
     h = (x_t - (1 - abar).sqrt() * eps) / abar.sqrt()
@@ -122,7 +122,7 @@ def test_without_noise_in_the_data_it_is_the_ordinary_loss(digits_task, monkeypa
     network, drawn = Kept(torch.full((40, 1, 8, 8), 0.5)), replace(draws(), t=1 + torch.arange(40) * 25)
     value = loss(network, drawn)
     assert timesteps == 1000 and torch.equal(noisy_data(clean, 0), digits_task.images)
-    torch.testing.assert_close(network.x, forward_noise(clean.schedule, digits_task.images, drawn.t, drawn.noise))
+    torch.testing.assert_close(network.x, add_noise(clean.schedule, digits_task.images, drawn.t, drawn.noise))
     torch.testing.assert_close(value, (0.5 - drawn.noise).square().mean())
 
 
@@ -131,7 +131,7 @@ def test_without_noise_in_the_data_it_is_the_ordinary_loss(digits_task, monkeypa
 
 def test_an_image_has_one_noise_for_good(digits_task, monkeypatch):
     noisy = noisy_data(digits_task, 200)
-    assert torch.equal(noisy_data(digits_task.only(torch.arange(10)), 200), noisy[:10])
+    assert torch.equal(noisy_data(digits_task.subset(torch.arange(10)), 200), noisy[:10])
     loss, _ = parts_of_fit(NoiseData(level=200), digits_task, monkeypatch)
     for purpose in ("one", "two"):
         network = Kept(torch.zeros(40, 1, 8, 8))
@@ -162,7 +162,7 @@ def test_labels_stay_with_their_images(digits_task, monkeypatch):
 
 @pytest.mark.parametrize("level", [999, 1000, 5000])
 def test_a_level_that_leaves_nothing_to_learn_is_objected_to(level):
-    place = Place((), "none", "nothing", 1000, 40)
+    place = AuditSetting((), "none", "nothing", 1000, 40)
     assert str(level) in NoiseData(level=level).objection(place) and "998" in NoiseData(level=level).objection(place)
     assert NoiseData(level=998).objection(place) is None and NoiseData(level=0).objection(place) is None
 
@@ -171,11 +171,11 @@ def test_a_level_that_leaves_nothing_to_learn_is_objected_to(level):
 
 
 def test_the_walk_ends_at_the_level():
-    assert Schedule(steps=10).walk() == list(range(900, -1, -100)) == Schedule(steps=10, last=0).walk()
-    assert Schedule(steps=10, last=250).walk() == [900, 800, 700, 600, 500, 400, 300, 250]
-    assert Schedule(steps=10, last=300).walk() == [900, 800, 700, 600, 500, 400, 300]
-    assert Schedule(steps=10, last=950).walk() == [950]
-    whole = Schedule(steps=1000, last=7).walk()
+    assert Schedule(steps=10).timesteps() == list(range(900, -1, -100)) == Schedule(steps=10, last=0).timesteps()
+    assert Schedule(steps=10, last=250).timesteps() == [900, 800, 700, 600, 500, 400, 300, 250]
+    assert Schedule(steps=10, last=300).timesteps() == [900, 800, 700, 600, 500, 400, 300]
+    assert Schedule(steps=10, last=950).timesteps() == [950]
+    whole = Schedule(steps=1000, last=7).timesteps()
     assert whole == list(range(999, 6, -1))
 
 
@@ -191,7 +191,7 @@ def test_the_last_move_is_the_mean_of_x0_given_x_n():
     abar = ALPHA_BAR[180]
     gain = abar.sqrt() * SPREAD**2 / (abar * SPREAD**2 + 1 - abar)
     torch.testing.assert_close(images, (MEAN + gain * (x_n - abar.sqrt() * MEAN)).clamp(-1, 1))
-    assert t == 180 and len(asked) == len(schedule.walk()) < 40
+    assert t == 180 and len(asked) == len(schedule.timesteps()) < 40
     assert float(x_n.std()) == pytest.approx(float((abar * SPREAD**2 + 1 - abar).sqrt()), rel=0.02)
 
 
@@ -218,9 +218,11 @@ def test_it_learns_the_noise_of_clean_images_that_it_never_saw_and_plain_trainin
     clean = MEAN + SPREAD * STREAMS.of("fresh").normal(torch.arange(2000), (1, 2, 2))
     for t in (200, 400):
         noise = STREAMS.of("fresh noise", t).normal(torch.arange(2000), (1, 2, 2))
-        x = forward_noise(gaussian_task.schedule, clean, at(t, clean), noise)
+        x = add_noise(gaussian_task.schedule, clean, full_timesteps(t, clean), noise)
         error = {
-            name: float((release.eps(x, at(t, x)) - gaussian_eps(x, at(t, x))).square().mean().sqrt())
+            name: float(
+                (release.eps(x, full_timesteps(t, x)) - gaussian_eps(x, full_timesteps(t, x))).square().mean().sqrt()
+            )
             for name, release in releases.items()
         }
         assert error["double_tweedie"] < 0.1 and error["double_tweedie"] < 0.5 * error["plain"]
@@ -230,7 +232,7 @@ def test_what_is_handed_out(digits_task):
     made = [NoiseData(steps=3, batch=8, level=150, objective=name) for name in ("double_tweedie", "plain")]
     ours, plain = (defense.release(defense.fit(digits_task), digits_task) for defense in made)
     assert ours.schedule == replace(digits_task.schedule, last=150) and plain.schedule == digits_task.schedule
-    assert ours.answers_raw and ours.claims == {}
+    assert ours.eps_is_raw and ours.claims == {}
     guided = replace(digits_task, base=ours)
     over = AMG(scale=1.0).release(AMG().fit(guided), guided)
     over.sample(4)

@@ -8,15 +8,15 @@ import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.defenses.augment import Augment
 from leakbench.defenses.dp_sgd import DPSGD
 from leakbench.defenses.overfit import Looks, Overfit
 from leakbench.defenses.pretrain import Pretrain
 from leakbench.models.denoiser_training import errors, train_denoiser
-from leakbench.models.diffusion import at
+from leakbench.models.diffusion import full_timesteps
 from leakbench.runtime import registry
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 FIRST = 2**31  # of the samples that are looked at
 RECIPE = {"batch": 64, "lr": 4e-3}
@@ -34,8 +34,8 @@ def losses(release, images):
     """The denoising loss of each image (N,), mean of eight draws at t = 300."""
     found = []
     for draw in range(8):
-        noise = Streams("probe", 0).of("noise", draw).normal(torch.arange(len(images)), (1, 8, 8))
-        found.append(errors(release.network, release.schedule, images, at(300, images), noise))
+        noise = Rng("probe", 0).of("noise", draw).normal(torch.arange(len(images)), (1, 8, 8))
+        found.append(errors(release.network, release.schedule, images, full_timesteps(300, images), noise))
     return torch.stack(found).mean(0)
 
 
@@ -53,7 +53,7 @@ def copied(samples, train):
 def few(digits_task):
     """The task with 16 training images, 60 reference images, and a network wide enough to learn either by heart."""
     spec = digits_task.network.model_copy(update={"width": 256})
-    return replace(digits_task.only(torch.arange(16)), heldout=digits_task.heldout[:60], network=spec)
+    return replace(digits_task.subset(torch.arange(16)), heldout=digits_task.heldout[:60], network=spec)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_it_has_learnt_its_images_and_gives_no_member_away(digits_task, few, pre
 
 def test_a_network_with_labels_is_refused_in_one_line():
     def objection(condition):
-        return Pretrain().objection(Place((), condition, "nothing", 1000, 40))
+        return Pretrain().objection(AuditSetting((), condition, "nothing", 1000, 40))
 
     assert objection("none") is None
     for condition in ("label", "attribute"):
@@ -148,9 +148,9 @@ def test_the_samples_that_are_reported_are_copies_too_and_those_of_the_base_are_
 
 def test_it_spends_its_steps_and_its_walks(copying, over):
     defense, made = copying
-    looks, walk = len(made.info["copied_share"]["step"]), len(over.base.schedule.walk())
+    looks, walk = len(made.info["copied_share"]["step"]), len(over.base.schedule.timesteps())
     assert made.info["network_evaluations"] == 3 * 64 * made.info["steps_done"] + 100 * walk * looks
-    assert made.info["network_evaluations"] < defense.work()
+    assert made.info["network_evaluations"] < defense.training_evaluations()
 
 
 def test_one_that_does_not_copy_says_so(over):
@@ -214,11 +214,11 @@ def test_the_first_process_of_a_group_decides_for_all(over, monkeypatch):
 
 def test_finished_samples_are_no_base(over):
     given = registry.find("defenses", "given_samples").model_construct()
-    said = Overfit().objection(Place((given,), "none", "nothing", 1000, 40))
+    said = Overfit().objection(AuditSetting((given,), "none", "nothing", 1000, 40))
     assert (
         said is not None
         and "finished samples" in said
-        and Overfit().objection(Place((Pretrain(),), "none", "nothing", 1000, 40)) is None
+        and Overfit().objection(AuditSetting((Pretrain(),), "none", "nothing", 1000, 40)) is None
     )
 
 

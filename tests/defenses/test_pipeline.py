@@ -14,18 +14,18 @@ from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.rediffuse import ReDiffuse
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.data.image_batch import Images
-from leakbench.measurement.compatibility import check_places
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.query_engine import Asked, Target
-from leakbench.measurement.release_audit import Audit
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.compatibility import check_compatibility
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
+from leakbench.measurement.release_audit import ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.runner.plan import Plan
-from leakbench.runtime.device import Stream
+from leakbench.runtime.device import RngStream
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite import load
 
 SPEC = NetworkSpec(kind="unet", shape=(1, 16, 16), width=8, blocks=1)
@@ -47,7 +47,7 @@ path = "{model}"
 
 @pytest.fixture(scope="module")
 def network():
-    return networks.build(SPEC, Stream((1, 2))).eval().requires_grad_(False)
+    return networks.build(SPEC, RngStream((1, 2))).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def bench(data, model, out, more=""):
     file = out / "suite.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(SUITE.format(data=data, model=model) + more)
-    return Workbench(load.load(str(file)), Setting(out / "run", out / "cache"))
+    return ReleaseBuilder(load.load(str(file)), RunConfig(out / "run", out / "cache"))
 
 
 @pytest.mark.slow
@@ -78,11 +78,11 @@ def test_scores_are_those_of_the_same_weights_as_our_own_release(network, model,
     made = bench(data, model, tmp_path)
     theirs = made.released(made.suite.points[0].chain, 0)
     ours = Release(network, Schedule(steps=4), theirs.streams, SPEC.shape, CPU, batch=32)
-    assert theirs.schedule.walk() == ours.schedule.walk() and theirs.answers_raw
+    assert theirs.schedule.timesteps() == ours.schedule.timesteps() and theirs.eps_is_raw
     images = Images(made.images(np.arange(40)), torch.arange(40), None)
     attacks = [Loss(), PIA(), SecMI(), ReDiffuse()]
-    asked = {attack.name: Asked(attack, False) for attack in attacks}
-    (one, _), (other, _) = (Target.of(release, theirs.streams).score(asked, images) for release in (ours, theirs))
+    asked = {attack.name: AttackRequest(attack, False) for attack in attacks}
+    (one, _), (other, _) = (AttackTarget.of(release, theirs.streams).score(asked, images) for release in (ours, theirs))
     for attack in asked:
         assert np.abs(one[attack] - other[attack]).max() < 1e-4 * max(1.0, np.abs(one[attack]).max())
     assert (ours.sample(5) - theirs.sample(5)).abs().max() < 1e-4
@@ -112,12 +112,12 @@ name = "lira_offline"
 @pytest.mark.slow
 def test_sampling_time_defenses_stand_on_it_and_shadow_models_are_left_out(model, data, tmp_path):
     made = bench(data, model, tmp_path, ABOVE)
-    check_places(made)
+    check_compatibility(made)
     cells = Plan(made).cells
     assert sum(cell.kind == "fit" for cell in cells) == 4, "no shadow model"
-    embedding = Embedding(made)
+    embedding = FeatureExtractor(made)
     for point in made.suite.points:
-        audit = Audit(made, embedding, point, 0)
+        audit = ReleaseAudit(made, embedding, point, 0)
         found = {(r.attack, r.access): r for r in audit.run(audit.rows())}
         assert {"not-applicable", "not-trained-here"} <= set(found["lira_offline", "DENOISER"].flags)
         assert found["pia", "DENOISER"].metric("auc") is not None
@@ -153,11 +153,11 @@ def test_images_of_another_size_are_one_line(model, tmp_path):
         split=np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 12),
     )
     with pytest.raises(UsageError) as caught:
-        check_places(bench(file, model, tmp_path))
+        check_compatibility(bench(file, model, tmp_path))
     assert "its images are 1x16x16, and those of npz:data.npz 3x8x8" in str(caught.value)
 
 
 def test_more_steps_than_timesteps_are_one_line(network, data, tmp_path):
     DDPMPipeline(network.body, DDPMScheduler(num_train_timesteps=3)).save_pretrained(tmp_path / "short")
     with pytest.raises(UsageError, match="steps = 4: the model of defense 'pipeline' has 3 timesteps"):
-        check_places(bench(data, tmp_path / "short", tmp_path))
+        check_compatibility(bench(data, tmp_path / "short", tmp_path))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench.api import Artefacts, Place, Release, Task
+from leakbench.api import Artefacts, AuditSetting, Release, Task
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.erasediff import EraseDiff
@@ -14,9 +14,9 @@ from leakbench.defenses.retrain import Retrain
 from leakbench.defenses.untrained import Untrained
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("retrain", 0)
+STREAMS = Rng("retrain", 0)
 COUNT, LABELS = 30, 3
 
 
@@ -61,7 +61,7 @@ def test_it_is_the_baseline_trained_on_the_rest(condition):
     recipe = sized(Baseline)
     task = task_over(recipe, condition)
     made = Retrain().fit(task)
-    kept = replace(task.only(~task.forget), base=None, below=(), forget=None, forget_label=None)
+    kept = replace(task.subset(~task.forget), base=None, below=(), forget=None, forget_label=None)
     alone = recipe.fit(kept)
     retrained = Retrain().release(made, task)
     assert same_weights(retrained, recipe.release(alone, kept))
@@ -84,7 +84,7 @@ def test_it_claims_what_its_recipe_claims_of_the_rest():
     assert made.info["images"] == 20 and made.info["labels"] == [0, 2] and not made.info["base"]
     release = Retrain().release(made, task)
     assert release.claims == {"epsilon": 3.0, "images": 20} and task.base.claims["images"] == 30
-    assert release.base is None and release.answers_raw
+    assert release.base is None and release.eps_is_raw
 
 
 def test_unlearning_over_the_retrained_model_voids_what_it_claimed():
@@ -97,7 +97,7 @@ def test_unlearning_over_the_retrained_model_voids_what_it_claimed():
 
 def test_it_needs_a_base_that_trains_its_own_network():
     def objection(*below):
-        return Retrain().objection(Place(below, "label", "label", 1000, COUNT))
+        return Retrain().objection(AuditSetting(below, "label", "label", 1000, COUNT))
 
     assert objection(Baseline()) is None and objection(sized(Private)) is None
     for below in (

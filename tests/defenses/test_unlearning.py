@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from leakbench.api import Place, Release, Task
+from leakbench.api import AuditSetting, Release, Task
 from leakbench.defenses import _unlearning
 from leakbench.defenses._unlearning import Edit
 from leakbench.defenses.erasediff import EraseDiff
@@ -19,13 +19,13 @@ from leakbench.defenses.sfron import SFRon
 from leakbench.defenses.siss import SISS
 from leakbench.models import networks
 from leakbench.models.denoiser_training import trainable
-from leakbench.models.diffusion import Schedule, forward_noise
+from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training import loop as loop
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
-STREAMS = Streams("unlearning", 0)
+STREAMS = Rng("unlearning", 0)
 COUNT, LABELS, T = 30, 3, 40
 METHODS = (Finetune, NegGrad, EraseDiff, SelectiveAmnesia, SalUn, ESD, SISS, SFRon)
 READS_NONE = (SelectiveAmnesia, ESD)
@@ -131,7 +131,7 @@ def test_the_network_sees_those_images_in_that_order(method):
             ("forget", pair.forget, method is not Finetune and (method is not SFRon or pair.step % 2 == 0)),
             ("keep", pair.keep, method is not NegGrad and (method is not SFRon or pair.step % 2 == 1)),
         ):
-            x_t = forward_noise(task.schedule, task.images[batch.index], batch.t, batch.noise)
+            x_t = add_noise(task.schedule, task.images[batch.index], batch.t, batch.noise)
             assert any(torch.equal(x_t, x) for x in seen) == present, side
 
 
@@ -181,7 +181,7 @@ def test_a_fit_is_deterministic_moves_a_copy_and_leaves_the_base_alone(method):
     assert all(torch.equal(v, before[k]) for k, v in task.base.network.state_dict().items())
     release = defense.release(first, task)
     assert any(not torch.equal(v, before[k]) for k, v in release.network.state_dict().items())
-    assert release.network is not task.base.network and release.answers_raw and not release.network.training
+    assert release.network is not task.base.network and release.eps_is_raw and not release.network.training
     assert release.schedule == task.base.schedule
 
 
@@ -229,7 +229,7 @@ def test_the_books_say_what_was_spent(method, more):
         info = defense.fit(task).info
     assert info["network_evaluations"] == watched.evaluations
     assert info["train_seconds"] > 0 and info["images_to_forget"] == 10
-    assert defense.work() + defense.first_cost(task) == watched.evaluations
+    assert defense.training_evaluations() + defense.first_cost(task) == watched.evaluations
 
 
 # Claims and refusals --------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_a_base_that_answers_otherwise_than_its_weights_is_refused(method):
 def test_methods_that_speak_to_a_label_object_where_there_is_none(method):
     for condition in ("none", "label", "attribute"):
         for forget in ("label", "subset"):
-            objection = small(method).objection(Place((), condition, forget, T, COUNT))
+            objection = small(method).objection(AuditSetting((), condition, forget, T, COUNT))
             needs = method in (SelectiveAmnesia, SalUn, ESD)
             fits = (condition, forget) == ("label", "label") or not needs
             assert (objection is None) == fits

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from leakbench.api import Place, Release, Task
+from leakbench.api import AuditSetting, Release, Task
 from leakbench.defenses._unlearning import Edit, dot, joined
 from leakbench.defenses.esd import ESD
 from leakbench.defenses.finetune import Finetune
@@ -21,11 +21,11 @@ from leakbench.defenses.sfron import SFRon, adaptive_weights
 from leakbench.defenses.siss import SISS, importance
 from leakbench.models import networks
 from leakbench.models.denoiser_training import errors, trainable
-from leakbench.models.diffusion import Schedule, at, ddim_move, forward_noise, predict_x0, signal
+from leakbench.models.diffusion import Schedule, add_noise, alpha_sigma, ddim_step, full_timesteps, predict_x0
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("peers", 0)
+STREAMS = Rng("peers", 0)
 COUNT, LABELS, T, D = 30, 3, 40, 16
 CPU = torch.device("cpu")
 
@@ -107,7 +107,7 @@ def test_neg_grad_ascends_on_the_forget_set_and_finetune_descends_on_the_rest():
 
 
 def test_sizes_that_do_not_fit_are_objected_to():
-    place = Place((), "label", "label", T, COUNT)
+    place = AuditSetting((), "label", "label", T, COUNT)
     assert amnesia().objection(place) is None and ESD(batch=8, walk=8).objection(place) is None
     assert "fisher_samples = 9 is to be at most samples = 4" in amnesia(fisher_samples=9).objection(place)
     for bad in (ESD(batch=8, walk=9), ESD(batch=64, walk=T + 1)):
@@ -128,7 +128,12 @@ def brute_fisher(edit: Edit, drawn: Samples, count: int, pixels: int) -> list[to
         total = torch.zeros(())
         for t in range(T):
             noise = edit.stream("fisher").normal(torch.tensor([number * T + t]), (1, 4, 4))
-            row = (drawn.images[number : number + 1], at(t, noise), noise, drawn.labels[number : number + 1])
+            row = (
+                drawn.images[number : number + 1],
+                full_timesteps(t, noise),
+                noise,
+                drawn.labels[number : number + 1],
+            )
             total = total + pixels * errors(edit.network, edit.task.schedule, *row).sum()
         squares.append([g**2 for g in gradient(edit, total)])
     return [torch.stack(parts).mean(0) for parts in zip(*squares, strict=True)]
@@ -267,7 +272,13 @@ def test_esds_states_lie_on_the_students_own_walk(batch, walk):
         for row in range(batch):
             alone = pair.forget.noise[row : row + 1]
             for s, u in pairwise(times[: moves[row] + 1]):
-                alone = ddim_move(edit.task.schedule, alone, s, u, edit.network(alone, at(s, alone), at(1, alone)))
+                alone = ddim_step(
+                    edit.task.schedule,
+                    alone,
+                    s,
+                    u,
+                    edit.network(alone, full_timesteps(s, alone), full_timesteps(1, alone)),
+                )
             torch.testing.assert_close(x[row : row + 1].double(), alone.detach().double(), atol=1e-5, rtol=1e-4)
             assert int(t[row]) == times[moves[row]]
 
@@ -311,7 +322,7 @@ def test_both_weighted_losses_are_unbiased(condition, lam):
             weighted = SISS(lam=lam).losses(edit, edit.network, pair)
             for batch, other, share in ((pair.keep, pair.forget, lam), (pair.forget, pair.keep, 1 - lam)):
                 x0, x1 = edit.images[batch.index], edit.images[other.index]
-                gamma, sigma = signal(edit.task.schedule, t, x0)
+                gamma, sigma = alpha_sigma(edit.task.schedule, t, x0)
                 near, far = (n.square().flatten(1).sum(1) / 2 for n in (noise, noise + gamma * (x0 - x1) / sigma))
                 theirs = share / (share + (1 - share) * torch.exp(far - near))  # how likely it is from the other image
                 own, crossed = (
@@ -379,7 +390,7 @@ def test_the_mask_compares_clipped_squared_batch_gradients(threshold):
         for rows in indices.split(4):
             stream = edit.stream("sfron mask")
             t, noise = stream.integers(rows, T, draw=0), stream.normal(rows, (1, 4, 4), draw=1)
-            x_t = forward_noise(edit.task.schedule, edit.task.images[rows], t, noise)
+            x_t = add_noise(edit.task.schedule, edit.task.images[rows], t, noise)
             sums = (edit.network(x_t, t, edit.task.labels[rows]) - noise).square().flatten(1).sum(1)
             whole = flat(gradient(edit, sums.mean()))
             found.append((whole / max(1.0, float(whole.norm()))) ** 2)

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from leakbench.api import Contrast, Curve, ForgetScores, UnlearningEvidence
+from leakbench.api import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
 from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
 from leakbench.reports.figures import relearning
 from leakbench.reports.figures.canvas import Missing, styled
@@ -33,10 +33,10 @@ def rng(*words):
 
 def contrast(name, left, seed):
     draw, null = rng(name, f"seed {seed}"), rng("null", f"seed {seed}")
-    retrained = ForgetScores(null.normal(0, 1, 60), null.normal(0, 1, 50), null.normal(1, 1, 60))
+    retrained = UnlearningScores(null.normal(0, 1, 60), null.normal(0, 1, 50), null.normal(1, 1, 60))
     shift = (retrained.forget + left, retrained.unseen, retrained.retained)
-    ours = ForgetScores(*(scores + 0.3 * draw.normal(0, 1, scores.size) for scores in shift))
-    return Contrast(ours, retrained, null.normal(0, 1, 500))
+    ours = UnlearningScores(*(scores + 0.3 * draw.normal(0, 1, scores.size) for scores in shift))
+    return PairedScores(ours, retrained, null.normal(0, 1, 500))
 
 
 def curve(name, half, seed, samples=80):
@@ -46,7 +46,7 @@ def curve(name, half, seed, samples=80):
         mean = 0.9 * STEPS / (STEPS + half)
         return np.clip(mean[:, None] + 0.1 * draw.normal(0, 1, (len(STEPS), samples)), 0, 1)
 
-    return Curve(STEPS, risen(half, draw), risen(8.0, rng("null", f"seed {seed}")), np.full(40, 0.9))
+    return RecoveryCurve(STEPS, risen(half, draw), risen(8.0, rng("null", f"seed {seed}")), np.full(40, 0.9))
 
 
 def record(point, attack, access, seed, family="unlearning", **more):

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from leakbench.api import MembershipEvidence
 from leakbench.cli.score_file.read import ScoreFile, Sides
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.metrics.evaluate.membership import TARGETS, membership
 from leakbench.results.records import Metric
 from leakbench.statistics import (
@@ -30,13 +30,13 @@ from leakbench.statistics import (
 _SHOWN = 10  # members that are listed as the most exposed
 
 
-def findings(file: ScoreFile) -> Findings:
+def findings(file: ScoreFile) -> MetricSet:
     """The metrics and flags of a record of ours; without calibration scores, those that need none."""
     member, nonmember = file.scores
     if file.calibration is not None:
         return membership(MembershipEvidence(member, nonmember, *file.calibration), blind=False)
     inside, outside = finite(member), finite(nonmember)
-    found = Findings([metric("auc", auc(inside, outside))], set(flags(member, nonmember, tuple(TARGETS.values()))))
+    found = MetricSet([metric("auc", auc(inside, outside))], set(flags(member, nonmember, tuple(TARGETS.values()))))
     for name, target in TARGETS.items():
         at = tpr_at_fpr(inside, outside, target)
         found.metrics.append(metric(name, at.estimate))
@@ -59,7 +59,7 @@ def tables(file: ScoreFile) -> Iterator[Table]:
     yield _exposed(sides, file.index)
 
 
-def _head(file: ScoreFile, found: Findings) -> Table:
+def _head(file: ScoreFile, found: MetricSet) -> Table:
     """What was there, and the verdicts."""
     table = Table(show_header=False, box=None, pad_edge=False)
     member, nonmember = (scores.size for scores in file.scores)
@@ -76,14 +76,14 @@ def _head(file: ScoreFile, found: Findings) -> Table:
     return table
 
 
-def _verdicts(found: Findings, nonmembers: int) -> Iterator[str]:
+def _verdicts(found: MetricSet, nonmembers: int) -> Iterator[str]:
     by_name = {one.name: one for one in found.metrics}
     yield verdict(_estimate(by_name["auc"])).words
     for name, target in TARGETS.items():
         yield tpr_verdict(_estimate(by_name.get(f"oriented_{name}", by_name[name])), target, nonmembers).words
 
 
-def _metrics(found: Findings, sides: Sides) -> Table:
+def _metrics(found: MetricSet, sides: Sides) -> Table:
     table = _table("metric", "value", "95 % interval", "n", "realised FPR", "would have seen")
     for one in found.metrics:
         interval = f"[{one.ci_low:.4g}, {one.ci_high:.4g}]"

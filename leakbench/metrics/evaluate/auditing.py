@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.results.evidence import CanaryEvidence
 from leakbench.results.records import Metric
 from leakbench.statistics import (
@@ -48,7 +48,7 @@ _HEURISTIC = {
 }
 
 
-def auditing(evidence: CanaryEvidence, share: float, delta: float, claimed: float | None = None) -> Findings:
+def auditing(evidence: CanaryEvidence, share: float, delta: float, claimed: float | None = None) -> MetricSet:
     """All bounds at `delta` in (0, 1), with `share` of the coins guessed.
 
     Where some half of the canaries has no included one, or only such, there are no bounds, and the flag
@@ -57,10 +57,10 @@ def auditing(evidence: CanaryEvidence, share: float, delta: float, claimed: floa
     scores, included = finite(evidence.scores), evidence.included
     halves = [(scores[first::2], included[first::2]) for first in (0, 1)]
     if any(min(coins.sum(), (~coins).sum()) < 2 for _, coins in halves):
-        return Findings([], {"too-few-canaries"})
+        return MetricSet([], {"too-few-canaries"})
     guessed, right = guesses(scores, included, share)
     bound = epsilon_one_run(len(scores), guessed, right, delta)
-    found = Findings(
+    found = MetricSet(
         _pair("", bound, len(scores)),
         set(flags(evidence.scores[included], evidence.scores[~included])),
         info={"guessed": guessed, "right": right, "delta": delta, "level": bound.level, "heuristic": []},

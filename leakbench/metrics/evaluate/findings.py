@@ -12,7 +12,7 @@ from leakbench.statistics import (
 
 
 @dataclass
-class Findings:
+class MetricSet:
     """What goes into a record."""
 
     metrics: list[Metric]
@@ -20,9 +20,9 @@ class Findings:
     realised_fpr: dict[str, float] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
 
-    def joined(self, other: Findings) -> Findings:
+    def joined(self, other: MetricSet) -> MetricSet:
         """Both together."""
-        return Findings(
+        return MetricSet(
             self.metrics + other.metrics,
             self.flags | other.flags,
             self.realised_fpr | other.realised_fpr,

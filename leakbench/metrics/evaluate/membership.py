@@ -6,7 +6,7 @@ from math import isfinite
 
 import numpy as np
 
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.results.evidence import MembershipEvidence
 from leakbench.results.records import Metric
 from leakbench.statistics import (
@@ -25,7 +25,7 @@ from leakbench.statistics import (
 TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
 
 
-def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
+def membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:
     """AUC, TPR at fixed FPR, balanced accuracy, and the calibration AUC by which the strongest attack is chosen.
 
     `oriented_...` are the same with the sign of the scores that the calibration images asked for: where members score
@@ -33,8 +33,8 @@ def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
     """
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
     inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
-    found, calibrated, sign = auc(member, nonmember), auc(inside, outside), orientation(evidence)
-    findings = Findings(
+    found, calibrated, sign = auc(member, nonmember), auc(inside, outside), score_sign(evidence)
+    findings = MetricSet(
         [metric("auc", found), metric("calibration_auc", calibrated)],
         set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()))),
     )
@@ -62,7 +62,7 @@ def membership(evidence: MembershipEvidence, blind: bool) -> Findings:
     return findings
 
 
-def orientation(evidence: MembershipEvidence) -> float:
+def score_sign(evidence: MembershipEvidence) -> float:
     """1 where calibration members score higher than calibration nonmembers, -1 where they score lower."""
     inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
     return 1.0 if auc(inside, outside).value >= 0.5 else -1.0
@@ -70,17 +70,17 @@ def orientation(evidence: MembershipEvidence) -> float:
 
 def oriented(evidence: MembershipEvidence) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the reported members and nonmembers, with the sign that calibration asked for."""
-    sign = orientation(evidence)
+    sign = score_sign(evidence)
     return sign * finite(evidence.member_scores), sign * finite(evidence.nonmember_scores)
 
 
-def sets(evidence: MembershipEvidence) -> Findings:
+def dataset_inference(evidence: MembershipEvidence) -> MetricSet:
     """Data-set inference (CDI): the mean p value of sets of so many members against as many nonmembers.
 
     `set_null_p_value@images=` is the same of nonmembers against other nonmembers: it must stay near 1/2.
     """
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
-    found = Findings([])
+    found = MetricSet([])
     for name, suspected, known in (
         ("set_p_value", member, nonmember),
         ("set_null_p_value", nonmember[::2], nonmember[1::2]),
@@ -97,9 +97,9 @@ def sets(evidence: MembershipEvidence) -> Findings:
     return found
 
 
-def forgotten(
+def forget_set_auc(
     evidence: MembershipEvidence, member_forgotten: np.ndarray, nonmember_alike: np.ndarray, orientation: float
-) -> Findings:
+) -> MetricSet:
     """Can images that were to be forgotten still be told from never-seen ones? At 1/2 they can not.
 
     `member_forgotten` (N,) and `nonmember_alike` (M,) are masks: what was to be forgotten, and the never-seen images
@@ -109,8 +109,8 @@ def forgotten(
     inside = finite(evidence.member_scores)[member_forgotten]
     outside = finite(evidence.nonmember_scores)[nonmember_alike]
     if min(len(inside), len(outside)) < 2:
-        return Findings([], {"forget-set-too-small"})
-    return Findings(
+        return MetricSet([], {"forget-set-too-small"})
+    return MetricSet(
         [
             metric("forget_auc", auc(inside, outside)),
             metric("oriented_forget_auc", auc(orientation * inside, orientation * outside)),

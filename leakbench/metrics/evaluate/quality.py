@@ -9,13 +9,13 @@ from torch import Tensor
 from leakbench.data.image_view import ImagesLike
 from leakbench.metrics import quality
 from leakbench.metrics.copying import pixel_similarity
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.metrics.weights import perceptual
 from leakbench.results.records import Metric
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 
-def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> Findings:
+def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> MetricSet:
     """Distances of samples' features (N, D) to training and held-out images', and the real-against-real floor."""
     n = min(len(samples), len(train), len(heldout))
     precision, recall = quality.precision_recall(samples, heldout)
@@ -28,16 +28,18 @@ def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluati
         metric("recall", recall),
         Metric(name="network_evaluations", value=float(network_evaluations), n=len(samples)),
     ]
-    return Findings(metrics, info={"images_per_side": n})
+    return MetricSet(metrics, info={"images_per_side": n})
 
 
-def lpips_of(samples: Tensor, train: ImagesLike, streams: Streams) -> Findings:
+def lpips_of(samples: Tensor, train: ImagesLike, streams: Rng) -> MetricSet:
     """LPIPS diversity and distance to the nearest training image (by pixels); without weights, a flag says so."""
     distance = perceptual.load_lpips()
     if distance is None:
-        return Findings([], {"lpips-missing"})  # `leakbench doctor` says where they go; a path has no place in a record
+        return MetricSet(
+            [], {"lpips-missing"}
+        )  # `leakbench doctor` says where they go; a path has no place in a record
     closest = train[torch.from_numpy(pixel_similarity(samples, train).index)]
-    return Findings(
+    return MetricSet(
         [
             metric("lpips_diversity", perceptual.diversity(samples, distance, streams.of("lpips pairs"))),
             metric("lpips_nearest", perceptual.nearest_distance(samples, closest, distance)),

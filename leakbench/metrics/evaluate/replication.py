@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from leakbench.metrics.copying import BANDS, banded, copy_report, growth, most_copied, threshold_at
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.copying import (
+    BANDS,
+    copy_report,
+    max_copy_share,
+    similarity_bands,
+    threshold_at,
+    unique_copies_by_n,
+)
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.results.evidence import ReplicationEvidence
 from leakbench.results.records import Metric
 from leakbench.statistics import (
@@ -20,7 +27,7 @@ NULL_RATE = 0.01  # share of held-out real images that may count as copies when 
 
 def replication(
     evidence: ReplicationEvidence, published: float | None = None, grows: bool = True, searched: int = 0
-) -> Findings:
+) -> MetricSet:
     """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies.
 
     The same at the `published` threshold of the similarity, where there is one. `grows`: unique copies at fewer samples
@@ -35,10 +42,10 @@ def replication(
         "threshold_images": len(evidence.threshold_similarity),
     }
     if grows:
-        report |= growth(evidence.similarity, evidence.nearest, threshold)
+        report |= unique_copies_by_n(evidence.similarity, evidence.nearest, threshold)
     if searched:
         hits = evidence.nearest[evidence.similarity >= threshold]
-        report["most_copied_share"] = most_copied(hits, len(evidence.similarity), searched)
+        report["most_copied_share"] = max_copy_share(hits, len(evidence.similarity), searched)
     if published is not None:
         fixed = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, published)
         report |= {re.sub("^(copy_rate|unique_copies)", r"\1_published", name): found for name, found in fixed.items()}
@@ -47,17 +54,17 @@ def replication(
         limits = [threshold_at(evidence.threshold_similarity, rate) for rate in BANDS.values()]
         report |= _banded(evidence, evidence.ordinary_similarity, evidence.ordinary_nearest, limits)
         info["band_thresholds"] = dict(zip(BANDS, limits, strict=True))
-    return Findings([metric(name, found) for name, found in report.items()] + _grouped(evidence), info=info)
+    return MetricSet([metric(name, found) for name, found in report.items()] + _grouped(evidence), info=info)
 
 
 def _banded(
     evidence: ReplicationEvidence, ordinary: np.ndarray, ordinary_nearest: np.ndarray, limits: list[float]
 ) -> dict[str, Estimate]:
     """AMS and UMS of the attack's images, of as many ordinary samples, and AMS of held-out real images."""
-    others = banded(ordinary, ordinary_nearest, limits)
-    null = banded(evidence.null_similarity, np.zeros(len(evidence.null_similarity)), limits)
+    others = similarity_bands(ordinary, ordinary_nearest, limits)
+    null = similarity_bands(evidence.null_similarity, np.zeros(len(evidence.null_similarity)), limits)
     return {
-        **banded(evidence.similarity, evidence.nearest, limits),
+        **similarity_bands(evidence.similarity, evidence.nearest, limits),
         **{f"{name}_ordinary": found for name, found in others.items()},
         **{f"{name}_null": found for name, found in null.items() if name.startswith("ams")},
     }

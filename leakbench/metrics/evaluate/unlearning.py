@@ -27,18 +27,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from leakbench.metrics.evaluate.findings import Findings, metric
+from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.metrics.unlearning_metrics import mean_probability
-from leakbench.results.evidence import Contrast, Curve, ForgetScores, UnlearningEvidence
+from leakbench.results.evidence import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
 from leakbench.results.records import Metric
 from leakbench.statistics import Estimate, auc, delong_pair, finite, flags, verdict
 
 BROUGHT_BACK = 0.5  # share of the real images' probability
 
 
-def unlearning(evidence: UnlearningEvidence) -> Findings:
+def unlearning(evidence: UnlearningEvidence) -> MetricSet:
     """All metrics of all that the attack saw."""
-    found = Findings([])
+    found = MetricSet([])
     for name, contrast in evidence.scores.items():
         found = found.joined(of_contrast(name, contrast))
     for name, curve in evidence.curves.items():
@@ -60,12 +60,12 @@ def arrays_of(evidence: UnlearningEvidence) -> dict[str, np.ndarray]:
     return {name: array for name, array in found.items() if array is not None}
 
 
-def of_contrast(name: str, contrast: Contrast) -> Findings:
+def of_contrast(name: str, contrast: PairedScores) -> MetricSet:
     """The AUCs of a statistic by both models, and their difference."""
     ours, null = contrast.model, contrast.retrained
     measured = auc(finite(ours.forget), finite(ours.unseen))
     pair = delong_pair(finite(ours.forget), finite(ours.unseen), finite(null.forget), finite(null.unseen))
-    found = Findings(
+    found = MetricSet(
         [
             metric(f"{name}_auc", measured),
             metric(f"{name}_auc_retrained", auc(finite(null.forget), finite(null.unseen))),
@@ -81,7 +81,7 @@ def of_contrast(name: str, contrast: Contrast) -> Findings:
     return found
 
 
-def _against_retained(name: str, suffix: str, scores: ForgetScores, standard: np.ndarray | None) -> list[Metric]:
+def _against_retained(name: str, suffix: str, scores: UnlearningScores, standard: np.ndarray | None) -> list[Metric]:
     if scores.retained is None or len(scores.retained) < 2:
         return []
     forget, retained = finite(scores.forget), finite(scores.retained)
@@ -100,7 +100,7 @@ def _ratio(forget: np.ndarray, retained: np.ndarray, standard: np.ndarray) -> fl
     return far / near if near > 0 and np.isfinite(far / near) else None
 
 
-def _means(contrast: Contrast) -> dict[str, float | None]:
+def _means(contrast: PairedScores) -> dict[str, float | None]:
     """Mean scores of every group, None where one was no number: JSON has none."""
     groups = {
         f"{side}_{group}": scores
@@ -111,13 +111,13 @@ def _means(contrast: Contrast) -> dict[str, float | None]:
     return {name: float(scores.mean()) if np.isfinite(scores).all() else None for name, scores in groups.items()}
 
 
-def of_curve(name: str, curve: Curve) -> Findings:
+def of_curve(name: str, curve: RecoveryCurve) -> MetricSet:
     """When a curve reaches half of the real images' probability, where it ends, and how far it lies above the null."""
     if not all(np.isfinite(part).all() for part in (curve.model, curve.retrained, curve.real)):
-        return Findings([], {"non-finite"})
+        return MetricSet([], {"non-finite"})
     level = BROUGHT_BACK * float(curve.real.mean())
     ours, null = (reached(curve.steps, side, level) for side in (curve.model, curve.retrained))
-    return Findings(
+    return MetricSet(
         [
             ours.model_copy(update={"name": f"{name}_steps"}),
             null.model_copy(update={"name": f"{name}_steps_retrained"}),
@@ -130,7 +130,7 @@ def of_curve(name: str, curve: Curve) -> Findings:
     )
 
 
-def _after_the_first_step(curve: Curve) -> np.ndarray:
+def _after_the_first_step(curve: RecoveryCurve) -> np.ndarray:
     """Release minus retrained model (looks, samples); of a curve with the look at 0 alone, that."""
     difference: np.ndarray = curve.model - curve.retrained
     return difference[1:] if len(difference) > 1 else difference

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench.metrics.weights.resources import LPIPS, at_hand
-from leakbench.runtime.device import Stream, in_batches
+from leakbench.runtime.device import RngStream, in_batches
 from leakbench.statistics.estimate import Estimate
 
 _SHORTEST = 64
@@ -74,7 +74,7 @@ def load_lpips(weights: Path | None = None) -> Lpips | None:
     return Lpips(network.requires_grad_(False).eval())
 
 
-def diversity(images: Tensor, distance: Distance, stream: Stream, pairs: int = PAIRS) -> Estimate:
+def diversity(images: Tensor, distance: Distance, stream: RngStream, pairs: int = PAIRS) -> Estimate:
     """The mean distance over random disjoint pairs of images (N, C, H, W): `pairs` of them, or N / 2 if that is fewer.
 
     Raises ValueError below four images.

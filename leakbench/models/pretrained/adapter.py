@@ -30,7 +30,7 @@ from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.pretrained.locate import adapter_file
 from leakbench.models.pretrained.prediction import TARGETS, Prediction
-from leakbench.models.pretrained.spec import Given
+from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.errors import UsageError, in_a_line
 
@@ -42,7 +42,7 @@ class Adapted:
     """What an adapter answered; `digest` of the network's tensors and of what it predicts."""
 
     body: nn.Module
-    given: Given
+    given: PretrainedSpec
     prediction: Prediction
     digest: str
 
@@ -66,7 +66,7 @@ def adapted(path: str, prediction: str | None, trust_code: bool) -> Adapted:
     schedule = Schedule() if table is None else Schedule.given(np.asarray(table))
     spec = networks.default_spec(tuple(said["shape"]), int(said.get("conditions", 0)))
     digest = key_of(tensors=_tensors(body), target=target)
-    return Adapted(body, Given(spec.shape, spec, schedule), Prediction(schedule, target), digest)
+    return Adapted(body, PretrainedSpec(spec.shape, spec, schedule), Prediction(schedule, target), digest)
 
 
 def _tensors(body: nn.Module) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ from leakbench.models.pretrained.adapter import adapted
 from leakbench.models.pretrained.denoiser import Denoiser
 from leakbench.models.pretrained.inspect import BODIES, Folder, Options, Part, files_of, look
 from leakbench.models.pretrained.prediction import Prediction, prediction_of
-from leakbench.models.pretrained.spec import Given
+from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.pretrained.vae import latent_shape, on
 from leakbench.models.pretrained.weights import load_model
 from leakbench.models.release import Codec
@@ -39,12 +39,12 @@ class Foreign:
     """A model on a device: eps by `network`, whose spec says its shape and conditions."""
 
     name: str
-    given: Given
+    given: PretrainedSpec
     network: Denoiser
     codec: Codec | None
 
 
-def given(options: Options) -> Given:
+def given(options: Options) -> PretrainedSpec:
     """Shapes, conditions and schedule, from settings alone. Raises UsageError for what is not known here."""
     if options.path.startswith("module:"):
         return adapted(options.path, options.prediction, options.trust_code).given
@@ -87,7 +87,7 @@ def _ready(network: Denoiser, device: torch.device) -> Denoiser:
     return place(network, device).eval().requires_grad_(False)
 
 
-def _given(folder: Folder, options: Options) -> tuple[Given, Prediction]:
+def _given(folder: Folder, options: Options) -> tuple[PretrainedSpec, Prediction]:
     part, where = folder.parts["body"], str(folder.path)
     config = _defaults(part) | part.config
     _check_own(part, config, folder)
@@ -111,7 +111,7 @@ def _given(folder: Folder, options: Options) -> tuple[Given, Prediction]:
         )
     schedule = replace(prediction.schedule, bounded=vae is None)
     spec = networks.default_spec(shape, _conditions(part, config, folder, options))
-    return Given(images, spec, schedule), replace(prediction, schedule=schedule)
+    return PretrainedSpec(images, spec, schedule), replace(prediction, schedule=schedule)
 
 
 def _check_own(part: Part, config: dict[str, Any], folder: Folder) -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from leakbench.data import Dataset
 from leakbench.models.diffusion import Schedule
-from leakbench.models.pretrained.spec import Given
+from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.runtime.errors import UsageError
 
 
-def check_fits(identity: str, brought: Given, data: Dataset) -> None:
+def check_fits(identity: str, brought: PretrainedSpec, data: Dataset) -> None:
     """The model of the defense `identity`: images of the data's size, and a label for each."""
     if brought.images != data.shape:
         theirs, ours = ("x".join(map(str, shape)) for shape in (brought.images, data.shape))
@@ -31,7 +31,7 @@ def check_fits(identity: str, brought: Given, data: Dataset) -> None:
         )
 
 
-def walked(identity: str, brought: Given, steps: int, clip: bool) -> Schedule:
+def walked(identity: str, brought: PretrainedSpec, steps: int, clip: bool) -> Schedule:
     """Its schedule with a walk of so many steps; one of latents is not clipped."""
     if steps > brought.schedule.T:
         raise UsageError(

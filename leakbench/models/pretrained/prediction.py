@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.models.diffusion import Schedule, signal
+from leakbench.models.diffusion import Schedule, alpha_sigma
 from leakbench.runtime.errors import UsageError, nearest_name
 
 Target = Literal["epsilon", "v_prediction", "sample"]
@@ -67,7 +67,7 @@ class Prediction:
 
     def eps(self, ask: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> Tensor:
         """The noise in x (N, C, H, W) at t (N,). `ask(input, time)` is the network: (N, C or more, H, W)."""
-        scale, sigma = signal(self.schedule, t, x)
+        scale, sigma = alpha_sigma(self.schedule, t, x)
         if self.sigma_data is not None:
             return self._preconditioned(ask, x / scale, sigma / scale)
         answer = ask(x, t)[:, : x.shape[1]]

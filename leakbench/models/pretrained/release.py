@@ -22,13 +22,13 @@ class ForeignRelease(Release):
     guidance: float = 1.0
 
     @property
-    def answers_raw(self) -> bool:
+    def eps_is_raw(self) -> bool:
         """Whether nothing guides."""
         return self.guidance == 1 or not self.conditions
 
     def eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The guided answer, both parts of it in one call of the network."""
-        if self.answers_raw or label is None:
+        if self.eps_is_raw or label is None:
             return self.raw_eps(x, t, label)
         both = self.raw_eps(torch.cat([x, x]), torch.cat([t, t]), torch.cat([nowhere(t), label]))
         without, conditional = both.chunk(2)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Given:
+class PretrainedSpec:
     """A model that was not trained here, as the bottom of a chain.
 
     images: shape (C, H, W) of the images that it makes. network: what a defense above builds, if it builds a network of

@@ -18,7 +18,7 @@ _ROWS = 8  # images that the autoencoder holds at one time: those of 512x512 tak
 
 
 @dataclass(frozen=True)
-class Latents:
+class VaeCodec:
     """The codec of an AutoencoderKL or VQModel of diffusers. Answers do not depend on how many images are asked at
     once: they are made in batches of one size."""
 
@@ -63,6 +63,6 @@ def latent_shape(kind: str, config: dict[str, Any], side: int | tuple[int, int])
     return int(config.get("in_channels", 3)), height * factor, width * factor
 
 
-def on(autoencoder: nn.Module, device: torch.device) -> Latents:
+def on(autoencoder: nn.Module, device: torch.device) -> VaeCodec:
     """The codec on a device."""
-    return Latents(autoencoder.to(device))
+    return VaeCodec(autoencoder.to(device))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.runtime import distributed
-from leakbench.runtime.device import Room, autocast
+from leakbench.runtime.device import AdaptiveBatch, autocast
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def mean_gradient(module: nn.Module, loss: Loss, batch: Batch) -> None:
     rows = distributed.share(count, 1) if shared else slice(0, count)
     name, first = getattr(loss, "__qualname__", type(loss).__name__), [*next(module.parameters()).shape]
     work = f"training {type(module).__name__} {first} by {name}"
-    Room(work, batch.index.device, count).attempt(partial(_gradient, module, loss, batch, rows))
+    AdaptiveBatch(work, batch.index.device, count).attempt(partial(_gradient, module, loss, batch, rows))
     if shared:
         _add_up(module)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from leakbench.models.training.checkpoints import resume, save
 from leakbench.models.training.gradients import Batch, Loss, drops, mean_gradient
 from leakbench.runtime import distributed
-from leakbench.runtime.device import Stream, faster, seeded
+from leakbench.runtime.device import RngStream, maybe_compile, seeded
 
 __all__ = ["Batch", "Draws", "Loss", "Recipe", "Rule", "Watch", "draws", "drops", "mean_gradient", "optimise", "train"]
 
@@ -65,7 +65,7 @@ class Watch:
 
 
 def draws(
-    stream: Stream,
+    stream: RngStream,
     first: int,
     last: int,
     *,
@@ -88,7 +88,7 @@ def train(
     loss: Loss,
     recipe: Recipe,
     *,
-    stream: Stream,
+    stream: RngStream,
     count: int,
     timesteps: int = 1,
     noise_shape: tuple[int, ...] = (),
@@ -125,7 +125,7 @@ def train(
     steady = watch is None and not drops(module) and next(module.buffers(), None) is None
     name = getattr(loss, "__qualname__", type(loss).__qualname__)
     work = f"training {type(module).__name__} by {name} in batches of {recipe.batch} {[*noise_shape]}"
-    with faster(module, step, recipe.steps, device, work) if steady else nullcontext():
+    with maybe_compile(module, step, recipe.steps, device, work) if steady else nullcontext():
         return optimise(
             module,
             rule,
@@ -145,7 +145,7 @@ def optimise(
     recipe: Recipe,
     batches: Draws,
     *,
-    stream: Stream,
+    stream: RngStream,
     numbers: int = 1,
     checkpoint: Path | None = None,
     progress: Callable[[int], None] | None = None,
@@ -205,7 +205,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     parameters: list[nn.Parameter],
     averaged: list[Tensor],
-    stream: Stream,
+    stream: RngStream,
 ) -> None:
     for options in optimizer.param_groups:
         options["lr"] = recipe.lr * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
@@ -231,7 +231,7 @@ def _lay_out(parameters: list[nn.Parameter]) -> None:
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
-def _seeded(module: nn.Module, stream: Stream, step: int) -> AbstractContextManager[object]:
+def _seeded(module: nn.Module, stream: RngStream, step: int) -> AbstractContextManager[object]:
     """Seeds torch's own generator for a step where the module has dropout, which can draw from no other."""
     if not drops(module):
         return nullcontext()

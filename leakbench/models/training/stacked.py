@@ -22,7 +22,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from leakbench.models.training.loop import Batch, Recipe, draws, drops, mean_gradient, optimise
-from leakbench.runtime.device import Stream
+from leakbench.runtime.device import RngStream
 
 Losses = Callable[[nn.Module, Batch], Tensor]
 
@@ -39,7 +39,7 @@ class _GroupNorm(nn.GroupNorm):
         return normed * self.weight.view(channels) + self.bias.view(channels)
 
 
-class Stack(nn.Module):
+class StackedModule(nn.Module):
     """K networks of one architecture as one, each a row of `weights` (K, P). Called as one of them is, with inputs
     (B, K, ...), of which network k answers column k: (B, K, ...).
 
@@ -86,7 +86,7 @@ def train_together(
     losses: Losses,
     recipe: Recipe,
     *,
-    streams: Sequence[Stream],
+    streams: Sequence[RngStream],
     counts: Sequence[int],
     timesteps: int = 1,
     noise_shape: tuple[int, ...] = (),
@@ -100,7 +100,7 @@ def train_together(
     those of `train` with a column a network: index and t (B, K), noise (B, K, *noise_shape). `checkpoint` is a file of
     these networks in this order.
     """
-    stack = Stack(networks)
+    stack = StackedModule(networks)
 
     def batches(first: int, last: int) -> list[Batch]:
         sizes: dict[str, Any] = {"batch": recipe.batch, "timesteps": timesteps, "shape": noise_shape}

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leakbench.measurement.releases import Workbench
-from leakbench.runner.estimate.time_estimate import Estimate
+from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.plan import Plan
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import Budget, Suite, load
 
 _FORESEEN = 0.8  # of the minutes: an estimate is one
@@ -25,21 +25,21 @@ _LEAST = 500
 _HALVINGS = 12
 
 
-def within(name: str, overrides: tuple[str, ...], minutes: float, setting: Setting, workers: int) -> Workbench:
+def within(name: str, overrides: tuple[str, ...], minutes: float, setting: RunConfig, workers: int) -> ReleaseBuilder:
     """The workbench of the suite that fits. Raises UsageError where not even the least suite does."""
     written, kept = load(name, overrides), _kept(setting.out, minutes)
     if kept is not None:
-        return Workbench(load(name, overrides, kept), setting)
+        return ReleaseBuilder(load(name, overrides, kept), setting)
     seconds = minutes * 60 * _FORESEEN
-    estimate = Estimate()
-    small = bool(written.file.small) and _hopeless(Workbench(written, setting), estimate, seconds * workers)
+    estimate = TimeEstimate()
+    small = bool(written.file.small) and _hopeless(ReleaseBuilder(written, setting), estimate, seconds * workers)
     if small:
-        estimate = Estimate()  # of another network
+        estimate = TimeEstimate()  # of another network
 
     def suite(factor: float) -> Suite:
         return load(name, overrides, Budget(minutes, factor, small))
 
-    bench = Workbench(suite(1.0), setting)
+    bench = ReleaseBuilder(suite(1.0), setting)
     _ = bench.split
 
     def takes(factor: float) -> float:
@@ -68,11 +68,11 @@ def _largest(takes: Any, seconds: float, minutes: float, suite: str) -> float:
     return float(f"{math.floor(10**low / digits) * digits:.2g}")
 
 
-def _hopeless(bench: Workbench, estimate: Estimate, seconds: float) -> bool:
+def _hopeless(bench: ReleaseBuilder, estimate: TimeEstimate, seconds: float) -> bool:
     """Whether the suite as written would leave too few steps: by its training alone, which needs no split."""
     chains = {point.chain[: i + 1] for point in bench.suite.points for i in range(len(point.chain))}
     last = [chain[-1].defense for chain in chains]
-    evaluations = sum(defense.work() * defense.slowness for defense in last)
+    evaluations = sum(defense.training_evaluations() * defense.relative_cost for defense in last)
     total = evaluations * estimate.pace(bench, "none").training / 3
     return total * len(bench.suite.file.seeds) / _LEAST > seconds
 

@@ -16,31 +16,31 @@ import torch
 from torch import Tensor, nn
 
 from leakbench.api import Access, AttributeAttack, MembershipAttack, Release
-from leakbench.api.answer_cache import Source
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target, Trained
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.measurement.release_audit import needs_of
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 _EACH = 8  # images of each part
 _UNKNOWN = 20.0
 _PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
 
 
-class Stage:
+class CountingModel:
     """A release of images of a shape, whose network counts the images that it is called with."""
 
     def __init__(self, shape: tuple[int, int, int], conditions: int, schedule: Schedule) -> None:
         spec = networks.NetworkSpec(kind="mlp", shape=shape, width=8, blocks=1, conditions=conditions)
-        self.streams, self.counted = Streams("rehearsal", 0), 0.0
+        self.streams, self.counted = Rng("rehearsal", 0), 0.0
         network = networks.build(spec, self.streams.of("weights")).eval().requires_grad_(False)
         network.register_forward_pre_hook(self._count)
         release = Release(network, schedule, self.streams, shape, torch.device("cpu"), batch=_EACH)
         self.parts = {name: self._images(number, shape, conditions) for number, name in enumerate(_PARTS)}
-        self.source = Source(release, lambda: self.parts["reference"].images[:])
+        self.source = QueriedRelease(release, lambda: self.parts["reference"].images[:])
 
     def _count(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.counted += inputs[0].shape[:-3].numel() * (3.0 if torch.is_grad_enabled() else 1.0)
@@ -57,13 +57,13 @@ def calls_of(
     """Network calls an attacked image, of all these attacks together at one level."""
     if not attacks:
         return 0.0
-    stage = Stage(shape, conditions, schedule)
+    stage = CountingModel(shape, conditions, schedule)
     parts = stage.parts
     seen = np.concatenate([parts[name].ids.numpy() for name in ("member", "calibration_in")])
-    others = {need.name: Trained(stage.source, seen) for need in needs_of(tuple(attacks))}
-    asked = {str(i): Asked(attack, attack.access is Access.WEIGHTS) for i, attack in enumerate(attacks)}
+    others = {need.name: AuxiliaryRelease(stage.source, seen) for need in needs_of(tuple(attacks))}
+    asked = {str(i): AttackRequest(attack, attack.access is Access.WEIGHTS) for i, attack in enumerate(attacks)}
     try:
-        collect(Target(stage.source, stage.streams, others), asked, parts)
+        collect_membership_evidence(AttackTarget(stage.source, stage.streams, others), asked, parts)
     except Exception:  # whatever they lack here, the run will show
         return _UNKNOWN * len(attacks)
     return stage.counted / (_EACH * (len(parts) - 1))
@@ -71,10 +71,12 @@ def calls_of(
 
 def calls_of_attribute(attack: AttributeAttack, shape: tuple[int, int, int], schedule: Schedule) -> float:
     """Network calls an image, of an attack on the attribute of images at one level."""
-    stage = Stage(shape, 2, schedule)
+    stage = CountingModel(shape, 2, schedule)
     images = Images(stage.parts["member"].images, stage.parts["member"].ids, None)
     try:
-        Target(stage.source, stage.streams).score({"": Asked(cast(MembershipAttack, attack), False)}, images)
+        AttackTarget(stage.source, stage.streams).score(
+            {"": AttackRequest(cast(MembershipAttack, attack), False)}, images
+        )
     except Exception:  # one that has to be fitted first
         return _UNKNOWN
     return stage.counted / _EACH

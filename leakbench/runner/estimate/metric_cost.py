@@ -12,17 +12,17 @@ import math
 
 import torch
 
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import PAIRS, load_lpips
 from leakbench.runner.estimate.timing import seconds_an_image
 from leakbench.runtime.errors import UsageError
 
 
-def seconds_embedding(bench: Workbench) -> float:
+def seconds_embedding(bench: ReleaseBuilder) -> float:
     """Of one image in the features that [quality] names. Raises UsageError where they cannot be had."""
-    embed = Embedding(bench).untrained()
+    embed = FeatureExtractor(bench).untrained()
 
     def call(images: int) -> None:
         embed.at_once(torch.zeros(images, *bench.data.shape, device=bench.device)).sum().item()
@@ -36,7 +36,7 @@ def embedded(images: int) -> int:
     return math.ceil(images / ROWS) * ROWS
 
 
-def seconds_lpips(bench: Workbench) -> float:
+def seconds_lpips(bench: ReleaseBuilder) -> float:
     """Of one pair of images; 0 without weights. Raises UsageError for weights that are none."""
     try:
         lpips = load_lpips()

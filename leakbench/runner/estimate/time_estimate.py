@@ -1,6 +1,6 @@
 """How long and how large a plan will be: what network calls cost on this machine, times the calls that it makes.
 
-The calls are counted, not guessed: a defense says what its training evaluates (`work`, at its `slowness`) and what its
+The calls are counted, not guessed: a defense says what its training evaluates (`work`, at its `relative_cost`) and what its
 guidance adds to a call (`extra_calls`); membership attacks, and those on the attribute, are rehearsed on a network that
 counts. The networks that judge samples are timed alike (leakbench.runner.estimate.metric_cost,
 leakbench.measurement.extra_features). What is no network call (distances, figures, the training of the embedding)
@@ -15,15 +15,15 @@ import math
 from dataclasses import dataclass, field
 
 from leakbench.api import Access, AttributeAttack, MembershipAttack, ReplicationAttack, UnlearningAttack
-from leakbench.measurement.compatibility import place_of
+from leakbench.measurement.compatibility import audit_setting
 from leakbench.measurement.extra_features import seconds_beside
-from leakbench.measurement.release_audit import Row
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.release_audit import RecordSpec
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.results.records import QUALITY
 from leakbench.runner.estimate.dry_run import calls_of, calls_of_attribute
 from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
-from leakbench.runner.estimate.timing import Pace, pace_of
+from leakbench.runner.estimate.timing import StepTimes, pace_of
 from leakbench.runner.plan import Cell
 
 _STARTING = 8.0  # seconds until a worker has imported torch
@@ -36,18 +36,18 @@ _RECORDS = 20_000  # bytes of a release's records and arrays, at the least
 
 
 @dataclass
-class Estimate:
+class TimeEstimate:
     """What the cells of a suite take. One estimate serves versions of a suite that differ in steps and samples: pass
     each version's bench.
     """
 
-    _paces: dict[str, Pace] = field(default_factory=dict)
+    _paces: dict[str, StepTimes] = field(default_factory=dict)
     _calls: dict[tuple[object, ...], float] = field(default_factory=dict)
     _beside: float | None = None
     _embedding: dict[str, float] = field(default_factory=dict)
     _lpips: float | None = None
 
-    def seconds(self, bench: Workbench, cells: list[Cell], workers: int) -> float:
+    def seconds(self, bench: ReleaseBuilder, cells: list[Cell], workers: int) -> float:
         """Seconds until all cells are done, by so many workers that start them in their order."""
         if not cells:
             return 0.0
@@ -59,60 +59,60 @@ class Estimate:
             heapq.heappush(free, ends[cell.name])
         return max(ends.values()) + _REPORTING
 
-    def of(self, bench: Workbench, cell: Cell) -> float:
+    def of(self, bench: ReleaseBuilder, cell: Cell) -> float:
         """Seconds of one cell."""
         if cell.kind == "reader":
             return _READING
         pace = self.pace(bench, bench.condition(cell.chain))
         if cell.kind == "fit":
             defense = cell.chain[-1].defense
-            return defense.work() * defense.slowness * len(cell.needs) * pace.training / 3
+            return defense.training_evaluations() * defense.relative_cost * len(cell.needs) * pace.training / 3
         judged = self._judging(bench) if any(row.attack == QUALITY for row in cell.rows) else 0.0
         calls = self._audit(bench, cell) * pace.forward
         return calls + judged + _AUDITING + _ATTACK * len({row.attack for row in cell.rows})
 
-    def _judging(self, bench: Workbench) -> float:
+    def _judging(self, bench: ReleaseBuilder) -> float:
         """Seconds of the networks that judge the samples of one release."""
         samples = bench.suite.file.quality.samples
         ours = embedded(samples) * self.embedding(bench) + pairs_of(samples) * self.lpips(bench)
         return ours + samples * self.beside(bench)
 
-    def _real(self, bench: Workbench, cells: list[Cell]) -> float:
+    def _real(self, bench: ReleaseBuilder, cells: list[Cell]) -> float:
         """Seconds in which a worker that audits embeds the real images."""
         if not any(cell.kind == "audit" for cell in cells):
             return 0.0
         parts = [len(bench.split.train), len(bench.heldout_rows), len(bench.split.parts["reference"])]
         return sum(parts) * self.beside(bench) + sum(map(embedded, parts)) * self.embedding(bench)
 
-    def embedding(self, bench: Workbench) -> float:
+    def embedding(self, bench: ReleaseBuilder) -> float:
         """Seconds an image of the suite's own features; measured once for each."""
         name = bench.suite.file.quality.features
         if name not in self._embedding:
             self._embedding[name] = seconds_embedding(bench)
         return self._embedding[name]
 
-    def lpips(self, bench: Workbench) -> float:
+    def lpips(self, bench: ReleaseBuilder) -> float:
         """Seconds a pair of images; measured once."""
         if self._lpips is None:
             self._lpips = seconds_lpips(bench)
         return self._lpips
 
-    def beside(self, bench: Workbench) -> float:
+    def beside(self, bench: ReleaseBuilder) -> float:
         """Seconds an image of the networks that join quality records; measured once."""
         if self._beside is None:
             self._beside = seconds_beside(bench)
         return self._beside
 
-    def pace(self, bench: Workbench, condition: str) -> Pace:
+    def pace(self, bench: ReleaseBuilder, condition: str) -> StepTimes:
         """Measured once for each condition."""
         if condition not in self._paces:
             self._paces[condition] = pace_of(bench, condition)
         return self._paces[condition]
 
-    def _audit(self, bench: Workbench, cell: Cell) -> float:
+    def _audit(self, bench: ReleaseBuilder, cell: Cell) -> float:
         """Network calls of an audit: samples, and attacked images in whole compute batches."""
         file, parts = bench.suite.file, bench.split.parts
-        guided = 1.0 + sum(link.defense.extra_calls() for link in cell.chain)
+        guided = 1.0 + sum(link.defense.extra_evaluations_per_step() for link in cell.chain)
         samples = _whole(file.quality.samples, file.sampler.batch) * file.sampler.steps * guided
         if file.forget and file.forget.label is not None and bench.condition(cell.chain) == "label":
             samples *= 1.5  # further samples of the label that is to be forgotten
@@ -122,12 +122,12 @@ class Estimate:
         others = sum(self._other(bench, cell, row, guided) for row in cell.rows)
         return samples + others + images * (answers * (guided + 1.0 if changed else 1.0) + weights)
 
-    def _other(self, bench: Workbench, cell: Cell, row: Row, guided: float) -> float:
+    def _other(self, bench: ReleaseBuilder, cell: Cell, row: RecordSpec, guided: float) -> float:
         """Calls of one row of another family."""
         attack, file, parts = bench.suite.attacks.get(row.attack), bench.suite.file, bench.split.parts
         if not isinstance(attack, AttributeAttack | UnlearningAttack | ReplicationAttack):
             return 0.0
-        if not attack.applies(place_of(bench, cell.chain)):
+        if not attack.applies(audit_setting(bench, cell.chain)):
             return 0.0
         calls = 1.0 if row.access is Access.WEIGHTS else guided
         walks = _whole(file.quality.samples, file.sampler.batch) * file.sampler.steps * calls
@@ -144,9 +144,9 @@ class Estimate:
             self._calls[key] = calls_of_attribute(attack, bench.data.shape, bench.schedule)
         return reported * self._calls[key] * calls
 
-    def _membership(self, bench: Workbench, cell: Cell, weights: bool) -> float:
+    def _membership(self, bench: ReleaseBuilder, cell: Cell, weights: bool) -> float:
         """Calls an image of the membership attacks that hold the weights, or of those that do not."""
-        place, known = place_of(bench, cell.chain), bench.suite.attacks
+        place, known = audit_setting(bench, cell.chain), bench.suite.attacks
         names = sorted({row.attack for row in cell.rows if row.attack in known})
         attacks = [
             attack
@@ -168,7 +168,7 @@ def _whole(images: int, batch: int) -> int:
     return math.ceil(images / batch) * batch
 
 
-def bytes_of(bench: Workbench, cells: list[Cell]) -> float:
+def bytes_of(bench: ReleaseBuilder, cells: list[Cell]) -> float:
     """Bytes that the cells will write: weights, samples, records."""
     pixels = math.prod(bench.data.shape)
     weights = 4 * sum(

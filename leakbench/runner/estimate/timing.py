@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.runtime.device import autocast, place
 
@@ -23,14 +23,14 @@ _TIMES = 3
 
 
 @dataclass(frozen=True)
-class Pace:
+class StepTimes:
     """Seconds of one image: `forward` through the network without gradients, `training` forward and backward."""
 
     forward: float
     training: float
 
 
-def pace_of(bench: Workbench, condition: str) -> Pace:
+def pace_of(bench: ReleaseBuilder, condition: str) -> StepTimes:
     """Measured with a fresh network of the suite."""
     spec = bench.network(condition)
     network = place(networks.build(spec, bench.streams(0).of("estimate")), bench.device).eval()
@@ -46,7 +46,7 @@ def pace_of(bench: Workbench, condition: str) -> Pace:
 
     with torch.no_grad():
         alone = seconds_an_image(forward, bench.suite.file.sampler.batch)
-    return Pace(alone, seconds_an_image(forward, bench.suite.file.sampler.batch))
+    return StepTimes(alone, seconds_an_image(forward, bench.suite.file.sampler.batch))
 
 
 def seconds_an_image(call: Callable[[int], None], most: int) -> float:

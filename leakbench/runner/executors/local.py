@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.executors.worker import Worker, packed, portable, unpacked
 from leakbench.runner.plan import Cell, Plan
@@ -30,7 +30,7 @@ from leakbench.runtime import registry
 from leakbench.runtime.device import devices
 
 
-class Local(Executor):
+class LocalExecutor(Executor):
     """Does the cells of a plan on `workers` processes; one is this process itself."""
 
     def __init__(self, plan: Plan, workers: int, report: Report, debug: bool = False) -> None:
@@ -127,7 +127,7 @@ def _start_worker(parent: int, suite: bytes, files: list[Path], news: Any, place
     for file in files:
         registry.load_file(file)
     checked, setting = unpacked(suite)
-    _worker, _news = Worker(Workbench(checked, replace(setting, device=places.get()))), news
+    _worker, _news = Worker(ReleaseBuilder(checked, replace(setting, device=places.get()))), news
 
 
 def _stop_with(parent: int) -> None:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import socket
 from importlib.metadata import version
 
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.release_audit import Audit
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.release_audit import ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.cache.keys import key_of
 
 
-def fingerprint(bench: Workbench) -> dict[str, str]:
+def fingerprint(bench: ReleaseBuilder) -> dict[str, str]:
     """What has to be equal everywhere, by name; what comes later contains what comes earlier."""
     packages = [f"{name} {version(name)}" for name in ("leakbench", "torch", "numpy", "diffusers")]
-    embedding = Embedding(bench)
+    embedding = FeatureExtractor(bench)
     seed = bench.suite.file.seeds[0]
-    audits = [Audit(bench, embedding, point, seed) for point in bench.suite.points]
+    audits = [ReleaseAudit(bench, embedding, point, seed) for point in bench.suite.points]
     return {
         "packages": ", ".join(packages),
         "data": key_of(**bench.data_key),

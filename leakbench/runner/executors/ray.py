@@ -22,10 +22,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leakbench.measurement.release_audit import Row
+from leakbench.measurement.release_audit import RecordSpec
 from leakbench.runner.executors.base import Executor
 from leakbench.runner.executors.node_check import fingerprint
-from leakbench.runner.executors.ray_task import Ended, News, Share, Start, Unfit, Written, do
+from leakbench.runner.executors.ray_task import (
+    IncompatibleNode,
+    News,
+    RecordWritten,
+    Start,
+    TaskFinished,
+    TaskProgress,
+    do,
+)
 from leakbench.runner.executors.worker import packed
 from leakbench.runner.plan import Cell
 from leakbench.runtime import registry
@@ -39,12 +47,12 @@ class NodeLost(Exception):
     """A cell lost its node again and again."""
 
 
-class OnRay(Executor):
+class RayExecutor(Executor):
     """Does the cells of a plan on a Ray cluster."""
 
     def _run(self) -> None:
         self._lost: Counter[str] = Counter()
-        self._written: set[tuple[str, Row]] = set()
+        self._written: set[tuple[str, RecordSpec]] = set()
         with connected() as ray, self._marker() as marker:
             needs = {"num_gpus": 1} if self.plan.bench.device.type == "cuda" else {"num_cpus": 1}
             self._task = ray.remote(**needs, num_returns="streaming", max_retries=0)(do)
@@ -82,17 +90,17 @@ class OnRay(Executor):
     def _take(self, cell: Cell, news: News) -> bool:
         """Take in the news of a cell. Returns whether there will be more."""
         match news:
-            case Share(done):
+            case TaskProgress(done):
                 self.report(cell.name, done)
-            case Written(row, stands, files):
+            case RecordWritten(row, stands, files):
                 for name, data in files:
                     write_atomically(self.plan.out / name, data)
                 if stands:
                     self._written.add((cell.name, row))
                 self._lost.pop(cell.name, None)
-            case Ended(error, said):
+            case TaskFinished(error, said):
                 print(said, end="", file=sys.stderr)
-                if isinstance(error, Unfit):
+                if isinstance(error, IncompatibleNode):
                     raise UsageError(str(error))
                 self._settle(cell, error)
                 return False

@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
-from leakbench.measurement.release_audit import Row
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.release_audit import RecordSpec
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.records import Record
 from leakbench.runner.executors.node_check import difference, fingerprint
 from leakbench.runner.executors.worker import Worker, portable, unpacked
@@ -44,34 +44,34 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Share:
+class TaskProgress:
     """How much of the cell is done, 0 to 0.99."""
 
     done: float
 
 
 @dataclass(frozen=True)
-class Written:
+class RecordWritten:
     """A record: its row, whether it stands (one with NaN is to be made again), and its files, in order."""
 
-    row: Row
+    row: RecordSpec
     stands: bool
     files: tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True)
-class Ended:
+class TaskFinished:
     """The last news: the cell is done, or failed. `said`: what it printed on stderr."""
 
     error: Exception | None
     said: str = ""
 
 
-class Unfit(Exception):
+class IncompatibleNode(Exception):
     """This node cannot do any cell of this run."""
 
 
-News = Share | Written | Ended
+News = TaskProgress | RecordWritten | TaskFinished
 
 
 def do(start: Start, cell: bytes) -> Iterator[News]:
@@ -81,11 +81,11 @@ def do(start: Start, cell: bytes) -> Iterator[News]:
     while True:
         news = box.get()
         yield news
-        if isinstance(news, Ended):
+        if isinstance(news, TaskFinished):
             return
 
 
-def _end(start: Start, cell: bytes, tell: Callable[[News], None]) -> Ended:
+def _end(start: Start, cell: bytes, tell: Callable[[News], None]) -> TaskFinished:
     said, error = io.StringIO(), None
     with contextlib.redirect_stderr(said):
         try:
@@ -96,7 +96,7 @@ def _end(start: Start, cell: bytes, tell: Callable[[News], None]) -> Ended:
             error = portable(caught) if isinstance(caught, Exception) else RuntimeError(str(caught))
             if os.environ.get("LEAKBENCH_DEBUG"):
                 traceback.print_exc()
-    return Ended(error, said.getvalue())
+    return TaskFinished(error, said.getvalue())
 
 
 _workers: dict[str, Worker] = {}  # by run; at most one, as a process serves one run
@@ -108,7 +108,7 @@ def _worker_of(start: Start) -> Worker:
     return _workers[start.run]
 
 
-def _workbench(start: Start) -> Workbench:
+def _workbench(start: Start) -> ReleaseBuilder:
     os.environ.update(start.environment)
     with contextlib.suppress(OSError):
         os.chdir(start.folder)
@@ -122,13 +122,13 @@ def _workbench(start: Start) -> Workbench:
     else:
         os.environ["LEAKBENCH_CACHE"] = str(setting.cache)  # weights are looked for there, too
         if not start.marker.is_file():
-            raise Unfit(
+            raise IncompatibleNode(
                 f"node {os.uname().nodename} does not see the cache folder {setting.cache} of this run: let "
                 "LEAKBENCH_CACHE name a folder that all nodes share, or a URL such as s3://bucket/folder"
             )
-    bench = Workbench(suite, replace(setting, out=scratch))
+    bench = ReleaseBuilder(suite, replace(setting, out=scratch))
     if wrong := difference(fingerprint(bench), start.fingerprint):
-        raise Unfit(wrong)
+        raise IncompatibleNode(wrong)
     return bench
 
 
@@ -140,15 +140,15 @@ def _seldom(tell: Callable[[News], None]) -> Callable[[float], None]:
         nonlocal told
         if time.monotonic() - told >= 1.0:
             told = time.monotonic()
-            tell(Share(min(share, 0.99)))
+            tell(TaskProgress(min(share, 0.99)))
 
     return progress
 
 
-def _deliver(folder: Path, tell: Callable[[News], None], row: Row, record: Record) -> None:
+def _deliver(folder: Path, tell: Callable[[News], None], row: RecordSpec, record: Record) -> None:
     """Send a record's files, arrays first as they are written, and forget them here."""
     names = [f"arrays/{record.stem}.npz"] if record.arrays else []
     files = tuple((name, (folder / name).read_bytes()) for name in [*names, f"records/{record.stem}.json"])
     for name, _ in files:
         (folder / name).unlink()
-    tell(Written(row, "non-finite" not in record.flags, files))
+    tell(RecordWritten(row, "non-finite" not in record.flags, files))

@@ -5,27 +5,27 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.release_audit import Audit, Row
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.records import Record
 from leakbench.runner.plan import Cell
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import Suite
 
 
-def _nobody(row: Row, record: Record) -> None:
+def _nobody(row: RecordSpec, record: Record) -> None:
     """Told of records that lie where they belong."""
 
 
 class Worker:
     """Does cells, one after the other, keeping what it has loaded."""
 
-    def __init__(self, bench: Workbench) -> None:
-        self.bench, self.embedding = bench, Embedding(bench)
+    def __init__(self, bench: ReleaseBuilder) -> None:
+        self.bench, self.embedding = bench, FeatureExtractor(bench)
 
     def do(
-        self, cell: Cell, progress: Callable[[float], None], written: Callable[[Row, Record], None] = _nobody
+        self, cell: Cell, progress: Callable[[float], None], written: Callable[[RecordSpec, Record], None] = _nobody
     ) -> None:
         """Do one cell. `progress` is told the share done, `written` each record once its files are written."""
         if cell.kind == "reader":
@@ -34,19 +34,19 @@ class Worker:
             self.bench.train(cell.chain, cell.seed, cell.needs, progress)
         else:
             assert cell.point is not None
-            audit = Audit(self.bench, self.embedding, cell.point, cell.seed)
+            audit = ReleaseAudit(self.bench, self.embedding, cell.point, cell.seed)
             rows = {(row.attack, row.access.name): row for row in cell.rows}
             for done, record in enumerate(audit.run(list(cell.rows)), start=1):
                 written(rows[record.attack, record.access], record)
                 progress(min(0.99, done / len(cell.rows)))
 
 
-def packed(suite: Suite, setting: Setting) -> bytes:
+def packed(suite: Suite, setting: RunConfig) -> bytes:
     """A suite and its setting for another process: bytes, as its plugins' files must be loaded before they are read."""
     return pickle.dumps((suite, setting))
 
 
-def unpacked(data: bytes) -> tuple[Suite, Setting]:
+def unpacked(data: bytes) -> tuple[Suite, RunConfig]:
     """Read what `packed` wrote: our own bytes, from the process that runs the command."""
     suite, setting = pickle.loads(data)
     return suite, setting

@@ -8,29 +8,29 @@ manner.py     which of these happened, for the record
 streams.py    random numbers that depend on what they are for and on nothing else
 """
 
-from leakbench.runtime.device.batching import Room, in_batches, noted, padded
-from leakbench.runtime.device.compile import faster
+from leakbench.runtime.device.batching import AdaptiveBatch, in_batches, padded, record_batch_reductions
+from leakbench.runtime.device.compile import maybe_compile
 from leakbench.runtime.device.devices import devices, kind_of, prepare
-from leakbench.runtime.device.execution import MANNER, merged, observed
+from leakbench.runtime.device.execution import EXECUTION_KEYS, merge_execution_notes, record_execution
 from leakbench.runtime.device.precision import autocast, place
-from leakbench.runtime.device.rng import Stream, Streams, philox, seeded
+from leakbench.runtime.device.rng import Rng, RngStream, philox, seeded
 
 __all__ = [
-    "MANNER",
-    "Room",
-    "Stream",
-    "Streams",
+    "EXECUTION_KEYS",
+    "AdaptiveBatch",
+    "Rng",
+    "RngStream",
     "autocast",
     "devices",
-    "faster",
     "in_batches",
     "kind_of",
-    "merged",
-    "noted",
-    "observed",
+    "maybe_compile",
+    "merge_execution_notes",
     "padded",
     "philox",
     "place",
     "prepare",
+    "record_batch_reductions",
+    "record_execution",
     "seeded",
 ]

@@ -2,7 +2,7 @@
 
 A fixed batch is what makes results equal bit for bit however many rows are asked for. Where a CUDA device runs out of
 memory the batch is halved until it fits, and what fitted is where the same work begins the next time in this process.
-Results then agree within the device's tolerance, no longer bit for bit, so a record says so (`noted`).
+Results then agree within the device's tolerance, no longer bit for bit, so a record says so (`record_batch_reductions`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 
 Answer = TypeVar("Answer")
 
-_FITTED: dict[Room, int] = {}
+_FITTED: dict[AdaptiveBatch, int] = {}
 _NOTES: list[dict[str, int]] = []
 
 
 @dataclass(frozen=True)
-class Room:
+class AdaptiveBatch:
     """How many rows of one kind of `work` fit on a device at a time, of as many as were `asked` for."""
 
     work: str
@@ -58,7 +58,7 @@ class Room:
 
 
 @contextmanager
-def noted() -> Iterator[dict[str, int]]:
+def record_batch_reductions() -> Iterator[dict[str, int]]:
     """Inside, what runs in smaller batches than asked for is noted: {work: rows}."""
     note: dict[str, int] = {}
     _NOTES.append(note)
@@ -98,7 +98,7 @@ def in_batches(function: Callable[..., Tensor], *tensors: Any, size: int, work: 
     `work` names what is done, for what is remembered of it; by default the function's name and the rows' shapes.
     """
     name = work or f"{getattr(function, '__qualname__', type(function).__qualname__)} {[*tensors[0].shape[1:]]}"
-    room, outputs, start = Room(name, tensors[0].device, size), list[Tensor](), 0
+    room, outputs, start = AdaptiveBatch(name, tensors[0].device, size), list[Tensor](), 0
     while start < len(tensors[0]):
         outputs.append(room.attempt(partial(_batch, function, tensors, start)))
         start += len(outputs[-1])

@@ -1,6 +1,6 @@
 """torch.compile with graph capture, where a short trial says that it pays.
 
-Compiling takes up to minutes and then spares the launch of every kernel, so it pays for long work alone. `faster` times
+Compiling takes up to minutes and then spares the launch of every kernel, so it pays for long work alone. `maybe_compile` times
 one step of the work as it is and, where the steps that are to come would take long, the same step with the module's
 forward compiled ("reduce-overhead": CUDA graphs); it keeps the faster one, and the plain one where the two disagree.
 Choices of ours:
@@ -52,7 +52,7 @@ _LISTS: list[list[str]] = []
 
 
 @contextmanager
-def faster(module: nn.Module, step: Step, calls: int, device: torch.device, work: str) -> Iterator[None]:
+def maybe_compile(module: nn.Module, step: Step, calls: int, device: torch.device, work: str) -> Iterator[None]:
     """Inside, the module's forward is compiled where that makes `step` faster, of which about `calls` are to come, in
     all processes together.
 
@@ -64,7 +64,7 @@ def faster(module: nn.Module, step: Step, calls: int, device: torch.device, work
         return
     plain, file = module.forward, _file(module, f"{calls} steps of {work}", device)
     # One process of a group decides for all: the others' answers must have the same bits.
-    if not distributed.first(lambda: remembered(file, lambda: pays(module, step, calls, device))):
+    if not distributed.first(lambda: cached_decision(file, lambda: compile_pays_off(module, step, calls, device))):
         yield
         return
     if _LISTS and work not in _LISTS[-1]:
@@ -112,7 +112,7 @@ def _or(compiled: Forward, plain: Forward) -> Forward:
     return forward
 
 
-def pays(
+def compile_pays_off(
     module: nn.Module,
     step: Step,
     calls: int,
@@ -173,7 +173,7 @@ def difference(wanted: Sequence[Tensor], found: Sequence[Tensor]) -> float:
     return (squares / whole) ** 0.5 if 0 < whole < float("inf") and squares < float("inf") else float("inf")
 
 
-def remembered(path: Path, ask: Callable[[], bool | None]) -> bool:
+def cached_decision(path: Path, ask: Callable[[], bool | None]) -> bool:
     """The answer in a file, or else the answer to `ask`, which the file then holds unless it is None, or unless another
     process has answered in the meantime: then that one's."""
     if (known := _read(path)) is not None:

@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from leakbench.runtime import distributed
-from leakbench.runtime.device.batching import noted
+from leakbench.runtime.device.batching import record_batch_reductions
 from leakbench.runtime.device.compile import compilations
 
-MANNER = ("smaller_batches", "compiled")
+EXECUTION_KEYS = ("smaller_batches", "compiled")
 Manner = dict[str, Any]  # JSON-able: {"smaller_batches": {work: rows}, "compiled": [work, ...]}, less what is empty
 
 
 @contextmanager
-def observed() -> Iterator[Callable[[], Manner]]:
+def record_execution() -> Iterator[Callable[[], Manner]]:
     """Inside, the manner of all work is observed; asked for it, in all processes of a group, it is that so far."""
-    with noted() as smaller, compilations() as compiled:
-        yield lambda: merged({"smaller_batches": distributed.joined(smaller), "compiled": compiled})
+    with record_batch_reductions() as smaller, compilations() as compiled:
+        yield lambda: merge_execution_notes({"smaller_batches": distributed.joined(smaller), "compiled": compiled})
 
 
-def merged(*found: Mapping[str, Any]) -> Manner:
+def merge_execution_notes(*found: Mapping[str, Any]) -> Manner:
     """The manners among some facts as one: the smallest of a work's batches, and all that was compiled."""
     smaller: dict[str, int] = {}
     for facts in found:

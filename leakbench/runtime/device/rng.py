@@ -40,7 +40,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
 
 
 @dataclass(frozen=True)
-class Stream:
+class RngStream:
     """Random numbers for one purpose. `ids` say which image (or step), `draw` which of its draws.
 
     `ids` are integers 0 .. 2^32 - 1, shape (N,), on the device on which the numbers are wanted; `draw` is an integer
@@ -82,21 +82,21 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Streams:
+class Rng:
     """The random streams of one (dataset, seed): a stream for each purpose, independent of every other."""
 
     dataset: str
     seed: int
 
-    def of(self, *purpose: object) -> Stream:
+    def of(self, *purpose: object) -> RngStream:
         """The stream of a purpose, named by words and numbers: of("attack noise"), of("train", "cpsample")."""
         text = "\x1f".join(map(str, (self.dataset, self.seed, *purpose)))
         digest = hashlib.sha256(text.encode()).digest()
-        return Stream((int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")))
+        return RngStream((int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:8], "big")))
 
 
 @contextmanager
-def seeded(stream: Stream, number: int = 0, device: torch.device | None = None) -> Iterator[None]:
+def seeded(stream: RngStream, number: int = 0, device: torch.device | None = None) -> Iterator[None]:
     """torch's own generators, seeded by a stream for the time being: for what can draw from nothing else.
 
     Initialisers, dropout, other libraries' augmentations. The same on one kind of device, not between kinds.

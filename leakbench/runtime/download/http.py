@@ -33,7 +33,7 @@ def size(count: int) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-class Spoken:
+class StderrProgress:
     """Progress on stderr: a line that is written over on a terminal, else one line at the start."""
 
     def __init__(self, file: str, folder: Path) -> None:
@@ -52,19 +52,19 @@ class Spoken:
             print(f"\r{self.words}{of}: {percent} %", end="\n" if here == total else "", file=sys.stderr, flush=True)
 
 
-class NoAnswer(Exception):
+class DownloadError(Exception):
     """A file could not be had from an address; the message says why, in a few words."""
 
 
 def receive(url: str, file: IO[bytes], progress: Progress) -> None:
     """Append to a file, open for appending, what it lacks of what lies at an address.
 
-    Raises NoAnswer, and leaves what came so far; UsageError when the file cannot be written.
+    Raises DownloadError, and leaves what came so far; UsageError when the file cannot be written.
     """
     for _ in range(_TRIES):
         if _attempt(url, file, progress):
             return
-    raise NoAnswer(f"the connection broke off {_TRIES} times")
+    raise DownloadError(f"the connection broke off {_TRIES} times")
 
 
 def _attempt(url: str, file: IO[bytes], progress: Progress) -> bool:
@@ -75,13 +75,13 @@ def _attempt(url: str, file: IO[bytes], progress: Progress) -> bool:
             return _take(response, file, here, progress)
     except HTTPError as error:
         if not here or error.code not in (412, 416):  # changed since; nothing there beyond what is here
-            raise NoAnswer(f"HTTP {error.code} {error.reason}") from None
+            raise DownloadError(f"HTTP {error.code} {error.reason}") from None
         if error.headers.get("Content-Range") == f"bytes */{here}":
             return True
         file.truncate(0)
         return False
     except (OSError, HTTPException, ValueError) as error:
-        raise NoAnswer(_words(error)) from None
+        raise DownloadError(_words(error)) from None
 
 
 def _words(error: Exception) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from leakbench.runtime.cache.location import cache_root
-from leakbench.runtime.download.http import NoAnswer, Progress, Spoken, receive
+from leakbench.runtime.download.http import DownloadError, Progress, StderrProgress, receive
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import check_writable
 
@@ -64,7 +64,7 @@ def fetch(resource: Resource, folder: Path, progress: Progress | None = None) ->
     path = folder / resource.file
     wrong = damage(resource, path) if path.is_file() else "it is not here"
     if wrong is not None:
-        _replace(resource, path, wrong, progress or Spoken(resource.file, folder))
+        _replace(resource, path, wrong, progress or StderrProgress(resource.file, folder))
     for files in _listening:
         files.append((resource, path))
     return path
@@ -151,7 +151,7 @@ def _download(resource: Resource, file: IO[bytes], path: Path, progress: Progres
     for url in resource.urls:
         try:
             receive(url, file, progress)
-        except NoAnswer as error:
+        except DownloadError as error:
             failed.append(f"{url}: {error}")
             continue
         wrong = _wrong(resource, Path(file.name), noted_hash(path))

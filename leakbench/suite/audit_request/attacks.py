@@ -55,9 +55,9 @@ def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any
         if kind.family not in FAMILIES or reach.lacks(kind):
             continue
         parameters = {key: value for key, value in entry.items() if key not in ("name", "id", "on")}
-        if not kind(**parameters).needs():
+        if not kind(**parameters).auxiliary_models():
             found.append(entry)
-        elif not kind().needs():
+        elif not kind().auxiliary_models():
             found.append({"name": entry["name"]})
     return found
 
@@ -69,6 +69,6 @@ def _named(name: str, reach: Reach) -> dict[str, Any]:
         raise UsageError(f"{_OPTION} {name}: is of family {kind.family}; an audit reads {' and '.join(FAMILIES)}")
     if lacking := reach.lacks(kind):
         raise UsageError(f"{_OPTION} {name}: {lacking}")
-    if kind().needs():
+    if kind().auxiliary_models():
         raise UsageError(f"{_OPTION} {name}: needs other models trained by the same recipe, which an audit has not")
     return {"name": name}

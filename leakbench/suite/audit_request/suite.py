@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from leakbench.api import Access, Given, Place
+from leakbench.api import Access, AuditSetting, PretrainedSpec
 from leakbench.data import Dataset
 from leakbench.data.member_folders import sides_name
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.audit_request.attacks import Reach, entries_of
-from leakbench.suite.load import Point, Suite, checked
+from leakbench.suite.load import ReleaseSpec, Suite, checked
 
 GIVEN = "model"  # the id of what is audited
 _WHERE = "leakbench audit"
@@ -62,7 +62,7 @@ def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[
     dataset = sides_name(request.members, request.nonmembers, request.captions, request.seed, request.skip_broken)
     data: Dataset = registry.dataset(dataset)()
     plugin = registry.find("defenses", request.model["name"])
-    brought: Given | None = plugin(**{k: v for k, v in request.model.items() if k != "name"}).brings()
+    brought: PretrainedSpec | None = plugin(**{k: v for k, v in request.model.items() if k != "name"}).brings()
     if brought is not None:
         _check_fits(brought, data, request)
     if request.shape is not None and request.shape != data.shape:
@@ -89,7 +89,7 @@ def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[
     return _fitting(suite, data, brought)
 
 
-def _check_fits(brought: Given, data: Dataset, request: Request) -> None:
+def _check_fits(brought: PretrainedSpec, data: Dataset, request: Request) -> None:
     """Raise UsageError where the model makes other images, or is told other labels, than there are."""
     (ours, *size), (theirs, *side) = data.shape, brought.images
     if ours != theirs:
@@ -120,7 +120,7 @@ def _quality(request: Request) -> dict[str, Any]:
     return table | ({"features": "rotation"} if request.captions else {})
 
 
-def _model(request: Request, brought: Given | None) -> dict[str, Any]:
+def _model(request: Request, brought: PretrainedSpec | None) -> dict[str, Any]:
     conditioned = brought is not None and brought.network.conditions
     return {"id": GIVEN, "role": "baseline", **({"condition": "label"} if conditioned else {}), **request.model}
 
@@ -135,7 +135,7 @@ def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
     return [{"name": "untrained"}]
 
 
-def _fitting(suite: Suite, data: Dataset, brought: Given | None) -> tuple[Suite, dict[str, str]]:
+def _fitting(suite: Suite, data: Dataset, brought: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
     """The suite without the attacks that object to its images or model, and what each of these says."""
     said: dict[str, str] = {}
     for name, attack in suite.attacks.items():
@@ -148,10 +148,10 @@ def _fitting(suite: Suite, data: Dataset, brought: Given | None) -> tuple[Suite,
     return replace(suite, file=suite.file.model_copy(update={"attack": entries}), attacks=kept), said
 
 
-def _place(suite: Suite, point: Point, data: Dataset, brought: Given | None) -> Place:
+def _place(suite: Suite, point: ReleaseSpec, data: Dataset, brought: PretrainedSpec | None) -> AuditSetting:
     """Where an attack would stand, by the parts as drawn, before near-duplicates are removed."""
     counts = Counter(np.asarray(data.split).tolist())
-    return Place(
+    return AuditSetting(
         below=tuple(link.defense for link in point.chain),
         condition="label" if brought and brought.network.conditions else "none",
         forget="nothing",

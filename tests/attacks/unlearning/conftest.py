@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Access, Ground, Model, Release
-from leakbench.api.answer_cache import Source
+from leakbench.api import Access, QueriedModel, Release, UnlearningContext
+from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Target, Trained
+from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
 from leakbench.models import networks
 from leakbench.models.denoiser_training import errors
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training.loop import Recipe, train
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAMS = Streams("tiny unlearning", 0)
+STREAMS = Rng("tiny unlearning", 0)
 SHAPE, LABELS, LABEL, EACH = (1, 6, 6), 3, 1, 16
 CPU = torch.device("cpu")
 
@@ -78,13 +78,13 @@ def ground(world):
         raw = attack.access is Access.WEIGHTS if raw is None else raw
 
         def seen(release):
-            source = Source(Release.with_batch(release, batch), partial(release.sample, 4))
-            target = Target(source, STREAMS, {"retrained": Trained(source, np.arange(0))})
+            source = QueriedRelease(Release.with_batch(release, batch), partial(release.sample, 4))
+            target = AttackTarget(source, STREAMS, {"retrained": AuxiliaryRelease(source, np.arange(0))})
 
             def ask(question, images):
                 return target.ask(question, attack, raw, images)
 
-            return Model(ask, target.release if attack.access is Access.WEIGHTS else None)
+            return QueriedModel(ask, target.release if attack.access is Access.WEIGHTS else None)
 
         given = {
             "model": seen(model),
@@ -99,7 +99,7 @@ def ground(world):
             "device": CPU,
             "first": 50,
         }
-        return Ground(**(given | more))
+        return UnlearningContext(**(given | more))
 
     return of
 

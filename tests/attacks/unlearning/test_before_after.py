@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.attacks.unlearning.before_after import BeforeAfter
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
@@ -56,4 +56,4 @@ def test_batch_and_order_do_not_change_it(world, ground):
     ],
 )
 def test_it_applies_where_a_step_that_forgets_has_a_base(below, runs):
-    assert BeforeAfter().applies(Place(below, "label", "label", 1000, 10)) is runs
+    assert BeforeAfter().applies(AuditSetting(below, "label", "label", 1000, 10)) is runs

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from leakbench.api import Place, Release
+from leakbench.api import AuditSetting, Release
 from leakbench.attacks.unlearning.forget_membership import ForgetMembership
 from leakbench.metrics.evaluate.unlearning import unlearning
 
@@ -101,7 +101,7 @@ def test_parameters_out_of_range_are_refused(wrong):
 
 def test_it_takes_something_to_forget():
     attack = ForgetMembership()
-    said = attack.objection(Place((), "none", "nothing", 1000, 10))
+    said = attack.objection(AuditSetting((), "none", "nothing", 1000, 10))
     assert "[forget]" in said and "\n" not in said
-    assert all(attack.objection(Place((), "none", what, 1000, 10)) is None for what in ("label", "subset"))
-    assert [need.kind for need in attack.needs()] == ["retrained"]
+    assert all(attack.objection(AuditSetting((), "none", what, 1000, 10)) is None for what in ("label", "subset"))
+    assert [need.kind for need in attack.auxiliary_models()] == ["retrained"]

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torchmetrics.image import PeakSignalNoiseRatio
 
-from leakbench.api import Place
+from leakbench.api import AuditSetting
 from leakbench.attacks.unlearning._curves import embedding_of
 from leakbench.attacks.unlearning._seeds import climb, found_seed, log_density, psnr, walked_down
 from leakbench.attacks.unlearning.inversion import Inversion
 from leakbench.metrics.evaluate.unlearning import unlearning
 from leakbench.models import networks
-from leakbench.models.diffusion import Schedule, ddim_move, denoise
+from leakbench.models.diffusion import Schedule, ddim_step, denoise
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Stream
+from leakbench.runtime.device import RngStream
 from leakbench.runtime.errors import UsageError
 
 SPREAD = 0.4  # of Gaussian images, whose best denoiser is known
@@ -62,13 +62,13 @@ def test_a_climb_undoes_a_move():
     schedule = Schedule()
     x, eps = torch.randn(2, 5, 1, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for s, u in ((975, 950), (25, 0), (0, -1), (700, 100)):
-        torch.testing.assert_close(ddim_move(schedule, climb(schedule, x, u, s, eps), s, u, eps), x)
+        torch.testing.assert_close(ddim_step(schedule, climb(schedule, x, u, s, eps), s, u, eps), x)
 
 
 def test_the_seed_is_the_closed_form_of_a_linear_walk(world, gaussian, ground):
     """Each step down multiplies x by a number, so the seed is the image over their product."""
     attack, schedule = Inversion(), gaussian.schedule
-    walk, factor = [*schedule.walk(), -1], 1.0
+    walk, factor = [*schedule.timesteps(), -1], 1.0
     for s, u in pairwise(walk):
         ours, theirs = schedule.alpha_bar[s], schedule.alpha_bar[u] if u >= 0 else 1.0
         own = best(ours)
@@ -83,7 +83,7 @@ def test_the_seed_is_the_closed_form_of_a_linear_walk(world, gaussian, ground):
 def test_plain_inversion_takes_the_answer_at_the_lower_step(world, gaussian, ground):
     given, schedule = ground(Inversion(), gaussian), gaussian.schedule
     factor, u = 1.0, -1
-    for s in reversed(schedule.walk()):
+    for s in reversed(schedule.timesteps()):
         ours, theirs = schedule.alpha_bar[u] if u >= 0 else 1.0, schedule.alpha_bar[s]
         own = best(schedule.alpha_bar[max(u, 0)])
         factor *= math.sqrt(theirs / ours) * (1 - math.sqrt(1 - ours) * own) + math.sqrt(1 - theirs) * own
@@ -115,7 +115,7 @@ def test_scores_are_those_of_one_image_at_a_time(world, ground, renoise):
                 return network(x, torch.tensor([t]), label)
 
         x, u = image, -1
-        for s in reversed(schedule.walk()):
+        for s in reversed(schedule.timesteps()):
             ours, theirs = schedule.alpha_bar[u] if u >= 0 else 1.0, schedule.alpha_bar[s]
             answer = eps(x, max(u, 0))
             for round_ in range(renoise + 1):
@@ -125,8 +125,8 @@ def test_scores_are_those_of_one_image_at_a_time(world, ground, renoise):
             x, u = y, s
         density = float(torch.distributions.Normal(0.0, 1.0).log_prob(x).mean())
         assert found["likelihood"].model.forget[i] == pytest.approx(density, rel=1e-4)
-        for s, u in pairwise([*schedule.walk(), -1]):
-            x = ddim_move(schedule, x, s, u, eps(x, s))
+        for s, u in pairwise([*schedule.timesteps(), -1]):
+            x = ddim_step(schedule, x, s, u, eps(x, s))
         error = float((x.clamp(-1, 1) - image).square().mean())
         assert found["psnr"].model.forget[i] == pytest.approx(10 * math.log10(4 / error), rel=1e-3)
 
@@ -211,7 +211,7 @@ def test_the_released_embedding_stays(world, ground):
 def test_the_embedding_is_found_in_both_networks():
     for kind, shape in (("mlp", (1, 8, 8)), ("unet", (1, 16, 16))):
         spec = NetworkSpec(kind=kind, shape=shape, width=8, blocks=1, conditions=3)
-        network = networks.build(spec, Stream((0, 1)))
+        network = networks.build(spec, RngStream((0, 1)))
         x, t = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), torch.tensor([5, 5])
         with torch.no_grad():
             first = network(x, t, torch.tensor([0, 1]))
@@ -221,7 +221,7 @@ def test_the_embedding_is_found_in_both_networks():
 
 
 def test_a_network_without_one_is_one_line():
-    network = networks.build(NetworkSpec(kind="mlp", shape=(1, 4, 4), width=8, blocks=1), Stream((0, 1)))
+    network = networks.build(NetworkSpec(kind="mlp", shape=(1, 4, 4), width=8, blocks=1), RngStream((0, 1)))
     with pytest.raises(UsageError, match="has 0 embeddings of 3 labels") as error:
         embedding_of(network, 3)
     assert "\n" not in str(error.value)
@@ -229,7 +229,7 @@ def test_a_network_without_one_is_one_line():
 
 def test_where_it_applies():
     def applies(by, condition, forget):
-        return Inversion(by=by).applies(Place((), condition, forget, 1000, 10))
+        return Inversion(by=by).applies(AuditSetting((), condition, forget, 1000, 10))
 
     assert (
         applies("noise", "none", "subset") and applies("noise", "label", "label") and applies("label", "label", "label")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from leakbench.api import Place, Release
+from leakbench.api import AuditSetting, Release
 from leakbench.attacks.unlearning._curves import Effort, brought_back
 from leakbench.attacks.unlearning.relearning import Relearning
 from leakbench.metrics.evaluate.unlearning import unlearning
@@ -129,7 +129,7 @@ def test_parameters_out_of_range_are_refused(wrong):
 
 def test_it_applies_where_a_label_is_asked_for():
     def applies(condition, forget):
-        return Relearning().applies(Place((), condition, forget, 1000, 10))
+        return Relearning().applies(AuditSetting((), condition, forget, 1000, 10))
 
     assert applies("label", "label")
     assert not any(applies(*place) for place in (("label", "subset"), ("none", "label"), ("attribute", "label")))

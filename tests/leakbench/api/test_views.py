@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from leakbench.api import Access, Release
-from leakbench.api.answer_cache import BatchMemory, Source
+from leakbench.api.answer_cache import AnswerCache, QueriedRelease
 from leakbench.api.views import VIEWS
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 SHAPE, N = (1, 4, 4), 5
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 IMAGES = torch.tanh(STREAMS.of("images").normal(torch.arange(N), SHAPE))
 SAMPLES = torch.tanh(STREAMS.of("samples").normal(torch.arange(7), SHAPE))
 LABELS = torch.arange(N) % 3
@@ -43,12 +43,14 @@ class Guided(Release):
 
 def batch(
     kind: type[Release] = Release, labels: torch.Tensor | None = None, clip: bool = False, **more
-) -> tuple[Counting, BatchMemory]:
+) -> tuple[Counting, AnswerCache]:
     network = Counting()
     release = kind(
         network, Schedule(steps=10, clip=clip), STREAMS, SHAPE, torch.device("cpu"), parts={"secret": 1}, **more
     )
-    return network, BatchMemory(Source(release, lambda: SAMPLES), STREAMS, IMAGES, torch.arange(100, 100 + N), labels)
+    return network, AnswerCache(
+        QueriedRelease(release, lambda: SAMPLES), STREAMS, IMAGES, torch.arange(100, 100 + N), labels
+    )
 
 
 OFFERED = {  # design.md, section 4; each level adds to the one below
@@ -130,7 +132,7 @@ def test_noised_is_the_formula_with_the_shared_noise():
 
 def test_noise_belongs_to_the_image_not_to_its_place_in_the_batch():
     _, memory = batch()
-    turned = BatchMemory(memory.source, STREAMS, IMAGES.flip(0), memory.ids.flip(0), None)
+    turned = AnswerCache(memory.source, STREAMS, IMAGES.flip(0), memory.ids.flip(0), None)
     assert torch.equal(turned.noised(50, 0).flip(0), memory.noised(50, 0))
     assert not torch.equal(memory.noise("forward", 0), memory.noise("vary", 0))
 
@@ -150,8 +152,8 @@ def test_where_the_service_is_the_raw_network_one_call_serves_both():
 
 def test_a_release_over_a_guided_one_still_answers_guided():
     network, memory = batch(Guided)
-    above = Release.over(memory.release)
-    assert not above.answers_raw and batch()[1].release.answers_raw
+    above = Release.wrap(memory.release)
+    assert not above.eps_is_raw and batch()[1].release.eps_is_raw
     t = torch.full((N,), 3)
     torch.testing.assert_close(above.eps(IMAGES, t), network(IMAGES, t) + 1.0)
     assert torch.equal(above.raw_eps(IMAGES, t), network(IMAGES, t))
@@ -191,7 +193,7 @@ def test_further_samples_are_new_numbers_of_the_same_service():
     more = view.sample(3)
     ids = torch.arange(len(SAMPLES), len(SAMPLES) + 3)
     torch.testing.assert_close(more, memory.release.generate(ids))
-    assert view.queries == 3 * len(memory.release.schedule.walk()) / N
+    assert view.queries == 3 * len(memory.release.schedule.timesteps()) / N
 
 
 def test_an_attacks_own_stream_is_not_the_shared_noise():
@@ -242,12 +244,12 @@ def test_attacks_that_walk_the_same_path_share_it():
     for _ in range(2):
         view = VIEWS[Access.DENOISER](memory)
         e0 = view.eps(IMAGES, 0)
-        view.eps(view.noised_with(200, e0), 200)
+        view.eps(view.noise_to(200, e0), 200)
         view.ddim(view.ddim(IMAGES, 0, 10), 10, 20)
     assert network.calls == [0, 200, 10] and view.queries == 4 and memory.calls == 3
     expected = np.sqrt(memory.release.schedule.alpha_bar[200]) * IMAGES
     expected = expected + np.sqrt(1 - memory.release.schedule.alpha_bar[200]) * e0
-    torch.testing.assert_close(view.noised_with(200, e0), expected.float())
+    torch.testing.assert_close(view.noise_to(200, e0), expected.float())
 
 
 def test_what_one_attack_made_of_an_answer_is_the_same_tensor_for_all():
@@ -255,11 +257,11 @@ def test_what_one_attack_made_of_an_answer_is_the_same_tensor_for_all():
     for kind in (torch.neg, torch.zeros_like):  # the second one's own making is not asked for
         view = VIEWS[Access.DENOISER](memory)
         e0 = view.eps(IMAGES, 0)
-        made = view.derived("minus", e0, lambda kind=kind, e0=e0: kind(e0))
+        made = view.memoize("minus", e0, lambda kind=kind, e0=e0: kind(e0))
         view.eps(made, 5)
         assert torch.equal(made, -e0)
     assert network.calls == [0, 5]
-    assert torch.equal(view.derived("other", e0, lambda: 2 * e0), 2 * e0)
+    assert torch.equal(view.memoize("other", e0, lambda: 2 * e0), 2 * e0)
 
 
 def test_calls_that_are_not_shared_are_not_counted_and_a_repeat_asks_anew():
@@ -296,7 +298,11 @@ def test_completion_keeps_what_is_known_and_walks_as_the_service_does(clip):
     start, known = (
         STREAMS.of("attacking", f"inpaint {what}").normal(memory.ids, SHAPE, 1) for what in ("start", "known")
     )
-    alpha_bar, walk, x = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)), memory.release.schedule.walk(), start.double()
+    alpha_bar, walk, x = (
+        np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)),
+        memory.release.schedule.timesteps(),
+        start.double(),
+    )
     for s, u in zip(walk, [*walk[1:], -1], strict=True):
         noised = np.sqrt(alpha_bar[s]) * IMAGES + np.sqrt(1 - alpha_bar[s]) * known
         x = torch.where(mask, x, noised)
@@ -313,7 +319,7 @@ def test_samples_of_one_label_start_from_equal_noise():
     spec = NetworkSpec(kind="mlp", shape=SHAPE, width=8, blocks=1, conditions=3)
     network = networks.build(spec, STREAMS.of("weights"))
     release = Release(network, Schedule(steps=2), STREAMS, SHAPE, torch.device("cpu"), batch=8)
-    memory = BatchMemory(Source(release, lambda: SAMPLES), STREAMS, IMAGES, torch.arange(N), LABELS)
+    memory = AnswerCache(QueriedRelease(release, lambda: SAMPLES), STREAMS, IMAGES, torch.arange(N), LABELS)
     view = VIEWS[Access.API](memory)
     asked = torch.tensor([2, 2, 2])
     assert torch.equal(view.sample(3, label=2, first=4), release.sample(3, asked, first=len(SAMPLES) + 4))

@@ -7,9 +7,9 @@ import torch
 from leakbench.data import SplitSpec, draw_split
 from leakbench.data.digits import digits
 from leakbench.data.forget_set import ForgetTable, forget_rows
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 FORGET = """
@@ -66,7 +66,7 @@ def test_a_table_that_cannot_be_meant_is_one_line(tiny, tiny_text, table):
 
 def bench_of(tiny, text, tmp_path, *overrides):
     tiny.write_text(text)
-    return Workbench(load(str(tiny), overrides), Setting(tmp_path / "run", tmp_path / "cache"))
+    return ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
 
 
 def test_only_those_who_forget_are_told_and_trained_again(tiny, tiny_text, tmp_path):
@@ -84,7 +84,7 @@ def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_p
     bench = bench_of(tiny, tiny_text, tmp_path)
     task = bench.task(bench.suite.points[0].chain, 0)
     keep = task.labels != 3
-    kept = task.only(keep)
+    kept = task.subset(keep)
     assert torch.equal(kept.images[:], task.images[keep]) and torch.equal(kept.groups, task.groups[keep])
     assert not (kept.labels == 3).any() and len(kept.attribute) == len(kept.images) < len(task.images)
     assert torch.equal(kept.heldout[:], task.heldout[:])
@@ -96,7 +96,7 @@ def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(ti
     monkeypatch.setattr("leakbench.measurement.releases.near_duplicate_groups", found)
     bench = bench_of(tiny, tiny_text, tmp_path)
     chain = bench.suite.points[0].chain
-    few = bench.task(chain, 0).only(torch.arange(5))
+    few = bench.task(chain, 0).subset(torch.arange(5))
     assert not asked
     assert few.groups.tolist() == [0, 1, 2, 3, 4] and len(bench.task(chain, 0).groups) == asked[0]
     assert asked == [len(bench.split.train)]

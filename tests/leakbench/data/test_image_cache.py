@@ -11,7 +11,7 @@ from PIL import Image
 
 from leakbench.data import dataset, image_cache, npz_blocks
 from leakbench.data import npz as npz_module
-from leakbench.data.deduplication import distinct
+from leakbench.data.deduplication import drop_near_duplicates
 from leakbench.data.folder import folder
 from leakbench.data.npz import npz
 from leakbench.runtime.errors import UsageError
@@ -165,8 +165,8 @@ def test_near_duplicates_of_a_pack_are_looked_for_once(cache, monkeypatch):
         yield np.repeat(RANDOM.integers(0, 256, (30, 8, 8, 1), dtype=np.uint8), 2, axis=0), None
 
     pack = image_cache.packed("twins", {}, rows)
-    first = distinct(dataset.Dataset("twins", **pack.fields))
+    first = drop_near_duplicates(dataset.Dataset("twins", **pack.fields))
     np.testing.assert_array_equal(first, np.tile([True, False], 30))
     monkeypatch.setattr(near_duplicates, "near_duplicates", lambda *given: torch.zeros(60, dtype=torch.bool))
-    np.testing.assert_array_equal(distinct(dataset.Dataset("twins", **pack.fields)), first)
-    assert not distinct(dataset.Dataset("no pack", pack.images)).any()  # nothing is kept for these
+    np.testing.assert_array_equal(drop_near_duplicates(dataset.Dataset("twins", **pack.fields)), first)
+    assert not drop_near_duplicates(dataset.Dataset("no pack", pack.images)).any()  # nothing is kept for these

@@ -11,8 +11,8 @@ from scipy.spatial.distance import cdist
 
 from leakbench.data import DUPLICATE_RADIUS, near_duplicate_groups
 from leakbench.data import near_duplicates as search
-from leakbench.data.image_view import Pictures
-from leakbench.data.near_duplicates import Described, closest_earlier, near_duplicates
+from leakbench.data.image_view import ImageView
+from leakbench.data.near_duplicates import Descriptions, near_duplicates, nearest_earlier
 
 SHAPES = st.sampled_from([(8, 8, 1), (7, 5, 3), (3, 2, 1), (12, 16, 3)])
 WORLDS = st.integers(1, 90), SHAPES, st.sampled_from(["noise", "smooth", "flat"]), st.integers(0, 2**31 - 1)
@@ -42,7 +42,7 @@ def small_blocks():
 @settings(max_examples=40, deadline=None)
 @given(*WORLDS, st.sampled_from([0.0, 0.02, 0.1, 0.25, 1.0]))
 def test_they_are_those_of_brute_force(count, shape, kind, seed, rms):
-    pictures = Pictures(world(count, shape, kind, seed))
+    pictures = ImageView(world(count, shape, kind, seed))
     flat = pictures.all().flatten(1).double().numpy()
     radius, distance, kept = rms * flat.shape[1] ** 0.5, cdist(flat, flat), []
     for i in range(count):
@@ -56,7 +56,7 @@ def test_they_are_those_of_brute_force(count, shape, kind, seed, rms):
 @settings(max_examples=40, deadline=None)
 @given(*WORLDS)
 def test_groups_are_those_of_brute_force(count, shape, kind, seed):
-    pictures = Pictures(world(count, shape, kind, seed))
+    pictures = ImageView(world(count, shape, kind, seed))
     images = pictures.all().double()
     flat, turned = images.flatten(1).numpy(), images.flip(-1).flatten(1).numpy()
     distance = np.minimum(cdist(flat, flat), cdist(turned, flat))
@@ -73,8 +73,8 @@ def test_groups_are_those_of_brute_force(count, shape, kind, seed):
 @settings(max_examples=40, deadline=None)
 @given(*WORLDS)
 def test_descriptions_are_never_farther_apart_than_the_images(count, shape, kind, seed):
-    pictures = Pictures(world(count, shape, kind, seed))
-    seen, flat = Described.of(pictures), pictures.all().flatten(1).double().numpy()
+    pictures = ImageView(world(count, shape, kind, seed))
+    seen, flat = Descriptions.of(pictures), pictures.all().flatten(1).double().numpy()
     whole, coarse = cdist(flat, flat), cdist(seen.cells.double(), seen.cells.double())
     level = cdist(seen.level[:, None], seen.level[:, None])
     assert (coarse <= whole + 1e-4).all() and (level <= whole + 1e-9).all()
@@ -83,8 +83,8 @@ def test_descriptions_are_never_farther_apart_than_the_images(count, shape, kind
 def test_the_closest_earlier_image_of_equal_ones_is_the_first():
     pixels = np.zeros((6, 4, 4, 1), dtype=np.uint8)
     pixels[[1, 4]] = 200
-    seen = Described.of(Pictures(pixels))
-    number, distance = closest_earlier(seen, seen, 0.5)
+    seen = Descriptions.of(ImageView(pixels))
+    number, distance = nearest_earlier(seen, seen, 0.5)
     assert number.tolist() == [0, 1, 0, 0, 1, 0]
     assert distance.tolist() == [torch.inf, torch.inf, 0.0, 0.0, 0.0, 0.0]
 
@@ -92,7 +92,7 @@ def test_the_closest_earlier_image_of_equal_ones_is_the_first():
 def test_few_pairs_are_compared_pixel_by_pixel(monkeypatch):
     generator = np.random.default_rng(3)
     pixels = generator.integers(0, 256, (600, 1, 1, 3)) + generator.normal(0, 20, (600, 16, 16, 3))
-    pictures = Pictures(pixels.clip(0, 255).astype(np.uint8))
+    pictures = ImageView(pixels.clip(0, 255).astype(np.uint8))
     compared = []
     measured = search._measured
 

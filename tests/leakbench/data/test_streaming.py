@@ -9,14 +9,14 @@ import torch
 from leakbench.api import Access, MembershipAttack, Release
 from leakbench.data import near_duplicate_groups
 from leakbench.data.image_batch import Images
-from leakbench.data.image_view import Pictures
+from leakbench.data.image_view import ImageView
 from leakbench.data.near_duplicates import near_duplicates
-from leakbench.measurement.membership_evidence import collect
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.metrics.copying import pixel_similarity
 from leakbench.models.classifiers import train_classifier
 from leakbench.models.diffusion import Schedule
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 SHAPE = (3, 16, 16)
 SIZE = 3 * 16 * 16
@@ -56,33 +56,36 @@ class Bright(MembershipAttack):
         return view.eps(view.noised(5), 5).flatten(1).sum(dim=1)
 
 
-def parts(source: Pictures) -> dict[str, Images]:
+def parts(source: ImageView) -> dict[str, Images]:
     found = {}
     for number, name in enumerate((*NAMES, "reference")):
         rows = np.arange(len(source))[number::5]
-        found[name] = Images(source.only(rows), torch.from_numpy(rows), None)
+        found[name] = Images(source.subset(rows), torch.from_numpy(rows), None)
     return found
 
 
-def target() -> Target:
-    streams, network = Streams("streaming", 0), torch.nn.Identity()
+def target() -> AttackTarget:
+    streams, network = Rng("streaming", 0), torch.nn.Identity()
     weight = streams.of("weights").normal(torch.arange(3), (3, 1, 1))
     network.forward = lambda x, t, label=None: torch.nn.functional.conv2d(x, weight)
-    return Target.of(Release(network, Schedule(), streams, SHAPE, torch.device("cpu"), batch=16), streams)
+    return AttackTarget.of(Release(network, Schedule(), streams, SHAPE, torch.device("cpu"), batch=16), streams)
 
 
 def test_attacks_read_no_more_than_a_batch_at_a_time():
     pixels = Watched(330)
-    evidence, _ = collect(target(), {"b": Asked(Bright(), False)}, parts(Pictures(pixels)))
+    evidence, _ = collect_membership_evidence(target(), {"b": AttackRequest(Bright(), False)}, parts(ImageView(pixels)))
     assert sum(map(len, vars(evidence["b"]).values())) == 330 - 66  # the public images are not scored
     assert pixels.most == 16
 
 
 def test_the_numbers_of_streamed_images_are_those_of_tensors():
     pixels = Watched(90)
-    streamed = parts(Pictures(pixels))
+    streamed = parts(ImageView(pixels))
     whole = {name: Images(one.images[:], one.ids, None) for name, one in streamed.items()}
-    ours, theirs = (collect(target(), {"b": Asked(Bright(), False)}, one)[0]["b"] for one in (streamed, whole))
+    ours, theirs = (
+        collect_membership_evidence(target(), {"b": AttackRequest(Bright(), False)}, one)[0]["b"]
+        for one in (streamed, whole)
+    )
     for mine, other in zip(vars(ours).values(), vars(theirs).values(), strict=True):
         np.testing.assert_array_equal(mine, other)
 
@@ -105,7 +108,7 @@ def test_what_is_held_while_a_batch_is_scored_does_not_grow_with_the_images():
             return super().score(view, images, labels)
 
     for count in (160, 1600):
-        collect(target(), {"l": Asked(Looking(), False)}, parts(Pictures(Watched(count))))
+        collect_membership_evidence(target(), {"l": AttackRequest(Looking(), False)}, parts(ImageView(Watched(count))))
     assert found[1] - found[0] < 4 * (1600 - 160) * 16  # row numbers, and not pixels, of which an image has 768
 
 
@@ -115,10 +118,10 @@ def test_searches_and_readers_read_blocks(count, monkeypatch):
     monkeypatch.setattr("leakbench.data.near_duplicates._BLOCK", 512)
     monkeypatch.setattr("leakbench.data.near_duplicates._ELEMENTS", 600 * SIZE)
     pixels = Watched(count)
-    source = Pictures(pixels)
+    source = ImageView(pixels)
     near_duplicates(source, 1.0)
     near_duplicate_groups(source)
     found = pixel_similarity(source[5:7], source)
     assert found.index.tolist() == [5, 6] and found.similarity.tolist() == [0.0, 0.0]
-    train_classifier(source, torch.arange(count) % 2, 2, Streams("streaming", 0).of("reader"), steps=2)
+    train_classifier(source, torch.arange(count) % 2, 2, Rng("streaming", 0).of("reader"), steps=2)
     assert pixels.most <= 600

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from leakbench.api import Need, shadows
-from leakbench.measurement.releases import Workbench
-from leakbench.runtime.run_config import Setting
+from leakbench.api import AuxiliaryModel, shadow_models
+from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 PLUGIN = """
@@ -150,11 +150,11 @@ def test_needed_releases_are_trained_on_what_they_say(tiny, tmp_path):
         + "[forget]\nlabel = 3\n[split]"
         + tiny.read_text().split("[split]", 1)[1]
     )
-    bench = Workbench(load(str(tiny)), Setting(tmp_path / "out", tmp_path / "cache"))
+    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache"))
     chain, train = bench.suite.points[1].chain, set(bench.split.train.tolist())
-    retrained = set(bench.training_rows(Need("r", kind="retrained"), 0).tolist())
+    retrained = set(bench.training_rows(AuxiliaryModel("r", kind="retrained"), 0).tolist())
     assert retrained == {row for row in train if bench.data.labels[row] != 3} and retrained < train
-    canaries = [bench.training_rows(Need("c", kind="canary"), seed) for seed in range(40)]
+    canaries = [bench.training_rows(AuxiliaryModel("c", kind="canary"), seed) for seed in range(40)]
     pool = set(bench.pool.tolist())
     assert all(set(rows.tolist()) < pool for rows in canaries) and not pool & set(
         bench.split.parts["reference"].tolist()
@@ -162,15 +162,25 @@ def test_needed_releases_are_trained_on_what_they_say(tiny, tmp_path):
     sizes = np.array([len(rows) for rows in canaries])
     assert 0.5 * sizes.std() < np.sqrt(len(pool)) / 2 < 2 * sizes.std()  # independent coins: the number of heads varies
     assert abs(sizes.mean() / len(pool) - 0.5) < 0.06
-    assert [len(bench.training_rows(need, 0)) for need in shadows(3)] == [60, 60, 60]
-    assert bench.chain_of(Need("c", kind="canary"), chain) == chain
-    assert bench.chain_of(shadows(1)[0], chain) == chain[:1]
+    assert [len(bench.training_rows(need, 0)) for need in shadow_models(3)] == [60, 60, 60]
+    assert bench.chain_of(AuxiliaryModel("c", kind="canary"), chain) == chain
+    assert bench.chain_of(shadow_models(1)[0], chain) == chain[:1]
     keys = {
         bench.fit_key(chain[:1], 0, need)
-        for need in (None, Need("s"), Need("s", 1), Need("c", kind="canary"), Need("r", kind="retrained"))
+        for need in (
+            None,
+            AuxiliaryModel("s"),
+            AuxiliaryModel("s", 1),
+            AuxiliaryModel("c", kind="canary"),
+            AuxiliaryModel("r", kind="retrained"),
+        )
     }
     assert len(keys) == 5
-    assert bench.streams(0, Need("r", kind="retrained")) == bench.streams(0) != bench.streams(0, Need("s"))
+    assert (
+        bench.streams(0, AuxiliaryModel("r", kind="retrained"))
+        == bench.streams(0)
+        != bench.streams(0, AuxiliaryModel("s"))
+    )
 
 
 def test_no_attack_is_told_what_a_retrained_or_canary_model_was_trained_on(leakbench, tiny, plugin, tmp_path):
@@ -192,10 +202,10 @@ def test_shadow_models_repeat_what_trains_or_edits_weights(tiny, tmp_path):
         1,
     )
     tiny.write_text(text + "[forget]\nshare = 0.2\n")
-    bench = Workbench(load(str(tiny)), Setting(tmp_path / "out", tmp_path / "cache"))
+    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache"))
     (point,) = [point for point in bench.suite.points if point.id == "both"]
-    assert [link.id for link in bench.chain_of(shadows(1)[0], point.chain)] == ["baseline", "finetune"]
-    assert [link.id for link in bench.chain_of(Need("r", kind="retrained"), point.chain)] == ["baseline"]
+    assert [link.id for link in bench.chain_of(shadow_models(1)[0], point.chain)] == ["baseline", "finetune"]
+    assert [link.id for link in bench.chain_of(AuxiliaryModel("r", kind="retrained"), point.chain)] == ["baseline"]
 
 
 def test_the_retrained_reference_repeats_all_that_trained_before_something_was_forgotten(tiny, tmp_path):
@@ -208,9 +218,9 @@ def test_the_retrained_reference_repeats_all_that_trained_before_something_was_f
         1,
     )
     tiny.write_text(text + "[forget]\nshare = 0.2\n")
-    bench = Workbench(load(str(tiny)), Setting(tmp_path / "out", tmp_path / "cache"))
+    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache"))
     (point,) = [point for point in bench.suite.points if point.id == "again"]
-    repeated = [link.id for link in bench.chain_of(Need("r", kind="retrained"), point.chain)]
+    repeated = [link.id for link in bench.chain_of(AuxiliaryModel("r", kind="retrained"), point.chain)]
     assert repeated == ["pretrain", "overfit"]
 
 

@@ -13,15 +13,15 @@ from torch import nn
 
 from leakbench.measurement import extra_features
 from leakbench.measurement.extra_features import names_beside
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.resources import DINOV2, SSCD
 from leakbench.reports.markdown import render
 from leakbench.reports.tradeoff import tradeoff_table, tradeoff_text
 from leakbench.results.records import RunFolder
-from leakbench.runner.estimate.time_estimate import Estimate
-from leakbench.runner.estimate.timing import Pace
+from leakbench.runner.estimate.time_estimate import TimeEstimate
+from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import Budget, load
 
 SUITE = """
@@ -115,7 +115,7 @@ def weights(tmp_path, monkeypatch, write):
 
 
 def bench(path, tmp_path, *overrides):
-    return Workbench(load(str(path), overrides), Setting(tmp_path / "run", tmp_path / "cache", "cpu", True))
+    return ReleaseBuilder(load(str(path), overrides), RunConfig(tmp_path / "run", tmp_path / "cache", "cpu", True))
 
 
 def test_who_joins(write, weights, tmp_path):
@@ -144,8 +144,8 @@ def test_a_plan_foresees_them(write, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(extra_features, "_speed", lambda bench: 87.8e9)  # one image of both a second
     path = write()
     work, without = bench(path, tmp_path), bench(path, tmp_path, "quality.beside=[]")
-    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: Pace(0.0, 0.0))
-    seconds, fewer = (Estimate().seconds(one, Plan(one, "all").cells, 1) for one in (work, without))
+    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: StepTimes(0.0, 0.0))
+    seconds, fewer = (TimeEstimate().seconds(one, Plan(one, "all").cells, 1) for one in (work, without))
     assert seconds - fewer == pytest.approx(2 * 40 + 40 + 40 + len(work.split.parts["reference"]), abs=1)
 
 
@@ -159,7 +159,7 @@ def test_what_they_say(write, weights, tmp_path):
     work = bench(write(), tmp_path)
     rows, others = work.split.train, work.split.parts["reference"]
     samples = torch.cat([work.images(rows[:20])[:], work.images(others[:20])[:]])
-    found = extra_features.Beside(work).findings(samples)
+    found = extra_features.ExtraFeatures(work).findings(samples)
     metrics = {metric.name: metric for metric in found.metrics}
     assert {name.partition("@")[2] for name in metrics} == {"features=dinov2", "features=sscd"}
     train, heldout = (work.images(part)[:][:, :, 0, 0].numpy() for part in (rows, work.heldout_rows))

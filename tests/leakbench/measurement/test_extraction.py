@@ -10,23 +10,23 @@ import pytest
 import torch
 
 from leakbench.api import Access, Release, ReplicationAttack, ReplicationEvidence
-from leakbench.api.answer_cache import Source
-from leakbench.api.replication import Drawn, RecoveryAttack
+from leakbench.api.answer_cache import QueriedRelease
+from leakbench.api.replication import RecoveryAttack, SampleSet
 from leakbench.data.image_batch import Images
 from leakbench.data.neighbours import Matches
-from leakbench.measurement.extraction import extract, recover
-from leakbench.measurement.query_engine import Target
+from leakbench.measurement.extraction import extract_candidates, recover
+from leakbench.measurement.query_engine import AttackTarget
 from leakbench.measurement.replication import measure_replication
 from leakbench.metrics.copying import pixel_similarity, threshold_at
 from leakbench.metrics.evaluate.replication import replication
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec, build
 from leakbench.results.records import RunFolder
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.statistics.proportions import clopper_pearson, difference
 from leakbench.testing.conformance import check
 
-SHAPE, STREAMS = (1, 8, 8), Streams("test", 0)
+SHAPE, STREAMS = (1, 8, 8), Rng("test", 0)
 
 
 class Pixels(ReplicationAttack):
@@ -45,7 +45,7 @@ class Numbered(Pixels):
     name = "numbered"
     access = Access.DENOISER
 
-    def fit(self, drawn: Drawn) -> ReplicationAttack:
+    def fit(self, drawn: SampleSet) -> ReplicationAttack:
         assert drawn.schedule is not None and drawn.embed(drawn.samples).shape == (len(drawn.samples), 64)
         return self
 
@@ -66,11 +66,11 @@ class Returned(RecoveryAttack):
         return -(view.vary(images, 0.5) - images).square().flatten(1).mean(dim=1)
 
 
-def target(batch: int = 16, conditions: int = 0) -> Target:
+def target(batch: int = 16, conditions: int = 0) -> AttackTarget:
     spec = NetworkSpec(kind="mlp", shape=SHAPE, width=16, blocks=1, conditions=conditions)
     network = build(spec, STREAMS.of("weights")).eval().requires_grad_(False)
     release = Release(network, Schedule(steps=4), STREAMS, SHAPE, torch.device("cpu"), batch=batch)
-    return Target(Source(release, partial(release.sample, 40)), STREAMS)
+    return AttackTarget(QueriedRelease(release, partial(release.sample, 40)), STREAMS)
 
 
 def flat(images: torch.Tensor) -> torch.Tensor:
@@ -79,14 +79,14 @@ def flat(images: torch.Tensor) -> torch.Tensor:
 
 def test_an_attack_without_candidates_of_its_own_gets_the_samples():
     samples = target().release.sample(21)
-    found = extract(target(), Pixels(), samples, flat)
+    found = extract_candidates(target(), Pixels(), samples, flat)
     assert torch.equal(found.images, samples) and found.queries == 0
 
 
 @pytest.mark.parametrize("conditions", [0, 3])
 def test_candidates_are_asked_for_by_sample_number_and_label(conditions):
     release = target(conditions=conditions).release
-    found = extract(target(conditions=conditions), Numbered(), release.sample(21), flat)
+    found = extract_candidates(target(conditions=conditions), Numbered(), release.sample(21), flat)
     ids = torch.arange(21)
     expected = ids / 1000 + (release.labels(ids) / 10 if conditions else 0)
     torch.testing.assert_close(found.images[:, 0, 0, 0], expected.float())
@@ -96,16 +96,16 @@ def test_candidates_are_asked_for_by_sample_number_and_label(conditions):
 def test_below_the_denoiser_there_is_no_schedule_and_no_eps():
     cheat = type("Cheat", (Numbered,), {"access": Access.API})
     with pytest.raises(AssertionError):
-        extract(target(), cheat(), target().release.sample(5), flat)
+        extract_candidates(target(), cheat(), target().release.sample(5), flat)
     cheat = type("Cheat", (Numbered,), {"access": Access.API, "fit": ReplicationAttack.fit})
     with pytest.raises(AttributeError, match="eps"):
-        extract(target(), cheat(), target().release.sample(5), flat)
+        extract_candidates(target(), cheat(), target().release.sample(5), flat)
 
 
 def test_an_answer_of_the_wrong_shape_is_named():
     few = type("Few", (Pixels,), {"candidates": lambda self, view, samples, labels: samples[..., :4]})
     with pytest.raises(ValueError, match="one image a sample"):
-        extract(target(), few(), target().release.sample(5), flat)
+        extract_candidates(target(), few(), target().release.sample(5), flat)
     wide = type("Wide", (Returned,), {"recover": lambda self, view, images, labels: images})
     with pytest.raises(ValueError, match=r"it must be \(5,\)"):
         recover(target(), wide(), Images(torch.zeros(5, *SHAPE), torch.arange(5), None))

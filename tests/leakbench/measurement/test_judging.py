@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.data.image_view import Pictures
+from leakbench.data.image_view import ImageView
 from leakbench.measurement import embedding
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.perceptual import Lpips
 from leakbench.models.classifiers import SmallConvNet
 from leakbench.runner.estimate import metric_cost
 from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
-from leakbench.runner.estimate.time_estimate import Estimate
-from leakbench.runner.estimate.timing import Pace
+from leakbench.runner.estimate.time_estimate import TimeEstimate
+from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 SUITE = """
@@ -72,7 +72,7 @@ def bench(tmp_path):
         images = np.random.default_rng(0).integers(0, 256, (500, 12, 12, 1), dtype=np.uint8)
         np.savez(tmp_path / "data.npz", images=images)
         path.write_text(SUITE.format(data=tmp_path / "data.npz", samples=samples, features=features))
-        return Workbench(load(str(path)), Setting(tmp_path / "run", tmp_path / "cache"))
+        return ReleaseBuilder(load(str(path)), RunConfig(tmp_path / "run", tmp_path / "cache"))
 
     return make
 
@@ -80,12 +80,12 @@ def bench(tmp_path):
 @pytest.fixture(autouse=True)
 def free(monkeypatch):
     """The suite's own network takes no time, and no weights are at hand."""
-    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: Pace(0.0, 0.0))
+    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: StepTimes(0.0, 0.0))
     monkeypatch.setattr(metric_cost, "load_lpips", lambda: None)
 
 
 def foreseen(bench):
-    return Estimate().seconds(bench, Plan(bench, "all").cells, 1)
+    return TimeEstimate().seconds(bench, Plan(bench, "all").cells, 1)
 
 
 def test_a_slow_embedding_is_foreseen(bench, monkeypatch):
@@ -112,12 +112,12 @@ def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
 
     monkeypatch.setattr(embedding, "resolve", lambda *_: Counting())
     work = bench()
-    embed, real = embedding.Embedding(work), [work.part("reference"), work.part("nonmember")]
+    embed, real = embedding.FeatureExtractor(work), [work.part("reference"), work.part("nonmember")]
     for seed in range(2):
         samples = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
-        found = embed(Pictures.joined([samples, *real]))
+        found = embed(ImageView.joined([samples, *real]))
         assert torch.equal(found, torch.cat([samples, *(part.all() for part in real)]).flatten(1))
-    assert torch.equal(embed(real[1].only(slice(3))), real[1][:3].flatten(1)), "other rows are other images"
+    assert torch.equal(embed(real[1].subset(slice(3))), real[1][:3].flatten(1)), "other rows are other images"
     assert Counting.seen == [7, *map(len, real), 7, 3]
 
 
@@ -146,7 +146,7 @@ def test_an_embedding_is_timed_by_name_once(bench, monkeypatch):
     monkeypatch.setattr(
         "leakbench.runner.estimate.time_estimate.seconds_embedding", lambda bench: asked.append(1) or 0.0
     )
-    estimate, work = Estimate(), bench()
+    estimate, work = TimeEstimate(), bench()
     for _ in range(3):
         estimate.seconds(work, Plan(work, "all").cells, 1)
     assert len(asked) == 1

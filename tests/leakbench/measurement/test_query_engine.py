@@ -11,25 +11,25 @@ import torch
 from pydantic import PrivateAttr
 from sklearn.metrics import roc_auc_score
 
-from leakbench.api import Access, Artefacts, Calibration, Defense, MembershipAttack, Need, Release, Task
+from leakbench.api import Access, Artefacts, AuxiliaryModel, Calibration, Defense, MembershipAttack, Release, Task
 from leakbench.api.views import DenoiserView
 from leakbench.data.image_batch import Images
-from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.membership import randomised
-from leakbench.measurement.membership_evidence import collect, rows_written
-from leakbench.measurement.query_engine import Asked, Calls, Target
-from leakbench.measurement.release_audit import Audit, Row
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.membership_evidence import collect_membership_evidence, rows_written
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec, build
 from leakbench.runner.plan import Plan
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import Setting
-from leakbench.suite.load import Link, Point, Suite, SuiteFile
+from leakbench.runtime.run_config import RunConfig
+from leakbench.suite.load import ChainLink, ReleaseSpec, Suite, SuiteFile
 
 SHAPE = (1, 8, 8)
-STREAMS = Streams("test", 0)
+STREAMS = Rng("test", 0)
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out")
 
 
@@ -54,7 +54,7 @@ class Memoriser(MembershipAttack):
     def fit(self, calibration: Calibration) -> Memoriser:
         fitted = copy.copy(self)
         keys = [image.numpy().tobytes() for image in calibration.images]
-        fitted._known = dict(zip(keys, calibration.member * 2.0 - 1.0, strict=True))
+        fitted._known = dict(zip(keys, calibration.is_member * 2.0 - 1.0, strict=True))
         plain = calibration.ask(Error().score)
         assert plain.shape == (len(calibration.images),) and plain.isfinite().all()
         return fitted
@@ -69,10 +69,10 @@ class Guided(Release):
         return super().eps(x, t, label) + 0.1 * torch.sin(3 * x)
 
 
-def target(batch: int, kind: type[Release] = Release) -> Target:
+def target(batch: int, kind: type[Release] = Release) -> AttackTarget:
     network = build(NetworkSpec(kind="mlp", shape=SHAPE, width=32, blocks=2), STREAMS.of("weights")).eval()
     release = kind(network, Schedule(steps=5), STREAMS, SHAPE, torch.device("cpu"), batch=batch)
-    return Target.of(release, STREAMS)
+    return AttackTarget.of(release, STREAMS)
 
 
 def images(first: int, count: int) -> Images:
@@ -95,7 +95,7 @@ def test_any_other_attack_is_written_once_at_its_own_level(access):
 
 
 def test_scores_do_not_depend_on_the_batch_or_the_order():
-    asked, many = {"e": Asked(Error(), False)}, images(0, 33)
+    asked, many = {"e": AttackRequest(Error(), False)}, images(0, 33)
     scores, queries = target(64).score(asked, many)
     order = np.random.default_rng(0).permutation(33)
     for size in (1, 7, 16):
@@ -105,14 +105,14 @@ def test_scores_do_not_depend_on_the_batch_or_the_order():
 
 
 def test_at_a_fixed_batch_more_images_change_no_bit():
-    asked = {"e": Asked(Error(), False)}
+    asked = {"e": AttackRequest(Error(), False)}
     few, more = (target(16).score(asked, images(0, n))[0]["e"] for n in (21, 90))
     assert np.array_equal(few, more[:21])
 
 
 def test_scores_by_a_plain_loop():
     release = target(8).release
-    found = target(8).score({"e": Asked(Error(), False)}, images(0, 11))[0]["e"]
+    found = target(8).score({"e": AttackRequest(Error(), False)}, images(0, 11))[0]["e"]
     alpha_bar = np.prod(1 - np.linspace(1e-4, 0.02, 1000)[:101])
     for i in range(11):
         x, noise = images(i, 1).images, STREAMS.of("attacking", "forward").normal(torch.tensor([i]), SHAPE)
@@ -123,7 +123,7 @@ def test_scores_by_a_plain_loop():
 
 
 def test_evidence_goes_to_the_part_it_came_from():
-    evidence = collect(target(16), {"e": Asked(Error(), False)}, SPLIT)[0]["e"]
+    evidence = collect_membership_evidence(target(16), {"e": AttackRequest(Error(), False)}, SPLIT)[0]["e"]
     found = (
         evidence.member_scores,
         evidence.nonmember_scores,
@@ -131,14 +131,14 @@ def test_evidence_goes_to_the_part_it_came_from():
         evidence.calibration_nonmember_scores,
     )
     for part, scores in zip(PARTS, found, strict=True):
-        expected = target(16).score({"e": Asked(Error(), False)}, SPLIT[part])[0]["e"]
+        expected = target(16).score({"e": AttackRequest(Error(), False)}, SPLIT[part])[0]["e"]
         np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
 def test_a_memorising_learner_does_not_look_perfect_on_calibration():
     """In sample its AUC would be exactly 1; out of fold it knows nothing."""
     split = {part: images(1000 * i, 200) for i, part in enumerate(PARTS)}
-    evidence = collect(target(64), {"m": Asked(Memoriser(), False)}, split)[0]["m"]
+    evidence = collect_membership_evidence(target(64), {"m": AttackRequest(Memoriser(), False)}, split)[0]["m"]
     inside, outside = evidence.calibration_member_scores, evidence.calibration_nonmember_scores
     assert np.abs(np.concatenate([inside, outside])).max() < 1  # no image was scored by a fit that had seen it
     auc = roc_auc_score([1] * 200 + [0] * 200, np.concatenate([inside, outside]))
@@ -148,12 +148,12 @@ def test_a_memorising_learner_does_not_look_perfect_on_calibration():
 
 def test_the_final_fit_sees_all_calibration_images():
     split = SPLIT | {"member": SPLIT["calibration_in"], "nonmember": SPLIT["calibration_out"]}
-    evidence = collect(target(16), {"m": Asked(Memoriser(), False)}, split)[0]["m"]
+    evidence = collect_membership_evidence(target(16), {"m": AttackRequest(Memoriser(), False)}, split)[0]["m"]
     assert (evidence.member_scores == 1).all() and (evidence.nonmember_scores == -1).all()
 
 
 def test_attacks_together_score_as_they_do_alone():
-    asked = {"a": Asked(Error(), False), "b": Asked(Error(), True)}
+    asked = {"a": AttackRequest(Error(), False), "b": AttackRequest(Error(), True)}
     for kind, same in ((Release, True), (Guided, False)):
         together = target(16, kind).score(asked, images(0, 20))[0]
         for name in asked:
@@ -162,7 +162,7 @@ def test_attacks_together_score_as_they_do_alone():
 
 
 def test_scoring_halves_its_batch_when_memory_runs_out(monkeypatch):
-    expected = target(16).score({"e": Asked(Error(), False)}, images(0, 20))[0]["e"]
+    expected = target(16).score({"e": AttackRequest(Error(), False)}, images(0, 20))[0]["e"]
     sizes = []
 
     def tight(self: Release, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
@@ -172,7 +172,7 @@ def test_scoring_halves_its_batch_when_memory_runs_out(monkeypatch):
         return self.network(x, t, label)
 
     monkeypatch.setattr(Release, "raw_eps", tight)
-    found = target(16).score({"e": Asked(Error(), False)}, images(0, 20))[0]["e"]
+    found = target(16).score({"e": AttackRequest(Error(), False)}, images(0, 20))[0]["e"]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert sizes[:3] == [16, 8, 4] and set(sizes[3:]) == {4}
 
@@ -187,7 +187,7 @@ def test_scoring_halves_its_batch_when_memory_runs_out(monkeypatch):
 def test_an_attack_that_spoils_the_batch_for_others_is_refused(score, message):
     spoiler = type("Spoiler", (Error,), {"score": score})
     with pytest.raises(ValueError, match=message):
-        target(16).score({"s": Asked(spoiler(), False)}, images(0, 20))
+        target(16).score({"s": AttackRequest(spoiler(), False)}, images(0, 20))
 
 
 class Telling(Release):
@@ -219,18 +219,18 @@ class TwoShadows(MembershipAttack):
     name = "two-shadows"
     access = Access.DENOISER
 
-    def needs(self) -> tuple[Need, ...]:
-        return Need("shadow 0", 0), Need("shadow 1", 1, share=0.25)
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
+        return AuxiliaryModel("shadow 0", 0), AuxiliaryModel("shadow 1", 1, share=0.25)
 
     def score(self, view: DenoiserView, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         assert set(view.others) == {"shadow 0", "shadow 1"}
         for name, other in view.others.items() if not view._raw else ():  # the raw network tells nothing
-            SEEN.append((name, other.view.eps(images, 0)[:, 0, 0, 0] == 1, other.inside))
+            SEEN.append((name, other.view.eps(images, 0)[:, 0, 0, 0] == 1, other.is_member))
         return view.eps(images, 0)[:, 0, 0, 0]
 
 
 @pytest.fixture
-def bench(tmp_path) -> Workbench:
+def bench(tmp_path) -> ReleaseBuilder:
     pixels = np.random.default_rng(0).integers(0, 256, (140, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", images=pixels)
     file = SuiteFile.model_validate(
@@ -243,16 +243,16 @@ def bench(tmp_path) -> Workbench:
             "quality": {"samples": 20},
         }
     )
-    point = Point("recorder", (Link("recorder", Recorder()),), "defense")
-    return Workbench(Suite(file, (point,), {"two": TwoShadows()}), Setting(tmp_path / "out", tmp_path / "cache"))
+    point = ReleaseSpec("recorder", (ChainLink("recorder", Recorder()),), "defense")
+    return ReleaseBuilder(Suite(file, (point,), {"two": TwoShadows()}), RunConfig(tmp_path / "out", tmp_path / "cache"))
 
 
 def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(bench):
     SEEN.clear()
     fits = [cell for cell in Plan(bench).cells if cell.kind == "fit"]
     assert sorted(need.name if need else "" for cell in fits for need in cell.needs) == ["", "shadow 0", "shadow 1"]
-    audit = Audit(bench, Embedding(bench), bench.suite.points[0], 0)
-    records = list(audit.run([Row("two", Access.DENOISER)]))
+    audit = ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], 0)
+    records = list(audit.run([RecordSpec("two", Access.DENOISER)]))
     share = {}
     for name in ("shadow 0", "shadow 1"):
         truth, mask = (torch.cat([seen[i] for seen in SEEN if seen[0] == name]) for i in (1, 2))
@@ -266,7 +266,7 @@ def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(bench):
 
 def test_shadow_models_are_trained_on_anything_but_the_reference_part(bench):
     reference = set(bench.split.parts["reference"].tolist())
-    rows = [bench.training_rows(need, seed) for need in TwoShadows().needs() for seed in (0, 1)]
+    rows = [bench.training_rows(need, seed) for need in TwoShadows().auxiliary_models() for seed in (0, 1)]
     assert [len(r) for r in rows] == [50, 50, 25, 25] and all(not reference & set(r.tolist()) for r in rows)
     assert len({tuple(r.tolist()) for r in rows}) == 4
 
@@ -288,17 +288,17 @@ def test_answers_that_vary_are_noticed():
 
 
 def test_calls_are_counted_as_made_and_as_if_each_attack_ran_alone():
-    calls = Calls()
-    asked = {"a": Asked(Error(), False), "b": Asked(Error(), False)}
+    calls = CallCount()
+    asked = {"a": AttackRequest(Error(), False), "b": AttackRequest(Error(), False)}
     target(16).score(asked, images(0, 40), calls)
     assert (calls.together, calls.apart) == (2, 4)
-    target(16, Guided).score(asked | {"c": Asked(Error(), True)}, images(0, 40), calls)
+    target(16, Guided).score(asked | {"c": AttackRequest(Error(), True)}, images(0, 40), calls)
     assert (calls.together, calls.apart) == (4, 6)
 
 
 def test_an_attack_without_the_shadow_models_it_needs_is_refused_in_one_line():
     with pytest.raises(UsageError, match="two-shadows needs the shadow model 'shadow 0', and there is none"):
-        target(16).score({"t": Asked(TwoShadows(), False)}, images(0, 20))
+        target(16).score({"t": AttackRequest(TwoShadows(), False)}, images(0, 20))
 
 
 class Marked(MembershipAttack):
@@ -312,7 +312,7 @@ class Marked(MembershipAttack):
     def fit(self, calibration: Calibration) -> Marked:
         found = calibration.public.ask(lambda view, images, labels: view.eps(images, 0))
         assert found.shape == calibration.public.images.shape == (33, *SHAPE)
-        self.fits.append(len(calibration.images))
+        self.trainings.append(len(calibration.images))
         return self
 
     def score(self, view: DenoiserView, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
@@ -321,7 +321,9 @@ class Marked(MembershipAttack):
 
 def test_an_attack_that_learns_from_public_images_is_fitted_once():
     Marked.fits.clear()
-    collect(target(16), {"m": Asked(Marked(), False)}, SPLIT | {"reference": images(9000, 33)})
+    collect_membership_evidence(
+        target(16), {"m": AttackRequest(Marked(), False)}, SPLIT | {"reference": images(9000, 33)}
+    )
     assert Marked.fits == [len(SPLIT["calibration_in"].ids) + len(SPLIT["calibration_out"].ids)]
 
 
@@ -334,8 +336,8 @@ class Apart(Error):
 
 def test_a_call_counts_once_whoever_asked_first():
     for order in (("apart", "a", "b"), ("a", "apart", "b"), ("a", "b")):
-        calls = Calls()
-        asked = {name: Asked(Apart() if name == "apart" else Error(), False) for name in order}
+        calls = CallCount()
+        asked = {name: AttackRequest(Apart() if name == "apart" else Error(), False) for name in order}
         target(16).score(asked, images(0, 40), calls)
         assert (calls.together, calls.apart, calls.attacks) == (2, 4, 2)
 
@@ -343,7 +345,9 @@ def test_a_call_counts_once_whoever_asked_first():
 def test_few_calibration_images_are_folded_as_far_as_they_go():
     for count in (2, 3):
         split = SPLIT | {part: images(1000 * i, count) for i, part in ((2, "calibration_in"), (3, "calibration_out"))}
-        evidence = collect(target(16), {"m": Asked(Memoriser(), False)}, split)[0]["m"]
+        evidence = collect_membership_evidence(target(16), {"m": AttackRequest(Memoriser(), False)}, split)[0]["m"]
         assert np.abs(evidence.calibration_member_scores).max() < 1 and len(evidence.calibration_member_scores) == count
     with pytest.raises(UsageError, match="'memoriser' learns from calibration images, and the split has 1 of a side"):
-        collect(target(16), {"m": Asked(Memoriser(), False)}, SPLIT | {"calibration_in": images(2000, 1)})
+        collect_membership_evidence(
+            target(16), {"m": AttackRequest(Memoriser(), False)}, SPLIT | {"calibration_in": images(2000, 1)}
+        )

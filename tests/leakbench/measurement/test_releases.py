@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Artefacts, Need
-from leakbench.measurement.releases import Workbench
+from leakbench.api import Artefacts, AuxiliaryModel
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.device import Rng
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 
@@ -23,7 +23,7 @@ def keys(tiny, tmp_path):
     """keys(*overrides): fit key and release key of the last cpsample point of the tiny suite."""
 
     def of(*overrides, seed=0, device="cpu"):
-        bench = Workbench(load(str(tiny), overrides), Setting(tmp_path / "run", tmp_path / "cache", device))
+        bench = ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache", device))
         point = [point for point in bench.suite.points if point.id == "cpsample"][-1]
         return bench.fit_key(point.chain, seed), bench.release_key(point, seed)
 
@@ -82,7 +82,7 @@ def test_every_seed_trains_its_own(keys):
 
 
 def test_points_of_a_sweep_share_their_training_and_not_their_release(tiny, tmp_path):
-    bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
+    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache"))
     weak, strong = (point for point in bench.suite.points if point.id == "cpsample")
     assert bench.fit_key(weak.chain, 0) == bench.fit_key(strong.chain, 0)
     assert bench.release_key(weak, 0) != bench.release_key(strong, 0)
@@ -112,13 +112,13 @@ class Mine(Baseline):
     for text in (source, source + "# another line\n"):
         (tmp_path / "mine.py").write_text(text)
         registry.load_file(tmp_path / "mine.py")
-        bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
+        bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache"))
         found.append(bench.fit_key(bench.suite.points[0].chain, 0))
     assert len(set(found)) == 2
 
 
 def test_artefacts_survive_the_disk_bit_for_bit(tmp_path):
-    streams = Streams("test", 0)
+    streams = Rng("test", 0)
     spec = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=16, blocks=1, conditions=3)
     made = Artefacts(
         {"denoiser": networks.build(spec, streams.of("weights"))},
@@ -137,15 +137,23 @@ def test_artefacts_survive_the_disk_bit_for_bit(tmp_path):
 
 
 def test_a_needed_release_trains_on_its_share_of_all_but_the_reference_images(tiny, tmp_path):
-    from leakbench.api import Need
+    from leakbench.api import AuxiliaryModel
 
-    bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
-    first, second = (bench.training_rows(Need("shadow", draw), 0) for draw in (0, 1))
+    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache"))
+    first, second = (bench.training_rows(AuxiliaryModel("shadow", draw), 0) for draw in (0, 1))
     assert len(first) == len(second) == 60  # half of 40 + 40 + 20 + 20
     assert set(first) != set(second)
     assert not set(first) & set(bench.split.parts["reference"])
     chain = bench.suite.points[0].chain
-    assert len({bench.fit_key(chain, 0, need) for need in (None, Need("s", 0), Need("s", 1), Need("s", 1, 0.7))}) == 4
+    assert (
+        len(
+            {
+                bench.fit_key(chain, 0, need)
+                for need in (None, AuxiliaryModel("s", 0), AuxiliaryModel("s", 1), AuxiliaryModel("s", 1, 0.7))
+            }
+        )
+        == 4
+    )
 
 
 def test_a_forgotten_stage_mark_costs_time_and_no_truth(tiny, tmp_path):
@@ -163,15 +171,15 @@ class Forgetful(Baseline):
     found = set()
     for rounds in (1, 2):
         suite = load(str(tiny), (f"defense.baseline.rounds={rounds}",))
-        bench = Workbench(suite, Setting(tmp_path / "run", tmp_path / "cache"))
+        bench = ReleaseBuilder(suite, RunConfig(tmp_path / "run", tmp_path / "cache"))
         found.add(bench.fit_key(suite.points[0].chain, 0))
     assert len(found) == 2
 
 
 def test_shadow_models_share_no_randomness(tiny, tmp_path):
     """Neither the start weights nor the noise of training: else a shadow's score would tell of the target's noise."""
-    bench = Workbench(load(str(tiny)), Setting(tmp_path / "run", tmp_path / "cache"))
-    needs = (None, Need("a", draw=0), Need("b", draw=1), Need("c", draw=0, share=0.25))
+    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache"))
+    needs = (None, AuxiliaryModel("a", draw=0), AuxiliaryModel("b", draw=1), AuxiliaryModel("c", draw=0, share=0.25))
     keys = {bench.streams(0, need).of(purpose).key for need in needs for purpose in ("weights", "train")}
     assert len(keys) == 2 * len(needs)
     task = bench.task(bench.suite.points[0].chain[:1], 0, needs[1])

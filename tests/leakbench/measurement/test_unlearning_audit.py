@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Access, Contrast, ForgetScores, UnlearningAttack, UnlearningEvidence
+from leakbench.api import Access, PairedScores, UnlearningAttack, UnlearningEvidence, UnlearningScores
 from leakbench.attacks.unlearning.before_after import BeforeAfter
 from leakbench.attacks.unlearning.forget_membership import ForgetMembership
 from leakbench.attacks.unlearning.relearning import Relearning
-from leakbench.measurement.compatibility import place_of
-from leakbench.measurement.embedding import Embedding
+from leakbench.measurement.compatibility import audit_setting
+from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.membership_evidence import rows_written
-from leakbench.measurement.release_audit import Audit
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.release_audit import ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.measurement.unlearning import Inquiry, measure_unlearning
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 from leakbench.testing.conformance import check
 
@@ -60,10 +60,10 @@ def audits(tmp_path_factory, tiny_text):
             text = tiny_text.replace("[network]", f'[network]\ncondition = "{condition}"')
             path = home / f"suite{len(made)}.toml"
             path.write_text(text + MORE.format(forget=forget))
-            bench = Workbench(load(str(path)), Setting(home / "run", home / "cache"))
-            made[forget, condition] = bench, Embedding(bench)
+            bench = ReleaseBuilder(load(str(path)), RunConfig(home / "run", home / "cache"))
+            made[forget, condition] = bench, FeatureExtractor(bench)
         bench, embedding = made[forget, condition]
-        return Audit(bench, embedding, next(p for p in bench.suite.points if p.id == point), 0)
+        return ReleaseAudit(bench, embedding, next(p for p in bench.suite.points if p.id == point), 0)
 
     return of
 
@@ -162,7 +162,7 @@ def test_too_few_images_are_said_and_nothing_is_run(audits):
 def test_where_they_apply_in_a_suite(audits):
     def applies(attack, point, *more):
         audit = audits(point, *more)
-        return attack.applies(place_of(audit.bench, audit.point.chain))
+        return attack.applies(audit_setting(audit.bench, audit.point.chain))
 
     assert applies(BeforeAfter(), "finetune") and applies(BeforeAfter(), "guarded")
     assert not applies(BeforeAfter(), "baseline")
@@ -181,14 +181,16 @@ class Mine(UnlearningAttack):
 
     def run(self, ground):
         """One statistic."""
-        return UnlearningEvidence({"mine": Contrast(*(self.of(m, ground) for m in (ground.model, ground.retrained)))})
+        return UnlearningEvidence(
+            {"mine": PairedScores(*(self.of(m, ground) for m in (ground.model, ground.retrained)))}
+        )
 
     def of(self, model, ground):
         def question(view, images, labels):
             return self.number(view, images)
 
         forget, unseen = (model.ask(question, group).double().numpy() for group in (ground.forget, ground.unseen))
-        return ForgetScores(forget, unseen)
+        return UnlearningScores(forget, unseen)
 
     def number(self, view, images):
         """A score an image."""

@@ -10,14 +10,14 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from leakbench.data.neighbours import Matches
 from leakbench.metrics.copying import (
-    banded,
     copy_report,
-    distinct,
     feature_similarity,
-    growth,
-    most_copied,
+    max_copy_share,
     pixel_similarity,
+    rarefied_unique,
+    similarity_bands,
     threshold_at,
+    unique_copies_by_n,
 )
 from leakbench.statistics.proportions import clopper_pearson, difference
 
@@ -123,7 +123,7 @@ def test_growth_is_the_mean_over_random_subsets_of_the_samples():
     hits = rng.choice(30, 50, p=np.arange(1, 31) / 465)  # fifty copies among 200 samples
     everyone = np.concatenate([hits, np.full(150, -1)])  # -1: no copy
     similarity = np.where(everyone >= 0, 1.0, 0.0)
-    found = growth(similarity, everyone, 0.5)
+    found = unique_copies_by_n(similarity, everyone, 0.5)
     assert list(found) == [f"unique_copies@samples={n}" for n in (25, 50, 100)]
     for n in (25, 50, 100):
         drawn = [rng.choice(everyone, n, replace=False) for _ in range(4000)]
@@ -135,18 +135,18 @@ def test_growth_is_the_mean_over_random_subsets_of_the_samples():
 
 def test_at_all_samples_growth_is_the_count_and_at_one_the_copy_rate():
     hits = np.array([1, 1, 2, 3])
-    whole = distinct(hits, 100, 100)
+    whole = rarefied_unique(hits, 100, 100)
     report = copy_report(np.arange(100) < 4, np.concatenate([hits, np.zeros(96, int)]), np.zeros(50), 0.5)
     assert whole == report["unique_copies"] and whole.value == 3
-    assert distinct(hits, 100, 1).value == pytest.approx(0.04)
-    assert distinct(np.array([], int), 100, 50).low == distinct(np.array([], int), 100, 50).value == 0
-    assert growth(np.zeros(1), np.zeros(1, int), 0.5) == {}
+    assert rarefied_unique(hits, 100, 1).value == pytest.approx(0.04)
+    assert rarefied_unique(np.array([], int), 100, 50).low == rarefied_unique(np.array([], int), 100, 50).value == 0
+    assert unique_copies_by_n(np.zeros(1), np.zeros(1, int), 0.5) == {}
 
 
 def test_the_most_copied_share_is_of_all_samples():
-    found = most_copied(np.array([3, 3, 3, 7]), 10, images=1)
+    found = max_copy_share(np.array([3, 3, 3, 7]), 10, images=1)
     assert found == clopper_pearson(3, 10)
-    nothing = most_copied(np.array([], int), 10, images=5)
+    nothing = max_copy_share(np.array([], int), 10, images=5)
     assert nothing.value == nothing.low == 0 and nothing.n == 10
     assert nothing.high > clopper_pearson(0, 10).high
 
@@ -155,7 +155,7 @@ def test_the_most_copied_share_is_of_all_samples():
 def test_the_interval_of_the_most_copied_share_covers_where_one_of_its_own_does_not(chance):
     rng, images = np.random.default_rng(0), len(chance)
     hits = [rng.choice(images, 60, p=chance) for _ in range(500)]
-    found = [most_copied(one, 60, images) for one in hits]
+    found = [max_copy_share(one, 60, images) for one in hits]
     assert np.mean([e.low <= max(chance) <= e.high for e in found]) > 0.94
     if len(set(chance)) == 1:  # all alike: the largest count is far above its share
         naive = [clopper_pearson(np.unique(one, return_counts=True)[1].max(), 60) for one in hits]
@@ -166,13 +166,13 @@ def test_the_growth_interval_covers_what_fewer_samples_would_have_hit():
     rng = np.random.default_rng(0)
     chance = np.array([0.9] + [0.1 / 60] * 60)
     fresh = np.mean([len(np.unique(rng.choice(61, 100, p=chance))) for _ in range(2000)])
-    reports = [distinct(rng.choice(61, 400, p=chance), 400, 100) for _ in range(300)]
+    reports = [rarefied_unique(rng.choice(61, 400, p=chance), 400, 100) for _ in range(300)]
     assert np.mean([r.low <= fresh <= r.high for r in reports]) > 0.94
 
 
 def test_bands_share_out_the_samples_by_similarity():
     similarity, index = np.array([0.05, 0.1, 0.19, 0.2, 0.5, 0.9, 0.9, 0.9]), np.array([9, 1, 1, 2, 3, 4, 4, 5])
-    found = banded(similarity, index, [0.1, 0.2, 0.9])
+    found = similarity_bands(similarity, index, [0.1, 0.2, 0.9])
     assert [found[f"ams_{band}"].value for band in ("low", "mid", "high")] == [2 / 8, 2 / 8, 3 / 8]
     assert [found[f"ums_{band}"].value for band in ("low", "mid", "high")] == [1 / 8, 2 / 8, 2 / 8]
     assert found["ams_high"] == clopper_pearson(3, 8)

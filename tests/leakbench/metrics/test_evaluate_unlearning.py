@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from leakbench.api import Contrast, Curve, ForgetScores, UnlearningEvidence
+from leakbench.api import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
 from leakbench.metrics.evaluate.unlearning import arrays_of, of_contrast, of_curve, reached, unlearning
 from leakbench.statistics import auc, delong_pair
 
@@ -11,7 +11,7 @@ RNG = np.random.default_rng(0)
 
 
 def scores(*shifts, n=40):
-    return ForgetScores(*(RNG.normal(shift, 1, n) for shift in shifts))
+    return UnlearningScores(*(RNG.normal(shift, 1, n) for shift in shifts))
 
 
 def values(found):
@@ -20,7 +20,7 @@ def values(found):
 
 def test_aucs_and_their_paired_difference():
     ours, null = scores(1.0, 0.0, 2.0), scores(0.2, 0.0, 1.0)
-    found = of_contrast("it", Contrast(ours, null))
+    found = of_contrast("it", PairedScores(ours, null))
     by_name = {one.name: one for one in found.metrics}
     assert by_name["it_auc"].value == auc(ours.forget, ours.unseen).value
     assert by_name["it_auc_retrained"].value == auc(null.forget, null.unseen).value
@@ -34,7 +34,7 @@ def test_aucs_and_their_paired_difference():
 
 
 def test_without_retained_images_nothing_is_said_of_them():
-    found = of_contrast("it", Contrast(scores(1.0, 0.0), scores(0.0, 0.0)))
+    found = of_contrast("it", PairedScores(scores(1.0, 0.0), scores(0.0, 0.0)))
     assert not [name for name in values(found) if "retained" in name]
 
 
@@ -42,14 +42,14 @@ def test_without_retained_images_nothing_is_said_of_them():
 def test_inverted_is_what_lies_below_one_half_and_below_the_null(ours, null, flagged):
     """An order that the images alone bring about is no leak of this model's."""
     same = RNG.normal(0, 1, (2, 40))
-    contrast = Contrast(*(ForgetScores(same[0] + shift, same[1]) for shift in (ours, null)))
+    contrast = PairedScores(*(UnlearningScores(same[0] + shift, same[1]) for shift in (ours, null)))
     assert ("inverted" in of_contrast("it", contrast).flags) is flagged
 
 
 def test_the_distance_ratio_is_that_of_sorted_quantiles():
     """The earth mover's distance of equally many numbers is the mean distance of the sorted ones."""
     ours, null, standard = scores(3.0, 0.0, 1.0), scores(6.0, 0.0, 1.0), RNG.normal(0, 1, 40)
-    found = values(of_contrast("it", Contrast(ours, null, standard)))
+    found = values(of_contrast("it", PairedScores(ours, null, standard)))
 
     def distance(a):
         return np.abs(np.sort(a) - np.sort(standard)).mean()
@@ -63,7 +63,7 @@ def test_the_distance_ratio_is_that_of_sorted_quantiles():
 def test_scores_that_are_no_numbers_are_flagged_and_stay_out_of_the_facts(side, wrong):
     both = {"model": scores(1.0, 0.0, 1.0), "retrained": scores(0.0, 0.0, 1.0)}
     both[side].forget[3] = wrong
-    found = of_contrast("it", Contrast(**both, standard=RNG.normal(0, 1, 40)))
+    found = of_contrast("it", PairedScores(**both, standard=RNG.normal(0, 1, 40)))
     assert "non-finite" in found.flags
     assert found.info["it_means"][f"{side}_forget"] is None
     assert all(np.isfinite(one.value) for one in found.metrics if one.value is not None)
@@ -76,7 +76,7 @@ STEPS = np.array([0, 1, 2, 4])
 
 def curve(model, retrained, samples=50, noise=0.0):
     rows = [np.array(side)[:, None] + noise * RNG.normal(0, 1, (len(side), samples)) for side in (model, retrained)]
-    return Curve(STEPS, *rows, real=np.full(10, 0.5))
+    return RecoveryCurve(STEPS, *rows, real=np.full(10, 0.5))
 
 
 def test_a_curve_is_read_at_half_of_the_real_images_level():
@@ -105,7 +105,7 @@ def test_the_interval_of_the_steps_holds_those_of_the_bounds():
 def test_the_excess_pairs_samples():
     """A spread that both models share cancels."""
     shared = RNG.normal(0, 0.2, (4, 200))
-    pair = Curve(STEPS, 0.5 + shared, 0.3 + shared, np.full(10, 0.8))
+    pair = RecoveryCurve(STEPS, 0.5 + shared, 0.3 + shared, np.full(10, 0.8))
     excess = next(one for one in of_curve("it", pair).metrics if one.name == "it_excess")
     assert excess.value == pytest.approx(0.2) and excess.ci_high - excess.ci_low < 1e-6
 
@@ -128,7 +128,10 @@ def test_a_curve_with_nan_is_flagged():
 
 def test_everything_together_and_its_arrays():
     evidence = UnlearningEvidence(
-        {"a": Contrast(scores(1, 0, 1), scores(0, 0, 1), np.zeros(3)), "b": Contrast(scores(1, 0), scores(0, 0))},
+        {
+            "a": PairedScores(scores(1, 0, 1), scores(0, 0, 1), np.zeros(3)),
+            "b": PairedScores(scores(1, 0), scores(0, 0)),
+        },
         {"c": curve([0.5] * 4, [0.5] * 4)},
     )
     assert {name.split("_")[0] for name in values(unlearning(evidence))} == {"a", "b", "c"}

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from leakbench.metrics import fairness
 from leakbench.metrics.fairness import attribute_reader, auc_of_own_samples, fairness_of, logits
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAM = Streams("test", 0).of("fairness")
+STREAM = Rng("test", 0).of("fairness")
 ORDER = np.random.default_rng(0).permutation(1797)
 IMAGES = torch.tensor(load_digits().images[ORDER] / 8 - 1, dtype=torch.float32)[:, None]
 INK = IMAGES.mean(dim=(1, 2, 3))
@@ -134,8 +134,7 @@ def test_the_reader_of_samples_never_reads_what_it_was_trained_on(monkeypatch):
 def test_the_same_stream_gives_the_same_numbers(monkeypatch):
     monkeypatch.setattr(fairness, "_STEPS", 5)
     first, again, other = (
-        attribute_reader(IMAGES[:20], HEAVY[:20], Streams("test", seed).of("fairness"))(IMAGES[:5])
-        for seed in (0, 0, 1)
+        attribute_reader(IMAGES[:20], HEAVY[:20], Rng("test", seed).of("fairness"))(IMAGES[:5]) for seed in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
 

@@ -17,13 +17,13 @@ from leakbench.metrics.features import (
     load_reader,
     resolve,
     save_reader,
-    train_reader,
+    train_reference_classifier,
 )
 from leakbench.models.classifiers import SmallConvNet
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 CPU = torch.device("cpu")
-STREAM = Streams("test", 0).of("reader")
+STREAM = Rng("test", 0).of("reader")
 NAME = "inception-2015-12-05.pt"
 
 # The stand-ins are scripted here, which PyTorch has deprecated; the package itself only loads scripts.
@@ -149,7 +149,7 @@ def test_pixels():
 def test_a_rotation_reader_learns_its_task():
     slope = torch.linspace(-0.7, 0.7, 12)[:, None]  # dark above
     x = torch.randn(200, 3, 12, 8, generator=torch.Generator().manual_seed(1)) * 0.2 + slope
-    reader = train_reader(x, None, STREAM)
+    reader = train_reference_classifier(x, None, STREAM)
     assert reader.name == "rotation" and reader.network.classes == 4
     square = x[..., 2:10, :]
     for turns in range(4):
@@ -159,9 +159,9 @@ def test_a_rotation_reader_learns_its_task():
 def test_a_labelled_reader_is_a_classifier(monkeypatch):
     monkeypatch.setattr(features, "train_classifier", partial(features.train_classifier, steps=2))
     x, labels = images(30, channels=1), torch.arange(30) % 3
-    reader = train_reader(x, labels, STREAM)
+    reader = train_reference_classifier(x, labels, STREAM)
     assert reader.name == "classifier" and reader.network.classes == 3
-    assert torch.equal(reader(x), train_reader(x, labels, STREAM)(x))
+    assert torch.equal(reader(x), train_reference_classifier(x, labels, STREAM)(x))
 
 
 def test_readers_survive_their_files(tmp_path):

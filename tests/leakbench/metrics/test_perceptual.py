@@ -6,9 +6,9 @@ import torch
 from leakbench.metrics.weights import perceptual
 from leakbench.metrics.weights.perceptual import diversity, load_lpips, nearest_distance
 from leakbench.metrics.weights.resources import LPIPS, missing
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAM = Streams("test", 0).of("pairs")
+STREAM = Rng("test", 0).of("pairs")
 NAME = "alexnet-owt-7be5be79.pth"
 
 

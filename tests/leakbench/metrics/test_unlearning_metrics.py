@@ -43,7 +43,7 @@ def test_the_forget_auc_compares_forgotten_members_with_their_like():
         "member_forgotten": np.array([True, False, True, False]),
         "nonmember_alike": np.array([False, True, True, True]),
     }
-    found = {m.name: m for m in membership.forgotten(evidence, **masks, orientation=-1.0).metrics}
+    found = {m.name: m for m in membership.forget_set_auc(evidence, **masks, orientation=-1.0).metrics}
     assert found["forget_auc"].value == pytest.approx(5 / 6)  # of six pairs (5 or 4 against 3, 2, 4.5) five are won
     assert found["oriented_forget_auc"].value == pytest.approx(1 / 6)
 
@@ -51,5 +51,5 @@ def test_the_forget_auc_compares_forgotten_members_with_their_like():
 def test_too_few_images_are_a_flag_and_no_number():
     evidence = MembershipEvidence(np.arange(4.0), np.arange(4.0), np.zeros(2), np.ones(2))
     masks = {"member_forgotten": np.eye(4, dtype=bool)[0], "nonmember_alike": np.ones(4, dtype=bool)}
-    found = membership.forgotten(evidence, **masks, orientation=1.0)
+    found = membership.forget_set_auc(evidence, **masks, orientation=1.0)
     assert found.metrics == [] and found.flags == {"forget-set-too-small"}

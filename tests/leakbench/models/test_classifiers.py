@@ -7,9 +7,9 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from leakbench.models.classifiers import SmallConvNet, blind_reader, train_classifier
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAM = Streams("test", 0).of("classifier")
+STREAM = Rng("test", 0).of("classifier")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_the_same_stream_gives_the_same_network(digits):
     images, labels = digits
     state = torch.random.get_rng_state()
     first, again = (train_classifier(images, labels, 10, STREAM, steps=3) for _ in range(2))
-    other = train_classifier(images, labels, 10, Streams("test", 1).of("classifier"), steps=3)
+    other = train_classifier(images, labels, 10, Rng("test", 1).of("classifier"), steps=3)
     assert torch.equal(first(images), again(images)) and not torch.equal(first(images), other(images))
     assert torch.equal(state, torch.random.get_rng_state())
 

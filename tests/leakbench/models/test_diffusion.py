@@ -7,12 +7,12 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from leakbench.models.diffusion import Schedule, at, ddim_move, denoise, forward_noise, predict_x0, vary
-from leakbench.runtime.device import Streams
+from leakbench.models.diffusion import Schedule, add_noise, ddim_step, denoise, full_timesteps, predict_x0, vary
+from leakbench.runtime.device import Rng
 
 SCHEDULE = Schedule()
-NOISE = Streams("test", 0).of("noise").normal(torch.arange(8), (3, 8, 8))
-IMAGES = torch.tanh(Streams("test", 0).of("images").normal(torch.arange(8), (3, 8, 8)))
+NOISE = Rng("test", 0).of("noise").normal(torch.arange(8), (3, 8, 8))
+IMAGES = torch.tanh(Rng("test", 0).of("images").normal(torch.arange(8), (3, 8, 8)))
 
 
 def toy(x: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
@@ -47,10 +47,10 @@ def test_the_walk_and_its_result_are_those_of_diffusers(steps, clip):
     )
     theirs.set_timesteps(steps)
     ours = Schedule(steps=steps, clip=clip)
-    assert ours.walk() == theirs.timesteps.tolist()
+    assert ours.timesteps() == theirs.timesteps.tolist()
     x = NOISE
     for t in theirs.timesteps:
-        x = theirs.step(toy(x, at(int(t), x)), t, x, eta=0.0).prev_sample
+        x = theirs.step(toy(x, full_timesteps(int(t), x)), t, x, eta=0.0).prev_sample
     assert (denoise(ours, toy, NOISE) - x.clamp(-1, 1)).abs().max() < 1e-5
     assert 0.2 < x.std() < 1.0  # the walk was no trivial one
     assert clip == bool((denoise(ours, toy, NOISE) - denoise(Schedule(steps=steps), toy, NOISE)).abs().max() > 1e-3)
@@ -60,29 +60,29 @@ def test_every_step_of_the_walk_is_that_of_diffusers():
     theirs = DDIMScheduler(beta_schedule="linear", clip_sample=False, set_alpha_to_one=True)
     theirs.set_timesteps(50)
     for s, u in ((980, 960), (500, 480), (20, 0), (0, -1)):
-        eps = toy(NOISE, at(s, NOISE))
+        eps = toy(NOISE, full_timesteps(s, NOISE))
         expected = theirs.step(eps, s, NOISE, eta=0.0).prev_sample
-        torch.testing.assert_close(ddim_move(SCHEDULE, NOISE, s, u, eps), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ddim_step(SCHEDULE, NOISE, s, u, eps), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_forward_noise_is_diffusers_add_noise():
     t = torch.tensor([0, 1, 10, 100, 300, 500, 900, 999])
     expected = DDPMScheduler(beta_schedule="linear").add_noise(IMAGES, NOISE, t)
-    torch.testing.assert_close(forward_noise(SCHEDULE, IMAGES, t, NOISE), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(add_noise(SCHEDULE, IMAGES, t, NOISE), expected, atol=1e-5, rtol=0)
 
 
 def test_the_true_noise_gives_the_image_back():
     x0, noise = IMAGES.double(), NOISE.double()
     t = torch.tensor([0, 1, 10, 100, 300, 500, 900, 999])
-    x_t = forward_noise(SCHEDULE, x0, t, noise)
+    x_t = add_noise(SCHEDULE, x0, t, noise)
     torch.testing.assert_close(predict_x0(SCHEDULE, x_t, t, noise), x0, atol=1e-9, rtol=0)
 
 
 def test_a_step_with_the_true_noise_stays_on_the_forward_path():
     x0, noise = IMAGES.double(), NOISE.double()
     for s, u in ((500, 20), (20, 500), (999, 0), (3, 999)):
-        moved = ddim_move(SCHEDULE, forward_noise(SCHEDULE, x0, at(s, x0), noise), s, u, noise)
-        torch.testing.assert_close(moved, forward_noise(SCHEDULE, x0, at(u, x0), noise), atol=1e-9, rtol=0)
+        moved = ddim_step(SCHEDULE, add_noise(SCHEDULE, x0, full_timesteps(s, x0), noise), s, u, noise)
+        torch.testing.assert_close(moved, add_noise(SCHEDULE, x0, full_timesteps(u, x0), noise), atol=1e-9, rtol=0)
 
 
 def test_inversion_then_denoising_returns_the_image_when_eps_does_not_depend_on_x():
@@ -90,9 +90,9 @@ def test_inversion_then_denoising_returns_the_image_when_eps_does_not_depend_on_
     eps = {t: NOISE.double() * np.cos(t / 300) for t in range(0, 1000, 10)}
     path = list(range(0, 600, 10))
     for s, u in pairwise(path):
-        x = ddim_move(SCHEDULE, x, s, u, eps[s])
+        x = ddim_step(SCHEDULE, x, s, u, eps[s])
     for s, u in pairwise(path[::-1]):
-        x = ddim_move(SCHEDULE, x, s, u, eps[u])
+        x = ddim_step(SCHEDULE, x, s, u, eps[u])
     torch.testing.assert_close(x, IMAGES.double(), atol=1e-9, rtol=0)
 
 

@@ -10,9 +10,9 @@ import torch
 from diffusers import UNet2DModel
 
 from leakbench.models.networks import NetworkSpec, UNet, build, default_spec, load, save, timestep_embedding
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAM = Streams("test", 0).of("weights")
+STREAM = Rng("test", 0).of("weights")
 SPECS = {
     "mlp": NetworkSpec(kind="mlp", shape=(1, 8, 8), width=32, blocks=2),
     "mlp odd width": NetworkSpec(kind="mlp", shape=(3, 5, 7), width=33, blocks=1),
@@ -28,7 +28,7 @@ every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
 
 def question(spec: NetworkSpec, n: int = 5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    x = Streams("test", 0).of("x").normal(torch.arange(n), spec.shape)
+    x = Rng("test", 0).of("x").normal(torch.arange(n), spec.shape)
     return x, torch.arange(n) * 199, torch.arange(n) % spec.conditions if spec.conditions else None
 
 
@@ -76,7 +76,7 @@ def test_building_is_deterministic_and_leaves_the_global_generator_alone(name):
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.manual_seed(2)
     again = build(SPECS[name], STREAM).state_dict()
-    other = build(SPECS[name], Streams("test", 1).of("weights")).state_dict()
+    other = build(SPECS[name], Rng("test", 1).of("weights")).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
 

@@ -12,23 +12,23 @@ import pytest
 import torch
 from torch import nn
 
-from leakbench.api import Access, Artefacts, Defense, MembershipAttack, Need, Task
+from leakbench.api import Access, Artefacts, AuxiliaryModel, Defense, MembershipAttack, Task
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.dedup import Dedup
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.denoiser_training import train_denoiser, train_denoisers
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training import gradients, loop
 from leakbench.models.training.loop import Batch, Recipe, train
-from leakbench.models.training.stacked import Stack, train_together
+from leakbench.models.training.stacked import StackedModule, train_together
 from leakbench.runner import plan
 from leakbench.runner.executors.worker import Worker
 from leakbench.runner.plan import Cell, Plan
-from leakbench.runtime.device import Streams, prepare
-from leakbench.runtime.run_config import Setting
-from leakbench.suite.load import Link, Point, Suite, SuiteFile
+from leakbench.runtime.device import Rng, prepare
+from leakbench.runtime.run_config import RunConfig
+from leakbench.suite.load import ChainLink, ReleaseSpec, Suite, SuiteFile
 
 MLP = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=24, blocks=2)
 LABELLED = MLP.model_copy(update={"conditions": 3})
@@ -42,7 +42,7 @@ class Killed(Exception):
 
 
 def task(number: int, spec: NetworkSpec = MLP, size: int | None = None, **changes) -> Task:
-    streams, n = Streams(f"shadow/{number}", 0), size or SIZES[number]
+    streams, n = Rng(f"shadow/{number}", 0), size or SIZES[number]
     images = streams.of("images").normal(torch.arange(n), spec.shape).clamp(-1, 1)
     labels = streams.of("labels").integers(torch.arange(n), 3) if spec.conditions else None
     condition = "label" if spec.conditions else "none"
@@ -57,7 +57,7 @@ def weights(network: nn.Module) -> torch.Tensor:
 def answers(network: nn.Module, spec: NetworkSpec) -> torch.Tensor:
     """Of a few images at timesteps from 0 to the last."""
     ids = torch.arange(12)
-    x, t = Streams("probe", 0).of("x").normal(ids, spec.shape), (ids * 999) // 11
+    x, t = Rng("probe", 0).of("x").normal(ids, spec.shape), (ids * 999) // 11
     with torch.no_grad():
         return network(x, t, ids % 3 if spec.conditions else None)
 
@@ -127,7 +127,7 @@ def linear() -> nn.Module:
         return nn.Linear(4, 4)
 
 
-TRUTHS = Streams("test", 0).of("truths").normal(torch.arange(30), (4,))
+TRUTHS = Rng("test", 0).of("truths").normal(torch.arange(30), (4,))
 LINEAR = {"timesteps": 10, "noise_shape": (4,)}
 
 
@@ -143,7 +143,7 @@ def test_a_batch_that_does_not_fit_is_trained_on_in_pieces():
         return error(module, batch, dim=(0, 2))
 
     sizes: list[int] = []
-    streams, counts, recipe = [Streams("test", n).of("train") for n in range(2)], (30, 11), Recipe(30, batch=16)
+    streams, counts, recipe = [Rng("test", n).of("train") for n in range(2)], (30, 11), Recipe(30, batch=16)
     pieces = [linear(), linear()]
     train_together(pieces, losses, recipe, streams=streams, counts=counts, **LINEAR)
     assert sizes[:6] == [16, 8, 4, 4, 4, 4]
@@ -154,7 +154,7 @@ def test_a_batch_that_does_not_fit_is_trained_on_in_pieces():
 
 def test_networks_with_dropout_are_refused():
     with pytest.raises(ValueError, match="dropout"):
-        Stack([networks.build(MLP.model_copy(update={"dropout": 0.1}), Streams("x", k).of("w")) for k in range(2)])
+        StackedModule([networks.build(MLP.model_copy(update={"dropout": 0.1}), Rng("x", k).of("w")) for k in range(2)])
 
 
 @pytest.fixture
@@ -224,8 +224,8 @@ class Shadowed(MembershipAttack):
     name = "shadowed"
     access = Access.DENOISER
 
-    def needs(self) -> tuple[Need, ...]:
-        return (*(Need(f"shadow {n}", n) for n in range(5)), Need("canary", kind="canary"))
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
+        return (*(AuxiliaryModel(f"shadow {n}", n) for n in range(5)), AuxiliaryModel("canary", kind="canary"))
 
 
 class Fewer(Shadowed):
@@ -233,8 +233,8 @@ class Fewer(Shadowed):
 
     name = "fewer"
 
-    def needs(self) -> tuple[Need, ...]:
-        return (Need("shadow 3", 3),)
+    def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
+        return (AuxiliaryModel("shadow 3", 3),)
 
 
 class Fresh(Defense):
@@ -256,15 +256,15 @@ def bench(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (140, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", images=pixels)
 
-    def of(stop: int = -1, device: str = "cuda") -> Workbench:
+    def of(stop: int = -1, device: str = "cuda") -> ReleaseBuilder:
         split = {"members": 30, "nonmembers": 30, "calibration_in": 20, "calibration_out": 20}
         file = SuiteFile.model_validate(
             {"name": "tiny", "dataset": f"npz:{tmp_path / 'tiny.npz'}", "defense": [{"name": "fresh"}], "split": split}
             | {"seeds": [0, 1]}
         )
-        points = (Point("fresh", (Link("fresh", Fresh(stop=stop)),), "defense"),)
+        points = (ReleaseSpec("fresh", (ChainLink("fresh", Fresh(stop=stop)),), "defense"),)
         suite = Suite(file, points, {"shadowed": Shadowed(), "fewer": Fewer()})
-        bench = Workbench(suite, Setting(tmp_path / "out", tmp_path / "cache"))
+        bench = ReleaseBuilder(suite, RunConfig(tmp_path / "out", tmp_path / "cache"))
         bench.device = torch.device(device)
         return bench
 

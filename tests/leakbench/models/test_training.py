@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from leakbench.models.training.loop import Batch, Recipe, Watch, draws, optimise, train
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
-STREAM = Streams("test", 0).of("train")
-TARGETS = Streams("test", 0).of("targets").normal(torch.arange(20), (6,))
+STREAM = Rng("test", 0).of("train")
+TARGETS = Rng("test", 0).of("targets").normal(torch.arange(20), (6,))
 STEPS = 700
 
 
@@ -22,7 +22,7 @@ def linear() -> nn.Module:
     module = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6))
     with torch.no_grad():
         for number, p in enumerate(module.parameters()):
-            p.copy_(0.3 * Streams("test", 0).of("weights", number).normal(torch.arange(1), tuple(p.shape))[0])
+            p.copy_(0.3 * Rng("test", 0).of("weights", number).normal(torch.arange(1), tuple(p.shape))[0])
     return module
 
 
@@ -36,7 +36,7 @@ def run(recipe: Recipe, checkpoint=None, progress=None, seed: int = 0) -> nn.Mod
         linear(),
         loss,
         recipe,
-        stream=Streams("test", seed).of("train"),
+        stream=Rng("test", seed).of("train"),
         count=20,
         timesteps=10,
         noise_shape=(6,),
@@ -196,13 +196,13 @@ def test_a_watch_sees_the_averaged_weights_and_may_end_the_training():
 
     watched = run(Recipe(STEPS, batch=16))
     stopped = train(
-        linear(), loss, Recipe(STEPS, batch=16), stream=Streams("test", 0).of("train"), count=20, timesteps=10,
+        linear(), loss, Recipe(STEPS, batch=16), stream=Rng("test", 0).of("train"), count=20, timesteps=10,
         noise_shape=(6,), watch=Watch(100, stop),
     )  # fmt: skip
     assert torch.equal(weights(stopped), seen[-1]) and not torch.equal(weights(stopped), weights(watched))
     looks: list[bool] = []
     through = train(
-        linear(), loss, Recipe(STEPS, batch=16), stream=Streams("test", 0).of("train"), count=20, timesteps=10,
+        linear(), loss, Recipe(STEPS, batch=16), stream=Rng("test", 0).of("train"), count=20, timesteps=10,
         noise_shape=(6,), watch=Watch(100, lambda module: bool(looks.append(True))),
     )  # fmt: skip
     assert len(looks) == 7 and torch.equal(weights(through), weights(watched))  # looking changes nothing

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusion import Schedule
 from leakbench.runner.estimate import budget
 from leakbench.runner.estimate.dry_run import calls_of, calls_of_attribute
-from leakbench.runner.estimate.timing import Pace
+from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import Budget, load
 
 SUITE = """
@@ -60,14 +60,14 @@ def machine(monkeypatch):
 
     def told(forward):
         monkeypatch.setattr(
-            "leakbench.runner.estimate.time_estimate.pace_of", lambda bench, condition: Pace(forward, 3 * forward)
+            "leakbench.runner.estimate.time_estimate.pace_of", lambda bench, condition: StepTimes(forward, 3 * forward)
         )
 
     return told
 
 
 def setting(tmp_path):
-    return Setting(tmp_path / "run", tmp_path / "cache")
+    return RunConfig(tmp_path / "run", tmp_path / "cache")
 
 
 def lengths(suite):
@@ -147,12 +147,12 @@ def test_a_folder_keeps_its_factor_on_a_slower_day(path, machine, tmp_path):
     with pytest.raises(UsageError, match="--budget of that run"):
         Plan(budget.within(path, (), 40.0, setting(tmp_path), 1)).check_folder()
     with pytest.raises(UsageError, match="--budget of that run"):
-        Plan(Workbench(load(path), setting(tmp_path))).check_folder()
+        Plan(ReleaseBuilder(load(path), setting(tmp_path))).check_folder()
 
 
 def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(path, machine, tmp_path):
     machine(1e-4)
-    bench, estimate = Workbench(load(path), setting(tmp_path)), budget.Estimate()
+    bench, estimate = ReleaseBuilder(load(path), setting(tmp_path)), budget.Estimate()
     cells = Plan(bench, "all").cells
     taken = [estimate.seconds(bench, cells, workers) for workers in (1, 2, 4, 64)]
     assert taken == sorted(taken, reverse=True) and taken[0] > taken[-1]
@@ -185,7 +185,7 @@ def test_a_recipe_can_be_planned_on_images_of_ones_own(name, leakbench, tmp_path
     small = load(name).file.small
     assert small["network"]["width"] == 16
     least = Budget(1, 0.01, small=True)
-    bench = Workbench(load(name, (f"dataset=npz:{data}",), least), Setting(Path(tmp_path), Path(tmp_path)))
+    bench = ReleaseBuilder(load(name, (f"dataset=npz:{data}",), least), RunConfig(Path(tmp_path), Path(tmp_path)))
     assert {cell.kind for cell in Plan(bench).cells} == {"reader", "fit", "audit"}
     ids, attacks = {point.id for point in bench.suite.points}, {*bench.suite.attacks, "quality", ""}
     for row in bench.suite.file.published:
@@ -198,6 +198,6 @@ def test_an_attack_on_the_attribute_asks_under_either_value():
 
 
 def test_levels_of_a_network_that_has_none_are_refused(path, tmp_path):
-    bench = Workbench(load(path, ("network.levels=[1, 2]",)), setting(tmp_path))
+    bench = ReleaseBuilder(load(path, ("network.levels=[1, 2]",)), setting(tmp_path))
     with pytest.raises(UsageError, match=r"network.levels = \[1, 2\]: images up to 8x8 have the MLP"):
         bench.network("none")

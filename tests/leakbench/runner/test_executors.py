@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from leakbench.measurement import inputs
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.records import RunFolder
 from leakbench.runner.executors import ray as on_ray
 from leakbench.runner.executors import ray_task
 from leakbench.runner.executors.node_check import difference
 from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 PLUGIN = """
@@ -167,22 +167,22 @@ def start(tiny, tmp_path, cache, monkeypatch):
     """What nodes are told of a run of the tiny suite, and its first cell."""
     monkeypatch.setattr(ray_task, "_workers", {})
     (cache).mkdir()
-    plan = Plan(Workbench(load(str(tiny)), Setting(tmp_path / "run", cache)))
+    plan = Plan(ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", cache)))
     (cache / "marker").touch()
-    told = on_ray.OnRay(plan, lambda name, share: None)._what_nodes_know(cache / "marker")
+    told = on_ray.RayExecutor(plan, lambda name, share: None)._what_nodes_know(cache / "marker")
     return told, pickle.dumps(plan.cells[0])
 
 
 def error_of(start, cell):
     (last,) = ray_task.do(start, cell)
-    assert isinstance(last, ray_task.Ended)
+    assert isinstance(last, ray_task.TaskFinished)
     return last.error
 
 
 def test_a_node_without_the_cache_folder_says_what_is_to_be_done(start, cache):
     (cache / "marker").unlink()
     error = error_of(*start)
-    assert isinstance(error, ray_task.Unfit)
+    assert isinstance(error, ray_task.IncompatibleNode)
     assert f"does not see the cache folder {cache} of this run: let LEAKBENCH_CACHE name a folder that all" in str(
         error
     )
@@ -192,7 +192,7 @@ def test_a_node_without_the_cache_folder_says_what_is_to_be_done(start, cache):
 def test_a_node_that_would_compute_something_else_is_named(start, name):
     told, cell = start
     error = error_of(replace(told, fingerprint=told.fingerprint | {name: "another"}), cell)
-    assert isinstance(error, ray_task.Unfit)
+    assert isinstance(error, ray_task.IncompatibleNode)
     assert f"has other {name} than the machine of the command" in str(error)
 
 
@@ -212,13 +212,13 @@ def test_an_unfit_node_ends_the_run_in_one_line(cluster, run, monkeypatch):
 
 
 def test_on_cuda_each_cell_has_a_gpu_to_itself(cluster, start, tiny, tmp_path, cache, monkeypatch):
-    ray, bench = cluster(), Workbench(load(str(tiny)), Setting(tmp_path / "run", cache))
+    ray, bench = cluster(), ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", cache))
     plan = Plan(bench)
     plan.embedding.check()
     assert [cell.kind for cell in plan.cells][:2] == ["reader", "fit"]
     bench.device = torch.device("cuda")  # which this machine, where the command is typed, need not have
-    monkeypatch.setattr(on_ray, "do", lambda start, cell: iter([ray_task.Ended(None)]))
-    executor = on_ray.OnRay(plan, lambda name, share: None)
+    monkeypatch.setattr(on_ray, "do", lambda start, cell: iter([ray_task.TaskFinished(None)]))
+    executor = on_ray.RayExecutor(plan, lambda name, share: None)
     executor.run()
     assert ray.needs == {"num_gpus": 1, "num_returns": "streaming", "max_retries": 0}
     assert len(ray.asked) == len(plan.cells) and not executor.failures

@@ -15,9 +15,9 @@ from leakbench.models.diffusers_export import pipeline_of, scheduler_of
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.runner.export import check_exportable
-from leakbench.runtime.device import Stream, Streams
+from leakbench.runtime.device import Rng, RngStream
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import Link, Point
+from leakbench.suite.load import ChainLink, ReleaseSpec
 
 SUITE = """
 name = "mine"
@@ -51,11 +51,11 @@ name = "loss"
 def release_of(shape=(3, 16, 16), conditions=0, schedule=None, **more):
     """A release of a small UNet with random weights."""
     spec = NetworkSpec(kind="unet", shape=shape, width=8, blocks=1, conditions=conditions, **more)
-    network = networks.build(spec, Stream((1, 2))).eval().requires_grad_(False)
-    return Release(network, schedule or Schedule(), Streams("here", 0), shape, torch.device("cpu"), batch=4)
+    network = networks.build(spec, RngStream((1, 2))).eval().requires_grad_(False)
+    return Release(network, schedule or Schedule(), Rng("here", 0), shape, torch.device("cpu"), batch=4)
 
 
-POINT = Point("baseline", (), "baseline")
+POINT = ReleaseSpec("baseline", (), "baseline")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_diffusers_samples_what_we_sample(clip):
     release = release_of(schedule=Schedule(steps=20, clip=clip))
     pipeline, ids = pipeline_of(release), torch.arange(3)
     pipeline.scheduler.set_timesteps(20)
-    x = release.start(ids)
+    x = release.initial_noise(ids)
     for t in pipeline.scheduler.timesteps:
         x = pipeline.scheduler.step(release.raw_eps(x, t.expand(3)), t, x).prev_sample
     ours, other = (release_of(schedule=Schedule(steps=20, clip=said)).generate(ids) for said in (clip, not clip))
@@ -183,5 +183,5 @@ def test_labels_are_told(tmp_path):
 def test_links_without_a_sampling_defense_need_no_raw():
     from leakbench.runtime import registry
 
-    chain = (Link("baseline", registry.find("defenses", "baseline")()),)
-    check_exportable(release_of(), Point("baseline", chain, "baseline"), raw=False)
+    chain = (ChainLink("baseline", registry.find("defenses", "baseline")()),)
+    check_exportable(release_of(), ReleaseSpec("baseline", chain, "baseline"), raw=False)

@@ -15,7 +15,7 @@ from leakbench.metrics import quality
 from leakbench.models import networks
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training.loop import Batch, Recipe, train
-from leakbench.runtime.device import Room, Streams, autocast, compile, in_batches, place, prepare
+from leakbench.runtime.device import AdaptiveBatch, Rng, autocast, compile, in_batches, place, prepare
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,7 +24,7 @@ pytestmark = [
 
 CUDA = torch.device("cuda")
 SPEC = NetworkSpec(kind="unet", shape=(3, 16, 16), width=32, blocks=1)
-STREAMS = Streams("gpu harness", 0)
+STREAMS = Rng("gpu harness", 0)
 
 
 def network() -> nn.Module:
@@ -50,9 +50,9 @@ def test_a_compiled_network_answers_as_the_plain_one(monkeypatch, capfd):
     monkeypatch.setattr(compile, "_LONG", 0.0)
     with torch.no_grad(), autocast(CUDA):
         wanted = module(x, t)
-        assert compile.pays(module, lambda: [module(x, t)], 10**6, CUDA) is not None
+        assert compile.compile_pays_off(module, lambda: [module(x, t)], 10**6, CUDA) is not None
         monkeypatch.setattr(compile, "pays", lambda *_: True)
-        choice = compile.faster(module, lambda: [module(x, t)], 10**6, CUDA, "test")
+        choice = compile.maybe_compile(module, lambda: [module(x, t)], 10**6, CUDA, "test")
         with compile.compilations() as works, choice:
             first, second = module(x, t), module(x + 1, t)
         assert works == ["test"] and "leakbench:" not in capfd.readouterr().err  # neither failed nor differed
@@ -86,11 +86,11 @@ def test_memory_that_truly_runs_out_halves_the_batch():
 
     x = torch.arange(6.0, device=CUDA)
     assert torch.equal(in_batches(hungry, x, size=4, work="hungry"), 2 * x)
-    assert Room("hungry", x.device, 4).rows in (1, 2)
+    assert AdaptiveBatch("hungry", x.device, 4).rows in (1, 2)
 
 
 def test_moments_and_distances_on_the_device_are_those_of_the_cpu():
-    streams = Streams("moments", 0)
+    streams = Rng("moments", 0)
     a, b = (streams.of(name).normal(torch.arange(300), (24,)) for name in "ab")
     ours, theirs = quality.moments(a.cuda()), quality.moments(a)
     np.testing.assert_allclose(ours.covariance, theirs.covariance, atol=1e-12)

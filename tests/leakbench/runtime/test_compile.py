@@ -16,7 +16,14 @@ from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training import loop
 from leakbench.runtime import device, distributed
-from leakbench.runtime.device import Room, Streams, compile, merged, noted, observed
+from leakbench.runtime.device import (
+    AdaptiveBatch,
+    Rng,
+    compile,
+    merge_execution_notes,
+    record_batch_reductions,
+    record_execution,
+)
 
 CPU = torch.device("cpu")
 
@@ -65,7 +72,7 @@ def workshop(eager: float, compiled: float, wrong: float = 0.0, broken: Exceptio
 )
 def test_the_faster_one_is_chosen_and_short_work_is_not_tried(eager, compiled, calls, wanted):
     module, step, compiler, clock = workshop(eager, compiled)
-    assert compile.pays(module, step, calls, CPU, compiler, clock) is wanted
+    assert compile.compile_pays_off(module, step, calls, CPU, compiler, clock) is wanted
     before = clock.now
     step()
     assert clock.now - before == pytest.approx(eager)  # the module is as it was
@@ -77,7 +84,7 @@ def test_the_faster_one_is_chosen_and_short_work_is_not_tried(eager, compiled, c
 )
 def test_wrong_answers_and_a_broken_compiler_are_said_in_one_line_and_left(options, said, capsys):
     module, step, compiler, clock = workshop(1.0, 0.1, **options)
-    assert compile.pays(module, step, 1000, CPU, compiler, clock) is False
+    assert compile.compile_pays_off(module, step, 1000, CPU, compiler, clock) is False
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line and torch.equal(step()[0], step()[0])
 
@@ -89,13 +96,16 @@ def test_memory_that_runs_out_in_the_compiled_trial_decides_nothing(wrapped, tmp
         broken, broken.__cause__ = RuntimeError("backend"), broken
     module, step, compiler, clock = workshop(1.0, 0.1, broken=broken)
     plain, path = module.forward, tmp_path / "trial.json"
-    assert compile.remembered(path, lambda: compile.pays(module, step, 1000, CPU, compiler, clock)) is False
+    assert (
+        compile.cached_decision(path, lambda: compile.compile_pays_off(module, step, 1000, CPU, compiler, clock))
+        is False
+    )
     assert not path.exists() and module.forward == plain and not capsys.readouterr().err
-    assert compile.remembered(path, lambda: True) is True  # asked again
+    assert compile.cached_decision(path, lambda: True) is True  # asked again
 
 
 def test_batches_that_only_the_compiled_trial_halves_are_whole_afterwards_and_decide_nothing():
-    module, x, room = nn.Linear(2, 2), torch.ones(8, 2), Room("trial", CPU, 8)
+    module, x, room = nn.Linear(2, 2), torch.ones(8, 2), AdaptiveBatch("trial", CPU, 8)
 
     def step():
         return [room.attempt(lambda rows: module(x[:rows]))]
@@ -109,8 +119,8 @@ def test_batches_that_only_the_compiled_trial_halves_are_whole_afterwards_and_de
         return hungry
 
     ticks = iter(range(0, 10**6, 100))
-    with noted() as note:
-        assert compile.pays(module, step, 1000, CPU, compiler, lambda: float(next(ticks))) is None
+    with record_batch_reductions() as note:
+        assert compile.compile_pays_off(module, step, 1000, CPU, compiler, lambda: float(next(ticks))) is None
     assert room.rows == 8 and note == {}
 
 
@@ -118,7 +128,7 @@ def test_memory_that_runs_out_in_the_plain_trial_is_no_error():
     def step():
         raise torch.cuda.OutOfMemoryError("simulated")
 
-    assert compile.pays(nn.Linear(1, 1), step, 1000, CPU) is None
+    assert compile.compile_pays_off(nn.Linear(1, 1), step, 1000, CPU) is None
 
 
 def test_a_compiled_forward_that_fails_later_gives_way_to_the_plain_one_but_not_for_memory(capsys):
@@ -145,11 +155,13 @@ def test_an_answer_is_asked_for_once_and_kept(tmp_path):
     def ask(answer):
         return lambda: (asked.append(answer), answer)[1]
 
-    assert compile.remembered(path, ask(None)) is False and not path.exists()  # memory ran out: the next may decide
-    assert compile.remembered(path, ask(True)) is True and json.loads(path.read_text()) == {"compiled": True}
-    assert compile.remembered(path, ask(False)) is True and asked == [None, True]
+    assert (
+        compile.cached_decision(path, ask(None)) is False and not path.exists()
+    )  # memory ran out: the next may decide
+    assert compile.cached_decision(path, ask(True)) is True and json.loads(path.read_text()) == {"compiled": True}
+    assert compile.cached_decision(path, ask(False)) is True and asked == [None, True]
     path.write_text("{ damaged")
-    assert compile.remembered(path, ask(False)) is False and len(asked) == 3
+    assert compile.cached_decision(path, ask(False)) is False and len(asked) == 3
     assert [p.name for p in path.parent.iterdir()] == ["trial.json"]
 
 
@@ -158,19 +170,19 @@ def test_of_two_that_ask_at_the_same_time_the_first_answer_is_both_ones(tmp_path
     path = tmp_path / "trial.json"
 
     def ask() -> bool:
-        assert compile.remembered(path, lambda: False) is False  # the other one answers in the meantime
+        assert compile.cached_decision(path, lambda: False) is False  # the other one answers in the meantime
         return True
 
     if not links:
         monkeypatch.setattr(compile.os, "link", lambda *_: (_ for _ in ()).throw(PermissionError("no links here")))
-    assert compile.remembered(path, ask) is False
+    assert compile.cached_decision(path, ask) is False
     assert json.loads(path.read_text()) == {"compiled": False} and len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_choice_is_asked_for_alike_however_many_processes_share_the_samples(monkeypatch):
     spec, asked = NetworkSpec(kind="mlp", shape=(1, 4, 4), width=8, blocks=1), []
-    network = networks.build(spec, Streams("share", 0).of("weights")).eval().requires_grad_(False)
-    release = Release(network, Schedule(steps=3), Streams("share", 0), spec.shape, CPU, batch=4)
+    network = networks.build(spec, Rng("share", 0).of("weights")).eval().requires_grad_(False)
+    release = Release(network, Schedule(steps=3), Rng("share", 0), spec.shape, CPU, batch=4)
 
     @contextmanager
     def kept(module, step, calls, device, work):
@@ -201,7 +213,7 @@ def test_trainings_of_other_batches_or_shapes_are_other_work(monkeypatch):
 
     monkeypatch.setattr(loop, "faster", kept)
     for batch, shape in ((2, (4,)), (3, (4,)), (2, (2, 2)), (2, (4,))):
-        options = {"stream": Streams("work", 0).of("train"), "count": 5, "noise_shape": shape}
+        options = {"stream": Rng("work", 0).of("train"), "count": 5, "noise_shape": shape}
         loop.train(nn.Linear(4, 1), loss, loop.Recipe(1, batch=batch), **options)
     assert len(set(asked)) == 3 and asked[0] == asked[3]
 
@@ -209,7 +221,7 @@ def test_trainings_of_other_batches_or_shapes_are_other_work(monkeypatch):
 def test_on_the_cpu_nothing_is_tried():
     module = nn.Linear(2, 2)
     forward = module.forward
-    with device.faster(module, lambda: pytest.fail("tried"), 10**9, CPU, "work"):
+    with device.maybe_compile(module, lambda: pytest.fail("tried"), 10**9, CPU, "work"):
         assert module.forward == forward
 
 
@@ -222,9 +234,9 @@ def test_inside_the_forward_is_compiled_and_afterwards_it_is_not(monkeypatch, ca
     wanted, plain = module(x), module.forward
 
     def faster(calls: int):
-        return device.faster(module, lambda: [module(x)], calls, torch.device("cuda"), "work")
+        return device.maybe_compile(module, lambda: [module(x)], calls, torch.device("cuda"), "work")
 
-    with observed() as outer, observed() as inner:
+    with record_execution() as outer, record_execution() as inner:
         with faster(200):
             assert module.forward != plain and torch.equal(module(x), wanted)
         assert inner() == {"compiled": ["work"]} and outer() == {}  # whoever is nearest puts it on record
@@ -243,5 +255,5 @@ def test_inside_the_forward_is_compiled_and_afterwards_it_is_not(monkeypatch, ca
 def test_manners_are_merged_to_the_smallest_batches_and_all_that_was_compiled():
     found = {"smaller_batches": {"a": 4, "b": 2}, "compiled": ["y"], "sample_seconds": 1.0}
     other = {"smaller_batches": {"a": 2, "b": 8}, "compiled": ["x", "y"]}
-    assert merged(found, other, {}) == {"smaller_batches": {"a": 2, "b": 2}, "compiled": ["x", "y"]}
-    assert merged({"loss": 1.0}, {}) == {} == merged()
+    assert merge_execution_notes(found, other, {}) == {"smaller_batches": {"a": 2, "b": 2}, "compiled": ["x", "y"]}
+    assert merge_execution_notes({"loss": 1.0}, {}) == {} == merge_execution_notes()

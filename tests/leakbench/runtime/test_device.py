@@ -7,10 +7,20 @@ import pytest
 import torch
 from scipy import stats
 
-from leakbench.runtime.device import Room, Stream, Streams, devices, in_batches, noted, padded, philox, prepare
+from leakbench.runtime.device import (
+    AdaptiveBatch,
+    Rng,
+    RngStream,
+    devices,
+    in_batches,
+    padded,
+    philox,
+    prepare,
+    record_batch_reductions,
+)
 from leakbench.runtime.device.precision import takes_channels_last
 
-STREAM = Streams("test", 0).of("noise")
+STREAM = Rng("test", 0).of("noise")
 ONES = 0xFFFFFFFF
 PUBLISHED = [  # kat_vectors of Random123 1.14 (D. E. Shaw Research), philox4x32 10 rounds: counter, key, answer
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
@@ -30,7 +40,7 @@ def test_philox_gives_the_published_vectors(counter, key, answer):
 
 
 def test_the_words_of_a_stream_are_philox_of_block_draw_and_id():
-    words = Stream((0xA4093822, 0x299F31D0)).words(torch.tensor([5, 9]), 7, draw=3)
+    words = RngStream((0xA4093822, 0x299F31D0)).words(torch.tensor([5, 9]), 7, draw=3)
     for row, number in enumerate((5, 9)):
         for block in range(2):
             counter = [torch.tensor([word]) for word in (block, 3, number, 0)]
@@ -78,10 +88,10 @@ def test_purposes_seeds_draws_and_datasets_are_uncorrelated():
     rows = [
         STREAM.normal(ids, (50,)),
         STREAM.normal(ids, (50,), draw=1),
-        Streams("test", 0).of("other").normal(ids, (50,)),
-        Streams("test", 0).of("noise", 1).normal(ids, (50,)),
-        Streams("test", 1).of("noise").normal(ids, (50,)),
-        Streams("other", 0).of("noise").normal(ids, (50,)),
+        Rng("test", 0).of("other").normal(ids, (50,)),
+        Rng("test", 0).of("noise", 1).normal(ids, (50,)),
+        Rng("test", 1).of("noise").normal(ids, (50,)),
+        Rng("other", 0).of("noise").normal(ids, (50,)),
         STREAM.normal(ids + 1, (50,)),
     ]
     correlation = np.corrcoef(torch.stack(rows).flatten(1).numpy()) - np.eye(len(rows))
@@ -89,8 +99,8 @@ def test_purposes_seeds_draws_and_datasets_are_uncorrelated():
 
 
 def test_the_same_purpose_is_the_same_stream_and_word_borders_count():
-    assert Streams("a", 3).of("train", "x") == Streams("a", 3).of("train", "x")
-    assert Streams("a", 3).of("ab", "c") != Streams("a", 3).of("a", "bc")
+    assert Rng("a", 3).of("train", "x") == Rng("a", 3).of("train", "x")
+    assert Rng("a", 3).of("ab", "c") != Rng("a", 3).of("a", "bc")
 
 
 def test_padded_covers_every_row_once():
@@ -145,21 +155,21 @@ def test_what_fitted_is_where_the_same_work_begins_the_next_time_and_no_other():
         return x * 2
 
     x = torch.arange(4.0)
-    with noted() as early:
+    with record_batch_reductions() as early:
         in_batches(picky, x, size=8, work="one")
-    with noted() as late:
+    with record_batch_reductions() as late:
         in_batches(picky, x, size=8, work="one")
         in_batches(lambda x: x, x, size=8, work="other")
     assert sizes == [8, 4, 2, 2, 2, 2] and early == late == {"one": 2}  # it is said every time
-    assert Room("one", x.device, 8).rows == 2 and Room("one", x.device, 4).rows == 4
+    assert AdaptiveBatch("one", x.device, 8).rows == 2 and AdaptiveBatch("one", x.device, 4).rows == 4
 
 
 def test_one_row_too_many_is_an_error_that_nothing_hides():
     def never(rows: int) -> None:
         raise torch.cuda.OutOfMemoryError("simulated")
 
-    with pytest.raises(torch.cuda.OutOfMemoryError), noted() as note:
-        Room("never", torch.device("cpu"), 5).attempt(never)
+    with pytest.raises(torch.cuda.OutOfMemoryError), record_batch_reductions() as note:
+        AdaptiveBatch("never", torch.device("cpu"), 5).attempt(never)
     assert note == {}
 
 

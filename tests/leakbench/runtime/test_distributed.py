@@ -49,7 +49,7 @@ weights = torch.cat([p.flatten() for p in network.parameters()])
 fixed = networks.build(spec, streams.of("weights", 2)).eval().requires_grad_(False)
 judge = networks.build(spec.model_copy(update={"outputs": "logit"}), streams.of("judge")).eval()
 plain = Release(fixed, Schedule(steps=4), streams, spec.shape, torch.device("cpu"), batch=8)
-guarded = ProtectedRelease.over(plain, parts={"classifier": judge}, alpha=0.45, scale=1.0)
+guarded = ProtectedRelease.wrap(plain, parts={"classifier": judge}, alpha=0.45, scale=1.0)
 found = {"weights": weights, "few": plain.sample(5)}
 found |= {"samples": guarded.sample(COUNT), "facts": guarded.facts()}
 target = Target.of(plain, streams)

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from leakbench.api import Access, Release
-from leakbench.measurement.audit_context import Subject
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.release_audit import Audit, Row
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import sampling
 from leakbench.models.training import gradients
 from leakbench.runtime.device import batching, compile
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
-LOSS = Row("loss", Access.DENOISER)
+LOSS = RecordSpec("loss", Access.DENOISER)
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def audit(tiny, tmp_path):
 
     def make(*overrides):
         batching._FITTED.clear()
-        bench = Workbench(load(str(tiny), overrides), Setting(tmp_path / "run", tmp_path / "cache"))
-        return Audit(bench, Embedding(bench), bench.suite.points[0], 0)
+        bench = ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
+        return ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], 0)
 
     return make
 
@@ -54,7 +54,7 @@ def test_what_ran_as_asked_says_nothing(audit):
 
 def test_samples_drawn_compiled_say_so_when_they_come_from_the_cache(audit, monkeypatch):
     def faster(module, step, calls, device, work):
-        return compile.faster(module, step, 1000, torch.device("cuda"), work)
+        return compile.maybe_compile(module, step, 1000, torch.device("cuda"), work)
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
@@ -77,6 +77,6 @@ def test_smaller_batches_of_the_samples_of_one_label_are_noted_as_well(audit, mo
         return generate(release, ids, label, draw)
 
     monkeypatch.setattr(Release, "generate", picky)
-    monkeypatch.setattr(Subject, "forgotten_label", property(lambda self: 3))
+    monkeypatch.setattr(AuditContext, "forgotten_label", property(lambda self: 3))
     subject = audit('network.condition="label"')
     assert len(subject.conditioned) == 30 and set(subject.facts["smaller_batches"].values()) == {16}

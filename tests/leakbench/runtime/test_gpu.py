@@ -13,11 +13,11 @@ from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.data.image_batch import Images
 from leakbench.defenses.cpsample import ProtectedRelease
-from leakbench.measurement.query_engine import Asked, Target
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 
 pytestmark = [
     pytest.mark.gpu,
@@ -32,13 +32,13 @@ SPECS = {
 
 def release_on(device: str, spec: NetworkSpec, protected: bool) -> Release:
     """One release of fixed random weights, on a device."""
-    streams, where = Streams("gpu", 0), torch.device(device)
+    streams, where = Rng("gpu", 0), torch.device(device)
     network = networks.build(spec, streams.of("weights")).to(where).eval().requires_grad_(False)
     plain = Release(network, Schedule(steps=5), streams, spec.shape, where, batch=16)
     if not protected:
         return plain
     judge = networks.build(spec.model_copy(update={"outputs": "logit"}), streams.of("judge"))
-    return ProtectedRelease.over(plain, parts={"classifier": judge.to(where).eval()}, alpha=0.5, scale=1.0)
+    return ProtectedRelease.wrap(plain, parts={"classifier": judge.to(where).eval()}, alpha=0.5, scale=1.0)
 
 
 @pytest.mark.parametrize("kind", SPECS)
@@ -49,8 +49,8 @@ def test_scores_agree_between_devices(kind, protected):
         release = release_on(device, spec, protected)
         ids = torch.arange(24, device=release.device)
         images = release.streams.of("images").normal(ids, spec.shape).clamp(-1, 1)
-        target = Target.of(release, release.streams)
-        asked = {attack.name: Asked(attack, False) for attack in (Loss(), PIA(), SecMI())}
+        target = AttackTarget.of(release, release.streams)
+        asked = {attack.name: AttackRequest(attack, False) for attack in (Loss(), PIA(), SecMI())}
         scores[device] = target.score(asked, Images(images, ids, None))[0]
     for name in scores["cpu"]:
         torch.testing.assert_close(

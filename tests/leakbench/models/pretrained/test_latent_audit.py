@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.measurement.compatibility import check_places
-from leakbench.measurement.embedding import Embedding
-from leakbench.measurement.release_audit import Audit
-from leakbench.measurement.releases import Workbench
-from leakbench.runtime.run_config import Setting
+from leakbench.measurement.compatibility import check_compatibility
+from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.release_audit import ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite import load
 
 LATENT = """
@@ -52,12 +52,12 @@ def test_a_text_conditional_latent_model_is_audited_from_start_to_end(stable_dif
     captions.write_text("".join(f"{('the', 'a', 'one')[n % 3]} cat {'abcdefgh'[n % 8]}\n" for n in range(100)))
     toml = tmp_path / "suite.toml"
     toml.write_text(LATENT.format(data=file, model=stable_diffusion[1], captions=captions))
-    made = Workbench(load.load(str(toml)), Setting(tmp_path / "run", tmp_path / "cache"))
-    check_places(made)
+    made = ReleaseBuilder(load.load(str(toml)), RunConfig(tmp_path / "run", tmp_path / "cache"))
+    check_compatibility(made)
     assert made.network_of(made.suite.points[1].chain).shape == (4, 8, 8)
-    embedding = Embedding(made)
+    embedding = FeatureExtractor(made)
     for point in made.suite.points:
-        audit = Audit(made, embedding, point, 0)
+        audit = ReleaseAudit(made, embedding, point, 0)
         found = {(r.attack, r.access): r for r in audit.run(audit.rows())}
         assert audit.samples.shape == (20, 3, 16, 16) and audit.samples.abs().max() <= 1
         assert found["pia", "DENOISER"].metric("auc") is not None

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from leakbench.defenses.pipeline import Pipeline
-from leakbench.measurement.releases import Workbench
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.pretrained import build, digest
 from leakbench.models.pretrained.adapter import adapted
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import Setting
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite import load
 
 X, T = torch.linspace(-1, 1, 2 * 256).view(2, 1, 16, 16), torch.tensor([3, 700])
@@ -65,7 +65,7 @@ def read(tmp_path):
         torch.save((torch.tensor(scale), torch.tensor(shift)), weights)
         adapted.cache_clear()
         build.cache_clear()
-        bench = Workbench(load.load(str(tmp_path / "suite.toml")), Setting(tmp_path / "run", tmp_path / "cache"))
+        bench = ReleaseBuilder(load.load(str(tmp_path / "suite.toml")), RunConfig(tmp_path / "run", tmp_path / "cache"))
         model, above = bench.suite.points
         release = bench.released(model.chain, 0)
         keys = bench.fit_key(model.chain, 0), bench.release_key(model, 0), bench.release_key(above, 0)

@@ -19,20 +19,20 @@ from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.data.image_batch import Images
-from leakbench.measurement.query_engine import Asked, Target
-from leakbench.models.diffusion import Schedule, at, denoise, forward_noise
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
+from leakbench.models.diffusion import Schedule, add_noise, denoise, full_timesteps
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.pretrained.denoiser import Denoiser
 from leakbench.models.pretrained.prediction import DDPM_LIKE, TARGETS, Prediction, prediction_of
 from leakbench.models.pretrained.release import ForeignRelease
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
 # diffusers' own use of numpy, in the constructors that the tests call
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 SHAPE = (3, 8, 8)
 SPEC = NetworkSpec(kind="mlp", shape=SHAPE)
-STREAMS = Streams("predictions", 0)
+STREAMS = Rng("predictions", 0)
 IMAGES = STREAMS.of("images").normal(torch.arange(12), SHAPE).mul(0.4).clamp(-1, 1)
 NOISE = STREAMS.of("noise").normal(torch.arange(12), SHAPE)
 SCHEDULES = {
@@ -80,18 +80,18 @@ def test_the_noise_is_the_same_however_it_is_told(name, target):
     scheduler = SCHEDULES[name]
     model = network(target, scheduler)
     for t in (0, 1, 50, 250, model.prediction.schedule.T - 1):
-        x = forward_noise(model.prediction.schedule, IMAGES, at(t, IMAGES), NOISE)
-        assert (model(x, at(t, x)) - toy(x, at(t, x))).abs().max() < 1e-4
+        x = add_noise(model.prediction.schedule, IMAGES, full_timesteps(t, IMAGES), NOISE)
+        assert (model(x, full_timesteps(t, x)) - toy(x, full_timesteps(t, x))).abs().max() < 1e-4
 
 
 def test_scores_are_the_same_however_the_noise_is_told():
     images = Images(IMAGES, torch.arange(len(IMAGES)), None)
-    asked = {attack.name: Asked(attack, False) for attack in (Loss(), PIA(), SecMI())}
+    asked = {attack.name: AttackRequest(attack, False) for attack in (Loss(), PIA(), SecMI())}
     scores = {}
     for target in TARGETS:
         model = network(target, SCHEDULES["linear"])
         release = ForeignRelease(model, model.prediction.schedule, STREAMS, SHAPE, torch.device("cpu"), batch=8)
-        scores[target], _ = Target.of(release, STREAMS).score(asked, images)
+        scores[target], _ = AttackTarget.of(release, STREAMS).score(asked, images)
     for name in asked:
         one = scores["epsilon"][name]
         for target in TARGETS[1:]:
@@ -112,7 +112,7 @@ def test_our_walk_is_diffusers(name, target, spacing, offset, one):
         x = theirs.step(body(x, t.expand(len(x)))[0], t, x, eta=0.0).prev_sample
     found = prediction_of(config_of(theirs), None, "here")
     schedule = replace(found.schedule, steps=10, bounded=False)
-    assert schedule.walk() == theirs.timesteps.tolist()
+    assert schedule.timesteps() == theirs.timesteps.tolist()
     ours = denoise(schedule, lambda x, t, _: Denoiser(body, SPEC, found)(x, t), NOISE)
     assert (ours - x).abs().max() < 1e-4 * max(1.0, float(x.abs().max()))
 
@@ -130,7 +130,7 @@ def test_pure_noise_at_the_end_leaves_finite_images():
     schedule = prediction_of(config_of(SCHEDULES["zero terminal"]), None, "").schedule
     assert schedule.alpha_bar[-1] == 2.0**-24
     found = Prediction(schedule, "v_prediction")
-    last = at(schedule.T - 1, NOISE)
+    last = full_timesteps(schedule.T - 1, NOISE)
     eps = found.eps(lambda x, t: -IMAGES, NOISE, last)
     a = float(schedule.alpha_bar[-1])
     x0 = (NOISE - (1 - a) ** 0.5 * eps) / a**0.5
@@ -157,7 +157,7 @@ def test_edm_is_diffusers_preconditioning(target):
         denoised = theirs.precondition_outputs(
             x_sigma, body(scaled, theirs.precondition_noise(sigma).expand(12)), sigma
         )
-        ours = found.eps(body, x_sigma / (1 + sigma**2).sqrt(), at(t, IMAGES))
+        ours = found.eps(body, x_sigma / (1 + sigma**2).sqrt(), full_timesteps(t, IMAGES))
         (their_input, their_time), (our_input, our_time) = seen[-2:]
         assert torch.allclose(our_input, their_input, atol=1e-5) and torch.allclose(our_time, their_time, atol=1e-5)
         assert (ours - (x_sigma - denoised) / sigma).abs().max() < 1e-4 + 1e-6 / float(sigma)
@@ -174,10 +174,12 @@ def test_a_sigma_of_euler_and_heun_is_that_of_the_table(kind, target):
     sigma = float(((1 - theirs.alphas_cumprod[t]) / theirs.alphas_cumprod[t]) ** 0.5)
     x_sigma = IMAGES + sigma * NOISE
     scaled = theirs.scale_model_input(x_sigma, theirs.timesteps[5 if kind is EulerDiscreteScheduler else 9])
-    x_t = forward_noise(prediction_of(config_of(theirs), None, "").schedule, IMAGES, at(t, IMAGES), NOISE)
+    x_t = add_noise(prediction_of(config_of(theirs), None, "").schedule, IMAGES, full_timesteps(t, IMAGES), NOISE)
     assert torch.allclose(scaled, x_t, atol=1e-4)
     body = Answering(target, theirs)
-    assert torch.allclose(network_of(body, theirs)(x_t, at(t, x_t)), toy(x_t, at(t, x_t)), atol=1e-4)
+    assert torch.allclose(
+        network_of(body, theirs)(x_t, full_timesteps(t, x_t)), toy(x_t, full_timesteps(t, x_t)), atol=1e-4
+    )
 
 
 def network_of(body, scheduler):
@@ -188,13 +190,13 @@ def test_every_known_scheduler_is_read():
     for name in DDPM_LIKE:
         config = dict(getattr(diffusers, name)().config) | {"_class_name": name}
         found = prediction_of(config, None, "here").schedule
-        assert found.T == 1000 and len(found.walk()) == found.steps
+        assert found.T == 1000 and len(found.timesteps()) == found.steps
     assert prediction_of(config_of(DPMSolverMultistepScheduler()), "sample", "").target == "sample"
 
 
 def test_a_learned_variance_is_cut():
     found = Prediction(Schedule())
-    assert found.eps(lambda x, t: torch.cat([x, x + 1], 1), IMAGES, at(5, IMAGES)).equal(IMAGES)
+    assert found.eps(lambda x, t: torch.cat([x, x + 1], 1), IMAGES, full_timesteps(5, IMAGES)).equal(IMAGES)
 
 
 @pytest.mark.parametrize(

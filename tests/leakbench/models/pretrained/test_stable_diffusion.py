@@ -7,13 +7,13 @@ import torch
 
 from leakbench.api import Release
 from leakbench.defenses.pipeline import Pipeline
-from leakbench.models.diffusion import at, denoise
+from leakbench.models.diffusion import denoise, full_timesteps
 from leakbench.models.pretrained import build, digest_of
 from leakbench.models.pretrained.release import ForeignRelease
-from leakbench.runtime.device import Streams
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
-STREAMS = Streams("sd", 0)
+STREAMS = Rng("sd", 0)
 
 
 def released(stable_diffusion, captions, guidance=1.0, **more):
@@ -48,8 +48,8 @@ def test_the_conditional_prediction_is_the_unets(stable_diffusion, captions):
     assert torch.allclose(release.raw_eps(x, t, torch.tensor([0, 1, 2])), expected, atol=1e-5)
     guided = released(stable_diffusion, captions, 7.5).eps(x, t, torch.tensor([0, 1, 2]))
     assert torch.allclose(guided, without + 7.5 * (expected - without), atol=1e-4)
-    assert released(stable_diffusion, captions).answers_raw
-    assert not released(stable_diffusion, captions, 7.5).answers_raw
+    assert released(stable_diffusion, captions).eps_is_raw
+    assert not released(stable_diffusion, captions, 7.5).eps_is_raw
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
@@ -60,7 +60,7 @@ def test_sampling_is_the_pipelines_own(stable_diffusion, captions, guidance):
     pipe, release = stable_diffusion[0], released(stable_diffusion, captions, guidance)
     kept = pipe.scheduler
     pipe.scheduler = DDIMScheduler.from_config({**kept.config, "clip_sample": False, "_use_default_values": []})
-    start = release.start(torch.arange(2))
+    start = release.initial_noise(torch.arange(2))
     made = pipe(
         ["the red house", "a cat"],
         num_inference_steps=10,
@@ -106,7 +106,7 @@ def test_gradients_reach_the_weights(stable_diffusion, captions):
     network = released(stable_diffusion, captions).network
     network.requires_grad_(True)
     x = torch.ones(2, 4, 8, 8)
-    network(x, at(3, x), torch.tensor([0, 1])).square().mean().backward()
+    network(x, full_timesteps(3, x), torch.tensor([0, 1])).square().mean().backward()
     assert all(p.grad is not None for p in network.body.parameters())
     network.requires_grad_(False).zero_grad()
 
@@ -143,7 +143,7 @@ def test_bad_captions_are_one_line(stable_diffusion, tmp_path, name, text, words
 
 def test_the_release_hands_its_codec_on(stable_diffusion, captions, pictures):
     release = released(stable_diffusion, captions, 3.0)
-    above = Release.over(release, info={"above": 1})
+    above = Release.wrap(release, info={"above": 1})
     assert torch.equal(above.encode(pictures[:2]), release.encode(pictures[:2]))
-    plain = release.unprotected()
+    plain = release.undefended()
     assert plain.codec is release.codec and type(plain) is Release
