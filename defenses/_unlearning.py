@@ -227,7 +227,7 @@ class Unlearning(Defense):
         network = with_weights(task.base.network, artefacts.tensors, task.device)
         lost = void_guarantee(task.base, f"{self.name} trains on members without differential privacy")
         known = {k: v for k, v in artefacts.info.items() if k not in ("train_seconds", "network_evaluations")}
-        return task.release(network, claims=lost if self.reads_members else task.base.claims, info=known)
+        return task.release(network, guarantee=lost if self.reads_members else task.base.guarantee, info=known)
 
 
 def _share(progress: Callable[[float], None] | None, steps: int) -> Callable[[int], None] | None:

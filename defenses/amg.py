@@ -163,7 +163,7 @@ class AMG(Defense):
         labels = task.base.conditions if self.despecify else 0
         return GuidedRelease.wrap(
             task.base,
-            claims=void_guarantee(task.base, "AMG compares samples with members"),
+            guarantee=void_guarantee(task.base, "AMG compares samples with members"),
             parts={"members": members},
             crowd=Crowd.of(task, members),
             threshold=thresholds(task.base.schedule.T, task.device),

@@ -105,7 +105,7 @@ class AttributeSwitching(Defense):
         tau = artefacts.info["tau_criterion"] if self.tau is None else self.tau
         kept = {key: artefacts.info[key] for key in ("tau_criterion", "tau_curve")}
         return SwitchedRelease.wrap(
-            task.base, claims=task.base.claims, parts={"tau": tau}, info=kept | {"tau": tau}, tau=tau
+            task.base, guarantee=task.base.guarantee, parts={"tau": tau}, info=kept | {"tau": tau}, tau=tau
         )
 
 

@@ -170,7 +170,7 @@ class CPSample(Defense):
             )
         return ProtectedRelease.wrap(
             task.base,
-            claims=void_guarantee(task.base, "cpsample's classifier is trained on members"),
+            guarantee=void_guarantee(task.base, "cpsample's classifier is trained on members"),
             parts={"classifier": artefacts.networks["classifier"]},
             info={"classifier_accuracy_by_t": artefacts.info["classifier_accuracy_by_t"]},
             alpha=self.alpha,

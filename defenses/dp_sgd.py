@@ -141,18 +141,18 @@ class DPSGD(Defense):
             raise UsageError(f"dp_sgd: batch = {self.batch}: it should be at most the number of images, {images}")
         delta = self._delta(images)
         noise = self._noise(delta, rate)
-        before = task.base.claims.get("history", []) if task.base else []
+        before = task.base.guarantee.get("history", []) if task.base else []
         mechanism = Mechanism(
             task, rate, self.noise_multiplicity, self.clip, noise, self.poisson, len(before), self.model_dump_json()
         )
         network, done = self._train(task, mechanism)
         history = [*before, [noise, rate, done]]
-        claims = self._claims(task.base, history, delta)
+        guarantee = self._claims(task.base, history, delta)
         info = {
             "train_seconds": time.perf_counter() - began,
             "network_evaluations": self.recipe(images).evaluations,
-            "claims": claims,
-            "flags": [f"weak-delta={delta:g}"] if "epsilon" in claims and delta >= 1 / images else [],
+            "guarantee": guarantee,
+            "flags": [f"weak-delta={delta:g}"] if "epsilon" in guarantee and delta >= 1 / images else [],
             "noise_multiplier": noise,
             "sampling_rate": rate,
         }
@@ -169,7 +169,7 @@ class DPSGD(Defense):
             network = artefacts.networks["denoiser"]
         else:
             network = with_weights(task.base.network, artefacts.tensors, task.device)
-        return task.release(network, claims=info["claims"], flags=tuple(info["flags"]), info=facts)
+        return task.release(network, guarantee=info["guarantee"], flags=tuple(info["flags"]), info=facts)
 
     def _noise(self, delta: float, rate: float) -> float:
         """sigma."""
@@ -208,8 +208,8 @@ class DPSGD(Defense):
         """What may be said of a network of this history, by one accountant for all of it."""
         if self.epsilon == "inf":
             return {} if base is None else void_guarantee(base, "dp_sgd with epsilon = inf adds no noise")
-        if base is not None and not {"epsilon", "history"} <= base.claims.keys():
-            return {"void": base.claims.get("void", "its base read the images without differential privacy")}
+        if base is not None and not {"epsilon", "history"} <= base.guarantee.keys():
+            return {"void": base.guarantee.get("void", "its base read the images without differential privacy")}
         if not self.poisson:
             return {"void": "dp_sgd drew its batches without Poisson sampling"}
         found = spent(history, delta)

@@ -137,4 +137,4 @@ class Overfit(Baseline):
         facts = {key: info[key] for key in ("steps_done", "copied_share")}
         lost = void_guarantee(task.base, "overfit trains on members without differential privacy")
         network = with_weights(task.base.network, artefacts.tensors, task.device)
-        return task.release(network, claims=lost, flags=tuple(info["flags"]), info=facts)
+        return task.release(network, guarantee=lost, flags=tuple(info["flags"]), info=facts)

@@ -78,7 +78,7 @@ class RejectResample(Defense):
         parts: dict[str, Any] = {"members": artefacts.tensors["members"].to(task.device)}
         return RejectingRelease.wrap(
             task.base,
-            claims=void_guarantee(task.base, "reject_resample compares samples with members"),
+            guarantee=void_guarantee(task.base, "reject_resample compares samples with members"),
             parts=parts,
             info={"threshold": threshold},
             threshold=threshold,

@@ -34,7 +34,7 @@ class Audit(Series):
     @property
     def claims(self) -> list[float]:
         """The distinct epsilons that are claimed."""
-        found = [_fact(record, "canary_claims").get("epsilon") for record in self.records]
+        found = [_fact(record, "canary_guarantee").get("epsilon") for record in self.records]
         return sorted({float(epsilon) for epsilon in found if isinstance(epsilon, int | float)})
 
     @property
@@ -46,7 +46,7 @@ class Audit(Series):
     def elsewhere(self) -> bool:
         """Whether the release itself claims something else than the training that was audited."""
         return any(
-            _fact(record, "canary_claims").get(key) != _fact(record, "target_claims").get(key)
+            _fact(record, "canary_guarantee").get(key) != _fact(record, "target_guarantee").get(key)
             for record in self.records
             for key in ("epsilon", "delta")
         )

@@ -9,12 +9,12 @@ from leakbench.results.records import RunFolder
 from . import attribute, auditing, replication, unlearning
 from .attacks import inapplicable, tables, would_have_seen
 from .audience import audiences
-from .claims import TITLES, claims
 from .collapse import collapse_text, collapsed
 from .entries import knows_the_defense
 from .exposure import LEVEL, MANY, classes_text, classes_words, exposures, members_words
 from .fairness import HIDDEN, fairness, fairness_text, hidden, reader
 from .forgetting import FORGOTTEN, YARDSTICK, comparisons, forgetting, forgetting_text, known, verdicts
+from .guarantees import TITLES, claims
 from .published import published, scaled
 from .rivals import rivals_text
 from .sets import sets

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from leakbench.results.records import RunFolder
 
-from .claims import claims
 from .entries import ensemble
+from .guarantees import claims
 from .tradeoff import distance_name, rows, shared_flags, tradeoff_text
 from .words import distance
 

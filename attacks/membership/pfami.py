@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
 from leakbench.api.views import DenoiserView
-from leakbench.models.diffusion import full_timesteps
+from leakbench.models.diffusion import add_noise, full_timesteps
 
 from ._shared import beyond, losses, squared_error
 

@@ -95,7 +95,7 @@ class Bench:
             weight = (1.0 / (norms + 1e-6)).clamp(max=1.0)
             for parameter, gradient in zip(network.parameters(), found, strict=True):
                 parameter.grad = torch.einsum("i,i...->...", weight, gradient)
-            add_noise(network)
+            noise_gradients(network)
 
         return go
 
@@ -112,12 +112,12 @@ class Bench:
             wrapped.disable_hooks()
             (weight * losses).sum().backward()
             wrapped.enable_hooks()
-            add_noise(network)
+            noise_gradients(network)
 
         return go
 
 
-def add_noise(network: nn.Module) -> None:
+def noise_gradients(network: nn.Module) -> None:
     for parameter in network.parameters():
         assert parameter.grad is not None
         parameter.grad.add_(torch.randn_like(parameter))

@@ -37,8 +37,8 @@ class ImageSet:
 class Calibration(ImageSet):
     """What attacks learn, tune or orient themselves by.
 
-    Its own images are half members, half not: `is_member` (N,) bool. `public` are images of the same distribution on which
-    neither the target nor any shadow model was trained. `streams` are for the attack's own randomness.
+    Its own images are half members, half not: `is_member` (N,) bool. `public` are images of the same distribution on
+    which neither the target nor any shadow model was trained. `streams` are for the attack's own randomness.
     """
 
     is_member: np.ndarray

@@ -44,7 +44,7 @@ def _tables(record: Any) -> list[Any]:
         "queries",
         "realised_fpr",
         "flags",
-        "claims",
+        "guarantee",
         "info",
         "run",
     ):

@@ -30,8 +30,8 @@ def measure_auditing(subject: AuditContext, attack: AuditingAttack, access: Acce
     asked = {"it": AttackRequest(cast(Any, attack), access is Access.WEIGHTS)}
     scores, queries = target.score(asked, subject.images(bench.pool))
     evidence = CanaryEvidence(scores["it"], np.isin(bench.pool, canary.rows))
-    claims = canary.source.release.claims
-    found = auditing(evidence, attack.guesses, claims.get("delta") or DELTA, claims.get("epsilon"))
-    found.info |= {"canary_claims": claims, "target_claims": subject.release.claims}
+    guarantee = canary.source.release.guarantee
+    found = auditing(evidence, attack.guesses, guarantee.get("delta") or DELTA, guarantee.get("epsilon"))
+    found.info |= {"canary_guarantee": guarantee, "target_guarantee": subject.release.guarantee}
     timings = {"attack": time.perf_counter() - began}
     return RecordContents("auditing", found, dataclasses.asdict(evidence), timings, queries=queries["it"])

@@ -181,7 +181,7 @@ class ReleaseAudit(AuditContext):
             queries=measured.queries,
             realised_fpr=found.realised_fpr,
             flags=sorted({*found.flags, *self.release.flags, *shrunk}),
-            claims=self.release.claims,
+            guarantee=self.release.guarantee,
             info=found.info | manner,
             inputs=self.row_key(row),
             run={"environment": environment(self.bench.device), "timings": measured.timings, "calls": measured.calls},

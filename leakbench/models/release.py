@@ -46,7 +46,7 @@ class Release:
     device: torch.device
     batch: int = 256
     parts: dict[str, Any] = field(default_factory=dict)
-    claims: dict[str, Any] = field(default_factory=dict)
+    guarantee: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     network_calls: float = 1.0
@@ -59,10 +59,10 @@ class Release:
     def wrap(cls, base: Release, **more: Any) -> Release:
         """A release on top of another: its fields, with some changed or added. Parts and facts are merged.
 
-        The base's claims do not carry over by themselves: pass `claims=base.claims` where they survive, which for
-        epsilon means that the added step never reads members, and `claims=void_guarantee(base, "why")` where they do not.
-        Raises ValueError for another network: its eps would still be the base's. A defense that changes weights hands
-        out task.release(network). Raises UsageError where this release steers the sampling walk and the base has
+        The base's claims do not carry over by themselves: pass `guarantee=base.guarantee` where they survive, which for
+        epsilon means that the added step never reads members, and `guarantee=void_guarantee(base, "why")` where they do
+        not. Raises ValueError for another network: its eps would still be the base's. A defense that changes weights
+        hands out task.release(network). Raises UsageError where this release steers the sampling walk and the base has
         none.
         """
         if cls.walks and not base.walks:
@@ -72,7 +72,7 @@ class Release:
             )
         if more.get("network", base.network) is not base.network:
             raise ValueError("a release over a base keeps the base's network; use task.release(network)")
-        kept = {f.name: getattr(base, f.name) for f in fields(Release) if f.name not in ("claims", "flags", "base")}
+        kept = {f.name: getattr(base, f.name) for f in fields(Release) if f.name not in ("guarantee", "flags", "base")}
         inherit(more, base)
         for key in ("parts", "info"):
             more[key] = kept[key] | more.get(key, {})
@@ -178,10 +178,10 @@ class Release:
 
 def void_guarantee(base: Release, why: str) -> dict[str, Any]:
     """What a base's claims become on a step that reads members: nothing, and why. What claimed nothing still does."""
-    return {"void": base.claims.get("void", why)} if base.claims else {}
+    return {"void": base.guarantee.get("void", why)} if base.guarantee else {}
 
 
 def inherit(more: dict[str, Any], base: Release) -> None:
     """Add a base's claims and flags to the fields of what stands on it: flags are joined, claims void by default."""
-    more.setdefault("claims", void_guarantee(base, "a step above it does not say that it never reads members"))
+    more.setdefault("guarantee", void_guarantee(base, "a step above it does not say that it never reads members"))
     more["flags"] = tuple(dict.fromkeys((*base.flags, *more.get("flags", ()))))

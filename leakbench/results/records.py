@@ -21,7 +21,7 @@ from leakbench.runtime.files import write_atomically
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 QUALITY = "quality"  # the attack name of quality rows
 
 
@@ -42,7 +42,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     suite: str
     dataset: str
     model: str  # the network, in words: mlp-256x4
@@ -59,7 +59,7 @@ class Record(BaseModel):
     queries: float = 0.0  # calls of the answered eps an attacked image, as if the attack ran alone
     realised_fpr: dict[str, float] = Field(default_factory=dict)  # by TPR metric name
     flags: list[str] = Field(default_factory=list)  # sorted
-    claims: dict[str, Any] = Field(default_factory=dict)  # the release's: {"epsilon": 8.0, ...}
+    guarantee: dict[str, Any] = Field(default_factory=dict)  # the release's: {"epsilon": 8.0, ...}
     info: dict[str, Any] = Field(default_factory=dict)  # facts: the defense's (gate rates), the attack's (threshold)
     inputs: str = ""  # key of the release and attack that made this
     arrays: str = ""  # sha256 of the npz beside this record; "" if there is none
@@ -85,11 +85,24 @@ class Record(BaseModel):
 def read_record(path: Path) -> Record:
     """The record in a file. Raises UsageError that names the file and what is wrong with it."""
     try:
-        return Record.model_validate_json(path.read_bytes())
-    except ValidationError as error:
+        return Record.model_validate(_migrated(json.loads(path.read_bytes())))
+    except ValueError as error:
+        if not isinstance(error, ValidationError):
+            raise UsageError(
+                f"{path}: not a record ({error}); the same `leakbench run` command makes it again"
+            ) from None
         first = error.errors(include_url=False)[0]
         what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
         raise UsageError(f"{path}: not a record ({what}); the same `leakbench run` command makes it again") from None
+
+
+def _migrated(fields: Any) -> Any:
+    """The fields of a record of an older schema as those of this one. 1 to 2: a release's claims are its guarantee."""
+    if not isinstance(fields, dict) or fields.get("schema_version") != 1:
+        return fields
+    info = {key.replace("_claims", "_guarantee"): value for key, value in dict(fields.get("info") or {}).items()}
+    kept = {key: value for key, value in fields.items() if key != "claims"}
+    return kept | {"schema_version": 2, "guarantee": fields.get("claims", {}), "info": info}
 
 
 def save_record(folder: Path, record: Record, arrays: dict[str, np.ndarray]) -> Record:

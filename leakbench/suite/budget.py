@@ -2,8 +2,8 @@
 
 Two things, in this order. `[small]` of a suite names values of its own (of a network and a split that a small machine
 can work with), by the paths of --set: they are taken where the published size is out of reach. Then one factor scales
-the lengths of every defense's training (`Defense.budget_params`: its steps) and the number of samples, down to a floor and
-never up. What --set says is taken after [small], and is scaled as well.
+the lengths of every defense's training (`Defense.budget_params`: its steps) and the number of samples, down to a floor
+and never up. What --set says is taken after [small], and is scaled as well.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class DefenseChecks:
 
         release = self._released()
         release.sample(5)
-        return bool(json.dumps([release.claims, release.info, release.facts()]))
+        return bool(json.dumps([release.guarantee, release.info, release.facts()]))
 
 
 def _labels(release: Release, x: Tensor) -> Tensor | None:

@@ -10,7 +10,7 @@ from leakbench.results.records import RunFolder
 from leakbench.statistics import Summary
 
 from ..auditing import audits
-from ..claims import claim_of
+from ..guarantees import claim_of
 from ..measured import Measured, leakage, measure
 from ..points import Point, points, quality, strongest, unprotected
 from ..tradeoff import distance_name

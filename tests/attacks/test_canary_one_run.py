@@ -200,7 +200,7 @@ def test_the_claims_of_both_releases_stand_beside_the_bound(audit):
     found = measure_auditing(audit, CanaryOneRun(draws=1), Access.DENOISER)
     assert found.family == "auditing" and found.queries == 4
     info = found.findings.info
-    assert info["target_claims"] == info["canary_claims"] == {} and info["delta"] == DELTA
+    assert info["target_guarantee"] == info["canary_guarantee"] == {} and info["delta"] == DELTA
     assert info["guessed"] == 80 and len(info["heuristic"]) == 3
     assert {f"epsilon_{kind}{name}" for kind in ("lower", "ceiling") for name in BOUNDS} <= {
         one.name for one in found.findings.metrics
@@ -221,7 +221,7 @@ def test_a_private_release_exceeds_its_claim_at_most_three_times_in_twenty(tmp_p
         audit = audit_of(tmp_path, tiny_text, private, seed)
         vars(audit)["release"] = audit.bench.released(audit.point.chain, seed, CANARY)
         found = measure_auditing(audit, CanaryOneRun(draws=2), Access.DENOISER).findings
-        claim = found.info["canary_claims"]["epsilon"]
+        claim = found.info["canary_guarantee"]["epsilon"]
         assert 1 < claim < values(found)["epsilon_ceiling"] and "ceiling-below-claim" not in found.flags
         above += values(found)["epsilon_lower"] > claim
     assert above <= 3

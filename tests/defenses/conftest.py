@@ -42,7 +42,7 @@ def overfitted(digits_task):
 
     defense = Baseline(steps=2000, batch=64, lr=4e-3)
     release = defense.release(defense.fit(digits_task), digits_task)
-    return replace(release, claims={"epsilon": 8.0}, info={"of": "base"})
+    return replace(release, guarantee={"epsilon": 8.0}, info={"of": "base"})
 
 
 @pytest.fixture(scope="session")

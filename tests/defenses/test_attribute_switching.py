@@ -42,7 +42,7 @@ def task_over(net: networks.Network, claims: dict | None = None) -> Task:
         STREAMS,
         torch.device("cpu"),
     )
-    return replace(task, base=task.release(net, batch=5, claims=claims or {}))
+    return replace(task, base=task.release(net, batch=5, guarantee=claims or {}))
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_progress_rises_to_one(task):
 def test_it_reads_no_training_image_and_epsilon_survives(task):
     blind = replace(task, images=None, labels=None, attribute=None, grouped=None, heldout=None)
     release = switched(blind, None)
-    assert release.claims == {"epsilon": 3.0} and release.info == switched(task, None).info
+    assert release.guarantee == {"epsilon": 3.0} and release.info == switched(task, None).info
 
 
 def test_the_raw_network_is_the_bases(task):
@@ -267,7 +267,7 @@ def test_it_composes_with_cpsample_both_ways(task):
         torch.testing.assert_close(both[0], guided(task).eps(x, full_timesteps(t, x), value))
         torch.testing.assert_close(both[0], both[1])
     torch.testing.assert_close(above.sample(10, ASKED), below.sample(10, ASKED))
-    assert above.claims == below.claims == {"void": "cpsample's classifier is trained on members"}
+    assert above.guarantee == below.guarantee == {"void": "cpsample's classifier is trained on members"}
     assert {"classifier", "tau"} <= above.parts.keys() & below.parts.keys()
     assert below.network_calls == above.network_calls == 4
     assert AttributeSwitching(search_images=8).fit(replace(task, base=guided(task))).info["network_evaluations"] == (

@@ -61,7 +61,7 @@ def build(tmp_path):
     ids=lambda links: "-".join(name for name, _ in links),
 )
 def test_chains_compose(build, links):
-    assert not build("label", *links).claims.get("epsilon")
+    assert not build("label", *links).guarantee.get("epsilon")
 
 
 @pytest.mark.parametrize("below", ["ambient", "noise_data", "dp_sgd", "baseline"])
@@ -74,7 +74,7 @@ def test_attribute_switching_stands_on_every_training(build, below):
 
 @pytest.mark.parametrize("name", FORGET)
 def test_epsilon_survives_unlearning_only_where_it_reads_no_member(build, name):
-    claims = build("label", DP, (name, FORGET[name])).claims
+    claims = build("label", DP, (name, FORGET[name])).guarantee
     if name in ("esd", "selective_amnesia"):
         assert claims["epsilon"] > 0 and claims["history"] == [[2.0, 8 / toy_model.COUNT, 4]]
     else:
@@ -85,29 +85,29 @@ def test_epsilon_survives_unlearning_only_where_it_reads_no_member(build, name):
 def test_epsilon_is_void_above_samplers_that_read_members_and_stays_void(build, name):
     parameters = {"cpsample": FEW, "amg": {}, "reject_resample": {}}[name]
     once = build("attribute", DP, (name, parameters))
-    assert set(once.claims) == {"void"} and name in once.claims["void"].lower()
+    assert set(once.guarantee) == {"void"} and name in once.guarantee["void"].lower()
     if name != "reject_resample":
         twice = build("attribute", DP, (name, parameters), ("attribute_switching", {"search_images": 4}))
-        assert twice.claims == once.claims
+        assert twice.guarantee == once.guarantee
 
 
 def test_what_claims_nothing_voids_nothing(build):
-    assert build("none", ("baseline", FEW), ("cpsample", FEW)).claims == {}
+    assert build("none", ("baseline", FEW), ("cpsample", FEW)).guarantee == {}
 
 
 def test_epsilon_survives_attribute_switching_and_retraining_makes_its_own(build):
     plain = build("attribute", DP)
-    assert build("attribute", DP, ("attribute_switching", {"search_images": 4})).claims == plain.claims
-    again = build("label", DP, ("retrain", {})).claims
+    assert build("attribute", DP, ("attribute_switching", {"search_images": 4})).guarantee == plain.guarantee
+    again = build("label", DP, ("retrain", {})).guarantee
     assert again["epsilon"] > 0 and again["sampling_rate"] == 8 / (toy_model.COUNT // 2)  # half are forgotten
 
 
 def test_private_training_of_what_read_nothing_costs_what_it_costs_alone(build):
-    alone, above = build("none", DP).claims, build("none", ("untrained", {}), DP).claims
+    alone, above = build("none", DP).guarantee, build("none", ("untrained", {}), DP).guarantee
     assert above == alone
-    twice = build("none", DP, DP).claims
+    twice = build("none", DP, DP).guarantee
     assert twice["epsilon"] > alone["epsilon"] and len(twice["history"]) == 2
-    assert build("none", ("baseline", FEW), DP).claims == {
+    assert build("none", ("baseline", FEW), DP).guarantee == {
         "void": "its base read the images without differential privacy"
     }
 

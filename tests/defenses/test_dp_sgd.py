@@ -323,8 +323,8 @@ def test_a_killed_training_resumes_to_the_same_weights_and_claims(digits_task, t
     taken.clear()
     resumed = defense.fit(replace(digits_task, folder=tmp_path))
     assert taken == list(range(100, 150)) and not list(tmp_path.iterdir())  # from the checkpoint on
-    assert same(whole, resumed) and resumed.info["claims"] == whole.info["claims"]
-    assert resumed.info["claims"]["history"] == [[1.0, 0.2, 150]]
+    assert same(whole, resumed) and resumed.info["guarantee"] == whole.info["guarantee"]
+    assert resumed.info["guarantee"]["history"] == [[1.0, 0.2, 150]]
 
 
 def test_a_batch_beyond_the_images_and_a_base_that_only_answers_are_refused_before_training(digits_task):

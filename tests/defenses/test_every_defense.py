@@ -58,7 +58,7 @@ def test_a_killed_training_resumes_to_the_same_weights_and_claims(name, tmp_path
     if told and name not in (*WATCHED, "attribute_switching"):
         assert min(again) > 0.5, "it started again"
     one, other = (defense.release(kept, task) for kept in (resumed, undisturbed))
-    assert one.claims == other.claims and torch.equal(one.sample(3), other.sample(3))
+    assert one.guarantee == other.guarantee and torch.equal(one.sample(3), other.sample(3))
 
 
 @pytest.mark.gpu

@@ -45,7 +45,7 @@ def tiny(condition: str = "label", claims: dict | None = None, dropout: float = 
     labels = torch.arange(COUNT) % LABELS
     cpu, schedule = torch.device("cpu"), Schedule(T=T, steps=5)
     network = networks.build(spec, STREAMS.of("network")).eval().requires_grad_(False)
-    base = Release(network, schedule, STREAMS, spec.shape, cpu, batch=16, claims=claims or {})
+    base = Release(network, schedule, STREAMS, spec.shape, cpu, batch=16, guarantee=claims or {})
     groups = torch.arange(COUNT)
     task = Task(images, labels, None, condition, groups, images[:4], spec, schedule, STREAMS, cpu, base=base)
     return replace(task, forget=labels == 1, forget_label=1)
@@ -238,8 +238,8 @@ def test_the_books_say_what_was_spent(method, more):
 @pytest.mark.parametrize("method", METHODS)
 def test_epsilon_survives_only_what_reads_no_member(method):
     def claims(base):
-        task, defense = tiny(claims=base), small(method)
-        return defense.release(defense.fit(task), task).claims
+        task, defense = tiny(guarantee=base), small(method)
+        return defense.release(defense.fit(task), task).guarantee
 
     if method in READS_NONE:
         assert claims({"epsilon": 3.0}) == {"epsilon": 3.0}
@@ -298,14 +298,14 @@ def test_a_random_subset_of_an_unconditional_network_can_be_forgotten(method):
 
 def test_a_method_edits_what_another_has_edited():
     """A chain: the second starts from the first's weights, and the claim stays void for the first reason."""
-    task, first = tiny(claims={"epsilon": 1.0}), small(EraseDiff)
+    task, first = tiny(guarantee={"epsilon": 1.0}), small(EraseDiff)
     edited = first.release(first.fit(task), task)
     above = replace(task, base=edited, below=(*task.below, first))
     second = small(SelectiveAmnesia, lr=1e-12)
     made = second.release(second.fit(above), above)
     for key, value in made.network.state_dict().items():
         torch.testing.assert_close(value, edited.network.state_dict()[key], atol=1e-9, rtol=0)
-    assert made.claims == {"void": "erasediff trains on members without differential privacy"}
+    assert made.guarantee == {"void": "erasediff trains on members without differential privacy"}
 
 
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"batch": 0}, {"lr": 0.0}, {"lr": -1.0}])

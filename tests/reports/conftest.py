@@ -339,7 +339,7 @@ def _record(p, seed, i, attack, metrics):
         access="DENOISER" if scored else "SAMPLES",
         metrics=[told(value, name) for name, value in of_seed(metrics).items()],
         flags=p.get("flags", []),
-        claims=p.get("claims", {}),
+        guarantee=p.get("guarantee", {}),
         info={} if scored else {"defense": of_seed(p.get("facts", {}))},
         run={"timings": {} if scored else of_seed(p.get("timings", {}))},
     )

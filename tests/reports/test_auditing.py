@@ -38,7 +38,7 @@ def write(path, seeds=(0, 1), target=None):
         claims = {} if claimed is None else {"epsilon": claimed, "delta": DELTA}
         for seed in seeds:
             told = auditing(evidence(shift, seed), SHARE, DELTA, claimed)
-            told.info |= {"canary_claims": claims, "target_claims": claims if target is None else target}
+            told.info |= {"canary_guarantee": claims, "target_guarantee": claims if target is None else target}
             for access in ("DENOISER", "WEIGHTS"):
                 record = Record(
                     **{"suite": "told", "dataset": "digits", "model": "mlp", "defense": name.split()[0], "point": name},

@@ -48,7 +48,7 @@ FAIRNESS = [p | {"quality": p["quality"] | {"attribute_auc_trained": 0.9, "frech
 PRIVACY = [
     point("baseline", "baseline", frechet_heldout=(3.0, 2.7, 3.3), frechet_floor=2.0),
     *(
-        point(f"dp_sgd epsilon={e}", frechet_heldout=around(30.0 / e**0.5, 1.0)) | {"claims": {"epsilon": float(e)}}
+        point(f"dp_sgd epsilon={e}", frechet_heldout=around(30.0 / e**0.5, 1.0)) | {"guarantee": {"epsilon": float(e)}}
         for e in (1, 3, 10, 30)
     ),
     point("dp_sgd epsilon=inf", frechet_heldout=(4.5, 4.0, 5.0)),

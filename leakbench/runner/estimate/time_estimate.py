@@ -1,8 +1,8 @@
 """How long and how large a plan will be: what network calls cost on this machine, times the calls that it makes.
 
-The calls are counted, not guessed: a defense says what its training evaluates (`work`, at its `relative_cost`) and what its
-guidance adds to a call (`extra_calls`); membership attacks, and those on the attribute, are rehearsed on a network that
-counts. The networks that judge samples are timed alike (leakbench.runner.estimate.metric_cost,
+The calls are counted, not guessed: a defense says what its training evaluates (`work`, at its `relative_cost`) and what
+its guidance adds to a call (`extra_calls`); membership attacks, and those on the attribute, are rehearsed on a network
+that counts. The networks that judge samples are timed alike (leakbench.runner.estimate.metric_cost,
 leakbench.measurement.extra_features). What is no network call (distances, figures, the training of the embedding)
 stands as a few flat seconds. Choices of ours: the seconds that are flat, the calls of attacks on unlearning, and that
 attacks which ask the denoiser are asked twice where a defense changes the answers.

@@ -2,7 +2,8 @@
 
 A fixed batch is what makes results equal bit for bit however many rows are asked for. Where a CUDA device runs out of
 memory the batch is halved until it fits, and what fitted is where the same work begins the next time in this process.
-Results then agree within the device's tolerance, no longer bit for bit, so a record says so (`record_batch_reductions`).
+Results then agree within the device's tolerance, no longer bit for bit, so a record says so
+(`record_batch_reductions`).
 """
 
 from __future__ import annotations

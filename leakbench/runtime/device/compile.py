@@ -1,9 +1,9 @@
 """torch.compile with graph capture, where a short trial says that it pays.
 
-Compiling takes up to minutes and then spares the launch of every kernel, so it pays for long work alone. `maybe_compile` times
-one step of the work as it is and, where the steps that are to come would take long, the same step with the module's
-forward compiled ("reduce-overhead": CUDA graphs); it keeps the faster one, and the plain one where the two disagree.
-Choices of ours:
+Compiling takes up to minutes and then spares the launch of every kernel, so it pays for long work alone.
+`maybe_compile` times one step of the work as it is and, where the steps that are to come would take long, the same step
+with the module's forward compiled ("reduce-overhead": CUDA graphs); it keeps the faster one, and the plain one where
+the two disagree. Choices of ours:
 
 - No trial below five minutes of work (200 steps at the least, so that the four plain ones of a trial are 2 % of it):
   what a trial can cost, a compilation, stays a fraction of what it can save. It is in the seconds of the work. Shapes

@@ -144,7 +144,7 @@ BROKEN_DEFENSES = {
     "another shape": (ANSWER, "x.flatten(1)", "eps has the shape of x"),
     "answers that depend on batch mates": (ANSWER, f"{ANSWER} + x.mean()", "does not depend on batch mates"),
     "chance": (ANSWER, f"{ANSWER} + torch.rand(1)", "twice gives the same bits"),
-    "claims that are no JSON": ("strength=self.strength)", "strength=self.strength, claims={'e': {1}})", "are JSON"),
+    "claims that are no JSON": ("strength=self.strength)", "strength=self.strength, guarantee={'e': {1}})", "are JSON"),
     "a fit that reads a sampling parameter": (
         "    def release(self, artefacts, task):",
         "    def fit(self, task):\n        from leakbench.api import Artefacts\n"

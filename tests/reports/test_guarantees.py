@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from leakbench.reports.claims import claims
 from leakbench.reports.figures import privacy
 from leakbench.reports.figures.canvas import Missing
 from leakbench.reports.flags import raised
+from leakbench.reports.guarantee import claims
 from leakbench.reports.markdown import render
 from leakbench.reports.terminal import print_table
 
 BASELINE = {"point": "baseline", "defense": "baseline", "role": "baseline", "chain": ["baseline"]}
 FREE = {"epsilon": 0.0, "delta": 0.0, "history": []}
-UNTRAINED = {"point": "untrained", "defense": "untrained", "role": "control", "chain": ["untrained"], "claims": FREE}
+UNTRAINED = {"point": "untrained", "defense": "untrained", "role": "control", "chain": ["untrained"], "guarantee": FREE}
 CLAIM = {
     "epsilon": 2.9863,
     "delta": 0.0016,
@@ -28,7 +28,7 @@ AUC = {"loss": {"auc": (0.6, 0.5, 0.7), "calibration_auc": 0.6, "oriented_auc": 
 
 
 def private(name, claimed, defense="dp_sgd", chain=("dp_sgd",), **more):
-    told = {"point": name, "defense": defense, "role": "defense", "chain": list(chain), "claims": claimed}
+    told = {"point": name, "defense": defense, "role": "defense", "chain": list(chain), "guarantee": claimed}
     return told | {"quality": {"frechet_heldout": (4.0, 3.0, 5.0)}, "attacks": AUC} | more
 
 
@@ -72,10 +72,10 @@ def test_trainings_one_after_the_other_are_all_told(tmp_path, tell_run):
 def test_seeds_that_claim_different_things_are_not_averaged(tmp_path, tell_run):
     point = private("dp_sgd", CLAIM)
     run = tell_run(tmp_path, [BASELINE, point], seeds=(0,))
-    tell_run(tmp_path, [BASELINE, point | {"claims": CLAIM | {"epsilon": 4.0}}], seeds=(1,))
+    tell_run(tmp_path, [BASELINE, point | {"guarantee": CLAIM | {"epsilon": 4.0}}], seeds=(1,))
     (found,) = claims(run)
     assert found.epsilon == 4.0 and found.cells[1] == "2.99 / 4"
-    tell_run(tmp_path, [BASELINE, point | {"claims": {"void": "why"}}], seeds=(2,))
+    tell_run(tmp_path, [BASELINE, point | {"guarantee": {"void": "why"}}], seeds=(2,))
     (found,) = claims(type(run)(tmp_path))
     assert (found.epsilon, found.holds, found.void) == (None, False, "why")
 
@@ -91,7 +91,7 @@ def test_no_section_where_nothing_is_claimed(tmp_path, tell_run, points):
 def test_the_terminal_has_a_line_a_claim(tmp_path, tell_run, capsys):
     lost = private("erasediff", {"void": "why"}, defense="erasediff")
     print_table(tell_run(tmp_path, [BASELINE, private("dp_sgd", CLAIM), lost, UNTRAINED]))
-    said = [line for line in capsys.readouterr().out.splitlines() if "claims" in line]
+    said = [line for line in capsys.readouterr().out.splitlines() if "guarantee" in line]
     assert said == ["dp_sgd claims epsilon 2.99 at delta 0.0016 (accountant: prv)"]
 
 

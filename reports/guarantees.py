@@ -72,8 +72,8 @@ def claim_of(run: RunFolder, point: Point) -> Claim:
     """Of one point; without anything in `found` where it claims nothing."""
     distinct: list[dict[str, Any]] = []
     for record in run.records:
-        if record.point == point.name and record.claims and record.claims not in distinct:
-            distinct.append(record.claims)
+        if record.point == point.name and record.guarantee and record.guarantee not in distinct:
+            distinct.append(record.guarantee)
     return Claim(point, tuple(distinct))
 
 
