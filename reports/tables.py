@@ -14,7 +14,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from leakbench.results.records import Metric, Record, RunFolder
+from leakbench.results.record import Metric, Record
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.files import write_atomically
 
 from .flags import flags_of
@@ -68,9 +69,8 @@ def _over_seeds(name: str, metrics: list[Metric]) -> tuple[Any, ...]:
 def timings(run: RunFolder) -> Iterator[tuple[Any, ...]]:
     """One row a duration that stands under `timings` of a record's `run`."""
     for record in run.records:
-        for name, seconds in sorted(record.run.get("timings", {}).items()):
-            if isinstance(seconds, int | float):
-                yield record.point, record.attack, record.access, record.seed, name, seconds
+        for name, seconds in sorted(record.run.timings.items()):
+            yield record.point, record.attack, record.access, record.seed, name, seconds
 
 
 def _who(record: Record) -> tuple[str, ...]:

@@ -319,7 +319,7 @@ def test_every_flag_is_explained():
 
 def test_the_columns_of_the_table_are_explained(tmp_path):
     from leakbench.reports.tradeoff import tradeoff_text
-    from leakbench.results.records import RunFolder
+    from leakbench.results.run_folder import RunFolder
 
     plan = '{"suite": "quick", "points": [{"point": "baseline", "defense": "baseline", "role": "baseline"}]}'
     (tmp_path / "plan.json").write_text(plan)

@@ -36,6 +36,7 @@ class AdaptiveAMG(MembershipAttack):
 
     name = "adaptive_amg"
     summary = "finds the guard's push away from a member by its turning round with the noise (knows AMG)"
+    adaptive = True
     access = Access.DENOISER
     requires_parts = frozenset({"members"})
 

@@ -40,6 +40,7 @@ class Attack(Plugin):
     group = "attacks"
     family: ClassVar[Literal["membership", "replication", "attribute", "unlearning", "auditing"]]
     access: ClassVar[Access]
+    adaptive: ClassVar[bool] = False  # made against one defense, and knows how that works; reports read this
     requires_parts: ClassVar[frozenset[str]] = frozenset()  # unmet: not applicable, which is no failure
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:

@@ -14,14 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.measurement.compatibility import audit_setting, inapplicable
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import Record, RunFolder, read_record
+from leakbench.results.record import Record
+from leakbench.results.record_files import read_record
+from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedBudget, PlannedPoint, PublishedNumber, RunPlan
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
@@ -189,42 +192,42 @@ class Plan:
                 "folder with --out, or repeat the --set and --budget of that run"
             )
 
-    def describe(self, command: str) -> dict[str, Any]:
-        """What plan.json says."""
+    def describe(self, command: str) -> RunPlan:
+        """The plan as plan.json holds it."""
         suite, split = self.bench.suite, self.bench.split
-        return {
-            "suite": suite.file.name,
-            "summary": suite.file.summary,
-            "ensemble": ensemble_of(suite.file),
-            "identity": suite.identity,
-            "command": command,
-            "dataset": self.bench.data.name,
-            "model": self.bench.model,
-            "headline": suite.file.headline,
-            "seeds": list(suite.file.seeds),
-            "samples": suite.file.quality.samples,
-            "features": suite.file.quality.features,
-            "split": {name: len(rows) for name, rows in split.parts.items()}
+        return RunPlan(
+            suite=suite.file.name,
+            summary=suite.file.summary,
+            ensemble=ensemble_of(suite.file),
+            identity=suite.identity,
+            command=command,
+            dataset=self.bench.data.name,
+            model=self.bench.model,
+            headline=suite.file.headline,
+            seeds=list(suite.file.seeds),
+            samples=suite.file.quality.samples,
+            features=suite.file.quality.features,
+            split={name: len(rows) for name, rows in split.parts.items()}
             | {"near_duplicates_removed": split.removed}
             | ({"index_file": split.file} if split.file else {})
             | ({"files_that_do_not_decode": len(skipped)} if (skipped := self.bench.data.skipped) else {}),
-            "points": [
-                {
-                    "point": p.label,
-                    "defense": p.id,
-                    "role": p.role,
-                    "chain": [link.defense.name for link in p.chain],
-                    "bases": [link.id for link in p.chain[:-1]],
-                    "condition": self.bench.condition(p.chain),
-                    "given": p.chain[0].defense.given,
-                }
+            points=[
+                PlannedPoint(
+                    point=p.label,
+                    defense=p.id,
+                    role=p.role,
+                    chain=tuple(link.defense.name for link in p.chain),
+                    bases=tuple(link.id for link in p.chain[:-1]),
+                    condition=self.bench.condition(p.chain),
+                    given=p.chain[0].defense.given,
+                )
                 for p in suite.points
             ],
-            "attacks": {name: type(attack).summary for name, attack in suite.attacks.items()},
-            "budget": suite.budget and asdict(suite.budget),
-            "published": [row.model_dump(mode="json") for row in suite.file.published],
-            "settings": suite.file.model_dump(mode="json"),
-        }
+            attacks={name: type(attack).summary for name, attack in suite.attacks.items()},
+            budget=None if suite.budget is None else PlannedBudget.model_validate(asdict(suite.budget)),
+            published=[PublishedNumber.model_validate(row.model_dump(mode="json")) for row in suite.file.published],
+            settings=suite.file.model_dump(mode="json"),
+        )
 
     def forget(self) -> None:
         """For `--rerun all`: drop what training and sampling made for this plan's releases."""
@@ -246,7 +249,7 @@ class Plan:
         for record in self._stale():
             (self.out / "records" / f"{record.stem}.json").unlink(missing_ok=True)
             (self.out / "arrays" / f"{record.stem}.npz").unlink(missing_ok=True)
-        text = json.dumps(self.describe(command), indent=1) + "\n"
+        text = json.dumps(self.describe(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
 
     def _stale(self) -> list[Record]:

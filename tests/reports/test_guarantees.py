@@ -7,7 +7,7 @@ import pytest
 from leakbench.reports.figures import privacy
 from leakbench.reports.figures.canvas import Missing
 from leakbench.reports.flags import raised
-from leakbench.reports.guarantee import claims
+from leakbench.reports.guarantees import claims
 from leakbench.reports.markdown import render
 from leakbench.reports.terminal import print_table
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from leakbench.results.records import Metric, Record, RunFolder, read_record, save_record
+from leakbench.results.record import Metric, Record, RunInfo
+from leakbench.results.record_files import read_record, save_record
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
 
 RECORD = Record(
@@ -71,6 +73,7 @@ def test_the_digest_leaves_out_the_run_and_nothing_else():
         "point": "x",
         "defense_params": {},
         "attack": "x",
+        "adaptive": True,
         "family": "quality",
         "attack_params": {},
         "features": "x",
@@ -86,17 +89,19 @@ def test_the_digest_leaves_out_the_run_and_nothing_else():
         "arrays": "x",
     }
     assert set(other) == set(Record.model_fields) - {"run", "schema_version"}
-    assert RECORD.model_copy(update={"run": {}}).digest == RECORD.digest
-    assert len({RECORD.model_copy(update={key: value}).digest for key, value in other.items()} | {RECORD.digest}) == 21
+    assert RECORD.model_copy(update={"run": RunInfo()}).digest == RECORD.digest
+    assert len({RECORD.model_copy(update={key: value}).digest for key, value in other.items()} | {RECORD.digest}) == 22
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 2}, {"surplus": 1}, {"access": "ROOT"}, {"seed": "x"}])
+@pytest.mark.parametrize("change", [{"schema_version": 3}, {"surplus": 1}, {"access": "ROOT"}, {"seed": "x"}])
 def test_a_record_of_another_schema_is_refused(change):
     with pytest.raises(ValidationError):
         Record.model_validate(RECORD.model_dump(mode="json") | change)
 
 
-@pytest.mark.parametrize("text, named", [("{", "Invalid JSON"), ("{}", "suite: Field required"), ("", "Invalid JSON")])
+@pytest.mark.parametrize(
+    "text, named", [("{", "line 1 column 2"), ("{}", "suite: Field required"), ("", "line 1 column 1")]
+)
 def test_a_damaged_record_is_one_line_that_names_it(tmp_path, text, named):
     (tmp_path / "records").mkdir()
     (tmp_path / "plan.json").write_text('{"points": []}')
