@@ -12,7 +12,6 @@ from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.models import sampling
 from leakbench.models.training import gradients
 from leakbench.runtime.device import batching, compile
 from leakbench.runtime.run_config import RunConfig
