@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from leakbench.api import Release
-from leakbench.models import networks
+from leakbench.models import networks, sampling
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training import loop

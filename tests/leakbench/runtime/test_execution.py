@@ -12,6 +12,7 @@ from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.models import sampling
 from leakbench.models.training import gradients
 from leakbench.runtime.device import batching, compile
 from leakbench.runtime.run_config import RunConfig
@@ -57,9 +58,9 @@ def test_samples_drawn_compiled_say_so_when_they_come_from_the_cache(audit, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
-        patch.setattr(compile, "pays", lambda *_: True)
+        patch.setattr(compile, "compile_pays_off", lambda *_: True)
         patch.setattr(compile, "captured", lambda forward: partial(forward))
-        patch.setattr(sampling, "faster", faster)
+        patch.setattr(sampling, "maybe_compile", faster)
         drawn = audit().samples
     later = audit()
     assert torch.equal(later.samples, drawn)
