@@ -1,4 +1,4 @@
-"""The order of cells: nothing starts before what it depends on, also where shadow trainings are joined into one cell."""
+"""The order of cells: nothing starts before what it depends on, joined shadow trainings included."""
 
 from __future__ import annotations
 
