@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +26,14 @@ def read_record(path: Path, methods: Mapping[str, str] | None = None) -> Record:
 
     methods: the method behind each attack id; used only where an older schema left it to the plan.
     """
+    text = path.read_bytes()
     try:
-        return Record.model_validate(migrate(json.loads(path.read_bytes()), methods or {}))
+        with suppress(ValueError):  # pydantic says what is wrong with JSON that is none
+            text = json.dumps(migrate(json.loads(text), methods or {})).encode()
+        return Record.model_validate_json(text)
     except ValidationError as error:
-        raise _not_a_record(path, validation_fault(error)) from None
-    except ValueError as error:
-        raise _not_a_record(path, str(error)) from None
-
-
-def _not_a_record(path: Path, fault: str) -> UsageError:
-    return UsageError(f"{path}: not a record ({fault}); the same `leakbench run` command makes it again")
+        fault = validation_fault(error)
+        raise UsageError(f"{path}: not a record ({fault}); the same `leakbench run` command makes it again") from None
 
 
 def validation_fault(error: ValidationError) -> str:

@@ -20,9 +20,10 @@ from leakbench.results.record import Metric
 from leakbench.statistics import Estimate, Summary
 
 COLUMNS = (
-    "suite,dataset,model,defense,defense_params,attack,attack_params,features,access,seed,metric,value,ci_low,ci_high"
+    "suite,dataset,model,defense,point,defense_params,attack,attack_params,features,access,seed,metric,title,better,"
+    "value,ci_low,ci_high"
 )
-WHO = "suite,dataset,model,defense,defense_params,attack,attack_params,features,access"
+WHO = "suite,dataset,model,defense,point,defense_params,attack,attack_params,features,access"
 
 
 def read(path):
@@ -38,7 +39,7 @@ def test_columns_are_exact(tables):
     first = {name: path.read_text().split("\n")[0] for name, path in tables.items()}
     assert first == {
         "results.csv": COLUMNS + ",n,queries,flags",
-        "summary.csv": WHO + ",metric,mean,low,high,minimum,maximum,seeds",
+        "summary.csv": WHO + ",metric,title,better,mean,low,high,minimum,maximum,seeds",
         "timings.csv": "point,attack,access,seed,name,seconds",
     }
 
