@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from leakbench.api.audit_setting import AuditSetting, Skip
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.release import Release
 from leakbench.models.task import Artefacts, Task
 from leakbench.runtime.plugin import Plugin
-
-if TYPE_CHECKING:
-    pass
-
-
-@dataclass(frozen=True)
-class AuditSetting:
-    """Where a suite puts a defense, or an attack; known before anything is trained.
-
-    below: the defenses under it (for an attack: all of them), from the one that trains the network upwards. condition:
-    "none", "label" or "attribute". forget: what the suite's [forget] table names. timesteps: T. images: training
-    images. pixels: of each. calibration: calibration images, half of them members.
-    """
-
-    below: tuple[Defense, ...]
-    condition: str
-    forget: Literal["nothing", "label", "subset"]
-    timesteps: int
-    images: int
-    pixels: int = 0
-    calibration: int = 0
 
 
 class Defense(Plugin):
@@ -44,11 +23,12 @@ class Defense(Plugin):
     needs_base: ClassVar[bool] = False  # whether `base = "<id>"` must be given
     takes_base: ClassVar[bool] = False  # whether it may be given; needs_base implies it
     changes: ClassVar[Literal["data", "training", "weights", "sampling"]] = "training"
-    walks: ClassVar[bool] = True  # whether samples still come from a walk that eps() steers (see Release.walks)
+    is_iterative: ClassVar[bool] = True  # eps() steers the walk that samples come from (Release.is_iterative)
     forgets: ClassVar[bool] = False  # whether it reads the suite's [forget] table
     fit_samples_base: ClassVar[bool] = (
         False  # whether fit() depends on what its base answers or samples, not on weights alone
     )
+    ships: ClassVar[frozenset[str]] = frozenset()  # names of the parts that its release has beside its base's
     role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
     given: ClassVar[bool] = False  # whether its model was handed in from outside: nothing here trained it
     budget_params: ClassVar[
@@ -88,8 +68,9 @@ class Defense(Plugin):
         """How many network calls it adds to each call of eps()."""
         return 0.0
 
-    def objection(self, place: AuditSetting) -> str | None:
-        """Why it cannot work there, in one line; None if it can. Asked before anything is trained."""
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Reason why the defense cannot work there, which refuses the run; None if it can. Asked before anything is
+        trained."""
         return None
 
     def fit(self, task: Task) -> Artefacts:

@@ -17,12 +17,13 @@ from leakbench.api import (
     AuditingAttack,
     MembershipAttack,
     ReplicationAttack,
+    Skip,
     UnlearningAttack,
 )
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec, needs_of
 from leakbench.measurement.auditing import measure_auditing
-from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.extra_features import weights_beside
 from leakbench.measurement.membership import Attacks, measure_membership
 from leakbench.measurement.membership_evidence import rows_written
@@ -79,7 +80,7 @@ class ReleaseAudit(AuditContext):
     """The audit of one release of a suite: a point of a curve, at a seed."""
 
     def rows(self) -> list[RecordSpec]:
-        """The records that this release gets. An attack whose required parts do not ship is not applicable."""
+        """The records that this release gets. An attack that does not apply gets them as well: they say so."""
         rows = [RecordSpec(QUALITY, Access.SAMPLES)]
         for name, attack in self.bench.suite.attacks.items():
             if not self.bench.suite.asks(name, self.point):
@@ -113,10 +114,10 @@ class ReleaseAudit(AuditContext):
 
     def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         for row in wanted:
-            if why := self._inapplicable(row):
-                family = self.bench.suite.attacks[row.attack].family
-                yield self._save(row, RecordContents(family, MetricSet([], why)))
-        wanted = [row for row in wanted if not self._inapplicable(row)]
+            if skip := self._skip(row):
+                skipped = MetricSet([], {skip.severity, *skip.flags}, info={"skipped": skip.reason})
+                yield self._save(row, RecordContents(self.bench.suite.attacks[row.attack].family, skipped))
+        wanted = [row for row in wanted if self._skip(row) is None]
         if any(row.access >= Access.SAMPLES for row in wanted):
             _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
         membership: Attacks = {}
@@ -150,13 +151,11 @@ class ReleaseAudit(AuditContext):
             errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
         return self._save(row, found)
 
-    def _inapplicable(self, row: RecordSpec) -> set[str]:
+    def _skip(self, row: RecordSpec) -> Skip | None:
+        """Reason why a row gets no numbers; None where it does."""
         attack = self.bench.suite.attacks.get(row.attack)
-        if attack is None:
-            return set()
-        if why := inapplicable(attack, audit_setting(self.bench, self.point.chain)):
-            return why
-        return set() if attack.requires_parts <= set(self.release.parts) else {"not-applicable"}
+        found = attack and skip_attack(attack, audit_setting(self.bench, self.point.chain))
+        return found if found and found.severity == "not-applicable" else None
 
     def _save(self, row: RecordSpec, measured: RecordContents) -> Record:
         suite, found = self.bench.suite, measured.findings

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leakbench.api import AuxiliaryModel
-from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.measurement.compatibility import audit_setting, is_applicable
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
@@ -106,9 +106,9 @@ class Plan:
 
     def _needs(self, point: ReleaseSpec, rows: tuple[RecordSpec, ...]) -> list[AuxiliaryModel]:
         """Releases that the attacks of these rows need, each once."""
-        attacks, place = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
+        attacks, setting = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
         asked = [attacks[row.attack] for row in rows if row.attack in attacks]
-        return needs_of(tuple(attack for attack in asked if not inapplicable(attack, place)))
+        return needs_of(tuple(attack for attack in asked if is_applicable(attack, setting)))
 
     def _audit(self, point: ReleaseSpec, seed: int) -> Cell | None:
         audit = ReleaseAudit(self.bench, self.embedding, point, seed)

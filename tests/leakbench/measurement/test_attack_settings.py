@@ -12,7 +12,7 @@ from leakbench.suite.load import load
 
 PLUGIN = """
 from torch import Tensor
-from leakbench.api import Access, MembershipAttack, Need, sampling
+from leakbench.api import Access, AuxiliaryModel, MembershipAttack, Skip, release_param
 
 
 class Spoilt(MembershipAttack):
@@ -28,17 +28,16 @@ class Choosy(MembershipAttack):
     name = "choosy"
     summary = "applies to protected sampling only, and wants many calibration images"
     access = Access.DENOISER
-    labels: int = sampling(10, ge=1)
+    labels: int = release_param(10, ge=1)
 
-    def needs(self):
-        return (Need("choosy"),)
+    def auxiliary_models(self):
+        return (AuxiliaryModel("choosy"),)
 
-    def applies(self, place):
-        return any(defense.name == "cpsample" for defense in place.below)
-
-    def objection(self, place):
-        if self.labels > place.calibration:
-            return f"labels = {self.labels}: calibration holds {place.calibration} images; ask for no more"
+    def skip(self, setting):
+        if not any(defense.name == "cpsample" for defense in setting.chain):
+            return Skip("it asks about guarded answers", "not-applicable")
+        if self.labels > setting.calibration:
+            return Skip(f"labels = {self.labels}: calibration holds {setting.calibration} images; ask for no more")
         return None
 
     def score(self, view, images, labels):
@@ -50,12 +49,12 @@ class Told(MembershipAttack):
     summary = "reads off the masks of the models that it asked for"
     access = Access.DENOISER
 
-    def needs(self):
-        return (Need("retrained", kind="retrained"), Need("canary", kind="canary"), Need("shadow-0"))
+    def auxiliary_models(self):
+        return (AuxiliaryModel("retrained", kind="retrained"), AuxiliaryModel("canary", kind="canary"), AuxiliaryModel("shadow-0"))
 
     def score(self, view, images, labels):
-        assert view.others["shadow-0"].inside.any()
-        told = view.others["retrained"].inside | view.others["canary"].inside
+        assert view.others["shadow-0"].is_member.any()
+        told = view.others["retrained"].is_member | view.others["canary"].is_member
         return told.float() + 1e-6 * view.eps(images, 0).flatten(1).norm(dim=1)
 
 
@@ -64,8 +63,8 @@ class Forgetful(MembershipAttack):
     summary = "needs the retrained model"
     access = Access.DENOISER
 
-    def needs(self):
-        return (Need("retrained", kind="retrained"),)
+    def auxiliary_models(self):
+        return (AuxiliaryModel("retrained", kind="retrained"),)
 
     def score(self, view, images, labels):
         return -view.eps(images, 0).flatten(1).norm(dim=1)
@@ -119,6 +118,9 @@ def test_an_attack_that_does_not_apply_says_so_and_trains_nothing(leakbench, tin
     assert found.code == 0 and found.out.count("for choosy") == 1  # the shadow model is trained once
     flags = {(r["point"], tuple(r["flags"])) for r in records(tmp_path / "run", "choosy") if r["access"] == "DENOISER"}
     assert ("baseline", ("not-applicable",)) in flags
+    skipped = {r["point"]: r["info"].get("skipped") for r in records(tmp_path / "run", "choosy")}
+    assert skipped["baseline"] == "it asks about guarded answers"
+    assert not any(reason for point, reason in skipped.items() if point != "baseline")
     assert all("not-applicable" not in f for point, f in flags if point != "baseline")
     (tmp_path / "plain.toml").write_text(
         tiny.read_text()[: tiny.read_text().index('[[defense]]\nname = "cps')]
