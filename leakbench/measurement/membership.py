@@ -66,7 +66,7 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
     if answers is None or weights is None:
         return False
-    return weaker_with_more_access(*membership.oriented(weights), *membership.oriented(answers))
+    return weaker_with_more_access(*membership.oriented_scores(weights), *membership.oriented_scores(answers))
 
 
 def _unguarded(subject: AuditContext, attack: MembershipAttack, access: Access) -> bool:

@@ -1,6 +1,7 @@
 """The adaptive attack on AMG: what it sees of a linear network, of the push, and of both."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest

@@ -50,7 +50,8 @@ class Told(MembershipAttack):
     access = Access.DENOISER
 
     def auxiliary_models(self):
-        return (AuxiliaryModel("retrained", kind="retrained"), AuxiliaryModel("canary", kind="canary"), AuxiliaryModel("shadow-0"))
+        retrained, canary = (AuxiliaryModel(kind, kind=kind) for kind in ("retrained", "canary"))
+        return (retrained, canary, AuxiliaryModel("shadow-0"))
 
     def score(self, view, images, labels):
         assert view.others["shadow-0"].is_member.any()
