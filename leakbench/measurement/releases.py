@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task
+from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task, shipped_parts
 from leakbench.data import near_duplicate_groups
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.inputs import RunInputs
@@ -27,6 +27,7 @@ from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import record_execution
+from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import ChainLink, ReleaseSpec, Suite
 
@@ -227,6 +228,10 @@ class ReleaseBuilder(RunInputs):
         """The release of a chain, with its sampling-stage parameters applied."""
         made = self.artefacts(chain, seed, need)
         release = chain[-1].defense.release(made, self.task(chain, seed, need))
+        if undeclared := set(release.parts) - shipped_parts([link.defense for link in chain]):
+            raise UsageError(
+                f"defense {chain[-1].id!r} ships {min(undeclared)!r}, which it does not declare in `ships`"
+            )
         return Release.with_batch(release, self.suite.file.sampler.batch)
 
     def infos(

@@ -12,7 +12,7 @@ from leakbench.suite.load import load
 
 PLUGIN = """
 from torch import Tensor
-from leakbench.api import Access, AuxiliaryModel, MembershipAttack, Skip, release_param
+from leakbench.api import Access, AuxiliaryModel, Defense, MembershipAttack, Release, Skip, release_param
 
 
 class Spoilt(MembershipAttack):
@@ -42,6 +42,31 @@ class Choosy(MembershipAttack):
 
     def score(self, view, images, labels):
         return -view.eps(images, 0).flatten(1).norm(dim=1)
+
+
+class Reader(MembershipAttack):
+    name = "reader"
+    summary = "compares a shipped classifier with that of a shadow model"
+    access = Access.WEIGHTS
+
+    def auxiliary_models(self):
+        return (AuxiliaryModel("reader"),)
+
+    def skip(self, setting):
+        return setting.without("classifier")
+
+    def score(self, view, images, labels):
+        return view.parts["classifier"](images, images.new_zeros(len(images), dtype=int))
+
+
+class Hider(Defense):
+    name = "hider"
+    summary = "ships what it does not declare"
+    needs_base = True
+    changes = "sampling"
+
+    def release(self, artefacts, task):
+        return Release.wrap(task.base, parts={"secret": 1})
 
 
 class Told(MembershipAttack):
@@ -132,6 +157,29 @@ name = "choosy"
     )
     found = leakbench("run", tmp_path / "plain.toml", "--plan", "--plugin", plugin, "--out", tmp_path / "none")
     assert found.code == 0 and "for choosy" not in found.out
+
+
+def test_no_model_is_trained_for_an_attack_whose_parts_will_not_ship(leakbench, tiny, plugin, tmp_path):
+    """The parts of a release are known before it is made: cpsample ships a classifier, the baseline none."""
+    more(tiny, '[[attack]]\nname = "reader"\non = "baseline"\n')
+    run = ("--plugin", plugin, "--out", tmp_path / "run", "--workers", 1)
+    found = leakbench("run", tiny, "--plan", *run)
+    assert found.code == 0 and "for reader" not in found.out
+    assert leakbench("run", tiny, *run).code == 0
+    (record,) = records(tmp_path / "run", "reader")
+    assert record["flags"] == ["not-applicable"] and "(classifier)" in record["info"]["skipped"]
+    tiny.write_text(tiny.read_text().replace('name = "reader"\non = "baseline"', 'name = "reader"\non = "cpsample"'))
+    assert (
+        leakbench("run", tiny, "--plan", "--plugin", plugin, "--out", tmp_path / "other").out.count("for reader") == 1
+    )
+
+
+def test_a_defense_that_ships_what_it_does_not_declare_is_named(leakbench, tiny, plugin, tmp_path):
+    tiny.write_text(
+        tiny.read_text().replace("[[attack]]", '[[defense]]\nname = "hider"\nbase = "baseline"\n[[attack]]', 1)
+    )
+    found = leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin)
+    assert found.code == 1 and "'hider' ships 'secret', which it does not declare" in found.err
 
 
 def test_an_objection_is_one_line_before_anything_is_trained(leakbench, tiny, plugin):
