@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from leakbench.runtime.plugin import Access, Plugin
 
 if TYPE_CHECKING:
-    from leakbench.api.audit_setting import AuditSetting, Skip
+    from leakbench.api.defense import AuditSetting
+    from leakbench.api.skip import Skip
 
 
 @dataclass(frozen=True)

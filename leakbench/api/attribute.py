@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from leakbench.api.attack import Attack
-from leakbench.api.audit_setting import AuditSetting, Skip
+from leakbench.api.defense import AuditSetting
 from leakbench.api.membership import ImageSet
+from leakbench.api.skip import Skip
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,8 @@ from leakbench.runtime.plugin import release_param
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from leakbench.api.audit_setting import AuditSetting, Skip
+    from leakbench.api.defense import AuditSetting
+    from leakbench.api.skip import Skip
 
 CANARY = AuxiliaryModel("canary", kind="canary")
 

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from leakbench.api.audit_setting import AuditSetting, Skip
+from leakbench.api.skip import Skip
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.release import Release
 from leakbench.models.task import Artefacts, Task
 from leakbench.runtime.plugin import Plugin
+
+
+@dataclass(frozen=True)
+class AuditSetting:
+    """Place of an attack or defense in a suite.
+
+    chain: the defenses of the release, from the one that trains the network upwards; for a defense those under it.
+    condition: "none", "label" or "attribute". forget: what the suite's [forget] table names. timesteps: T of the noise
+    schedule. images: number of training images. pixels: height x width of an image. calibration: number of calibration
+    images, half of them members. parts: names of what the release will ship beside the network (Release.parts); None
+    where that is not known, and every part is then taken to ship.
+    """
+
+    chain: tuple[Defense, ...]
+    condition: str
+    forget: Literal["nothing", "label", "subset"]
+    timesteps: int
+    images: int
+    pixels: int = 0
+    calibration: int = 0
+    parts: frozenset[str] | None = None
+
+    def without(self, *parts: str) -> Skip | None:
+        """Skip an attack that reads these parts of a release which does not ship them all; None where it does."""
+        if self.parts is None or self.parts.issuperset(parts):
+            return None
+        return Skip(f"reads what only some defense ships ({', '.join(sorted(parts))})", "not-applicable")
 
 
 class Defense(Plugin):
@@ -86,3 +114,14 @@ class Defense(Plugin):
         """Apply the sampling-stage parameters. From `task` it may read all but the training images, labels and
         groups: what a sampler needs of those has to be in the artefacts, because then it ships."""
         raise NotImplementedError
+
+
+def shipped_parts(chain: Sequence[Defense]) -> frozenset[str]:
+    """Names of the parts that the release of a chain ships.
+
+    A step that changes the sampling alone hands its base's parts on; any other makes a release of its own network.
+    """
+    parts: frozenset[str] = frozenset()
+    for defense in chain:
+        parts = defense.ships | (parts if defense.changes == "sampling" else frozenset())
+    return parts

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from leakbench.api.audit_setting import AuditSetting, Skip
+    from leakbench.api.defense import AuditSetting
+    from leakbench.api.skip import Skip
     from leakbench.data.image_batch import Images
     from leakbench.data.image_view import ImagesLike
     from leakbench.models.release import Release
