@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leakbench.api import AuxiliaryModel
+from leakbench.data.near_duplicates import format_near_duplicates
 from leakbench.measurement.compatibility import audit_setting, inapplicable
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
@@ -248,6 +249,8 @@ class Plan:
             (self.out / "arrays" / f"{record.stem}.npz").unlink(missing_ok=True)
         text = json.dumps(self.describe(command), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
+        left_out = format_near_duplicates(self.bench.data, self.bench.split.duplicates)
+        write_atomically(self.out / "near_duplicates.csv", left_out.encode())
 
     def _stale(self) -> list[Record]:
         audits = [

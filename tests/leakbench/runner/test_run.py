@@ -249,6 +249,13 @@ def test_damaged_artefacts_are_named_and_made_again_alike(run, again, finished, 
     assert digests(again.out) == digests(finished.out)
 
 
+def test_a_run_lists_the_images_that_it_left_out(finished):
+    with (finished.out / "near_duplicates.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["resembles"]) for row in rows] == [("1648", "1585")]  # the nearest by scipy's cdist too
+    assert json.loads((finished.out / "plan.json").read_text())["split"]["near_duplicates_removed"] == len(rows)
+
+
 def test_without_images_no_picture_is_kept(run, again):
     arrays = [RunFolder(again.out).arrays(r) for r in RunFolder(again.out).records]
     hashes = [[sha256(i.tobytes()).hexdigest() for i in a["pair_nearest"]] for a in arrays if "pair_nearest" in a]
