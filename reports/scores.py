@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from leakbench.results.records import Record, RunFolder
-from leakbench.statistics import PairedDifference, delong_pair, finite
+from leakbench.statistics import PairedDifference, delong_pair, oriented
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ def scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | No
     if any(name not in arrays for name in NAMES):
         return None
     sign = float(record.info.get("orientation", 1.0))
-    return sign * finite(arrays[NAMES[0]]), sign * finite(arrays[NAMES[1]])
+    return oriented(arrays[NAMES[0]], sign), oriented(arrays[NAMES[1]], sign)
 
 
 def paired(run: RunFolder, first: Record, second: Record) -> PairedDifference | None:

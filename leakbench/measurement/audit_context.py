@@ -124,7 +124,7 @@ class AuditContext:
             release=self.key,
             n=self.bench.suite.file.quality.samples,
             forgotten=self.forgotten_label,
-            drawing=sources("audit"),
+            drawing=sources("measurement.audit_context", "measurement.release_audit"),
         )
 
     @cached_property

@@ -16,7 +16,7 @@ from .estimate import Estimate
 from .exposed import Exposed, exposed
 from .group_z import group_z
 from .groups import ByClass, ClassLeak, by_class
-from .health import calibration_leaks, finite, flags, weaker_with_more_access
+from .health import calibration_leaks, finite, flags, oriented, weaker_with_more_access
 from .multiple import holm
 from .needs import Gives, Need, images_give, images_needed
 from .pairs import Pair, all_pairs
@@ -78,6 +78,7 @@ __all__ = [
     "holm",
     "images_give",
     "images_needed",
+    "oriented",
     "over_seeds",
     "ranked_images",
     "roc_curve",

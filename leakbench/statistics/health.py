@@ -29,6 +29,12 @@ def finite(scores: ArrayLike) -> Scores:
     return np.nan_to_num(np.asarray(scores, dtype=np.float64), nan=-_LARGEST, posinf=_LARGEST, neginf=-_LARGEST)
 
 
+def oriented(scores: ArrayLike, sign: float) -> Scores:
+    """`finite` scores read with a `sign` of 1 or -1. NaN is the least member-like score in either reading, so the sign
+    comes first: minus a NaN that was already replaced would be the largest score of all."""
+    return finite(sign * np.asarray(scores, dtype=np.float64))
+
+
 def flags(member: ArrayLike, nonmember: ArrayLike, targets: Sequence[float] = ()) -> tuple[str, ...]:
     """The warnings that apply to raw scores of shapes (m,) and (n,), sorted; `targets` are the FPRs that are reported.
 

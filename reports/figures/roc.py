@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leakbench.results.records import Record, RunFolder
-from leakbench.statistics import Roc, finite, roc_curve
+from leakbench.statistics import Roc, oriented, roc_curve
 
 from ..points import LEVELS, few, strongest
 from .canvas import PAGE, Missing, entries, figure, legend
@@ -61,9 +61,9 @@ def _curve(run: RunFolder, name: str, record: Record) -> Curve | None:
     arrays = run.arrays(record)
     if "member_scores" not in arrays or "nonmember_scores" not in arrays:
         return None
-    member, nonmember = finite(arrays["member_scores"]), finite(arrays["nonmember_scores"])
     sign = record.info.get("orientation", 1.0)  # the one that the calibration images asked for
-    return Curve(name, roc_curve(sign * member, sign * nonmember), member.size, nonmember.size)
+    member, nonmember = (oriented(arrays[side], sign) for side in ("member_scores", "nonmember_scores"))
+    return Curve(name, roc_curve(member, nonmember), member.size, nonmember.size)
 
 
 def draw(data: Rocs) -> Figure:

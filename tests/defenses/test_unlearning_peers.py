@@ -90,9 +90,6 @@ def flat(parts) -> torch.Tensor:
     return torch.cat([part.detach().flatten() for part in parts])
 
 
-# NegGrad and fine-tuning ----------------------------------------------------------------------------------------------
-
-
 def test_neg_grad_ascends_on_the_forget_set_and_finetune_descends_on_the_rest():
     edit = toy_edit()
     (pair,) = edit.pairs(0, 1)
@@ -114,9 +111,6 @@ def test_sizes_that_do_not_fit_are_objected_to():
         assert f"walk = {bad.walk} is to be at most" in bad.objection(place)
 
 
-# Selective Amnesia ----------------------------------------------------------------------------------------------------
-
-
 def amnesia(**more) -> SelectiveAmnesia:
     return SelectiveAmnesia(**({"samples": 4, "fisher_samples": 2, "lam": 0.3, "gamma": 0.7} | more))
 
@@ -128,12 +122,8 @@ def brute_fisher(edit: Edit, drawn: Samples, count: int, pixels: int) -> list[to
         total = torch.zeros(())
         for t in range(T):
             noise = edit.stream("fisher").normal(torch.tensor([number * T + t]), (1, 4, 4))
-            row = (
-                drawn.images[number : number + 1],
-                full_timesteps(t, noise),
-                noise,
-                drawn.labels[number : number + 1],
-            )
+            one = slice(number, number + 1)
+            row = (drawn.images[one], full_timesteps(t, noise), noise, drawn.labels[one])
             total = total + pixels * errors(edit.network, edit.task.schedule, *row).sum()
         squares.append([g**2 for g in gradient(edit, total)])
     return [torch.stack(parts).mean(0) for parts in zip(*squares, strict=True)]
@@ -189,9 +179,6 @@ def test_it_forgets_towards_uniform_noise_and_replays_generated_images():
     assert int(ids.min()) >= 2**30  # not the samples that quality is measured on
 
 
-# SalUn ----------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("density", [0.01, 0.3, 0.5, 1.0])
 def test_the_mask_is_the_top_share_of_the_whole_vector(density):
     rng = np.random.default_rng(0)
@@ -243,9 +230,6 @@ def test_unmasked_weights_keep_their_bits():
     assert float((after != before)[mask == 1].float().mean()) > 0.95
 
 
-# ESD ------------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("eta", [0.0, 1.0, 2.5])
 def test_esds_target_is_guided_away_from_the_frozen_base(eta):
     edit, defense = toy_edit(), ESD(eta=eta, batch=8, walk=4)
@@ -272,13 +256,8 @@ def test_esds_states_lie_on_the_students_own_walk(batch, walk):
         for row in range(batch):
             alone = pair.forget.noise[row : row + 1]
             for s, u in pairwise(times[: moves[row] + 1]):
-                alone = ddim_step(
-                    edit.task.schedule,
-                    alone,
-                    s,
-                    u,
-                    edit.network(alone, full_timesteps(s, alone), full_timesteps(1, alone)),
-                )
+                eps = edit.network(alone, full_timesteps(s, alone), full_timesteps(1, alone))
+                alone = ddim_step(edit.task.schedule, alone, s, u, eps)
             torch.testing.assert_close(x[row : row + 1].double(), alone.detach().double(), atol=1e-5, rtol=1e-4)
             assert int(t[row]) == times[moves[row]]
 
@@ -290,9 +269,6 @@ def test_esd_meets_every_timestep_alike():
     shifts = torch.bincount(t % (T // 4), minlength=10) / 8  # a step's eight rows share one
     assert set(t.tolist()) == set(range(T)) and stats.chisquare(shifts.numpy()).pvalue > 1e-3
     assert set((torch.bincount(t // 10, minlength=4) / 200).tolist()) == {2.0}
-
-
-# SISS -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.2, 0.5, 1.0])
@@ -349,9 +325,6 @@ def test_the_forget_part_has_the_ratios_norm_and_the_step_is_one_call():
     check_close(left_by(SISS(ratio=0.0), edit), g_x)
     for lam in (0.0, 1.0):  # one weight is unbounded there
         assert bool(flat(left_by(SISS(lam=lam), toy_edit(256))).isfinite().all())
-
-
-# SFR-on ---------------------------------------------------------------------------------------------------------------
 
 
 def test_the_adaptive_weights_have_mean_one_and_fall_with_the_loss():

@@ -19,6 +19,7 @@ from leakbench.statistics import (
     exposed,
     finite,
     flags,
+    oriented,
     set_inference,
     smallest_detectable_auc,
     smallest_detectable_tpr,
@@ -50,7 +51,7 @@ def tables(file: ScoreFile) -> Iterator[Table]:
     """All that is printed, in order."""
     found = findings(file)
     sign = found.info.get("orientation", 1.0)
-    sides = sign * finite(file.scores[0]), sign * finite(file.scores[1])
+    sides = oriented(file.scores[0], sign), oriented(file.scores[1], sign)
     yield _head(file, found)
     yield _metrics(found, sides)
     yield _sets(sides)

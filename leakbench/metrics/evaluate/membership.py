@@ -17,6 +17,7 @@ from leakbench.statistics import (
     finite,
     flags,
     group_z,
+    oriented,
     set_inference,
     tpr_at_fpr,
     verdict,
@@ -34,18 +35,20 @@ def membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
     inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
     found, calibrated, sign = auc(member, nonmember), auc(inside, outside), score_sign(evidence)
+    reported = oriented_scores(evidence)
+    held_out = oriented(evidence.calibration_member_scores, sign), oriented(evidence.calibration_nonmember_scores, sign)
     findings = MetricSet(
         [metric("auc", found), metric("calibration_auc", calibrated)],
         set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()))),
     )
-    findings.metrics.append(metric("oriented_auc", auc(sign * member, sign * nonmember)))
+    findings.metrics.append(metric("oriented_auc", auc(*reported)))
     for name, target in TARGETS.items():
         at = tpr_at_fpr(member, nonmember, target)
         findings.metrics.append(metric(name, at.estimate))
         findings.realised_fpr[name] = at.realised_fpr
-        oriented = tpr_at_fpr(sign * member, sign * nonmember, target)
-        findings.metrics.append(metric(f"oriented_{name}", oriented.estimate))
-    balanced = balanced_accuracy(sign * member, sign * nonmember, sign * inside, sign * outside)
+        at_sign = tpr_at_fpr(*reported, target)
+        findings.metrics.append(metric(f"oriented_{name}", at_sign.estimate))
+    balanced = balanced_accuracy(*reported, *held_out)
     findings.metrics.append(metric("balanced_accuracy", balanced.estimate))
     if isfinite(balanced.threshold):  # JSON has no infinity: "accept nobody" is said by its absence
         findings.info["balanced_threshold"] = sign * balanced.threshold
@@ -55,7 +58,7 @@ def membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:
         findings.info |= {"group_z": z, "group_p_value": p_value} if isfinite(z) else {}
     if verdict(found).kind == "inverted":
         findings.flags.add("inverted")
-    if calibration_leaks(sign * inside, sign * outside, sign * member, sign * nonmember):
+    if calibration_leaks(*held_out, *reported):
         findings.flags.add("calibration-leaks")
     if blind and blind_invalid(member, nonmember):
         findings.flags.add("track-invalid")
@@ -68,10 +71,10 @@ def score_sign(evidence: MembershipEvidence) -> float:
     return 1.0 if auc(inside, outside).value >= 0.5 else -1.0
 
 
-def oriented(evidence: MembershipEvidence) -> tuple[np.ndarray, np.ndarray]:
+def oriented_scores(evidence: MembershipEvidence) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the reported members and nonmembers, with the sign that calibration asked for."""
     sign = score_sign(evidence)
-    return sign * finite(evidence.member_scores), sign * finite(evidence.nonmember_scores)
+    return oriented(evidence.member_scores, sign), oriented(evidence.nonmember_scores, sign)
 
 
 def dataset_inference(evidence: MembershipEvidence) -> MetricSet:
@@ -106,13 +109,12 @@ def forget_set_auc(
     that it is compared with (of the same class, where a class was forgotten). `oriented_forget_auc` has the sign that
     all calibration images asked for.
     """
-    inside = finite(evidence.member_scores)[member_forgotten]
-    outside = finite(evidence.nonmember_scores)[nonmember_alike]
+    inside, outside = evidence.member_scores[member_forgotten], evidence.nonmember_scores[nonmember_alike]
     if min(len(inside), len(outside)) < 2:
         return MetricSet([], {"forget-set-too-small"})
     return MetricSet(
         [
-            metric("forget_auc", auc(inside, outside)),
-            metric("oriented_forget_auc", auc(orientation * inside, orientation * outside)),
+            metric("forget_auc", auc(finite(inside), finite(outside))),
+            metric("oriented_forget_auc", auc(oriented(inside, orientation), oriented(outside, orientation))),
         ]
     )

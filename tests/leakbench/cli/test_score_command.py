@@ -115,6 +115,17 @@ def test_what_is_no_number_is_flagged_and_what_is_not_read_is_named(score):
     assert row(outcome, "not")[1:] == ["read", "model"]
 
 
+def test_what_is_no_number_is_never_the_most_exposed(score):
+    """Members score lower here, and the scores are read upside down: NaN stays the least member-like."""
+    reversed_scores = {name: -scores for name, scores in {**APART, **CALIBRATION}.items()}
+    reversed_scores["member_scores"] = np.r_[np.full(20, np.nan), reversed_scores["member_scores"]]
+    outcome = score(**reversed_scores)
+    assert "reversed" in outcome.out
+    listed = [line.split()[0] for line in outcome.out.split("most exposed member")[1].splitlines() if line.split()]
+    positions = [int(word) for word in listed if word.isdigit()]
+    assert positions and min(positions) >= 20
+
+
 def test_no_leak_says_what_it_would_have_seen(score):
     outcome = score(member_scores=NONMEMBER[:60], nonmember_scores=NONMEMBER[60:])
     assert "no leak found: AUC" in outcome.out

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import MembershipEvidence
-from leakbench.metrics.evaluate.membership import membership
+from leakbench.metrics.evaluate.membership import forget_set_auc, membership, oriented_scores
 
 RANDOM = np.random.default_rng(0)
 
@@ -48,3 +48,35 @@ def test_an_upright_attack_has_one_reading():
     _, metrics, flags = found(1.0, 1.0)
     assert all(metrics[f"oriented_{name}"] == metrics[name] for name in ("auc", "tpr@fpr=0.1", "tpr@fpr=0.01"))
     assert "inverted" not in flags
+
+
+def test_a_score_that_is_no_number_is_the_least_member_like_of_either_sign():
+    """Read upside down, NaN must not become the surest member: the metrics are those of the least score that there is
+    in the direction in which the scores are read."""
+    random = np.random.default_rng(1)
+    upright = MembershipEvidence(*(random.normal(shift, 1, 200) for shift in (2.0, 0.0, 2.0, 0.0)))
+    reversed_scores = MembershipEvidence(*(-scores for scores in vars(upright).values()))
+    for scores in (upright.member_scores, reversed_scores.member_scores):
+        scores[:20] = np.nan
+    ours, theirs = (membership(one, blind=False) for one in (upright, reversed_scores))
+    names = [m.name for m in ours.metrics if m.name.startswith("oriented_") or m.name == "balanced_accuracy"]
+    assert theirs.info["orientation"] == -1 and len(names) == 5
+    worst = np.where(np.isnan(upright.member_scores), -1e9, upright.member_scores)
+    truth = np.repeat([1, 0], [200, 200])
+    assert value(theirs, "oriented_auc") == pytest.approx(
+        roc_auc_score(truth, np.concatenate([worst, upright.nonmember_scores]))
+    )
+    assert [value(theirs, name) for name in names] == [value(ours, name) for name in names]
+    assert all(
+        np.array_equal(a, b) for a, b in zip(oriented_scores(upright), oriented_scores(reversed_scores), strict=True)
+    )
+    everybody = np.ones(200, dtype=bool)
+    forgotten = [
+        value(forget_set_auc(evidence, everybody, everybody, sign), "oriented_forget_auc")
+        for evidence, sign in ((upright, 1.0), (reversed_scores, -1.0))
+    ]
+    assert forgotten[0] == forgotten[1]
+
+
+def value(found, name):
+    return next(m.value for m in found.metrics if m.name == name)
