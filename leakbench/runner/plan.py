@@ -146,7 +146,7 @@ class Plan:
             audit.samples_store.drop(audit.samples_key)
 
     def write(self, command: str) -> None:
-        """Write plan.json and near_duplicates.csv; delete records that an older version of the code or a plugin left."""
+        """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""
         self.out.mkdir(parents=True, exist_ok=True)
         inputs = {identify(audit, spec): audit.row_key(spec) for audit in self.audits for spec in audit.rows()}
         remade = {
