@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -134,15 +135,23 @@ class ReleaseAudit(AuditContext):
             raise AttackFailed("; ".join(errors))
 
     def _membership(self, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
-        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other."""
-        together: list[str] = []
-        with _noted("", together):
+        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other.
+
+        A joint error that no attack repeats alone fails nothing, as every record is made; it is told on stderr.
+        """
+        joint: list[str] = []
+        with _noted("", joint):
             for row, found in measure_membership(self, attacks) if attacks else ():
                 yield self._checked(row, found, errors)
-        for name, one in attacks.items() if together else ():
-            with _noted(name, errors):
+        alone: list[str] = []
+        for name, one in attacks.items() if joint else ():
+            with _noted(name, alone):
                 for row, found in measure_membership(self, {name: one}):
                     yield self._checked(row, found, errors)
+        errors += alone
+        if joint and not any(error.endswith(joint[0]) for error in alone):
+            where = f"{self.point.label}, seed {self.seed}"
+            print(f"leakbench: {where}: attacks failed together, and were run alone: {joint[0]}", file=sys.stderr)
 
     def _checked(self, row: RecordSpec, found: RecordContents, errors: list[str]) -> Record:
         """Saved; scores that are no numbers fail the cell, and nothing else."""
@@ -215,7 +224,7 @@ def _noted(name: str, errors: list[str]) -> Iterator[None]:
     except Exception as error:
         if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
             raise
-        errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
+        errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")
 
 
 def environment(device: torch.device) -> dict[str, str]:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task
-from leakbench.data import near_duplicate_groups
 from leakbench.data.image_view import ImageView
+from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.inputs import RunInputs
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.latent_cache import encode_images
@@ -34,6 +34,7 @@ _COMPUTING = (
     "api",
     "models.artefact_io",
     "data.caption_file",
+    "data.close_pairs",
     "metrics.copying",
     "data",
     "models.denoiser_training",
@@ -220,7 +221,7 @@ class ReleaseBuilder(RunInputs):
         """Near-duplicate groups of the training images, found once."""
         key = (need, 0 if need is None else seed)  # the target's own images are the same at every seed
         if key not in self._grouped:
-            self._grouped[key] = near_duplicate_groups(images)
+            self._grouped[key] = near_duplicate_groups(images, self.split.duplicates.radius)
         return self._grouped[key]
 
     def released(self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None = None) -> Release:

@@ -92,7 +92,7 @@ def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_p
 
 def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(tiny, tiny_text, tmp_path, monkeypatch):
     asked = []
-    found = lambda images: asked.append(len(images)) or torch.arange(len(images))  # noqa: E731
+    found = lambda images, radius: asked.append(len(images)) or torch.arange(len(images))  # noqa: E731
     monkeypatch.setattr("leakbench.measurement.releases.near_duplicate_groups", found)
     bench = bench_of(tiny, tiny_text, tmp_path)
     chain = bench.suite.points[0].chain

@@ -250,7 +250,7 @@ def bench(tmp_path) -> ReleaseBuilder:
 def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(bench):
     SEEN.clear()
     fits = [cell for cell in Plan(bench).cells if cell.kind == "fit"]
-    assert sorted(need.name if need else "" for cell in fits for need in cell.needs) == ["", "shadow 0", "shadow 1"]
+    assert sorted(need.name if need else "" for cell in fits for need in cell.models) == ["", "shadow 0", "shadow 1"]
     audit = ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], 0)
     records = list(audit.run([RecordSpec("two", Access.DENOISER)]))
     share = {}
