@@ -25,8 +25,8 @@ from .tradeoff import tradeoff_table, tradeoff_text
 
 __all__ = ["RESULTS", "SUMMARY", "TIMINGS", "tradeoff_table", "tradeoff_text", "write_csv"]
 
-_WHO = ("suite", "dataset", "model", "defense", "point", "defense_params")
-_WHO += ("attack", "attack_params", "features", "access")
+_RELEASE = ("suite", "dataset", "model", "defense", "point", "defense_params")
+_WHO = (*_RELEASE, "attack", "attack_params", "features", "access")
 _METRIC = ("metric", "title", "better")  # better: which values speak for the defense
 RESULTS = (*_WHO, "seed", *_METRIC, "value", "ci_low", "ci_high", "n", "queries", "flags")
 SUMMARY = (*_WHO, *_METRIC, "mean", "low", "high", "minimum", "maximum", "seeds")
