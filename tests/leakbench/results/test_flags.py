@@ -46,3 +46,8 @@ def test_every_flag_is_raised_somewhere_or_kept_for_a_later_check():
     code = "".join(path.read_text() for path in files if path.name != "flags.py")
     unnamed = {flag for flag in Flag if not re.search(rf"""["{{]{flag}[="]|Flag[.]{flag.name}""", code)}
     assert unnamed == {Flag.INERT, Flag.AS_UNTRAINED, Flag.SSCD_MISSING}  # the last is named f"{features}-missing"
+
+
+def test_every_flag_is_explained_in_the_docs_as_in_reports():
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    assert [flag for flag in Flag if f"| `{flag}` | {flag.meaning} |" not in page] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError
 from math import inf
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from leakbench.results.metric_specs import METRICS, MetricSpec, find_metric, other_features, without_features
 from leakbench.results.run_folder import RunFolder
 
-RESULTS = Path(__file__).parents[3] / "docs" / "results"
+ROOT = Path(__file__).parents[3]
+RESULTS = ROOT / "docs" / "results"
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,19 @@ def test_features_beside_the_suites_own_are_read_off_the_name():
 def test_rows_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         METRICS[0].title = "other"
+
+
+def test_every_metric_is_explained():
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    names = [row.name for row in METRICS if "{" not in row.name]
+    assert {"auc", "forget_probability", "attribute_balance", "network_evaluations"} <= set(names)
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_every_metric_that_the_harness_names_has_a_row():
+    source = "".join(file.read_text() for file in sorted((ROOT / "leakbench" / "metrics").rglob("*.py")))
+    named = set(re.findall(r'(?:\bmetric|_share)\(\s*"(\w+)"|Metric\(name="(\w+)"', source))
+    names = {(first or second).removeprefix("oriented_") for first, second in named}
+    names -= {"steps"}  # is renamed when it is put into a record
+    assert len(names) > 20
+    assert names - {row.name for row in METRICS} == set()
