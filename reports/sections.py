@@ -7,29 +7,29 @@ from typing import Any
 from leakbench.results.run_folder import RunFolder
 
 from . import attribute, auditing, replication, unlearning
-from .attacks import inapplicable, tables, would_have_seen
-from .audience import audiences
-from .collapse import collapse_text, collapsed
-from .exposure import LEVEL, MANY, classes_text, classes_words, exposures, members_words
-from .fairness import HIDDEN, fairness, fairness_text, hidden, reader
-from .forgetting import FORGOTTEN, YARDSTICK, comparisons, forgetting, forgetting_text, known, verdicts
-from .guarantees import TITLES, claims
+from .attacks import attack_tables, inapplicable, smallest_detectable
+from .audience import list_audiences
+from .collapse import format_collapse, list_collapsed
+from .exposure import LEVEL, MANY, format_classes, list_exposures, summarise_classes, summarise_members
+from .fairness import HIDDEN, format_fairness, hidden, list_fairness, reader
+from .forgetting import FORGOTTEN, YARDSTICK, format_forgetting, known, list_comparisons, list_forgetting, verdicts
+from .guarantees import TITLES, list_guarantees
 from .published import published, scaled
-from .rivals import rivals_text
+from .rivals import format_runners_up
 from .sets import sets
-from .sharing import sharing_text
-from .words import told
+from .sharing import format_shared_calls
+from .words import drop_empty_columns
 
 
 def sections(run: RunFolder) -> dict[str, Any]:
     """By the name that the template of each goes by."""
     return {
-        **{"attacks": _attacks(run), "audiences": audiences(run), "replication": _replication(run)},
+        **{"attacks": _attacks(run), "audiences": list_audiences(run), "replication": _replication(run)},
         "collapse": _collapse(run),
         **{"claims": _claims(run), "auditing": _auditing(run)},
         **{"forgetting": _forgetting(run), "unlearning": _unlearning(run)},
         **{"fairness": _fairness(run), "attribute": _attribute(run)},
-        **{"exposure": _exposure(run), "sets": sets(run), "sharing": sharing_text(run)},
+        **{"exposure": _exposure(run), "sets": sets(run), "sharing": format_shared_calls(run)},
         **{"published": published(run), "scaled": scaled(run)},
     }
 
@@ -53,25 +53,25 @@ def _attribute(run: RunFolder) -> dict[str, Any] | None:
 
 
 def _attacks(run: RunFolder) -> dict[str, Any] | None:
-    found = tables(run)
+    found = attack_tables(run)
     if not found:
         return None
     return {
-        **{"tables": found, "seen": would_have_seen(run), "inapplicable": inapplicable(run)},
+        **{"tables": found, "seen": smallest_detectable(run), "inapplicable": inapplicable(run)},
         "adaptive": any(record.adaptive for record in run.records),
-        "rivals": rivals_text(run),
+        "rivals": format_runners_up(run),
     }
 
 
 def _exposure(run: RunFolder) -> dict[str, Any] | None:
-    found = exposures(run)
+    found = list_exposures(run)
     if not found:
         return None
     classes = len(found[0].classes)
     return {
         **{"level": LEVEL, "first": found[0].point.name, "left_out": found[0].left_out},
-        **{"classes": classes_text(found[0]) if classes else None, "many": classes if classes > MANY else 0},
-        "points": [(one.point.name, one.attack, classes_words(one), members_words(one)) for one in found],
+        **{"classes": format_classes(found[0]) if classes else None, "many": classes if classes > MANY else 0},
+        "points": [(one.point.name, one.attack, summarise_classes(one), summarise_members(one)) for one in found],
         **{"nonmembers": found[0].nonmembers, "least": f"{300 / found[0].nonmembers:.2g}"},
     }
 
@@ -82,7 +82,7 @@ def _unlearning(run: RunFolder) -> dict[str, Any] | None:
         return None
     return {
         "statistics": unlearning.statistics_text(images) if images else None,
-        "ratios": any(row.found("_distance_ratio") for row in images),
+        "ratios": any(row.aggregate("_distance_ratio") for row in images),
         "curves": unlearning.curves_text(curves) if curves else None,
         "verdicts": unlearning.verdicts([*images, *curves]),
     }
@@ -99,37 +99,37 @@ def _replication(run: RunFolder) -> dict[str, Any] | None:
 
 
 def _collapse(run: RunFolder) -> dict[str, Any] | None:
-    table = collapse_text(run)
-    return {"table": table, "points": collapsed(run)} if table[1] else None
+    table = format_collapse(run)
+    return {"table": table, "points": list_collapsed(run)} if table[1] else None
 
 
 def _claims(run: RunFolder) -> dict[str, Any] | None:
-    found = claims(run)
+    found = list_guarantees(run)
     if not found:
         return None
-    titles, cells = told(list(TITLES), [claim.cells for claim in found if claim.holds])
+    titles, cells = drop_empty_columns(list(TITLES), [claim.cells for claim in found if claim.holds])
     said = [(claim.point.name, f"void, since {claim.void}") for claim in found if claim.void]
     said += [(claim.point.name, f"claims {claim.others}") for claim in found if claim.others]
     return {"titles": titles, "cells": cells, "said": said}
 
 
 def _forgetting(run: RunFolder) -> dict[str, Any] | None:
-    found = forgetting(run)
+    found = list_forgetting(run)
     if not found:
         return None
-    titles, cells = forgetting_text(run, found)
+    titles, cells = format_forgetting(run, found)
     forgotten, kept = verdicts(found)
     return {
         **{"titles": titles, "cells": cells, "below": FORGOTTEN, "whole": any(row.cost.whole for row in found)},
         **{"judged": bool(forgotten or kept), "known": known(run, found), "forgotten": forgotten, "kept": kept},
-        **{"comparisons": comparisons(found), "yardstick": YARDSTICK},
+        **{"comparisons": list_comparisons(found), "yardstick": YARDSTICK},
         "tried": any(row.point.method == YARDSTICK for row in found),
     }
 
 
 def _fairness(run: RunFolder) -> dict[str, Any] | None:
-    found = fairness(run)
+    found = list_fairness(run)
     if not found:
         return None
-    titles, cells = fairness_text(run, found)
+    titles, cells = format_fairness(run, found)
     return {"titles": titles, "cells": cells, "hidden": hidden(run, found), "within": HIDDEN, "reader": reader(run)}

@@ -8,17 +8,19 @@ import json
 import numpy as np
 import pytest
 
-from leakbench.reports.attacks import inapplicable, tables, tried, would_have_seen
-from leakbench.reports.controls import Control, controls, foremost_controls
 from leakbench.reports.entries import ensemble
-from leakbench.reports.gaps import foremost_gaps, gaps
-from leakbench.reports.markdown import render
-from leakbench.reports.points import points, strongest
-from leakbench.reports.rivals import NEXT, rivals, rivals_text
-from leakbench.reports.sets import sets
-from leakbench.reports.sharing import sharing, sharing_text
-from leakbench.reports.tables import write_csv
-from leakbench.reports.terminal import print_table
+from leakbench.reports.reading.access_gaps import list_access_gaps, top_access_gaps
+from leakbench.reports.reading.attack_ranking import rank_results
+from leakbench.reports.reading.points import list_points
+from leakbench.reports.reading.runner_up import NEXT, format_runners_up, list_runners_up
+from leakbench.reports.reading.strongest import strongest
+from leakbench.reports.sections.attacks import attack_tables, inapplicable, smallest_detectable
+from leakbench.reports.sections.controls import Control, list_controls, top_controls
+from leakbench.reports.sections.sets import sets
+from leakbench.reports.sections.sharing import format_shared_calls, list_shared_calls
+from leakbench.reports.site.report import render
+from leakbench.reports.tables.csv_files import write_csv
+from leakbench.reports.tables.terminal import print_table
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, auc_p_value, delong_pair, holm, smallest_detectable_auc
 
@@ -39,7 +41,7 @@ def scores(run, record):
 
 
 def test_without_protection_every_attack_has_one_row(army):
-    plain, supervised, *_ = tables(army)
+    plain, supervised, *_ = attack_tables(army)
     assert (plain.point, plain.supervised, supervised.point, supervised.supervised) == (
         *("baseline", False),
         *("baseline", True),
@@ -55,7 +57,7 @@ def test_without_protection_every_attack_has_one_row(army):
 
 
 def test_rows_stand_by_access_and_the_strongest_first(army):
-    rows = tried(army, points(army)[0])
+    rows = rank_results(army, list_points(army)[0])
     order = [("NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS").index(row.access) for row in rows]
     assert order == sorted(order)
     first = next(row for row in rows if row.access == "DENOISER")
@@ -67,7 +69,7 @@ def test_rows_stand_by_access_and_the_strongest_first(army):
 
 
 def test_p_values_are_of_all_seeds_and_adjusted_over_the_table(army):
-    plain, *_ = tables(army)
+    plain, *_ = attack_tables(army)
     raw = []
     for row in cells_of(plain):
         name = row["attack"].removesuffix(" (inverted)")
@@ -78,7 +80,7 @@ def test_p_values_are_of_all_seeds_and_adjusted_over_the_table(army):
 
 
 def test_at_other_points_the_strongest_of_each_level_and_who_knows_the_defense(army):
-    _, _, plain, supervised = tables(army)
+    _, _, plain, supervised = attack_tables(army)
     assert (plain.point, supervised.point) == ("", "")
     own = [row for row in cells_of(plain) if row["point"] == "cpsample alpha=0.5"]
     assert [row["needs"] for row in own] == ["SAMPLES", "API", "DENOISER", "DENOISER"]  # the weights are the baseline's
@@ -95,12 +97,12 @@ def test_what_does_not_apply_is_a_sentence(army, report):
 
 
 def test_what_would_have_been_seen_is_rounded_up(army):
-    seen = float(would_have_seen(army))
+    seen = float(smallest_detectable(army))
     assert seen - 0.01 < smallest_detectable_auc(250) <= seen
 
 
 def test_the_strongest_is_compared_pair_by_pair(army):
-    found = rivals(army)
+    found = list_runners_up(army)
     first = [rival for rival in found if rival.strongest == found[0].strongest]
     assert len(first) == NEXT
     raw = []
@@ -113,11 +115,11 @@ def test_the_strongest_is_compared_pair_by_pair(army):
             pairs.append(pair.p_value)
         raw.append(max(pairs))
     assert [rival.p for rival in found] == pytest.approx(holm(raw))
-    assert rivals_text(army)[0].startswith(f"**baseline**, {found[0].strongest} against: {found[0].name} ")
+    assert format_runners_up(army)[0].startswith(f"**baseline**, {found[0].strongest} against: {found[0].name} ")
 
 
 def test_attacks_that_are_alike_are_not_called_weaker(army):
-    for rival in rivals(army):
+    for rival in list_runners_up(army):
         summary = rival.difference.summary
         assert ("weaker" in rival.words) == (rival.p < 0.05 and summary.low > 0)
         assert ("not shown to differ" in rival.words) == (
@@ -126,7 +128,9 @@ def test_attacks_that_are_alike_are_not_called_weaker(army):
 
 
 def test_an_attack_that_does_not_apply_is_never_the_strongest(army):
-    chosen = [r for p in points(army) for level in ("DENOISER", "WEIGHTS") for r in strongest(army, p, level).values()]
+    chosen = [
+        r for p in list_points(army) for level in ("DENOISER", "WEIGHTS") for r in strongest(army, p, level).values()
+    ]
     assert all(record.metrics for record in chosen)
 
 
@@ -142,7 +146,9 @@ def test_sets_of_images(army):
 
 
 def test_shared_calls_are_told_in_the_report_and_nowhere_else(army, report):
-    assert sharing_text(army) == ["every point: 214 calls an image for 23 questions, 365 if each ran alone: 41 % saved"]
+    assert format_shared_calls(army) == [
+        "every point: 214 calls an image for 23 questions, 365 if each ran alone: 41 % saved"
+    ]
     assert "41 % saved" in report
     cells = {cell for path in write_csv(army) for row in csv.reader(path.read_text().splitlines()) for cell in row}
     assert not cells & {"214.0", "365.0", "23.0"} and "0.192" in cells
@@ -156,22 +162,22 @@ def test_of_several_askings_the_one_with_most_attacks_counts(tmp_path, muster_ru
     told = json.loads(path.read_text())
     told["run"]["calls"] = {"together": 3.0, "apart": 3.0, "attacks": 2}
     path.write_text(json.dumps(told))
-    ((names, shared),) = sharing(RunFolder(run.path))
+    ((names, shared),) = list_shared_calls(RunFolder(run.path))
     assert (names, shared.attacks, shared.together) == (["baseline"], 23, 214.0)
 
 
 def test_the_gaps_of_many_attacks_are_those_of_the_strongest(army):
-    every, shown = gaps(army), foremost_gaps(army, gaps(army))
+    every, shown = list_access_gaps(army), top_access_gaps(army, list_access_gaps(army))
     assert len([gap for gap in every if gap.point == "cpsample alpha=0.5"]) > 10
     assert [gap.point for gap in shown] == ["cpsample alpha=0.1"] * 3 + ["cpsample alpha=0.5"] * 3
 
 
 def test_of_many_controls_those_that_misbehave_are_never_left_out(army):
-    found = controls(army)
-    assert len(foremost_controls(found)) == 12 < len(found)
+    found = list_controls(army)
+    assert len(top_controls(found)) == 12 < len(found)
     wrong = [Control(f"x{i}", Estimate(0.6, 0.55, 0.65, 100), exact=True) for i in range(14)]
     right = Control("y", Estimate(0.5, 0.4, 0.9, 100), exact=True)
-    assert foremost_controls([right, *wrong]) == wrong
+    assert top_controls([right, *wrong]) == wrong
 
 
 def test_a_run_without_a_frozen_set_names_none(run):

@@ -10,8 +10,13 @@ import pytest
 
 from leakbench.api import AttributeEvidence
 from leakbench.metrics.evaluate.attribute import attribute
-from leakbench.reports.attribute import falls, reads, reads_text, verdicts
-from leakbench.reports.markdown import render
+from leakbench.reports.sections.attribute import (
+    adaptive_findings,
+    format_attribute_results,
+    list_attribute_results,
+    verdicts,
+)
+from leakbench.reports.site.report import render
 from leakbench.results.record import Record
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
@@ -71,7 +76,7 @@ def run(tmp_path_factory):
 
 
 def test_a_row_an_attack_that_applies(run):
-    titles, cells = reads_text(reads(run))
+    titles, cells = format_attribute_results(list_attribute_results(run))
     assert [row[:2] for row in cells[:2]] == [
         ["baseline-attribute", "attribute_member"],
         ["baseline-attribute", "attribute_output"],
@@ -88,11 +93,11 @@ def test_p_values_are_adjusted_over_the_run(run):
         for attack in ("attribute_member", "attribute_output"):
             sides = [evidence(name, attack, seed) for seed in (0, 1)]
             raw.append(max(contrast([(e.one, e.zero), (e.null_one, e.null_zero)]).p_value for e in sides))
-    assert [row.p for row in reads(run) if row.of != "pairs"] == pytest.approx(holm(raw))
+    assert [row.p for row in list_attribute_results(run) if row.of != "pairs"] == pytest.approx(holm(raw))
 
 
 def test_members_are_judged_by_what_lies_beyond_the_others(run):
-    pairs, members, samples = sorted(verdicts(reads(run)))
+    pairs, members, samples = sorted(verdicts(list_attribute_results(run)))
     assert members == (
         "**attribute_member** (DENOISER), members: says another thing of members than of others at baseline-attribute; "
         "no more shown of members than of others at attribute_switching tau=50 and attribute_switching tau=85"
@@ -104,7 +109,7 @@ def test_members_are_judged_by_what_lies_beyond_the_others(run):
 
 
 def test_a_defense_that_falls_to_its_adaptive_attack_is_named(run):
-    (said,) = falls(run, reads(run))
+    (said,) = adaptive_findings(list_attribute_results(run))
     assert said.startswith("**attribute_switching tau=50** falls to its adaptive attack (adaptive_switching AUC 0.9")
     assert "; attribute_output 0.5" in said
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from leakbench.reports.audience import audiences
-from leakbench.reports.falls import fall
-from leakbench.reports.markdown import render
-from leakbench.reports.measured import Measured
-from leakbench.reports.points import points
-from leakbench.reports.tradeoff import Leak
-from leakbench.reports.verdicts import judge, judged, kind_of
+from leakbench.reports.reading.adaptive import defeat_by_adaptive
+from leakbench.reports.reading.aggregate import Aggregate
+from leakbench.reports.reading.leakage import Leak
+from leakbench.reports.reading.points import list_points
+from leakbench.reports.reading.verdicts import judge_leak, list_verdicts, verdict_kind
+from leakbench.reports.sections.audience import list_audiences
+from leakbench.reports.site.report import render
 from leakbench.results.record_files import save_record
 from leakbench.statistics import Estimate, delong_pair
 
 
 def point(run, name):
-    return next(point for point in points(run) if point.name == name)
+    return next(point for point in list_points(run) if point.name == name)
 
 
 def test_a_defense_that_answers_as_its_weights_do_is_no_question(army):
-    assert [audience.defense for audience in audiences(army)] == ["cpsample"]
+    assert [audience.defense for audience in list_audiences(army)] == ["cpsample"]
 
 
 def test_attackers_stand_side_by_side_beside_the_baseline(army):
-    (audience,) = audiences(army)
+    (audience,) = list_audiences(army)
     assert [row[0] for row in audience.cells] == ["baseline", "cpsample alpha=0.1", "cpsample alpha=0.5"]
     last = dict(zip(audience.titles, audience.cells[-1], strict=True))
     assert last["answers, defense known"].startswith("adaptive_cpsample 0.7")
@@ -34,7 +34,7 @@ def test_attackers_stand_side_by_side_beside_the_baseline(army):
 
 
 def test_each_way_of_sharing_has_its_sentence(army):
-    samples, api, answers, weights = audiences(army)[0].sentences
+    samples, api, answers, weights = list_audiences(army)[0].sentences
     assert samples.startswith("Whoever **hands out samples alone**: ")
     assert "no leak was found, where baseline leaks (alpha=0.5)" in api
     assert "leaks less than baseline, and still leaks (alpha=0.5)" in answers
@@ -46,7 +46,7 @@ def test_each_way_of_sharing_has_its_sentence(army):
 
 
 def test_a_fall_is_paired_on_the_same_images(army):
-    found = fall(army, point(army, "cpsample alpha=0.5"), "DENOISER")
+    found = defeat_by_adaptive(army, point(army, "cpsample alpha=0.5"), "DENOISER")
     low = []
     for seed in (0, 1):
         own = {
@@ -62,13 +62,13 @@ def test_a_fall_is_paired_on_the_same_images(army):
             sides += [sign * arrays["member_scores"], sign * arrays["nonmember_scores"]]
         low.append(delong_pair(*sides).difference.low)
     assert found.difference.low == min(low) > 0
-    assert fall(army, point(army, "baseline"), "DENOISER") is None
+    assert defeat_by_adaptive(army, point(army, "baseline"), "DENOISER") is None
 
 
 def test_it_is_named_in_the_verdicts(army):
-    found = judged(army, point(army, "cpsample alpha=0.5"))
+    found = list_verdicts(army, point(army, "cpsample alpha=0.5"))
     by_level = {level: one for one in found for level in one.levels}
-    assert by_level["DENOISER"].fall is not None and by_level["WEIGHTS"].fall is None
+    assert by_level["DENOISER"].defeat is not None and by_level["WEIGHTS"].defeat is None
     assert "    - falls to its adaptive attack (adaptive_cpsample AUC 0.7" in render(army)
 
 
@@ -83,19 +83,19 @@ def test_a_defense_does_not_fall_to_an_attack_that_is_no_better(tmp_path, muster
     same = records["adaptive_cpsample"].model_copy(update={"metrics": records["sima"].metrics})
     save_record(tmp_path, same, weak)
     again = type(run)(tmp_path)
-    assert fall(again, point(again, names[1]), "DENOISER") is None
-    (audience,) = audiences(again)
+    assert defeat_by_adaptive(again, point(again, names[1]), "DENOISER") is None
+    (audience,) = list_audiences(again)
     assert "was not shown to find more than those that do not" in audience.sentences[0]
 
 
 def test_without_an_attack_that_knows_the_defense_nothing_is_said_of_its_owner(tmp_path, muster_run, army):
     kept = [{**p.model_dump(), "truth": (1.0 * (p.role == "baseline"), 0.1, 4.0)} for p in army.plan.points[:3]]
     run = muster_run(tmp_path, seeds=(0,), points=kept, attacks=("sima", "loss"))
-    assert "No attack that knows the defense was run" in audiences(run)[0].sentences[0]
+    assert "No attack that knows the defense was run" in list_audiences(run)[0].sentences[0]
 
 
 def leak(aucs, tprs=(), target="0.1"):
-    told = [Measured("auc", dict(enumerate(aucs))), Measured(f"oriented_tpr@fpr={target}", dict(enumerate(tprs)))]
+    told = [Aggregate("auc", dict(enumerate(aucs))), Aggregate(f"oriented_tpr@fpr={target}", dict(enumerate(tprs)))]
     return Leak("pia", told[0], told[1] if tprs else None)
 
 
@@ -104,31 +104,31 @@ SURE, UNSURE = Estimate(0.34, 0.29, 0.39, 300), Estimate(0.12, 0.07, 0.17, 300)
 
 
 def test_a_verdict_names_the_headline_rate_first():
-    assert judge(leak([HIGH], [SURE])) == "leaks: TPR 34 % at FPR 10 % [29, 39]; AUC 0.90 [0.85, 0.95]"
-    assert judge(leak([NONE], [SURE])).startswith("leaks: TPR 34 % at FPR 10 % [29, 39]; AUC 0.50 [0.45, 0.55]")
-    said = judge(leak([HIGH], [UNSURE]))
+    assert judge_leak(leak([HIGH], [SURE])) == "leaks: TPR 34 % at FPR 10 % [29, 39]; AUC 0.90 [0.85, 0.95]"
+    assert judge_leak(leak([NONE], [SURE])).startswith("leaks: TPR 34 % at FPR 10 % [29, 39]; AUC 0.50 [0.45, 0.55]")
+    said = judge_leak(leak([HIGH], [UNSURE]))
     assert said == "leaks: AUC 0.90 [0.85, 0.95]; not shown at its surest guesses: TPR 12 % at FPR 10 % [7, 17]"
-    none = judge(leak([NONE], [UNSURE]))
+    none = judge_leak(leak([NONE], [UNSURE]))
     assert none.startswith("no leak found: AUC 0.50") and none.count("which would have seen") == 2
-    assert judge(leak([LOW], [UNSURE])).startswith("leaks, inverted (members score lower): AUC 0.10")
+    assert judge_leak(leak([LOW], [UNSURE])).startswith("leaks, inverted (members score lower): AUC 0.10")
 
 
 def test_a_rate_of_too_few_false_alarms_judges_nothing():
-    assert judge(leak([NONE], [SURE], target="0.01")) == judge(leak([NONE]))
+    assert judge_leak(leak([NONE], [SURE], target="0.01")) == judge_leak(leak([NONE]))
 
 
 def test_seeds_that_disagree_are_told_apart():
-    said = judge(leak([HIGH, NONE], [SURE, UNSURE]))
+    said = judge_leak(leak([HIGH, NONE], [SURE, UNSURE]))
     assert said.startswith("seeds disagree: seed 0: leaks: TPR 34 %") and "; seed 1: no leak found" in said
-    assert kind_of(Measured("auc", {0: HIGH, 1: NONE})) == "disagree"
-    assert [kind_of(Measured("auc", {0: one})) for one in (HIGH, NONE, LOW)] == ["leaks", "none", "inverted"]
-    assert kind_of(None) == "unknown"
+    assert verdict_kind(Aggregate("auc", {0: HIGH, 1: NONE})) == "disagree"
+    assert [verdict_kind(Aggregate("auc", {0: one})) for one in (HIGH, NONE, LOW)] == ["leaks", "none", "inverted"]
+    assert verdict_kind(None) == "unknown"
 
 
 def test_levels_of_one_computation_are_judged_once(run):
-    found = judged(run, point(run, "baseline"))
+    found = list_verdicts(run, point(run, "baseline"))
     assert [one.levels for one in found] == [["DENOISER", "WEIGHTS"]]
-    assert [one.levels for one in judged(run, point(run, "cpsample alpha=0.5"))] == [["DENOISER"], ["WEIGHTS"]]
+    assert [one.levels for one in list_verdicts(run, point(run, "cpsample alpha=0.5"))] == [["DENOISER"], ["WEIGHTS"]]
 
 
 @pytest.mark.parametrize(("metrics", "expected"), [((), []), ((0.5,), [["DENOISER", "WEIGHTS"]])])
@@ -136,4 +136,4 @@ def test_a_point_without_numbers_has_no_verdict(tmp_path, tell_run, metrics, exp
     told = {"auc": (0.6, 0.55, 0.65), "calibration_auc": 0.6} if metrics else {}
     where = {"point": "baseline", "defense": "baseline", "role": "baseline", "attacks": {"loss": told}}
     run = tell_run(tmp_path, [where])
-    assert [one.levels for one in judged(run, points(run)[0])] == [level[:1] for level in expected]
+    assert [one.levels for one in list_verdicts(run, list_points(run)[0])] == [level[:1] for level in expected]

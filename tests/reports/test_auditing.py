@@ -9,9 +9,10 @@ import pytest
 
 from leakbench.api import CanaryEvidence
 from leakbench.metrics.evaluate.auditing import auditing
-from leakbench.reports.auditing import audits, audits_text, elsewhere, verdicts
-from leakbench.reports.flags import raised
-from leakbench.reports.markdown import render
+from leakbench.reports.reading.auditing import list_audits
+from leakbench.reports.sections.auditing import elsewhere, format_audits, verdicts
+from leakbench.reports.sections.flags import list_raised_flags
+from leakbench.reports.site.report import render
 from leakbench.results.record import Record
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
@@ -57,7 +58,7 @@ def run(tmp_path_factory):
 
 
 def test_a_row_a_point_with_every_seeds_own_bound(run):
-    titles, cells = audits_text(audits(run))
+    titles, cells = format_audits(list_audits(run))
     assert [row[:3] for row in cells] == [[name, "canary_one_run", "DENOISER"] for name in POINTS]
     row = dict(zip(titles, cells[2], strict=True))
     records = [r for r in run.records if (r.point, r.access) == ("dp_sgd epsilon=8", "DENOISER")]
@@ -70,7 +71,7 @@ def test_a_row_a_point_with_every_seeds_own_bound(run):
 
 
 def test_the_verdicts_claim_no_more_than_the_bound(run):
-    free, exceeded, kept = verdicts(audits(run))
+    free, exceeded, kept = verdicts(list_audits(run))
     assert (
         "nothing is claimed; the bound is" in free
         and "at no smaller epsilon, with that delta, is this training private" in free
@@ -82,7 +83,7 @@ def test_the_verdicts_claim_no_more_than_the_bound(run):
 
 
 def test_exceeded_claims_are_flagged_and_explained(run):
-    (flag,) = [flag for flag in raised(run) if flag.name == "epsilon-above-claim"]
+    (flag,) = [flag for flag in list_raised_flags(run) if flag.name == "epsilon-above-claim"]
     assert flag.records == 4 and "above the stated epsilon" in flag.meaning
 
 
@@ -95,13 +96,13 @@ def test_the_section(run):
 
 def test_a_release_that_claims_something_else_is_named(tmp_path):
     run = write(tmp_path, seeds=(0,), target={"void": "a later step reads members"})
-    assert elsewhere(audits(run)) == ["dp_sgd epsilon=0.1", "dp_sgd epsilon=8"]
+    assert elsewhere(list_audits(run)) == ["dp_sgd epsilon=0.1", "dp_sgd epsilon=8"]
     assert "at dp_sgd epsilon=0.1 and dp_sgd epsilon=8: there the bound" in " ".join(render(run).split())
 
 
 def test_many_seeds_are_told_by_the_least_and_the_largest(tmp_path):
     run = write(tmp_path, seeds=(0, 1, 2, 3))
-    titles, cells = audits_text(audits(run))
+    titles, cells = format_audits(list_audits(run))
     values = [r.metric("epsilon_lower").value for r in run.records if (r.point, r.access) == ("baseline", "WEIGHTS")]
     row = dict(zip(titles, cells[0], strict=True))
     assert row["lower bound, one run"] == f"{min(values):.2f} to {max(values):.2f}"

@@ -7,8 +7,8 @@ import pytest
 
 from leakbench.api import ReplicationEvidence
 from leakbench.metrics.evaluate.replication import replication
-from leakbench.reports.collapse import collapse_text, collapsed
-from leakbench.reports.markdown import render
+from leakbench.reports.sections.collapse import format_collapse, list_collapsed
+from leakbench.reports.site.report import render
 from leakbench.results.record import Record
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
@@ -46,7 +46,7 @@ def write(path, hits=COPIES, attacks=("nearest_copy_pixels", "nearest_copy_featu
 
 
 def test_each_point_says_how_many_samples_are_its_most_copied_image(tmp_path):
-    titles, cells = collapse_text(write(tmp_path, attacks=("nearest_copy_pixels",)))
+    titles, cells = format_collapse(write(tmp_path, attacks=("nearest_copy_pixels",)))
     assert titles == ["point", "attack", "copies", "of the one image copied most", "training images copied"]
     wide, own = clopper_pearson(90, 100, 1 - 0.05 / TRAIN), clopper_pearson(90, 100)
     assert cells[0][2:4] == [f"90.0 % [{100 * one.low:.1f}, {100 * one.high:.1f}]" for one in (own, wide)]
@@ -57,7 +57,7 @@ def test_each_point_says_how_many_samples_are_its_most_copied_image(tmp_path):
 
 def test_collapse_is_said_where_more_than_half_copy_one_image(tmp_path):
     run = write(tmp_path)
-    assert collapsed(run) == ["baseline"]
+    assert list_collapsed(run) == ["baseline"]
     report = render(run)
     assert "## Copies of one image, or of many" in report
     assert "**Mode collapse**, more than half of all samples copying one training image, at: baseline.\n" in report
@@ -65,11 +65,11 @@ def test_collapse_is_said_where_more_than_half_copy_one_image(tmp_path):
 
 def test_forty_copies_of_twenty_images_are_no_collapse(tmp_path):
     run = write(tmp_path, {"baseline": COPIES["cpsample alpha=0.5"]})
-    assert collapsed(run) == [] and "**Mode collapse**" not in render(run)
+    assert list_collapsed(run) == [] and "**Mode collapse**" not in render(run)
     assert "## Copies of one image, or of many" in render(run)
 
 
 @pytest.mark.parametrize(("hits", "searched"), [({"baseline": []}, TRAIN), (COPIES, 0)])
 def test_without_copies_or_their_count_there_is_no_section(tmp_path, hits, searched):
     run = write(tmp_path, hits, searched=searched)
-    assert collapse_text(run)[1] == [] and "## Copies of one image" not in render(run)
+    assert format_collapse(run)[1] == [] and "## Copies of one image" not in render(run)

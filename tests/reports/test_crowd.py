@@ -6,8 +6,9 @@ import pytest
 
 from leakbench.reports.figures import roc, similarity, tradeoff
 from leakbench.reports.figures.canvas import styled
-from leakbench.reports.figures.looks import looks, turns
-from leakbench.reports.points import few, points
+from leakbench.reports.figures.styles import list_styles, turns
+from leakbench.reports.reading.points import list_points
+from leakbench.reports.reading.strongest import representative_points
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def crowd(tmp_path_factory, make_run, crowded):
 @pytest.fixture(scope="module")
 def figures(crowd):
     with styled():
-        found = {module: module.draw(module.gather(crowd)) for module in (tradeoff, roc, similarity)}
+        found = {module: module.plot(module.collect_data(crowd)) for module in (tradeoff, roc, similarity)}
         for figure in found.values():
             figure.draw_without_rendering()
     return found
@@ -32,20 +33,20 @@ def legend_of(figure):
 
 
 def test_the_crowd_is_one(crowd):
-    assert len(points(crowd)) == 30
-    assert len({point.defense for point in points(crowd)}) == 22
+    assert len(list_points(crowd)) == 30
+    assert len({point.defense for point in list_points(crowd)}) == 22
 
 
 def test_looks_are_told_apart(crowd):
-    found = looks(crowd)
+    found = list_styles(crowd)
     assert len({(look.colour, look.marker) for look in found.values()}) == len(found)
-    by_defense = {point.defense: found[point.name] for point in points(crowd)}
+    by_defense = {point.defense: found[point.name] for point in list_points(crowd)}
     assert len({(look.curve, look.marker) for look in by_defense.values()}) == 22
     assert len({(look.curve, look.dash) for look in by_defense.values()}) == 22
 
 
 def test_the_legend_names_each_defense_once(figures, crowd):
-    names = [point.defense for point in points(crowd)]
+    names = [point.defense for point in list_points(crowd)]
     assert legend_of(figures[tradeoff]) == [*dict.fromkeys(names), "nothing leaks", "floor (real vs real)"]
 
 
@@ -59,8 +60,8 @@ def test_nothing_overlaps(figures, module):
 
 
 def test_many_curves_stand_in_rows_of_six_defenses(figures, crowd):
-    shown = [point.name for point in few(crowd)]
-    rows = turns(shown, looks(crowd))
+    shown = [point.name for point in representative_points(crowd)]
+    rows = turns(shown, list_styles(crowd))
     assert all(row[0] == "baseline" and row[-1] == "untrained" and len(row) <= 8 for row in rows)
     assert sorted({name for row in rows for name in row}) == sorted(shown)
     assert sum(len(row) - 2 for row in rows) == 20
@@ -70,4 +71,6 @@ def test_many_curves_stand_in_rows_of_six_defenses(figures, crowd):
 
 
 def test_few_defenses_stay_in_one_row(run):
-    assert turns([point.name for point in few(run)], looks(run)) == [[point.name for point in few(run)]]
+    assert turns([point.name for point in representative_points(run)], list_styles(run)) == [
+        [point.name for point in representative_points(run)]
+    ]

@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from leakbench.reports.figures import CHARTS, fairness, forgetting, privacy, tau
-from leakbench.reports.figures.canvas import COLUMN, Missing, styled
+from leakbench.reports.figures import fairness, forgetting, privacy, tau
+from leakbench.reports.figures.canvas import COLUMN, MissingData, styled
+from leakbench.reports.figures.registry import CHARTS
 
 AUC = {"loss": {"auc": (0.6, 0.5, 0.7), "calibration_auc": 0.6, "oriented_auc": (0.6, 0.5, 0.7)}}
 TAUS = list(range(0, 1000, 10))
@@ -64,7 +65,7 @@ def figures(tmp_path_factory, tell_run):
     for name, (module, points) in STORIES.items():
         run = tell_run(tmp_path_factory.mktemp(name), points)
         with styled():
-            found[name] = module.draw(module.gather(run))
+            found[name] = module.plot(module.collect_data(run))
             found[name].draw_without_rendering()
     return found
 
@@ -138,7 +139,7 @@ def test_tau(figures):
 
 def test_tau_without_readings_is_one_panel(tmp_path, tell_run):
     bare = [p | {"quality": {"frechet_heldout": 4.0}} for p in FAIRNESS]
-    assert len(tau.draw(tau.gather(tell_run(tmp_path, bare))).axes) == 1
+    assert len(tau.plot(tau.collect_data(tell_run(tmp_path, bare))).axes) == 1
 
 
 def test_privacy(figures):
@@ -155,22 +156,22 @@ def test_intervals_near_nothing_do_not_stretch_a_logarithmic_axis(tmp_path, tell
     """Distances of 1 to 25, of which the first may be anything from 0: the axis begins at half of it, and is log."""
     near = told("baseline", 0.9, 1.0, "baseline")
     near["quality"] = near["quality"] | {"frechet_retained": (1.0, 0.0, 2.0)}
-    figure = forgetting.draw(forgetting.gather(tell_run(tmp_path, [near, told("erasediff", 0.3, 25.0)])))
+    figure = forgetting.plot(forgetting.collect_data(tell_run(tmp_path, [near, told("erasediff", 0.3, 25.0)])))
     assert figure.axes[0].get_xscale() == "log"
     assert 0.3 < figure.axes[0].get_xlim()[0] < 0.5
     narrow = told("erasediff", 0.3, 5.0)
-    figure = forgetting.draw(forgetting.gather(tell_run(tmp_path / "narrow", [near, narrow])))
+    figure = forgetting.plot(forgetting.collect_data(tell_run(tmp_path / "narrow", [near, narrow])))
     assert figure.axes[0].get_xscale() == "linear" and figure.axes[0].get_xlim()[0] < 0
 
 
 def test_one_budget_alone_can_be_drawn(tmp_path, tell_run):
-    privacy.draw(privacy.gather(tell_run(tmp_path, PRIVACY[:2]))).draw_without_rendering()
+    privacy.plot(privacy.collect_data(tell_run(tmp_path, PRIVACY[:2]))).draw_without_rendering()
 
 
 def test_a_probability_of_nothing_is_drawn_to_scale(tmp_path, tell_run):
     """A logarithmic axis would have no place for it."""
     run = tell_run(tmp_path, [FORGETTING[0], told("erasediff", 0.0, 4.2)])
-    assert forgetting.draw(forgetting.gather(run)).axes[0].get_yscale() == "linear"
+    assert forgetting.plot(forgetting.collect_data(run)).axes[0].get_yscale() == "linear"
 
 
 def test_each_says_why_it_is_missing(run):
@@ -179,5 +180,5 @@ def test_each_says_why_it_is_missing(run):
     assert said["forgetting"] == "no record holds `forget_probability` and `frechet_retained`"
     assert said["fairness"] == "no record holds `attribute_auc` and `frechet_heldout`"
     assert said["tau"] == "no release has a `tau_curve`"
-    with pytest.raises(Missing):
-        tau.gather(run)
+    with pytest.raises(MissingData):
+        tau.collect_data(run)

@@ -5,24 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leakbench.reports.exposure import (
-    LEVEL,
-    classes_text,
-    classes_words,
-    exposures,
-    members_words,
-)
 from leakbench.reports.figures import classes
-from leakbench.reports.figures.canvas import Missing, styled
-from leakbench.reports.markdown import render
-from leakbench.reports.points import points, strongest
+from leakbench.reports.figures.canvas import MissingData, styled
+from leakbench.reports.reading.exposure import LEVEL, list_exposures
+from leakbench.reports.reading.points import list_points
+from leakbench.reports.reading.strongest import strongest
+from leakbench.reports.sections.exposure import format_classes, summarise_classes, summarise_members
+from leakbench.reports.site.report import render
 from leakbench.results.record_files import save_record
 from leakbench.statistics import auc, by_class
 
 
 @pytest.fixture(scope="module")
 def found(army):
-    return exposures(army)
+    return list_exposures(army)
 
 
 def sides(run, record):
@@ -35,7 +31,7 @@ def test_of_no_protection_and_of_defenses_that_change_something(found):
 
 
 def test_each_class_against_its_own(army, found):
-    records = strongest(army, points(army)[0], LEVEL)
+    records = strongest(army, list_points(army)[0], LEVEL)
     for one in found[0].classes:
         each, p = [], []
         for record in records.values():
@@ -47,13 +43,13 @@ def test_each_class_against_its_own(army, found):
         assert list(one.auc.by_seed.values()) == each
         assert one.p == max(p)
     assert [one.label for one in found[0].classes if one.differs] == [3]
-    assert "shown to differ from the others: 3 (1.00" in classes_words(found[0])
+    assert "shown to differ from the others: 3 (1.00" in summarise_classes(found[0])
 
 
 def test_the_most_exposed_members_by_brute_force(army, found):
     """The mean over the seeds of the share of nonmembers at or above the member."""
     rates, ranks = {}, {}
-    for record in strongest(army, points(army)[0], LEVEL).values():
+    for record in strongest(army, list_points(army)[0], LEVEL).values():
         arrays, member, nonmember = sides(army, record)
         order = np.argsort(-member, kind="stable")
         for place, row in enumerate(arrays["member_rows"]):
@@ -62,7 +58,7 @@ def test_the_most_exposed_members_by_brute_force(army, found):
     expected = sorted(rates, key=lambda row: (np.sum(rates[row]), np.sum(ranks[row]), row))
     assert [row for row, _ in found[0].members] == expected[:5]
     assert found[0].unrivalled == sum(max(rate) == 0 for rate in rates.values())
-    assert members_words(found[0]).startswith(f"{expected[0]} (0 %), ")
+    assert summarise_members(found[0]).startswith(f"{expected[0]} (0 %), ")
 
 
 def test_the_section_shows_rows_and_no_pictures(army):
@@ -86,28 +82,28 @@ def relabelled(run, path, labels):
 def test_of_many_classes_those_that_differ_are_told(army, tmp_path):
     labels = np.arange(250) % 25
     run = relabelled(army, tmp_path, labels)
-    (one,) = exposures(run)
-    _, cells = classes_text(one)
+    (one,) = list_exposures(run)
+    _, cells = format_classes(one)
     assert len(one.classes) == 25 and [row[0] for row in cells] == [str(c.label) for c in one.classes if c.differs]
-    with pytest.raises(Missing, match="25 classes"):
-        classes.gather(run)
+    with pytest.raises(MissingData, match="25 classes"):
+        classes.collect_data(run)
 
 
 def test_small_classes_are_counted_and_left_out(army, tmp_path):
     labels = np.where(np.arange(250) < 4, 9, np.arange(250) % 3)
     run = relabelled(army, tmp_path, labels)
-    (one,) = exposures(run)
+    (one,) = list_exposures(run)
     assert [c.label for c in one.classes] == [0, 1, 2] and one.left_out == 1
     assert "Left out are 1 of the classes" in render(run)
 
 
 def test_without_labels_members_are_still_told(army, tmp_path):
     run = relabelled(army, tmp_path, None)
-    (one,) = exposures(run)
+    (one,) = list_exposures(run)
     assert not one.classes and one.members
     assert "no labels" in render(run)
-    with pytest.raises(Missing, match="labelled images"):
-        classes.gather(run)
+    with pytest.raises(MissingData, match="labelled images"):
+        classes.collect_data(run)
 
 
 def test_no_section_without_scores(tmp_path, tell_run):
@@ -118,7 +114,7 @@ def test_no_section_without_scores(tmp_path, tell_run):
 
 def test_the_figure(army, found):
     with styled():
-        figure = classes.draw(classes.gather(army))
+        figure = classes.plot(classes.collect_data(army))
         figure.draw_without_rendering()
     (ax,) = figure.axes
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2", "3", "4"]

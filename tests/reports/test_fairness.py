@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from leakbench.reports.fairness import fairness, hidden
 from leakbench.reports.figures import tau
-from leakbench.reports.markdown import render
+from leakbench.reports.reading.fairness import list_fairness
+from leakbench.reports.sections.fairness import hidden
+from leakbench.reports.site.report import render
 
 TAUS = [0, 10, 20, 30]
 
@@ -65,8 +66,8 @@ def test_the_table(run):
 
 def test_two_seeds_on_either_side_do_not_hide(run):
     """0.4 and 0.6 have the mean 0.5, and each is 0.1 away from it."""
-    assert [row.apart("attribute_auc") for row in fairness(run)] == pytest.approx([0.48, 0.04, 0.1, 0.4])
-    assert hidden(run, fairness(run)) == {
+    assert [row.apart("attribute_auc") for row in list_fairness(run)] == pytest.approx([0.48, 0.04, 0.1, 0.4])
+    assert hidden(run, list_fairness(run)) == {
         "reader of real images": "attribute_switching (1.10x)",
         "reader of samples": "sweep tau=10 (1.25x)",
     }
@@ -77,7 +78,7 @@ def test_no_thanks_for_hiding_what_did_not_show(tmp_path, tell_run):
     blind = point("baseline", (0.51, 0.51), (0.9, 0.9), (4.0, 4.0), role="baseline")
     noise = point("untrained", (0.5, 0.5), (0.5, 0.5), (99.0, 99.0), role="control")
     run = tell_run(tmp_path, [blind, *POINTS[1:2], noise], seeds=(0, 1))
-    assert hidden(run, fairness(run)) == {
+    assert hidden(run, list_fairness(run)) == {
         "reader of real images": "the baseline already, so that there was nothing to hide",
         "reader of samples": "no point",
     }
@@ -89,11 +90,11 @@ def test_the_switch_is_compared_with_the_model_below_it(tmp_path, tell_run):
     plain |= {"quality": {"frechet_heldout": (2.0, 1.0, 3.0)}}
     switched = POINTS[1] | {"bases": ["baseline"]}
     run = tell_run(tmp_path, [plain, POINTS[0], switched], seeds=(0, 1))
-    assert [(row.point.name, row.ratio) for row in fairness(run)] == [
+    assert [(row.point.name, row.ratio) for row in list_fairness(run)] == [
         ("baseline", 1.0),
         ("attribute_switching", pytest.approx(1.1)),
     ]
-    assert [one.tau for one in tau.gather(run).readings["attribute_auc"]] == [0.0, 15.0]
+    assert [one.tau for one in tau.collect_data(run).readings["attribute_auc"]] == [0.0, 15.0]
 
 
 def test_a_reader_that_is_missing_leaves_no_column(tmp_path, tell_run):
@@ -108,7 +109,7 @@ def test_no_section_without_an_attribute(tmp_path, tell_run):
 
 
 def test_curves_are_one_a_search_and_end_in_their_minimum(run):
-    data = tau.gather(run)
+    data = tau.collect_data(run)
     assert [found.best for found in data.curves] == [(10, 1.0), (20, 0.5)]  # three points share each
     assert [(one.defense, one.tau) for one in data.readings["attribute_auc"]] == [
         *(("baseline", 0.0), ("attribute_switching", 15.0), ("sweep", 10.0), ("sweep", 30.0))

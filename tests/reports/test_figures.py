@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from leakbench.reports.figures import CHARTS, gate, pairs, roc, similarity, tradeoff, write_figures
-from leakbench.reports.figures.canvas import Missing, styled
-from leakbench.reports.figures.looks import looks
+from leakbench.reports.figures import gate, pairs, roc, similarity, tradeoff
+from leakbench.reports.figures.canvas import MissingData, styled
+from leakbench.reports.figures.registry import CHARTS, write_figures
 from leakbench.reports.figures.strip import strip
-from leakbench.reports.points import few
+from leakbench.reports.figures.styles import list_styles
+from leakbench.reports.reading.strongest import representative_points
 from leakbench.results.run_folder import RunFolder
 
 NAMES = ["tradeoff", "roc", "similarity", "pairs", "gate"]  # what the made-up run has something for
@@ -22,7 +23,7 @@ NAMES = ["tradeoff", "roc", "similarity", "pairs", "gate"]  # what the made-up r
 
 def drawn(module, run):
     with styled():
-        return module.draw(module.gather(run))
+        return module.plot(module.collect_data(run))
 
 
 def legend_of(figure):
@@ -81,7 +82,7 @@ def test_tradeoff_does_not_clip_or_overlap(run):
 
 
 def test_tradeoff_means_and_seeds(run):
-    data = tradeoff.gather(run)
+    data = tradeoff.collect_data(run)
     dots = {dot.name: dot for dot in data.panels[0].dots}
     assert len(dots) == len(run.plan.points)
     found = [r.metric("frechet_heldout").value for r in run.records if r.point == "baseline" and r.attack == "quality"]
@@ -91,7 +92,7 @@ def test_tradeoff_means_and_seeds(run):
 
 
 def test_tradeoff_says_where_points_coincide(run):
-    assert [panel.coincide for panel in tradeoff.gather(run).panels] == [False, True, False, False]
+    assert [panel.coincide for panel in tradeoff.collect_data(run).panels] == [False, True, False, False]
 
 
 def test_far_controls_stand_in_a_strip():
@@ -107,7 +108,7 @@ def test_no_bar_runs_through_the_words_beside_far_controls():
     axis = strip([3.0, 8.0], [160.0])
     ax.errorbar([3.0, axis.place(160.0)], [0.5, 0.5], yerr=0.4)
     axis.apply(ax)
-    ax.figure.canvas.draw()
+    ax.figure.canvas.plot()
     assert ax.texts[0].get_window_extent().y0 > ax.transData.transform((0.0, 0.9))[1]
 
 
@@ -134,7 +135,7 @@ def test_similarity(run):
 
 
 def test_pairs(run):
-    blocks = pairs.gather(run)
+    blocks = pairs.collect_data(run)
     assert [block.title.split(" (")[0] for block in blocks] == ["baseline", "cpsample alpha=0.5", "reject_resample"]
     assert all((np.diff(block.similarity) <= 0).all() for block in blocks)
     assert blocks[0].samples.shape == (10, 8, 8, 3)
@@ -149,7 +150,7 @@ def test_pairs_in_colour_stay_in_colour():
     colour = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), dtype=np.uint8)
     block = pairs.Block("x", colour, colour, np.array([0.9, 0.8, 0.7]))
     with styled():
-        figure = pairs.draw([block])
+        figure = pairs.plot([block])
     assert (np.asarray(figure.axes[0].images[0].get_array()) == colour[0]).all()
 
 
@@ -176,9 +177,14 @@ def test_gates_that_open_alike_are_named_so(tmp_path, make_run):
 
 
 def test_looks_are_told_apart(run):
-    found = looks(run)
+    found = list_styles(run)
     assert len({(look.colour, look.marker) for look in found.values()}) == len(found)
-    assert [p.name for p in few(run)] == ["baseline", "cpsample alpha=0.5", "reject_resample", "untrained"]
+    assert [p.name for p in representative_points(run)] == [
+        "baseline",
+        "cpsample alpha=0.5",
+        "reject_resample",
+        "untrained",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -193,8 +199,8 @@ def test_looks_are_told_apart(run):
 )
 def test_missing_data_are_said(tmp_path, make_run, module, gone, reason):
     run = make_run(tmp_path, seeds=(0,), keep=lambda r: r.point == "baseline" and r.family not in gone)
-    with pytest.raises(Missing, match=reason):
-        module.gather(run)
+    with pytest.raises(MissingData, match=reason):
+        module.collect_data(run)
 
 
 def test_what_cannot_be_drawn_is_left_out_and_old_ones_go(tmp_path, make_run):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from leakbench.reports.costs import base_of, cost_of
-from leakbench.reports.forgetting import comparisons, forgetting, known, verdicts
-from leakbench.reports.markdown import render
-from leakbench.reports.points import points
+from leakbench.reports.reading.costs import find_base, find_cost
+from leakbench.reports.reading.forgetting import list_forgetting
+from leakbench.reports.reading.points import list_points
+from leakbench.reports.sections.forgetting import known, list_comparisons, verdicts
+from leakbench.reports.site.report import render
 
 BASE = 1000.0  # evaluations of the baseline
 
@@ -66,7 +67,7 @@ def test_each_point_is_compared_with_the_baseline_it_was_built_on(tmp_path, tell
     """Of two baselines the second retains twice as badly; without `bases`, the first is everybody's."""
     other = point("other", 0.8, 0.0, 50.0, distance=8.0, role="baseline") | {"chain": ["baseline"]}
     built = point("erasediff", 0.1, 1.0, 1.0, distance=10.0) | {"bases": ["other"]}
-    found = forgetting(tell_run(tmp_path, [BASELINE, other, built, point("salun", 0.1, 1.0, 1.0, distance=10.0)]))
+    found = list_forgetting(tell_run(tmp_path, [BASELINE, other, built, point("salun", 0.1, 1.0, 1.0, distance=10.0)]))
     assert [row.ratio for row in found] == [1.0, 1.0, 1.25, 2.5]
 
 
@@ -76,7 +77,7 @@ def test_of_several_baselines_in_a_chain_the_uppermost_counts(tmp_path, tell_run
     copying = point("copying", 0.8, 0.0, 50.0, distance=5.0, role="baseline") | {"bases": ["other"]}
     edited = point("erasediff", 0.1, 1.0, 1.0, distance=10.0) | {"bases": ["other", "copying"]}
     above = point("salun", 0.1, 1.0, 1.0, distance=15.0) | {"bases": ["other", "copying", "erasediff"]}
-    found = forgetting(tell_run(tmp_path, [BASELINE, other, copying, edited, above]))
+    found = list_forgetting(tell_run(tmp_path, [BASELINE, other, copying, edited, above]))
     assert {row.point.name: row.ratio for row in found if row.point.name in ("erasediff", "salun")} == {
         "erasediff": 2.0,
         "salun": 3.0,
@@ -84,8 +85,8 @@ def test_of_several_baselines_in_a_chain_the_uppermost_counts(tmp_path, tell_run
 
 
 def test_who_forgot(run):
-    assert known(run, forgetting(run))
-    forgotten, kept = verdicts(forgetting(run))
+    assert known(run, list_forgetting(run))
+    forgotten, kept = verdicts(list_forgetting(run))
     assert forgotten == [
         "retrain (0.05 at 1.00x)",
         "erasediff steps=30 (0.10 at 1.25x)",
@@ -97,7 +98,7 @@ def test_who_forgot(run):
 
 def test_costs_are_compared_at_the_cheapest_point_that_forgot(run):
     """By hand: retrain 1000 / 100 evaluations and 40 / 2 seconds; salun 50 / 100 and 4 / 2."""
-    (found,) = comparisons(forgetting(run))
+    (found,) = list_comparisons(list_forgetting(run))
     assert (found.point.name, found.spent) == ("erasediff steps=30", "100 network evaluations, 2.00 s")
     assert found.others == [
         "retrain: 10.0x its network evaluations (the other way round 0.10x) and 20.0x its seconds (the other way "
@@ -111,13 +112,13 @@ def test_costs_are_compared_at_the_cheapest_point_that_forgot(run):
 def test_who_wrecked_the_rest_is_no_cheap_forgetter(tmp_path, tell_run):
     """Ten evaluations that leave the other labels at twice the baseline's distance do not count as a cost."""
     wrecked, fair = (point(f"salun steps={n}", 0.1, n, 1.0, distance=d) for n, d in ((10.0, 8.0), (500.0, 6.0)))
-    (found,) = comparisons(forgetting(tell_run(tmp_path, [BASELINE, POINTS[3], wrecked, fair])))
+    (found,) = list_comparisons(list_forgetting(tell_run(tmp_path, [BASELINE, POINTS[3], wrecked, fair])))
     assert [words.split(":")[0] for words in found.others] == ["salun steps=500.0"]
 
 
 def test_each_variant_of_the_yardstick_is_compared(tmp_path, tell_run):
     other = point("erasediff-other-label steps=30", 0.1, 200.0, 1.0)
-    found = comparisons(forgetting(tell_run(tmp_path, [*POINTS, other])))
+    found = list_comparisons(list_forgetting(tell_run(tmp_path, [*POINTS, other])))
     assert [one.point.name for one in found] == ["erasediff steps=30", "erasediff-other-label steps=30"]
     assert found[1].others[1].startswith("erasediff steps=30: 0.50x its network evaluations")
 
@@ -135,7 +136,7 @@ def test_what_the_baseline_never_knew_nobody_forgot(tmp_path, tell_run):
     for probability in (0.05, 0.22):  # below 0.2, and not shown to lie above
         unknowing = point("baseline", probability, 0.0, 50.0, role="baseline") | {"chain": ["baseline"]}
         run = tell_run(tmp_path / str(probability), [unknowing, *POINTS[1:]])
-        assert not known(run, forgetting(run))
+        assert not known(run, list_forgetting(run))
         assert "nothing is said of who forgot it" in section(run)
         assert "Forgotten, that is" not in section(run) and "Costs at" not in section(run)
 
@@ -145,7 +146,7 @@ def test_two_seeds_are_their_mean_and_envelope(tmp_path, tell_run):
     quality |= {"network_evaluations": [1100.0, 1300.0]}
     seeded = point("erasediff steps=30", 0, 0, [1.0, 2.0]) | {"quality": quality}
     before = BASELINE | {"quality": BASELINE["quality"] | {"frechet_retained": [4.0, 4.0]}}
-    row = forgetting(tell_run(tmp_path, [before, seeded], seeds=(0, 1)))[1]
+    row = list_forgetting(tell_run(tmp_path, [before, seeded], seeds=(0, 1)))[1]
     summary = row.probability.summary
     assert (summary.mean, summary.low, summary.high) == (pytest.approx(0.12), 0.05, 0.19)
     assert row.forgotten and row.ratio == pytest.approx(1.25)
@@ -184,7 +185,7 @@ def test_points_that_were_never_asked_for_the_label_have_no_row(tmp_path, tell_r
     """A suite of many kinds has a network that knows labels beside one that does not."""
     unasked = POINTS[5] | {"quality": {"network_evaluations": BASE}}
     unasked |= {"attacks": {"loss": {"auc": 0.8, "calibration_auc": 0.8, "oriented_forget_auc": (0.7, 0.6, 0.8)}}}
-    found = forgetting(tell_run(tmp_path, [*POINTS[:3], unasked]))
+    found = list_forgetting(tell_run(tmp_path, [*POINTS[:3], unasked]))
     assert [row.point.name for row in found] == ["baseline", "retrain", "erasediff steps=3"]
 
 
@@ -205,18 +206,21 @@ def test_a_base_is_found_by_its_methods_and_parameters(tmp_path, tell_run):
     top = point("cpsample", 0.1, 0, 1.0) | {"params": {"alpha": 0.5, "erasediff.steps": 3, "baseline.steps": 90}}
     top |= {"chain": ["baseline", "erasediff", "cpsample"], "quality": {"network_evaluations": 1000.0}}
     run = tell_run(tmp_path, [*sweep, middle, top])
-    _, large, edited, gated = points(run)
-    assert base_of(run, edited) == large and base_of(run, gated) == edited and base_of(run, large) is None
-    assert [cost_of(run, p).evaluations for p in (large, edited, gated)] == [900.0, 7.0, 93.0]
+    _, large, edited, gated = list_points(run)
+    assert find_base(run, edited) == large and find_base(run, gated) == edited and find_base(run, large) is None
+    assert [find_cost(run, p).evaluations for p in (large, edited, gated)] == [900.0, 7.0, 93.0]
 
 
 def test_only_what_was_built_on_the_same_base_is_compared(tmp_path, tell_run):
     """Starting from a larger model, or from another method, is another cost."""
     large = BASELINE | {"point": "baseline steps=90", "params": {"steps": 90}}
     far = point("salun", 0.1, 50.0, 4.0) | {"params": {"steps": 3, "baseline.steps": 90}}
-    found = comparisons(forgetting(tell_run(tmp_path, [*POINTS[:4], large, far])))
+    found = list_comparisons(list_forgetting(tell_run(tmp_path, [*POINTS[:4], large, far])))
     assert [words.split(":")[0] for words in found[0].others] == ["retrain"]
-    assert comparisons(forgetting(tell_run(tmp_path / "alone", [*POINTS[:1], POINTS[3], large, far])))[0].others == []
+    assert (
+        list_comparisons(list_forgetting(tell_run(tmp_path / "alone", [*POINTS[:1], POINTS[3], large, far])))[0].others
+        == []
+    )
 
 
 def test_bases_without_parameters_are_told_apart_by_method(tmp_path, tell_run):
@@ -225,17 +229,17 @@ def test_bases_without_parameters_are_told_apart_by_method(tmp_path, tell_run):
     right = point("right", 0.1, 0, 1.0) | bare | {"chain": ["right"]}
     top = point("erasediff", 0.1, 0, 1.0) | bare | {"chain": ["right", "erasediff"]}
     run = tell_run(tmp_path, [strange, right, top])
-    assert base_of(run, points(run)[2]).name == "right"
+    assert find_base(run, list_points(run)[2]).name == "right"
 
 
 def test_without_its_base_a_point_has_the_cost_of_its_chain(tmp_path, tell_run):
     stranger = point("erasediff steps=30", 0.1, 100.0, 2.0) | {"params": {"steps": 3, "baseline.steps": 10}}
     run = tell_run(tmp_path, [BASELINE, stranger, point("salun steps=3", 0.1, 50.0, 4.0)])
-    cost = cost_of(run, points(run)[1])
+    cost = find_cost(run, list_points(run)[1])
     assert (cost.evaluations, cost.whole, cost.base) == (BASE + 100.0, True, None)
     text = section(run)
     assert "| 1,100 (whole chain) |" in text and "could not be taken off" in text
-    assert comparisons(forgetting(run)) == []
+    assert list_comparisons(list_forgetting(run)) == []
     assert "could not be taken off" not in section(tell_run(tmp_path / "with", POINTS))
 
 
@@ -245,7 +249,9 @@ def test_each_point_is_compared_with_the_baseline_that_it_builds_on(tmp_path, te
     other |= {"chain": ["baseline"], "params": {"steps": 9}}
     plain = {"point": "baseline", "defense": "baseline", "role": "baseline", "chain": ["baseline"]}
     edited = point("erasediff", 0.1, 100.0, 2.0, distance=3.0, bases=["baseline-label"])
-    found = forgetting(tell_run(tmp_path, [plain | {"quality": {"frechet_heldout": (1.0, 0.5, 2.0)}}, other, edited]))
+    found = list_forgetting(
+        tell_run(tmp_path, [plain | {"quality": {"frechet_heldout": (1.0, 0.5, 2.0)}}, other, edited])
+    )
     assert [(row.point.name, row.ratio) for row in found] == [("baseline-label", 1.0), ("erasediff", 1.5)]
     assert known(tell_run(tmp_path, [plain, other, edited]), found)
 
@@ -254,6 +260,6 @@ def test_costs_are_not_compared_with_what_was_wrecked(tmp_path, tell_run):
     """salun is cheapest at 1.75 times the baseline's distance: the dearer point that kept the rest is taken."""
     wrecked, kept = point("salun steps=3", 0.1, 10.0, 0.1, distance=7.0), point("salun steps=30", 0.1, 200.0, 2.0)
     run = tell_run(tmp_path, [BASELINE, point("erasediff", 0.1, 100.0, 2.0), wrecked, kept])
-    (one,) = comparisons(forgetting(run))
+    (one,) = list_comparisons(list_forgetting(run))
     assert [words.split(":")[0] for words in one.others] == ["salun steps=30"]
     assert "2.00x its network evaluations" in one.others[0]

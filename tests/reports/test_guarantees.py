@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from leakbench.reports.figures import privacy
-from leakbench.reports.figures.canvas import Missing
-from leakbench.reports.flags import raised
-from leakbench.reports.guarantees import claims
-from leakbench.reports.markdown import render
-from leakbench.reports.terminal import print_table
+from leakbench.reports.figures.canvas import MissingData
+from leakbench.reports.reading.guarantees import list_guarantees
+from leakbench.reports.sections.flags import list_raised_flags
+from leakbench.reports.site.report import render
+from leakbench.reports.tables.terminal import print_table
 
 BASELINE = {"point": "baseline", "defense": "baseline", "role": "baseline", "chain": ["baseline"]}
 FREE = {"epsilon": 0.0, "delta": 0.0, "history": []}
@@ -73,10 +73,10 @@ def test_seeds_that_claim_different_things_are_not_averaged(tmp_path, tell_run):
     point = private("dp_sgd", CLAIM)
     run = tell_run(tmp_path, [BASELINE, point], seeds=(0,))
     tell_run(tmp_path, [BASELINE, point | {"guarantee": CLAIM | {"epsilon": 4.0}}], seeds=(1,))
-    (found,) = claims(run)
+    (found,) = list_guarantees(run)
     assert found.epsilon == 4.0 and found.cells[1] == "2.99 / 4"
     tell_run(tmp_path, [BASELINE, point | {"guarantee": {"void": "why"}}], seeds=(2,))
-    (found,) = claims(type(run)(tmp_path))
+    (found,) = list_guarantees(type(run)(tmp_path))
     assert (found.epsilon, found.holds, found.void) == (None, False, "why")
 
 
@@ -84,8 +84,8 @@ def test_seeds_that_claim_different_things_are_not_averaged(tmp_path, tell_run):
 def test_no_section_where_nothing_is_claimed(tmp_path, tell_run, points):
     run = tell_run(tmp_path, points)
     assert "## Claims" not in render(run)
-    with pytest.raises(Missing, match="epsilon"):
-        privacy.gather(run)
+    with pytest.raises(MissingData, match="epsilon"):
+        privacy.collect_data(run)
 
 
 def test_the_terminal_has_a_line_a_claim(tmp_path, tell_run, capsys):
@@ -97,7 +97,7 @@ def test_the_terminal_has_a_line_a_claim(tmp_path, tell_run, capsys):
 
 def test_a_flag_with_a_number_keeps_it_and_its_meaning(tmp_path, tell_run):
     points = [BASELINE, *(private(f"d={d}", CLAIM, flags=[f"weak-delta={d}"]) for d in (0.01, 0.02))]
-    found = [flag for flag in raised(tell_run(tmp_path, points)) if flag.name.startswith("weak-delta")]
+    found = [flag for flag in list_raised_flags(tell_run(tmp_path, points)) if flag.name.startswith("weak-delta")]
     assert [flag.name for flag in found] == ["weak-delta=0.01", "weak-delta=0.02"]
     assert {flag.meaning.split(":")[0] for flag in found} == {"delta is not below 1 / number of training images"}
 
@@ -105,7 +105,7 @@ def test_a_flag_with_a_number_keeps_it_and_its_meaning(tmp_path, tell_run):
 def test_infinity_holds_the_baseline_and_what_claims_nothing(tmp_path, tell_run):
     sweep = [private(f"dp_sgd epsilon={e}", CLAIM | {"epsilon": float(e)}) for e in (3, 1, 30)]
     open_end, lost = private("dp_sgd epsilon=inf", {}), private("erasediff", {"void": "why"}, "erasediff", ("e",))
-    found = privacy.gather(tell_run(tmp_path, [BASELINE | {"attacks": AUC}, *sweep, open_end, lost, UNTRAINED]))
+    found = privacy.collect_data(tell_run(tmp_path, [BASELINE | {"attacks": AUC}, *sweep, open_end, lost, UNTRAINED]))
     assert {b.point.name: b.epsilon for b in found.budgets} == {
         "baseline": None,
         **{f"dp_sgd epsilon={e}": float(e) for e in (3, 1, 30)},

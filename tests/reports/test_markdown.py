@@ -8,14 +8,16 @@ import re
 import numpy as np
 import pytest
 
-from leakbench.reports.controls import controls, invalid
-from leakbench.reports.findings import Change, Effect, change, effects
-from leakbench.reports.flags import raised
-from leakbench.reports.gaps import gaps
-from leakbench.reports.markdown import render, write_markdown
-from leakbench.reports.measured import Measured
-from leakbench.reports.tradeoff import Leak, tradeoff_text
-from leakbench.reports.verdicts import judge
+from leakbench.reports.reading.access_gaps import list_access_gaps
+from leakbench.reports.reading.aggregate import Aggregate
+from leakbench.reports.reading.changes import Change, compare_intervals
+from leakbench.reports.reading.leakage import Leak
+from leakbench.reports.reading.tradeoff_text import format_tradeoff
+from leakbench.reports.reading.verdicts import judge_leak
+from leakbench.reports.sections.controls import invalidating_attacks, list_controls
+from leakbench.reports.sections.effects import Effect, list_effects
+from leakbench.reports.sections.flags import list_raised_flags
+from leakbench.reports.site.report import render, write_markdown
 from leakbench.results.record import Metric
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, Summary, auc, delong_pair, family_wise
@@ -54,7 +56,7 @@ def test_says_what_was_run(report):
 
 
 def test_holds_the_table(run, report):
-    titles, rows = tradeoff_text(run)
+    titles, rows = format_tradeoff(run)
     lines = [line for line in section(report, "The trade-off").splitlines() if line.startswith("|")]
     assert lines[0] == "| " + " | ".join(titles) + " |"
     assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {row[0]}" for row in rows]
@@ -77,21 +79,21 @@ def test_verdicts_are_two_sided(report):
 
 
 def leak(*estimates):
-    return Leak("loss", Measured("auc", dict(enumerate(estimates))), None)
+    return Leak("loss", Aggregate("auc", dict(enumerate(estimates))), None)
 
 
 def test_verdicts_of_disagreeing_seeds_are_not_averaged():
     high, low, none = Estimate(0.9, 0.8, 0.95, 300), Estimate(0.1, 0.05, 0.2, 300), Estimate(0.5, 0.45, 0.55, 300)
-    assert judge(leak(high, high)).startswith("leaks: AUC 0.90")
-    assert judge(leak(low)).startswith("leaks, inverted")
-    assert judge(leak(high, low)).startswith("seeds disagree: seed 0: leaks: AUC 0.90")
-    assert "seed 1: no leak found" in judge(leak(high, none))
-    assert "no interval" in judge(leak(Estimate(0.9, float("nan"), float("nan"), 300)))
-    assert "nothing to judge" in judge(Leak("", None, None))
+    assert judge_leak(leak(high, high)).startswith("leaks: AUC 0.90")
+    assert judge_leak(leak(low)).startswith("leaks, inverted")
+    assert judge_leak(leak(high, low)).startswith("seeds disagree: seed 0: leaks: AUC 0.90")
+    assert "seed 1: no leak found" in judge_leak(leak(high, none))
+    assert "no interval" in judge_leak(leak(Estimate(0.9, float("nan"), float("nan"), 300)))
+    assert "nothing to judge" in judge_leak(Leak("", None, None))
 
 
 def test_what_moved(run, report):
-    *sweep, reject = effects(run)
+    *sweep, reject = list_effects(run)
     cpsample = sweep[-1]
     swept = [p.point for p in run.plan.points if p.defense == "cpsample"]
     assert [effect.point.name for effect in sweep] == swept  # every point: none is picked by its result
@@ -110,10 +112,10 @@ def test_what_moved(run, report):
 )
 def test_moved_means_that_intervals_are_apart(before, after, kind):
     sides = [Summary(sum(side) / 2, *side, *side, 2) for side in (before, after)]
-    assert change("x", *sides, ("a", "b")).kind == kind
+    assert compare_intervals("x", *sides, ("a", "b")).kind == kind
     nan = Summary(0.5, float("nan"), float("nan"), 0.5, 0.5, 1)
-    assert change("x", nan, sides[1], ("a", "b")).kind == ""
-    assert "not measured" in change("x", None, sides[1], ("a", "b")).words
+    assert compare_intervals("x", nan, sides[1], ("a", "b")).kind == ""
+    assert "not measured" in compare_intervals("x", None, sides[1], ("a", "b")).words
 
 
 @pytest.mark.parametrize(
@@ -127,13 +129,13 @@ def test_moved_means_that_intervals_are_apart(before, after, kind):
     ],
 )
 def test_a_conclusion_counts_the_measures_that_agree(run, kinds, words):
-    first = effects(run)[0]
+    first = list_effects(run)[0]
     effect = Effect(first.reference, first.point, 1, [Change(kind, "") for kind in kinds], Change("rose", ""))
     assert effect.conclusion.startswith(words) and "samples moved away" in effect.conclusion
 
 
 def test_answers_against_weights(run):
-    found = gaps(run)
+    found = list_access_gaps(run)
     assert {gap.point for gap in found} == {p.point for p in run.plan.points if p.defense == "cpsample"}
     gap = next(g for g in found if (g.point, g.attack) == ("cpsample alpha=0.5", "pia"))
     assert gap.difference.mean == pytest.approx(gap.weights.mean - gap.denoiser.mean)
@@ -155,17 +157,17 @@ def test_a_negative_gap_is_not_cut(tmp_path, make_run):
 
     wanted = ("cpsample alpha=0.5", "pia")
     run = make_run(tmp_path, keep=lambda r: (r.point, r.attack) == wanted, change=swapped)
-    (gap,) = gaps(run)
+    (gap,) = list_access_gaps(run)
     assert gap.difference.high < 0
 
 
 def test_controls_are_judged_as_a_family(run, report):
-    found = controls(run)
+    found = list_controls(run)
     assert len(found) == 2 * 4  # blind, and three attacks on the untrained network: equal arrays count once
     record = next(r for r in run.records if (r.attack, r.seed) == ("blind", 0))
     scores = [run.arrays(record)[name] for name in ("member_scores", "nonmember_scores")]
     assert found[0].auc == auc(*scores, level=family_wise(0.95, 8))
-    assert "All controls behave." in report and not invalid(run)
+    assert "All controls behave." in report and not invalidating_attacks(run)
 
 
 def test_a_split_that_leaks_voids_the_track(tmp_path, make_run, run):
@@ -191,7 +193,7 @@ def test_the_blind_baseline_is_named_where_it_wins(tmp_path, make_run):
 
 
 def test_flags_are_explained(run, report):
-    assert [flag.name for flag in raised(run)] == ["few-negatives"]
+    assert [flag.name for flag in list_raised_flags(run)] == ["few-negatives"]
     assert "is not used to rank" in section(report, "Health flags")
 
 
@@ -237,5 +239,5 @@ def test_without_arrays_the_records_own_numbers_are_used(run, tmp_path, make_run
     for path in (tmp_path / "records").glob("*.json"):
         record = json.loads(path.read_text())
         path.write_text(json.dumps(record | {"arrays": ""}))
-    assert not any(control.exact for control in controls(other))
-    assert all(np.isnan(gap.difference.low) and gap.difference.mean > 0.1 for gap in gaps(other))
+    assert not any(control.exact for control in list_controls(other))
+    assert all(np.isnan(gap.difference.low) and gap.difference.mean > 0.1 for gap in list_access_gaps(other))

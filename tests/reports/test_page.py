@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from leakbench.reports.markdown import render as report_of
-from leakbench.reports.page import render, write_page
-from leakbench.reports.tradeoff import tradeoff_text
+from leakbench.reports.reading.tradeoff_text import format_tradeoff
+from leakbench.reports.site.page import render, write_page
+from leakbench.reports.site.report import render as report_of
 from leakbench.results.run_folder import RunFolder
 
 
@@ -17,7 +17,7 @@ def test_the_page_holds_each_runs_command_table_and_sessions(run, tmp_path):
     )
     page = write_page([RunFolder(run.path), RunFolder(run.path)], tmp_path / "docs" / "results.md")
     text = page.read_text()
-    _, cells = tradeoff_text(run)
+    _, cells = format_tradeoff(run)
     for row in cells:
         assert text.count("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |") == 2
     assert text.count("`leakbench run quick`: 12 cells in 61 s, workers: 2") == 2

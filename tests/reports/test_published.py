@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from leakbench.reports.markdown import render
+from leakbench.reports.site.report import render
 from leakbench.results.run_folder import RunFolder
 
 ROWS = [

@@ -11,11 +11,19 @@ import pytest
 from leakbench.api import ReplicationEvidence
 from leakbench.metrics.evaluate.replication import replication
 from leakbench.reports.figures import growth
-from leakbench.reports.figures.canvas import Missing, styled
-from leakbench.reports.markdown import render
-from leakbench.reports.points import copy_attacks, points
-from leakbench.reports.replication import beyond_text, copies, guided_verdicts, suspects, whole_text, worth_telling
-from leakbench.reports.tradeoff import tradeoff_text
+from leakbench.reports.figures.canvas import MissingData, styled
+from leakbench.reports.reading.points import list_points
+from leakbench.reports.reading.replication import list_copy_results
+from leakbench.reports.reading.selection import copy_attacks
+from leakbench.reports.reading.tradeoff_text import format_tradeoff
+from leakbench.reports.sections.replication import (
+    format_baseline_copies,
+    format_copy_excess,
+    guided_verdicts,
+    list_suspects,
+    says_more_than_tradeoff,
+)
+from leakbench.reports.site.report import render
 from leakbench.results.record import Record
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
@@ -83,20 +91,20 @@ def section(run):
 
 def test_the_trade_off_keeps_two_columns(run):
     assert copy_attacks(run) == {"nearest_copy_pixels": "pixels", "nearest_copy_features": "classifier"}
-    assert [title for title in tradeoff_text(run)[0] if title.startswith("copies")] == [
+    assert [title for title in format_tradeoff(run)[0] if title.startswith("copies")] == [
         "copies beyond null, pixels",
         "copies beyond null, classifier",
     ]
 
 
 def test_all_stand_in_the_section_those_of_the_trade_off_first(run):
-    (first,) = whole_text(run)
+    (first,) = format_baseline_copies(run)
     assert first[0] == "baseline"
     assert [row[0] for row in first[2]] == [
         *("nearest_copy_pixels", "nearest_copy_features", "carlini_pixel", "memorisation_ratio"),
         *("nearest_copy_sscd", "side"),
     ]
-    titles, cells = beyond_text(run)
+    titles, cells = format_copy_excess(run)
     assert titles[1:] == [row[0] for row in first[2]]
     assert [row[0] for row in cells] == [*POINTS]
     excess = [r.metric("copy_rate_excess") for r in run.records if (r.point, r.attack) == ("baseline", "side")]
@@ -106,7 +114,7 @@ def test_all_stand_in_the_section_those_of_the_trade_off_first(run):
 
 
 def test_a_published_threshold_that_real_images_reach_is_named(run):
-    named = suspects(run)
+    named = list_suspects(run)
     assert len(named) == 1
     assert named[0].startswith("memorisation_ratio (4") and named[0].endswith("at baseline; 3 points of 3)")
     assert "never-trained-on images pass for copies" in section(run)
@@ -124,7 +132,7 @@ def test_the_tables_have_no_gap(run):
 
 
 def test_growth_is_that_of_the_records(run):
-    data = growth.gather(run)
+    data = growth.collect_data(run)
     assert list(data.panels) == ["nearest_copy_pixels", "nearest_copy_features", "carlini_pixel", "memorisation_ratio"]
     grown = data.panels["nearest_copy_pixels"]["baseline"]
     assert list(grown) == [SAMPLES // 8, SAMPLES // 4, SAMPLES // 2, SAMPLES]
@@ -136,7 +144,7 @@ def test_growth_is_that_of_the_records(run):
 
 def test_growth_is_drawn_without_overlap(run):
     with styled():
-        figure = growth.draw(growth.gather(run))
+        figure = growth.plot(growth.collect_data(run))
         figure.draw_without_rendering()
     boxes = [ax.get_tightbbox() for ax in figure.axes] + [figure.legends[0].get_window_extent()]
     assert all(not a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
@@ -146,11 +154,14 @@ def test_growth_is_drawn_without_overlap(run):
 
 def test_two_nearest_copies_need_no_section(tmp_path):
     few = write(tmp_path, seeds=(0,), attacks=("nearest_copy_pixels", "nearest_copy_features"))
-    assert not worth_telling(few) and "## Copies by every attack" not in render(few)
-    assert [row.attack for row in copies(few, points(few)[0])] == ["nearest_copy_pixels", "nearest_copy_features"]
+    assert not says_more_than_tradeoff(few) and "## Copies by every attack" not in render(few)
+    assert [row.attack for row in list_copy_results(few, list_points(few)[0])] == [
+        "nearest_copy_pixels",
+        "nearest_copy_features",
+    ]
 
 
 def test_without_counts_there_is_no_figure(tmp_path, tell_run):
     run = tell_run(tmp_path, [{"point": "baseline", "defense": "baseline", "role": "baseline"}])
-    with pytest.raises(Missing, match="fewer samples"):
-        growth.gather(run)
+    with pytest.raises(MissingData, match="fewer samples"):
+        growth.collect_data(run)

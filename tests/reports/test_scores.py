@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leakbench.reports.figures import roc
-from leakbench.reports.scores import scores
+from leakbench.reports.reading.scores import load_scores
 from leakbench.results.record import Record
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
@@ -31,7 +31,7 @@ def test_nan_is_the_least_member_like(tmp_path, sign):
     arrays = {"member_scores": sign * np.array([3.0, np.nan, 2.0]), "nonmember_scores": sign * np.array([1.0, 0.0])}
     run = RunFolder(tmp_path)
     record = save_record(tmp_path, record, arrays)
-    member, nonmember = scores(run, record)
+    member, nonmember = load_scores(run, record)
     assert member[[0, 2]].tolist() == [3.0, 2.0] and member[1] < nonmember.min()
     curve = roc._curve(run, "baseline", record).roc
     assert curve.at_fpr(0.0).tpr == pytest.approx(2 / 3)  # two of three members lie above every nonmember

@@ -11,10 +11,22 @@ import sys
 import numpy as np
 import pytest
 
-from leakbench.reports.measured import Measured, measure, ratio, summarise
-from leakbench.reports.points import calibration_strength, copy_attacks, most_protective, points, strongest, sweeps
-from leakbench.reports.tables import tradeoff_table, tradeoff_text, write_csv
-from leakbench.reports.words import bracket, distance, distance_title, percent, rate_title, significant, times, told
+from leakbench.reports.reading.aggregate import Aggregate, aggregate, ratio_of_means, summarise
+from leakbench.reports.reading.formatting import (
+    distance_title,
+    drop_empty_columns,
+    format_ci,
+    format_distance,
+    format_percent,
+    format_ratio,
+    format_significant,
+    rate_title,
+)
+from leakbench.reports.reading.points import list_points, list_sweeps
+from leakbench.reports.reading.selection import copy_attacks
+from leakbench.reports.reading.strongest import calibration_strength, most_protective, strongest
+from leakbench.reports.tables.csv_files import write_csv
+from leakbench.reports.UNKNOWN import format_tradeoff, tradeoff_table
 from leakbench.results.metric_specs import find_metric
 from leakbench.results.record import Metric
 from leakbench.statistics import Estimate, Summary
@@ -98,7 +110,7 @@ def test_bytes_do_not_depend_on_the_order_of_writing(tmp_path, make_run, run, ta
     other = make_run(tmp_path, order=-1)
     again = {path.name: path.read_bytes() for path in write_csv(other)}
     assert again == {name: path.read_bytes() for name, path in tables.items()}
-    assert tradeoff_text(other) == tradeoff_text(run)
+    assert format_tradeoff(other) == format_tradeoff(run)
 
 
 def test_tables_import_no_matplotlib():
@@ -111,7 +123,7 @@ def test_tables_import_no_matplotlib():
 def test_strongest_is_chosen_on_calibration_images(run):
     """Against a brute force over all records; at some point the choice is not the one with the largest reported AUC."""
     allowed = {"DENOISER": {"NONE", "DENOISER"}, "WEIGHTS": {"NONE", "DENOISER", "WEIGHTS"}}
-    for point in points(run):
+    for point in list_points(run):
         for level, accesses in allowed.items():
             for seed, chosen in strongest(run, point, level).items():
                 rivals = [
@@ -152,14 +164,14 @@ def only_baseline(record):
 )
 def test_choice(tmp_path, make_run, values, expected):
     run = make_run(tmp_path, keep=only_baseline, change=recalibrated(values))
-    chosen = strongest(run, points(run)[0], "WEIGHTS")
+    chosen = strongest(run, list_points(run)[0], "WEIGHTS")
     assert {r.attack for r in chosen.values()} == ({expected} if expected else set())
     assert all(calibration_strength(r) is not None for r in chosen.values())
 
 
 def test_table_shows_the_reported_auc_of_the_chosen(run):
     table = tradeoff_table(run).set_index("point")
-    point = points(run)[2]
+    point = list_points(run)[2]
     chosen = list(strongest(run, point, "DENOISER").values())
     assert table.loc[point.name, "denoiser_auc"] == pytest.approx(np.mean([r.metric("auc").value for r in chosen]))
     assert table.loc[point.name, "denoiser_auc_low"] == min(r.metric("auc").ci_low for r in chosen)
@@ -176,7 +188,7 @@ def test_below_one_half_is_flagged(tmp_path, make_run):
 
 
 def test_text_has_a_cell_a_title_and_numbers_as_people_read_them(run):
-    titles, rows = tradeoff_text(run)
+    titles, rows = format_tradeoff(run)
     assert all(len(row) == len(titles) for row in rows)
     assert titles[1] == "FD-classifier, held-out"
     assert "DENOISER: TPR at 10 % FPR" in titles
@@ -185,7 +197,7 @@ def test_text_has_a_cell_a_title_and_numbers_as_people_read_them(run):
 
 def test_a_point_without_records_has_a_row_without_numbers(tmp_path, make_run):
     run = make_run(tmp_path, keep=lambda r: r.point != "reject_resample")
-    titles, rows = tradeoff_text(run)
+    titles, rows = format_tradeoff(run)
     row = next(row for row in rows if row[0] == "reject_resample")
     assert row[1:] == ["-"] * (len(titles) - 2) + [""]
     assert np.isnan(tradeoff_table(run).set_index("point").loc["reject_resample", "frechet_heldout"])
@@ -198,35 +210,38 @@ def test_an_empty_run_is_a_table_of_dashes(tmp_path, make_run):
 
 
 def test_most_protective_has_the_least_copying(run):
-    sweep = sweeps(run)["cpsample"]
+    sweep = list_sweeps(run)["cpsample"]
     means = {}
     for point in sweep:
         found = [[r for r in run.records if (r.point, r.attack) == (point.name, a)] for a in copy_attacks(run)]
-        means[point] = sum(measure(records, "copy_rate_excess").summary.mean for records in found)
+        means[point] = sum(aggregate(records, "copy_rate_excess").summary.mean for records in found)
     assert most_protective(run, sweep) == min(means, key=means.get)
 
 
 def test_words():
     found = Summary(0.126, 0.101, 0.14, 0.1, 0.15, 2)
     unknown = Summary(0.126, float("nan"), float("nan"), 0.1, 0.15, 2)
-    assert bracket(found) == "0.13 [0.10, 0.14]"
-    assert (bracket(unknown), bracket(None)) == ("0.13", "-")
-    assert percent(found) == "12.6 % [10.1, 14.0]"
-    assert percent(Summary(-0.0001, -0.01, 0.0, 0, 0, 1)) == "0.0 % [-1.0, 0.0]"
-    assert distance(Summary(123.4, 120.2, 130.0, 0, 0, 1)) == "123 [120, 130]"
-    assert distance(Summary(0.01234, 0.01, 0.02, 0, 0, 1)) == "0.0123 [0.0100, 0.0200]"
+    assert format_ci(found) == "0.13 [0.10, 0.14]"
+    assert (format_ci(unknown), format_ci(None)) == ("0.13", "-")
+    assert format_percent(found) == "12.6 % [10.1, 14.0]"
+    assert format_percent(Summary(-0.0001, -0.01, 0.0, 0, 0, 1)) == "0.0 % [-1.0, 0.0]"
+    assert format_distance(Summary(123.4, 120.2, 130.0, 0, 0, 1)) == "123 [120, 130]"
+    assert format_distance(Summary(0.01234, 0.01, 0.02, 0, 0, 1)) == "0.0123 [0.0100, 0.0200]"
     assert (distance_title("inception"), distance_title("classifier")) == ("FID", "FD-classifier")
     assert (rate_title("tpr@fpr=0.001"), rate_title("auc")) == ("TPR at 0.1 % FPR", "auc")
     numbers = (0.0, 0.01234, 2.986, 99.96, 12345.6, 1e-5)
-    assert [significant(x) for x in numbers] == ["0", "0.0123", "2.99", "100.0", "12,300", "1e-05"]
-    assert [times(x) for x in (0.9996, 0.145, 35.12, 0.0283, 1234.0)] == [
+    assert [format_significant(x) for x in numbers] == ["0", "0.0123", "2.99", "100.0", "12,300", "1e-05"]
+    assert [format_ratio(x) for x in (0.9996, 0.145, 35.12, 0.0283, 1234.0)] == [
         "1.00x",
         "0.14x",
         "35.1x",
         "0.0283x",
         "1,230x",
     ]
-    assert told(["a", "b", "c"], [["1", "-", "-"], ["2", "-", "3"]]) == (["a", "c"], [["1", "-"], ["2", "3"]])
+    assert drop_empty_columns(["a", "b", "c"], [["1", "-", "-"], ["2", "-", "3"]]) == (
+        ["a", "c"],
+        [["1", "-"], ["2", "3"]],
+    )
 
 
 def test_a_difference_may_be_negative():
@@ -258,13 +273,13 @@ def test_an_interval_over_seeds_leaves_no_rate(metric):
 
 def test_a_ratio_is_of_the_seeds_that_both_have():
     def measured(**values):
-        return Measured("x", {int(seed[1:]): Estimate(v, v, v, 1) for seed, v in values.items()})
+        return Aggregate("x", {int(seed[1:]): Estimate(v, v, v, 1) for seed, v in values.items()})
 
-    assert ratio(measured(s0=3.0, s1=9.0), measured(s0=2.0, s1=2.0)) == 3.0
-    assert ratio(measured(s0=3.0, s1=9.0), measured(s1=2.0, s2=50.0)) == 4.5
-    assert ratio(measured(s0=3.0), measured(s1=2.0)) is None
-    assert ratio(measured(s0=3.0), measured(s0=0.0)) is None
-    assert ratio(None, measured(s0=2.0)) is None
+    assert ratio_of_means(measured(s0=3.0, s1=9.0), measured(s0=2.0, s1=2.0)) == 3.0
+    assert ratio_of_means(measured(s0=3.0, s1=9.0), measured(s1=2.0, s2=50.0)) == 4.5
+    assert ratio_of_means(measured(s0=3.0), measured(s1=2.0)) is None
+    assert ratio_of_means(measured(s0=3.0), measured(s0=0.0)) is None
+    assert ratio_of_means(None, measured(s0=2.0)) is None
 
 
 def test_seconds_of_the_last_step_are_in_the_timings(tmp_path, tell_run):

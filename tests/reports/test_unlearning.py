@@ -11,9 +11,10 @@ import pytest
 from leakbench.api import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
 from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
 from leakbench.reports.figures import relearning
-from leakbench.reports.figures.canvas import Missing, styled
-from leakbench.reports.markdown import render
-from leakbench.reports.unlearning import curves, curves_text, statistics, statistics_text, verdicts
+from leakbench.reports.figures.canvas import MissingData, styled
+from leakbench.reports.reading.unlearning import list_curves, list_statistics
+from leakbench.reports.sections.unlearning import format_curves, format_statistics, verdicts
+from leakbench.reports.site.report import render
 from leakbench.results.record import Metric, Record
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
@@ -85,9 +86,9 @@ def run(tmp_path_factory):
 
 
 def test_one_computation_is_one_row(run):
-    found = statistics(run)
+    found = list_statistics(run)
     assert [(row.point.name, row.access) for row in found] == [(name, "DENOISER") for name in POINTS]
-    assert [row.name for row in curves(run)] == ["relearn", "relearn_retained"] * len(POINTS)
+    assert [row.name for row in list_curves(run)] == ["relearn", "relearn_retained"] * len(POINTS)
 
 
 def test_p_values_are_the_largest_of_the_seeds_and_adjusted(run):
@@ -96,11 +97,11 @@ def test_p_values_are_the_largest_of_the_seeds_and_adjusted(run):
         sides = [contrast(name, left, seed) for seed in (0, 1)]
         scores = [(s.model.forget, s.model.unseen, s.retrained.forget, s.retrained.unseen) for s in sides]
         raw.append(max(delong_pair(*four).p_value for four in scores))
-    assert [row.p for row in statistics(run)] == pytest.approx(holm(raw))
+    assert [row.p for row in list_statistics(run)] == pytest.approx(holm(raw))
 
 
 def test_the_table_of_images(run):
-    titles, cells = statistics_text(statistics(run))
+    titles, cells = format_statistics(list_statistics(run))
     assert titles[:5] == ["point", "attack", "needs", "statistic", "AUC against never-seen images"]
     first = [contrast("baseline", 1.5, seed).model for seed in (0, 1)]
     each = [auc(scores.forget, scores.unseen) for scores in first]
@@ -115,7 +116,7 @@ def test_the_table_of_images(run):
 
 
 def test_only_what_lies_beyond_the_retrained_model_is_left(run):
-    images, labels = verdicts(statistics(run)), verdicts(curves(run))
+    images, labels = verdicts(list_statistics(run)), verdicts(list_curves(run))
     assert images == [
         "**forget_membership**, denoising loss (DENOISER): more than the retrained model gives away at "
         "erasediff steps=30; nothing beyond it shown at erasediff steps=300 and retrain"
@@ -132,7 +133,7 @@ def test_steps_that_were_not_enough_are_said(tmp_path):
         if metric["name"] == "relearn_steps":
             metric |= {"value": None, "ci_low": None, "ci_high": None}
     path.write_text(json.dumps(told))
-    titles, cells = curves_text(curves(RunFolder(run.path)))
+    titles, cells = format_curves(list_curves(RunFolder(run.path)))
     row = dict(zip(titles, next(row for row in cells if row[0] == "retrain"), strict=True))
     assert row["steps"] == "8 / not in 16"
 
@@ -144,7 +145,7 @@ def test_the_report_has_the_section_and_no_gap_in_its_tables(run):
 
 
 def test_the_figure_shows_each_defense_at_its_least_probability(run):
-    data = relearning.gather(run)
+    data = relearning.collect_data(run)
     assert [panel.title for panel in data.panels] == [
         "training on few forgotten images",
         "training on retained images alone",
@@ -155,7 +156,7 @@ def test_the_figure_shows_each_defense_at_its_least_probability(run):
     each = [curve("baselinerelearn", 0.1, seed).model[0].mean() for seed in (0, 1)]
     assert level.mean == pytest.approx(np.mean(each))
     with styled():
-        figure = relearning.draw(data)
+        figure = relearning.plot(data)
         figure.draw_without_rendering()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         *("half of real images", "retrained without it", "baseline", "erasediff steps=300", "retrain")
@@ -165,5 +166,5 @@ def test_the_figure_shows_each_defense_at_its_least_probability(run):
 def test_nothing_without_such_attacks(tmp_path, tell_run):
     run = tell_run(tmp_path, [{"point": "baseline", "defense": "baseline", "role": "baseline"}])
     assert "## Attacks on unlearning" not in render(run)
-    with pytest.raises(Missing, match="curves"):
-        relearning.gather(run)
+    with pytest.raises(MissingData, match="curves"):
+        relearning.collect_data(run)
