@@ -1,4 +1,4 @@
-"""How tau was chosen: the published criterion over tau, and what a reader can tell at the taus that were run."""
+"""How tau was chosen: the published criterion over tau, and what a classifier can tell at the taus that were run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 from ..reading.aggregate import Aggregate
-from ..reading.fairness import READERS, AttributeFairness, list_fairness, list_taus
+from ..reading.fairness import CLASSIFIERS, AttributeFairness, list_fairness, list_taus
 from ..reading.points import find_reference
 from ..reading.selection import quality_records
 from .canvas import COLUMN, MissingData, entries, figure, legend
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "Above: the published criterion over tau, one line a seed, with its minimum. Below: the AUC at which a reader "
+    "Above: the published criterion over tau, one line a seed, with its minimum. Below: the AUC at which a classifier "
     "tells the attribute of samples, at the taus that were run, with intervals; tau of a search is the mean over the "
     "seeds. The baseline never switches, which is tau = 0."
 )
@@ -57,7 +57,7 @@ class TauReading:
 
 @dataclass(frozen=True)
 class Taus:
-    """The searches, and by reader what was read at each tau."""
+    """The searches, and by classifier what was read at each tau."""
 
     curves: list[TauSearch]
     readings: dict[str, list[TauReading]]
@@ -74,8 +74,8 @@ def collect_data(run: RunFolder) -> Taus:
     if not curves:
         raise MissingData("no release has a `tau_curve`")
     found = [(row, tau) for row in list_fairness(run) if (tau := _tau(run, row.point)) is not None]
-    readings = {reader: _readings(found, reader, look) for reader in READERS}
-    return Taus(curves, {reader: read for reader, read in readings.items() if read})
+    readings = {classifier: _readings(found, classifier, look) for classifier in CLASSIFIERS}
+    return Taus(curves, {classifier: read for classifier, read in readings.items() if read})
 
 
 def _curves(run: RunFolder, point: PlannedPoint, look: PointStyle) -> list[TauSearch]:
@@ -92,9 +92,9 @@ def _tau(run: RunFolder, point: PlannedPoint) -> float | None:
 
 
 def _readings(
-    found: list[tuple[AttributeFairness, float]], reader: str, look: dict[str, PointStyle]
+    found: list[tuple[AttributeFairness, float]], classifier: str, look: dict[str, PointStyle]
 ) -> list[TauReading]:
-    read = [(row.point, tau, row.aucs[reader]) for row, tau in found]
+    read = [(row.point, tau, row.aucs[classifier]) for row, tau in found]
     return [TauReading(point.defense, tau, auc, look[point.name]) for point, tau, auc in read if auc is not None]
 
 
@@ -111,25 +111,27 @@ def plot(data: Taus) -> Figure:
     if data.readings:
         _readings_panel(axes[1], data.readings)
     axes[-1].set_xlabel("tau")
-    readers = {READERS[reader]: Line2D([], [], color="0.4", **STYLES[reader]) for reader in data.readings}
-    legend(drawn, entries(axes) | readers)
+    classifiers = {
+        CLASSIFIERS[classifier]: Line2D([], [], color="0.4", **STYLES[classifier]) for classifier in data.readings
+    }
+    legend(drawn, entries(axes) | classifiers)
     return drawn
 
 
 def _readings_panel(ax: Axes, readings: dict[str, list[TauReading]]) -> None:
-    for number, (reader, read) in enumerate(readings.items()):
+    for number, (classifier, read) in enumerate(readings.items()):
         for defense in dict.fromkeys(one.defense for one in read):
             line = sorted((one for one in read if one.defense == defense), key=lambda one: one.tau)
-            _line(ax, line, reader, named=number == 0)
+            _line(ax, line, classifier, named=number == 0)
     ax.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="cannot be read")
     ax.set(ylabel="attribute AUC", ylim=(-0.03, 1.03))
 
 
-def _line(ax: Axes, read: list[TauReading], reader: str, named: bool) -> None:
+def _line(ax: Axes, read: list[TauReading], classifier: str, named: bool) -> None:
     """One defense's points, by tau; `named` in the legend."""
     look, summaries = read[0].look, [one.auc.summary for one in read]
     lengths = [error_lengths(found) or [[0.0], [0.0]] for found in summaries]
-    style = STYLES[reader] | ({"markersize": 6.5, "markerfacecolor": "none"} if look.ring else {"markersize": 3.5})
+    style = STYLES[classifier] | ({"markersize": 6.5, "markerfacecolor": "none"} if look.ring else {"markersize": 3.5})
     ax.errorbar(
         [one.tau for one in read],
         [found.mean for found in summaries],

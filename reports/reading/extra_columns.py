@@ -6,7 +6,7 @@ them: a metric in features beside the suite's own (`METRIC@features=NAME`), or o
 
 from __future__ import annotations
 
-from leakbench.results.metric_specs import METRICS, find_metric, other_features, without_features
+from leakbench.results.metric_specs import find_metric, other_features, row_number
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
@@ -20,8 +20,7 @@ def list_extra_columns(run: RunFolder) -> list[str]:
     """The metrics that have a column beside those that every trade-off has, in the order of METRICS."""
     records = (record for point in run.plan.points for record in quality_records(run, point))
     found = {m.name for r in records for m in r.metrics if find_metric(m.name).column and m.name not in DISTANCES}
-    order = [row.name for row in METRICS]
-    return sorted(found, key=lambda name: (order.index(without_features(name)), name))
+    return sorted(found, key=lambda name: (row_number(name), name))
 
 
 def aggregate_extra_columns(run: RunFolder, point: PlannedPoint) -> dict[str, Aggregate | None]:

@@ -1,7 +1,7 @@
 """Whether the sensitive attribute can be read off the samples, and what hiding it cost: a row a point.
 
-Two readers look for it: one was trained on real images, the other on samples of the very release. Choice of ours: a
-point hides the attribute when a reader's AUC is within 0.05 of 1/2 at every seed, as a mean would hide two seeds on
+Two classifiers look for it: one was trained on real images, the other on samples of the very release. Choice of ours: a
+point hides the attribute when a classifier's AUC is within 0.05 of 1/2 at every seed, as a mean would hide two seeds on
 either side of it. A ratio of distances is mean over mean; it has no interval.
 """
 
@@ -21,13 +21,16 @@ from .selection import quality_records
 HIDDEN = 0.05
 
 
-READERS = {"attribute_auc": "reader of real images", "attribute_auc_trained": "reader of samples"}
+CLASSIFIERS = {"attribute_auc": "classifier of real images", "attribute_auc_trained": "classifier of samples"}
 
 
 @dataclass(frozen=True)
 class AttributeFairness:
-    """A point: AUC by reader, the share of samples that show the attribute beside that of real images, the distance to
-    held-out data and its ratio to the baseline's, tau where there is one (one a seed)."""
+    """The attribute at a point.
+
+    aucs: by classifier. balance, real: share with the attribute, of samples and of real images. distance: to held-out
+    images; ratio: that to the baseline's. tau: one a seed, where there is one.
+    """
 
     point: PlannedPoint
     tau: tuple[float, ...]
@@ -37,14 +40,14 @@ class AttributeFairness:
     distance: Aggregate | None
     ratio: float | None
 
-    def apart(self, reader: str) -> float | None:
-        """How far the reader's AUC lies from 1/2 at the seed where it lies farthest."""
-        found = self.aucs[reader]
+    def apart(self, classifier: str) -> float | None:
+        """How far the classifier's AUC lies from 1/2 at the seed where it lies farthest."""
+        found = self.aucs[classifier]
         return None if found is None else max(abs(one.value - 0.5) for one in found.by_seed.values())
 
-    def hidden(self, reader: str) -> bool:
+    def hidden(self, classifier: str) -> bool:
         """Whether it lies within 0.05 of it at every seed."""
-        apart = self.apart(reader)
+        apart = self.apart(classifier)
         return apart is not None and apart <= HIDDEN
 
 
@@ -61,7 +64,7 @@ def _row(run: RunFolder, point: PlannedPoint) -> AttributeFairness:
     balance, real, away = (
         aggregate(measured, name) for name in ("attribute_balance", "attribute_balance_real", HELDOUT_DISTANCE)
     )
-    aucs = {reader: aggregate(measured, reader) for reader in READERS}
+    aucs = {classifier: aggregate(measured, classifier) for classifier in CLASSIFIERS}
     return AttributeFairness(point, list_taus(run, point), aucs, balance, real, away, ratio_of_means(away, before))
 
 

@@ -98,7 +98,9 @@ def adaptive_findings(found: list[AttributeResult]) -> list[str]:
         if ours is None or not known or not ours.low > max(max(one.high, 1 - one.low, 0.5) for one in known):
             continue
         beside = join_words([f"{o.attack} {format_ci(o.aggregate('attribute_auc'))}" for o in others])
-        said.append(f"**{row.point.name}** falls to its adaptive attack ({row.attack} AUC {format_ci(ours)}; {beside})")
+        said.append(
+            f"**{row.point.name}** is defeated by its adaptive attack ({row.attack} AUC {format_ci(ours)}; {beside})"
+        )
     return said
 
 

@@ -149,7 +149,7 @@ def _knowing(run: RunFolder, own: list[PlannedPoint]) -> str:
     if not falls:
         return "The attack that knows the defense was not shown to find more than those that do not."
     said = [f"{_where(names, own)} by {attack}" for attack, names in falls.items()]
-    return f"To an attacker who knows the defense it falls: {join_words(said)}."
+    return f"An attacker who knows the defense defeats it: {join_words(said)}."
 
 
 TEMPLATE = """\

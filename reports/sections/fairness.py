@@ -1,7 +1,7 @@
 """Whether the sensitive attribute can be read off the samples, and what hiding it cost: a row a point.
 
-Two readers look for it: one was trained on real images, the other on samples of the very release. Choice of ours: a
-point hides the attribute when a reader's AUC is within 0.05 of 1/2 at every seed, as a mean would hide two seeds on
+Two classifiers look for it: one was trained on real images, the other on samples of the very release. Choice of ours: a
+point hides the attribute when a classifier's AUC is within 0.05 of 1/2 at every seed, as a mean would hide two seeds on
 either side of it. A ratio of distances is mean over mean; it has no interval.
 """
 
@@ -13,7 +13,7 @@ from leakbench.results.run_folder import RunFolder
 
 from ..reading.aggregate import aggregate
 from ..reading.distances import distance_name
-from ..reading.fairness import HIDDEN, READERS, AttributeFairness, list_fairness
+from ..reading.fairness import CLASSIFIERS, HIDDEN, AttributeFairness, list_fairness
 from ..reading.formatting import (
     NOTHING,
     drop_empty_columns,
@@ -30,7 +30,7 @@ from ..reading.selection import quality_records
 def format_fairness(run: RunFolder, found: list[AttributeFairness]) -> tuple[list[str], list[list[str]]]:
     """The rows as text: titles and cells, without columns that have nothing to say."""
     titles = ["point", "tau"]
-    for name in READERS.values():
+    for name in CLASSIFIERS.values():
         titles += [f"{name}: AUC", f"{name}: farthest from 0.5"]
     titles += ["samples with the attribute", "real images with it", f"{distance_name(run)}, held-out"]
     titles += ["to that of its baseline"]
@@ -39,8 +39,8 @@ def format_fairness(run: RunFolder, found: list[AttributeFairness]) -> tuple[lis
 
 def _cells(row: AttributeFairness) -> list[str]:
     cells = [row.point.name, " / ".join(dict.fromkeys(f"{tau:g}" for tau in row.tau)) or NOTHING]
-    for reader, found in row.aucs.items():
-        apart = row.apart(reader)
+    for classifier, found in row.aucs.items():
+        apart = row.apart(classifier)
         cells += [format_ci(found), NOTHING if apart is None else f"{apart:.3f}"]
     cells += [
         format_percent(row.balance),
@@ -51,12 +51,12 @@ def _cells(row: AttributeFairness) -> list[str]:
 
 
 def hidden(run: RunFolder, found: list[AttributeFairness]) -> dict[str, str]:
-    """By reader, in words: the points at which it cannot tell; controls, whose samples show nothing, aside."""
-    return {name: _hidden(run, found, reader) for reader, name in READERS.items()}
+    """By classifier, in words: the points at which it cannot tell; controls, whose samples show nothing, aside."""
+    return {name: _hidden(run, found, classifier) for classifier, name in CLASSIFIERS.items()}
 
 
-def _hidden(run: RunFolder, found: list[AttributeFairness], reader: str) -> str:
-    rows = [row for row in found if row.point.role != "control" and row.hidden(reader)]
+def _hidden(run: RunFolder, found: list[AttributeFairness], classifier: str) -> str:
+    rows = [row for row in found if row.point.role != "control" and row.hidden(classifier)]
     if any(row.point == find_reference(run, row.point) for row in rows):
         return "the baseline already, so that there was nothing to hide"
     return join_words([_verdict(row) for row in rows]) if rows else "no point"
@@ -67,7 +67,7 @@ def _verdict(row: AttributeFairness) -> str:
 
 
 def classifier_quality(run: RunFolder) -> str:
-    """How well the reader of real images tells the attribute of real images: without that, its AUC says nothing."""
+    """How well the classifier of real images tells the attribute of real images: without that, its AUC says nothing."""
     found = [aggregate(quality_records(run, point), "attribute_reader_auc") for point in run.plan.points]
     known = [measured.summary for measured in found if measured is not None]
     return format_ci(known[0]) if known else ""

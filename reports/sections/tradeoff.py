@@ -23,8 +23,8 @@ deviation.
 {% endif %}
 Leakage is two-sided: where members score lower on the calibration images, the attack is read with the opposite sign,
 there and on the reported images alike. `(inverted)` beside its name says that its raw AUC lies below 0.5. `results.csv`
-has both readings. Copies beyond the null can be negative: then fewer samples than held-out real images passed for
-copies, which is no copying.
+has both readings. Copies beyond the null can be negative: fewer samples than held-out real images then passed for
+copies.
 
 """
 

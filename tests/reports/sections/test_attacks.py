@@ -8,10 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from leakbench.reports.entries import ensemble
 from leakbench.reports.reading.access_gaps import list_access_gaps, top_access_gaps
 from leakbench.reports.reading.attack_ranking import rank_results
-from leakbench.reports.reading.points import list_points
 from leakbench.reports.reading.runner_up import NEXT, format_runners_up, list_runners_up
 from leakbench.reports.reading.strongest import strongest
 from leakbench.reports.sections.attacks import attack_tables, inapplicable, smallest_detectable
@@ -57,7 +55,7 @@ def test_without_protection_every_attack_has_one_row(army):
 
 
 def test_rows_stand_by_access_and_the_strongest_first(army):
-    rows = rank_results(army, list_points(army)[0])
+    rows = rank_results(army, army.plan.points[0])
     order = [("NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS").index(row.access) for row in rows]
     assert order == sorted(order)
     first = next(row for row in rows if row.access == "DENOISER")
@@ -129,7 +127,7 @@ def test_attacks_that_are_alike_are_not_called_weaker(army):
 
 def test_an_attack_that_does_not_apply_is_never_the_strongest(army):
     chosen = [
-        r for p in list_points(army) for level in ("DENOISER", "WEIGHTS") for r in strongest(army, p, level).values()
+        r for p in army.plan.points for level in ("DENOISER", "WEIGHTS") for r in strongest(army, p, level).values()
     ]
     assert all(record.metrics for record in chosen)
 
@@ -181,7 +179,7 @@ def test_of_many_controls_those_that_misbehave_are_never_left_out(army):
 
 
 def test_a_run_without_a_frozen_set_names_none(run):
-    assert ensemble(run) == ""
+    assert run.plan.ensemble == ""
 
 
 def test_the_frozen_set_is_named(army, report, capsys):

@@ -12,7 +12,6 @@ from leakbench.api import ReplicationEvidence
 from leakbench.metrics.evaluate.replication import replication
 from leakbench.reports.figures import growth
 from leakbench.reports.figures.canvas import MissingData, styled
-from leakbench.reports.reading.points import list_points
 from leakbench.reports.reading.replication import list_copy_results
 from leakbench.reports.reading.selection import copy_attacks
 from leakbench.reports.reading.tradeoff_text import format_tradeoff
@@ -155,7 +154,7 @@ def test_growth_is_drawn_without_overlap(run):
 def test_two_nearest_copies_need_no_section(tmp_path):
     few = write(tmp_path, seeds=(0,), attacks=("nearest_copy_pixels", "nearest_copy_features"))
     assert not says_more_than_tradeoff(few) and "## Copies by every attack" not in render(few)
-    assert [row.attack for row in list_copy_results(few, list_points(few)[0])] == [
+    assert [row.attack for row in list_copy_results(few, few.plan.points[0])] == [
         "nearest_copy_pixels",
         "nearest_copy_features",
     ]

@@ -8,7 +8,6 @@ import pytest
 from leakbench.reports.figures import classes
 from leakbench.reports.figures.canvas import MissingData, styled
 from leakbench.reports.reading.exposure import LEVEL, list_exposures
-from leakbench.reports.reading.points import list_points
 from leakbench.reports.reading.strongest import strongest
 from leakbench.reports.sections.exposure import format_classes, summarise_classes, summarise_members
 from leakbench.reports.site.report import render
@@ -31,7 +30,7 @@ def test_of_no_protection_and_of_defenses_that_change_something(found):
 
 
 def test_each_class_against_its_own(army, found):
-    records = strongest(army, list_points(army)[0], LEVEL)
+    records = strongest(army, army.plan.points[0], LEVEL)
     for one in found[0].classes:
         each, p = [], []
         for record in records.values():
@@ -49,7 +48,7 @@ def test_each_class_against_its_own(army, found):
 def test_the_most_exposed_members_by_brute_force(army, found):
     """The mean over the seeds of the share of nonmembers at or above the member."""
     rates, ranks = {}, {}
-    for record in strongest(army, list_points(army)[0], LEVEL).values():
+    for record in strongest(army, army.plan.points[0], LEVEL).values():
         arrays, member, nonmember = sides(army, record)
         order = np.argsort(-member, kind="stable")
         for place, row in enumerate(arrays["member_rows"]):

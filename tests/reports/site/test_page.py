@@ -25,7 +25,7 @@ def test_the_page_holds_each_runs_command_table_and_sessions(run, tmp_path):
 
 
 def test_what_a_defense_is_for_stands_on_the_page_as_in_the_report(run, tmp_path):
-    said = {"## Claims", "## Forgetting", "## Fairness", "## Attribute inference"}
+    said = {"## Guarantees", "## Forgetting", "## Fairness", "## Attribute inference"}
     for folder in (run, *map(RunFolder, sorted((Path(__file__).parents[2] / "docs" / "results").glob("*/")))):
         page, report = render([folder], tmp_path).splitlines(), report_of(folder).splitlines()
         assert said & set(page) == said & set(report)

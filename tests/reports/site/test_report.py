@@ -189,7 +189,7 @@ def test_the_blind_baseline_is_named_where_it_wins(tmp_path, make_run):
 
     keep = {"blind", "loss"}
     report = render(make_run(tmp_path, keep=lambda r: r.attack in keep and r.point == "baseline", change=change))
-    assert "At baseline (DENOISER, WEIGHTS) the attack that was chosen" in plain(report)
+    assert "At baseline (DENOISER, WEIGHTS) the chosen attack" in plain(report)
 
 
 def test_flags_are_explained(run, report):

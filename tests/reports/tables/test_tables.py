@@ -22,11 +22,12 @@ from leakbench.reports.reading.formatting import (
     format_significant,
     rate_title,
 )
-from leakbench.reports.reading.points import list_points, list_sweeps
+from leakbench.reports.reading.points import list_sweeps
 from leakbench.reports.reading.selection import copy_attacks
 from leakbench.reports.reading.strongest import calibration_strength, most_protective, strongest
+from leakbench.reports.reading.tradeoff import tradeoff_table
+from leakbench.reports.reading.tradeoff_text import format_tradeoff
 from leakbench.reports.tables.csv_files import write_csv
-from leakbench.reports.UNKNOWN import format_tradeoff, tradeoff_table
 from leakbench.results.metric_specs import find_metric
 from leakbench.results.record import Metric
 from leakbench.statistics import Estimate, Summary
@@ -123,7 +124,7 @@ def test_tables_import_no_matplotlib():
 def test_strongest_is_chosen_on_calibration_images(run):
     """Against a brute force over all records; at some point the choice is not the one with the largest reported AUC."""
     allowed = {"DENOISER": {"NONE", "DENOISER"}, "WEIGHTS": {"NONE", "DENOISER", "WEIGHTS"}}
-    for point in list_points(run):
+    for point in run.plan.points:
         for level, accesses in allowed.items():
             for seed, chosen in strongest(run, point, level).items():
                 rivals = [
@@ -164,14 +165,14 @@ def only_baseline(record):
 )
 def test_choice(tmp_path, make_run, values, expected):
     run = make_run(tmp_path, keep=only_baseline, change=recalibrated(values))
-    chosen = strongest(run, list_points(run)[0], "WEIGHTS")
+    chosen = strongest(run, run.plan.points[0], "WEIGHTS")
     assert {r.attack for r in chosen.values()} == ({expected} if expected else set())
     assert all(calibration_strength(r) is not None for r in chosen.values())
 
 
 def test_table_shows_the_reported_auc_of_the_chosen(run):
     table = tradeoff_table(run).set_index("point")
-    point = list_points(run)[2]
+    point = run.plan.points[2]
     chosen = list(strongest(run, point, "DENOISER").values())
     assert table.loc[point.name, "denoiser_auc"] == pytest.approx(np.mean([r.metric("auc").value for r in chosen]))
     assert table.loc[point.name, "denoiser_auc_low"] == min(r.metric("auc").ci_low for r in chosen)

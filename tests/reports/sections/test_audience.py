@@ -7,7 +7,6 @@ import pytest
 from leakbench.reports.reading.adaptive import defeat_by_adaptive
 from leakbench.reports.reading.aggregate import Aggregate
 from leakbench.reports.reading.leakage import Leak
-from leakbench.reports.reading.points import list_points
 from leakbench.reports.reading.verdicts import judge_leak, list_verdicts, verdict_kind
 from leakbench.reports.sections.audience import list_audiences
 from leakbench.reports.site.report import render
@@ -16,7 +15,7 @@ from leakbench.statistics import Estimate, delong_pair
 
 
 def point(run, name):
-    return next(point for point in list_points(run) if point.name == name)
+    return next(point for point in run.plan.points if point.name == name)
 
 
 def test_a_defense_that_answers_as_its_weights_do_is_no_question(army):
@@ -38,7 +37,7 @@ def test_each_way_of_sharing_has_its_sentence(army):
     assert samples.startswith("Whoever **hands out samples alone**: ")
     assert "no leak was found, where baseline leaks (alpha=0.5)" in api
     assert "leaks less than baseline, and still leaks (alpha=0.5)" in answers
-    assert answers.endswith("To an attacker who knows the defense it falls: at every point by adaptive_cpsample.")
+    assert answers.endswith("An attacker who knows the defense defeats it: at every point by adaptive_cpsample.")
     assert weights == (
         "Whoever **hands out the weights**: gains nothing against these attacks: leaks what baseline leaks, number for "
         "number (at every point)."
@@ -69,7 +68,7 @@ def test_it_is_named_in_the_verdicts(army):
     found = list_verdicts(army, point(army, "cpsample alpha=0.5"))
     by_level = {level: one for one in found for level in one.levels}
     assert by_level["DENOISER"].defeat is not None and by_level["WEIGHTS"].defeat is None
-    assert "    - falls to its adaptive attack (adaptive_cpsample AUC 0.7" in render(army)
+    assert "    - defeated by its adaptive attack (adaptive_cpsample AUC 0.7" in render(army)
 
 
 def test_a_defense_does_not_fall_to_an_attack_that_is_no_better(tmp_path, muster_run, army):
@@ -136,4 +135,4 @@ def test_a_point_without_numbers_has_no_verdict(tmp_path, tell_run, metrics, exp
     told = {"auc": (0.6, 0.55, 0.65), "calibration_auc": 0.6} if metrics else {}
     where = {"point": "baseline", "defense": "baseline", "role": "baseline", "attacks": {"loss": told}}
     run = tell_run(tmp_path, [where])
-    assert [one.levels for one in list_verdicts(run, list_points(run)[0])] == [level[:1] for level in expected]
+    assert [one.levels for one in list_verdicts(run, run.plan.points[0])] == [level[:1] for level in expected]

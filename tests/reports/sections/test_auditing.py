@@ -90,14 +90,16 @@ def test_exceeded_claims_are_flagged_and_explained(run):
 def test_the_section(run):
     text = render(run).split("## Auditing\n")[1].split("\n## ")[0]
     assert text.count("\n|---|") == 1 and "\n\n\n\n" not in text
-    assert "heuristic" in text and "does not prove a claim" in text
-    assert "claims something else" not in text
+    assert "heuristic" in text and "does not prove a guarantee" in text
+    assert "states another guarantee" not in text
 
 
 def test_a_release_that_claims_something_else_is_named(tmp_path):
     run = write(tmp_path, seeds=(0,), target={"void": "a later step reads members"})
     assert elsewhere(list_audits(run)) == ["dp_sgd epsilon=0.1", "dp_sgd epsilon=8"]
-    assert "at dp_sgd epsilon=0.1 and dp_sgd epsilon=8: there the bound" in " ".join(render(run).split())
+    assert "than the release at dp_sgd epsilon=0.1 and dp_sgd epsilon=8: there the bound" in " ".join(
+        render(run).split()
+    )
 
 
 def test_many_seeds_are_told_by_the_least_and_the_largest(tmp_path):

@@ -110,13 +110,15 @@ def test_members_are_judged_by_what_lies_beyond_the_others(run):
 
 def test_a_defense_that_falls_to_its_adaptive_attack_is_named(run):
     (said,) = adaptive_findings(list_attribute_results(run))
-    assert said.startswith("**attribute_switching tau=50** falls to its adaptive attack (adaptive_switching AUC 0.9")
+    assert said.startswith(
+        "**attribute_switching tau=50** is defeated by its adaptive attack (adaptive_switching AUC 0.9"
+    )
     assert "; attribute_output 0.5" in said
 
 
 def test_the_section_and_the_fairness_of_samples_are_apart(run, tmp_path, tell_run):
     text = render(run).split("## Attribute inference\n")[1].split("\n## ")[0]
-    assert text.count("\n|---|") == 1 and "falls to its adaptive attack" in text
+    assert text.count("\n|---|") == 1 and "is defeated by its adaptive attack" in text
     assert "## Fairness" not in render(run)
     other = tell_run(tmp_path, [{"point": "baseline", "defense": "baseline", "role": "baseline"}])
     assert "## Attribute inference" not in render(other)

@@ -33,7 +33,7 @@ def private(name, claimed, defense="dp_sgd", chain=("dp_sgd",), **more):
 
 
 def section(run):
-    return render(run).split("## Claims\n")[1].split("\n## ")[0]
+    return render(run).split("## Guarantees\n")[1].split("\n## ")[0]
 
 
 def test_a_claim_is_told_in_full(tmp_path, tell_run):
@@ -60,7 +60,7 @@ def test_a_lost_claim_says_why(tmp_path, tell_run):
 def test_another_claim_than_epsilon_is_told_as_it_stands(tmp_path, tell_run):
     run = tell_run(tmp_path, [BASELINE, private("k_anonymous", {"k": 5, "over": "images"}, "k_anonymous")])
     text = section(run)
-    assert "- **k_anonymous**: claims k = 5, over = images.\n" in text and "|" not in text
+    assert "- **k_anonymous**: states k = 5, over = images.\n" in text and "|" not in text
 
 
 def test_trainings_one_after_the_other_are_all_told(tmp_path, tell_run):
@@ -83,7 +83,7 @@ def test_seeds_that_claim_different_things_are_not_averaged(tmp_path, tell_run):
 @pytest.mark.parametrize("points", [[BASELINE], [BASELINE, UNTRAINED], [BASELINE, private("dp_sgd", {})]])
 def test_no_section_where_nothing_is_claimed(tmp_path, tell_run, points):
     run = tell_run(tmp_path, points)
-    assert "## Claims" not in render(run)
+    assert "## Guarantees" not in render(run)
     with pytest.raises(MissingData, match="epsilon"):
         privacy.collect_data(run)
 
@@ -92,7 +92,7 @@ def test_the_terminal_has_a_line_a_claim(tmp_path, tell_run, capsys):
     lost = private("erasediff", {"void": "why"}, defense="erasediff")
     print_table(tell_run(tmp_path, [BASELINE, private("dp_sgd", CLAIM), lost, UNTRAINED]))
     said = [line for line in capsys.readouterr().out.splitlines() if "epsilon" in line]
-    assert said == ["dp_sgd claims epsilon 2.99 at delta 0.0016 (accountant: prv)"]
+    assert said == ["dp_sgd states epsilon 2.99 at delta 0.0016 (accountant: prv)"]
 
 
 def test_a_flag_with_a_number_keeps_it_and_its_meaning(tmp_path, tell_run):

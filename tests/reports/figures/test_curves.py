@@ -119,7 +119,7 @@ def test_forgetting(figures):
 
 
 def test_fairness(figures):
-    assert [ax.get_title() for ax in figures["fairness"].axes] == ["reader of real images", "reader of samples"]
+    assert [ax.get_title() for ax in figures["fairness"].axes] == ["classifier of real images", "classifier of samples"]
     for ax in figures["fairness"].axes:
         assert [line.get_ydata()[0] for line in ax.get_lines() if line.get_label() == "cannot be read"] == [0.5]
     curve = next(line for line in figures["fairness"].axes[0].get_lines() if len(line.get_xdata()) == len(SWITCHED))
@@ -134,7 +134,7 @@ def test_tau(figures):
     assert sum(len(line.get_xdata()) == len(TAUS) for line in criterion.get_lines()) == 1  # four points, one search
     lines = [line for line in read.get_lines() if list(line.get_xdata()) == [t for t, _, _ in SWITCHED]]
     assert list(lines[0].get_ydata()) == [a for _, a, _ in SWITCHED]
-    assert {"reader of real images", "reader of samples", "sweep", "baseline"} <= set(legend_of(figures["tau"]))
+    assert {"classifier of real images", "classifier of samples", "sweep", "baseline"} <= set(legend_of(figures["tau"]))
 
 
 def test_tau_without_readings_is_one_panel(tmp_path, tell_run):

@@ -51,8 +51,8 @@ def run(tmp_path_factory, tell_run):
 def test_the_table(run):
     lines = [line for line in section(run).splitlines() if line.startswith("|")]
     assert lines[0] == (
-        "| point | tau | reader of real images: AUC | reader of real images: farthest from 0.5 | "
-        "reader of samples: AUC | reader of samples: farthest from 0.5 | samples with the attribute | "
+        "| point | tau | classifier of real images: AUC | classifier of real images: farthest from 0.5 | "
+        "classifier of samples: AUC | classifier of samples: farthest from 0.5 | samples with the attribute | "
         "real images with it | "
         "FD-classifier, held-out | to that of its baseline |"
     )
@@ -68,8 +68,8 @@ def test_two_seeds_on_either_side_do_not_hide(run):
     """0.4 and 0.6 have the mean 0.5, and each is 0.1 away from it."""
     assert [row.apart("attribute_auc") for row in list_fairness(run)] == pytest.approx([0.48, 0.04, 0.1, 0.4])
     assert hidden(run, list_fairness(run)) == {
-        "reader of real images": "attribute_switching (1.10x)",
-        "reader of samples": "sweep tau=10 (1.25x)",
+        "classifier of real images": "attribute_switching (1.10x)",
+        "classifier of samples": "sweep tau=10 (1.25x)",
     }
 
 
@@ -79,8 +79,8 @@ def test_no_thanks_for_hiding_what_did_not_show(tmp_path, tell_run):
     noise = point("untrained", (0.5, 0.5), (0.5, 0.5), (99.0, 99.0), role="control")
     run = tell_run(tmp_path, [blind, *POINTS[1:2], noise], seeds=(0, 1))
     assert hidden(run, list_fairness(run)) == {
-        "reader of real images": "the baseline already, so that there was nothing to hide",
-        "reader of samples": "no point",
+        "classifier of real images": "the baseline already, so that there was nothing to hide",
+        "classifier of samples": "no point",
     }
 
 
@@ -101,7 +101,7 @@ def test_a_reader_that_is_missing_leaves_no_column(tmp_path, tell_run):
     first = POINTS[0]["quality"]
     kept = {name: found for name, found in first.items() if name != "attribute_auc_trained"}
     text = section(tell_run(tmp_path, [POINTS[0] | {"quality": kept}], seeds=(0, 1)))
-    assert "reader of samples: AUC" not in text and "reader of real images: AUC" in text
+    assert "classifier of samples: AUC" not in text and "classifier of real images: AUC" in text
 
 
 def test_no_section_without_an_attribute(tmp_path, tell_run):

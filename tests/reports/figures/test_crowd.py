@@ -7,7 +7,6 @@ import pytest
 from leakbench.reports.figures import roc, similarity, tradeoff
 from leakbench.reports.figures.canvas import styled
 from leakbench.reports.figures.styles import list_styles, turns
-from leakbench.reports.reading.points import list_points
 from leakbench.reports.reading.strongest import representative_points
 
 
@@ -33,20 +32,20 @@ def legend_of(figure):
 
 
 def test_the_crowd_is_one(crowd):
-    assert len(list_points(crowd)) == 30
-    assert len({point.defense for point in list_points(crowd)}) == 22
+    assert len(crowd.plan.points) == 30
+    assert len({point.defense for point in crowd.plan.points}) == 22
 
 
 def test_looks_are_told_apart(crowd):
     found = list_styles(crowd)
     assert len({(look.colour, look.marker) for look in found.values()}) == len(found)
-    by_defense = {point.defense: found[point.name] for point in list_points(crowd)}
+    by_defense = {point.defense: found[point.name] for point in crowd.plan.points}
     assert len({(look.curve, look.marker) for look in by_defense.values()}) == 22
     assert len({(look.curve, look.dash) for look in by_defense.values()}) == 22
 
 
 def test_the_legend_names_each_defense_once(figures, crowd):
-    names = [point.defense for point in list_points(crowd)]
+    names = [point.defense for point in crowd.plan.points]
     assert legend_of(figures[tradeoff]) == [*dict.fromkeys(names), "nothing leaks", "floor (real vs real)"]
 
 
