@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from leakbench.results.families import FamilyName
 from leakbench.runtime.plugin import Access, Plugin
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Attack(Plugin):
     """A question put to a release."""
 
     group = "attacks"
-    family: ClassVar[Literal["membership", "replication", "attribute", "unlearning", "auditing"]]
+    family: ClassVar[FamilyName]
     access: ClassVar[Access]
     requires_parts: ClassVar[frozenset[str]] = frozenset()  # unmet: not applicable, which is no failure
 

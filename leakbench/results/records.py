@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from leakbench.results.families import FamilyName
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
 
@@ -50,7 +51,7 @@ class Record(BaseModel):
     point: str  # the defense and its swept parameters, for tables: "cpsample alpha=0.25"; equals `defense` if no sweep
     defense_params: dict[str, Any]  # the whole chain's: {"alpha": 0.25, "baseline.steps": 8000}
     attack: str  # the id in the suite, or "quality"
-    family: Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
+    family: FamilyName | Literal["quality"]
     attack_params: dict[str, Any] = Field(default_factory=dict)
     features: str = ""  # the embedding, where one was used: classifier, inception, pixels
     access: Literal["NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS"]

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leakbench.api import AuxiliaryModel
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import audit_setting, inapplicable
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.records import Record, RunFolder, read_record
@@ -111,7 +112,7 @@ class Plan:
         return needs_of(tuple(attack for attack in asked if not inapplicable(attack, place)))
 
     def _audit(self, point: ReleaseSpec, seed: int) -> Cell | None:
-        audit = ReleaseAudit(self.bench, self.embedding, point, seed)
+        audit = ReleaseAudit(AuditContext(self.bench, self.embedding, point, seed))
         name = f"audit {point.label} seed {seed}"
         if self.rerun == "failed" and name not in self.failures:
             return None
@@ -138,7 +139,7 @@ class Plan:
 
     def _done(self, audit: ReleaseAudit, row: RecordSpec) -> bool:
         """Whether a whole record of this very row is there: same inputs, arrays that match their hash."""
-        record = self._found.get((audit.point.label, row.attack, row.access.name, audit.seed))
+        record = self._found.get((audit.context.point.label, row.attack, row.access.name, audit.context.seed))
         return (
             record is not None
             and record.inputs == audit.row_key(row)
@@ -234,8 +235,8 @@ class Plan:
                 self.bench.trainings.drop(key)
                 shutil.rmtree(self.bench.checkpoints(key), ignore_errors=True)
             if cell.point is not None:
-                audit = ReleaseAudit(self.bench, self.embedding, cell.point, cell.seed)
-                audit.samples_store.drop(audit.samples_key)
+                audit = ReleaseAudit(AuditContext(self.bench, self.embedding, cell.point, cell.seed))
+                audit.context.samples_store.drop(audit.context.samples_key)
 
     def write(self, command: str) -> None:
         """Write plan.json, and delete records that an older version of the code or of a plugin left.
@@ -251,9 +252,15 @@ class Plan:
 
     def _stale(self) -> list[Record]:
         audits = [
-            ReleaseAudit(self.bench, self.embedding, p, seed) for p in self.bench.suite.points for seed in self._seeds
+            ReleaseAudit(AuditContext(self.bench, self.embedding, p, seed))
+            for p in self.bench.suite.points
+            for seed in self._seeds
         ]
-        keys = {(a.point.label, r.attack, r.access.name, a.seed): a.row_key(r) for a in audits for r in a.rows()}
+        keys = {
+            (a.context.point.label, r.attack, r.access.name, a.context.seed): a.row_key(r)
+            for a in audits
+            for r in a.rows()
+        }
         remade = {(c.point.label, r.attack, r.access.name, c.seed) for c in self.cells if c.point for r in c.rows}
         return [
             record

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from leakbench.api import Attack, Defense, Plugin
+from leakbench.api.families import family_of
+from leakbench.results.families import FAMILIES
 from leakbench.results.records import QUALITY
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.suite.file import SuiteFile, validate
 
 ROLES = ("baseline", "defense", "control")
-FAMILIES = ("membership", "replication", "attribute", "unlearning", "auditing")
 CONDITIONS = ("none", "label", "attribute")
 
 
@@ -139,7 +140,7 @@ def _sweep(kind: type[Defense], entry: dict[str, Any], where: str) -> list[tuple
 
 def attacks_of(file: SuiteFile, where: str) -> Iterator[tuple[str, Attack]]:
     for identity, entry, kind in entries_of(file, "attack", where):
-        if getattr(kind, "family", None) not in FAMILIES:
+        if family_of(kind) is None:
             raise UsageError(
                 f"{where}: attack {identity!r}: {kind.__name__} is of no family; it should be one of "
                 f"{', '.join(FAMILIES)}"

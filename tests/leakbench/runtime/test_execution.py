@@ -9,7 +9,7 @@ import torch
 
 from leakbench.api import Access, Release
 from leakbench.measurement.audit_context import AuditContext
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import sampling
@@ -28,7 +28,7 @@ def audit(tiny, tmp_path):
     def make(*overrides):
         batching._FITTED.clear()
         bench = ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
-        return ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], 0)
+        return ReleaseAudit(AuditContext(bench, FeatureExtractor(bench), bench.suite.points[0], 0))
 
     return make
 
