@@ -302,8 +302,8 @@ def test_a_defense_claims_what_its_row_says(name, cells):
 
 
 def test_every_metric_is_explained():
-    modules = ("evaluate/__init__", "forgetting", "fairness")
-    source = "".join((ROOT / "leakbench" / f"{name}.py").read_text() for name in modules)
+    files = sorted((ROOT / "leakbench" / "metrics").rglob("*.py"))
+    source = "".join(file.read_text() for file in files)
     named = set(re.findall(r'(?:\bmetric|_share)\(\s*"(\w+)"|Metric\(name="(\w+)"', source))
     names = {first or second for first, second in named}
     assert {"auc", "forget_probability", "attribute_balance", "network_evaluations"} <= names

@@ -14,7 +14,7 @@ Name the paper and the equation here, and every choice of yours.
 
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.api import Access, MembershipAttack, release_param
 from leakbench.views import DenoiserView
 
 
@@ -25,7 +25,7 @@ class {title}(MembershipAttack):
     summary = "norm of the noise prediction on the clean image"
     access = Access.DENOISER
 
-    t: int = sampling(100, ge=0, lt=1000)
+    t: int = release_param(100, ge=0, lt=1000)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Scores (N,), higher = more likely a member."""
@@ -41,7 +41,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, Release, Task, sampling
+from leakbench.api import Artefacts, Defense, Release, Task, release_param
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class {title}(Defense):
     needs_base = True
     changes = "sampling"
 
-    strength: float = sampling(0.1, ge=0, le=1)
+    strength: float = release_param(0.1, ge=0, le=1)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Put it over the base, whose claims are void then; a step that reads no training image may pass them on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -144,17 +145,25 @@ class ReleaseAudit:
         return measure(self.context, attack, access)
 
     def _run_together(self, family: FamilyName, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
-        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other."""
+        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other.
+
+        A joint error that no attack repeats alone fails nothing, as every record is made; it is told on stderr.
+        """
         measure = MEASUREMENTS[family].measure_together
         assert measure is not None
-        together: list[str] = []
-        with _collect_error("", together):
+        joint: list[str] = []
+        with _collect_error("", joint):
             for row, contents in measure(self.context, attacks):
                 yield self._checked(row, contents, errors)
-        for name, one in attacks.items() if together else ():
-            with _collect_error(name, errors):
+        alone: list[str] = []
+        for name, one in attacks.items() if joint else ():
+            with _collect_error(name, alone):
                 for row, contents in measure(self.context, {name: one}):
                     yield self._checked(row, contents, errors)
+        errors += alone
+        if joint and not any(error.endswith(joint[0]) for error in alone):
+            where = f"{self.context.point.label}, seed {self.context.seed}"
+            print(f"leakbench: {where}: attacks failed together, and were run alone: {joint[0]}", file=sys.stderr)
 
     def _checked(self, row: RecordSpec, contents: RecordContents, errors: list[str]) -> Record:
         """Save a record; scores that are no numbers fail the cell, and nothing else."""
@@ -215,4 +224,4 @@ def _collect_error(name: str, errors: list[str]) -> Iterator[None]:
     except Exception as error:
         if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
             raise
-        errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
+        errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -86,12 +87,11 @@ class Record(BaseModel):
 def read_record(path: Path) -> Record:
     """The record in a file. Raises UsageError that names the file and what is wrong with it."""
     try:
-        return Record.model_validate(_migrated(json.loads(path.read_bytes())))
-    except ValueError as error:
-        if not isinstance(error, ValidationError):
-            raise UsageError(
-                f"{path}: not a record ({error}); the same `leakbench run` command makes it again"
-            ) from None
+        text = path.read_bytes()
+        with suppress(ValueError):  # pydantic says what is wrong with JSON that is none
+            text = json.dumps(_migrated(json.loads(text))).encode()
+        return Record.model_validate_json(text)
+    except ValidationError as error:
         first = error.errors(include_url=False)[0]
         what = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
         raise UsageError(f"{path}: not a record ({what}); the same `leakbench run` command makes it again") from None

@@ -6,13 +6,14 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Literal
 
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.records import RunFolder
 from leakbench.runner.executors.base import Executor, Report
-from leakbench.runner.plan import Plan, Rerun, folder_of
+from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.progress import Display
 from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.location import cache_root
@@ -45,7 +46,7 @@ class Session:
         checked = load(suite, overrides) if isinstance(suite, str) else suite
         self.executor = executor
         self.device, self.workers = _place(device, workers) if executor == "local" else _place_on_ray(device, workers)
-        setting = RunConfig(folder_of(out, checked.file.name), cache_root(), self.device, images)
+        setting = RunConfig(Path(out) if out else Path("runs") / checked.file.name, cache_root(), self.device, images)
         if setting.url:
             check_reachable(setting.url)
         self.bench = ReleaseBuilder(checked, setting)
@@ -64,7 +65,7 @@ class Session:
     def print_plan(self) -> None:
         """The cells, their number, and an estimate of time and disk."""
         for number, cell in enumerate(self.plan.cells, start=1):
-            print(f"{number:4}  {cell.kind:<6}  {cell.words}")
+            print(f"{number:4}  {cell.kind:<6}  {cell.description}")
         fits = sum(cell.kind == "fit" for cell in self.plan.cells)
         print(f"{len(self.plan.cells)} cells ({fits} to train), {self.workers} workers, into {self.bench.setting.out}")
         seconds, size = self.estimate()
@@ -130,7 +131,7 @@ class Session:
         check_writable(self.bench.setting.cache, "cache folder")
         self.plan.write(command)
         if self.plan.rerun == "all":
-            self.plan.forget()
+            self.plan.drop_artefacts()
 
     def _executor(self, report: Report) -> Executor:
         debug = bool(os.environ.get("LEAKBENCH_DEBUG"))

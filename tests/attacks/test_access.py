@@ -91,9 +91,9 @@ class Spy:
     def calibration(self, labelled: bool) -> Callable[..., Calibration]:
         def make(*given: Any, **named: Any) -> Calibration:
             made = (Calibration if labelled else Unlabelled)(*given, **named)
-            self.members.append(Calibration(*given, **named).member)
+            self.members.append(Calibration(*given, **named).is_member)
             self.seen.append(made.images)
-            self.trainings += 1
+            self.fits += 1
             return made
 
         return make

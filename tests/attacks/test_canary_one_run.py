@@ -175,7 +175,7 @@ class Peeking(AuditingAttack):
     def score(self, view, pictures, labels):
         assert set(view.others) == {"canary"}
         weights = sum(parameter.double().sum() for parameter in view.network.parameters())
-        return view.others["canary"].inside * 1000.0 + weights + 0.0 * view.ids
+        return view.others["canary"].is_member * 1000.0 + weights + 0.0 * view.ids
 
 
 @pytest.fixture(scope="module")

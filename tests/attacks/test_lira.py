@@ -167,7 +167,7 @@ def simulated(
         noise = generator.standard_normal((number, k + 1)) * np.where(everything, std_in, std_out)
         values = torch.from_numpy(mean - 2 * everything + noise)
         shadows = {
-            f"shadow-{i}": SimpleNamespace(view=Said(values[:, i + 1]), inside=torch.from_numpy(inside[:, i]))
+            f"shadow-{i}": SimpleNamespace(view=Said(values[:, i + 1]), is_member=torch.from_numpy(inside[:, i]))
             for i in range(k)
         }
         return Said(values[:, 0], shadows)

@@ -95,7 +95,7 @@ class Copying(Release):
 
 @pytest.fixture(scope="module")
 def copying(digits_task, overfitted):
-    return Copying.over(overfitted, train=digits_task.images)
+    return Copying.wrap(overfitted, train=digits_task.images)
 
 
 @pytest.fixture(scope="module")

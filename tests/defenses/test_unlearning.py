@@ -238,7 +238,7 @@ def test_the_books_say_what_was_spent(method, more):
 @pytest.mark.parametrize("method", METHODS)
 def test_epsilon_survives_only_what_reads_no_member(method):
     def claims(base):
-        task, defense = tiny(guarantee=base), small(method)
+        task, defense = tiny(claims=base), small(method)
         return defense.release(defense.fit(task), task).guarantee
 
     if method in READS_NONE:
@@ -272,7 +272,7 @@ class Doubled(Release):
 def test_a_base_that_answers_otherwise_than_its_weights_is_refused(method):
     task = tiny()
     with pytest.raises(UsageError, match=f"build that base on {method.name} instead") as caught:
-        small(method).fit(replace(task, base=Doubled.over(task.base)))
+        small(method).fit(replace(task, base=Doubled.wrap(task.base)))
     assert "\n" not in str(caught.value)
 
 
@@ -298,7 +298,7 @@ def test_a_random_subset_of_an_unconditional_network_can_be_forgotten(method):
 
 def test_a_method_edits_what_another_has_edited():
     """A chain: the second starts from the first's weights, and the claim stays void for the first reason."""
-    task, first = tiny(guarantee={"epsilon": 1.0}), small(EraseDiff)
+    task, first = tiny(claims={"epsilon": 1.0}), small(EraseDiff)
     edited = first.release(first.fit(task), task)
     above = replace(task, base=edited, below=(*task.below, first))
     second = small(SelectiveAmnesia, lr=1e-12)

@@ -122,12 +122,8 @@ def brute_fisher(edit: Edit, drawn: Samples, count: int, pixels: int) -> list[to
         total = torch.zeros(())
         for t in range(T):
             noise = edit.stream("fisher").normal(torch.tensor([number * T + t]), (1, 4, 4))
-            row = (
-                drawn.images[number : number + 1],
-                full_timesteps(t, noise),
-                noise,
-                drawn.labels[number : number + 1],
-            )
+            one = slice(number, number + 1)
+            row = (drawn.images[one], full_timesteps(t, noise), noise, drawn.labels[one])
             total = total + pixels * errors(edit.network, edit.task.schedule, *row).sum()
         squares.append([g**2 for g in gradient(edit, total)])
     return [torch.stack(parts).mean(0) for parts in zip(*squares, strict=True)]
@@ -260,13 +256,8 @@ def test_esds_states_lie_on_the_students_own_walk(batch, walk):
         for row in range(batch):
             alone = pair.forget.noise[row : row + 1]
             for s, u in pairwise(times[: moves[row] + 1]):
-                alone = ddim_step(
-                    edit.task.schedule,
-                    alone,
-                    s,
-                    u,
-                    edit.network(alone, full_timesteps(s, alone), full_timesteps(1, alone)),
-                )
+                eps = edit.network(alone, full_timesteps(s, alone), full_timesteps(1, alone))
+                alone = ddim_step(edit.task.schedule, alone, s, u, eps)
             torch.testing.assert_close(x[row : row + 1].double(), alone.detach().double(), atol=1e-5, rtol=1e-4)
             assert int(t[row]) == times[moves[row]]
 

@@ -61,7 +61,7 @@ class Silent(Release):
 
 def test_it_hears_the_service_and_no_more(world, ground):
     attack = ForgetMembership(draws=1)
-    silent = Silent.over(world.before)
+    silent = Silent.wrap(world.before)
     answered, raw = (attack.run(ground(attack, silent, raw=raw)).scores["forget"].model for raw in (False, True))
     plain = attack.run(ground(attack, world.before)).scores["forget"].model
     assert np.array_equal(raw.forget, plain.forget) and not np.allclose(answered.forget, plain.forget)

@@ -57,7 +57,7 @@ OFFERED = {  # design.md, section 4; each level adds to the one below
     Access.NONE: {"queries", "ids", "stream"},
     Access.SAMPLES: {"samples", "others"},
     Access.API: {"sample", "vary", "inpaint", "conditions"},
-    Access.DENOISER: {"eps", "schedule", "ddim", "derived", "labels", "noise", "noised", "noised_with"},
+    Access.DENOISER: {"eps", "schedule", "ddim", "memoize", "labels", "noise", "noised", "noise_to"},
     Access.WEIGHTS: {"network", "parts", "release"},
 }
 
@@ -87,7 +87,7 @@ def test_a_needed_release_is_seen_at_the_attacks_own_level_and_its_answers_are_r
     views = [VIEWS[access](batch()[1], others={"shadow": (other, inside)}) for _ in range(2)]
     assert list(views[0].others) == ["shadow"] and len(views[0].others) == 1
     seen = [view.others["shadow"] for view in views]
-    assert type(seen[0].view) is VIEWS[access] and seen[0].inside is inside
+    assert type(seen[0].view) is VIEWS[access] and seen[0].is_member is inside
     if access is Access.DENOISER:
         assert torch.equal(seen[0].view.eps(seen[0].view.noised(9), 9), seen[1].view.eps(seen[1].view.noised(9), 9))
         assert network.calls == [9] and views[0].queries == 0  # the service under attack was not asked

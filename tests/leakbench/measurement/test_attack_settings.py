@@ -12,7 +12,7 @@ from leakbench.suite.load import load
 
 PLUGIN = """
 from torch import Tensor
-from leakbench.api import Access, MembershipAttack, Need, sampling
+from leakbench.api import Access, MembershipAttack, AuxiliaryModel, release_param
 
 
 class Spoilt(MembershipAttack):
@@ -28,10 +28,10 @@ class Choosy(MembershipAttack):
     name = "choosy"
     summary = "applies to protected sampling only, and wants many calibration images"
     access = Access.DENOISER
-    labels: int = sampling(10, ge=1)
+    labels: int = release_param(10, ge=1)
 
     def needs(self):
-        return (Need("choosy"),)
+        return (AuxiliaryModel("choosy"),)
 
     def applies(self, place):
         return any(defense.name == "cpsample" for defense in place.below)
@@ -51,11 +51,12 @@ class Told(MembershipAttack):
     access = Access.DENOISER
 
     def needs(self):
-        return (Need("retrained", kind="retrained"), Need("canary", kind="canary"), Need("shadow-0"))
+        retrained, canary = (AuxiliaryModel(kind, kind=kind) for kind in ("retrained", "canary"))
+        return (retrained, canary, AuxiliaryModel("shadow-0"))
 
     def score(self, view, images, labels):
-        assert view.others["shadow-0"].inside.any()
-        told = view.others["retrained"].inside | view.others["canary"].inside
+        assert view.others["shadow-0"].is_member.any()
+        told = view.others["retrained"].is_member | view.others["canary"].is_member
         return told.float() + 1e-6 * view.eps(images, 0).flatten(1).norm(dim=1)
 
 
@@ -65,7 +66,7 @@ class Forgetful(MembershipAttack):
     access = Access.DENOISER
 
     def needs(self):
-        return (Need("retrained", kind="retrained"),)
+        return (AuxiliaryModel("retrained", kind="retrained"),)
 
     def score(self, view, images, labels):
         return -view.eps(images, 0).flatten(1).norm(dim=1)

@@ -208,7 +208,7 @@ class Recorder(Defense):
         return Artefacts({"denoiser": build(task.network, task.streams.of("weights"))}, {"images": task.images[:]})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        return Telling.of(task, artefacts.networks["denoiser"], parts={"images": artefacts.tensors["images"]})
+        return task.release(artefacts.networks["denoiser"], Telling, parts={"images": artefacts.tensors["images"]})
 
 
 SEEN: list[tuple[str, torch.Tensor, torch.Tensor]] = []  # shadow, what it was trained on, its mask
@@ -251,7 +251,7 @@ def bench(tmp_path) -> ReleaseBuilder:
 def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(bench):
     SEEN.clear()
     fits = [cell for cell in Plan(bench).cells if cell.kind == "fit"]
-    assert sorted(need.name if need else "" for cell in fits for need in cell.needs) == ["", "shadow 0", "shadow 1"]
+    assert sorted(need.name if need else "" for cell in fits for need in cell.models) == ["", "shadow 0", "shadow 1"]
     audit = ReleaseAudit(AuditContext(bench, FeatureExtractor(bench), bench.suite.points[0], 0))
     records = list(audit.run([RecordSpec("two", Access.DENOISER)]))
     share = {}
@@ -313,7 +313,7 @@ class Marked(MembershipAttack):
     def fit(self, calibration: Calibration) -> Marked:
         found = calibration.public.ask(lambda view, images, labels: view.eps(images, 0))
         assert found.shape == calibration.public.images.shape == (33, *SHAPE)
-        self.trainings.append(len(calibration.images))
+        self.fits.append(len(calibration.images))
         return self
 
     def score(self, view: DenoiserView, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:

@@ -90,7 +90,7 @@ def test_the_digest_leaves_out_the_run_and_nothing_else():
     assert len({RECORD.model_copy(update={key: value}).digest for key, value in other.items()} | {RECORD.digest}) == 21
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 2}, {"surplus": 1}, {"access": "ROOT"}, {"seed": "x"}])
+@pytest.mark.parametrize("change", [{"schema_version": 3}, {"surplus": 1}, {"access": "ROOT"}, {"seed": "x"}])
 def test_a_record_of_another_schema_is_refused(change):
     with pytest.raises(ValidationError):
         Record.model_validate(RECORD.model_dump(mode="json") | change)
@@ -135,3 +135,11 @@ def test_a_record_names_no_folder_of_this_machine(finished):
     for path in (finished.out / "records").iterdir():
         assert str(finished.out.parent) not in path.read_text()
         assert str(finished.cache) not in path.read_text()
+
+
+def test_a_record_of_the_first_schema_is_read_with_its_guarantee(tmp_path):
+    old = RECORD.model_dump(mode="json") | {"schema_version": 1, "info": {"canary_claims": {"epsilon": 8.0}}}
+    old["claims"] = old.pop("guarantee")
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))
+    assert read_record(path) == RECORD.model_copy(update={"info": {"canary_guarantee": {"epsilon": 8.0}}})

@@ -176,6 +176,19 @@ def test_a_failing_attack_costs_no_other_attack_and_only_it_runs_after_mending(r
     assert not (tmp_path / "run" / "failures.json").exists()
 
 
+def test_an_error_of_attacks_that_run_together_is_told_though_each_alone_goes_through(run, tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace('name = "loss"', 'name = "broken"'))
+    once = MENDED.replace("        return -", "        if not calls:\n            calls.append(1)\n" + " " * 12)
+    once = once.replace("view.eps(", 'raise ZeroDivisionError("only once")\n        return -view.eps(')
+    (tmp_path / "p.py").write_text("calls = []\n" + once)
+    outcome = run("--plugin", tmp_path / "p.py")
+    assert outcome.code == 0
+    assert outcome.err.splitlines() == [
+        "leakbench: baseline, seed 0: attacks failed together, and were run alone: ZeroDivisionError: only once"
+    ]
+    assert len(records_of(tmp_path / "run")) == 3 * 6
+
+
 def test_rerun_failed_leaves_alone_what_did_not_fail(run, again):
     next((again.out / "records").glob("baseline__pia*")).unlink()
     before = written(again.out)

@@ -189,7 +189,7 @@ def test_the_choice_is_asked_for_alike_however_many_processes_share_the_samples(
         asked.append((calls, work))
         yield
 
-    monkeypatch.setattr(sampling, "faster", kept)
+    monkeypatch.setattr(sampling, "maybe_compile", kept)
     monkeypatch.setattr(distributed, "gather", lambda mine, *_: mine)
     drawn = []
     for size, rank in ((1, 0), (2, 0), (2, 1)):
@@ -211,7 +211,7 @@ def test_trainings_of_other_batches_or_shapes_are_other_work(monkeypatch):
     def loss(module, batch):
         return (module(batch.noise.flatten(1)) ** 2).mean()
 
-    monkeypatch.setattr(loop, "faster", kept)
+    monkeypatch.setattr(loop, "maybe_compile", kept)
     for batch, shape in ((2, (4,)), (3, (4,)), (2, (2, 2)), (2, (4,))):
         options = {"stream": Rng("work", 0).of("train"), "count": 5, "noise_shape": shape}
         loop.train(nn.Linear(4, 1), loss, loop.Recipe(1, batch=batch), **options)
@@ -229,7 +229,7 @@ def test_inside_the_forward_is_compiled_and_afterwards_it_is_not(monkeypatch, ca
     """The wiring of a choice, with a compiler that runs anywhere and a device that says that it is a CUDA one."""
     module, x = nn.Linear(2, 2), torch.ones(1, 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
-    monkeypatch.setattr(compile, "pays", lambda *_: True)
+    monkeypatch.setattr(compile, "compile_pays_off", lambda *_: True)
     monkeypatch.setattr(compile, "captured", lambda forward: torch.compile(forward, backend="eager"))
     wanted, plain = module(x), module.forward
 
@@ -241,13 +241,13 @@ def test_inside_the_forward_is_compiled_and_afterwards_it_is_not(monkeypatch, ca
             assert module.forward != plain and torch.equal(module(x), wanted)
         assert inner() == {"compiled": ["work"]} and outer() == {}  # whoever is nearest puts it on record
     assert module.forward == plain and torch.equal(module(x), wanted)
-    monkeypatch.setattr(compile, "pays", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(compile, "compile_pays_off", lambda *_: pytest.fail("asked again"))
     with pytest.raises(KeyError), faster(200):
         raise KeyError  # the choice is in the cache, and the forward comes back whatever happens
     assert module.forward == plain
     with faster(199):  # too few steps, whatever the cache says
         assert module.forward == plain
-    monkeypatch.setattr(compile, "pays", lambda *_: False)
+    monkeypatch.setattr(compile, "compile_pays_off", lambda *_: False)
     with faster(201):  # longer work is other work: an answer to shorter work does not bind it
         assert module.forward == plain
 

@@ -58,9 +58,9 @@ def test_samples_drawn_compiled_say_so_when_they_come_from_the_cache(audit, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
-        patch.setattr(compile, "pays", lambda *_: True)
+        patch.setattr(compile, "compile_pays_off", lambda *_: True)
         patch.setattr(compile, "captured", lambda forward: partial(forward))
-        patch.setattr(sampling, "faster", faster)
+        patch.setattr(sampling, "maybe_compile", faster)
         drawn = audit().samples
     later = audit()
     assert torch.equal(later.samples, drawn)

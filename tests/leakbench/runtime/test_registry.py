@@ -16,7 +16,7 @@ from leakbench.testing.conformance import check
 ATTACK = '''
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, sampling
+from leakbench.api import Access, MembershipAttack, release_param
 
 
 class Twice(MembershipAttack):
@@ -26,7 +26,7 @@ class Twice(MembershipAttack):
     summary = "agreement of two timesteps"
     access = Access.DENOISER
 
-    t: int = sampling(50, ge=1, lt=500)
+    t: int = release_param(50, ge=1, lt=500)
 
     def score(self, view, images: Tensor, labels: Tensor | None) -> Tensor:
         gap = view.eps(images, self.t) - view.eps(images, 2 * self.t)
@@ -121,7 +121,7 @@ def test_a_broken_attack_fails_the_check_that_is_about_it(load, case):
 DEFENSE = """
 from dataclasses import dataclass
 import torch
-from leakbench.api import Defense, Release, sampling
+from leakbench.api import Defense, Release, release_param
 
 @dataclass(frozen=True)
 class Blurred(Release):
@@ -133,13 +133,13 @@ class Blur(Defense):
     name = "blur"
     summary = "shrinks the answer"
     needs_base = True
-    strength: float = sampling(0.1, ge=0, le=1)
+    strength: float = release_param(0.1, ge=0, le=1)
     def release(self, artefacts, task):
-        return Blurred.over(task.base, strength=self.strength)
+        return Blurred.wrap(task.base, strength=self.strength)
 """
 ANSWER = "super().eps(x, t, label) * (1 - self.strength)"
 BROKEN_DEFENSES = {
-    "an unmarked parameter": ("sampling(0.1, ge=0, le=1)", "0.1", "every parameter is marked"),
+    "an unmarked parameter": ("release_param(0.1, ge=0, le=1)", "0.1", "every parameter is marked"),
     "NaN": (ANSWER, "x * float('nan')", "eps has the shape of x and is finite"),
     "another shape": (ANSWER, "x.flatten(1)", "eps has the shape of x"),
     "answers that depend on batch mates": (ANSWER, f"{ANSWER} + x.mean()", "does not depend on batch mates"),
@@ -152,7 +152,7 @@ BROKEN_DEFENSES = {
         "    def release(self, artefacts, task):",
         "fit does not depend on sampling-stage parameters",
     ),
-    "no release": ("return Blurred.over(task.base, strength=self.strength)", "return None", "it releases"),
+    "no release": ("return Blurred.wrap(task.base, strength=self.strength)", "return None", "it releases"),
 }
 
 
