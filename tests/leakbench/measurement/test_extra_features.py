@@ -18,6 +18,7 @@ from leakbench.metrics.weights.resources import DINOV2, SSCD
 from leakbench.reports.markdown import render
 from leakbench.reports.tradeoff import tradeoff_table, tradeoff_text
 from leakbench.results.records import RunFolder
+from leakbench.runner.estimate import extra_features_cost
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
@@ -141,7 +142,7 @@ def test_without_weights_nobody_does(write, tmp_path):
 
 def test_a_plan_foresees_them(write, weights, tmp_path, monkeypatch):
     """Two releases of 40 samples, and each real image once."""
-    monkeypatch.setattr(extra_features, "_speed", lambda bench: 87.8e9)  # one image of both a second
+    monkeypatch.setattr(extra_features_cost, "_products_per_second", lambda bench: 87.8e9)  # one image of both a second
     path = write()
     work, without = bench(path, tmp_path), bench(path, tmp_path, "quality.beside=[]")
     monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: StepTimes(0.0, 0.0))
