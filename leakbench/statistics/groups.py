@@ -1,0 +1,91 @@
+"""Images that come in groups (people, patients, scenes): what every function with a `groups` argument computes by.
+
+The images of a group resemble one another, so n images of k groups tell less than n independent ones: with groups,
+variances are those of sums over groups, and `n` of an estimate is the number of groups. Without (`groups=None`), every
+image is a group of its own.
+
+A share p of n images in k groups has the variance (ratio estimator; Rao and Scott, Biometrics 48, 1992)
+    v = k / ((k - 1) n^2) * sum_i (a_i - p n_i)^2,   a_i of the n_i images of group i accepted,
+and its effective number of images is n_e = p (1 - p) / v, here within [n^2 / sum n_i^2, n]: the number that a full
+correlation within groups would leave, and n. Choice of ours: where fewer than five groups hold an accepted image, or a
+refused one, v says little, and the least is taken. With one image a group n_e is n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._scores import Scores
+
+FEW_GROUPS = 10  # below so many on a side, an interval is not worth much
+_TELLING = 5
+
+Codes = NDArray[np.int64]
+Groups = tuple[ArrayLike, ArrayLike]  # the group of each member, and of each nonmember
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The groups of members (m,) and of nonmembers (n,), numbered from 0 to `count` - 1 over both sides."""
+
+    member: Codes
+    nonmember: Codes
+    count: int
+
+
+def number_groups(groups: ArrayLike, size: int) -> Codes:
+    """Number the groups of `size` images from 0. Raises ValueError unless there is one whole number an image."""
+    return np.unique(_checked(groups, size), return_inverse=True)[1].astype(np.int64)
+
+
+def number_sides(groups: Groups | None, members: int, nonmembers: int) -> Sides | None:
+    """Number the groups of two sides together: a group may have images on both. None for None."""
+    if groups is None:
+        return None
+    both = np.concatenate([_checked(groups[0], members), _checked(groups[1], nonmembers)])
+    labels, codes = np.unique(both, return_inverse=True)
+    return Sides(codes[:members].astype(np.int64), codes[members:].astype(np.int64), labels.size)
+
+
+def count_groups(groups: ArrayLike | None, size: int) -> int:
+    """The number of groups among `size` images; `size` for None."""
+    return size if groups is None else int(np.unique(_checked(groups, size)).size)
+
+
+def has_few_groups(groups: Groups | None, members: int, nonmembers: int) -> bool:
+    """Whether there are fewer than ten groups on a side. Never for None: then there are no groups."""
+    if groups is None:
+        return False
+    return min(count_groups(groups[0], members), count_groups(groups[1], nonmembers)) < FEW_GROUPS
+
+
+def mean_scores(scores: Scores, groups: ArrayLike) -> Scores:
+    """The mean score of each group, in the order of the groups' numbers."""
+    codes = number_groups(groups, scores.size)
+    return np.asarray(np.bincount(codes, scores) / np.bincount(codes), dtype=np.float64)
+
+
+def effective_number(accepted: NDArray[np.bool_], groups: ArrayLike | None) -> float:
+    """The number of independent images that tell as much of the accepted share as these images (n,) do."""
+    n = accepted.size
+    if groups is None:
+        return float(n)
+    codes = number_groups(groups, n)
+    sizes = np.bincount(codes).astype(np.float64)
+    if sizes.size == n:
+        return float(n)
+    hits, least, share = np.bincount(codes, accepted), n**2 / float((sizes**2).sum()), float(accepted.mean())
+    if min(np.count_nonzero(hits), np.count_nonzero(sizes - hits)) < _TELLING:
+        return least
+    variance = sizes.size / ((sizes.size - 1) * n**2) * float(((hits - share * sizes) ** 2).sum())
+    return float(np.clip(share * (1 - share) / variance, least, n)) if variance > 0 else float(n)
+
+
+def _checked(groups: ArrayLike, size: int) -> NDArray[np.int64]:
+    found = np.asarray(groups)
+    if found.shape != (size,) or found.dtype.kind not in "biu":
+        raise ValueError(f"one whole number a score is needed as its group, {size}, got {found.dtype} {found.shape}")
+    return found.astype(np.int64)
