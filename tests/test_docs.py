@@ -392,7 +392,7 @@ def test_the_row_of_an_attack_is_what_its_class_says(name):
 def test_an_attack_makes_as_many_calls_as_its_row_says(name, hurried):
     """On a tiny network; gradient attacks and those on a shipped part ask no eps."""
     attack = registry.find("attacks", name)()
-    if attack.requires_parts or attack.family != "membership":
+    if attack.family != "membership" or attack.name == "shipped_classifier":
         pytest.skip("needs what a tiny release does not ship")
     checks = MembershipChecks(type(attack))
     checks._scores()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,12 +18,13 @@ from leakbench.api import (
     AuditingAttack,
     MembershipAttack,
     ReplicationAttack,
+    Skip,
     UnlearningAttack,
 )
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec, needs_of
 from leakbench.measurement.auditing import measure_auditing
-from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.extra_features import weights_beside
 from leakbench.measurement.membership import Attacks, measure_membership
 from leakbench.measurement.membership_evidence import rows_written
@@ -79,7 +81,7 @@ class ReleaseAudit(AuditContext):
     """The audit of one release of a suite: a point of a curve, at a seed."""
 
     def rows(self) -> list[RecordSpec]:
-        """The records that this release gets. An attack whose required parts do not ship is not applicable."""
+        """The records that this release gets. An attack that does not apply gets them as well: they say so."""
         rows = [RecordSpec(QUALITY, Access.SAMPLES)]
         for name, attack in self.bench.suite.attacks.items():
             if not self.bench.suite.asks(name, self.point):
@@ -113,10 +115,10 @@ class ReleaseAudit(AuditContext):
 
     def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         for row in wanted:
-            if why := self._inapplicable(row):
-                family = self.bench.suite.attacks[row.attack].family
-                yield self._save(row, RecordContents(family, MetricSet([], why)))
-        wanted = [row for row in wanted if not self._inapplicable(row)]
+            if skip := self._skip(row):
+                skipped = MetricSet([], {skip.severity, *skip.flags}, info={"skipped": skip.reason})
+                yield self._save(row, RecordContents(self.bench.suite.attacks[row.attack].family, skipped))
+        wanted = [row for row in wanted if self._skip(row) is None]
         if any(row.access >= Access.SAMPLES for row in wanted):
             _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
         membership: Attacks = {}
@@ -134,15 +136,23 @@ class ReleaseAudit(AuditContext):
             raise AttackFailed("; ".join(errors))
 
     def _membership(self, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
-        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other."""
-        together: list[str] = []
-        with _noted("", together):
+        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other.
+
+        A joint error that no attack repeats alone fails nothing, as every record is made; it is told on stderr.
+        """
+        joint: list[str] = []
+        with _noted("", joint):
             for row, found in measure_membership(self, attacks) if attacks else ():
                 yield self._checked(row, found, errors)
-        for name, one in attacks.items() if together else ():
-            with _noted(name, errors):
+        alone: list[str] = []
+        for name, one in attacks.items() if joint else ():
+            with _noted(name, alone):
                 for row, found in measure_membership(self, {name: one}):
                     yield self._checked(row, found, errors)
+        errors += alone
+        if joint and not any(error.endswith(joint[0]) for error in alone):
+            where = f"{self.point.label}, seed {self.seed}"
+            print(f"leakbench: {where}: attacks failed together, and were run alone: {joint[0]}", file=sys.stderr)
 
     def _checked(self, row: RecordSpec, found: RecordContents, errors: list[str]) -> Record:
         """Saved; scores that are no numbers fail the cell, and nothing else."""
@@ -150,13 +160,11 @@ class ReleaseAudit(AuditContext):
             errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
         return self._save(row, found)
 
-    def _inapplicable(self, row: RecordSpec) -> set[str]:
+    def _skip(self, row: RecordSpec) -> Skip | None:
+        """Reason why a row gets no numbers; None where it does."""
         attack = self.bench.suite.attacks.get(row.attack)
-        if attack is None:
-            return set()
-        if why := inapplicable(attack, audit_setting(self.bench, self.point.chain)):
-            return why
-        return set() if attack.requires_parts <= set(self.release.parts) else {"not-applicable"}
+        found = attack and skip_attack(attack, audit_setting(self.bench, self.point.chain))
+        return found if found and found.severity == "not-applicable" else None
 
     def _save(self, row: RecordSpec, measured: RecordContents) -> Record:
         suite, found = self.bench.suite, measured.findings
@@ -215,7 +223,7 @@ def _noted(name: str, errors: list[str]) -> Iterator[None]:
     except Exception as error:
         if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.world_size() > 1:
             raise
-        errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
+        errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")
 
 
 def environment(device: torch.device) -> dict[str, str]:

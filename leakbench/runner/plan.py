@@ -12,7 +12,8 @@ from math import prod
 from typing import Any, Literal
 
 from leakbench.api import AuxiliaryModel
-from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.data.near_duplicates import format_near_duplicates
+from leakbench.measurement.compatibility import audit_setting, is_applicable
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
@@ -80,9 +81,9 @@ class Plan:
 
     def _list_auxiliary_models(self, point: ReleaseSpec, records: tuple[RecordSpec, ...]) -> list[AuxiliaryModel]:
         """The models that the attacks of these records need, each once."""
-        attacks, place = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
+        attacks, setting = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
         asked = [attacks[record.attack] for record in records if record.attack in attacks]
-        return needs_of(tuple(attack for attack in asked if not inapplicable(attack, place)))
+        return needs_of(tuple(attack for attack in asked if is_applicable(attack, setting)))
 
     def _chain_of(self, model: AuxiliaryModel | None, point: ReleaseSpec) -> tuple[ChainLink, ...]:
         return point.chain if model is None else self.bench.chain_of(model, point.chain)
@@ -145,7 +146,7 @@ class Plan:
             audit.samples_store.drop(audit.samples_key)
 
     def write(self, command: str) -> None:
-        """Write plan.json, and delete records that an older version of the code or of a plugin left."""
+        """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""
         self.out.mkdir(parents=True, exist_ok=True)
         inputs = {identify(audit, spec): audit.row_key(spec) for audit in self.audits for spec in audit.rows()}
         remade = {
@@ -158,3 +159,5 @@ class Plan:
             self.finished.delete(record)
         text = json.dumps(self.to_manifest(command), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
+        left_out = format_near_duplicates(self.bench.data, self.bench.split.duplicates)
+        write_atomically(self.out / "near_duplicates.csv", left_out.encode())
