@@ -170,7 +170,8 @@ with distributed.single_process():
     whole = training(1600, None, 0)
 told = []
 both = training(1600, own, rank, told.append)
-torch.save({"heard": heard, "first step": told[0], "whole": [*whole.parameters()], "resumed": [*both.parameters()]}, folder / f"{rank}.pt")
+found = {"heard": heard, "first step": told[0], "whole": [*whole.parameters()], "resumed": [*both.parameters()]}
+torch.save(found, folder / f"{rank}.pt")
 distributed.destroy_process_group()
 """
 
