@@ -41,6 +41,7 @@ class Attack(Plugin):
     group = "attacks"
     family: ClassVar[Literal["membership", "replication", "attribute", "unlearning", "auditing"]]
     access: ClassVar[Access]
+    adaptive: ClassVar[bool] = False  # made against one defense, and knows how that works; reports read this
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """Other releases to train for this attack."""

@@ -35,7 +35,8 @@ from leakbench.metrics.evaluate.findings import MetricSet
 from leakbench.metrics.features import file_digest, weights_at_hand
 from leakbench.metrics.weights.perceptual import alexnet_weights
 from leakbench.metrics.weights.sscd import sscd_weights
-from leakbench.results.records import QUALITY, Record, save_record
+from leakbench.results.record import QUALITY, Environment, Record, RunInfo
+from leakbench.results.record_files import save_record
 from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
@@ -180,6 +181,7 @@ class ReleaseAudit(AuditContext):
             point=self.point.label,
             defense_params=self.point.parameters,
             attack=row.attack,
+            adaptive=attack is not None and attack.adaptive,
             family=measured.family,
             attack_params={} if attack is None else attack.model_dump(mode="json"),
             features=measured.features,
@@ -192,7 +194,11 @@ class ReleaseAudit(AuditContext):
             guarantee=self.release.guarantee,
             info=found.info | manner,
             inputs=self.row_key(row),
-            run={"environment": environment(self.bench.device), "timings": measured.timings, "calls": measured.calls},
+            run=RunInfo(
+                environment=Environment(auditor=environment(self.bench.device)),
+                timings=measured.timings,
+                calls=measured.calls,
+            ),
         )
         return distributed.broadcast(lambda: save_record(self.bench.setting.out, record, measured.arrays))
 

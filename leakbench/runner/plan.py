@@ -9,7 +9,7 @@ import json
 import shutil
 from functools import cached_property
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.data.near_duplicates import format_near_duplicates
@@ -17,6 +17,7 @@ from leakbench.measurement.compatibility import audit_setting, is_applicable
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, rename_dependencies
 from leakbench.runner.cell_queue import order_cells
 from leakbench.runner.manifest import check_same_run, to_manifest
@@ -131,7 +132,7 @@ class Plan:
         """Raise UsageError if the folder holds another plan's run."""
         check_same_run(self.out, self.bench.suite)
 
-    def to_manifest(self, command: str) -> dict[str, Any]:
+    def to_manifest(self, command: str) -> RunPlan:
         """The contents of plan.json."""
         return to_manifest(self.bench, command)
 
@@ -157,7 +158,7 @@ class Plan:
         }
         for record in self.finished.list_stale(inputs, remade):
             self.finished.delete(record)
-        text = json.dumps(self.to_manifest(command), indent=1) + "\n"
+        text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
         left_out = format_near_duplicates(self.bench.data, self.bench.split.duplicates)
         write_atomically(self.out / "near_duplicates.csv", left_out.encode())

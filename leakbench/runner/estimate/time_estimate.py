@@ -20,7 +20,7 @@ from leakbench.measurement.extra_features import seconds_beside
 from leakbench.measurement.release_audit import RecordSpec
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
-from leakbench.results.records import QUALITY
+from leakbench.results.record import QUALITY
 from leakbench.runner.cell import Cell
 from leakbench.runner.estimate.dry_run import calls_of, calls_of_attribute
 from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
