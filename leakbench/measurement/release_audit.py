@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from leakbench.api import Access, Attack
+from leakbench.api import Access, Attack, Skip
 from leakbench.measurement.audit_context import AuditContext, needs_of
-from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.environment import environment
 from leakbench.measurement.extra_features_policy import hash_extra_weights
 from leakbench.measurement.families import MEASUREMENTS, Attacks
@@ -22,7 +22,8 @@ from leakbench.metrics.weights.digests import feature_weights_digest, file_diges
 from leakbench.metrics.weights.perceptual import alexnet_weights
 from leakbench.metrics.weights.sscd import sscd_weights
 from leakbench.results.families import FamilyName
-from leakbench.results.records import QUALITY, Record, save_record
+from leakbench.results.record import QUALITY, Environment, Record, RunInfo
+from leakbench.results.record_files import save_record
 from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
@@ -77,7 +78,7 @@ class ReleaseAudit:
     _execution_notes: Callable[[], dict[str, Any]] = field(default=dict)  # of the run in progress
 
     def rows(self) -> list[RecordSpec]:
-        """The records that this release gets. An attack whose required parts do not ship is not applicable."""
+        """The records that this release gets. An attack that does not apply gets them as well: they say so."""
         suite, point = self.context.bench.suite, self.context.point
         attacks = {name: attack for name, attack in suite.attacks.items() if suite.asks(name, point)}
         return [RecordSpec(QUALITY, Access.SAMPLES)] + [
@@ -114,11 +115,12 @@ class ReleaseAudit:
         return self.context.bench.suite.attacks.get(row.attack)
 
     def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
-        reasons = {row: self._inapplicable(row) for row in wanted}
-        for row, flags in reasons.items():
-            if flags:
-                yield self._save(row, RecordContents(MetricSet([], flags)))
-        wanted = [row for row in wanted if not reasons[row]]
+        skips = {row: self._skip(row) for row in wanted}
+        for row, skip in skips.items():
+            if skip:
+                skipped = MetricSet([], {skip.severity, *skip.flags}, info={"skipped": skip.reason})
+                yield self._save(row, RecordContents(skipped))
+        wanted = [row for row in wanted if skips[row] is None]
         if any(row.access >= Access.SAMPLES for row in wanted):
             self.context.draw_samples()  # before any attack, so that a release that cannot sample blames none of them
         together: dict[FamilyName, Attacks] = {}
@@ -171,14 +173,11 @@ class ReleaseAudit:
             errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
         return self._save(row, contents)
 
-    def _inapplicable(self, row: RecordSpec) -> set[str]:
-        """Flags that say why an attack makes no sense of this release; none where it does."""
+    def _skip(self, row: RecordSpec) -> Skip | None:
+        """Reason why a row gets no numbers; None where it does."""
         attack, context = self._attack(row), self.context
-        if attack is None:
-            return set()
-        if why := inapplicable(attack, audit_setting(context.bench, context.point.chain)):
-            return why
-        return set() if attack.requires_parts <= set(context.release.parts) else {"not-applicable"}
+        found = attack and skip_attack(attack, audit_setting(context.bench, context.point.chain))
+        return found if found and found.severity == "not-applicable" else None
 
     def _save(self, row: RecordSpec, contents: RecordContents) -> Record:
         context, bench, metrics = self.context, self.context.bench, contents.metrics
@@ -194,6 +193,7 @@ class ReleaseAudit:
             point=context.point.label,
             defense_params=context.point.parameters,
             attack=row.attack,
+            adaptive=attack is not None and attack.adaptive,
             family="quality" if attack is None else attack.family,
             attack_params={} if attack is None else attack.model_dump(mode="json"),
             features=contents.features,
@@ -206,9 +206,13 @@ class ReleaseAudit:
             guarantee=context.release.guarantee,
             info=metrics.info | notes,
             inputs=self.row_key(row),
-            run={"environment": environment(bench.device), "timings": contents.timings, "calls": contents.calls},
+            run=RunInfo(
+                environment=Environment(auditor=environment(bench.device)),
+                timings=contents.timings,
+                calls=contents.calls,
+            ),
         )
-        return distributed.first(lambda: save_record(bench.setting.out, record, contents.arrays))
+        return distributed.broadcast(lambda: save_record(bench.setting.out, record, contents.arrays))
 
 
 class AttackFailed(Exception):
@@ -222,6 +226,6 @@ def _collect_error(name: str, errors: list[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.world_size() > 1:
             raise
         errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")

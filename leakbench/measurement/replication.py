@@ -14,7 +14,6 @@ from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.extraction import Extracted, extract_candidates, recover
 from leakbench.measurement.record_contents import RecordContents
-from leakbench.metrics.evaluate.metric_set import MetricSet
 from leakbench.metrics.evaluate.replication import evaluate_replication
 
 _PAIRS = 12  # nearest pairs kept as pictures
@@ -22,9 +21,6 @@ _PAIRS = 12  # nearest pairs kept as pictures
 
 def measure_replication(context: AuditContext, attack: ReplicationAttack) -> RecordContents:
     """Match what was generated; and held-out images, to choose the threshold and to measure its false-copy rate."""
-    lacking = attack.lacks()
-    if lacking is not None:
-        return RecordContents(MetricSet([], {"not-applicable", lacking}))
     return _recovered(context, attack) if isinstance(attack, RecoveryAttack) else _matched(context, attack)
 
 

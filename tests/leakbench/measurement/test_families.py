@@ -10,7 +10,7 @@ from leakbench.api import Access, Attack, MembershipAttack
 from leakbench.api.families import CONTRACTS, family_of
 from leakbench.measurement.families import MEASUREMENTS
 from leakbench.results.families import FAMILIES, FamilyName
-from leakbench.results.records import Record
+from leakbench.results.record import Record
 from leakbench.runtime import registry
 from leakbench.testing.conformance import CHECKS
 

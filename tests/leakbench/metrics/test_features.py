@@ -152,9 +152,8 @@ def test_a_rotation_reader_learns_its_task():
 
 
 def test_a_labelled_reader_is_a_classifier(monkeypatch):
-    monkeypatch.setattr(
-        reference_classifier, "train_classifier", partial(reference_classifier.train_classifier, steps=2)
-    )
+    quick = partial(reference_classifier.train_classifier, steps=2)
+    monkeypatch.setattr(reference_classifier, "train_classifier", quick)
     x, labels = images(30, channels=1), torch.arange(30) % 3
     reader = train_reference_classifier(x, labels, STREAM)
     assert reader.name == "classifier" and reader.network.classes == 3
