@@ -22,19 +22,21 @@ _BOTH = """
 import sys, torch
 from pathlib import Path
 from torch import nn
-from leakbench import group, networks
+from leakbench.models import networks
+from leakbench.runtime import distributed
 from leakbench.attacks.membership.loss import Loss
 from leakbench.api import Release
 from leakbench.defenses.cpsample import ProtectedRelease
-from leakbench.device import Streams, prepare
-from leakbench.diffusion import Schedule
-from leakbench.networks import NetworkSpec
-from leakbench.scoring import Asked, Images, Target
-from leakbench.training import Recipe, train
+from leakbench.runtime.device import Rng, prepare
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.data.image_batch import Images
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
+from leakbench.models.training.loop import Recipe, train
 
-group.join("cpu")
+distributed.join("cpu")
 prepare(torch.device("cpu"))
-streams = Streams("group", 0)
+streams = Rng("group", 0)
 spec = NetworkSpec(kind="mlp", shape=(1, 4, 4), width=16, blocks=1)
 network = networks.build(spec, streams.of("weights"))
 images = streams.of("images").normal(torch.arange(50), spec.shape).clamp(-1, 1)
@@ -42,7 +44,7 @@ images = streams.of("images").normal(torch.arange(50), spec.shape).clamp(-1, 1)
 def loss(module, batch):
     return (module(images[batch.index] + batch.noise, batch.t) - batch.noise).square().mean()
 
-with group.training():
+with distributed.training():
     train(network, loss, Recipe(40, batch=BATCH, ema=0.9), stream=streams.of("train"), count=50, timesteps=10,
         noise_shape=spec.shape)
 weights = torch.cat([p.flatten() for p in network.parameters()])
@@ -52,18 +54,18 @@ plain = Release(fixed, Schedule(steps=4), streams, spec.shape, torch.device("cpu
 guarded = ProtectedRelease.wrap(plain, parts={"classifier": judge}, alpha=0.45, scale=1.0)
 found = {"weights": weights, "few": plain.sample(5)}
 found |= {"samples": guarded.sample(COUNT), "facts": guarded.facts()}
-target = Target.of(plain, streams)
+target = AttackTarget.of(plain, streams)
 for count in (5, COUNT):
     rows = torch.arange(count)
-    scores, queries = target.score({"l": Asked(Loss(), False)}, Images(images[:count], rows, None))
+    scores, queries = target.score({"l": AttackRequest(Loss(), False)}, Images(images[:count], rows, None))
     found |= {f"scores {count}": torch.from_numpy(scores["l"]), f"queries {count}": queries}
 found["errors"] = []
 try:
-    group.first(lambda: 1 / (1 - group.leads()))
+    distributed.first(lambda: 1 / (1 - distributed.leads()))
 except ZeroDivisionError as error:
     found["errors"].append(str(error))
-torch.save(found, Path(sys.argv[1]) / f"{group.leads()}.pt")
-group.leave()
+torch.save(found, Path(sys.argv[1]) / f"{distributed.leads()}.pt")
+distributed.leave()
 """
 
 
