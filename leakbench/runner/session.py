@@ -11,7 +11,7 @@ from typing import Literal
 
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.progress import Display

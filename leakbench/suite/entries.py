@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from leakbench.api import Attack, Defense, Plugin
-from leakbench.results.records import QUALITY
+from leakbench.results.record import QUALITY
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.suite.file import SuiteFile, validate

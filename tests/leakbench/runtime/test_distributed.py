@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import distributed
 
 _BOTH = """
