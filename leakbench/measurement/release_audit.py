@@ -200,7 +200,7 @@ class ReleaseAudit(AuditContext):
                 calls=measured.calls,
             ),
         )
-        return distributed.first(lambda: save_record(self.bench.setting.out, record, measured.arrays))
+        return distributed.broadcast(lambda: save_record(self.bench.setting.out, record, measured.arrays))
 
 
 def _measure(subject: AuditContext, attack: Attack, access: Access) -> RecordContents:
@@ -227,7 +227,7 @@ def _noted(name: str, errors: list[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.world_size() > 1:
             raise
         errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")
 

@@ -175,7 +175,7 @@ class ReleaseBuilder(RunInputs):
             for (key, need), told in zip(missing.items(), tell, strict=True)
         ]
         # Around the loop: what fit_together answers may be made one after the other.
-        with distributed.training(), record_execution() as manner:
+        with distributed.data_parallel(), record_execution() as manner:
             for key, made in zip(missing, chain[-1].defense.fit_together(tasks), strict=True):
                 self.trainings.write(key, partial(save_artefacts, replace(made, info=made.info | manner())))
                 shutil.rmtree(self.checkpoints(key), ignore_errors=True)
