@@ -26,7 +26,7 @@ from leakbench.data.member_folders import sides_name
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.audit_request.attacks import Reach, entries_of
-from leakbench.suite.load import ReleaseSpec, Suite, checked
+from leakbench.suite.load import ReleaseSpec, Suite, build_suite
 
 GIVEN = "model"  # the id of what is audited
 _WHERE = "leakbench audit"
@@ -83,7 +83,7 @@ def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[
         "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request), *_control(request, data)],
         "attack": entries_of(request.attacks, request.reach),
     }
-    suite = checked(table, _WHERE, overrides)
+    suite = build_suite(table, _WHERE, overrides)
     brought = suite.points[0].chain[0].defense.brings()
     if brought is not None:
         _check_fits(brought, data, request)
