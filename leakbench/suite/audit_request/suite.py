@@ -121,11 +121,6 @@ def _quality(request: Request) -> dict[str, Any]:
     return table | ({"features": "rotation"} if request.captions else {})
 
 
-def _model(request: Request, brought: PretrainedSpec | None) -> dict[str, Any]:
-    conditioned = brought is not None and brought.network.conditions
-    return {"id": GIVEN, "role": "baseline", **({"condition": "label"} if conditioned else {}), **request.model}
-
-
 def _around(request: Request) -> list[dict[str, Any]]:
     return [{"name": name, "base": GIVEN} for name in request.defenses]
 
