@@ -22,6 +22,7 @@ from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.evaluate.findings import MetricSet
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import merge_execution_notes, record_execution
@@ -59,7 +60,7 @@ class AuditContext:
     def __init__(self, bench: ReleaseBuilder, embedding: FeatureExtractor, point: ReleaseSpec, seed: int) -> None:
         self.bench, self.embedding, self.point, self.seed = bench, embedding, point, seed
         self.key = bench.release_key(point, seed)
-        self.samples_store = bench.setting.store("samples")
+        self.samples_cache = ArtefactCache.of_run(bench.setting, "samples")
 
     @cached_property
     def release(self) -> Release:
@@ -88,7 +89,7 @@ class AuditContext:
         def make(folder: Path) -> None:
             save_file({"samples": release.sample(count).contiguous()}, folder / "samples.safetensors")
 
-        return load_file(self.samples_store.get(key, make) / "samples.safetensors")["samples"]
+        return load_file(self.samples_cache.get_or_make(key, make) / "samples.safetensors")["samples"]
 
     def target(self, attacks: Iterable[Attack]) -> AttackTarget:
         """The release as these attacks meet it. Only of shadow models do they learn what these were trained on: what a
@@ -174,7 +175,7 @@ class AuditContext:
             save_file(drawn, folder / "samples.safetensors")
             (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
 
-        folder = self.samples_store.get(self.samples_key, make)
+        folder = self.samples_cache.get_or_make(self.samples_key, make)
         return load_file(folder / "samples.safetensors"), json.loads((folder / "facts.json").read_text())
 
 

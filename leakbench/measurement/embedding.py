@@ -21,6 +21,7 @@ from leakbench.metrics.features import (
     train_reference_classifier,
 )
 from leakbench.models.classifiers import SmallConvNet
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import place
@@ -32,7 +33,7 @@ class FeatureExtractor:
 
     def __init__(self, bench: ReleaseBuilder) -> None:
         self.bench = bench
-        self.store = bench.setting.store("readers")
+        self.cache = ArtefactCache.of_run(bench.setting, "readers")
         self._known: dict[bytes, Tensor] = {}
 
     @cached_property
@@ -96,7 +97,7 @@ class FeatureExtractor:
                 train_reference_classifier(images, labels, bench.streams(0).of("reader", kind), classes), folder
             )
 
-        return load_reader(self.store.get(key, make), bench.device)
+        return load_reader(self.cache.get_or_make(key, make), bench.device)
 
     def judge(self, images: ImagesLike) -> Tensor:
         """Label probabilities (N, classes) of images (N, C, H, W), on the CPU, by the reference images' classifier."""
