@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, nn
@@ -119,43 +119,41 @@ class MemorisingNetwork(nn.Module):
         return (x - scale * x0) / sigma
 
 
+class ViewOptions(TypedDict, total=False):
+    """Further arguments of `toy_view`, all of them optional."""
+
+    labels: Tensor | None  # (N,): what the network is conditioned on
+    release: Release  # what is attacked; by default `toy_release()`
+    auxiliary_models: Sequence[AuxiliaryModel]  # those that the attack asks for
+    raw: bool  # answers are the raw network's instead of the service's
+
+
 @overload
-def toy_view(access: Literal[Access.NONE], images: Tensor, **more: Any) -> NoneView: ...
+def toy_view(access: Literal[Access.NONE], images: Tensor, **options: Unpack[ViewOptions]) -> NoneView: ...
 @overload
-def toy_view(access: Literal[Access.SAMPLES], images: Tensor, **more: Any) -> SamplesView: ...
+def toy_view(access: Literal[Access.SAMPLES], images: Tensor, **options: Unpack[ViewOptions]) -> SamplesView: ...
 @overload
-def toy_view(access: Literal[Access.API], images: Tensor, **more: Any) -> ApiView: ...
+def toy_view(access: Literal[Access.API], images: Tensor, **options: Unpack[ViewOptions]) -> ApiView: ...
 @overload
-def toy_view(access: Literal[Access.DENOISER], images: Tensor, **more: Any) -> DenoiserView: ...
+def toy_view(access: Literal[Access.DENOISER], images: Tensor, **options: Unpack[ViewOptions]) -> DenoiserView: ...
 @overload
-def toy_view(access: Literal[Access.WEIGHTS], images: Tensor, **more: Any) -> WeightsView: ...
-@overload
-def toy_view(access: Access, images: Tensor, **more: Any) -> Any: ...
-def toy_view(
-    access: Access,
-    images: Tensor,
-    *,
-    labels: Tensor | None = None,
-    release: Release | None = None,
-    auxiliary_models: Sequence[AuxiliaryModel] = (),
-    raw: bool = False,
-) -> NoneView:
+def toy_view(access: Literal[Access.WEIGHTS], images: Tensor, **options: Unpack[ViewOptions]) -> WeightsView: ...
+def toy_view(access: Access, images: Tensor, **options: Unpack[ViewOptions]) -> NoneView:
     """The view of an access level on one batch of images (N, 1, 8, 8): what `score` gets.
 
-    labels (N,): what the network is conditioned on. release: what is attacked, by default `toy_release()`; 8 samples of
-    it are on the view. auxiliary_models: those that the attack asks for; each has random weights of its own, and every
-    other image as a member. raw: answers are the raw network's instead of the service's.
+    `view.samples` has 8 samples of the release. Each of the auxiliary models has random weights of its own, and every
+    other image as a member. See `ViewOptions` for the rest.
     """
-    release = release or toy_release()
-    ids = torch.arange(len(images))
-    source = QueriedRelease(release, partial(release.sample, 8))
-    memory = AnswerCache(source, toy_rng(), images, ids, labels)
+    release = options.get("release") or toy_release()
+    ids, labels = torch.arange(len(images)), options.get("labels")
     condition = "label" if release.conditions else "none"
-    others = {}
-    for model in auxiliary_models:
+
+    def cache(attacked: Release, noises: AnswerCache | None = None) -> AnswerCache:
+        source = QueriedRelease(attacked, partial(attacked.sample, 8))
+        return AnswerCache(source, toy_rng(), images, ids, labels, noises=noises)
+
+    ours, others = cache(release), {}
+    for model in options.get("auxiliary_models", ()):
         other = toy_release(release.batch, condition, model.name)
-        cache = AnswerCache(
-            QueriedRelease(other, partial(other.sample, 8)), toy_rng(), images, ids, labels, noises=memory
-        )
-        others[model.name] = cache, ids % 2 == model.draw % 2
-    return VIEWS[access](memory, raw, others)
+        others[model.name] = cache(other, ours), ids % 2 == model.draw % 2
+    return VIEWS[access](ours, options.get("raw", False), others)

@@ -78,10 +78,13 @@ def _shapes(evidence: UnlearningEvidence, method: Callable[..., Any]) -> None:
 def _run(plugin: type[UnlearningAttack], batch: int = 16) -> UnlearningEvidence:
     attack = plugin(**shortened(plugin))
     setting = attack_setting(attack)
-    models = (_model(attack, name, setting.condition, batch) for name in ("plain", "before", "retrained"))
-    groups = (_group(number, setting) for number in range(3))
+    ours, before, null = (_model(attack, name, setting.condition, batch) for name in ("plain", "before", "retrained"))
+    forget, unseen, retained = (_group(number, setting) for number in range(3))
     label = 0 if setting.condition == "label" and setting.forget == "label" else None
-    return attack.run(UnlearningContext(*models, *groups, label, _judge, toy_rng(), torch.device("cpu")))
+    given = UnlearningContext(
+        ours, before, null, forget, unseen, retained, label, _judge, toy_rng(), torch.device("cpu")
+    )
+    return attack.run(given)
 
 
 def _model(attack: UnlearningAttack, weights: str, condition: str, batch: int) -> QueriedModel:
