@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from leakbench.api.attack import Attack, AuxiliaryModel
 from leakbench.api.membership import Query
+from leakbench.api.skip import Skip
 
 if TYPE_CHECKING:
     import torch
@@ -54,8 +55,8 @@ class UnlearningContext:
     class where a class was to be forgotten. retained: training images that were to stay. All of them are reported
     images, two or more each.
     label: the label that was to be forgotten, where the network is conditioned on labels; else None.
-    judge: label probabilities (N, classes), on the CPU, of images (N, C, H, W), by a classifier of real images that
-    has seen none of these. Only where the data set has labels.
+    reference_classifier: label probabilities (N, classes), on the CPU, of images (N, C, H, W), by a classifier of real
+    images that has seen none of these. Only where the data set has labels.
     streams: for the attack's own randomness. first: the number of the first of the samples that `forget_probability` is
     measured on (see Release.sample).
     """
@@ -67,7 +68,7 @@ class UnlearningContext:
     unseen: Images
     retained: Images
     label: int | None
-    judge: Callable[[ImagesLike], Tensor]
+    reference_classifier: Callable[[ImagesLike], Tensor]
     streams: Rng
     device: torch.device
     first: int = 0
@@ -82,10 +83,10 @@ class UnlearningAttack(Attack):
         """The null: the model that was trained without what is to be forgotten."""
         return (RETRAINED,)
 
-    def objection(self, place: AuditSetting) -> str | None:
-        """It takes something to forget."""
-        if place.forget == "nothing":
-            return "there is nothing to forget: write a [forget] table with `label` or `share`"
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Refuse a suite that names nothing to forget."""
+        if setting.forget == "nothing":
+            return Skip("there is nothing to forget: write a [forget] table with `label` or `share`")
         return None
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:

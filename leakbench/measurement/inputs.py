@@ -168,7 +168,12 @@ class RunInputs:
     @cached_property
     def data_key(self) -> dict[str, Any]:
         """What of the data every artefact depends on."""
-        return {"dataset": self.data.name, "data": self.data.digest, "split": self.split.digest}
+        return {
+            "dataset": self.data.name,
+            "data": self.data.digest,
+            "split": self.split.digest,
+            "duplicate_radius": self.split.duplicates.radius,
+        }
 
     def training_rows(self, need: AuxiliaryModel | None, seed: int) -> np.ndarray:
         """Rows that a release trains on: the target's, or what a needed one is trained on (see Need)."""

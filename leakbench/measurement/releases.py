@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task
-from leakbench.data import near_duplicate_groups
+from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task, shipped_parts
 from leakbench.data.image_view import ImageView
+from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.inputs import RunInputs
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.latent_cache import encode_images
@@ -27,6 +27,7 @@ from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import record_execution
+from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import ChainLink, ReleaseSpec, Suite
 
@@ -34,6 +35,7 @@ _COMPUTING = (
     "api",
     "models.artefact_io",
     "data.caption_file",
+    "data.close_pairs",
     "metrics.copying",
     "data",
     "models.denoiser_training",
@@ -173,7 +175,7 @@ class ReleaseBuilder(RunInputs):
             for (key, need), told in zip(missing.items(), tell, strict=True)
         ]
         # Around the loop: what fit_together answers may be made one after the other.
-        with distributed.training(), record_execution() as manner:
+        with distributed.data_parallel(), record_execution() as manner:
             for key, made in zip(missing, chain[-1].defense.fit_together(tasks), strict=True):
                 self.trainings.write(key, partial(save_artefacts, replace(made, info=made.info | manner())))
                 shutil.rmtree(self.checkpoints(key), ignore_errors=True)
@@ -199,7 +201,7 @@ class ReleaseBuilder(RunInputs):
             labels=labels,
             attribute=attribute,
             condition=self.condition(chain),
-            grouped=partial(self._groups, need, seed, images),
+            near_duplicates=partial(self._groups, need, seed, images),
             heldout=encode_images(self.part("reference"), base),
             network=self.network_of(chain),
             schedule=self.schedule_of(chain),
@@ -207,7 +209,7 @@ class ReleaseBuilder(RunInputs):
             device=self.device,
             forget=self._forget_mask(rows) if chain[-1].defense.forgets else None,
             forget_label=table.label if table and chain[-1].defense.forgets else None,
-            below=tuple(link.defense for link in chain[:-1]),
+            chain=tuple(link.defense for link in chain[:-1]),
             base=base,
             folder=folder,
             progress=progress,
@@ -220,13 +222,17 @@ class ReleaseBuilder(RunInputs):
         """Near-duplicate groups of the training images, found once."""
         key = (need, 0 if need is None else seed)  # the target's own images are the same at every seed
         if key not in self._grouped:
-            self._grouped[key] = near_duplicate_groups(images)
+            self._grouped[key] = near_duplicate_groups(images, self.split.duplicates.radius)
         return self._grouped[key]
 
     def released(self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None = None) -> Release:
         """The release of a chain, with its sampling-stage parameters applied."""
         made = self.artefacts(chain, seed, need)
         release = chain[-1].defense.release(made, self.task(chain, seed, need))
+        if undeclared := set(release.parts) - shipped_parts([link.defense for link in chain]):
+            raise UsageError(
+                f"defense {chain[-1].id!r} ships {min(undeclared)!r}, which it does not declare in `ships`"
+            )
         return Release.with_batch(release, self.suite.file.sampler.batch)
 
     def infos(

@@ -15,7 +15,7 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.testing.check import Check, expect
 from leakbench.testing.scores import score_checks
-from leakbench.testing.settings import attack_setting
+from leakbench.testing.settings import attack_setting, parts_missing
 from leakbench.testing.toys import COUNT, toy_images, toy_release, toy_rng
 
 _KINDS = ("samples", "images", "pairs")
@@ -28,8 +28,8 @@ def attribute_checks(plugin: type[AttributeAttack]) -> Iterator[Check]:
         lambda: expect(plugin.of in _KINDS, f"`of` to be one of {', '.join(_KINDS)}", repr(plugin.of), plugin),
         plugin,
     )
-    if plugin.requires_parts and plugin.access is Access.WEIGHTS:
-        yield Check("it scores", lambda: None, skip=f"it needs {', '.join(sorted(plugin.requires_parts))} to ship")
+    if plugin.access is Access.WEIGHTS and (lacking := parts_missing(plugin())):
+        yield Check("it scores", lambda: None, skip=lacking)
         return
     yield from score_checks(partial(_scores, plugin), plugin.score, plugin.access is Access.DENOISER)
 

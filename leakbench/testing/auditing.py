@@ -14,7 +14,7 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.testing.check import Check, expect
 from leakbench.testing.scores import score_checks
-from leakbench.testing.settings import attack_setting
+from leakbench.testing.settings import attack_setting, parts_missing
 from leakbench.testing.toys import COUNT, toy_images, toy_release, toy_rng
 
 
@@ -26,8 +26,8 @@ def auditing_checks(plugin: type[AuditingAttack]) -> Iterator[Check]:
         expect(names == [CANARY.name], "the canary release and no other", repr(names), plugin.auxiliary_models)
 
     yield Check("it needs the canary release and no other", needs, plugin.auxiliary_models)
-    if plugin.requires_parts:
-        yield Check("it scores", lambda: None, skip=f"it needs {', '.join(sorted(plugin.requires_parts))} to ship")
+    if lacking := parts_missing(plugin()):
+        yield Check("it scores", lambda: None, skip=lacking)
         return
     yield from score_checks(partial(_scores, plugin), plugin.score, counted=False)
 

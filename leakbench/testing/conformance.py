@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-from leakbench.api import Attack, Defense, Plugin
+from leakbench.api import Defense, Plugin
+from leakbench.api.families import family_of
+from leakbench.results.families import FamilyName
 from leakbench.testing.attribute import attribute_checks
 from leakbench.testing.auditing import auditing_checks
 from leakbench.testing.check import Check, CheckFailed, CheckResult
@@ -22,7 +24,7 @@ from leakbench.testing.replication import replication_checks
 from leakbench.testing.source_lines import line_of_answer, line_of_error
 from leakbench.testing.unlearning import unlearning_checks
 
-FAMILY_CHECKS: dict[str, Callable[[Any], Iterator[Check]]] = {
+CHECKS: dict[FamilyName, Callable[[Any], Iterator[Check]]] = {  # rows of leakbench.results.families
     "membership": membership_checks,
     "replication": replication_checks,
     "attribute": attribute_checks,
@@ -36,10 +38,10 @@ def checks_of(plugin: type[Plugin]) -> Iterator[Check]:
     yield from parameter_checks(plugin)
     if issubclass(plugin, Defense):
         yield from defense_checks(plugin)
-    elif issubclass(plugin, Attack) and getattr(plugin, "family", "") in FAMILY_CHECKS:
-        yield from FAMILY_CHECKS[plugin.family](plugin)
+    elif family := family_of(plugin):
+        yield from CHECKS[family](plugin)
     else:
-        words = f"a Defense, or an Attack whose family is one of {', '.join(FAMILY_CHECKS)}"
+        words = f"a Defense, or an Attack whose family is one of {', '.join(CHECKS)}"
 
         def fail() -> None:
             raise CheckFailed(words, ", ".join(kind.__name__ for kind in plugin.__bases__), plugin)

@@ -34,6 +34,7 @@ def defense_checks(plugin: type[Defense]) -> Iterator[Check]:
     run = _ToyRun(plugin)
     fit, release = plugin.fit, plugin.release
     yield Check("it fits, its artefacts survive the disk, and it releases", lambda: run.release, release)
+    yield Check("it declares the parts that its release ships", lambda: _ships(run), release)
     yield Check("fit does not depend on release-stage parameters", lambda: _fits_alike(run), fit)
     yield Check("eps has the shape of x and is finite", lambda: _eps(run), release)
     yield Check("eps answers the same question alike", lambda: _eps_again(run), release)
@@ -99,6 +100,11 @@ def _fits_alike(run: _ToyRun) -> None:
                     if not same_artefacts(run.artefacts, other.fit(run.task)):
                         words = f"other artefacts at {name} = {value:g} and at {name} = {changed:g}"
                         raise CheckFailed("the same artefacts, bit for bit", words, run.plugin.fit)
+
+
+def _ships(run: _ToyRun) -> None:
+    declared, shipped = sorted(run.plugin.ships), sorted(run.release.parts)
+    expect(declared == shipped, f"ships = frozenset({shipped})", f"frozenset({declared})", run.plugin.release)
 
 
 def _eps(run: _ToyRun) -> None:

@@ -16,7 +16,7 @@ from leakbench.measurement.membership_evidence import collect_membership_evidenc
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.testing.check import Check
 from leakbench.testing.scores import score_checks
-from leakbench.testing.settings import attack_setting
+from leakbench.testing.settings import attack_setting, parts_missing
 from leakbench.testing.toys import COUNT, toy_images, toy_release, toy_rng
 
 _PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
@@ -24,8 +24,8 @@ _PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference
 
 def membership_checks(plugin: type[MembershipAttack]) -> Iterator[Check]:
     """Checks of the scores; an attack that reads parts of a release which a toy does not ship is not run."""
-    if plugin.requires_parts and plugin.access is Access.WEIGHTS:  # below it, no view shows any
-        yield Check("it scores", lambda: None, skip=f"it needs {', '.join(sorted(plugin.requires_parts))} to ship")
+    if plugin.access is Access.WEIGHTS and (lacking := parts_missing(plugin())):  # no other view has any parts
+        yield Check("it scores", lambda: None, skip=lacking)
         return
     counted = plugin.access in (Access.API, Access.DENOISER)
     yield from score_checks(partial(membership_scores, plugin), plugin.score, counted)

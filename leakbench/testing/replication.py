@@ -20,7 +20,7 @@ from leakbench.measurement.extraction import extract_candidates, recover
 from leakbench.measurement.query_engine import AttackTarget
 from leakbench.testing.check import CLOSE, Check, expect, expect_finite, expect_images, expect_same
 from leakbench.testing.scores import score_checks
-from leakbench.testing.settings import attack_setting
+from leakbench.testing.settings import attack_setting, machine_lacks
 from leakbench.testing.toys import COUNT, SHAPE, toy_images, toy_release, toy_rng
 
 _TRAIN = 64  # training images: some attacks look at that many neighbours
@@ -37,8 +37,8 @@ def replication_checks(plugin: type[ReplicationAttack]) -> Iterator[Check]:
         expect(value is None or isfinite(value), "a number or None", repr(value), plugin)
 
     yield Check("a published threshold is a number", published, plugin)
-    if lacking := attack.lacks():
-        yield Check("it matches", lambda: None, skip=f"this machine lacks something: {lacking}")
+    if lacking := machine_lacks(attack):
+        yield Check("it matches", lambda: None, skip=lacking)
     elif isinstance(attack, RecoveryAttack):
         yield from score_checks(partial(_recovered, attack), type(attack).recover, counted=True)
     else:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 from leakbench.api import Artefacts, Attack, AuditSetting, Defense, Release, Task
@@ -36,28 +37,37 @@ class Forgets(Plain):
 
 
 def attack_setting(attack: Attack, images: int = COUNT) -> AuditSetting:
-    """The simplest setting, of so many training images, in which an attack applies and has no objection. Raises
-    CheckFailed if there is none."""
+    """The simplest setting, of so many training images, in which an attack is run, were every part to ship.
+
+    Raises CheckFailed if there is none.
+    """
     chain = (Plain(), Forgets()) if attack.family == "unlearning" else (Plain(),)
-
-    def objection(setting: AuditSetting) -> str | None:
-        return attack.objection(setting) if attack.applies(setting) else "it applies nowhere"
-
-    return _first_accepted(chain, get_args(Forget), objection, type(attack).objection, images)
+    return _first_accepted(attack, chain, get_args(Forget), images)
 
 
 def defense_setting(defense: Defense) -> AuditSetting:
-    """The simplest setting to which a defense has no objection. Raises CheckFailed if there is none."""
+    """The simplest setting in which a defense can work. Raises CheckFailed if there is none."""
     forget: tuple[Forget, ...] = ("subset", "label") if defense.forgets else ("nothing",)
-    below = (Plain(),) if defense.needs_base else ()
-    return _first_accepted(below, forget, defense.objection, type(defense).objection)
+    return _first_accepted(defense, (Plain(),) if defense.needs_base else (), forget)
 
 
 def defense_task(defense: Defense) -> Task:
     """The toy task of that setting, over a toy release where the defense needs a base."""
     setting = defense_setting(defense)
     base = toy_release(condition=setting.condition) if defense.needs_base else None
-    return toy_task(setting.condition, setting.forget, base, setting.below)
+    return toy_task(setting.condition, setting.forget, base, setting.chain)
+
+
+def parts_missing(attack: Attack) -> str:
+    """Reason of an attack that reads parts, which a toy release does not ship; "" where it reads none."""
+    skipped = attack.skip(replace(attack_setting(attack), parts=frozenset()))
+    return skipped.reason if skipped else ""
+
+
+def machine_lacks(attack: Attack) -> str:
+    """Reason of an attack that names something which this machine lacks, by a flag such as "lpips-missing"; or ""."""
+    skipped = attack.skip(next(_settings((Plain(),), ("nothing",), COUNT)))
+    return skipped.reason if skipped and skipped.flags else ""
 
 
 def shortened(plugin: type) -> dict[str, int]:
@@ -66,17 +76,19 @@ def shortened(plugin: type) -> dict[str, int]:
 
 
 def _first_accepted(
-    chain: tuple[Defense, ...],
-    forget: tuple[Forget, ...],
-    objection: Callable[[AuditSetting], str | None],
-    method: Callable[..., str | None],
-    images: int = COUNT,
+    plugin: Attack | Defense, chain: tuple[Defense, ...], forget: tuple[Forget, ...], images: int = COUNT
 ) -> AuditSetting:
     reasons = []
-    for condition, what in itertools.product(get_args(Condition), forget):
-        setting = AuditSetting(chain, condition, what, Schedule().T, images, SHAPE[1] * SHAPE[2], 2 * COUNT)
-        reason = objection(setting)
-        if reason is None:
+    for setting in _settings(chain, forget, images):
+        skipped = plugin.skip(setting)
+        if skipped is None:
             return setting
-        reasons.append(reason)
-    raise CheckFailed("a setting of a suite to which it has no objection", f"to the simplest one: {reasons[0]}", method)
+        reasons.append(skipped.reason)
+    got = f"none; in the simplest one: {reasons[0]}"
+    raise CheckFailed("a setting of a suite in which it is not skipped", got, type(plugin).skip)
+
+
+def _settings(chain: tuple[Defense, ...], forget: tuple[Forget, ...], images: int) -> Iterator[AuditSetting]:
+    """Settings that a suite could offer, the simplest first."""
+    for condition, what in itertools.product(get_args(Condition), forget):
+        yield AuditSetting(chain, condition, what, Schedule().T, images, SHAPE[1] * SHAPE[2], 2 * COUNT)

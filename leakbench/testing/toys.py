@@ -54,13 +54,13 @@ def toy_network(condition: str = "none") -> NetworkSpec:
 
 
 def toy_task(
-    condition: str = "none", forget: Forget = "nothing", base: Release | None = None, below: tuple[Defense, ...] = ()
+    condition: str = "none", forget: Forget = "nothing", base: Release | None = None, chain: tuple[Defense, ...] = ()
 ) -> Task:
     """A task of 24 training images and 24 held-out ones, with labels and an attribute of 0 and 1.
 
     condition: what the network is conditioned on: "none", "label" or "attribute". forget: "nothing"; "subset" names
     every fourth image; "label" names those of label 0. base: the release that the defense builds on, such as
-    `toy_release(condition=condition)`. below: the defenses under it.
+    `toy_release(condition=condition)`. chain: the defenses under it.
     """
     label = forget == "label"
     return Task(
@@ -70,8 +70,8 @@ def toy_task(
         condition=condition,
         forget=None if forget == "nothing" else torch.arange(COUNT) % (2 if label else 4) == 0,
         forget_label=0 if label else None,
-        below=below,
-        grouped=torch.arange(COUNT),
+        chain=chain,
+        near_duplicates=torch.arange(COUNT),
         heldout=ImageView(toy_images(COUNT, "held-out")),
         network=toy_network(condition),
         schedule=Schedule(steps=5),

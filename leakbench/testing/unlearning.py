@@ -23,7 +23,7 @@ from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImagesLike
 from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
-from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
+from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
 from leakbench.testing.check import CLOSE, Check, CheckFailed, expect, expect_finite, expect_same
 from leakbench.testing.settings import attack_setting, shortened
 from leakbench.testing.toys import COUNT, toy_images, toy_release, toy_rng
@@ -50,7 +50,7 @@ def unlearning_checks(plugin: type[UnlearningAttack]) -> Iterator[Check]:
         expect(bool(arrays_of(first())), "evidence with scores or curves", "neither", method)
 
     def measured() -> None:
-        expect(bool(unlearning(first()).metrics), "at least one metric", "none", method)
+        expect(bool(evaluate_unlearning(first()).metrics), "at least one metric", "none", method)
 
     yield Check("its access level suffices, and it answers with evidence", answers, method)
     yield Check("every score is one an image, every curve one row a step", lambda: _shapes(first(), method), method)
@@ -59,7 +59,9 @@ def unlearning_checks(plugin: type[UnlearningAttack]) -> Iterator[Check]:
     sizes = ("in batches of 16", "in batches of 5")
     yield Check("batch size does not change them", lambda: alike(5, sizes, **CLOSE), method)
     yield Check(
-        "they make metrics", lambda: expect(bool(unlearning(first()).metrics), "metrics", "none", method), method
+        "they make metrics",
+        lambda: expect(bool(evaluate_unlearning(first()).metrics), "metrics", "none", method),
+        method,
     )
 
 
@@ -82,7 +84,7 @@ def _run(plugin: type[UnlearningAttack], batch: int = 16) -> UnlearningEvidence:
     forget, unseen, retained = (_group(number, setting) for number in range(3))
     label = 0 if setting.condition == "label" and setting.forget == "label" else None
     given = UnlearningContext(
-        ours, before, null, forget, unseen, retained, label, _judge, toy_rng(), torch.device("cpu")
+        ours, before, null, forget, unseen, retained, label, _reference_classifier, toy_rng(), torch.device("cpu")
     )
     return attack.run(given)
 
@@ -107,7 +109,7 @@ def _group(number: int, setting: AuditSetting) -> Images:
     return Images(toy_images(COUNT, _GROUPS[number]), rows + number * COUNT, labels)
 
 
-def _judge(images: ImagesLike) -> Tensor:
+def _reference_classifier(images: ImagesLike) -> Tensor:
     """Probabilities (N, 2) of two labels, by the mean of an image."""
     bright = images[:].flatten(1).mean(dim=1).mul(8.0).sigmoid()
     return torch.stack([bright, 1 - bright], dim=1)

@@ -24,8 +24,9 @@ from leakbench.models.training import gradients, loop
 from leakbench.models.training.loop import Batch, Recipe, train
 from leakbench.models.training.stacked import StackedModule, train_together
 from leakbench.runner import plan
+from leakbench.runner.cell import Cell
 from leakbench.runner.executors.worker import Worker
-from leakbench.runner.plan import Cell, Plan
+from leakbench.runner.plan import Plan
 from leakbench.runtime.device import Rng, prepare
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import ChainLink, ReleaseSpec, Suite, SuiteFile
@@ -272,7 +273,7 @@ def bench(tmp_path):
 
 
 def needed(cells: list[Cell]) -> list[tuple[int, list[str]]]:
-    return [(cell.seed, [need.name if need else "" for need in cell.needs]) for cell in cells if cell.kind == "fit"]
+    return [(cell.seed, [need.name if need else "" for need in cell.models]) for cell in cells if cell.kind == "fit"]
 
 
 def test_shadow_models_of_a_seed_are_one_cell_on_cuda_and_others_wait_for_it(bench, monkeypatch):
@@ -283,7 +284,7 @@ def test_shadow_models_of_a_seed_are_one_cell_on_cuda_and_others_wait_for_it(ben
     assert len(set(names)) == len(names)
     for audit in [cell for cell in cells if cell.kind == "audit"]:
         fits = {cell.name for cell in cells if cell.kind == "fit" and cell.seed == audit.seed}
-        assert len(fits) == 3 and set(audit.after) == {"reader", *fits}
+        assert len(fits) == 3 and set(audit.depends_on) == {"reader", *fits}
     monkeypatch.setattr(plan, "_TOGETHER", 3)
     assert needed(Plan(bench()).cells)[:4] == [(0, [""]), (0, five[:3]), (0, five[3:]), (0, ["canary"])]
 
@@ -296,9 +297,9 @@ def test_on_the_cpu_every_shadow_model_is_a_cell(bench):
 def test_what_a_joint_cell_finished_is_kept(bench):
     """The third of five fails: two are in the cache, and the next plan trains the other three, telling its progress."""
     killed, told = bench(stop=2), []
-    cell = next(cell for cell in Plan(killed).cells if len(cell.needs) == 5)
+    cell = next(cell for cell in Plan(killed).cells if len(cell.models) == 5)
     with pytest.raises(Killed):
         Worker(killed).do(cell, told.append)
     assert told == pytest.approx([0.2, 0.4])
-    left = next(cell for cell in Plan(killed).cells if len(cell.needs) > 1)
-    assert [need.name for need in left.needs] == ["shadow 2", "shadow 3", "shadow 4"] and left.name != cell.name
+    left = next(cell for cell in Plan(killed).cells if len(cell.models) > 1)
+    assert [need.name for need in left.models] == ["shadow 2", "shadow 3", "shadow 4"] and left.name != cell.name
