@@ -30,7 +30,7 @@ class Choosy(MembershipAttack):
     access = Access.DENOISER
     labels: int = release_param(10, ge=1)
 
-    def needs(self):
+    def auxiliary_models(self):
         return (AuxiliaryModel("choosy"),)
 
     def applies(self, place):
@@ -50,7 +50,7 @@ class Told(MembershipAttack):
     summary = "reads off the masks of the models that it asked for"
     access = Access.DENOISER
 
-    def needs(self):
+    def auxiliary_models(self):
         retrained, canary = (AuxiliaryModel(kind, kind=kind) for kind in ("retrained", "canary"))
         return (retrained, canary, AuxiliaryModel("shadow-0"))
 
@@ -65,7 +65,7 @@ class Forgetful(MembershipAttack):
     summary = "needs the retrained model"
     access = Access.DENOISER
 
-    def needs(self):
+    def auxiliary_models(self):
         return (AuxiliaryModel("retrained", kind="retrained"),)
 
     def score(self, view, images, labels):

@@ -153,7 +153,7 @@ def test_an_embedding_is_timed_by_name_once(bench, monkeypatch):
 
 
 def test_a_reader_is_timed_without_being_trained(bench, monkeypatch):
-    monkeypatch.setattr("leakbench.measurement.embedding.train_reader", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("leakbench.measurement.embedding.train_reference_classifier", lambda *_: pytest.fail("trained"))
     seen = []
     features = SmallConvNet.features
     monkeypatch.setattr(SmallConvNet, "features", lambda self, x: seen.append(x.shape) or features(self, x))

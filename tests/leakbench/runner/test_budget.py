@@ -112,7 +112,7 @@ def test_more_minutes_give_more_and_the_estimate_keeps_within(path, machine, tmp
     found = []
     for minutes in (20.0, 40.0, 80.0, 5000.0):
         bench = budget.within(path, (), minutes, setting(tmp_path), workers=1)
-        taken = budget.Estimate().seconds(bench, Plan(bench, "all").cells, 1)
+        taken = budget.TimeEstimate().seconds(bench, Plan(bench, "all").cells, 1)
         assert taken <= 60 * minutes
         assert bench.suite.budget.factor == 1 or taken > 0.6 * 60 * minutes  # nothing is wasted, either
         found.append(bench.suite.budget.factor)
@@ -152,7 +152,7 @@ def test_a_folder_keeps_its_factor_on_a_slower_day(path, machine, tmp_path):
 
 def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(path, machine, tmp_path):
     machine(1e-4)
-    bench, estimate = ReleaseBuilder(load(path), setting(tmp_path)), budget.Estimate()
+    bench, estimate = ReleaseBuilder(load(path), setting(tmp_path)), budget.TimeEstimate()
     cells = Plan(bench, "all").cells
     taken = [estimate.seconds(bench, cells, workers) for workers in (1, 2, 4, 64)]
     assert taken == sorted(taken, reverse=True) and taken[0] > taken[-1]
