@@ -21,7 +21,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param, void_guarantee
+from leakbench.api import Artefacts, AuditSetting, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.data.near_duplicates import duplicate_radius
 from leakbench.metrics.copying import MEMORISED, ratio_similarity
 from leakbench.models import networks
@@ -50,7 +50,7 @@ class Looks:
     def stop(self, module: nn.Module) -> bool:
         """Look once more; whether enough of the samples are copies. One process of a group looks for all: those that
         stop have to stop together."""
-        self.shares.append(distributed.first(lambda: self._share(module)))
+        self.shares.append(distributed.broadcast(lambda: self._share(module)))
         return self.shares[-1] >= self.enough
 
     def _share(self, module: nn.Module) -> float:
@@ -99,11 +99,13 @@ class Overfit(Baseline):
         """The recipe's, if it never copies."""
         return self.recipe.evaluations + _WALK * self.samples * (1 + self.steps // self.every)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """There has to be a network."""
-        if all(defense.walks for defense in place.below):
+        if all(defense.is_iterative for defense in setting.chain):
             return None
-        return "it trains a network further, and its base is one of finished samples: give it a base that has a network"
+        return Skip(
+            "it trains a network further, and its base is one of finished samples: give it a base that has a network"
+        )
 
     def fit(self, task: Task) -> Artefacts:
         """Train on, look, stop. Raises UsageError where the base answers otherwise than its weights."""

@@ -18,12 +18,13 @@ from leakbench.api import (
     AuditingAttack,
     MembershipAttack,
     ReplicationAttack,
+    Skip,
     UnlearningAttack,
 )
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec, needs_of
 from leakbench.measurement.auditing import measure_auditing
-from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.extra_features import weights_beside
 from leakbench.measurement.membership import Attacks, measure_membership
 from leakbench.measurement.membership_evidence import rows_written
@@ -34,7 +35,8 @@ from leakbench.metrics.evaluate.findings import MetricSet
 from leakbench.metrics.features import file_digest, weights_at_hand
 from leakbench.metrics.weights.perceptual import alexnet_weights
 from leakbench.metrics.weights.sscd import sscd_weights
-from leakbench.results.records import QUALITY, Record, save_record
+from leakbench.results.record import QUALITY, Environment, Record, RunInfo
+from leakbench.results.record_files import save_record
 from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
@@ -80,7 +82,7 @@ class ReleaseAudit(AuditContext):
     """The audit of one release of a suite: a point of a curve, at a seed."""
 
     def rows(self) -> list[RecordSpec]:
-        """The records that this release gets. An attack whose required parts do not ship is not applicable."""
+        """The records that this release gets. An attack that does not apply gets them as well: they say so."""
         rows = [RecordSpec(QUALITY, Access.SAMPLES)]
         for name, attack in self.bench.suite.attacks.items():
             if not self.bench.suite.asks(name, self.point):
@@ -114,10 +116,10 @@ class ReleaseAudit(AuditContext):
 
     def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         for row in wanted:
-            if why := self._inapplicable(row):
-                family = self.bench.suite.attacks[row.attack].family
-                yield self._save(row, RecordContents(family, MetricSet([], why)))
-        wanted = [row for row in wanted if not self._inapplicable(row)]
+            if skip := self._skip(row):
+                skipped = MetricSet([], {skip.severity, *skip.flags}, info={"skipped": skip.reason})
+                yield self._save(row, RecordContents(self.bench.suite.attacks[row.attack].family, skipped))
+        wanted = [row for row in wanted if self._skip(row) is None]
         if any(row.access >= Access.SAMPLES for row in wanted):
             _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
         membership: Attacks = {}
@@ -159,13 +161,11 @@ class ReleaseAudit(AuditContext):
             errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
         return self._save(row, found)
 
-    def _inapplicable(self, row: RecordSpec) -> set[str]:
+    def _skip(self, row: RecordSpec) -> Skip | None:
+        """Reason why a row gets no numbers; None where it does."""
         attack = self.bench.suite.attacks.get(row.attack)
-        if attack is None:
-            return set()
-        if why := inapplicable(attack, audit_setting(self.bench, self.point.chain)):
-            return why
-        return set() if attack.requires_parts <= set(self.release.parts) else {"not-applicable"}
+        found = attack and skip_attack(attack, audit_setting(self.bench, self.point.chain))
+        return found if found and found.severity == "not-applicable" else None
 
     def _save(self, row: RecordSpec, measured: RecordContents) -> Record:
         suite, found = self.bench.suite, measured.findings
@@ -181,6 +181,7 @@ class ReleaseAudit(AuditContext):
             point=self.point.label,
             defense_params=self.point.parameters,
             attack=row.attack,
+            adaptive=attack is not None and attack.adaptive,
             family=measured.family,
             attack_params={} if attack is None else attack.model_dump(mode="json"),
             features=measured.features,
@@ -193,9 +194,13 @@ class ReleaseAudit(AuditContext):
             guarantee=self.release.guarantee,
             info=found.info | manner,
             inputs=self.row_key(row),
-            run={"environment": environment(self.bench.device), "timings": measured.timings, "calls": measured.calls},
+            run=RunInfo(
+                environment=Environment(auditor=environment(self.bench.device)),
+                timings=measured.timings,
+                calls=measured.calls,
+            ),
         )
-        return distributed.first(lambda: save_record(self.bench.setting.out, record, measured.arrays))
+        return distributed.broadcast(lambda: save_record(self.bench.setting.out, record, measured.arrays))
 
 
 def _measure(subject: AuditContext, attack: Attack, access: Access) -> RecordContents:
@@ -222,7 +227,7 @@ def _noted(name: str, errors: list[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.world_size() > 1:
             raise
         errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task
+from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task, shipped_parts
 from leakbench.data.image_view import ImageView
 from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.inputs import RunInputs
@@ -27,6 +27,7 @@ from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import record_execution
+from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import ChainLink, ReleaseSpec, Suite
 
@@ -174,7 +175,7 @@ class ReleaseBuilder(RunInputs):
             for (key, need), told in zip(missing.items(), tell, strict=True)
         ]
         # Around the loop: what fit_together answers may be made one after the other.
-        with distributed.training(), record_execution() as manner:
+        with distributed.data_parallel(), record_execution() as manner:
             for key, made in zip(missing, chain[-1].defense.fit_together(tasks), strict=True):
                 self.trainings.write(key, partial(save_artefacts, replace(made, info=made.info | manner())))
                 shutil.rmtree(self.checkpoints(key), ignore_errors=True)
@@ -200,7 +201,7 @@ class ReleaseBuilder(RunInputs):
             labels=labels,
             attribute=attribute,
             condition=self.condition(chain),
-            grouped=partial(self._groups, need, seed, images),
+            near_duplicates=partial(self._groups, need, seed, images),
             heldout=encode_images(self.part("reference"), base),
             network=self.network_of(chain),
             schedule=self.schedule_of(chain),
@@ -208,7 +209,7 @@ class ReleaseBuilder(RunInputs):
             device=self.device,
             forget=self._forget_mask(rows) if chain[-1].defense.forgets else None,
             forget_label=table.label if table and chain[-1].defense.forgets else None,
-            below=tuple(link.defense for link in chain[:-1]),
+            chain=tuple(link.defense for link in chain[:-1]),
             base=base,
             folder=folder,
             progress=progress,
@@ -228,6 +229,10 @@ class ReleaseBuilder(RunInputs):
         """The release of a chain, with its sampling-stage parameters applied."""
         made = self.artefacts(chain, seed, need)
         release = chain[-1].defense.release(made, self.task(chain, seed, need))
+        if undeclared := set(release.parts) - shipped_parts([link.defense for link in chain]):
+            raise UsageError(
+                f"defense {chain[-1].id!r} ships {min(undeclared)!r}, which it does not declare in `ships`"
+            )
         return Release.with_batch(release, self.suite.file.sampler.batch)
 
     def infos(

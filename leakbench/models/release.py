@@ -55,7 +55,7 @@ class Release:
     codec: Codec | None = None
     repeat: int = 0
 
-    walks: ClassVar[bool] = True  # whether samples come from a walk that eps() steers; not if finished ones are chosen
+    is_iterative: ClassVar[bool] = True  # eps() steers the walk that samples come from; False: finished ones are chosen
 
     @classmethod
     def wrap(cls, base: Release, **more: Any) -> Release:
@@ -67,7 +67,7 @@ class Release:
         hands out task.release(network). Raises UsageError where this release steers the sampling walk and the base has
         none.
         """
-        if cls.walks and not base.walks:
+        if cls.is_iterative and not base.is_iterative:
             raise UsageError(
                 f"{cls.__name__} steers a sampling walk, and its base chooses among finished samples: build that base "
                 "on it instead"

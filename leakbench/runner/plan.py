@@ -9,14 +9,15 @@ import json
 import shutil
 from functools import cached_property
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.data.near_duplicates import format_near_duplicates
-from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.measurement.compatibility import audit_setting, is_applicable
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, rename_dependencies
 from leakbench.runner.cell_queue import order_cells
 from leakbench.runner.manifest import check_same_run, to_manifest
@@ -81,9 +82,9 @@ class Plan:
 
     def _list_auxiliary_models(self, point: ReleaseSpec, records: tuple[RecordSpec, ...]) -> list[AuxiliaryModel]:
         """The models that the attacks of these records need, each once."""
-        attacks, place = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
+        attacks, setting = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
         asked = [attacks[record.attack] for record in records if record.attack in attacks]
-        return needs_of(tuple(attack for attack in asked if not inapplicable(attack, place)))
+        return needs_of(tuple(attack for attack in asked if is_applicable(attack, setting)))
 
     def _chain_of(self, model: AuxiliaryModel | None, point: ReleaseSpec) -> tuple[ChainLink, ...]:
         return point.chain if model is None else self.bench.chain_of(model, point.chain)
@@ -131,7 +132,7 @@ class Plan:
         """Raise UsageError if the folder holds another plan's run."""
         check_same_run(self.out, self.bench.suite)
 
-    def to_manifest(self, command: str) -> dict[str, Any]:
+    def to_manifest(self, command: str) -> RunPlan:
         """The contents of plan.json."""
         return to_manifest(self.bench, command)
 
@@ -157,7 +158,7 @@ class Plan:
         }
         for record in self.finished.list_stale(inputs, remade):
             self.finished.delete(record)
-        text = json.dumps(self.to_manifest(command), indent=1) + "\n"
+        text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
         left_out = format_near_duplicates(self.bench.data, self.bench.split.duplicates)
         write_atomically(self.out / "near_duplicates.csv", left_out.encode())

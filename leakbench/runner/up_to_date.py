@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
-from leakbench.results.records import Record, read_record
+from leakbench.results.record import Record
+from leakbench.results.record_files import read_record
 from leakbench.runtime.errors import UsageError
 
 Identity = tuple[str, str, str, int]  # point, attack, access, seed

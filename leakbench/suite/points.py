@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from leakbench.api import Attack, Defense, Plugin
-from leakbench.results.records import QUALITY
+from leakbench.results.record import QUALITY
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.suite.file import SuiteFile, validate

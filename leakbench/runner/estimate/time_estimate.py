@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from leakbench.api import Access, AttributeAttack, MembershipAttack, ReplicationAttack, UnlearningAttack
 from leakbench.measurement.compatibility import audit_setting
@@ -20,7 +20,7 @@ from leakbench.measurement.extra_features import seconds_beside
 from leakbench.measurement.release_audit import RecordSpec
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
-from leakbench.results.records import QUALITY
+from leakbench.results.record import QUALITY
 from leakbench.runner.cell import Cell
 from leakbench.runner.estimate.dry_run import calls_of, calls_of_attribute
 from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
@@ -127,7 +127,7 @@ class TimeEstimate:
         attack, file, parts = bench.suite.attacks.get(row.attack), bench.suite.file, bench.split.parts
         if not isinstance(attack, AttributeAttack | UnlearningAttack | ReplicationAttack):
             return 0.0
-        if not attack.applies(audit_setting(bench, cell.chain)):
+        if attack.skip(audit_setting(bench, cell.chain)) is not None:
             return 0.0
         calls = 1.0 if row.access is Access.WEIGHTS else guided
         walks = _whole(file.quality.samples, file.sampler.batch) * file.sampler.steps * calls
@@ -146,14 +146,14 @@ class TimeEstimate:
 
     def _membership(self, bench: ReleaseBuilder, cell: Cell, weights: bool) -> float:
         """Calls an image of the membership attacks that hold the weights, or of those that do not."""
-        place, known = audit_setting(bench, cell.chain), bench.suite.attacks
+        # Those that read a shipped part are not counted: the network of the dry run ships none.
+        setting, known = replace(audit_setting(bench, cell.chain), parts=frozenset()), bench.suite.attacks
         names = sorted({row.attack for row in cell.records if row.attack in known})
         attacks = [
             attack
             for attack in map(known.__getitem__, names)
             if isinstance(attack, MembershipAttack)
-            and attack.applies(place)
-            and not attack.requires_parts
+            and attack.skip(setting) is None
             and (attack.access is Access.WEIGHTS) == weights
         ]
         spec = bench.network(bench.condition(cell.chain))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import Record
+from leakbench.results.record import Record
 from leakbench.runner.cell import Cell
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import Suite

@@ -85,7 +85,9 @@ def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_p
     task = bench.task(bench.suite.points[0].chain, 0)
     keep = task.labels != 3
     kept = task.subset(keep)
-    assert torch.equal(kept.images[:], task.images[keep]) and torch.equal(kept.groups, task.groups[keep])
+    assert torch.equal(kept.images[:], task.images[keep]) and torch.equal(
+        kept.near_duplicate_groups, task.near_duplicate_groups[keep]
+    )
     assert not (kept.labels == 3).any() and len(kept.attribute) == len(kept.images) < len(task.images)
     assert torch.equal(kept.heldout[:], task.heldout[:])
 

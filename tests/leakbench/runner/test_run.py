@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 
 def records_of(folder):
