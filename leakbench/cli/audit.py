@@ -56,7 +56,7 @@ def audit(
     one_thread_a_process()
     from leakbench.runner.session import Session
     from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
-    from leakbench.suite.audit_request.suite import build_suite
+    from leakbench.suite.audit_request.suite import build_audit_suite
 
     load_plugins(plugin)
     if (model is None) == (samples is None):
@@ -75,7 +75,7 @@ def audit(
     else:
         told = {"captions": captions, "guidance": guidance, "defense": defense}
         request = request_of_samples(name_dataset("--samples", samples or "", size), told, given)
-    suite, left_out = build_suite(request, tuple(settings or ()))
+    suite, left_out = build_audit_suite(request, tuple(settings or ()))
     for name, objection in left_out.items():
         print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)
     session = Session(suite, out, device=device, workers=workers, rerun="missing", overrides=(), images=images)

@@ -26,7 +26,7 @@ from leakbench.runner.plan import Plan
 from leakbench.runtime.device import RngStream
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite import load
+from leakbench.suite.load import load
 
 SPEC = NetworkSpec(kind="unet", shape=(1, 16, 16), width=8, blocks=1)
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from typing import Any
 from leakbench.api import Access, Attack
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import frozen_attacks
+from leakbench.suite.ensemble import read_frozen_attacks
 
 FAMILIES = ("membership", "replication")
 _OPTION = "--attacks"
@@ -36,7 +36,7 @@ def entries_of(choice: str, reach: Reach) -> list[dict[str, Any]]:
     """The [[attack]] entries of "all", "strongest", or names with commas between. Raises UsageError."""
     if choice not in ("all", "strongest"):
         return [_named(name.strip(), reach) for name in choice.split(",")]
-    strongest = _possible(frozen_attacks("strongest", "leakbench audit"), reach)
+    strongest = _possible(read_frozen_attacks("strongest", "leakbench audit"), reach)
     if choice == "strongest":
         return strongest
     known = {entry["name"] for entry in strongest}

@@ -28,7 +28,7 @@ from leakbench.runtime import registry
 from leakbench.runtime.errors import SettingError, UsageError
 from leakbench.suite.audit_request.attacks import Reach, entries_of
 from leakbench.suite.audit_request.early_checks import check_fits, check_samples, check_sides, peek_at
-from leakbench.suite.load import ReleaseSpec, Suite, checked
+from leakbench.suite.load import ReleaseSpec, Suite, build_suite
 
 GIVEN = "model"  # the id of what is audited
 _WHERE = "leakbench audit"
@@ -66,12 +66,12 @@ class Request:
         return Reach(Access.SAMPLES if self.generated else Access.WEIGHTS)
 
 
-def build_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[str, str]]:
+def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[str, str]]:
     """The checked suite, and the objections of the attacks that had to be left out. Raises UsageError.
 
     All that can be checked without decoding an image is checked first.
     """
-    model = _read_model(request, checked(_table(request), _WHERE, overrides))
+    model = _read_model(request, build_suite(_table(request), _WHERE, overrides))
     sides = {"members": request.members, "nonmembers": request.nonmembers}
     check_sides(sides, model, request.title, request.captions, request.skip_broken)
     if request.generated:
@@ -84,7 +84,7 @@ def build_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, di
     nonmembers = Counter(np.asarray(data.split).tolist())["nonmember"]
     table = _table(request) | {"headline": _headline(nonmembers)}
     table["defense"] += _control(request, data)
-    suite = checked(table, _WHERE, overrides)
+    suite = build_suite(table, _WHERE, overrides)
     _check_split(suite, data, request)
     return _fitting(_without_part_readers(suite, data, model, request), data, model)
 

@@ -16,7 +16,7 @@ from leakbench.data.member_folders import sides_name
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import registry
 from leakbench.suite.audit_request.attacks import Reach, entries_of
-from leakbench.suite.audit_request.suite import Request, build_suite
+from leakbench.suite.audit_request.suite import Request, build_audit_suite
 
 SMALL = [
     word
@@ -171,7 +171,7 @@ def test_attacks_that_a_model_has_no_timesteps_for_are_left_out_and_named(sides,
     config.write_text(json.dumps(json.loads(config.read_text()) | {"num_train_timesteps": 60}))
     model = {"name": "pipeline", "path": str(pipeline)}
     request = Request("mine", model, f"folder:{sides[1]}", f"folder:{sides[3]}")
-    suite, left_out = build_suite(request, ())
+    suite, left_out = build_audit_suite(request, ())
     assert {"loss", "secmi", "pia"} <= set(left_out) and "59" in left_out["loss"]
     assert not set(left_out) & (set(suite.attacks) | {entry["name"] for entry in suite.file.attack})
     assert {"blind", "gan_leaks", "nearest_copy_pixels", "side"} <= set(suite.attacks)

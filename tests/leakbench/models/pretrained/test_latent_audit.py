@@ -9,7 +9,7 @@ from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite import load
+from leakbench.suite.load import load
 
 LATENT = """
 name = "latent"
