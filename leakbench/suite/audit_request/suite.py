@@ -126,7 +126,8 @@ def _read_samples(request: Request) -> Request:
     """The request with the number, the shape and the digest of the generated images. Raises UsageError."""
     glimpse, members = peek_at(request.generated), peek_at(request.members)
     if glimpse is not None and not request.skip_broken:
-        check_samples(request.generated, glimpse.count, glimpse.shape, members and members.shape)
+        expected = None if members is None else members.shape
+        check_samples(request.generated, glimpse.count, glimpse.shape, expected)
     data = loaded(request.generated, "--samples", request.skip_broken)
     model = request.model | {"digest": data.digest}
     title = data.name.partition(":")[2] or data.name
