@@ -159,8 +159,8 @@ class Plan:
             if cell.point
             for spec in cell.records
         }
-        for record in self.finished.list_stale(inputs, remade):
-            self.finished.delete(record)
+        for path in self.finished.list_stale(inputs, remade):
+            self.finished.delete(path)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
         left_out = format_near_duplicates(self.bench.data, self.bench.split.duplicates)
