@@ -42,7 +42,7 @@ def export(
     from leakbench.runtime.cache.location import cache_root
     from leakbench.runtime.device import kind_of
     from leakbench.runtime.run_config import RunConfig
-    from leakbench.suite.load import checked
+    from leakbench.suite.load import build_suite
 
     load_plugins(plugin)
     folder = run
@@ -52,7 +52,7 @@ def export(
     if not (folder / "plan.json").is_file():
         raise UsageError(f"{folder}: not the folder of a run (it has no plan.json)")
     plan = RunFolder(folder).plan
-    suite = checked(plan.settings, str(folder / "plan.json"))
+    suite = build_suite(plan.settings, str(folder / "plan.json"))
     chosen, of_seed = _point(suite, point), _seed(suite, seed)
     suite = export.trained_here(suite, chosen)  # a plan may be somebody else's: no code that it names is run
     bench = ReleaseBuilder(suite, RunConfig(folder, cache_root(), kind_of(device)))

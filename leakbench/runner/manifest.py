@@ -10,7 +10,8 @@ from typing import Any
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import PlannedBudget, PlannedPoint, PublishedNumber, RunPlan
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import ReleaseSpec, Suite, ensemble_of
+from leakbench.suite.ensemble import format_ensemble
+from leakbench.suite.load import ReleaseSpec, Suite
 
 
 def to_manifest(bench: ReleaseBuilder, command: str) -> RunPlan:
@@ -19,7 +20,7 @@ def to_manifest(bench: ReleaseBuilder, command: str) -> RunPlan:
     return RunPlan(
         suite=suite.file.name,
         summary=suite.file.summary,
-        ensemble=ensemble_of(suite.file),
+        ensemble=format_ensemble(suite.file),
         identity=suite.identity,
         command=command,
         dataset=bench.data.name,

@@ -13,8 +13,9 @@ from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.data.near_duplicates import format_near_duplicates
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import audit_setting, is_applicable
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import RunPlan
@@ -52,7 +53,9 @@ class Plan:
         """The audits of all releases at all seeds, done or not."""
         suite = self.bench.suite
         return [
-            ReleaseAudit(self.bench, self.embedding, point, seed) for point in suite.points for seed in suite.file.seeds
+            ReleaseAudit(AuditContext(self.bench, self.embedding, point, seed))
+            for point in suite.points
+            for seed in suite.file.seeds
         ]
 
     @cached_property
@@ -91,7 +94,7 @@ class Plan:
 
     def _plan_audit(self, audit: ReleaseAudit) -> Cell | None:
         """The cell that makes a release's missing records, or None if there are none."""
-        point, seed = audit.point, audit.seed
+        point, seed = audit.context.point, audit.context.seed
         name = f"audit {point.label} seed {seed}"
         if self.rerun == "failed" and name not in self.failures:
             return None
@@ -144,7 +147,7 @@ class Plan:
                 self.bench.trainings.delete(key)
                 shutil.rmtree(self.bench.checkpoints(key), ignore_errors=True)
         for audit in self.audits:
-            audit.samples_cache.delete(audit.samples_key)
+            audit.context.samples_cache.delete(audit.context.samples_key)
 
     def write(self, command: str) -> None:
         """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""
@@ -156,8 +159,8 @@ class Plan:
             if cell.point
             for spec in cell.records
         }
-        for record in self.finished.list_stale(inputs, remade):
-            self.finished.delete(record)
+        for path in self.finished.list_stale(inputs, remade):
+            self.finished.delete(path)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
         left_out = format_near_duplicates(self.bench.data, self.bench.split.duplicates)

@@ -1,4 +1,4 @@
-"""Other people's attacks and defenses: --plugin files, the conformance suite, scaffolds, entry points."""
+"""Other people's attacks and defenses: --plugin files, scaffolds, entry points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
-from leakbench.testing.conformance import check
 
 ATTACK = '''
 from torch import Tensor
@@ -34,23 +33,6 @@ class Twice(MembershipAttack):
 '''
 
 
-def failures(plugin):
-    return [words for passed, words in check(plugin) if not passed]
-
-
-@pytest.fixture
-def load(tmp_path):
-    """load(source): the one plugin class that a file of this source defines."""
-
-    def from_source(source):
-        path = tmp_path / "plugin.py"
-        path.write_text(source)
-        (name,) = registry.load_file(path)
-        return registry.find("attacks" if name in registry.names("attacks") else "defenses", name)
-
-    return from_source
-
-
 def test_an_attack_of_25_lines_shows_up_in_the_results_and_in_the_trade_off(leakbench, tiny, tmp_path):
     assert len(ATTACK.strip().splitlines()) <= 25
     (tmp_path / "mine.py").write_text(ATTACK)
@@ -67,116 +49,6 @@ def test_an_attack_of_25_lines_shows_up_in_the_results_and_in_the_trade_off(leak
     ]
     assert {float(row["queries"]) for row in rows} == {2.0}
     assert "twice" in outcome.out  # the strongest attack, named in the table on the terminal
-
-
-@pytest.mark.parametrize("name", registry.names("attacks"))
-def test_every_built_in_attack_passes_the_conformance_suite(name, hurried):
-    assert failures(registry.find("attacks", name)) == []
-
-
-@pytest.mark.parametrize("name", registry.names("defenses"))
-def test_every_built_in_defense_passes_the_conformance_suite(name):
-    assert failures(registry.find("defenses", name)) == []
-
-
-def test_a_plugin_in_a_folder_of_its_own_passes(load):
-    assert failures(load(ATTACK)) == []
-
-
-SCORE = "return -gap.flatten(1).norm(dim=1)"
-BROKEN_ATTACKS = {
-    "scores that are not finite": (SCORE, "return -gap.flatten(1).norm(dim=1) * float('nan')", "scores are finite"),
-    "scores that depend on batch mates": (
-        SCORE,
-        "n = gap.flatten(1).norm(dim=1); return n.mean() - n",
-        "batch size does not change them",
-    ),
-    "scores that depend on the order": (
-        SCORE,
-        "n = gap.flatten(1).norm(dim=1); return n * (1 + n.argsort())",
-        "order does not change them",
-    ),
-    "a score too few": (SCORE, "return -gap.flatten(1).norm(dim=1)[:-3]", "scores every image"),
-    "one number for all": (SCORE, "return -gap.norm()", "scores every image"),
-    "more access than declared": (
-        SCORE,
-        "return -view.network(images, images[:, 0, 0, 0].long(), None).flatten(1).norm(dim=1)",
-        "its access level suffices",
-    ),
-    "the network at no access": ("Access.DENOISER", "Access.NONE", "its access level suffices"),
-    "other scores every time": (SCORE, "import torch; return torch.rand(len(images))", "scores are the same twice"),
-    "images written to": (SCORE, "images.mul_(0.5); return -gap.flatten(1).norm(dim=1)", "writes to none"),
-    "no summary": ('summary = "agreement of two timesteps"', 'summary = ""', "a name and a summary"),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN_ATTACKS)
-def test_a_broken_attack_fails_the_check_that_is_about_it(load, case):
-    right, wrong, named = BROKEN_ATTACKS[case]
-    assert ATTACK.count(right) == 1
-    found = failures(load(ATTACK.replace(right, wrong)))
-    assert any(named in words for words in found), found
-
-
-DEFENSE = """
-from dataclasses import dataclass
-import torch
-from leakbench.api import Defense, Release, release_param
-
-@dataclass(frozen=True)
-class Blurred(Release):
-    strength: float = 0.0
-    def eps(self, x, t, label=None):
-        return super().eps(x, t, label) * (1 - self.strength)
-
-class Blur(Defense):
-    name = "blur"
-    summary = "shrinks the answer"
-    needs_base = True
-    strength: float = release_param(0.1, ge=0, le=1)
-    def release(self, artefacts, task):
-        return Blurred.wrap(task.base, strength=self.strength)
-"""
-ANSWER = "super().eps(x, t, label) * (1 - self.strength)"
-BROKEN_DEFENSES = {
-    "an unmarked parameter": ("release_param(0.1, ge=0, le=1)", "0.1", "every parameter is marked"),
-    "NaN": (ANSWER, "x * float('nan')", "eps has the shape of x and is finite"),
-    "another shape": (ANSWER, "x.flatten(1)", "eps has the shape of x"),
-    "answers that depend on batch mates": (ANSWER, f"{ANSWER} + x.mean()", "does not depend on batch mates"),
-    "chance": (ANSWER, f"{ANSWER} + torch.rand(1)", "twice gives the same bits"),
-    "claims that are no JSON": ("strength=self.strength)", "strength=self.strength, guarantee={'e': {1}})", "are JSON"),
-    "a fit that reads a sampling parameter": (
-        "    def release(self, artefacts, task):",
-        "    def fit(self, task):\n        from leakbench.api import Artefacts\n"
-        "        return Artefacts(tensors={'t': torch.tensor([self.strength])})\n"
-        "    def release(self, artefacts, task):",
-        "fit does not depend on sampling-stage parameters",
-    ),
-    "no release": ("return Blurred.wrap(task.base, strength=self.strength)", "return None", "it releases"),
-}
-
-
-def test_a_small_defense_passes(load):
-    assert failures(load(DEFENSE)) == []
-
-
-@pytest.mark.parametrize("case", BROKEN_DEFENSES)
-def test_a_broken_defense_fails_the_check_that_is_about_it(load, case):
-    right, wrong, named = BROKEN_DEFENSES[case]
-    assert DEFENSE.count(right) == 1
-    found = failures(load(DEFENSE.replace(right, wrong)))
-    assert any(named in words for words in found), found
-
-
-def test_check_plugin_says_ok_or_FAIL_and_ends_with_1_on_failure(leakbench, tmp_path):
-    (tmp_path / "good.py").write_text(ATTACK)
-    good = leakbench("check", "plugin", "twice", "--plugin", tmp_path / "good.py")
-    assert good.code == 0
-    assert all(line.startswith("ok ") for line in good.out.splitlines())
-    (tmp_path / "bad.py").write_text(ATTACK.replace(SCORE, "return -gap.norm()"))
-    bad = leakbench("check", "plugin", "twice", "--plugin", tmp_path / "bad.py")
-    assert bad.code == 1
-    assert "FAIL" in bad.out
 
 
 @pytest.mark.parametrize("kind", ["attack", "defense"])
