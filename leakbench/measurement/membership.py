@@ -58,7 +58,7 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
         if _unguarded(context, attack, row.access):
             found.flags.add("unguarded-shadows")
         found.info |= _consumed(attack, parts)
-        arrays = dataclasses.asdict(evidence[question]) | masks | who
+        arrays = evidence[question].arrays | masks | who
         yield row, RecordContents(found, arrays, timings, queries=queries[question], calls=shared)
 
 
@@ -67,7 +67,9 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
     if answers is None or weights is None:
         return False
-    return weaker_with_more_access(*membership.oriented_scores(weights), *membership.oriented_scores(answers))
+    return weaker_with_more_access(
+        *membership.oriented_scores(weights), *membership.oriented_scores(answers), answers.groups
+    )
 
 
 def _unguarded(context: AuditContext, attack: MembershipAttack, access: Access) -> bool:

@@ -16,7 +16,7 @@ from .epsilon_rates import epsilon_clopper_pearson, epsilon_gaussian, gaussian_e
 from .estimate import Estimate
 from .exposed import Exposed, exposed
 from .group_z import group_z
-from .groups import Groups, effective_number, has_few_groups, mean_scores
+from .groups import Groups, effective_number, fewer_groups, has_few_groups, mean_scores
 from .health import calibration_leaks, finite, flags, oriented, weaker_with_more_access
 from .multiple import holm
 from .power import auc_half_width, auc_images, auc_images_to_see, effective_images, smallest_detectable_auc
@@ -70,6 +70,7 @@ __all__ = [
     "exposed",
     "family_wise",
     "few_negatives",
+    "fewer_groups",
     "finite",
     "flags",
     "gaussian_epsilon",

@@ -30,7 +30,7 @@ from a few rare images; of the difference of two, at n = 100 and 300 and AUCs fr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -52,7 +52,7 @@ def auc(member: ArrayLike, nonmember: ArrayLike, level: float = 0.95, groups: Gr
     """P(member scores above nonmember) + half of P(equal), in [0, 1], with its interval; `n` is the smaller side.
 
     Scores have shapes (m,) and (n,); `groups`, two arrays of these shapes, say whose images they are. Raises
-    ValueError with fewer than two of either (images or groups), where a score is not finite, and for a level outside
+    ValueError with fewer than two images of either, where a score is not finite, and for a level outside
     (0, 1).
     """
     found = measured(member, nonmember, groups)
@@ -114,8 +114,6 @@ def _measured(v: Scores, w: Scores, sides: Sides | None) -> Measured:
     if sides is None:
         return Measured(value, _standard_error(v, w), min(v.size, w.size))
     fewest = min(np.unique(sides.member).size, np.unique(sides.nonmember).size)
-    if fewest < 2:
-        raise ValueError("at least 2 groups are needed on either side")
     return Measured(value, _clustered_error(v, w, sides), min(v.size, w.size), int(fewest))
 
 
@@ -186,6 +184,8 @@ def _clustered_error(v: Scores, w: Scores, sides: Sides) -> float:
     total = 0.0
     for deviations, codes, images in zip(apart, (sides.member, sides.nonmember), (v.size, w.size), strict=True):
         found = np.unique(codes).size
+        if found == 1:  # one person says nothing of how persons differ: the interval is all of [0, 1]
+            return inf
         total += found / (found - 1) * float((deviations**2).sum()) / images**2
     both = sides.count / (sides.count - 1) * float((apart[0] * apart[1]).sum()) / (v.size * w.size)
     spread = max(0.0, total + 2 * both)

@@ -312,10 +312,19 @@ def test_groups_that_do_not_fit_are_refused():
     for wrong in ((ALONE[0][1:], ALONE[1]), (ALONE[0] + 0.5, ALONE[1]), (np.zeros((90, 1), int), ALONE[1])):
         with pytest.raises(ValueError, match="whole number"):
             auc(MEMBER, NONMEMBER, groups=wrong)
-    with pytest.raises(ValueError, match="2 groups"):
-        auc(MEMBER, NONMEMBER, groups=(np.zeros(90, int), ALONE[1]))
-    with pytest.raises(ValueError, match="2 groups"):
-        group_z(MEMBER, NONMEMBER, (np.zeros(90, int), ALONE[1]))
+
+
+def test_one_person_on_a_side_shows_nothing():
+    one = np.zeros(90, int), ALONE[1]
+    for shift in (0.0, 50.0):
+        found = auc(MEMBER + shift, NONMEMBER, groups=one)
+        assert found.low < 0.03 and found.high == 1 and auc_p_value(MEMBER + shift, NONMEMBER, one) == 1
+    pair = delong_pair(MEMBER, NONMEMBER, OTHER, NONMEMBER, groups=one)
+    assert (pair.difference.low, pair.difference.high, pair.p_value) == (-1, 1, 1)
+    assert group_z(MEMBER, NONMEMBER, one) == (0.0, 0.5)
+    tpr = tpr_at_fpr(MEMBER, NONMEMBER, 0.1, groups=one).estimate
+    assert tpr.high - tpr.low > 0.8
+    assert set_inference(MEMBER, NONMEMBER, groups=one).by_size == ()
 
 
 if __name__ == "__main__":
