@@ -137,6 +137,10 @@ class RunInputs:
         own = f"{need.draw}/{need.share}" if need.kind == "shadow" else f"canary/{need.draw}"
         return Rng(f"{self.data.name}/{own}", seed)
 
+    def group_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Group numbers (person, patient, scene) of rows, int64; None where each image is on its own."""
+        return None if self.split.group is None else self.split.group[rows]
+
     @cached_property
     def pictures(self) -> ImageView:
         """All images of the data set."""
