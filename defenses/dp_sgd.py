@@ -38,7 +38,7 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task, fit_param, void_guarantee
+from leakbench.api import Artefacts, AuditSetting, Cost, Defense, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.models import networks
 from leakbench.models.denoiser_training import trainable, weights_of, with_weights
 from leakbench.models.training.loop import Recipe, optimise
@@ -66,7 +66,6 @@ class DPSGD(Defense):
     name = "dp_sgd"
     summary = "differentially private training: clips each image's gradient and adds noise (DP-SGD, DPDM)"
     takes_base = True
-    relative_cost = 1.5  # measured on small UNets on a CPU: each image's gradient has to be told apart
 
     steps: int = fit_param(5_000, ge=1)
     batch: int | None = fit_param(None, ge=1)  # expected; None: a tenth of the images
@@ -105,9 +104,12 @@ class DPSGD(Defense):
         rows = self.expected(images) * self.noise_multiplicity
         return Recipe(self.steps, rows, self.lr, clip=math.inf, ema=self.ema)
 
-    def training_evaluations(self) -> int:
-        """The recipe's, with the baseline's batch if none is given."""
-        return self.recipe(1280).evaluations
+    def cost(self) -> Cost:
+        """Cost of the recipe, with the baseline's batch if none is given.
+
+        1.5: measured on small UNets on a CPU; each image's gradient has to be told apart.
+        """
+        return Cost(self.recipe(1280).evaluations, relative=1.5)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """No more than all images take part in a step; and it trains weights, not answers."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task, shipped_parts
+from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task, as_pretrained, shipped_parts
 from leakbench.data.image_view import ImageView
 from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.inputs import RunInputs
@@ -111,8 +111,7 @@ class ReleaseBuilder(RunInputs):
             base=self._below(chain, seed, need) if len(chain) > 1 else None,
             forget=self.forgotten.tolist() if self.forgotten is not None and _forgets(defense, need) else None,
             network=self.network_of(chain).model_dump(),
-            files=digest_of(defense.files()),
-            holds=defense.holds(),
+            model=(model := as_pretrained(defense)) and [digest_of(model.files()), model.content_digest()],
             condition=self.condition(chain),
             schedule=asdict(replace(self.schedule_of(chain), steps=0, clip=False)),  # the walk is the release's key's
             device=self.device.type,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from leakbench.api import as_pretrained
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec, Suite, ensemble_of
@@ -54,7 +55,7 @@ def _describe_point(bench: ReleaseBuilder, point: ReleaseSpec) -> dict[str, Any]
         "chain": [link.defense.name for link in point.chain],
         "bases": [link.id for link in point.chain[:-1]],
         "condition": bench.condition(point.chain),
-        "given": point.chain[0].defense.given,
+        "given": as_pretrained(point.chain[0].defense) is not None,
     }
 
 

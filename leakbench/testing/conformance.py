@@ -20,6 +20,7 @@ from leakbench.api import (
     Defense,
     MembershipAttack,
     Plugin,
+    PretrainedModel,
     ReplicationAttack,
     UnlearningAttack,
 )
@@ -37,7 +38,7 @@ __all__ = ["check"]
 def check(plugin: type[Plugin]) -> Iterator[tuple[bool, str]]:
     """(passed, what was checked) one after the other; a check that raises has failed, and says how."""
     torch.set_num_threads(1)
-    if issubclass(plugin, Defense) and plugin.given:  # there is nothing to try it on: its parameters name a model
+    if issubclass(plugin, PretrainedModel):  # there is nothing to try it on: its parameters name a model
         checks = list(_of_parameters(plugin))
     elif issubclass(plugin, Defense):
         checks = [*_of_parameters(plugin), *DefenseChecks(plugin).checks()]

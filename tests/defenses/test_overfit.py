@@ -150,7 +150,7 @@ def test_it_spends_its_steps_and_its_walks(copying, over):
     defense, made = copying
     looks, walk = len(made.info["copied_share"]["step"]), len(over.base.schedule.timesteps())
     assert made.info["network_evaluations"] == 3 * 64 * made.info["steps_done"] + 100 * walk * looks
-    assert made.info["network_evaluations"] < defense.training_evaluations()
+    assert made.info["network_evaluations"] < defense.cost().training
 
 
 def test_one_that_does_not_copy_says_so(over):

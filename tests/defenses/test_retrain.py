@@ -66,7 +66,7 @@ def test_it_is_the_baseline_trained_on_the_rest(condition):
     retrained = Retrain().release(made, task)
     assert same_weights(retrained, recipe.release(alone, kept))
     assert not same_weights(retrained, task.base)
-    assert made.info["network_evaluations"] == alone.info["network_evaluations"] == recipe.training_evaluations()
+    assert made.info["network_evaluations"] == alone.info["network_evaluations"] == recipe.cost().training
     assert made.info["images_to_forget"] == 10
 
 

@@ -229,7 +229,7 @@ def test_the_books_say_what_was_spent(method, more):
         info = defense.fit(task).info
     assert info["network_evaluations"] == watched.evaluations
     assert info["train_seconds"] > 0 and info["images_to_forget"] == 10
-    assert defense.training_evaluations() + defense.first_cost(task) == watched.evaluations
+    assert defense.cost().training + defense.first_cost(task) == watched.evaluations
 
 
 # Claims and refusals --------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, shipped_parts
+from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, pretrained_spec, shipped_parts
 from leakbench.data import Dataset
 from leakbench.data.member_folders import sides_name
 from leakbench.runtime import registry
@@ -63,9 +63,9 @@ def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[
     dataset = sides_name(request.members, request.nonmembers, request.captions, request.seed, request.skip_broken)
     data: Dataset = registry.dataset(dataset)()
     plugin = registry.find("defenses", request.model["name"])
-    brought: PretrainedSpec | None = plugin(**{k: v for k, v in request.model.items() if k != "name"}).brings()
-    if brought is not None:
-        _check_fits(brought, data, request)
+    spec: PretrainedSpec | None = pretrained_spec(plugin(**{k: v for k, v in request.model.items() if k != "name"}))
+    if spec is not None:
+        _check_fits(spec, data, request)
     if request.shape is not None and request.shape != data.shape:
         theirs, ours = ("x".join(map(str, shape)) for shape in (request.shape, data.shape))
         raise UsageError(
@@ -84,15 +84,15 @@ def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[
         "attack": entries_of(request.attacks, request.reach),
     }
     suite = checked(table, _WHERE, overrides)
-    brought = suite.points[0].chain[0].defense.brings()
-    if brought is not None:
-        _check_fits(brought, data, request)
-    return _fitting(_without_part_readers(suite, data, brought, request), data, brought)
+    spec = pretrained_spec(suite.points[0].chain[0].defense)
+    if spec is not None:
+        _check_fits(spec, data, request)
+    return _fitting(_without_part_readers(suite, data, spec, request), data, spec)
 
 
-def _check_fits(brought: PretrainedSpec, data: Dataset, request: Request) -> None:
+def _check_fits(spec: PretrainedSpec, data: Dataset, request: Request) -> None:
     """Raise UsageError where the model makes other images, or is told other labels, than there are."""
-    (ours, *size), (theirs, *side) = data.shape, brought.images
+    (ours, *size), (theirs, *side) = data.shape, spec.images
     if ours != theirs:
         raise UsageError(
             f"{data.name}: images have {ours} channel{'s' if ours > 1 else ''}, and {request.title} makes images of "
@@ -102,7 +102,7 @@ def _check_fits(brought: PretrainedSpec, data: Dataset, request: Request) -> Non
         wanted = f"--size {side[0]} resizes and crops folders" if side[0] == side[1] else "resize them"
         told, made = (f"{height}x{width}" for height, width in (size, side))
         raise UsageError(f"{data.name}: images are {told} (height x width), and {request.title} makes {made}: {wanted}")
-    count = brought.network.conditions
+    count = spec.network.conditions
     if count and data.labels is None:
         raise UsageError(
             f"{data.name}: {request.title} is told one of {count} labels, and the images have none: write a "
@@ -121,8 +121,8 @@ def _quality(request: Request) -> dict[str, Any]:
     return table | ({"features": "rotation"} if request.captions else {})
 
 
-def _model(request: Request, brought: PretrainedSpec | None) -> dict[str, Any]:
-    conditioned = brought is not None and brought.network.conditions
+def _model(request: Request, spec: PretrainedSpec | None) -> dict[str, Any]:
+    conditioned = spec is not None and spec.network.conditions
     return {"id": GIVEN, "role": "baseline", **({"condition": "label"} if conditioned else {}), **request.model}
 
 
@@ -136,25 +136,25 @@ def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
     return [{"name": "untrained"}]
 
 
-def _fitting(suite: Suite, data: Dataset, brought: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
+def _fitting(suite: Suite, data: Dataset, spec: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
     """The suite without the attacks that cannot work on its images or model, and the reason of each of these."""
     said: dict[str, str] = {}
     for name, attack in suite.attacks.items():
         for point in suite.points:
-            found = attack.skip(_setting(point, data, brought))
+            found = attack.skip(_setting(point, data, spec))
             if found is not None and found.severity == "cannot-work":
                 said[name] = found.reason
     return _without(suite, said), said
 
 
-def _without_part_readers(suite: Suite, data: Dataset, brought: PretrainedSpec | None, request: Request) -> Suite:
+def _without_part_readers(suite: Suite, data: Dataset, spec: PretrainedSpec | None, request: Request) -> Suite:
     """The suite without the attacks that read parts of a defense, where no defense was asked for.
 
     Raises UsageError for one that was asked for by name.
     """
     if request.defenses:
         return suite
-    setting = _setting(suite.points[0], data, brought)
+    setting = _setting(suite.points[0], data, spec)
     found = {name: skip for name, attack in suite.attacks.items() if (skip := _skip_for_parts(attack, setting))}
     if found and request.attacks not in ("all", "strongest"):
         name, skip = next(iter(found.items()))
@@ -175,15 +175,15 @@ def _without(suite: Suite, names: Collection[str]) -> Suite:
     return replace(suite, file=suite.file.model_copy(update={"attack": entries}), attacks=kept)
 
 
-def _setting(point: ReleaseSpec, data: Dataset, brought: PretrainedSpec | None) -> AuditSetting:
+def _setting(point: ReleaseSpec, data: Dataset, spec: PretrainedSpec | None) -> AuditSetting:
     """Setting of an attack by the parts as drawn, before near-duplicates are removed."""
     counts = Counter(np.asarray(data.split).tolist())
     chain = tuple(link.defense for link in point.chain)
     return AuditSetting(
         chain=chain,
-        condition="label" if brought and brought.network.conditions else "none",
+        condition="label" if spec and spec.network.conditions else "none",
         forget="nothing",
-        timesteps=brought.schedule.T if brought else 1000,
+        timesteps=spec.schedule.T if spec else 1000,
         images=counts["member"] + counts["calibration_in"],
         pixels=data.shape[1] * data.shape[2],
         calibration=counts["calibration_in"] + counts["calibration_out"],
