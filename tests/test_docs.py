@@ -292,9 +292,9 @@ def test_a_defense_claims_what_its_row_says(name, cells):
     kind, spent = registry.find("defenses", name), {"epsilon": 1.0, "delta": 1e-5, "history": []}
     task = DefenseChecks(kind).task()
     if task.base is not None:
-        task = replace(task, base=replace(task.base, guarantee=spent))
+        task = replace(task, base=replace(task.base, guarantee=type(task.base.guarantee).from_json(spent)))
     defense = kind(**{"steps": 2} if "steps" in kind.model_fields else {})
-    claims = defense.release(defense.fit(task), task).guarantee
+    claims = defense.release(defense.fit(task), task).guarantee.to_json()
     word = re.match(r"[a-z]+", cells[2])[0]
     said = {"keeps": claims == spent, "voids": list(claims) == ["void"], "epsilon": "epsilon" in claims}
     assert said.get(word, claims == {}), claims  # retrain's recipe, here, claims nothing

@@ -23,6 +23,7 @@ from leakbench.results.evidence import (
     UnlearningEvidence,
     UnlearningScores,
 )
+from leakbench.results.guarantee import Guarantee
 from leakbench.runtime.plugin import Access, Plugin, fit_param, release_param
 
 from .attack import Attack, AuxiliaryModel, shadow_models
@@ -50,6 +51,7 @@ __all__ = [
     "Codec",
     "Cost",
     "Defense",
+    "Guarantee",
     "ImageSet",
     "MembershipAttack",
     "MembershipEvidence",

@@ -189,7 +189,7 @@ class ReleaseAudit(AuditContext):
             queries=measured.queries,
             realised_fpr=found.realised_fpr,
             flags=sorted({*found.flags, *self.release.flags, *shrunk}),
-            guarantee=self.release.guarantee,
+            guarantee=self.release.guarantee.to_json(),
             info=found.info | manner,
             inputs=self.row_key(row),
             run={"environment": environment(self.bench.device), "timings": measured.timings, "calls": measured.calls},

@@ -57,7 +57,7 @@ class DefenseChecks:
         yield "eps does not depend on batch mates or their order", self._eps_alone
         yield "samples are images in [-1, 1], finite, as many as asked for", self._samples
         yield "fitting and sampling twice gives the same bits", self._repeatable
-        yield "claims, info and facts are JSON", self._json
+        yield "guarantee, info and facts are JSON", self._json
 
     def _fits_alike(self) -> bool:
         """Fit at the defaults and with every sampling-stage number changed: the same bits must come out."""
@@ -101,7 +101,7 @@ class DefenseChecks:
 
         release = self._released()
         release.sample(5)
-        return bool(json.dumps([release.guarantee, release.info, release.facts()]))
+        return bool(json.dumps([release.guarantee.to_json(), release.info, release.facts()]))
 
 
 def _labels(release: Release, x: Tensor) -> Tensor | None:
