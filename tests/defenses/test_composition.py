@@ -61,7 +61,7 @@ def build(tmp_path):
     ids=lambda links: "-".join(name for name, _ in links),
 )
 def test_chains_compose(build, links):
-    assert not build("label", *links).guarantee.get("epsilon")
+    assert not build("label", *links).guarantee.epsilon
 
 
 @pytest.mark.parametrize("below", ["ambient", "noise_data", "dp_sgd", "baseline"])

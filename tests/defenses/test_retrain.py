@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench.api import Artefacts, AuditSetting, Release, Task, Guarantee
+from leakbench.api import Artefacts, AuditSetting, Guarantee, Release, Task
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.erasediff import EraseDiff
@@ -84,10 +84,8 @@ def test_it_claims_what_its_recipe_claims_of_the_rest():
     made = Retrain().fit(task)
     assert made.info["images"] == 20 and made.info["labels"] == [0, 2] and not made.info["base"]
     release = Retrain().release(made, task)
-    assert (
-        release.guarantee.to_json() == {"epsilon": 3.0, "images": 20}
+    assert release.guarantee.to_json() == {"epsilon": 3.0, "images": 20}
     assert task.base.guarantee.facts["images"] == 30
-    )
     assert release.base is None and release.eps_is_raw
 
 
