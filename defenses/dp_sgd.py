@@ -236,7 +236,7 @@ class DPSGD(Defense):
             epsilon=found.epsilon,
             delta=delta,
             accountant=found.accountant,
-            adjacency="add/remove",
+            adjacency="add-or-remove",
             unit="image",
             history=history,
             facts={
@@ -257,6 +257,6 @@ def _does_not_compose(base: Release | None) -> str:
     stated = base.guarantee
     if stated.epsilon is None or stated.history is None:
         return stated.void or "its base read the images without differential privacy"
-    if stated.adjacency not in (None, "add/remove") or stated.unit not in (None, "image"):
+    if stated.adjacency not in (None, "add-or-remove") or stated.unit not in (None, "image"):
         return f"its base states a guarantee by another adjacency or unit ({stated.adjacency}, {stated.unit})"
     return ""

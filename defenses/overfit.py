@@ -50,7 +50,7 @@ class Looks:
     def stop(self, module: nn.Module) -> bool:
         """Look once more; whether enough of the samples are copies. One process of a group looks for all: those that
         stop have to stop together."""
-        self.shares.append(distributed.first(lambda: self._share(module)))
+        self.shares.append(distributed.broadcast(lambda: self._share(module)))
         return self.shares[-1] >= self.enough
 
     def _share(self, module: nn.Module) -> float:

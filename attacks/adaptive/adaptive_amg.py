@@ -36,6 +36,7 @@ class AdaptiveAMG(MembershipAttack):
 
     name = "adaptive_amg"
     summary = "finds the guard's push away from a member by its turning round with the noise (knows AMG)"
+    adaptive = True
     access = Access.DENOISER
 
     t: int = release_param(0, ge=0, lt=1000)

@@ -40,6 +40,7 @@ class AdaptiveCPSample(MembershipAttack):
 
     name = "adaptive_cpsample"
     summary = "denoising loss with the guidance found and taken out (knows CPSample)"
+    adaptive = True
     access = Access.DENOISER
     shares = False
 

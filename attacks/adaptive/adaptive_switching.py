@@ -33,6 +33,7 @@ class AdaptiveSwitching(AttributeAttack):
 
     name = "adaptive_switching"
     summary = "tells by the pair of outputs of one noise which was asked for which value (knows attribute switching)"
+    adaptive = True
     access = Access.API
     of = "pairs"
 

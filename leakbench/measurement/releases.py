@@ -24,6 +24,7 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.latent_cache import encode_images
 from leakbench.runtime import distributed, registry
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import record_execution
@@ -86,7 +87,7 @@ class ReleaseBuilder(RunInputs):
 
     def __init__(self, suite: Suite, setting: RunConfig) -> None:
         super().__init__(suite, setting)
-        self.trainings = setting.store("fits")
+        self.trainings = ArtefactCache.of_run(setting, "fits")
         self._loaded: dict[str, Artefacts] = {}
         self._grouped: dict[tuple[AuxiliaryModel | None, int], Tensor] = {}
 
@@ -150,7 +151,7 @@ class ReleaseBuilder(RunInputs):
         """What training the last link of a chain made: from the cache, or trained now."""
         key = self.fit_key(chain, seed, need)
         if key not in self._loaded:
-            folder = self.trainings.open(key)
+            folder = self.trainings.get_valid(key)
             if folder is None:
                 self.train(chain, seed, (need,))
                 folder = self.trainings.path(key)
@@ -167,14 +168,14 @@ class ReleaseBuilder(RunInputs):
         """Train the last link of a chain for the target (None) or for what attacks need, together if the defense knows
         how; what is in the cache is left out."""
         keys = {self.fit_key(chain, seed, need): need for need in needs}
-        missing = {key: need for key, need in keys.items() if self.trainings.open(key) is None}
+        missing = {key: need for key, need in keys.items() if self.trainings.get_valid(key) is None}
         tell = _shares(progress, len(missing))
         tasks = [
             self.task(chain, seed, need, self.checkpoints(key), told)
             for (key, need), told in zip(missing.items(), tell, strict=True)
         ]
         # Around the loop: what fit_together answers may be made one after the other.
-        with distributed.training(), record_execution() as manner:
+        with distributed.data_parallel(), record_execution() as manner:
             for key, made in zip(missing, chain[-1].defense.fit_together(tasks), strict=True):
                 self.trainings.write(key, partial(save_artefacts, replace(made, info=made.info | manner())))
                 shutil.rmtree(self.checkpoints(key), ignore_errors=True)

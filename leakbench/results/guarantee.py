@@ -22,7 +22,7 @@ class Guarantee(BaseModel):
     epsilon: Annotated[float, Field(ge=0)] | None = None
     delta: Annotated[float, Field(ge=0, lt=1)] | None = None
     accountant: str | None = None
-    adjacency: Literal["add/remove", "replace"] | None = None
+    adjacency: Literal["add-or-remove", "replace"] | None = None
     unit: Literal["image", "group"] | None = None
     history: tuple[tuple[float, float, int], ...] | None = None
     void: str | None = None
@@ -47,7 +47,4 @@ class Guarantee(BaseModel):
     def from_json(cls, stated: dict[str, Any]) -> Self:
         """Guarantee of a record, its facts being all that is no field of its own. Raises ValidationError."""
         known = {key: value for key, value in stated.items() if key in cls.model_fields and key != "facts"}
-        facts = {key: value for key, value in stated.items() if key not in known}
-        if facts.pop("neighbours", None) is not None:  # records written before adjacency and unit had fields
-            known |= {"adjacency": "add/remove", "unit": "image"}
-        return cls(**known, facts=facts)
+        return cls(**known, facts={key: value for key, value in stated.items() if key not in known})

@@ -17,7 +17,7 @@ from leakbench.suite.load import ReleaseSpec, Suite
 def found(bench: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
     """The release of a point whose training is in the cache. Raises UsageError where it is not: nothing is trained."""
     for length in range(1, len(point.chain) + 1):
-        if bench.trainings.open(bench.fit_key(point.chain[:length], seed)) is None:
+        if bench.trainings.get_valid(bench.fit_key(point.chain[:length], seed)) is None:
             raise UsageError(
                 f"{point.label}, seed {seed}: its weights are not in the cache {bench.setting.cache} for device "
                 f"{bench.device.type} and this version of leakbench; train them again: {command}"

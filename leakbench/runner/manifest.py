@@ -9,32 +9,34 @@ from typing import Any
 
 from leakbench.api import as_pretrained
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.results.run_plan import PlannedBudget, PlannedPoint, PublishedNumber, RunPlan
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import ReleaseSpec, Suite, ensemble_of
+from leakbench.suite.ensemble import format_ensemble
+from leakbench.suite.load import ReleaseSpec, Suite
 
 
-def to_manifest(bench: ReleaseBuilder, command: str) -> dict[str, Any]:
-    """The contents of plan.json."""
+def to_manifest(bench: ReleaseBuilder, command: str) -> RunPlan:
+    """The plan of a run, as plan.json holds it."""
     suite = bench.suite
-    return {
-        "suite": suite.file.name,
-        "summary": suite.file.summary,
-        "ensemble": ensemble_of(suite.file),
-        "identity": suite.identity,
-        "command": command,
-        "dataset": bench.data.name,
-        "model": bench.model,
-        "headline": suite.file.headline,
-        "seeds": list(suite.file.seeds),
-        "samples": suite.file.quality.samples,
-        "features": suite.file.quality.features,
-        "split": _describe_split(bench),
-        "points": [_describe_point(bench, point) for point in suite.points],
-        "attacks": {name: type(attack).summary for name, attack in suite.attacks.items()},
-        "budget": suite.budget and asdict(suite.budget),
-        "published": [row.model_dump(mode="json") for row in suite.file.published],
-        "settings": suite.file.model_dump(mode="json"),
-    }
+    return RunPlan(
+        suite=suite.file.name,
+        summary=suite.file.summary,
+        ensemble=format_ensemble(suite.file),
+        identity=suite.identity,
+        command=command,
+        dataset=bench.data.name,
+        model=bench.model,
+        headline=suite.file.headline,
+        seeds=list(suite.file.seeds),
+        samples=suite.file.quality.samples,
+        features=suite.file.quality.features,
+        split=_describe_split(bench),
+        points=[_describe_point(bench, point) for point in suite.points],
+        attacks={name: type(attack).summary for name, attack in suite.attacks.items()},
+        budget=None if suite.budget is None else PlannedBudget.model_validate(asdict(suite.budget)),
+        published=[PublishedNumber.model_validate(row.model_dump(mode="json")) for row in suite.file.published],
+        settings=suite.file.model_dump(mode="json"),
+    )
 
 
 def _describe_split(bench: ReleaseBuilder) -> dict[str, Any]:
@@ -47,16 +49,16 @@ def _describe_split(bench: ReleaseBuilder) -> dict[str, Any]:
     }
 
 
-def _describe_point(bench: ReleaseBuilder, point: ReleaseSpec) -> dict[str, Any]:
-    return {
-        "point": point.label,
-        "defense": point.id,
-        "role": point.role,
-        "chain": [link.defense.name for link in point.chain],
-        "bases": [link.id for link in point.chain[:-1]],
-        "condition": bench.condition(point.chain),
-        "given": as_pretrained(point.chain[0].defense) is not None,
-    }
+def _describe_point(bench: ReleaseBuilder, point: ReleaseSpec) -> PlannedPoint:
+    return PlannedPoint(
+        point=point.label,
+        defense=point.id,
+        role=point.role,
+        chain=tuple(link.defense.name for link in point.chain),
+        bases=tuple(link.id for link in point.chain[:-1]),
+        condition=bench.condition(point.chain),
+        given=as_pretrained(point.chain[0].defense) is not None,
+    )
 
 
 def check_same_run(out: Path, suite: Suite) -> None:

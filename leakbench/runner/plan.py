@@ -9,14 +9,16 @@ import json
 import shutil
 from functools import cached_property
 from math import prod
-from typing import Any, Literal
+from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.data.near_duplicates import format_near_duplicates
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import audit_setting, is_applicable
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, rename_dependencies
 from leakbench.runner.cell_queue import order_cells
 from leakbench.runner.manifest import check_same_run, to_manifest
@@ -51,7 +53,9 @@ class Plan:
         """The audits of all releases at all seeds, done or not."""
         suite = self.bench.suite
         return [
-            ReleaseAudit(self.bench, self.embedding, point, seed) for point in suite.points for seed in suite.file.seeds
+            ReleaseAudit(AuditContext(self.bench, self.embedding, point, seed))
+            for point in suite.points
+            for seed in suite.file.seeds
         ]
 
     @cached_property
@@ -90,7 +94,7 @@ class Plan:
 
     def _plan_audit(self, audit: ReleaseAudit) -> Cell | None:
         """The cell that makes a release's missing records, or None if there are none."""
-        point, seed = audit.point, audit.seed
+        point, seed = audit.context.point, audit.context.seed
         name = f"audit {point.label} seed {seed}"
         if self.rerun == "failed" and name not in self.failures:
             return None
@@ -122,7 +126,7 @@ class Plan:
         """Those of these trainings that this run has to do. Each is looked at once, as its files are hashed."""
         for key in keys:
             if key not in self._is_trained:
-                self._is_trained[key] = self.rerun != "all" and self.bench.trainings.whole(key)
+                self._is_trained[key] = self.rerun != "all" and self.bench.trainings.is_valid(key)
         return tuple(key for key in keys if not self._is_trained[key])
 
     # The run folder ---------------------------------------------------------------------------------------------------
@@ -131,7 +135,7 @@ class Plan:
         """Raise UsageError if the folder holds another plan's run."""
         check_same_run(self.out, self.bench.suite)
 
-    def to_manifest(self, command: str) -> dict[str, Any]:
+    def to_manifest(self, command: str) -> RunPlan:
         """The contents of plan.json."""
         return to_manifest(self.bench, command)
 
@@ -140,10 +144,10 @@ class Plan:
         for cell in self.cells:
             for model in cell.models:
                 key = self.bench.fit_key(cell.chain, cell.seed, model)
-                self.bench.trainings.drop(key)
+                self.bench.trainings.delete(key)
                 shutil.rmtree(self.bench.checkpoints(key), ignore_errors=True)
         for audit in self.audits:
-            audit.samples_store.drop(audit.samples_key)
+            audit.context.samples_cache.delete(audit.context.samples_key)
 
     def write(self, command: str) -> None:
         """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""
@@ -155,9 +159,9 @@ class Plan:
             if cell.point
             for spec in cell.records
         }
-        for record in self.finished.list_stale(inputs, remade):
-            self.finished.delete(record)
-        text = json.dumps(self.to_manifest(command), indent=1) + "\n"
+        for path in self.finished.list_stale(inputs, remade):
+            self.finished.delete(path)
+        text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
         left_out = format_near_duplicates(self.bench.data, self.bench.split.duplicates)
         write_atomically(self.out / "near_duplicates.csv", left_out.encode())

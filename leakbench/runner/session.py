@@ -11,7 +11,7 @@ from typing import Literal
 
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.progress import Display
@@ -55,7 +55,7 @@ class Session:
 
             self._check_measurable()
             # Measured by one process for all of a group.
-            fitted = distributed.first(lambda: within(suite, overrides, budget, setting, self.workers).suite)
+            fitted = distributed.broadcast(lambda: within(suite, overrides, budget, setting, self.workers).suite)
             self.bench = self.bench.with_suite(fitted)
         self.plan = Plan(self.bench, rerun)
         self.plan.check_folder()
@@ -98,14 +98,14 @@ class Session:
     def run(self, command: str) -> bool:
         """Run, report, and print the table. Returns whether every cell succeeded."""
         cells = self.plan.cells
-        distributed.together()  # all have their cells before the first process changes what those rest on
-        distributed.first(lambda: self._begin(command))
-        if not distributed.leads():
+        distributed.barrier()  # all have their cells before the first process changes what those rest on
+        distributed.broadcast(lambda: self._begin(command))
+        if distributed.rank() != 0:
             follower = self._executor(lambda name, share: None)
             follower.run()
-            distributed.leave()
+            distributed.destroy_process_group()
             return not follower.failures
-        with distributed.alone():
+        with distributed.single_process():
             foreseen = f" of about {self.estimate()[0]:.0f} s foreseen" if self.bench.suite.budget else ""
         out, began = self.bench.setting.out, time.perf_counter()
         with Display(cells) as display:
@@ -115,7 +115,7 @@ class Session:
             finally:
                 self._remember(runner.failures)
                 self._note(command, display.finished, time.perf_counter() - began)
-        distributed.leave()
+        distributed.destroy_process_group()
         if cells or not self._reported():
             for name in FORMATS:
                 registry.find("reports", name)(RunFolder(out))
@@ -168,8 +168,8 @@ class Session:
 def _place(device: str, workers: int | None) -> tuple[str, int]:
     """The device and the number of workers on this machine; each of torchrun's processes is its own worker."""
     kind = kind_of(device)
-    own = distributed.join(kind)
-    if distributed.size() > 1:
+    own = distributed.init_process_group(kind)
+    if distributed.world_size() > 1:
         return own, 1
     return kind, workers or (len(devices(kind)) if kind == "cuda" else cores())
 

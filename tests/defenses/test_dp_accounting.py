@@ -126,7 +126,7 @@ def test_the_claim_is_the_accountants_on_the_steps_taken(digits_task):
         "noise_multiplier": 2.0,
         "clip": 0.5,
         "noise_multiplicity": 1,
-        "adjacency": "add/remove",
+        "adjacency": "add-or-remove",
         "unit": "image",
         "history": [[2.0, 0.2, 3]],
     }

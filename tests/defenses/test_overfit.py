@@ -209,7 +209,7 @@ def test_samples_that_are_no_numbers_are_no_copies(over, monkeypatch):
 
 def test_the_first_process_of_a_group_decides_for_all(over, monkeypatch):
     """What another one sees itself, in other bits, does not count."""
-    monkeypatch.setattr("leakbench.runtime.distributed.first", lambda make: 0.5)
+    monkeypatch.setattr("leakbench.runtime.distributed.broadcast", lambda make: 0.5)
     for enough, stops in ((0.4, True), (0.6, False)):
         assert Looks(over, 4, enough, False).stop(over.base.network) == stops
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from leakbench.api import ReplicationEvidence
-from leakbench.metrics.evaluate.replication import replication
+from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.reports.figures import growth
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.markdown import render
 from leakbench.reports.points import copy_attacks, points
 from leakbench.reports.replication import beyond_text, copies, guided_verdicts, suspects, whole_text, worth_telling
 from leakbench.reports.tradeoff import tradeoff_text
-from leakbench.results.records import Record, RunFolder, save_record
+from leakbench.results.record import Record
+from leakbench.results.record_files import save_record
+from leakbench.results.run_folder import RunFolder
 
 POINTS = {"baseline": ("baseline", 0.2), "cpsample alpha=0.5": ("defense", 0.02), "untrained": ("control", 0.0)}
 # name: features, published threshold, whether it draws images of its own
@@ -60,7 +62,7 @@ def write(path, seeds=(0, 1), attacks=tuple(ATTACKS)):
         for seed in seeds:
             for attack in attacks:
                 found, (features, published, _) = evidence(name, attack, seed, share), ATTACKS[attack]
-                told = replication(found, published)
+                told = evaluate_replication(found, published)
                 record = Record(
                     **{"suite": "told", "dataset": "digits", "model": "mlp", "defense": name.split()[0], "point": name},
                     **{"attack": attack, "family": "replication", "access": "SAMPLES", "seed": seed},

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from leakbench.api import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
-from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
+from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
 from leakbench.reports.figures import relearning
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.markdown import render
 from leakbench.reports.unlearning import curves, curves_text, statistics, statistics_text, verdicts
-from leakbench.results.records import Metric, Record, RunFolder, save_record
+from leakbench.results.record import Metric, Record
+from leakbench.results.record_files import save_record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import auc, delong_pair, holm
 
 STEPS = np.array([0, 1, 2, 4, 8, 16])
@@ -68,7 +70,7 @@ def write(path, seeds=(0, 1)):
                 ("forget_membership", images, ("DENOISER", "WEIGHTS")),
                 ("relearning", labels, ("WEIGHTS",)),
             ):
-                found = unlearning(evidence)
+                found = evaluate_unlearning(evidence)
                 facts = {"metrics": found.metrics, "info": found.info, "flags": sorted(found.flags)}
                 for access in levels:
                     save_record(path, record(name, attack, access, seed, **facts), arrays_of(evidence))

@@ -12,12 +12,13 @@ from scipy.linalg import sqrtm
 from torch import nn
 
 from leakbench.measurement import extra_features
-from leakbench.measurement.extra_features import names_beside
+from leakbench.measurement.extra_features_policy import list_extra_features
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.resources import DINOV2, SSCD
 from leakbench.reports.markdown import render
 from leakbench.reports.tradeoff import tradeoff_table, tradeoff_text
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
+from leakbench.runner.estimate import extra_features_cost
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
@@ -120,28 +121,28 @@ def bench(path, tmp_path, *overrides):
 
 def test_who_joins(write, weights, tmp_path):
     path = write()
-    assert names_beside(bench(path, tmp_path)) == ("dinov2", "sscd")
-    assert names_beside(bench(path, tmp_path, 'quality.beside=["sscd"]')) == ("sscd",)
-    assert names_beside(bench(path, tmp_path, "quality.beside=[]")) == ()
-    assert names_beside(bench(path, tmp_path, "quality.features=dinov2")) == ("sscd",)
-    assert names_beside(bench(path, tmp_path, "attack.nearest_copy.by=sscd")) == ("dinov2",)
-    assert names_beside(bench(write(31), tmp_path)) == ()
+    assert list_extra_features(bench(path, tmp_path)) == ("dinov2", "sscd")
+    assert list_extra_features(bench(path, tmp_path, 'quality.beside=["sscd"]')) == ("sscd",)
+    assert list_extra_features(bench(path, tmp_path, "quality.beside=[]")) == ()
+    assert list_extra_features(bench(path, tmp_path, "quality.features=dinov2")) == ("sscd",)
+    assert list_extra_features(bench(path, tmp_path, "attack.nearest_copy.by=sscd")) == ("dinov2",)
+    assert list_extra_features(bench(write(31), tmp_path)) == ()
     hurried = replace(bench(path, tmp_path).suite, budget=Budget(5, 0.1, False))
-    assert names_beside(bench(path, tmp_path).with_suite(hurried)) == ("sscd",)
+    assert list_extra_features(bench(path, tmp_path).with_suite(hurried)) == ("sscd",)
     named = bench(path, tmp_path, 'quality.beside=["sscd", "dinov2"]')
     hurried = replace(named.suite, budget=Budget(5, 0.1, False))
-    assert names_beside(named.with_suite(hurried)) == ("sscd", "dinov2")
+    assert list_extra_features(named.with_suite(hurried)) == ("sscd", "dinov2")
     (weights / DINOV2.file).unlink()
-    assert names_beside(bench(path, tmp_path)) == ("sscd",)
+    assert list_extra_features(bench(path, tmp_path)) == ("sscd",)
 
 
 def test_without_weights_nobody_does(write, tmp_path):
-    assert names_beside(bench(write(), tmp_path)) == ()
+    assert list_extra_features(bench(write(), tmp_path)) == ()
 
 
 def test_a_plan_foresees_them(write, weights, tmp_path, monkeypatch):
     """Two releases of 40 samples, and each real image once."""
-    monkeypatch.setattr(extra_features, "_speed", lambda bench: 87.8e9)  # one image of both a second
+    monkeypatch.setattr(extra_features_cost, "_products_per_second", lambda bench: 87.8e9)  # one image of both a second
     path = write()
     work, without = bench(path, tmp_path), bench(path, tmp_path, "quality.beside=[]")
     monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: StepTimes(0.0, 0.0))
@@ -159,7 +160,7 @@ def test_what_they_say(write, weights, tmp_path):
     work = bench(write(), tmp_path)
     rows, others = work.split.train, work.split.parts["reference"]
     samples = torch.cat([work.images(rows[:20])[:], work.images(others[:20])[:]])
-    found = extra_features.ExtraFeatures(work).findings(samples)
+    found = extra_features.ExtraFeatures(work).measure(samples)
     metrics = {metric.name: metric for metric in found.metrics}
     assert {name.partition("@")[2] for name in metrics} == {"features=dinov2", "features=sscd"}
     train, heldout = (work.images(part)[:][:, :, 0, 0].numpy() for part in (rows, work.heldout_rows))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from leakbench.data.image_view import ImageView
-from leakbench.measurement import embedding
+from leakbench.measurement import feature_extractor
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.perceptual import Lpips
 from leakbench.models.classifiers import SmallConvNet
@@ -92,7 +92,7 @@ def test_a_slow_embedding_is_foreseen(bench, monkeypatch):
     """Two releases of 130 samples, which fill two batches of 128, and the real images in whole batches once."""
     work = bench()
     without = foreseen(work)
-    monkeypatch.setattr(embedding, "resolve", lambda *_: Slow())
+    monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Slow())
     Slow.asked = 0
     seconds = foreseen(work) - without
     assert Slow.asked < 100, "a plan is no run"
@@ -110,9 +110,9 @@ def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
             Counting.seen.append(len(images))
             return images[:].flatten(1)
 
-    monkeypatch.setattr(embedding, "resolve", lambda *_: Counting())
+    monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Counting())
     work = bench()
-    embed, real = embedding.FeatureExtractor(work), [work.part("reference"), work.part("nonmember")]
+    embed, real = feature_extractor.FeatureExtractor(work), [work.part("reference"), work.part("nonmember")]
     for seed in range(2):
         samples = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
         found = embed(ImageView.joined([samples, *real]))
@@ -153,7 +153,9 @@ def test_an_embedding_is_timed_by_name_once(bench, monkeypatch):
 
 
 def test_a_reader_is_timed_without_being_trained(bench, monkeypatch):
-    monkeypatch.setattr("leakbench.measurement.embedding.train_reference_classifier", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(
+        "leakbench.measurement.feature_extractor.train_reference_classifier", lambda *_: pytest.fail("trained")
+    )
     seen = []
     features = SmallConvNet.features
     monkeypatch.setattr(SmallConvNet, "features", lambda self, x: seen.append(x.shape) or features(self, x))

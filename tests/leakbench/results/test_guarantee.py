@@ -19,11 +19,6 @@ def test_nothing_spent_is_not_nothing_known():
     assert "history" not in Guarantee(epsilon=0).to_json()
 
 
-def test_neighbours_of_older_records_have_an_adjacency_and_a_unit():
-    found = Guarantee.from_json({"epsilon": 8.0, "neighbours": "add or remove one image"})
-    assert (found.adjacency, found.unit, found.facts) == ("add/remove", "image", {})
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

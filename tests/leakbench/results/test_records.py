@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 import zipfile
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from leakbench.results.records import Metric, Record, RunFolder, read_record, save_record
+from leakbench.results.record import Metric, Record, RunInfo
+from leakbench.results.record_files import read_record, save_record
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
 
 RECORD = Record(
@@ -42,6 +45,52 @@ def test_a_record_survives_the_disk(tmp_path):
     assert saved == RECORD == read_record(tmp_path / "records" / "cpsample_alpha=0.5__pia__DENOISER__seed3.json")
 
 
+ALIKE = [  # records that a reader tells apart, though their names might not
+    ("randaugment kind=flip+crop", "pia"),
+    ("randaugment kind=flip crop", "pia"),
+    ("randaugment kind=flip/crop", "pia"),
+    ("dp_sgd clip=1", "pia"),
+    ("dp sgd_clip=1", "pia"),
+    ("dp_sgd_clip=1", "pia"),
+    ("Dp_sgd clip=1", "pia"),
+    ("baseline", "mine__pia"),
+    ("baseline__mine", "pia"),
+    ("baseline_", "mine__pia"),
+    ("dp_sgd", "pia"),
+    ("dp sgd", "pia"),
+    ("dp_sgd" + "x" * 300, "pia"),
+    ("dp_sgd" + "x" * 301, "pia"),
+    ("e\u0301", "pia"),
+    ("\u00e9", "pia"),
+]
+
+
+def test_no_two_records_have_one_name(tmp_path):
+    """As a file system sees it that ignores case and the way in which an accent is written."""
+    records = [RECORD.model_copy(update={"point": point, "attack": attack}) for point, attack in ALIKE]
+    names = {unicodedata.normalize("NFC", record.stem).casefold() for record in records}
+    assert len(names) == len(ALIKE)
+    for record in records:
+        assert len(f"{record.stem}.json.tmp".encode()) <= 255
+        save_record(tmp_path, record, {"x": np.arange(3)})
+    assert len(list((tmp_path / "records").iterdir())) == len(list((tmp_path / "arrays").iterdir())) == len(ALIKE)
+
+
+@pytest.mark.parametrize("point", ["baseline", "dp_sgd", "cpsample alpha=0.25", "cpsample scale=3.0 alpha=1e-05"])
+def test_a_name_that_no_other_record_has_is_the_readable_one(point):
+    record = RECORD.model_copy(update={"point": point})
+    assert record.stem == record.readable_name == f"{point.replace(' ', '_')}__pia__DENOISER__seed3"
+
+
+def test_arrays_under_a_name_of_older_versions_are_found_by_the_record_that_they_belong_to(tmp_path):
+    record, other = (RECORD.model_copy(update={"point": f"dp_sgd clip=1{c}2"}) for c in "+/")
+    saved = save_record(tmp_path, record, ARRAYS)
+    (tmp_path / "arrays" / f"{record.stem}.npz").rename(tmp_path / "arrays" / f"{record.readable_name}.npz")
+    assert set(RunFolder(tmp_path).arrays(saved)) == set(ARRAYS)
+    assert other.readable_name == record.readable_name
+    assert RunFolder(tmp_path).arrays(other.model_copy(update={"arrays": "0" * 64})) == {}
+
+
 def test_arrays_are_bound_by_their_hash_and_come_back_bit_for_bit(tmp_path):
     saved = save_record(tmp_path, RECORD, ARRAYS)
     path = tmp_path / "arrays" / f"{RECORD.stem}.npz"
@@ -71,6 +120,7 @@ def test_the_digest_leaves_out_the_run_and_nothing_else():
         "point": "x",
         "defense_params": {},
         "attack": "x",
+        "adaptive": True,
         "family": "quality",
         "attack_params": {},
         "features": "x",
@@ -86,8 +136,8 @@ def test_the_digest_leaves_out_the_run_and_nothing_else():
         "arrays": "x",
     }
     assert set(other) == set(Record.model_fields) - {"run", "schema_version"}
-    assert RECORD.model_copy(update={"run": {}}).digest == RECORD.digest
-    assert len({RECORD.model_copy(update={key: value}).digest for key, value in other.items()} | {RECORD.digest}) == 21
+    assert RECORD.model_copy(update={"run": RunInfo()}).digest == RECORD.digest
+    assert len({RECORD.model_copy(update={key: value}).digest for key, value in other.items()} | {RECORD.digest}) == 22
 
 
 @pytest.mark.parametrize("change", [{"schema_version": 3}, {"surplus": 1}, {"access": "ROOT"}, {"seed": "x"}])
@@ -140,6 +190,8 @@ def test_a_record_names_no_folder_of_this_machine(finished):
 def test_a_record_of_the_first_schema_is_read_with_its_guarantee(tmp_path):
     old = RECORD.model_dump(mode="json") | {"schema_version": 1, "info": {"canary_claims": {"epsilon": 8.0}}}
     old["claims"] = old.pop("guarantee")
+    old["run"] = {"timings": {"attack": 1.5}, "environment": {}, "calls": {}}
+    del old["adaptive"]
     path = tmp_path / "old.json"
     path.write_text(json.dumps(old))
     assert read_record(path) == RECORD.model_copy(update={"info": {"canary_guarantee": {"epsilon": 8.0}}})

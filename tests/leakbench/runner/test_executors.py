@@ -15,7 +15,7 @@ import torch
 
 from leakbench.measurement import inputs
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runner.executors import ray as on_ray
 from leakbench.runner.executors import ray_task
 from leakbench.runner.executors.node_check import difference
