@@ -99,6 +99,72 @@ def test_a_plugin_file_that_cannot_be_used_is_named(tmp_path, source, words):
         assert word in str(caught.value)
 
 
+LOSS_AGAIN = """
+from leakbench.attacks.membership.loss import Loss
+class Mine(Loss):
+    {line}
+"""
+
+
+def test_a_plugin_file_does_not_replace_a_built_in_of_the_same_name(leakbench, tiny, tmp_path):
+    (tmp_path / "mine.py").write_text(LOSS_AGAIN.format(line='summary = "another"'))
+    with pytest.raises(UsageError, match=r"mine\.py: the attack 'loss' of class Mine is taken by leakbench\.attacks"):
+        registry.load_file(tmp_path / "mine.py")
+    assert registry.find("attacks", "loss").__name__ == "Loss"
+    outcome = leakbench("run", tiny, "--plan", "--plugin", tmp_path / "mine.py")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1) and "give it another name" in outcome.err
+
+
+def test_two_plugin_files_do_not_replace_each_other(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(LOSS_AGAIN.format(line='name = "mine"'))
+    assert registry.load_file(tmp_path / "one.py") == registry.load_file(tmp_path / "one.py") == ["mine"]
+    with pytest.raises(UsageError, match=r"two\.py: the attack 'mine' of class Mine is taken by --plugin .*one\.py"):
+        registry.load_file(tmp_path / "two.py")
+
+
+def test_two_plugins_of_one_file_have_two_names(tmp_path):
+    (tmp_path / "mine.py").write_text(LOSS_AGAIN.format(line='name = "mine"') + "class Other(Mine):\n    pass\n")
+    with pytest.raises(UsageError, match="'mine' of class Mine is taken by Other"):
+        registry.load_file(tmp_path / "mine.py")
+    assert "mine" not in registry.names("attacks")
+
+
+@pytest.fixture
+def second_package(tmp_path, monkeypatch):
+    """An installed package that registers an attack and a suite under names that are taken."""
+    folder = tmp_path / "second_package-2.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: second-package\nVersion: 2.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[leakbench.attacks]\nloss = second_module:Loss\n[leakbench.suites]\nsecond = second_suites\n"
+    )
+    (tmp_path / "second_module.py").write_text("from leakbench.attacks.membership.loss import Loss\n")
+    (tmp_path / "second_suites").mkdir()
+    (tmp_path / "second_suites" / "__init__.py").touch()
+    (tmp_path / "second_suites" / "quick.toml").write_text("name = 'quick'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._entries.cache_clear()
+    yield tmp_path
+    registry._entries.cache_clear()
+
+
+def test_a_name_that_two_packages_register_is_an_error_that_names_both(second_package):
+    with pytest.raises(UsageError) as caught:
+        registry.find("attacks", "loss")
+    for words in ("leakbench.attacks.membership.loss:Loss of leakbench", "second_module:Loss of second-package 2.0"):
+        assert words in str(caught.value)
+    assert registry.find("attacks", "pia").name == "pia"  # the others are not affected
+    with pytest.warns(UserWarning, match="registered twice"):
+        assert "loss" not in dict(registry.all_of("attacks"))
+
+
+def test_a_suite_that_two_packages_have_is_an_error_that_names_both(second_package):
+    with pytest.raises(UsageError, match=r"'quick' is defined twice, by .*quick\.toml and by .*quick\.toml"):
+        registry.suite_path("quick")
+    assert registry.suite_path("tour").name == "tour.toml"
+
+
 @pytest.fixture
 def broken_package(tmp_path, monkeypatch):
     """An installed package whose attack cannot be imported."""
