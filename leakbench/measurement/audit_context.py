@@ -21,8 +21,8 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import key_of
-from leakbench.runtime.cache.store import Store
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import merge_execution_notes, record_execution
 from leakbench.runtime.errors import UsageError
@@ -99,14 +99,14 @@ class AuditContext:
         def make(folder: Path) -> None:
             save_file({"samples": release.sample(count).contiguous()}, folder / "samples.safetensors")
 
-        return load_file(self.samples_store.get(key, make) / "samples.safetensors")["samples"]
+        return load_file(self.samples_cache.get_or_make(key, make) / "samples.safetensors")["samples"]
 
     # The release's own samples ----------------------------------------------------------------------------------------
 
     @cached_property
-    def samples_store(self) -> Store:
+    def samples_cache(self) -> ArtefactCache:
         """The cache folder of samples."""
-        return self.bench.setting.store("samples")
+        return ArtefactCache.of_run(self.bench.setting, "samples")
 
     @property
     def samples_key(self) -> str:
@@ -161,7 +161,7 @@ class AuditContext:
             save_file(drawn, folder / "samples.safetensors")
             (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
 
-        folder = self.samples_store.get(self.samples_key, make)
+        folder = self.samples_cache.get_or_make(self.samples_key, make)
         return load_file(folder / "samples.safetensors"), json.loads((folder / "facts.json").read_text())
 
     def execution_notes(self, attacks: Iterable[Attack]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from leakbench.metrics.reference_classifier import (
     train_reference_classifier,
 )
 from leakbench.models.classifiers import SmallConvNet
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import place
@@ -94,7 +95,8 @@ class FeatureExtractor:
             images, stream = bench.images(rows).to(bench.device), bench.streams(0).of("reader", kind)
             save_reference_classifier(train_reference_classifier(images, labels, stream, classes), folder)
 
-        return load_reference_classifier(bench.setting.store("readers").get(key, make), bench.device)
+        folder = ArtefactCache.of_run(bench.setting, "readers").get_or_make(key, make)
+        return load_reference_classifier(folder, bench.device)
 
     def label_probabilities(self, images: ImagesLike) -> Tensor:
         """Label probabilities (N, classes) of images (N, C, H, W), on the CPU, by the reference images' classifier."""

@@ -203,7 +203,7 @@ class ReleaseAudit:
             queries=contents.queries,
             realised_fpr=metrics.realised_fpr,
             flags=sorted({*metrics.flags, *context.release.flags, *shrunk}),
-            guarantee=context.release.guarantee,
+            guarantee=context.release.guarantee.to_json(),
             info=metrics.info | notes,
             inputs=self.row_key(row),
             run=RunInfo(

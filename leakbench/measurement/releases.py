@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task, shipped_parts
+from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task, as_pretrained, shipped_parts
 from leakbench.data.image_view import ImageView
 from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.inputs import RunInputs
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.latent_cache import encode_images
 from leakbench.runtime import distributed, registry
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.code_digest import sources
 from leakbench.runtime.device import record_execution
@@ -86,7 +87,7 @@ class ReleaseBuilder(RunInputs):
 
     def __init__(self, suite: Suite, setting: RunConfig) -> None:
         super().__init__(suite, setting)
-        self.trainings = setting.store("fits")
+        self.trainings = ArtefactCache.of_run(setting, "fits")
         self._loaded: dict[str, Artefacts] = {}
         self._grouped: dict[tuple[AuxiliaryModel | None, int], Tensor] = {}
 
@@ -111,8 +112,7 @@ class ReleaseBuilder(RunInputs):
             base=self._below(chain, seed, need) if len(chain) > 1 else None,
             forget=self.forgotten.tolist() if self.forgotten is not None and _forgets(defense, need) else None,
             network=self.network_of(chain).model_dump(),
-            files=digest_of(defense.files()),
-            holds=defense.holds(),
+            model=(model := as_pretrained(defense)) and [digest_of(model.files()), model.content_digest()],
             condition=self.condition(chain),
             schedule=asdict(replace(self.schedule_of(chain), steps=0, clip=False)),  # the walk is the release's key's
             device=self.device.type,
@@ -151,7 +151,7 @@ class ReleaseBuilder(RunInputs):
         """What training the last link of a chain made: from the cache, or trained now."""
         key = self.fit_key(chain, seed, need)
         if key not in self._loaded:
-            folder = self.trainings.open(key)
+            folder = self.trainings.get_valid(key)
             if folder is None:
                 self.train(chain, seed, (need,))
                 folder = self.trainings.path(key)
@@ -168,7 +168,7 @@ class ReleaseBuilder(RunInputs):
         """Train the last link of a chain for the target (None) or for what attacks need, together if the defense knows
         how; what is in the cache is left out."""
         keys = {self.fit_key(chain, seed, need): need for need in needs}
-        missing = {key: need for key, need in keys.items() if self.trainings.open(key) is None}
+        missing = {key: need for key, need in keys.items() if self.trainings.get_valid(key) is None}
         tell = _shares(progress, len(missing))
         tasks = [
             self.task(chain, seed, need, self.checkpoints(key), told)

@@ -72,7 +72,7 @@ def _hopeless(bench: ReleaseBuilder, estimate: TimeEstimate, seconds: float) -> 
     """Whether the suite as written would leave too few steps: by its training alone, which needs no split."""
     chains = {point.chain[: i + 1] for point in bench.suite.points for i in range(len(point.chain))}
     last = [chain[-1].defense for chain in chains]
-    evaluations = sum(defense.training_evaluations() * defense.relative_cost for defense in last)
+    evaluations = sum(defense.cost().plain_training for defense in last)
     total = evaluations * estimate.pace(bench, "none").training / 3
     return total * len(bench.suite.file.seeds) / _LEAST > seconds
 

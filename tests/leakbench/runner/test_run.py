@@ -89,6 +89,7 @@ def test_results_hold_one_row_a_metric_and_the_columns_of_the_design(finished):
         "dataset",
         "model",
         "defense",
+        "point",
         "defense_params",
         "attack",
         "attack_params",
@@ -96,6 +97,8 @@ def test_results_hold_one_row_a_metric_and_the_columns_of_the_design(finished):
         "access",
         "seed",
         "metric",
+        "title",
+        "better",
         "value",
         "ci_low",
         "ci_high",
@@ -255,6 +258,23 @@ def test_deleted_or_damaged_results_are_named_and_made_again_alike(run, again, f
         if time > (again.out / "plan.json").stat().st_mtime_ns
     }
     assert len(fresh) == 1
+
+
+def test_records_under_names_of_older_versions_stay_and_are_replaced_when_made_again(run, tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace('name = "cpsample"', 'id = "cp_sample"\nname = "cpsample"'))
+    assert run().code == 0
+    out, expected = tmp_path / "run", digests(tmp_path / "run")
+    for record in records_of(out).values():
+        for kind, ending in (("records", "json"), ("arrays", "npz")):
+            (out / kind / f"{record.stem}.{ending}").rename(out / kind / f"{record.readable_name}.{ending}")
+    results = (out / "results.csv").read_bytes()
+    renamed = written(out)
+    assert (run().code, run().err) == (0, "")
+    assert written(out) == renamed
+    (out / "arrays" / "cp_sample_alpha=0.5__pia__DENOISER__seed0.npz").unlink()
+    assert run().code == 0
+    assert digests(out) == expected and (out / "results.csv").read_bytes() == results
+    assert len(list((out / "records").iterdir())) == len(list((out / "arrays").iterdir())) == len(expected)
 
 
 @pytest.mark.parametrize("kind", ["fits", "samples", "readers"])
