@@ -42,8 +42,8 @@ def hub(argument: str, skip_broken: bool = False) -> Dataset:
     )
     left = ~np.isin(table.names, pack.skipped)
     columns = {"labels": ("label", "labels"), "attribute": ("attribute",), "group": ("group",)}
-    found = {field: table.numbers(*keys) for field, keys in columns.items()}
-    kept = {field: None if values is None else values[left] for field, values in found.items()}
+    known = {field: table.numbers(*keys) for field, keys in columns.items()}
+    kept = {field: None if values is None else values[left] for field, values in known.items()}
     return Dataset(f"hf:{argument}", **(pack.fields | kept))
 
 
