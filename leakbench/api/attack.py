@@ -42,6 +42,12 @@ class Attack(Plugin):
     access: ClassVar[Access]
     requires_parts: ClassVar[frozenset[str]] = frozenset()  # unmet: not applicable, which is no failure
 
+    @property
+    def reads_samples(self) -> bool:
+        """Whether `score` reads `view.samples` or `view.sample()`: then records follow the suite's number of samples.
+        At DENOISER and WEIGHTS the views refuse both to an attack that does not say so."""
+        return self.access in (Access.SAMPLES, Access.API)
+
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """Other releases to train for this attack."""
         return ()

@@ -75,7 +75,7 @@ def _evidence(scores: np.ndarray, reported: Truth, null: np.ndarray, of_null: Tr
 
 
 def _groups(subject: AuditContext, attack: AttributeAttack, raw: bool) -> Groups:
-    parts = subject.bench.split.parts
+    parts = subject.inputs.split.parts
     if attack.of == "pairs":
         pairs = pairs_of(subject, raw)
         half = len(pairs) // 2
@@ -83,13 +83,13 @@ def _groups(subject: AuditContext, attack: AttributeAttack, raw: bool) -> Groups
     if attack.of == "images":
         groups = (parts["reference"], parts["member"], parts["nonmember"])
         return Groups(*(_real(subject, rows) for rows in groups))
-    known, null = (_real(subject, rows) for rows in (parts["reference"], subject.bench.heldout_rows))
+    known, null = (_real(subject, rows) for rows in (parts["reference"], subject.inputs.heldout_rows))
     return Groups(known, _samples(subject), null)
 
 
 def _real(subject: AuditContext, rows: np.ndarray) -> Truth:
     """Real images of these rows."""
-    attribute = subject.bench.split.attribute
+    attribute = subject.inputs.split.attribute
     assert attribute is not None  # the network is conditioned on it
     return Truth(dataclasses.replace(subject.images(rows), labels=None), torch.from_numpy(attribute[rows]))
 
@@ -97,7 +97,7 @@ def _real(subject: AuditContext, rows: np.ndarray) -> Truth:
 def _samples(subject: AuditContext) -> Truth:
     """The samples, and what each was asked for."""
     assert subject.asked is not None
-    device = subject.bench.device
+    device = subject.inputs.device
     return Truth(
         Images(subject.samples.to(device), torch.arange(len(subject.asked), device=device), None), subject.asked
     )
@@ -107,10 +107,10 @@ def pairs_of(subject: AuditContext, raw: bool) -> Truth:
     """As many pairs as the suite draws samples: two outputs of one noise, asked for either value, stacked in an order
     that a fair coin chose; true is whether the first was asked for 1. Of sample numbers that nothing else draws."""
     release = subject.release.undefended() if raw else subject.release
-    count, device = subject.bench.suite.file.quality.samples, subject.bench.device
+    count, device = subject.inputs.suite.file.quality.samples, subject.inputs.device
     zero, one = (release.sample(count, torch.full((count,), value), first=2 * count) for value in (0, 1))
     numbers = torch.arange(2 * count, 3 * count)
-    coin = subject.bench.streams(subject.seed).of("attacking", "order of pairs").integers(numbers, 2)
+    coin = subject.inputs.streams(subject.seed).of("attacking", "order of pairs").integers(numbers, 2)
     ordered = torch.where(coin.view(-1, 1, 1, 1) == 1, torch.cat([one, zero], dim=1), torch.cat([zero, one], dim=1))
     return Truth(Images(ordered.to(device), numbers.to(device), None), coin)
 

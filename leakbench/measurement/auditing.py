@@ -23,13 +23,13 @@ DELTA = 1e-5  # where nothing is claimed, or delta 0, at which a Gaussian mechan
 def measure_auditing(subject: AuditContext, attack: AuditingAttack, access: Access) -> RecordContents:
     """One attack at one of its levels."""
     began = time.perf_counter()
-    bench, canary = subject.bench, subject.needed((attack,))[CANARY.name]
+    inputs, canary = subject.inputs, subject.needed((attack,))[CANARY.name]
     # The attack's view has the needed release under its name as well. It is told of none that it was trained on.
     blind = AuxiliaryRelease(canary.source, np.empty(0, dtype=np.int64))
-    target = AttackTarget(canary.source, bench.streams(subject.seed), {CANARY.name: blind})
+    target = AttackTarget(canary.source, inputs.streams(subject.seed), {CANARY.name: blind})
     asked = {"it": AttackRequest(cast(Any, attack), access is Access.WEIGHTS)}
-    scores, queries = target.score(asked, subject.images(bench.pool))
-    evidence = CanaryEvidence(scores["it"], np.isin(bench.pool, canary.rows))
+    scores, queries = target.score(asked, subject.images(inputs.pool))
+    evidence = CanaryEvidence(scores["it"], np.isin(inputs.pool, canary.rows))
     guarantee = canary.source.release.guarantee
     found = auditing(evidence, attack.guesses, guarantee.get("delta") or DELTA, guarantee.get("epsilon"))
     found.info |= {"canary_guarantee": guarantee, "target_guarantee": subject.release.guarantee}

@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 from leakbench.api import Attack, AuditSetting, Defense
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ChainLink, ReleaseSpec
 
 
-def check_compatibility(bench: ReleaseBuilder) -> None:
+def check_compatibility(inputs: RunInputs) -> None:
     """Raise UsageError that names the suite, the defense or attack, and why it cannot work there."""
-    _ = bench.forgotten  # attacks and metrics read [forget] for every release
-    where = f"suite {bench.suite.file.name!r}"
-    for point in bench.suite.points:
-        bench.network_of(point.chain)
-        bench.schedule_of(point.chain)
+    _ = inputs.forgotten  # attacks and metrics read [forget] for every release
+    where = f"suite {inputs.suite.file.name!r}"
+    for point in inputs.suite.points:
+        inputs.network_of(point.chain)
+        inputs.schedule_of(point.chain)
         for number, link in enumerate(point.chain):
-            if objection := _objection(bench, point.chain[:number], link, bench.condition(point.chain)):
+            if objection := _objection(inputs, point.chain[:number], link, inputs.condition(point.chain)):
                 raise UsageError(f"{where}: defense {link.id!r}: {objection}")
-    for name, attack in bench.suite.attacks.items():
-        for point in bench.suite.points:
-            if bench.suite.asks(name, point) and (objection := _refusal(bench, attack, point)):
+    for name, attack in inputs.suite.attacks.items():
+        for point in inputs.suite.points:
+            if inputs.suite.asks(name, point) and (objection := _refusal(inputs, attack, point)):
                 raise UsageError(f"{where}: attack {name!r}: {objection}")
 
 
 def audit_setting(
-    bench: ReleaseBuilder, below: tuple[ChainLink, ...], condition: str | None = None, forgets: bool = True
+    inputs: RunInputs, below: tuple[ChainLink, ...], condition: str | None = None, forgets: bool = True
 ) -> AuditSetting:
     """Where the chain `below` puts what stands on it, or whoever attacks it."""
-    forget, parts = bench.suite.file.forget, bench.split.parts
+    forget, parts = inputs.suite.file.forget, inputs.split.parts
     return AuditSetting(
         below=tuple(link.defense for link in below),
-        condition=condition or bench.condition(below),
+        condition=condition or inputs.condition(below),
         forget=forget.kind if forget and forgets else "nothing",
-        timesteps=bench.schedule_of(below).T,
-        images=len(bench.split.train),
-        pixels=bench.data.shape[1] * bench.data.shape[2],
+        timesteps=inputs.schedule_of(below).T,
+        images=len(inputs.split.train),
+        pixels=inputs.data.shape[1] * inputs.data.shape[2],
         calibration=len(parts["calibration_in"]) + len(parts["calibration_out"]),
     )
 
@@ -49,19 +49,19 @@ def inapplicable(attack: Attack, place: AuditSetting) -> set[str]:
     return set()
 
 
-def _objection(bench: ReleaseBuilder, below: tuple[ChainLink, ...], link: ChainLink, condition: str) -> str | None:
+def _objection(inputs: RunInputs, below: tuple[ChainLink, ...], link: ChainLink, condition: str) -> str | None:
     defense = link.defense
-    if defense.forgets and bench.suite.file.forget is None:
+    if defense.forgets and inputs.suite.file.forget is None:
         return "there is nothing to forget: write a [forget] table with `label` or `share`"
-    place = audit_setting(bench, below, condition, defense.forgets)
+    place = audit_setting(inputs, below, condition, defense.forgets)
     return _of_the_pair(below, defense) or defense.objection(place)
 
 
-def _refusal(bench: ReleaseBuilder, attack: Attack, point: ReleaseSpec) -> str | None:
-    place = audit_setting(bench, point.chain)
+def _refusal(inputs: RunInputs, attack: Attack, point: ReleaseSpec) -> str | None:
+    place = audit_setting(inputs, point.chain)
     if inapplicable(attack, place):
         return None
-    if any(need.kind == "retrained" for need in attack.auxiliary_models()) and bench.suite.file.forget is None:
+    if any(need.kind == "retrained" for need in attack.auxiliary_models()) and inputs.suite.file.forget is None:
         return "there is nothing to forget: write a [forget] table with `label` or `share`"
     return attack.objection(place)
 

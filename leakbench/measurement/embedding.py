@@ -11,7 +11,8 @@ from torch import Tensor
 
 from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.measurement.extra_features import ExtraFeatures
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import Parts, code_parts, hash_parts
 from leakbench.metrics.features import (
     Features,
     ReaderFeatures,
@@ -21,29 +22,30 @@ from leakbench.metrics.features import (
     train_reference_classifier,
 )
 from leakbench.models.classifiers import SmallConvNet
-from leakbench.runtime.cache.keys import key_of
-from leakbench.runtime.code_digest import sources
+from leakbench.runtime.cache.key_file import write_key_parts
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
+
+KINDS = ("classifier", "attribute", "rotation")  # of classifiers, by what they are taught about reference images
 
 
 class FeatureExtractor:
     """The suite's features, made once for a split and cached: every release is measured with the same."""
 
-    def __init__(self, bench: ReleaseBuilder) -> None:
-        self.bench = bench
-        self.store = bench.setting.store("readers")
+    def __init__(self, inputs: RunInputs) -> None:
+        self.inputs = inputs
+        self.store = inputs.config.store("readers")
         self._known: dict[bytes, Tensor] = {}
 
     @cached_property
     def features(self) -> Features:
         """The embedding that [quality] features names. Raises UsageError when it cannot be had."""
-        return self._resolved(self._reader, self.bench.device)
+        return self._resolved(self._reader, self.inputs.device)
 
     @cached_property
     def beside(self) -> ExtraFeatures:
         """What joins it where its weights lie on this machine."""
-        return ExtraFeatures(self.bench)
+        return ExtraFeatures(self.inputs)
 
     def check(self) -> None:
         """Raise UsageError when the embedding cannot be had; trains nothing."""
@@ -56,51 +58,47 @@ class FeatureExtractor:
 
         def reader(kind: str) -> ReaderFeatures:
             with torch.random.fork_rng(devices=[]):
-                network = SmallConvNet(self.bench.data.shape[0], 10)
-            return ReaderFeatures(place(network, self.bench.device).eval(), "rotation")
+                network = SmallConvNet(self.inputs.data.shape[0], 10)
+            return ReaderFeatures(place(network, self.inputs.device).eval(), "rotation")
 
-        return self._resolved(reader, self.bench.device)
+        return self._resolved(reader, self.inputs.device)
 
     def _resolved(self, reader: Callable[[str], ReaderFeatures], device: torch.device) -> Features:
-        bench, name = self.bench, self.bench.suite.file.quality.features
+        inputs, name = self.inputs, self.inputs.suite.file.quality.features
         try:
-            return resolve(name, bench.data.labels is not None, reader, device)
+            return resolve(name, inputs.data.labels is not None, reader, device)
         except ValueError as error:
             raise UsageError(f"quality.features = {name!r}: {error}") from None
 
     def _reader(self, kind: str) -> ReaderFeatures:
-        bench = self.bench
-        key = key_of(
-            kind=kind,
-            source=sources(
-                "metrics.features",
-                "models.classifiers",
-                "models.training",
-                "models.training.loop",
-                "runtime.device",
-                "data.image_view",
-                "data.prefetch",
-            ),
-            device=bench.device.type,
-            **bench.data_key,
-        )
+        inputs, parts = self.inputs, self._parts(kind)
 
         def make(folder: Path) -> None:
-            rows = bench.split.parts["reference"]
-            known = {"classifier": bench.data.labels, "attribute": bench.split.attribute}.get(kind)
+            rows = inputs.split.parts["reference"]
+            known = {"classifier": inputs.data.labels, "attribute": inputs.split.attribute}.get(kind)
             labels = None if known is None else torch.from_numpy(known[rows])
             classes = 0 if known is None else int(known.max()) + 1
-            images = bench.images(rows).to(bench.device)
-            labels = None if labels is None else labels.to(bench.device)
-            save_reader(
-                train_reference_classifier(images, labels, bench.streams(0).of("reader", kind), classes), folder
-            )
+            images = inputs.images(rows).to(inputs.device)
+            labels = None if labels is None else labels.to(inputs.device)
+            stream = inputs.streams(0).of("reader", kind)
+            save_reader(train_reference_classifier(images, labels, stream, classes), folder)
+            write_key_parts(folder, parts)
 
-        return load_reader(self.store.get(key, make), bench.device)
+        return load_reader(self.store.get(hash_parts(parts), make), inputs.device)
+
+    def _parts(self, kind: str) -> Parts:
+        """Parts of the key of a classifier of the reference images."""
+        code = code_parts(train_reference_classifier, RunInputs)
+        return {"kind": kind, **code, "device": self.inputs.device.type, **self.inputs.data_key}
+
+    def delete_classifiers(self) -> None:
+        """Delete the classifiers of the reference images from the cache: they will be trained again."""
+        for kind in KINDS:
+            self.store.drop(hash_parts(self._parts(kind)))
 
     def judge(self, images: ImagesLike) -> Tensor:
         """Label probabilities (N, classes) of images (N, C, H, W), on the CPU, by the reference images' classifier."""
-        return self._reader("classifier").probabilities(images.to(self.bench.device)).cpu()
+        return self._reader("classifier").probabilities(images.to(self.inputs.device)).cpu()
 
     @cached_property
     def attribute_reader(self) -> SmallConvNet:
@@ -114,19 +112,19 @@ class FeatureExtractor:
         return torch.cat([self._of(part) for part in parts])
 
     def _of(self, images: ImagesLike) -> Tensor:
-        if not isinstance(images, ImageView) or images.identity[0] != self.bench.pictures.identity[0]:
-            return self.features(images.to(self.bench.device))
+        if not isinstance(images, ImageView) or images.identity[0] != self.inputs.pictures.identity[0]:
+            return self.features(images.to(self.inputs.device))
         rows = images.identity[1]
         if rows not in self._known:
-            self._known[rows] = self.features(images.to(self.bench.device))
+            self._known[rows] = self.features(images.to(self.inputs.device))
         return self._known[rows]
 
     @property
     def train(self) -> Tensor:
         """Features of the training images."""
-        return self(self.bench.train_images)
+        return self(self.inputs.train_images)
 
     @property
     def heldout(self) -> Tensor:
         """Features of the held-out images."""
-        return self(self.bench.heldout_images)
+        return self(self.inputs.heldout_images)

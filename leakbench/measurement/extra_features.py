@@ -23,7 +23,7 @@ from torch import Tensor
 from leakbench.api import ReplicationAttack, ReplicationEvidence
 from leakbench.data.image_view import ImageView
 from leakbench.data.neighbours import Matches
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics import quality
 from leakbench.metrics.copying import feature_similarity
 from leakbench.metrics.evaluate.findings import MetricSet, metric
@@ -37,27 +37,27 @@ SMALLEST = 32  # pixels of the shorter side
 PRODUCTS = {"dinov2": 81e9, "sscd": 6.8e9}  # an image: ViT-L/14 at 224, ResNet-50 at 288
 
 
-def names_beside(bench: ReleaseBuilder) -> tuple[str, ...]:
+def names_beside(inputs: RunInputs) -> tuple[str, ...]:
     """Which of dinov2 and sscd are measured beside the suite's own features on this machine."""
-    table = bench.suite.file.quality
-    if min(bench.data.shape[1:]) < SMALLEST:
+    table = inputs.suite.file.quality
+    if min(inputs.data.shape[1:]) < SMALLEST:
         return ()
-    attacks = (attack for attack in bench.suite.attacks.values() if isinstance(attack, ReplicationAttack))
-    scarce = bench.suite.budget is not None and bench.device.type == "cpu" and "beside" not in table.model_fields_set
+    attacks = (attack for attack in inputs.suite.attacks.values() if isinstance(attack, ReplicationAttack))
+    scarce = inputs.suite.budget is not None and inputs.device.type == "cpu" and "beside" not in table.model_fields_set
     asked = {table.features, *(attack.space("") for attack in attacks), *(["dinov2"] if scarce else [])}
     here = {"dinov2": lacking_dinov2() is None, "sscd": sscd_weights() is not None}
     return tuple(name for name in table.beside if here[name] and name not in asked)
 
 
-def seconds_beside(bench: ReleaseBuilder) -> float:
+def seconds_beside(inputs: RunInputs) -> float:
     """About how long they take for an image, by what this device multiplies in a second."""
-    products = sum(PRODUCTS[name] for name in names_beside(bench))
-    return products / _speed(bench) if products else 0.0
+    products = sum(PRODUCTS[name] for name in names_beside(inputs))
+    return products / _speed(inputs) if products else 0.0
 
 
-def _speed(bench: ReleaseBuilder) -> float:
+def _speed(inputs: RunInputs) -> float:
     """Products a second, by the best of five multiplications of matrices."""
-    left, right = (torch.ones(1024, 1024, device=bench.device) for _ in range(2))
+    left, right = (torch.ones(1024, 1024, device=inputs.device) for _ in range(2))
     best = inf
     for _ in range(5):
         began = time.perf_counter()
@@ -66,23 +66,23 @@ def _speed(bench: ReleaseBuilder) -> float:
     return 1024**3 / best
 
 
-def weights_beside(bench: ReleaseBuilder) -> dict[str, str]:
+def weights_beside(inputs: RunInputs) -> dict[str, str]:
     """The hashes of the weights that are used, by name: records depend on them."""
     paths = {"dinov2": at_hand(DINOV2), "sscd": sscd_weights()}
-    return {name: file_digest(paths[name]) for name in names_beside(bench)}
+    return {name: file_digest(paths[name]) for name in names_beside(inputs)}
 
 
 class ExtraFeatures:
     """The networks that join, each with its features of real images, made once for all releases of a run."""
 
-    def __init__(self, bench: ReleaseBuilder) -> None:
-        self.bench = bench
+    def __init__(self, inputs: RunInputs) -> None:
+        self.inputs = inputs
 
     @cached_property
     def spaces(self) -> dict[str, Space]:
         """By name; loads their networks. Raises ValueError when a file holds something else."""
         makers: dict[str, type[DINOv2] | type[SSCD]] = {"dinov2": DINOv2, "sscd": SSCD}
-        return {name: Space(self.bench, makers[name](self.bench.device)) for name in names_beside(self.bench)}
+        return {name: Space(self.inputs, makers[name](self.inputs.device)) for name in names_beside(self.inputs)}
 
     def findings(self, samples: Tensor) -> MetricSet:
         """All that they say of samples (N, C, H, W)."""
@@ -95,20 +95,20 @@ class ExtraFeatures:
 class Space:
     """One embedding, and its features of a split's real images."""
 
-    def __init__(self, bench: ReleaseBuilder, embed: Features) -> None:
-        self.bench, self.embed = bench, embed
+    def __init__(self, inputs: RunInputs, embed: Features) -> None:
+        self.inputs, self.embed = inputs, embed
         self._known: dict[str, Tensor] = {}
 
     def __call__(self, images: Tensor | ImageView) -> Tensor:
         """Features (N, D) of images (N, C, H, W), on the device."""
-        return self.embed(images.to(self.bench.device))  # type: ignore[arg-type]
+        return self.embed(images.to(self.inputs.device))  # type: ignore[arg-type]
 
     def real(self, part: str) -> Tensor:
         """Features of "train", "heldout" or a part of the split."""
         if part not in self._known:
-            rows = {"train": self.bench.split.train, "heldout": self.bench.heldout_rows, **self.bench.split.parts}
-            self._known[part] = self(self.bench.images(rows[part])).cpu()
-        return self._known[part].to(self.bench.device)
+            rows = {"train": self.inputs.split.train, "heldout": self.inputs.heldout_rows, **self.inputs.split.parts}
+            self._known[part] = self(self.inputs.images(rows[part])).cpu()
+        return self._known[part].to(self.inputs.device)
 
 
 def _distances(space: Space, samples: Tensor) -> MetricSet:

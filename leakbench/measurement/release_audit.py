@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
-
-import torch
 
 from leakbench.api import (
     Access,
@@ -23,56 +19,21 @@ from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec, needs_of
 from leakbench.measurement.auditing import measure_auditing
 from leakbench.measurement.compatibility import audit_setting, inapplicable
-from leakbench.measurement.extra_features import weights_beside
+from leakbench.measurement.keys import Parts, hash_parts
 from leakbench.measurement.membership import Attacks, measure_membership
 from leakbench.measurement.membership_evidence import rows_written
 from leakbench.measurement.quality import measure_quality
+from leakbench.measurement.record_key import record_parts
 from leakbench.measurement.replication import measure_replication
 from leakbench.measurement.unlearning import measure_unlearning
 from leakbench.metrics.evaluate.findings import MetricSet
-from leakbench.metrics.features import file_digest, weights_at_hand
-from leakbench.metrics.weights.perceptual import alexnet_weights
-from leakbench.metrics.weights.sscd import sscd_weights
 from leakbench.results.records import QUALITY, Record, save_record
-from leakbench.runtime import distributed, registry
-from leakbench.runtime.cache.keys import key_of
-from leakbench.runtime.code_digest import sources
+from leakbench.runtime import distributed
 from leakbench.runtime.device import merge_execution_notes, record_execution
+from leakbench.runtime.environment import describe_environment
 from leakbench.runtime.files import disk_is_full
 
-__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "environment", "needs_of"]
-
-_JUDGING = (
-    "measurement.attribute",
-    "measurement.audit_context",
-    "measurement.auditing",
-    "measurement.membership",
-    "measurement.quality",
-    "measurement.release_audit",
-    "measurement.replication",
-    "measurement.unlearning",
-    "measurement.extra_features",
-    "measurement.membership_evidence",
-    "metrics.copying",
-    "measurement.embedding",
-    "metrics.evaluate.attribute",
-    "metrics.evaluate.auditing",
-    "metrics.evaluate.membership",
-    "metrics.evaluate.unlearning",
-    "measurement.extraction",
-    "metrics.fairness",
-    "metrics.features",
-    "metrics.unlearning_metrics",
-    "metrics.quality",
-    "models.classifiers",
-    "measurement.query_engine",
-    "measurement.compatibility",
-    "statistics",
-    "metrics.weights.dinov2",
-    "metrics.weights.perceptual",
-    "metrics.weights.resources",
-    "metrics.weights.sscd",
-)
+__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "needs_of"]
 
 
 class ReleaseAudit(AuditContext):
@@ -81,8 +42,8 @@ class ReleaseAudit(AuditContext):
     def rows(self) -> list[RecordSpec]:
         """The records that this release gets. An attack whose required parts do not ship is not applicable."""
         rows = [RecordSpec(QUALITY, Access.SAMPLES)]
-        for name, attack in self.bench.suite.attacks.items():
-            if not self.bench.suite.asks(name, self.point):
+        for name, attack in self.inputs.suite.attacks.items():
+            if not self.inputs.suite.asks(name, self.point):
                 continue
             if isinstance(attack, ReplicationAttack):  # of what the service gives out, at its own level alone
                 rows.append(RecordSpec(name, attack.access))
@@ -92,19 +53,11 @@ class ReleaseAudit(AuditContext):
 
     def row_key(self, row: RecordSpec) -> str:
         """Key of a record: everything that its numbers depend on."""
-        attack, file = self.bench.suite.attacks.get(row.attack), self.bench.suite.file
-        return key_of(
-            release=self.key,
-            attack=attack and [attack.name, attack.model_dump(mode="json"), registry.source_digest(type(attack))],
-            access=row.access.name,
-            quality=file.quality.model_dump(),
-            forget=file.forget and file.forget.model_dump(),
-            judging=sources(*_JUDGING),
-            images=self.bench.setting.images,
-            beside=attack is None and weights_beside(self.bench),
-            weights=(attack is None or isinstance(attack, ReplicationAttack))
-            and [weights_at_hand(file.quality.features), *map(file_digest, (alexnet_weights(), sscd_weights()))],
-        )
+        return hash_parts(self.row_parts(row))
+
+    def row_parts(self, row: RecordSpec) -> Parts:
+        """The parts of a record's key."""
+        return record_parts(self.inputs, self.parts, self.inputs.suite.attacks.get(row.attack), row.access)
 
     def run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         """Make and save the wanted records, one after the other."""
@@ -114,7 +67,7 @@ class ReleaseAudit(AuditContext):
     def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         for row in wanted:
             if why := self._inapplicable(row):
-                family = self.bench.suite.attacks[row.attack].family
+                family = self.inputs.suite.attacks[row.attack].family
                 yield self._save(row, RecordContents(family, MetricSet([], why)))
         wanted = [row for row in wanted if not self._inapplicable(row)]
         if any(row.access >= Access.SAMPLES for row in wanted):
@@ -122,7 +75,7 @@ class ReleaseAudit(AuditContext):
         membership: Attacks = {}
         errors: list[str] = []
         for row in wanted:
-            attack = self.bench.suite.attacks.get(row.attack)
+            attack = self.inputs.suite.attacks.get(row.attack)
             if isinstance(attack, MembershipAttack):
                 membership.setdefault(row.attack, (attack, []))[1].append(row.access)
                 continue
@@ -151,23 +104,24 @@ class ReleaseAudit(AuditContext):
         return self._save(row, found)
 
     def _inapplicable(self, row: RecordSpec) -> set[str]:
-        attack = self.bench.suite.attacks.get(row.attack)
+        attack = self.inputs.suite.attacks.get(row.attack)
         if attack is None:
             return set()
-        if why := inapplicable(attack, audit_setting(self.bench, self.point.chain)):
+        if why := inapplicable(attack, audit_setting(self.inputs, self.point.chain)):
             return why
         return set() if attack.requires_parts <= set(self.release.parts) else {"not-applicable"}
 
     def _save(self, row: RecordSpec, measured: RecordContents) -> Record:
-        suite, found = self.bench.suite, measured.findings
+        suite, found = self.inputs.suite, measured.findings
         attack = suite.attacks.get(row.attack)
         asked = [attack] if attack and found.metrics else []  # one that was not applicable needed nothing
         manner = merge_execution_notes(self.manner(asked), self.now())
         shrunk = ["smaller-batches"] if "smaller_batches" in manner else []
+        parts = self.row_parts(row)
         record = Record(
             suite=suite.file.name,
-            dataset=self.bench.data.name,
-            model=self.bench.model_of(self.point.chain),
+            dataset=self.inputs.data.name,
+            model=self.inputs.model_of(self.point.chain),
             defense=self.point.id,
             point=self.point.label,
             defense_params=self.point.parameters,
@@ -183,10 +137,16 @@ class ReleaseAudit(AuditContext):
             flags=sorted({*found.flags, *self.release.flags, *shrunk}),
             guarantee=self.release.guarantee,
             info=found.info | manner,
-            inputs=self.row_key(row),
-            run={"environment": environment(self.bench.device), "timings": measured.timings, "calls": measured.calls},
+            inputs=hash_parts(parts),
+            run={
+                "environment": describe_environment(self.inputs.device),
+                "trained_in": self.builder.training_environments(self.point.chain, self.seed),
+                "timings": measured.timings,
+                "calls": measured.calls,
+                "key": parts,
+            },
         )
-        return distributed.first(lambda: save_record(self.bench.setting.out, record, measured.arrays))
+        return distributed.first(lambda: save_record(self.inputs.config.out, record, measured.arrays))
 
 
 def _measure(subject: AuditContext, attack: Attack, access: Access) -> RecordContents:
@@ -216,10 +176,3 @@ def _noted(name: str, errors: list[str]) -> Iterator[None]:
         if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
             raise
         errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
-
-
-def environment(device: torch.device) -> dict[str, str]:
-    """Versions and machine, for the part of a record that is not its identity."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    packages = {package: version(package) for package in ("leakbench", "torch", "numpy", "diffusers")}
-    return {"python": platform.python_version(), "device": name, **packages}

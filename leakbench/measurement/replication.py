@@ -31,7 +31,7 @@ def _matched(subject: AuditContext, attack: ReplicationAttack) -> RecordContents
     began = time.perf_counter()
     drawn = extract_candidates(subject.target([attack]), attack, subject.samples, subject.embedding)
     evidence = _evidence(subject, drawn)
-    found = replication(evidence, drawn.attack.published, searched=len(subject.bench.split.train))
+    found = replication(evidence, drawn.attack.published, searched=len(subject.inputs.split.train))
     found.info |= drawn.attack.facts()
     arrays = evidence.arrays | _pairs(subject, drawn.images.cpu(), evidence)
     timings = {"attack": time.perf_counter() - began}
@@ -41,14 +41,14 @@ def _matched(subject: AuditContext, attack: ReplicationAttack) -> RecordContents
 
 def _evidence(subject: AuditContext, drawn: Extracted) -> ReplicationEvidence:
     """All images are matched together: the training images are embedded once."""
-    bench, attack = subject.bench, drawn.attack
+    inputs, attack = subject.inputs, drawn.attack
     sets: list[ImagesLike] = [
         drawn.images,
-        bench.part("reference").to(bench.device),
-        bench.part("nonmember").to(bench.device),
+        inputs.part("reference").to(inputs.device),
+        inputs.part("nonmember").to(inputs.device),
     ]
-    sets += [subject.samples.to(bench.device)] if attack.generates else []
-    train = bench.train_images.to(bench.device)
+    sets += [subject.samples.to(inputs.device)] if attack.generates else []
+    train = inputs.train_images.to(inputs.device)
     matches = attack.match(ImageView.joined(sets), train, subject.embedding)
     ours, calibration, null, *ordinary = matches.split(*map(len, sets))
     real = ImageView.joined(sets[1:3])  # nothing was chosen on either: both serve
@@ -68,13 +68,13 @@ def _evidence(subject: AuditContext, drawn: Extracted) -> ReplicationEvidence:
 def _recovered(subject: AuditContext, attack: RecoveryAttack) -> RecordContents:
     """Members are asked about, nonmembers for the null, and no more reference images than these for the threshold."""
     began = time.perf_counter()
-    bench, target, parts = subject.bench, subject.target([attack]), subject.bench.split.parts
+    inputs, target, parts = subject.inputs, subject.target([attack]), subject.inputs.split.parts
     few = parts["reference"][: len(parts["nonmember"])]
     similarity, queries = {}, 0.0
     for name, rows in {"member": parts["member"], "reference": few, "nonmember": parts["nonmember"]}.items():
         answer, queries = recover(target, attack, subject.images(rows))
         similarity[name] = answer.double().cpu().numpy()
-    itself = np.searchsorted(bench.split.train, parts["member"])
+    itself = np.searchsorted(inputs.split.train, parts["member"])
     evidence = ReplicationEvidence(similarity["member"], itself, similarity["reference"], similarity["nonmember"])
     found = replication(evidence, attack.published, grows=False)
     found.info |= attack.facts()
@@ -88,9 +88,9 @@ def _pairs(subject: AuditContext, images: Tensor, evidence: ReplicationEvidence)
     top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
     pairs = {
         "pair_samples": _stored(images[torch.from_numpy(top)]),
-        "pair_nearest": _stored(subject.bench.train_images[torch.from_numpy(evidence.nearest[top])]),
+        "pair_nearest": _stored(subject.inputs.train_images[torch.from_numpy(evidence.nearest[top])]),
     }
-    if not subject.bench.setting.images:
+    if not subject.inputs.config.images:
         pairs = {
             f"{name}_sha256": np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images])
             for name, images in pairs.items()

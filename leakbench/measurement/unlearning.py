@@ -48,7 +48,7 @@ class Inquiry:
     @property
     def ground(self) -> UnlearningContext:
         """The three releases, the three groups of images, and the rest."""
-        bench, target = self.subject.bench, self.subject.target((self.attack,))
+        inputs, target = self.subject.inputs, self.subject.target((self.attack,))
         before = self._before(target)
         forget, unseen, retained = map(self.subject.images, self._rows())
         null = AttackTarget(target.others[RETRAINED.name].source, target.streams, target.others)
@@ -62,29 +62,29 @@ class Inquiry:
             label=self.subject.forgotten_label,
             judge=self.subject.embedding.judge,
             streams=target.streams,
-            device=bench.device,
-            first=bench.suite.file.quality.samples,
+            device=inputs.device,
+            first=inputs.suite.file.quality.samples,
         )
 
     def _before(self, target: AttackTarget) -> AttackTarget | None:
         """The base of the chain's last link that forgets."""
-        chain, bench = self.subject.point.chain, self.subject.bench
+        chain, inputs = self.subject.point.chain, self.subject.inputs
         last = max((number for number, link in enumerate(chain) if link.defense.forgets), default=0)
         if not last:
             return None
-        release = bench.released(chain[:last], self.subject.seed)
-        source = QueriedRelease(release, lambda: release.sample(bench.suite.file.quality.samples))
+        release = self.subject.builder.build_release(chain[:last], self.subject.seed)
+        source = QueriedRelease(release, lambda: release.sample(inputs.suite.file.quality.samples))
         return AttackTarget(source, target.streams, target.others)
 
     def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of the reported images: to be forgotten, never seen (of that class), retained."""
-        bench, table = self.subject.bench, self.subject.bench.suite.file.forget
-        assert bench.forgotten is not None and table is not None
-        member, nonmember = bench.split.parts["member"], bench.split.parts["nonmember"]
-        gone = np.isin(member, bench.forgotten)
+        inputs, table = self.subject.inputs, self.subject.inputs.suite.file.forget
+        assert inputs.forgotten is not None and table is not None
+        member, nonmember = inputs.split.parts["member"], inputs.split.parts["nonmember"]
+        gone = np.isin(member, inputs.forgotten)
         if table.label is not None:
-            assert bench.data.labels is not None
-            nonmember = nonmember[bench.data.labels[nonmember] == table.label]
+            assert inputs.data.labels is not None
+            nonmember = nonmember[inputs.data.labels[nonmember] == table.label]
         return member[gone], nonmember, member[~gone]
 
     def _model(self, target: AttackTarget, counted: bool = True) -> QueriedModel:

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leakbench.api import AuxiliaryModel
+from leakbench.measurement.auxiliary import auxiliary_chain
 from leakbench.measurement.compatibility import audit_setting, inapplicable
 from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.records import Record, RunFolder, read_record
@@ -50,12 +52,12 @@ class Cell:
 
 
 class Plan:
-    """The cells of a suite on a workbench, in an order that respects what each waits for."""
+    """The cells of a suite, in an order that respects what each waits for."""
 
-    def __init__(self, bench: ReleaseBuilder, rerun: Rerun = "missing") -> None:
-        self.bench, self.rerun = bench, rerun
-        self.out = bench.setting.out
-        self.embedding = FeatureExtractor(bench)
+    def __init__(self, builder: ReleaseBuilder, rerun: Rerun = "missing") -> None:
+        self.builder, self.inputs, self.rerun = builder, builder.inputs, rerun
+        self.out = self.inputs.config.out
+        self.embedding = FeatureExtractor(builder.inputs)
 
     @cached_property
     def failures(self) -> dict[str, str]:
@@ -67,14 +69,14 @@ class Plan:
     def cells(self) -> list[Cell]:
         """What is left to do: audits with missing records, and the training that those need."""
         audits = [
-            cell for point in self.bench.suite.points for seed in self._seeds if (cell := self._audit(point, seed))
+            cell for point in self.inputs.suite.points for seed in self._seeds if (cell := self._audit(point, seed))
         ]
         fits: dict[str, Cell] = {}
         for cell in audits:
             assert cell.point is not None
             self._fits(cell.point.chain, cell.seed, None, fits)
             for need in self._needs(cell.point, cell.rows):
-                self._fits(self.bench.chain_of(need, cell.point.chain), cell.seed, need, fits)
+                self._fits(auxiliary_chain(need, cell.point.chain), cell.seed, need, fits)
         reader = [Cell("reader", "reader", "embedding of the reference images")] if audits else []
         return [*reader, *self._together(list(fits.values()), audits)]
 
@@ -83,7 +85,7 @@ class Plan:
         alike: dict[tuple[bool, str], list[Cell]] = {}
         for cell in fits:
             shadow = any(need is not None and need.kind == "shadow" for need in cell.needs)
-            recipe = self.bench.fit_key(cell.chain, cell.seed) if shadow else cell.name
+            recipe = fit_key(self.inputs, cell.chain, cell.seed) if shadow else cell.name
             alike.setdefault((shadow, recipe), []).append(cell)
         most = self._most_together()
         groups = [cells[i : i + most] for cells in alike.values() for i in range(0, len(cells), most)]
@@ -95,32 +97,32 @@ class Plan:
     def _most_together(self) -> int:
         """How many shadow models a cell trains: one on the CPU, where each core has its own; on a CUDA device as many
         as hold it, with their images, at once."""
-        if self.bench.device.type != "cuda":
+        if self.inputs.device.type != "cuda":
             return 1
-        size = 4 * prod(self.bench.data.shape) * len(self.bench.pool)
+        size = 4 * prod(self.inputs.data.shape) * len(self.inputs.pool)
         return max(1, min(_TOGETHER, _TOGETHER_BYTES // size))
 
     @property
     def _seeds(self) -> tuple[int, ...]:
-        return self.bench.suite.file.seeds
+        return self.inputs.suite.file.seeds
 
     def _needs(self, point: ReleaseSpec, rows: tuple[RecordSpec, ...]) -> list[AuxiliaryModel]:
         """Releases that the attacks of these rows need, each once."""
-        attacks, place = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
+        attacks, place = self.inputs.suite.attacks, audit_setting(self.inputs, point.chain)
         asked = [attacks[row.attack] for row in rows if row.attack in attacks]
         return needs_of(tuple(attack for attack in asked if not inapplicable(attack, place)))
 
     def _audit(self, point: ReleaseSpec, seed: int) -> Cell | None:
-        audit = ReleaseAudit(self.bench, self.embedding, point, seed)
+        audit = ReleaseAudit(self.builder, self.embedding, point, seed)
         name = f"audit {point.label} seed {seed}"
         if self.rerun == "failed" and name not in self.failures:
             return None
         rows = tuple(row for row in audit.rows() if self.rerun == "all" or not self._done(audit, row))
         if not rows:
             return None
-        fits = [self.bench.fit_key(point.chain[: i + 1], seed) for i in range(len(point.chain))]
+        fits = [fit_key(self.inputs, point.chain[: i + 1], seed) for i in range(len(point.chain))]
         for need in self._needs(point, rows):
-            fits.append(self.bench.fit_key(self.bench.chain_of(need, point.chain), seed, need))
+            fits.append(fit_key(self.inputs, auxiliary_chain(need, point.chain), seed, need))
         return Cell(
             name, "audit", f"{point.label}, seed {seed}", ("reader", *fits), point.chain, point, seed, rows=rows
         )
@@ -129,11 +131,11 @@ class Plan:
         self, chain: tuple[ChainLink, ...], seed: int, need: AuxiliaryModel | None, fits: dict[str, Cell]
     ) -> None:
         for length in range(1, len(chain) + 1):
-            key = self.bench.fit_key(chain[:length], seed, need)
-            below = (self.bench.fit_key(chain[: length - 1], seed, need),) if length > 1 else ()
+            key = fit_key(self.inputs, chain[:length], seed, need)
+            below = (fit_key(self.inputs, chain[: length - 1], seed, need),) if length > 1 else ()
             whose = f" for {need.name}" if need else ""
             words = f"train {chain[length - 1].id}, seed {seed}{whose}"
-            if self.rerun == "all" or not self.bench.trainings.whole(key):
+            if self.rerun == "all" or not self.builder.trainings.whole(key):
                 fits.setdefault(key, Cell(key, "fit", words, below, chain[:length], None, seed, (need,)))
 
     def _done(self, audit: ReleaseAudit, row: RecordSpec) -> bool:
@@ -178,28 +180,28 @@ class Plan:
             old = json.loads(path.read_text())
         except ValueError:
             raise UsageError(f"{path}: not a plan; choose another folder with --out") from None
-        if old.get("suite") != self.bench.suite.file.name:
+        if old.get("suite") != self.inputs.suite.file.name:
             raise UsageError(
-                f"{self.out}: holds a run of suite {old.get('suite')!r}, not {self.bench.suite.file.name!r}; choose "
+                f"{self.out}: holds a run of suite {old.get('suite')!r}, not {self.inputs.suite.file.name!r}; choose "
                 "another folder with --out"
             )
-        if old.get("identity") != self.bench.suite.identity:
+        if old.get("identity") != self.inputs.suite.identity:
             raise UsageError(
-                f"{self.out}: holds a run of suite {self.bench.suite.file.name!r} with other settings; choose another "
+                f"{self.out}: holds a run of suite {self.inputs.suite.file.name!r} with other settings; choose another "
                 "folder with --out, or repeat the --set and --budget of that run"
             )
 
     def describe(self, command: str) -> dict[str, Any]:
         """What plan.json says."""
-        suite, split = self.bench.suite, self.bench.split
+        suite, split = self.inputs.suite, self.inputs.split
         return {
             "suite": suite.file.name,
             "summary": suite.file.summary,
             "ensemble": ensemble_of(suite.file),
             "identity": suite.identity,
             "command": command,
-            "dataset": self.bench.data.name,
-            "model": self.bench.model,
+            "dataset": self.inputs.data.name,
+            "model": self.inputs.model,
             "headline": suite.file.headline,
             "seeds": list(suite.file.seeds),
             "samples": suite.file.quality.samples,
@@ -207,7 +209,7 @@ class Plan:
             "split": {name: len(rows) for name, rows in split.parts.items()}
             | {"near_duplicates_removed": split.removed}
             | ({"index_file": split.file} if split.file else {})
-            | ({"files_that_do_not_decode": len(skipped)} if (skipped := self.bench.data.skipped) else {}),
+            | ({"files_that_do_not_decode": len(skipped)} if (skipped := self.inputs.data.skipped) else {}),
             "points": [
                 {
                     "point": p.label,
@@ -215,7 +217,7 @@ class Plan:
                     "role": p.role,
                     "chain": [link.defense.name for link in p.chain],
                     "bases": [link.id for link in p.chain[:-1]],
-                    "condition": self.bench.condition(p.chain),
+                    "condition": self.inputs.condition(p.chain),
                     "given": p.chain[0].defense.given,
                 }
                 for p in suite.points
@@ -230,11 +232,11 @@ class Plan:
         """For `--rerun all`: drop what training and sampling made for this plan's releases."""
         for cell in self.cells:
             for need in cell.needs:
-                key = self.bench.fit_key(cell.chain, cell.seed, need)
-                self.bench.trainings.drop(key)
-                shutil.rmtree(self.bench.checkpoints(key), ignore_errors=True)
+                key = fit_key(self.inputs, cell.chain, cell.seed, need)
+                self.builder.trainings.drop(key)
+                shutil.rmtree(self.builder.checkpoints(key), ignore_errors=True)
             if cell.point is not None:
-                audit = ReleaseAudit(self.bench, self.embedding, cell.point, cell.seed)
+                audit = ReleaseAudit(self.builder, self.embedding, cell.point, cell.seed)
                 audit.samples_store.drop(audit.samples_key)
 
     def write(self, command: str) -> None:
@@ -251,7 +253,9 @@ class Plan:
 
     def _stale(self) -> list[Record]:
         audits = [
-            ReleaseAudit(self.bench, self.embedding, p, seed) for p in self.bench.suite.points for seed in self._seeds
+            ReleaseAudit(self.builder, self.embedding, p, seed)
+            for p in self.inputs.suite.points
+            for seed in self._seeds
         ]
         keys = {(a.point.label, r.attack, r.access.name, a.seed): a.row_key(r) for a in audits for r in a.rows()}
         remade = {(c.point.label, r.attack, r.access.name, c.seed) for c in self.cells if c.point for r in c.rows}
