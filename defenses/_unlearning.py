@@ -23,7 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task, fit_param, void_guarantee
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.data.image_view import ImageView
 from leakbench.models.denoiser_training import errors, trainable, weights_of, with_weights
 from leakbench.models.training.loop import Batch, Recipe, Rule, draws, optimise
@@ -162,11 +162,11 @@ class Unlearning(Defense):
     batch: int = fit_param(64, ge=1)
     lr: float = fit_param(1e-4, gt=0)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Methods that speak to a label need one."""
-        if not self.labels_only or (place.condition == "label" and place.forget == "label"):
+        if not self.labels_only or (setting.condition == "label" and setting.forget == "label"):
             return None
-        return (
+        return Skip(
             f'{self.name} forgets a label of a label-conditional network: write [network] condition = "label" and '
             "[forget] label"
         )

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.special import ndtri
 
-from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param
+from leakbench.api import Artefacts, AuditSetting, Release, Skip, Task, fit_param
 from leakbench.models import networks
 from leakbench.models.denoiser_training import minimise
 from leakbench.models.diffusion import Schedule, add_noise, alpha_sigma
@@ -90,11 +90,11 @@ class Ambient(Baseline):
     p: float = fit_param(0.4, ge=0, lt=1)
     delta: float = fit_param(0.1, ge=0, lt=1)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """A mask that hides a whole image teaches nothing."""
-        if place.images * self.p**place.pixels < 0.5 or not place.pixels:
+        if setting.images * self.p**setting.pixels < 0.5 or not setting.pixels:
             return None
-        return f"p = {self.p} hides every pixel of some of the {place.images} training images: use a smaller p"
+        return Skip(f"p = {self.p} hides every pixel of some of the {setting.images} training images: use a smaller p")
 
     def masks(self, task: Task) -> tuple[Tensor, Tensor]:
         """A of the training images (N, 1, H, W) and the sampling mask (C, H, W), float32 of 0 and 1, on the device.

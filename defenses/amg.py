@@ -37,7 +37,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task, release_param, void_guarantee
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task, release_param, void_guarantee
 from leakbench.models.diffusion import Schedule, add_noise, alpha_sigma
 
 from ._gated import GatedRelease
@@ -142,14 +142,15 @@ class AMG(Defense):
     summary = "guides samples away from their nearest training image (anti-memorisation guidance)"
     needs_base = True
     changes = "sampling"
+    ships = frozenset({"members"})
 
     scale: float = release_param(1.0, ge=0)
     despecify: float = release_param(0.0, ge=0, le=1)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Where there is no condition there is none to take away."""
-        if self.despecify > 0 and place.condition == "none":
-            return "despecify takes the condition away, and the network has none: use despecify = 0"
+        if self.despecify > 0 and setting.condition == "none":
+            return Skip("despecify takes the condition away, and the network has none: use despecify = 0")
         return None
 
     def fit(self, task: Task) -> Artefacts:

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task, fit_param, release_param
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task, fit_param, release_param
 from leakbench.models.diffusion import Eps, Schedule, ddim_step, full_timesteps
 from leakbench.runtime.device import in_batches
 
@@ -60,6 +60,7 @@ class AttributeSwitching(Defense):
     summary = "switches the sensitive attribute midway through sampling, so that it cannot be read off (fair sampling)"
     needs_base = True
     changes = "sampling"
+    ships = frozenset({"tau"})
     fit_samples_base = True
     budget_params = ("search_images",)
 
@@ -70,17 +71,17 @@ class AttributeSwitching(Defense):
         """The search's two walks."""
         return 2 * Schedule.T * self.search_images
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """It needs a network conditioned on the attribute, and a tau on the schedule."""
-        if place.condition != "attribute":
-            return (
-                f'it switches the sensitive attribute, and the network is conditioned on "{place.condition}": '
+        if setting.condition != "attribute":
+            return Skip(
+                f'it switches the sensitive attribute, and the network is conditioned on "{setting.condition}": '
                 'write condition = "attribute" under [network]'
             )
-        if self.tau is not None and self.tau > place.timesteps:
-            return f"tau = {self.tau} lies outside 0 .. {place.timesteps}, the timesteps of the schedule"
-        if any(isinstance(defense, AttributeSwitching) for defense in place.below):
-            return "its base already switches the attribute, and a second switch would undo the first"
+        if self.tau is not None and self.tau > setting.timesteps:
+            return Skip(f"tau = {self.tau} lies outside 0 .. {setting.timesteps}, the timesteps of the schedule")
+        if any(isinstance(defense, AttributeSwitching) for defense in setting.chain):
+            return Skip("its base already switches the attribute, and a second switch would undo the first")
         return None
 
     def fit(self, task: Task) -> Artefacts:

@@ -98,6 +98,7 @@ class CPSample(Defense):
     summary = "guides samples away from what a classifier over-fitted on random labels recognises (CPSample)"
     needs_base = True
     changes = "sampling"
+    ships = frozenset({"classifier"})
 
     steps: int = fit_param(10_000, ge=1)
     batch: int = fit_param(128, ge=1)
@@ -128,7 +129,7 @@ class CPSample(Defense):
         own = {"conditions": 0, "outputs": "logit"} | {k: v for k, v in sizes.items() if v is not None}
         classifier = networks.build(task.network.model_copy(update=own), task.streams.of("weights", self.name))
         images = task.images.to(task.device)
-        labels = random_labels(task.groups, task.streams.of("labels", self.name)).to(task.device)
+        labels = random_labels(task.near_duplicate_groups, task.streams.of("labels", self.name)).to(task.device)
 
         def loss(module: nn.Module, batch: Batch) -> Tensor:
             x0 = images[batch.index]

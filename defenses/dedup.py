@@ -5,9 +5,9 @@ remove what the imagededup library finds alike above 0.85.
 
 Choices of ours: alike is a root mean square pixel difference of at most `radius`, pixels in [-1, 1], greedily in the
 order of the data set (the first of a cluster stays); no mirror images are looked for. The data set's own removal, which
-comes before the split, uses 0.1, so a smaller radius removes nothing. The recipe is the baseline's, with the same
-number of steps. Images that are removed still count as members in an audit: the trainer held them, and what a twin
-that stays says of them is leakage all the same.
+comes before the split, has a radius of its own (near_duplicates.csv says it), and a smaller one removes nothing. The
+recipe is the baseline's, with the same number of steps. Images that are removed still count as members in an audit: the
+trainer held them, and what a twin that stays says of them is leakage all the same.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task, fit_param, void_guarantee
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.models import networks
 from leakbench.models.denoiser_training import trainable, weights_of, with_weights
 from leakbench.models.training.loop import Recipe, optimise
@@ -109,24 +109,24 @@ class DPSGD(Defense):
         """The recipe's, with the baseline's batch if none is given."""
         return self.recipe(1280).evaluations
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """No more than all images take part in a step; and it trains weights, not answers."""
-        if self.expected(place.images) > place.images:
-            return f"batch = {self.batch}: it should be at most the number of training images, {place.images}"
-        for below in place.below:
+        if self.expected(setting.images) > setting.images:
+            return Skip(f"batch = {self.batch}: it should be at most the number of training images, {setting.images}")
+        for below in setting.chain:
             if below.changes == "sampling":
-                return (
+                return Skip(
                     f"it trains weights, and {below.name} below it changes only what is answered: build that on dp_sgd"
                 )
-        return self._unaffordable(place.images)
+        return self._unaffordable(setting.images)
 
-    def _unaffordable(self, images: int) -> str | None:
-        """Why no noise keeps the budget, if none does."""
+    def _unaffordable(self, images: int) -> Skip | None:
+        """Refuse a budget that no noise keeps."""
         if isinstance(self.epsilon, float):
             try:
                 enough_noise(self.epsilon, self._delta(images), self.expected(images) / images, self.steps)
             except UsageError as error:
-                return str(error)
+                return Skip(str(error))
         return None
 
     def _delta(self, images: int) -> float:

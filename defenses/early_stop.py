@@ -42,7 +42,7 @@ class Looks:
 
     def stop(self, module: nn.Module) -> bool:
         """Look once more; whether it has been long enough."""
-        loss = distributed.first(lambda: heldout_loss(module, self.task))  # those that stop have to stop together
+        loss = distributed.broadcast(lambda: heldout_loss(module, self.task))  # those that stop have to stop together
         if not self.losses or loss < min(self.losses):
             self.best = {key: value.detach().clone() for key, value in module.state_dict().items()}
         self.losses.append(loss)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import AuditSetting, fit_param
+from leakbench.api import AuditSetting, Skip, fit_param
 from leakbench.models.diffusion import add_noise
 from leakbench.models.training.loop import Batch, Rule
 
@@ -60,11 +60,11 @@ class EraseDiff(Unlearning):
     weight: float = fit_param(0.1, ge=0)
     inner: int = fit_param(2, ge=0)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Another label takes a network that has labels."""
-        if self.target == "other_label" and place.condition != "label":
-            return 'target = "other_label" needs a label-conditional network: write [network] condition = "label"'
-        return super().objection(place)
+        if self.target == "other_label" and setting.condition != "label":
+            return Skip('target = "other_label" needs a label-conditional network: write [network] condition = "label"')
+        return super().skip(setting)
 
     def step_cost(self) -> int:
         """Two gradients, and a forward for a predicted target; K inner gradients, and a forward for their minimum."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import AuditSetting, fit_param
+from leakbench.api import AuditSetting, Skip, fit_param
 from leakbench.models.diffusion import ddim_step, full_timesteps
 from leakbench.models.training.loop import Rule
 
@@ -46,13 +46,14 @@ class ESD(Unlearning):
     walk: int = fit_param(10, ge=1)
     train: Literal["all", "label"] = fit_param("all")
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """A batch has a row for each place on the walk, and the walk a timestep for each of its own."""
-        if self.walk > min(self.batch, place.timesteps):
-            return (
-                f"walk = {self.walk} is to be at most batch = {self.batch} and at most {place.timesteps}, the timesteps"
+        if self.walk > min(self.batch, setting.timesteps):
+            return Skip(
+                f"walk = {self.walk} is to be at most batch = {self.batch} and at most {setting.timesteps}, the "
+                "timesteps"
             )
-        return super().objection(place)
+        return super().skip(setting)
 
     def step_cost(self) -> int:
         """A gradient and two answers of the frozen base. The walk is counted by `work`."""

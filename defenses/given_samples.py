@@ -27,7 +27,7 @@ class SamplesOnly(Release):
     """A release of `given` images alone. Sample number i is image i, whatever its label."""
 
     given: Dataset | None = None
-    walks: ClassVar[bool] = False
+    is_iterative: ClassVar[bool] = False
 
     @property
     def conditions(self) -> int:
@@ -61,7 +61,7 @@ class GivenSamples(Defense):
     summary = "generated images in a folder or file, without the model"
     role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"
     given = True
-    walks = False
+    is_iterative = False
 
     images: str = fit_param(min_length=1)
     digest: str = fit_param("")

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param
+from leakbench.api import Artefacts, AuditSetting, Release, Skip, Task, fit_param
 from leakbench.data.image_view import ImageView
 from leakbench.models import networks
 from leakbench.models.denoiser_training import minimise
@@ -66,11 +66,11 @@ class NoiseData(Baseline):
     level: int = fit_param(100, ge=0)
     objective: Literal["double_tweedie", "plain"] = fit_param("double_tweedie")
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """The level has to leave timesteps to learn from."""
-        if self.level < place.timesteps - 1:
+        if self.level < setting.timesteps - 1:
             return None
-        return f"level = {self.level} leaves no timestep above it: use 0 .. {place.timesteps - 2}"
+        return Skip(f"level = {self.level} leaves no timestep above it: use 0 .. {setting.timesteps - 2}")
 
     def fit(self, task: Task) -> Artefacts:
         """Train on x_n."""

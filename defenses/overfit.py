@@ -6,10 +6,10 @@ recipe is the baseline's (DDPM's simple loss) from the base's weights on. Every 
 distances to the nearest and the second nearest training image (Yoon et al. 2023).
 
 Choices of ours: that criterion, the share and all lengths, of which the paper says nothing; near-duplicates are passed
-over by the data set's own radius; with `flip` a sample that copies a mirror image counts; of a latent model, distances
-are those of latents. The samples that are looked at are none that are reported. The learning rate follows the schedule
-of the full recipe: a training that ends early ends at a rate above zero. One that never copies says so by the flag
-`never-copied`: a test of copying on it is empty.
+over by the radius of a data set of these images; with `flip` a sample that copies a mirror image counts; of a latent
+model, distances are those of latents. The samples that are looked at are none that are reported. The learning rate
+follows the schedule of the full recipe: a training that ends early ends at a rate above zero. One that never copies
+says so by the flag `never-copied`: a test of copying on it is empty.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param, void_guarantee
-from leakbench.data import DUPLICATE_RADIUS
+from leakbench.api import Artefacts, AuditSetting, Release, Skip, Task, fit_param, void_guarantee
+from leakbench.data.near_duplicates import duplicate_radius
 from leakbench.metrics.copying import MEMORISED, ratio_similarity
 from leakbench.models import networks
 from leakbench.models.denoiser_training import train_watched, trainable, weights_of, with_weights
@@ -50,7 +50,7 @@ class Looks:
     def stop(self, module: nn.Module) -> bool:
         """Look once more; whether enough of the samples are copies. One process of a group looks for all: those that
         stop have to stop together."""
-        self.shares.append(distributed.first(lambda: self._share(module)))
+        self.shares.append(distributed.broadcast(lambda: self._share(module)))
         return self.shares[-1] >= self.enough
 
     def _share(self, module: nn.Module) -> float:
@@ -77,7 +77,7 @@ class Looks:
     def _ratio(self, x0: Tensor) -> Tensor:
         """d1 / d2 (n,)."""
         images = self.task.images.to(self.task.device)
-        return torch.from_numpy(-ratio_similarity(x0, images, DUPLICATE_RADIUS).similarity)
+        return torch.from_numpy(-ratio_similarity(x0, images, duplicate_radius(images)).similarity)
 
 
 class Overfit(Baseline):
@@ -99,11 +99,13 @@ class Overfit(Baseline):
         """The recipe's, if it never copies."""
         return self.recipe.evaluations + _WALK * self.samples * (1 + self.steps // self.every)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """There has to be a network."""
-        if all(defense.walks for defense in place.below):
+        if all(defense.is_iterative for defense in setting.chain):
             return None
-        return "it trains a network further, and its base is one of finished samples: give it a base that has a network"
+        return Skip(
+            "it trains a network further, and its base is one of finished samples: give it a base that has a network"
+        )
 
     def fit(self, task: Task) -> Artefacts:
         """Train on, look, stop. Raises UsageError where the base answers otherwise than its weights."""

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from leakbench.api import Artefacts, Defense, PretrainedSpec, Release, Task, fit_param, release_param
-from leakbench.models.pretrained import Options, build, digest, files_of, given, holds
+from leakbench.models.pretrained.build import build, digest, given, holds
+from leakbench.models.pretrained.inspect import Options, files_of
 from leakbench.models.pretrained.release import ForeignRelease
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from leakbench.api import Artefacts, AuditSetting, Release, Task, fit_param
+from leakbench.api import Artefacts, AuditSetting, Release, Skip, Task, fit_param
 from leakbench.models.denoiser_training import train_denoiser
 
 from .augment import mirrored
@@ -30,12 +30,12 @@ class Pretrain(Baseline):
 
     flip: bool = fit_param(False)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Without labels."""
-        if place.condition == "none":
+        if setting.condition == "none":
             return None
-        return (
-            f'reference images come without labels, and the network is conditioned on "{place.condition}": '
+        return Skip(
+            f'reference images come without labels, and the network is conditioned on "{setting.condition}": '
             'write condition = "none"'
         )
 

@@ -33,7 +33,7 @@ class RejectingRelease(Release):
     threshold: float = 0.0
     tries: int = 4
 
-    walks = False
+    is_iterative = False
 
     def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor:
         """The first candidate below the threshold, else the one least similar to any training image."""
@@ -61,7 +61,8 @@ class RejectResample(Defense):
     summary = "draws again while a sample is too close to a training image (what cpsample is compared with)"
     needs_base = True
     changes = "sampling"
-    walks = False
+    ships = frozenset({"members"})
+    is_iterative = False
 
     tries: int = release_param(4, ge=1)
     null_rate: float = release_param(0.01, gt=0, lt=1)

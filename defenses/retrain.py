@@ -6,7 +6,7 @@ images that stay; what is drawn by an image's place in the list falls on other i
 
 from dataclasses import replace
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task
+from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task
 
 
 class Retrain(Defense):
@@ -17,21 +17,29 @@ class Retrain(Defense):
     needs_base = True
     forgets = True
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Its base has to be a recipe that trains from nothing, on images of which some can be left out."""
-        if len(place.below) == 1:
-            (recipe,) = place.below
+        if len(setting.chain) == 1:
+            (recipe,) = setting.chain
             if recipe.changes in ("training", "data") and recipe.role != "control":
                 return None
-        return "retrain repeats a training from nothing: give it a base that trains its own network, such as baseline"
+        return Skip(
+            "retrain repeats a training from nothing: give it a base that trains its own network, such as baseline"
+        )
 
     def fit(self, task: Task) -> Artefacts:
         """The base's fit on the images that stay."""
         assert task.forget is not None
-        (recipe,) = task.below
-        made = recipe.fit(replace(task.subset(~task.forget), base=None, below=(), forget=None))
+        made = recipe_of(task).fit(replace(task.subset(~task.forget), base=None, chain=(), forget=None))
         return replace(made, info=made.info | {"images_to_forget": int(task.forget.sum())})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """As its recipe hands it out."""
-        return task.below[0].release(artefacts, replace(task, base=None, below=()))
+        return recipe_of(task).release(artefacts, replace(task, base=None, chain=()))
+
+
+def recipe_of(task: Task) -> Defense:
+    """The only step under retrain: the training that it repeats."""
+    (recipe,) = task.chain
+    assert isinstance(recipe, Defense)
+    return recipe

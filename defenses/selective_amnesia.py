@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import AuditSetting, Release, Task, fit_param
+from leakbench.api import AuditSetting, Release, Skip, Task, fit_param
 from leakbench.models.denoiser_training import errors
 from leakbench.models.training.loop import Rule
 
@@ -60,11 +60,11 @@ class SelectiveAmnesia(Unlearning):
     samples: int = fit_param(50, ge=1)
     fisher_samples: int = fit_param(5, ge=1)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Fisher samples are some of the samples."""
         if self.fisher_samples > self.samples:
-            return f"fisher_samples = {self.fisher_samples} is to be at most samples = {self.samples}"
-        return super().objection(place)
+            return Skip(f"fisher_samples = {self.fisher_samples} is to be at most samples = {self.samples}")
+        return super().skip(setting)
 
     def step_cost(self) -> int:
         """Two gradients; the penalty needs no network."""

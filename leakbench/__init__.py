@@ -1,22 +1,29 @@
-"""leakbench: a privacy-audit benchmark suite for diffusion models."""
+"""leakbench: a privacy-audit benchmark suite for diffusion models.
 
-from importlib.metadata import version as _version
+The public names are found when they are first asked for, so that `import leakbench` imports no torch.
+"""
 
-from leakbench.api import (
-    Access,
-    Artefacts,
-    Attack,
-    AuxiliaryModel,
-    Calibration,
-    Defense,
-    MembershipAttack,
-    Release,
-    ReplicationAttack,
-    Task,
-)
-from leakbench.runtime.errors import UsageError
+from __future__ import annotations
 
-__version__ = _version("leakbench")
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leakbench.api import (
+        Access,
+        Artefacts,
+        Attack,
+        AuxiliaryModel,
+        Calibration,
+        Defense,
+        MembershipAttack,
+        Release,
+        ReplicationAttack,
+        Task,
+    )
+    from leakbench.runtime.errors import UsageError
+
+    __version__: str
 
 __all__ = [
     "Access",
@@ -32,3 +39,13 @@ __all__ = [
     "UsageError",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("leakbench")
+    if name not in __all__:
+        raise AttributeError(f"module 'leakbench' has no attribute {name!r}")
+    return getattr(import_module("leakbench.runtime.errors" if name == "UsageError" else "leakbench.api"), name)

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import auc_p_value, smallest_detectable_auc
 
-from .entries import knows_the_defense
 from .measured import summary_of
 from .points import ACCESS, Point, calibration_strength, few, points, reference, unprotected
 from .scores import repeats, scores
@@ -55,7 +54,7 @@ def foremost(run: RunFolder, rows: list[Series]) -> list[Series]:
     """Of one point: the strongest of each access level above none, and every attack that knows the defense, once."""
     found: dict[str, Series] = {}
     for row in rows:
-        if knows_the_defense(run, row.attack):
+        if row.adaptive:
             found.setdefault(row.attack, row)  # asked of the raw network in the same way, it meets no defense
         elif row.access != "NONE":
             found.setdefault(row.access, row)

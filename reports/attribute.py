@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
-from .entries import knows_the_defense
 from .measured import summary_of
 from .points import points
 from .series import Series, adjusted, series
@@ -89,7 +88,7 @@ def _kind(row: Read) -> str:
 def falls(run: RunFolder, found: list[Read]) -> list[str]:
     """Points at which an attack that knows the defense reads what attacks on single samples do not."""
     said = []
-    for row in (row for row in found if knows_the_defense(run, row.attack)):
+    for row in (row for row in found if row.adaptive):
         ours = summary_of(row.found("attribute_auc"))
         others = [o for o in found if o.point == row.point and o.of == "samples" and o.attack != row.attack]
         apart = [summary_of(o.found("attribute_auc")) for o in others]

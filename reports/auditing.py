@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench.results.records import Record, RunFolder
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
 
 from .measured import summary_of
 from .points import points

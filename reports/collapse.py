@@ -6,7 +6,7 @@ one image, by the interval (a choice of ours).
 
 from __future__ import annotations
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from .measured import summary_of
 from .points import points

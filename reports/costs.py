@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from .measured import measure
 from .points import Point, points, quality
@@ -64,7 +64,7 @@ def _evaluations(run: RunFolder, point: Point) -> dict[int, float]:
 
 
 def _seconds(run: RunFolder, point: Point) -> list[float]:
-    found = (record.run.get("timings", {}).get("train_last") for record in quality(run, point))
+    found = (record.run.timings.get("train_last") for record in quality(run, point))
     return [float(value) for value in found if isinstance(value, int | float)]
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.results.records import Record, RunFolder
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Summary
 
-from .entries import knows_the_defense
 from .measured import Measured, summary_of
 from .points import Point, strongest
 from .scores import paired
@@ -49,9 +49,9 @@ def fall(run: RunFolder, point: Point, level: str) -> Fall | None:
 
 def adaptive(run: RunFolder, point: Point, level: str) -> dict[int, Record]:
     """The strongest attack that knows the defense, for each seed."""
-    return strongest(run, point, level, among=lambda record: knows_the_defense(run, record.attack))
+    return strongest(run, point, level, among=lambda record: record.adaptive)
 
 
 def unknowing(run: RunFolder, point: Point, level: str) -> dict[int, Record]:
     """The strongest attack that does not, for each seed."""
-    return strongest(run, point, level, among=lambda record: not knows_the_defense(run, record.attack))
+    return strongest(run, point, level, among=lambda record: not record.adaptive)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import nan
 
-from leakbench.results.records import Record, RunFolder
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, Summary
 
 from .measured import Measured, leakage

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 
 def given(run: RunFolder) -> list[str]:
     """The defenses that hand out a given model, those at the bottom of a chain; plans of old say nothing of it."""
-    bottoms = [[*point.get("bases", []), point["defense"]][0] for point in run.plan["points"] if point.get("given")]
-    return list(dict.fromkeys(map(str, bottoms)))
+    bottoms = [[*planned.bases, planned.defense][0] for planned in run.plan.points if planned.given]
+    return list(dict.fromkeys(bottoms))
 
 
 def samples_alone(run: RunFolder) -> bool:

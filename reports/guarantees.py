@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from .points import Point, points
 from .words import NOTHING, significant

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leakbench.results.records import Record, RunFolder
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.files import write_atomically
 
 from .controls import controls, foremost_controls, invalid
@@ -82,17 +82,16 @@ def facts(run: RunFolder) -> dict[str, Any]:
 
 
 def _setting(run: RunFolder) -> dict[str, Any]:
-    command = run.plan.get("command", "")
-    seeds = run.plan.get("seeds") or sorted({r.seed for r in run.records})
+    seeds = run.plan.seeds or sorted({r.seed for r in run.records})
     return {
-        "suite": run.plan.get("suite", run.path.name),
+        "suite": run.plan.suite or run.path.name,
         "datasets": _distinct(run.records, "dataset"),
         "models": _distinct(run.records, "model"),
-        "split": {key: _plain(value) for key, value in (run.plan.get("split") or {}).items()},
+        "split": {key: _plain(value) for key, value in run.plan.split.items()},
         "seeds": [str(seed) for seed in seeds],
         "headline": rate_title(headline(run)),
         "ensemble": ensemble(run),
-        "command": command if isinstance(command, str) else shlex.join(map(str, command)),
+        "command": run.plan.command_line,
         "records": len(run.records),
     }
 

@@ -5,22 +5,13 @@ Choice of ours: where a record gives no interval, none is made up; the bounds ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf, isnan, nan
+from math import isnan, nan
 
-from leakbench.results.records import Metric, Record
+from leakbench.results.metric_specs import find_metric
+from leakbench.results.record import Metric, Record
 from leakbench.statistics import Estimate, Summary, over_seeds
-
-# What the parts of metric names say of their range; the first that fits counts.
-_RANGES = (
-    (r".*_excess", (-1.0, 1.0)),
-    (r"frechet.*|network_evaluations|unique_copies.*|epsilon_.*|.*_steps|.*_distance_ratio", (0.0, inf)),
-    (r"auc|precision|recall|.*_(auc|accuracy|probability|balance|rate|share)", (0.0, 1.0)),
-    (r"tpr@.*|set_(null_)?p_value@.*|[au]ms_.*", (0.0, 1.0)),
-)
-_ENDINGS = r"(_retrained|_trained|_null|_real|_asked|_ordinary|_published)*"
 
 
 @dataclass(frozen=True)
@@ -74,13 +65,6 @@ def ratio(found: Measured | None, to: Measured | None) -> float | None:
 def summarise(metric: str, estimates: list[Estimate]) -> Summary:
     """Over the seeds. Raises ValueError without estimates."""
     if not any(isnan(e.low) or isnan(e.high) for e in estimates):
-        return over_seeds(estimates, bounds=bounds(metric))
+        return over_seeds(estimates, bounds=find_metric(metric).bounds)
     values = [e.value for e in estimates]
     return Summary(sum(values) / len(values), nan, nan, min(values), max(values), len(values))
-
-
-def bounds(metric: str) -> tuple[float, float]:
-    """The range of a metric, to which its interval over seeds is cut."""
-    plain = metric.removeprefix("oriented_").partition("@features=")[0]
-    found = (limits for pattern, limits in _RANGES if re.fullmatch(f"({pattern}){_ENDINGS}", plain))
-    return next(found, (-inf, inf))

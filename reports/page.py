@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.files import write_atomically
 
 from .costs import cost_of
@@ -54,8 +54,8 @@ def _about(run: RunFolder, beside: Path) -> dict[str, Any]:
     titles, cells = told(list(_TITLES), [_training(run, point) for point in points(run)])
     return {
         "where": Path(os.path.relpath(run.path, beside)).as_posix(),
-        "summary": run.plan.get("summary", ""),
-        "samples": run.plan.get("samples"),
+        "summary": run.plan.summary,
+        "samples": run.plan.samples,
         "distances": listed(sorted({r.features for p in points(run) for r in quality(run, p) if r.features})),
         "machines": _machines(run),
         "sessions": [Session(**one).words for one in run.history],
@@ -65,7 +65,7 @@ def _about(run: RunFolder, beside: Path) -> dict[str, Any]:
 
 def _machines(run: RunFolder) -> list[str]:
     """Device and versions, as the records say."""
-    said = [record.run.get("environment", {}) for record in run.records]
+    said = [record.run.environment.auditor for record in run.records]
     found = [", ".join(f"{key} {value}" for key, value in sorted(one.items())) for one in said if one]
     return list(dict.fromkeys(found))
 
@@ -79,7 +79,7 @@ def _steps(parameters: dict[str, Any], facts: list[dict[str, Any]]) -> str:
 def _training(run: RunFolder, point: Point) -> list[str]:
     records = quality(run, point)
     cost, parameters = cost_of(run, point), next((r.defense_params for r in records), {})
-    sampling = [float(s) for r in records if (s := r.run.get("timings", {}).get("sample")) is not None]
+    sampling = [float(s) for r in records if (s := r.run.timings.get("sample")) is not None]
     return [
         point.name,
         _steps(parameters, [r.info.get("defense", {}) for r in records]),

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from leakbench.results.records import QUALITY, Record, RunFolder
+from leakbench.results.record import QUALITY, Record
+from leakbench.results.run_folder import RunFolder
 
 from .entries import methods
 from .measured import measure
@@ -43,8 +44,7 @@ class Point:
 def points(run: RunFolder) -> list[Point]:
     """All points, in the order of the suite."""
     return [
-        Point(p["point"], p["defense"], p.get("role", "defense"), tuple(p.get("chain", ())), tuple(p.get("bases", ())))
-        for p in run.plan["points"]
+        Point(planned.point, planned.defense, planned.role, planned.chain, planned.bases) for planned in run.plan.points
     ]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from leakbench.results.records import QUALITY, Record, RunFolder
+from leakbench.results.record import QUALITY, Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PublishedNumber
 
 from .measured import leakage, measure, summary_of
 from .points import ACCESS, Point, points
@@ -20,38 +22,38 @@ _TITLES = ["point", "attack", "number", "paper", "measured on", "reported", "thi
 
 def published(run: RunFolder) -> dict[str, Any] | None:
     """The table as text and where this run stands; None where a suite names no paper."""
-    rows = [cells for row in run.plan.get("published") or () for cells in _rows(run, row)]
+    rows = [cells for row in run.plan.published for cells in _rows(run, row)]
     if not rows:
         return None
     titles, cells = told(_TITLES, rows)
     return {"titles": titles, "cells": cells, "here": here(run)}
 
 
-def _rows(run: RunFolder, row: dict[str, Any]) -> list[list[str]]:
+def _rows(run: RunFolder, row: PublishedNumber) -> list[list[str]]:
     """One a point of the defense."""
-    which: list[Point | None] = [p for p in points(run) if p.defense == row["defense"]]
+    which: list[Point | None] = [p for p in points(run) if p.defense == row.defense]
     return [_cells(run, row, point) for point in which or [None]]
 
 
-def _cells(run: RunFolder, row: dict[str, Any], point: Point | None) -> list[str]:
-    records = [] if point is None else _records(run, point, row["attack"])
-    metric = row["metric"]
-    number = row["says"] or (
+def _cells(run: RunFolder, row: PublishedNumber, point: Point | None) -> list[str]:
+    records = [] if point is None else _records(run, point, row.attack)
+    metric = row.metric
+    number = row.says or (
         distance_title("inception") if metric == "frechet" else rate_title(metric).replace("auc", "AUC")
     )
-    value = row["value"]
+    value = row.value
     reported = value if isinstance(value, str) else _reported(float(value), metric)
-    name = row["defense"] if point is None else point.name
+    name = row.defense if point is None else point.name
     own = _own(records, metric)
     return [
         name or NOTHING,
-        row["attack"] or NOTHING,
+        row.attack or NOTHING,
         number,
-        row["paper"],
-        row["setting"],
+        row.paper,
+        row.setting,
         reported,
         own,
-        row["note"] or NOTHING,
+        row.note or NOTHING,
     ]
 
 
@@ -88,8 +90,8 @@ def _is_rate(metric: str) -> bool:
 
 def here(run: RunFolder) -> str:
     """What this run's numbers were measured on, in one sentence."""
-    split, settings = run.plan.get("split") or {}, run.plan.get("settings") or {}
-    words = [str(run.plan.get("model", ""))]
+    split, settings = run.plan.split, run.plan.settings
+    words = [run.plan.model]
     if "member" in split:
         words.append(f"trained on {split['member'] + split.get('calibration_in', 0):,} images")
     words += [
@@ -99,18 +101,18 @@ def here(run: RunFolder) -> str:
     ]
     steps = settings.get("sampler", {}).get("steps")
     words += [f"a walk of {steps} steps"] if steps else []
-    words += [f"{run.plan['samples']:,} samples"] if run.plan.get("samples") else []
+    words += [f"{run.plan.samples:,} samples"] if run.plan.samples else []
     return ", ".join(filter(None, words))
 
 
 def scaled(run: RunFolder) -> dict[str, Any] | None:
     """What --budget made of the suite; None where it changed nothing."""
-    budget = run.plan.get("budget")
-    if not budget or not budget["changes"]:
+    budget = run.plan.budget
+    if not budget or not budget.changes:
         return None
-    lines = [f"`{one['path']}`: {_value(one['published'])} -> {_value(one['used'])}" for one in budget["changes"]]
-    small = "its sizes for small machines, and of these " if budget["small"] else ""
-    head = f"scaled to a budget of {budget['minutes']:g} minutes: {small}steps and samples x{budget['factor']:g}"
+    lines = [f"`{one.path}`: {_value(one.published)} -> {_value(one.used)}" for one in budget.changes]
+    small = "its sizes for small machines, and of these " if budget.small else ""
+    head = f"scaled to a budget of {budget.minutes:g} minutes: {small}steps and samples x{budget.factor:g}"
     return {"head": head, "lines": lines}
 
 

@@ -6,7 +6,7 @@ threshold takes real images for copies that were never trained on, that is said:
 
 from __future__ import annotations
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from .attacks import unprotected_points
 from .measured import Measured, summary_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from .attacks import strength, tried, unprotected_points
 from .measured import Measured

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from . import attribute, auditing, replication, unlearning
 from .attacks import inapplicable, tables, would_have_seen
 from .audience import audiences
 from .collapse import collapse_text, collapsed
-from .entries import knows_the_defense
 from .exposure import LEVEL, MANY, classes_text, classes_words, exposures, members_words
 from .fairness import HIDDEN, fairness, fairness_text, hidden, reader
 from .forgetting import FORGOTTEN, YARDSTICK, comparisons, forgetting, forgetting_text, known, verdicts
@@ -59,7 +58,7 @@ def _attacks(run: RunFolder) -> dict[str, Any] | None:
         return None
     return {
         **{"tables": found, "seen": would_have_seen(run), "inapplicable": inapplicable(run)},
-        "adaptive": any(knows_the_defense(run, record.attack) for record in run.records),
+        "adaptive": any(record.adaptive for record in run.records),
         "rivals": rivals_text(run),
     }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.results.records import Record, RunFolder
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import holm
 
 from .measured import Measured, measure
@@ -20,6 +21,11 @@ class Series:
     attack: str
     access: str
     records: tuple[Record, ...]
+
+    @property
+    def adaptive(self) -> bool:
+        """The attack was made against the defense, and knows how that works."""
+        return any(record.adaptive for record in self.records)
 
     def found(self, metric: str) -> Measured | None:
         """A metric over the seeds."""

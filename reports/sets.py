@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from leakbench.results.records import Record, RunFolder
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Summary
 
 from .attacks import repeated, tried

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from .points import points
 from .words import calls, count, listed
@@ -50,5 +50,5 @@ def sharing_text(run: RunFolder) -> list[str]:
 
 
 def _of(run: RunFolder, point: str) -> list[Shared]:
-    facts = [record.run.get("calls") or {} for record in run.records if record.point == point]
+    facts = [record.run.calls for record in run.records if record.point == point]
     return [Shared(float(f["together"]), float(f["apart"]), int(f["attacks"])) for f in facts if "together" in f]

@@ -14,7 +14,9 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from leakbench.results.records import Metric, Record, RunFolder
+from leakbench.results.metric_specs import find_metric
+from leakbench.results.record import Metric, Record
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.files import write_atomically
 
 from .flags import flags_of
@@ -23,9 +25,11 @@ from .tradeoff import tradeoff_table, tradeoff_text
 
 __all__ = ["RESULTS", "SUMMARY", "TIMINGS", "tradeoff_table", "tradeoff_text", "write_csv"]
 
-_WHO = ("suite", "dataset", "model", "defense", "defense_params", "attack", "attack_params", "features", "access")
-RESULTS = (*_WHO, "seed", "metric", "value", "ci_low", "ci_high", "n", "queries", "flags")
-SUMMARY = (*_WHO, "metric", "mean", "low", "high", "minimum", "maximum", "seeds")
+_RELEASE = ("suite", "dataset", "model", "defense", "point", "defense_params")
+_WHO = (*_RELEASE, "attack", "attack_params", "features", "access")
+_METRIC = ("metric", "title", "better")  # better: which values speak for the defense
+RESULTS = (*_WHO, "seed", *_METRIC, "value", "ci_low", "ci_high", "n", "queries", "flags")
+SUMMARY = (*_WHO, *_METRIC, "mean", "low", "high", "minimum", "maximum", "seeds")
 TIMINGS = ("point", "attack", "access", "seed", "name", "seconds")
 
 
@@ -44,7 +48,17 @@ def results(run: RunFolder) -> Iterator[tuple[Any, ...]]:
     for record in run.records:
         for m in record.metrics:
             flags = ";".join(flags_of(record, m.name))
-            yield (*_who(record), record.seed, m.name, m.value, m.ci_low, m.ci_high, m.n, record.queries, flags)
+            yield (
+                *_who(record),
+                record.seed,
+                *_metric(m.name),
+                m.value,
+                m.ci_low,
+                m.ci_high,
+                m.n,
+                record.queries,
+                flags,
+            )
 
 
 def summary(run: RunFolder) -> Iterator[tuple[Any, ...]]:
@@ -54,7 +68,7 @@ def summary(run: RunFolder) -> Iterator[tuple[Any, ...]]:
         for metric in record.metrics:
             groups.setdefault((*_who(record), metric.name), []).append(metric)
     for key, metrics in groups.items():
-        yield (*key, *_over_seeds(key[-1], metrics))
+        yield (*key[:-1], *_metric(key[-1]), *_over_seeds(key[-1], metrics))
 
 
 def _over_seeds(name: str, metrics: list[Metric]) -> tuple[Any, ...]:
@@ -68,13 +82,17 @@ def _over_seeds(name: str, metrics: list[Metric]) -> tuple[Any, ...]:
 def timings(run: RunFolder) -> Iterator[tuple[Any, ...]]:
     """One row a duration that stands under `timings` of a record's `run`."""
     for record in run.records:
-        for name, seconds in sorted(record.run.get("timings", {}).items()):
-            if isinstance(seconds, int | float):
-                yield record.point, record.attack, record.access, record.seed, name, seconds
+        for name, seconds in sorted(record.run.timings.items()):
+            yield record.point, record.attack, record.access, record.seed, name, seconds
 
 
 def _who(record: Record) -> tuple[str, ...]:
     return tuple(_compact(value) if isinstance(value := getattr(record, key), dict) else str(value) for key in _WHO)
+
+
+def _metric(name: str) -> tuple[str, str, str]:
+    spec = find_metric(name)
+    return name, spec.title, spec.better
 
 
 def _compact(params: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from .entries import ensemble
 from .guarantees import claims
@@ -22,7 +22,7 @@ def print_table(run: RunFolder) -> list[Path]:
     titles, cells = tradeoff_text(run)
     shown = [i for i, title in enumerate(titles) if not title.endswith(_LEFT_TO_THE_REPORT)]
     attacks = f" (attacks: {ensemble(run)})" if ensemble(run) else ""
-    table = Table(title=f"{run.plan['suite']}{attacks}: the trade-off", title_justify="left", pad_edge=False)
+    table = Table(title=f"{run.plan.suite}{attacks}: the trade-off", title_justify="left", pad_edge=False)
     for i in shown:
         table.add_column(titles[i], overflow="fold")
     for row in cells:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from leakbench.results.records import Record, RunFolder
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
 
 from . import beside
 from .flags import flags_of
@@ -53,7 +54,7 @@ class Row:
 
 def headline(run: RunFolder) -> str:
     """The metric that ranks, as the suite names it."""
-    return str(run.plan.get("headline", "tpr@fpr=0.1"))
+    return run.plan.headline
 
 
 def rows(run: RunFolder) -> list[Row]:

@@ -301,25 +301,9 @@ def test_a_defense_claims_what_its_row_says(name, cells):
     assert word in ("nothing", "what", *said)
 
 
-def test_every_metric_is_explained():
-    files = sorted((ROOT / "leakbench" / "metrics").rglob("*.py"))
-    source = "".join(file.read_text() for file in files)
-    named = set(re.findall(r'(?:\bmetric|_share)\(\s*"(\w+)"|Metric\(name="(\w+)"', source))
-    names = {first or second for first, second in named}
-    assert {"auc", "forget_probability", "attribute_balance", "network_evaluations"} <= names
-    assert [name for name in sorted(names) if f"`{name}`" not in text_of("docs/statistics.md")] == []
-
-
-def test_every_flag_is_explained():
-    from leakbench.reports.flags import MEANING
-
-    page = text_of("docs/statistics.md")
-    assert [flag for flag in MEANING if f"| `{flag}` |" not in page] == []
-
-
 def test_the_columns_of_the_table_are_explained(tmp_path):
     from leakbench.reports.tradeoff import tradeoff_text
-    from leakbench.results.records import RunFolder
+    from leakbench.results.run_folder import RunFolder
 
     plan = '{"suite": "quick", "points": [{"point": "baseline", "defense": "baseline", "role": "baseline"}]}'
     (tmp_path / "plan.json").write_text(plan)
@@ -392,7 +376,7 @@ def test_the_row_of_an_attack_is_what_its_class_says(name):
 def test_an_attack_makes_as_many_calls_as_its_row_says(name, hurried):
     """On a tiny network; gradient attacks and those on a shipped part ask no eps."""
     attack = registry.find("attacks", name)()
-    if attack.requires_parts or attack.family != "membership":
+    if attack.family != "membership" or attack.name == "shipped_classifier":
         pytest.skip("needs what a tiny release does not ship")
     checks = MembershipChecks(type(attack))
     checks._scores()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 PLAIN, PUSHED, PUBLISHED = "pipeline", "cpsample alpha=0.25 scale=100.0", "cpsample-published"
 SIZES = ["sampler.steps=20", "sampler.batch=40", "quality.samples=40", "quality.features=pixels"]

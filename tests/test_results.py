@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from leakbench.reports.page import render
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 DOCS = Path(__file__).parent.parent / "docs"
 RUNS = sorted(path.parent for path in (DOCS / "results").glob("*/plan.json"))
@@ -31,5 +31,5 @@ def test_no_picture_is_committed(run):
 def test_every_attack_that_was_planned_has_its_records(run):
     folder = RunFolder(run)
     seen = {(record.point, record.attack) for record in folder.records}
-    for point in folder.plan["points"]:
-        assert (point["point"], "quality") in seen
+    for planned in folder.plan.points:
+        assert (planned.point, "quality") in seen

@@ -25,7 +25,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
+from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
 from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond
@@ -36,15 +36,15 @@ class AdaptiveAMG(MembershipAttack):
 
     name = "adaptive_amg"
     summary = "finds the guard's push away from a member by its turning round with the noise (knows AMG)"
+    adaptive = True
     access = Access.DENOISER
-    requires_parts = frozenset({"members"})
 
     t: int = release_param(0, ge=0, lt=1000)
     draws: int = release_param(4, ge=1)
 
-    def objection(self, place: AuditSetting) -> str | None:
-        """A timestep that the schedule does not have."""
-        return beyond(place, self.t)
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable where no member images ship; cannot work at a timestep that the schedule does not have."""
+        return setting.without("members") or beyond(setting, self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the share of the noise that the bend of the answers makes up, mean over draws."""

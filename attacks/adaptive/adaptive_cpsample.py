@@ -26,7 +26,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
+from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
 from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond
@@ -40,16 +40,17 @@ class AdaptiveCPSample(MembershipAttack):
 
     name = "adaptive_cpsample"
     summary = "denoising loss with the guidance found and taken out (knows CPSample)"
+    adaptive = True
     access = Access.DENOISER
-    requires_parts = frozenset({"classifier"})  # the mark of where it applies: it is shown none of it
     shares = False
 
     t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((20, 50, 100, 200), min_length=1)
     draws: int = release_param(2, ge=1)
 
-    def objection(self, place: AuditSetting) -> str | None:
-        """Timesteps that the schedule does not have."""
-        return beyond(place, *self.t)
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable where no classifier ships, of which it is shown nothing: the part marks where CPSample stands.
+        Cannot work at timesteps that the schedule does not have."""
+        return setting.without("classifier") or beyond(setting, *self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean logarithm of the loss without guidance."""

@@ -23,7 +23,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, AttributeTrainingSet
+from leakbench.api import Access, AttributeAttack, AttributeTrainingSet, AuditSetting, Skip
 from leakbench.api.views import ApiView
 from leakbench.models.classifiers import train_classifier
 
@@ -33,11 +33,15 @@ class AdaptiveSwitching(AttributeAttack):
 
     name = "adaptive_switching"
     summary = "tells by the pair of outputs of one noise which was asked for which value (knows attribute switching)"
+    adaptive = True
     access = Access.API
-    requires_parts = frozenset({"tau"})
     of = "pairs"
 
     _reader: Any = PrivateAttr(default=None)
+
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable where the attribute is not switched, or is no condition of the network."""
+        return super().skip(setting) or setting.without("tau")
 
     def fit(self, known: AttributeTrainingSet) -> AdaptiveSwitching:
         """A copy with a reader of the attacker's own pairs, each in both orders."""

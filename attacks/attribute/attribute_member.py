@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, AuditSetting, release_param
+from leakbench.api import Access, AttributeAttack, AuditSetting, Skip, release_param
 from leakbench.api.views import DenoiserView
 
 from ..membership._shared import beyond, squared_error
@@ -35,9 +35,9 @@ class AttributeMember(AttributeAttack):
     t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((50, 100, 200, 400), min_length=1)
     draws: int = release_param(4, ge=1)
 
-    def objection(self, place: AuditSetting) -> str | None:
-        """Timesteps that the schedule does not have."""
-        return beyond(place, *self.t)
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable without the attribute; cannot work at timesteps that the schedule does not have."""
+        return super().skip(setting) or beyond(setting, *self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: None) -> Tensor:
         """How much larger the loss is under 0 than under 1, mean over timesteps and draws."""

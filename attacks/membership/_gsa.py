@@ -15,6 +15,7 @@ from leakbench.api import (
     AuxiliaryModel,
     Calibration,
     MembershipAttack,
+    Skip,
     release_param,
     shadow_models,
 )
@@ -40,11 +41,11 @@ class GSA(MembershipAttack):
         """The shadow models."""
         return shadow_models(self.shadows)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """More timesteps than the schedule has."""
-        if self.timesteps <= place.timesteps:
+        if self.timesteps <= setting.timesteps:
             return None
-        return f"it averages over {self.timesteps} timesteps, and the noise schedule has {place.timesteps}"
+        return Skip(f"it averages over {self.timesteps} timesteps, and the noise schedule has {setting.timesteps}")
 
     def features(self, view: WeightsView) -> Tensor:
         """Gradient norms (N, P) of the view's images in its network."""

@@ -15,6 +15,7 @@ from leakbench.api import (
     AuxiliaryModel,
     Calibration,
     MembershipAttack,
+    Skip,
     release_param,
     shadow_models,
 )
@@ -43,9 +44,9 @@ class LiRA(MembershipAttack):
         """The shadow models."""
         return shadow_models(self.shadows)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """A timestep that the schedule does not have."""
-        return beyond(place, self.t)
+        return beyond(setting, self.t)
 
     def fit(self, calibration: Calibration) -> LiRA:
         """Pool spreads over calibration images, from the shadow models alone: the target is not asked."""

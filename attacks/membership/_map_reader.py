@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import AuditSetting
+from leakbench.api import AuditSetting, Skip
 from leakbench.models.classifiers import train_classifier
 from leakbench.runtime.device import RngStream
 
@@ -45,11 +45,11 @@ class MapReader:
         return logits[:, 1] - logits[:, 0]
 
 
-def too_many(labels: int | None, place: AuditSetting) -> str | None:
+def too_many(labels: int | None, setting: AuditSetting) -> Skip | None:
     """An attack's objection to more labels than calibration holds."""
-    if labels is None or labels <= place.calibration:
+    if labels is None or labels <= setting.calibration:
         return None
-    return f"labels = {labels}: calibration holds {place.calibration} images, half of them members"
+    return Skip(f"labels = {labels}: calibration holds {setting.calibration} images, half of them members")
 
 
 def _drawn(member: Tensor, count: int | None, stream: RngStream) -> Tensor:

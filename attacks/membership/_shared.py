@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from leakbench.api import AuditSetting
+from leakbench.api import AuditSetting, Skip
 from leakbench.api.views import DenoiserView
 
 
@@ -33,9 +33,9 @@ def mean_losses(view: DenoiserView, timesteps: Sequence[int], draws: int) -> Ten
     return sum(found[1:], found[0]) / len(found)
 
 
-def beyond(place: AuditSetting, *timesteps: int) -> str | None:
+def beyond(setting: AuditSetting, *timesteps: int) -> Skip | None:
     """An attack's objection to timesteps that the suite's schedule does not have."""
     last = max(timesteps)
-    if last < place.timesteps:
+    if last < setting.timesteps:
         return None
-    return f"it asks at t = {last}, and the noise schedule ends at t = {place.timesteps - 1}"
+    return Skip(f"it asks at t = {last}, and the noise schedule ends at t = {setting.timesteps - 1}")

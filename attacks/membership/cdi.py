@@ -19,7 +19,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack
+from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, Skip
 from leakbench.api.views import DenoiserView
 
 from ._shared import beyond
@@ -42,9 +42,9 @@ class CDI(MembershipAttack):
 
     _line: Any = PrivateAttr(default=None)  # (mean, deviation, weights, intercept) of the features
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Timesteps that the schedule does not have."""
-        return beyond(place, *TIMESTEPS)
+        return beyond(setting, *TIMESTEPS)
 
     def fit(self, calibration: Calibration) -> "CDI":
         """A copy with a regression of calibration membership on the features."""

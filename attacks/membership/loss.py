@@ -15,7 +15,7 @@ from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
+from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
 from leakbench.api.views import DenoiserView
 
 from ._shared import beyond, mean_losses
@@ -45,9 +45,9 @@ class Loss(MembershipAttack):
         """The timesteps, also where there is one."""
         return (self.t,) if isinstance(self.t, int) else self.t
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Timesteps that the schedule does not have."""
-        return beyond(place, *self.timesteps)
+        return beyond(setting, *self.timesteps)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean loss."""

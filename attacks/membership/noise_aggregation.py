@@ -19,7 +19,7 @@ from pydantic import ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
+from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.models.diffusion import ddim_step
 
@@ -49,9 +49,9 @@ class NoiseAggregation(MembershipAttack):
             raise PydanticCustomError("stride", "Input should be at most {most}: k = {k} steps start at t = {t}", most)
         return m
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """A timestep that the schedule does not have."""
-        return beyond(place, self.t)
+        return beyond(setting, self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the log of the mean squared distance between two predictions."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
+from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.models.diffusion import add_noise, full_timesteps
 
@@ -41,9 +41,9 @@ class PFAMI(MembershipAttack):
 
     form: Literal["published", "averaged"] = release_param("published")
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Timesteps that the schedule does not have."""
-        return beyond(place, *TIMESTEPS)
+        return beyond(setting, *TIMESTEPS)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Mean relative rise of the loss."""

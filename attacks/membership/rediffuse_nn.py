@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, release_param
+from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, Skip, release_param
 from leakbench.api.views import ApiView
 
 from ._map_reader import MapReader, too_many
@@ -33,9 +33,9 @@ class ReDiffuseNN(MembershipAttack):
     labels: int | None = release_param(None, ge=2)  # None: all that calibration holds
     _reader: Any = PrivateAttr(default=None)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """More labels than there are."""
-        return too_many(self.labels, place)
+        return too_many(self.labels, setting)
 
     def fit(self, calibration: Calibration) -> ReDiffuseNN:
         """Train on calibration members against calibration nonmembers."""

@@ -31,6 +31,7 @@ from leakbench.api import (
     AuxiliaryModel,
     Calibration,
     MembershipAttack,
+    Skip,
     release_param,
     shadow_models,
 )
@@ -63,9 +64,9 @@ class RMIA(MembershipAttack):
         """The reference models."""
         return shadow_models(self.shadows)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """A timestep that the schedule does not have."""
-        return beyond(place, self.t)
+        return beyond(setting, self.t)
 
     def fit(self, calibration: Calibration) -> RMIA:
         """Ask about the public images. Raises UsageError if there are none."""

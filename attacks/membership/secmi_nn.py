@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import AuditSetting, Calibration, release_param
+from leakbench.api import AuditSetting, Calibration, Skip, release_param
 from leakbench.api.views import DenoiserView
 
 from ._map_reader import MapReader, too_many
@@ -29,9 +29,9 @@ class SecMINN(SecMI):
 
     _reader: Any = PrivateAttr(default=None)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """A timestep that the schedule does not have, or more labels than there are."""
-        return too_many(self.labels, place) or super().objection(place)
+        return too_many(self.labels, setting) or super().skip(setting)
 
     def fit(self, calibration: Calibration) -> "SecMINN":
         """A copy with a classifier of calibration members against calibration nonmembers."""

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, release_param
+from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
 from leakbench.api.views import WeightsView
 from leakbench.models.diffusion import full_timesteps
 
@@ -31,7 +31,6 @@ class ShippedClassifier(MembershipAttack):
     name = "shipped_classifier"
     summary = "how sure the classifier is that a defense ships (CPSample's)"
     access = Access.WEIGHTS
-    requires_parts = frozenset({"classifier"})
     shares = False
 
     by: Literal["confidence", "gate"] = release_param("confidence")
@@ -45,9 +44,9 @@ class ShippedClassifier(MembershipAttack):
         """The timesteps, spaced evenly."""
         return [i * self.below // self.timesteps for i in range(self.timesteps)]
 
-    def objection(self, place: AuditSetting) -> str | None:
-        """Timesteps that the schedule does not have."""
-        return beyond(place, *self.small)
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable where no classifier ships; cannot work at timesteps that the schedule does not have."""
+        return setting.without("classifier") or beyond(setting, *self.small)
 
     def score(self, view: WeightsView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Mean absolute logit, or share of open gates, (N,)."""

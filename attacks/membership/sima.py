@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, release_param
+from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, Skip, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.statistics import auc
 
@@ -40,9 +40,9 @@ class SimA(MembershipAttack):
         """Whether t is chosen on calibration images."""
         return self.tune
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Timesteps that the schedule does not have."""
-        return beyond(place, *SWEEP) if self.tune else beyond(place, self.t)
+        return beyond(setting, *SWEEP) if self.tune else beyond(setting, self.t)
 
     def fit(self, calibration: Calibration) -> "SimA":
         """A copy with the best t of the sweep; itself without `tune`."""

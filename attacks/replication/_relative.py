@@ -6,7 +6,7 @@ from math import inf, nextafter
 
 import torch
 
-from leakbench.api import AuditSetting
+from leakbench.api import AuditSetting, Skip
 from leakbench.data.image_view import FeatureRows, ImagesLike
 from leakbench.data.neighbours import Matches, nearest
 
@@ -24,8 +24,8 @@ def relative_similarity(queries: ImagesLike, train: ImagesLike, alpha: float, ne
     return Matches(found.index[:, 0].cpu().numpy(), -ratio.cpu().numpy())
 
 
-def too_few(place: AuditSetting, neighbours: int) -> str | None:
+def too_few(setting: AuditSetting, neighbours: int) -> Skip | None:
     """Why the distance cannot be had there."""
-    if place.images >= neighbours:
+    if setting.images >= neighbours:
         return None
-    return f"neighbours = {neighbours}, and there are {place.images} training images: ask for fewer"
+    return Skip(f"neighbours = {neighbours}, and there are {setting.images} training images: ask for fewer")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from leakbench.api import AuditSetting, ReplicationAttack, release_param
+from leakbench.api import AuditSetting, ReplicationAttack, Skip, release_param
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
 
@@ -36,9 +36,9 @@ class CarliniPixel(ReplicationAttack):
         """r < 1."""
         return PUBLISHED
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """It needs as many training images as neighbours."""
-        return too_few(place, self.neighbours)
+        return too_few(setting, self.neighbours)
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """-r, in pixels."""

@@ -18,7 +18,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from leakbench.api import ReplicationAttack, release_param
+from leakbench.api import AuditSetting, ReplicationAttack, Skip, release_param
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
 from leakbench.metrics.copying import feature_similarity, pixel_similarity
@@ -43,10 +43,12 @@ class NearestCopy(ReplicationAttack):
         that it belongs to."""
         return PUBLISHED if self.cutoff is None and self.by == "sscd" else self.cutoff
 
-    def lacks(self) -> str | None:
-        """The weights, if they are not on this machine."""
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable where the weights of LPIPS or SSCD are not on this machine."""
         needed = {"lpips": alexnet_weights, "sscd": sscd_weights}
-        return f"{self.by}-missing" if self.by in needed and needed[self.by]() is None else None
+        if self.by not in needed or needed[self.by]() is not None:
+            return None
+        return Skip(f"the weights of {self.by} are not on this machine", "not-applicable", (f"{self.by}-missing",))
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """Exact nearest neighbours. Raises ValueError where weights are missing."""

@@ -29,7 +29,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, ReplicationAttack, SampleSet, release_param
+from leakbench.api import Access, AuditSetting, ReplicationAttack, SampleSet, Skip, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
@@ -62,9 +62,9 @@ class SIDE(ReplicationAttack):
         """r < 1, of Carlini et al."""
         return PUBLISHED
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """It needs as many training images as neighbours."""
-        return too_few(place, self.neighbours)
+        return too_few(setting, self.neighbours)
 
     def fit(self, drawn: SampleSet) -> SIDE:
         """Cluster the samples; train the classifier of clusters."""

@@ -99,5 +99,5 @@ def embedding_of(network: nn.Module, conditions: int) -> nn.Embedding:
 
 
 def _label(ground: UnlearningContext) -> int:
-    assert ground.label is not None  # see applies()
+    assert ground.label is not None  # see skip()
     return ground.label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from leakbench.api import QueriedModel, Query, UnlearningContext, UnlearningScores
+from leakbench.api import AuditSetting, QueriedModel, Query, Skip, UnlearningContext, UnlearningScores
 from leakbench.data.image_batch import Images
 from leakbench.runtime.device import RngStream
 
@@ -21,6 +21,13 @@ def scores(
     """A model's answers (N,) for the images to forget, the unseen, and those retained images that are given."""
     groups = [ground.forget, ground.unseen] + ([retained] if retained is not None else [])
     return UnlearningScores(*answers(model, question, *groups))
+
+
+def no_label(setting: AuditSetting) -> Skip | None:
+    """Skip an attack that asks for the forgotten label, where none was to be forgotten or the network has none."""
+    if setting.condition == "label" and setting.forget != "subset":
+        return None
+    return Skip("no label was to be forgotten by a network that is conditioned on labels", "not-applicable")
 
 
 def some(images: Images, count: int, stream: RngStream) -> Images:

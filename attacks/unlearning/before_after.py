@@ -26,6 +26,7 @@ from leakbench.api import (
     AuditSetting,
     PairedScores,
     QueriedModel,
+    Skip,
     UnlearningAttack,
     UnlearningContext,
     UnlearningEvidence,
@@ -48,9 +49,11 @@ class BeforeAfter(UnlearningAttack):
     t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((50, 100, 200, 300), min_length=1)
     draws: int = release_param(8, ge=1)
 
-    def applies(self, place: AuditSetting) -> bool:
-        """Where a step that forgets stands on another release."""
-        return any(defense.forgets for defense in place.below[1:])
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable unless a step that forgets stands on another release."""
+        if not any(defense.forgets for defense in setting.chain[1:]):
+            return Skip("no step that forgets stands on another release", "not-applicable")
+        return super().skip(setting)
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:
         """By the release, and by the retrained model as if that had been handed out in its place."""

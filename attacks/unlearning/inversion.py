@@ -32,6 +32,7 @@ from leakbench.api import (
     AuditSetting,
     PairedScores,
     QueriedModel,
+    Skip,
     UnlearningAttack,
     UnlearningContext,
     UnlearningEvidence,
@@ -44,7 +45,7 @@ from leakbench.models.training.loop import Recipe
 
 from ._curves import Effort, curve_of
 from ._seeds import found_seed, log_density, psnr, walked_down
-from ._shared import answers, some
+from ._shared import answers, no_label, some
 
 _STANDARD = 1000  # true seeds that d_N is measured from
 
@@ -64,9 +65,9 @@ class Inversion(UnlearningAttack):
     lr: float = release_param(0.1, gt=0)
     samples: int = release_param(64, ge=2)
 
-    def applies(self, place: AuditSetting) -> bool:
-        """By the label: a label was to be forgotten by a network that is conditioned on labels."""
-        return self.by == "noise" or (place.condition == "label" and place.forget != "subset")
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """By the label: not applicable unless a label was to be forgotten by a network conditioned on labels."""
+        return (no_label(setting) if self.by == "label" else None) or super().skip(setting)
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:
         """By the one or the other."""

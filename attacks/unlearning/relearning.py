@@ -14,11 +14,19 @@ not averaged; samples after 0, 1, 2, 4, .. steps, the same numbers each time and
 
 from __future__ import annotations
 
-from leakbench.api import Access, AuditSetting, UnlearningAttack, UnlearningContext, UnlearningEvidence, release_param
+from leakbench.api import (
+    Access,
+    AuditSetting,
+    Skip,
+    UnlearningAttack,
+    UnlearningContext,
+    UnlearningEvidence,
+    release_param,
+)
 from leakbench.models.training.loop import Recipe
 
 from ._curves import Effort, curve_of
-from ._shared import some
+from ._shared import no_label, some
 
 
 class Relearning(UnlearningAttack):
@@ -34,9 +42,9 @@ class Relearning(UnlearningAttack):
     lr: float = release_param(1e-3, gt=0)
     samples: int = release_param(64, ge=2)
 
-    def applies(self, place: AuditSetting) -> bool:
-        """A label was to be forgotten by a network that is conditioned on labels."""
-        return place.condition == "label" and place.forget != "subset"
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable unless a label was to be forgotten by a network that is conditioned on labels."""
+        return no_label(setting) or super().skip(setting)
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:
         """Two curves."""

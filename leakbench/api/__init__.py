@@ -7,7 +7,8 @@ for all.
 Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 1; labels are int64 (N,) or None.
 """
 
-from leakbench.api.defense import AuditSetting, Defense
+from leakbench.api.defense import AuditSetting, Defense, shipped_parts
+from leakbench.api.skip import Skip
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.release import Codec, Release, void_guarantee
 from leakbench.models.task import Artefacts, Task
@@ -60,6 +61,7 @@ __all__ = [
     "ReplicationAttack",
     "ReplicationEvidence",
     "SampleSet",
+    "Skip",
     "Task",
     "UnlearningAttack",
     "UnlearningContext",
@@ -68,5 +70,6 @@ __all__ = [
     "fit_param",
     "release_param",
     "shadow_models",
+    "shipped_parts",
     "void_guarantee",
 ]

@@ -115,7 +115,8 @@ class AnswerCache:
         labelled = None if label is None else (id(label), label._version)
 
         def ask() -> Tensor:
-            asked = self.release.raw_eps if raw else self.release.eps
+            release = Release.with_repeat(self.release, repeat) if repeat else self.release
+            asked = release.raw_eps if raw else release.eps
             return asked(x, diffusion.full_timesteps(t, x), label)
 
         key = ("eps", raw, id(x), x._version, t, labelled, repeat)

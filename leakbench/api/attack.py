@@ -9,6 +9,7 @@ from leakbench.runtime.plugin import Access, Plugin
 
 if TYPE_CHECKING:
     from leakbench.api.defense import AuditSetting
+    from leakbench.api.skip import Skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Attack(Plugin):
     group = "attacks"
     family: ClassVar[Literal["membership", "replication", "attribute", "unlearning", "auditing"]]
     access: ClassVar[Access]
-    requires_parts: ClassVar[frozenset[str]] = frozenset()  # unmet: not applicable, which is no failure
+    adaptive: ClassVar[bool] = False  # made against one defense, and knows how that works; reports read this
 
     @property
     def reads_samples(self) -> bool:
@@ -52,14 +53,11 @@ class Attack(Plugin):
         """Other releases to train for this attack."""
         return ()
 
-    def applies(self, place: AuditSetting) -> bool:
-        """Whether the question makes sense of a release; if not, its record says not-applicable, and nothing failed.
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Reason why the attack is not run on a release; None where it is. Asked before anything is trained.
 
-        `place.below` is the release's whole chain of defenses.
+        Skip(reason, "not-applicable"): the question makes no sense of this release, and its record says so.
+        Skip(reason): the attack cannot work in this suite as it is set, and the run is refused. Where both hold, answer
+        the first. A family's own reasons stand in `super().skip(setting)`.
         """
-        return True
-
-    def objection(self, place: AuditSetting) -> str | None:
-        """Why the attack cannot work in this suite as it is set, and what would be right: asked before any training,
-        of releases to which it applies. One line, without a final dot."""
         return None

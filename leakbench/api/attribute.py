@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from leakbench.api.attack import Attack
+from leakbench.api.defense import AuditSetting
 from leakbench.api.membership import ImageSet
+from leakbench.api.skip import Skip
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from leakbench.api.defense import AuditSetting
     from leakbench.runtime.device import Rng
 
 
@@ -40,9 +41,11 @@ class AttributeAttack(Attack):
     family = "attribute"
     of: ClassVar[Literal["samples", "images", "pairs"]]
 
-    def applies(self, place: AuditSetting) -> bool:
-        """Where the network is conditioned on the attribute."""
-        return place.condition == "attribute"
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Not applicable unless the network is conditioned on the attribute."""
+        if setting.condition == "attribute":
+            return None
+        return Skip("the network is not conditioned on the attribute", "not-applicable")
 
     def fit(self, known: AttributeTrainingSet) -> AttributeAttack:
         """A fitted copy of the attack; itself if there is nothing to learn."""

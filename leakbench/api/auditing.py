@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leakbench.api.defense import AuditSetting
+    from leakbench.api.skip import Skip
 
 CANARY = AuxiliaryModel("canary", kind="canary")
 
@@ -30,11 +31,13 @@ class AuditingAttack(Attack):
         """The release that is asked."""
         return (CANARY,)
 
-    def objection(self, place: AuditSetting) -> str | None:
+    def skip(self, setting: AuditSetting) -> Skip | None:
         """Too few canaries for a guess. All images but the reference part are canaries: at least those trained on."""
-        if round(self.guesses * place.images / 2) >= 1:
+        if round(self.guesses * setting.images / 2) >= 1:
             return None
-        return f"guesses = {self.guesses} of {place.images} images is no guess on either side: ask for a larger share"
+        return Skip(
+            f"guesses = {self.guesses} of {setting.images} images is no guess on either side: ask for a larger share"
+        )
 
     def score(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
         """Scores (N,) of one compute batch of images (N, C, H, W), higher = more likely included. `view` is of the

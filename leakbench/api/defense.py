@@ -5,33 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from leakbench.api.skip import Skip
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.release import Release
 from leakbench.models.task import Artefacts, Task
 from leakbench.runtime.plugin import Plugin
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class AuditSetting:
-    """Where a suite puts a defense, or an attack; known before anything is trained.
+    """Place of an attack or defense in a suite.
 
-    below: the defenses under it (for an attack: all of them), from the one that trains the network upwards. condition:
-    "none", "label" or "attribute". forget: what the suite's [forget] table names. timesteps: T. images: training
-    images. pixels: of each. calibration: calibration images, half of them members.
+    chain: the defenses of the release, from the one that trains the network upwards; for a defense those under it.
+    condition: "none", "label" or "attribute". forget: what the suite's [forget] table names. timesteps: T of the noise
+    schedule. images: number of training images. pixels: height x width of an image. calibration: number of calibration
+    images, half of them members. parts: names of what the release will ship beside the network (Release.parts); None
+    where that is not known, and every part is then taken to ship.
     """
 
-    below: tuple[Defense, ...]
+    chain: tuple[Defense, ...]
     condition: str
     forget: Literal["nothing", "label", "subset"]
     timesteps: int
     images: int
     pixels: int = 0
     calibration: int = 0
+    parts: frozenset[str] | None = None
+
+    def without(self, *parts: str) -> Skip | None:
+        """Skip an attack that reads these parts of a release which does not ship them all; None where it does."""
+        if self.parts is None or self.parts.issuperset(parts):
+            return None
+        return Skip(f"reads what only some defense ships ({', '.join(sorted(parts))})", "not-applicable")
 
 
 class Defense(Plugin):
@@ -44,11 +51,12 @@ class Defense(Plugin):
     needs_base: ClassVar[bool] = False  # whether `base = "<id>"` must be given
     takes_base: ClassVar[bool] = False  # whether it may be given; needs_base implies it
     changes: ClassVar[Literal["data", "training", "weights", "sampling"]] = "training"
-    walks: ClassVar[bool] = True  # whether samples still come from a walk that eps() steers (see Release.walks)
+    is_iterative: ClassVar[bool] = True  # eps() steers the walk that samples come from (Release.is_iterative)
     forgets: ClassVar[bool] = False  # whether it reads the suite's [forget] table
     fit_samples_base: ClassVar[bool] = (
         False  # whether fit() depends on what its base answers or samples, not on weights alone
     )
+    ships: ClassVar[frozenset[str]] = frozenset()  # names of the parts that its release has beside its base's
     role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
     given: ClassVar[bool] = False  # whether its model was handed in from outside: nothing here trained it
     budget_params: ClassVar[
@@ -88,8 +96,9 @@ class Defense(Plugin):
         """How many network calls it adds to each call of eps()."""
         return 0.0
 
-    def objection(self, place: AuditSetting) -> str | None:
-        """Why it cannot work there, in one line; None if it can. Asked before anything is trained."""
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Reason why the defense cannot work there, which refuses the run; None if it can. Asked before anything is
+        trained."""
         return None
 
     def fit(self, task: Task) -> Artefacts:
@@ -105,3 +114,14 @@ class Defense(Plugin):
         """Apply the sampling-stage parameters. From `task` it may read all but the training images, labels and
         groups: what a sampler needs of those has to be in the artefacts, because then it ships."""
         raise NotImplementedError
+
+
+def shipped_parts(chain: Sequence[Defense]) -> frozenset[str]:
+    """Names of the parts that the release of a chain ships.
+
+    A step that changes the sampling alone hands its base's parts on; any other makes a release of its own network.
+    """
+    parts: frozenset[str] = frozenset()
+    for defense in chain:
+        parts = defense.ships | (parts if defense.changes == "sampling" else frozenset())
+    return parts

@@ -46,10 +46,6 @@ class ReplicationAttack(Attack):
         calibrated threshold."""
         return None
 
-    def lacks(self) -> str | None:
-        """The flag of what this machine lacks for the attack ("lpips-missing"), or None: then it is not applicable."""
-        return None
-
     def space(self, features: str) -> str:
         """The space of the similarity, for the record's `features`: the suite's features unless overridden."""
         return features

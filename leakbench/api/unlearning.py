@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leakbench.api.defense import AuditSetting
+    from leakbench.api.skip import Skip
     from leakbench.data.image_batch import Images
     from leakbench.data.image_view import ImagesLike
     from leakbench.models.release import Release
@@ -82,10 +83,10 @@ class UnlearningAttack(Attack):
         """The null: the model that was trained without what is to be forgotten."""
         return (RETRAINED,)
 
-    def objection(self, place: AuditSetting) -> str | None:
-        """It takes something to forget."""
-        if place.forget == "nothing":
-            return "there is nothing to forget: write a [forget] table with `label` or `share`"
+    def skip(self, setting: AuditSetting) -> Skip | None:
+        """Refuse a suite that names nothing to forget."""
+        if setting.forget == "nothing":
+            return Skip("there is nothing to forget: write a [forget] table with `label` or `share`")
         return None
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:

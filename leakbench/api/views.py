@@ -153,7 +153,8 @@ class DenoiserView(ApiView):
     def eps(self, x: Tensor, t: int, label: Tensor | None = None, repeat: int = 0) -> Tensor:
         """Noise prediction (N, C, H, W) for x at timestep t; one query an image. Treat the answer as read-only.
 
-        The same question gets the remembered answer; another `repeat` asks anew (for randomised answers).
+        The same question gets the remembered answer; another `repeat` asks anew, for a service whose answers are random
+        (see Release.answer_noise).
         """
         self.queries += 1.0
         label = self._memory.labels if label is None else label

@@ -26,7 +26,7 @@ def report(
     format: Annotated[str, typer.Option(help="Comma-separated: csv, figures, md.")] = "csv,figures,md",
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
 ) -> None:
-    from leakbench.results.records import RunFolder
+    from leakbench.results.run_folder import RunFolder
     from leakbench.runtime import registry
 
     names = [name.strip() for name in format.split(",")]

@@ -17,7 +17,7 @@ from leakbench.runtime.errors import UsageError
 def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records.")]) -> None:
     from rich.console import Console
 
-    from leakbench.results.records import read_record
+    from leakbench.results.record_files import read_record
 
     if not record.is_file():
         raise UsageError(f"{record}: no such file; records are the .json files under DIR/records")

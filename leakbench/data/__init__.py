@@ -12,19 +12,8 @@ removed before the split is drawn, so that no image has a twin on the other side
 
 from __future__ import annotations
 
-from leakbench.data.dataset import PARTS, Dataset
-from leakbench.data.deduplication import DUPLICATE_RADIUS, near_duplicate_groups
+from leakbench.data.dataset import DUPLICATE_SHARE, PARTS, Dataset
 from leakbench.data.npz import integers, read_arrays
 from leakbench.data.split import Split, SplitSpec, draw_split
 
-__all__ = [
-    "DUPLICATE_RADIUS",
-    "PARTS",
-    "Dataset",
-    "Split",
-    "SplitSpec",
-    "draw_split",
-    "integers",
-    "near_duplicate_groups",
-    "read_arrays",
-]
+__all__ = ["DUPLICATE_SHARE", "PARTS", "Dataset", "Split", "SplitSpec", "draw_split", "integers", "read_arrays"]

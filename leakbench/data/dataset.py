@@ -75,3 +75,5 @@ def hash_of(images: np.ndarray) -> str:
 
 
 PARTS = ("member", "calibration_in", "calibration_out", "nonmember", "reference")
+
+DUPLICATE_SHARE = 0.15  # of the median distance of random pairs: near-duplicates are within it

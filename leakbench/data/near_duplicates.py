@@ -1,56 +1,81 @@
-"""Near-duplicates among many images: exact, without comparing all pairs pixel by pixel.
+"""Near-duplicates in a data set: which images are left out, and which ones belong together.
 
-An image is first described by a few weighted sums of its pixels: over each cell of a coarse grid, divided by the root
-of the cell's size. These are orthonormal, so two descriptions are never farther apart than the images (a contraction),
-and neither are their overall levels (all pixels, by the root of their number). Images are sorted by level; only what
-lies within the radius by level is compared by description, and only what is near by description, pixel by pixel, in
-float64 as leakbench.data.neighbours measures it. The answers are those of brute force. Descriptions are float32, and
-the bound on their rounding error is added to the radius.
-
-Choices of ours: cells of 4 x 4 a channel; where a description says little (noise images are all alike from afar) the
-few images that are left are compared by a matrix product.
+Near is relative to the data's own contrast: within a share of the median distance of random pairs of images (a choice
+of ours: 0.15). An absolute radius calls most images of low contrast near-duplicates of each other. Distances are root
+mean square pixel differences, pixels in [-1, 1]; the exact search is leakbench.data.close_pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import io
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.data.image_view import FeatureRows, ImagesLike
-from leakbench.data.neighbours import distances, pairs_within
+from leakbench.data.close_pairs import Descriptions, check_radius, close_pairs, nearest_earlier, pieces
+from leakbench.data.dataset import DUPLICATE_SHARE, Dataset
+from leakbench.data.image_view import ImagesLike, ImageView
+from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.code_digest import code_digest
+from leakbench.runtime.files import write_atomically
 
-_GRID = 4
+_PAIRS = 4096  # random pairs whose median distance is taken
 _BLOCK = 2048  # images that are judged at one time
-_ROWS, _COLUMNS = 256, 8192  # of descriptions that are compared at one time
-_ELEMENTS = 2**23  # pixels that are held at one time
-_DENSE = 0.05  # share of pairs left above which one matrix product is the faster comparison
+_ELEMENTS = 2**22  # pixels of pairs that are held at one time
 
 
 @dataclass(frozen=True)
-class Descriptions:
-    """A table of images (N, D), their descriptions (N, K) float32 and levels (N,) float64."""
+class NearDuplicates:
+    """Near-duplicates of a data set of N images.
 
-    table: FeatureRows
-    cells: Tensor
-    level: Tensor
+    radius: root mean square pixel difference within which an image is left out.
+    keep: bool (N,). resembles: int64 (N,), the kept image nearest to one that is left out; of a kept one, itself.
+    distance: float64 (N,), root mean square pixel difference to that.
+    """
 
-    @classmethod
-    def of(cls, images: ImagesLike, mirrored: bool = False) -> Descriptions:
-        """Of images (N, ...), or of their mirror images. Raises ValueError when a value is not finite."""
-        table = FeatureRows(images, _mirrored) if mirrored else FeatureRows(images)
-        cells = _cells(tuple(images.shape[1:])).to(images.device)
-        found, levels, size = [], [], max(1, _ELEMENTS // table.shape[1])
-        for start in range(0, len(table), size):
-            rows = table[start : start + size].double()
-            if not bool(rows.isfinite().all()):
-                raise ValueError("distances need finite values, and some are NaN or infinite")
-            found.append((rows @ cells).float())
-            levels.append(rows.sum(dim=1) / rows.shape[1] ** 0.5)
-        empty = torch.empty(0, dtype=torch.float64, device=images.device)
-        return cls(table, torch.cat([cells[:0].float(), *found]), torch.cat([empty, *levels]))
+    radius: float
+    keep: np.ndarray
+    resembles: np.ndarray
+    distance: np.ndarray
+
+
+def find_near_duplicates(data: Dataset, share: float = DUPLICATE_SHARE) -> NearDuplicates:
+    """Find the images to leave out: greedily in order (of precedence, then of rows), one within the radius of a kept
+    earlier one goes. The radius is `share` of the median distance of random pairs; 0 drops exact copies only.
+
+    Where the data set has a folder of its own, the answer is cached there, keyed by all that it depends on.
+    """
+    count = len(data.images)
+    order = np.arange(count) if data.precedence is None else np.argsort(data.precedence, kind="stable")
+    if data.folder is None:
+        return _search(data, order, share)
+    key = key_of(share=share, order=hashlib.sha256(order.tobytes()).hexdigest(), code=code_digest(_search))
+    path = data.folder / f"near-duplicates-{key}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as held:
+            return NearDuplicates(float(held["radius"]), held["keep"], held["resembles"], held["distance"])
+    found = _search(data, order, share)
+    _write(path, found)
+    return found
+
+
+def format_near_duplicates(data: Dataset, found: NearDuplicates) -> str:
+    """CSV table of the images left out: number, number of the image that each resembles, their distance and the radius.
+
+    A number is the image's `index` where the data set has one, else its row.
+    """
+    gone = np.flatnonzero(~found.keep)
+    numbers = np.arange(len(found.keep)) if data.index is None else data.index
+    columns = (numbers[gone].tolist(), numbers[found.resembles[gone]].tolist(), found.distance[gone].tolist())
+    rows = [
+        f"{image},{other},{distance:.6g},{found.radius:.6g}" for image, other, distance in zip(*columns, strict=True)
+    ]
+    return "\n".join(["image,resembles,distance,radius", *rows, ""])
 
 
 def near_duplicates(images: ImagesLike, radius: float) -> Tensor:
@@ -59,78 +84,80 @@ def near_duplicates(images: ImagesLike, radius: float) -> Tensor:
     `radius` is a Euclidean distance between whole images, in their own units; 0 drops exact copies only. Raises
     ValueError when a value is not finite or the radius is negative.
     """
-    _check(radius)
-    seen = Descriptions.of(images)
+    check_radius(radius)
+    return _keep(Descriptions.of(images), radius)
+
+
+def near_duplicate_groups(images: ImagesLike, radius: float | None = None) -> Tensor:
+    """Group numbers (N,) int64 of images (N, C, H, W) in [-1, 1]: one within `radius` (root mean square) of an earlier
+    one or of its mirror image joins the nearest one's group. By default the radius is that of a data set of these
+    images."""
+    scale = prod(images.shape[1:]) ** 0.5
+    reach = (duplicate_radius(images) if radius is None else radius) * scale
+    base = Descriptions.of(images)
+    number, distance = nearest_earlier(base, base, reach)
+    other, turned = nearest_earlier(Descriptions.of(images, mirrored=True), base, reach)
+    nearer = (turned < distance) | ((turned == distance) & (other < number))
+    number, distance = torch.where(nearer, other, number), torch.where(nearer, turned, distance)
+    groups = torch.arange(len(images), device=number.device)
+    for i in distance.isfinite().nonzero()[:, 0].tolist():  # few, and in order: earlier groups are final
+        groups[i] = groups[number[i]]
+    return groups
+
+
+def duplicate_radius(images: ImagesLike, share: float = DUPLICATE_SHARE) -> float:
+    """Radius of near-duplicates among images (N, ...): `share` of the median root mean square difference of random
+    pairs, of all pairs where there are no more than 4,096. 0 for a single image.
+
+    Six significant digits are kept, so that the radius does not depend on the order of a device's sums.
+    """
+    one, other = _random_pairs(len(images))
+    if not len(one):
+        return 0.0
+    size = max(1, _ELEMENTS // prod(images.shape[1:]))
+    far = [
+        (images[i].double() - images[j].double()).flatten(1).square().mean(dim=1).sqrt().cpu()
+        for i, j in zip(one.split(size), other.split(size), strict=True)
+    ]
+    return float(f"{share * float(np.median(torch.cat(far).numpy())):.6g}")
+
+
+def _random_pairs(count: int) -> tuple[Tensor, Tensor]:
+    """Numbers of the images of each pair, drawn by a fixed seed; all pairs where these are few."""
+    if count * (count - 1) // 2 <= _PAIRS:
+        one, other = np.triu_indices(count, k=1)
+    else:
+        rng = np.random.default_rng(0xD157)
+        one = rng.integers(0, count, _PAIRS)
+        other = (one + rng.integers(1, count, _PAIRS)) % count
+    return torch.from_numpy(one), torch.from_numpy(other)
+
+
+def _search(data: Dataset, order: np.ndarray, share: float) -> NearDuplicates:
+    images = ImageView(data.images)
+    scale = prod(images.shape[1:]) ** 0.5
+    radius = duplicate_radius(images, share)
+    ordered = Descriptions.of(images.subset(order))
+    keep = _keep(ordered, radius * scale)
+    kept, gone = keep.nonzero()[:, 0], (~keep).nonzero()[:, 0]
+    number, distance = nearest_earlier(ordered, ordered, radius * scale, gone, kept)
+    resembles, far = np.arange(len(order)), np.zeros(len(order))
+    lost = order[gone.numpy()]
+    resembles[lost], far[lost] = order[number[gone].numpy()], (distance[gone] / scale).numpy()
+    stays = np.zeros(len(order), dtype=bool)
+    stays[order[kept.numpy()]] = True
+    return NearDuplicates(radius, stays, resembles, far)
+
+
+def _keep(seen: Descriptions, radius: float) -> Tensor:
+    """Which images to keep, bool (N,)."""
     keep = torch.zeros(len(seen.table), dtype=torch.bool, device=seen.level.device)
-    for rows in _pieces(torch.arange(len(keep), device=keep.device), _BLOCK):
+    for rows in pieces(torch.arange(len(keep), device=keep.device), _BLOCK):
         fresh = torch.ones_like(rows, dtype=torch.bool)
         for one, _, _ in close_pairs(seen, rows, seen, keep.nonzero()[:, 0], radius):
             fresh[one - rows[0]] = False
         keep[_greedy(seen, rows[fresh], radius)] = True
     return keep
-
-
-def nearest_earlier(queries: Descriptions, base: Descriptions, radius: float) -> tuple[Tensor, Tensor]:
-    """For each image the closest of all earlier ones of the base: number (N,) int64 and distance (N,) float64, infinite
-    where none is within the radius. Ties go to the lowest number. Raises ValueError when the radius is negative."""
-    _check(radius)
-    everything = torch.arange(len(base.table), device=base.level.device)
-    number, distance = everything.clone(), torch.full_like(base.level, torch.inf)
-    for one, other, far in close_pairs(queries, everything, base, everything, radius):
-        earlier = other < one
-        one, other, far = one[earlier], other[earlier], far[earlier]
-        place = torch.arange(len(one), device=one.device)
-        for key in (other, far, one):  # stable sorts, the least important first
-            place = place[key[place].argsort(stable=True)]
-        one, other, far = one[place], other[place], far[place]
-        first = torch.ones_like(one, dtype=torch.bool)
-        first[1:] = one[1:] != one[:-1]
-        one, other, far = one[first], other[first], far[first]
-        better = (far < distance[one]) | ((far == distance[one]) & (other < number[one]))
-        number[one[better]], distance[one[better]] = other[better], far[better]
-    return number, distance
-
-
-def close_pairs(
-    a: Descriptions, rows: Tensor, b: Descriptions, others: Tensor, radius: float
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """All pairs of one of `rows` of a and one of `others` of b that lie within the radius, piece by piece: the numbers
-    of both and the distance, (e,) each."""
-    rows, others = rows[a.level[rows].argsort()], others[b.level[others].argsort()]
-    levels, reach = b.level[others], radius + _slack_of_levels(a, b)
-    for part in _pieces(rows, _ROWS):
-        low = int(torch.searchsorted(levels, a.level[part[0]] - reach))
-        high = int(torch.searchsorted(levels, a.level[part[-1]] + reach, right=True))
-        for chunk in _pieces(others[low:high], _COLUMNS):
-            one, other = _near(a.cells[part], b.cells[chunk], radius).nonzero(as_tuple=True)
-            if len(one):
-                yield from _measured(a.table, part[one], b.table, chunk[other], radius)
-
-
-def _near(a: Tensor, b: Tensor, radius: float) -> Tensor:
-    """Which descriptions may belong to images within the radius, bool (n, m): all that do, and some more."""
-    aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
-    slack = 8 * (a.shape[1] + 1) * torch.finfo(a.dtype).eps * float(aa.max() + bb.max())
-    return torch.addmm(aa + bb, a, b.T, alpha=-2.0) <= radius**2 + slack
-
-
-def _measured(
-    a: FeatureRows, one: Tensor, b: FeatureRows, other: Tensor, radius: float
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Those of the candidate pairs that lie within the radius."""
-    columns, column = other.unique(return_inverse=True)
-    size = max(1, _ELEMENTS // a.shape[1])
-    for start in range(0, len(columns), size):
-        inside = (column >= start) & (column < start + size)
-        rows, row = one[inside].unique(return_inverse=True)
-        x, y = a[rows], b[columns[start : start + size]]
-        i, j = row, column[inside] - start
-        if len(i) > _DENSE * len(x) * len(y):
-            i, j = pairs_within(x, y, torch.full((len(y),), radius, dtype=torch.float64, device=y.device)).nonzero().T
-        for piece in _pieces(torch.arange(len(i), device=i.device), size):
-            far = distances(x[i[piece]], y[j[piece]])
-            hit = far <= radius
-            yield rows[i[piece][hit]], columns[start + j[piece][hit]], far[hit]
 
 
 def _greedy(seen: Descriptions, rows: Tensor, radius: float) -> Tensor:
@@ -146,30 +173,7 @@ def _greedy(seen: Descriptions, rows: Tensor, radius: float) -> Tensor:
     return torch.tensor([i for i in rows.tolist() if i not in gone], dtype=torch.int64, device=rows.device)
 
 
-def _cells(shape: tuple[int, ...]) -> Tensor:
-    """Orthonormal columns (D, K), float64: the cells of images (C, H, W), or runs of a row of numbers."""
-    *channels, height, width = shape if len(shape) > 1 else (1, 1, shape[0])
-    grid = (min(_GRID, height), min(_GRID**2 if height == 1 else _GRID, width))
-    down, across = (torch.arange(side) * cells // side for side, cells in zip((height, width), grid, strict=True))
-    planes = torch.arange(int(torch.tensor(channels).prod()))[:, None, None]
-    cell = ((planes * grid[0] + down[:, None]) * grid[1] + across).flatten()
-    one_hot = torch.nn.functional.one_hot(cell, int(cell.max()) + 1).double()
-    return one_hot / one_hot.sum(dim=0).sqrt()
-
-
-def _slack_of_levels(a: Descriptions, b: Descriptions) -> float:
-    largest = max((float(one.level.abs().max()) for one in (a, b) if len(one.level)), default=0.0)
-    return 1e-9 * (1.0 + largest)
-
-
-def _pieces(numbers: Tensor, size: int) -> Iterator[Tensor]:
-    return (numbers[start : start + size] for start in range(0, len(numbers), size))
-
-
-def _mirrored(images: Tensor) -> Tensor:
-    return images.flip(-1).flatten(1)
-
-
-def _check(radius: float) -> None:
-    if not radius >= 0:
-        raise ValueError(f"a radius must be zero or more, not {radius}")
+def _write(path: Path, found: NearDuplicates) -> None:
+    file = io.BytesIO()
+    np.savez(file, radius=found.radius, keep=found.keep, resembles=found.resembles, distance=found.distance)
+    write_atomically(path, file.getvalue())

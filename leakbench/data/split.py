@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from leakbench.data.dataset import PARTS, Dataset
-from leakbench.data.deduplication import drop_near_duplicates
+from leakbench.data.dataset import DUPLICATE_SHARE, PARTS, Dataset
 from leakbench.data.split_file import SplitFile, read_listed
 from leakbench.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from leakbench.data.near_duplicates import NearDuplicates
 
 _COUNTS = {  # parts in the order in which they are drawn, and where SplitSpec says how many
     "member": "members",
@@ -30,7 +33,8 @@ _FEWEST = 20  # images of a part below which no interval means anything
 
 class SplitSpec(BaseModel):
     """How many images go into each drawn part, the seed of the draw, and the index file of a standard split. The rest
-    of the pool is `reference`."""
+    of the pool is `reference`. duplicate_radius: share of the median distance of random pairs within which images are
+    near-duplicates; 0 leaves out exact copies only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,17 +44,23 @@ class SplitSpec(BaseModel):
     calibration_out: int = Field(60, ge=1)
     seed: int = Field(0, ge=0)
     file: str = ""
+    duplicate_radius: float = Field(DUPLICATE_SHARE, ge=0, le=1, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the data set by part (sorted int64 arrays), the attribute of every row, what was removed first, and the
-    index file (its name and sha256) that the parts were drawn by."""
+    """Rows of the data set by part (sorted int64 arrays), the attribute of every row, the near-duplicates that were
+    removed first, and the index file (its name and sha256) that the parts were drawn by."""
 
     parts: dict[str, np.ndarray]
     attribute: np.ndarray | None
-    removed: int
+    duplicates: NearDuplicates
     file: str = ""
+
+    @property
+    def removed(self) -> int:
+        """Number of images left out as near-duplicates."""
+        return int((~self.duplicates.keep).sum())
 
     @property
     def train(self) -> np.ndarray:
@@ -68,7 +78,10 @@ class Split:
 
 def draw_split(data: Dataset, spec: SplitSpec) -> Split:
     """Remove near-duplicates, then draw the parts from the pool at random. Raises UsageError if images are too few."""
-    rows, keep = np.arange(len(data.images)), drop_near_duplicates(data)
+    from leakbench.data.near_duplicates import find_near_duplicates  # here, for it imports torch
+
+    duplicates = find_near_duplicates(data, spec.duplicate_radius)
+    rows, keep = np.arange(len(data.images)), duplicates.keep
     listed = read_listed(Path(spec.file).expanduser(), data) if spec.file else None
     said = data.split if listed is None else None
     words = np.full(len(rows), "pool") if said is None else said.astype(str)
@@ -88,7 +101,7 @@ def draw_split(data: Dataset, spec: SplitSpec) -> Split:
     attribute = data.attribute
     if attribute is None and data.trait is not None:
         attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
-    return Split(parts, attribute, int((~keep).sum()), "" if listed is None else listed.words)
+    return Split(parts, attribute, duplicates, "" if listed is None else listed.words)
 
 
 def _sides(pool: np.ndarray, listed: SplitFile | None) -> list[tuple[tuple[str, ...], np.ndarray]]:

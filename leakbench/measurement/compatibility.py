@@ -1,80 +1,89 @@
-"""Whether the defenses and attacks of a suite make sense where it puts them: asked before anything is trained."""
+"""Answers before any training whether the defenses and attacks of a suite can work where it puts them."""
 
 from __future__ import annotations
 
-from leakbench.api import Attack, AuditSetting, Defense
+from leakbench.api import Attack, AuditSetting, Defense, Skip, shipped_parts
 from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import ChainLink, ReleaseSpec
+from leakbench.suite.load import ChainLink
+
+_NOTHING_TO_FORGET = Skip("there is nothing to forget: write a [forget] table with `label` or `share`")
 
 
 def check_compatibility(inputs: RunInputs) -> None:
-    """Raise UsageError that names the suite, the defense or attack, and why it cannot work there."""
+    """Raise UsageError that names the suite, the defense or attack, and the reason why it cannot work there."""
     _ = inputs.forgotten  # attacks and metrics read [forget] for every release
     where = f"suite {inputs.suite.file.name!r}"
     for point in inputs.suite.points:
         inputs.network_of(point.chain)
         inputs.schedule_of(point.chain)
         for number, link in enumerate(point.chain):
-            if objection := _objection(inputs, point.chain[:number], link, inputs.condition(point.chain)):
-                raise UsageError(f"{where}: defense {link.id!r}: {objection}")
+            if found := _skip_defense(inputs, point.chain[:number], link, inputs.condition(point.chain)):
+                raise UsageError(f"{where}: defense {link.id!r}: {found.reason}")
     for name, attack in inputs.suite.attacks.items():
         for point in inputs.suite.points:
-            if inputs.suite.asks(name, point) and (objection := _refusal(inputs, attack, point)):
-                raise UsageError(f"{where}: attack {name!r}: {objection}")
+            if not inputs.suite.asks(name, point):
+                continue
+            found = skip_attack(attack, audit_setting(inputs, point.chain))
+            if found is not None and found.severity == "cannot-work":
+                raise UsageError(f"{where}: attack {name!r}: {found.reason}")
 
 
 def audit_setting(
-    inputs: RunInputs, below: tuple[ChainLink, ...], condition: str | None = None, forgets: bool = True
+    inputs: RunInputs, chain: tuple[ChainLink, ...], condition: str | None = None, forgets: bool = True
 ) -> AuditSetting:
-    """Where the chain `below` puts what stands on it, or whoever attacks it."""
+    """Setting of what stands on a chain, or attacks it."""
     forget, parts = inputs.suite.file.forget, inputs.split.parts
+    defenses = tuple(link.defense for link in chain)
     return AuditSetting(
-        below=tuple(link.defense for link in below),
-        condition=condition or inputs.condition(below),
+        chain=defenses,
+        condition=condition or inputs.condition(chain),
         forget=forget.kind if forget and forgets else "nothing",
-        timesteps=inputs.schedule_of(below).T,
+        timesteps=inputs.schedule_of(chain).T,
         images=len(inputs.split.train),
         pixels=inputs.data.shape[1] * inputs.data.shape[2],
         calibration=len(parts["calibration_in"]) + len(parts["calibration_out"]),
+        parts=shipped_parts(defenses),
     )
 
 
-def inapplicable(attack: Attack, place: AuditSetting) -> set[str]:
-    """Flags that say why a question makes no sense of what stands there; none where it does."""
-    if not attack.applies(place):
-        return {"not-applicable"}
-    if attack.auxiliary_models() and any(defense.given for defense in place.below):  # nobody knows how it was trained
-        return {"not-applicable", "not-trained-here"}
-    return set()
+def skip_attack(attack: Attack, setting: AuditSetting) -> Skip | None:
+    """Reason why an attack is not run on a release: its own, or that of the models which it needs."""
+    own, models = attack.skip(setting), attack.auxiliary_models()
+    if own is not None and own.severity == "not-applicable":
+        return own
+    if models and any(defense.given for defense in setting.chain):
+        reason = "its model was given: no shadow, retrained or canary model of it can be trained"
+        return Skip(reason, "not-applicable", ("not-trained-here",))
+    if any(model.kind == "retrained" for model in models) and setting.forget == "nothing":
+        return _NOTHING_TO_FORGET
+    return own
 
 
-def _objection(inputs: RunInputs, below: tuple[ChainLink, ...], link: ChainLink, condition: str) -> str | None:
+def is_applicable(attack: Attack, setting: AuditSetting) -> bool:
+    """Tell whether an attack is run on a release; otherwise its record says not-applicable."""
+    found = skip_attack(attack, setting)
+    return found is None or found.severity != "not-applicable"
+
+
+def _skip_defense(inputs: RunInputs, below: tuple[ChainLink, ...], link: ChainLink, condition: str) -> Skip | None:
     defense = link.defense
     if defense.forgets and inputs.suite.file.forget is None:
-        return "there is nothing to forget: write a [forget] table with `label` or `share`"
-    place = audit_setting(inputs, below, condition, defense.forgets)
-    return _of_the_pair(below, defense) or defense.objection(place)
+        return _NOTHING_TO_FORGET
+    setting = audit_setting(inputs, below, condition, defense.forgets)
+    return _skip_order(below, defense) or defense.skip(setting)
 
 
-def _refusal(inputs: RunInputs, attack: Attack, point: ReleaseSpec) -> str | None:
-    place = audit_setting(inputs, point.chain)
-    if inapplicable(attack, place):
-        return None
-    if any(need.kind == "retrained" for need in attack.auxiliary_models()) and inputs.suite.file.forget is None:
-        return "there is nothing to forget: write a [forget] table with `label` or `share`"
-    return attack.objection(place)
-
-
-def _of_the_pair(below: tuple[ChainLink, ...], defense: Defense) -> str | None:
+def _skip_order(below: tuple[ChainLink, ...], defense: Defense) -> Skip | None:
+    """Refuse a defense on a base that it cannot build on."""
     for link in below:
         if defense.changes != "sampling" and link.defense.changes == "sampling":
-            return (
+            return Skip(
                 f"{defense.name} changes weights, and its base {link.id!r} changes only what is answered: "
                 f"build {link.id!r} on it instead"
             )
-        if defense.changes == "sampling" and defense.walks and not link.defense.walks:
-            return (
+        if defense.changes == "sampling" and defense.is_iterative and not link.defense.is_iterative:
+            return Skip(
                 f"{defense.name} steers a sampling walk, and its base {link.id!r} chooses among finished samples: "
                 f"build {link.id!r} on it instead"
             )

@@ -172,7 +172,12 @@ class RunInputs:
     @cached_property
     def data_key(self) -> dict[str, Any]:
         """What of the data every artefact depends on."""
-        return {"dataset": self.data.name, "data": self.data.digest, "split": self.split.digest}
+        return {
+            "dataset": self.data.name,
+            "data": self.data.digest,
+            "split": self.split.digest,
+            "duplicate_radius": self.split.duplicates.radius,
+        }
 
     def training_rows(self, auxiliary: AuxiliaryModel | None, seed: int) -> np.ndarray:
         """Rows that a release trains on: the target's (None), or those of an auxiliary model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,12 +14,13 @@ from leakbench.api import (
     AuditingAttack,
     MembershipAttack,
     ReplicationAttack,
+    Skip,
     UnlearningAttack,
 )
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec, needs_of
 from leakbench.measurement.auditing import measure_auditing
-from leakbench.measurement.compatibility import audit_setting, inapplicable
+from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.keys import Parts, hash_parts
 from leakbench.measurement.membership import Attacks, measure_membership
 from leakbench.measurement.membership_evidence import rows_written
@@ -27,10 +29,11 @@ from leakbench.measurement.record_key import record_parts
 from leakbench.measurement.replication import measure_replication
 from leakbench.measurement.unlearning import measure_unlearning
 from leakbench.metrics.evaluate.findings import MetricSet
-from leakbench.results.records import QUALITY, Record, save_record
+from leakbench.results.record import QUALITY, Environment, Record, RunInfo
+from leakbench.results.record_files import save_record
 from leakbench.runtime import distributed
 from leakbench.runtime.device import merge_execution_notes, record_execution
-from leakbench.runtime.environment import describe_environment
+from leakbench.runtime.environment import describe_environment, merge_environments
 from leakbench.runtime.files import disk_is_full
 
 __all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "needs_of"]
@@ -40,7 +43,7 @@ class ReleaseAudit(AuditContext):
     """The audit of one release of a suite: a point of a curve, at a seed."""
 
     def rows(self) -> list[RecordSpec]:
-        """The records that this release gets. An attack whose required parts do not ship is not applicable."""
+        """The records that this release gets. An attack that does not apply gets them as well: they say so."""
         rows = [RecordSpec(QUALITY, Access.SAMPLES)]
         for name, attack in self.inputs.suite.attacks.items():
             if not self.inputs.suite.asks(name, self.point):
@@ -66,10 +69,10 @@ class ReleaseAudit(AuditContext):
 
     def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         for row in wanted:
-            if why := self._inapplicable(row):
-                family = self.inputs.suite.attacks[row.attack].family
-                yield self._save(row, RecordContents(family, MetricSet([], why)))
-        wanted = [row for row in wanted if not self._inapplicable(row)]
+            if skip := self._skip(row):
+                skipped = MetricSet([], {skip.severity, *skip.flags}, info={"skipped": skip.reason})
+                yield self._save(row, RecordContents(self.inputs.suite.attacks[row.attack].family, skipped))
+        wanted = [row for row in wanted if self._skip(row) is None]
         if any(row.access >= Access.SAMPLES for row in wanted):
             _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
         membership: Attacks = {}
@@ -87,15 +90,23 @@ class ReleaseAudit(AuditContext):
             raise AttackFailed("; ".join(errors))
 
     def _membership(self, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
-        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other."""
-        together: list[str] = []
-        with _noted("", together):
+        """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other.
+
+        A joint error that no attack repeats alone fails nothing, as every record is made; it is told on stderr.
+        """
+        joint: list[str] = []
+        with _noted("", joint):
             for row, found in measure_membership(self, attacks) if attacks else ():
                 yield self._checked(row, found, errors)
-        for name, one in attacks.items() if together else ():
-            with _noted(name, errors):
+        alone: list[str] = []
+        for name, one in attacks.items() if joint else ():
+            with _noted(name, alone):
                 for row, found in measure_membership(self, {name: one}):
                     yield self._checked(row, found, errors)
+        errors += alone
+        if joint and not any(error.endswith(joint[0]) for error in alone):
+            where = f"{self.point.label}, seed {self.seed}"
+            print(f"leakbench: {where}: attacks failed together, and were run alone: {joint[0]}", file=sys.stderr)
 
     def _checked(self, row: RecordSpec, found: RecordContents, errors: list[str]) -> Record:
         """Saved; scores that are no numbers fail the cell, and nothing else."""
@@ -103,13 +114,11 @@ class ReleaseAudit(AuditContext):
             errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
         return self._save(row, found)
 
-    def _inapplicable(self, row: RecordSpec) -> set[str]:
+    def _skip(self, row: RecordSpec) -> Skip | None:
+        """Reason why a row gets no numbers; None where it does."""
         attack = self.inputs.suite.attacks.get(row.attack)
-        if attack is None:
-            return set()
-        if why := inapplicable(attack, audit_setting(self.inputs, self.point.chain)):
-            return why
-        return set() if attack.requires_parts <= set(self.release.parts) else {"not-applicable"}
+        found = attack and skip_attack(attack, audit_setting(self.inputs, self.point.chain))
+        return found if found and found.severity == "not-applicable" else None
 
     def _save(self, row: RecordSpec, measured: RecordContents) -> Record:
         suite, found = self.inputs.suite, measured.findings
@@ -126,6 +135,7 @@ class ReleaseAudit(AuditContext):
             point=self.point.label,
             defense_params=self.point.parameters,
             attack=row.attack,
+            adaptive=attack is not None and attack.adaptive,
             family=measured.family,
             attack_params={} if attack is None else attack.model_dump(mode="json"),
             features=measured.features,
@@ -138,15 +148,13 @@ class ReleaseAudit(AuditContext):
             guarantee=self.release.guarantee,
             info=found.info | manner,
             inputs=hash_parts(parts),
-            run={
-                "environment": describe_environment(self.inputs.device),
-                "trained_in": self.builder.training_environments(self.point.chain, self.seed),
-                "timings": measured.timings,
-                "calls": measured.calls,
-                "key": parts,
-            },
+            run=RunInfo(environment=self._environment(), timings=measured.timings, calls=measured.calls, key=parts),
         )
-        return distributed.first(lambda: save_record(self.inputs.config.out, record, measured.arrays))
+        return distributed.broadcast(lambda: save_record(self.inputs.config.out, record, measured.arrays))
+
+    def _environment(self) -> Environment:
+        trained = self.builder.training_environments(self.point.chain, self.seed)
+        return Environment(trainer=merge_environments(trained), auditor=describe_environment(self.inputs.device))
 
 
 def _measure(subject: AuditContext, attack: Attack, access: Access) -> RecordContents:
@@ -173,6 +181,6 @@ def _noted(name: str, errors: list[str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.world_size() > 1:
             raise
-        errors.append(f"attack {name!r}: {type(error).__name__}: {error}")
+        errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")

@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from leakbench.api import Artefacts, AuxiliaryModel, Release, Task
-from leakbench.data import near_duplicate_groups
 from leakbench.data.image_view import ImageView
+from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import Parts, fit_parts, hash_parts
 from leakbench.measurement.tasks import Progress, build_release, build_task
@@ -109,7 +109,7 @@ class ReleaseBuilder:
             for (key, model), share in zip(missing.items(), shares, strict=True)
         ]
         # Around the loop: fit_together may make one after the other, each when it is asked for.
-        with distributed.training(), record_execution() as notes:
+        with distributed.data_parallel(), record_execution() as notes:
             for (key, model), made in zip(missing.items(), chain[-1].defense.fit_together(tasks), strict=True):
                 made = replace(made, info=made.info | notes())
                 self.trainings.write(key, partial(self._save, made, parts[model]))
@@ -135,11 +135,11 @@ class ReleaseBuilder:
             self.inputs, chain, seed, auxiliary, base=base, groups=groups, folder=folder, progress=progress
         )
 
-    def _near_duplicates(self, auxiliary: AuxiliaryModel | None, seed: int, images: ImageView) -> Tensor:
+    def _near_duplicates(self, auxiliary: AuxiliaryModel | None, seed: int, images: ImageView, radius: float) -> Tensor:
         """Near-duplicate groups of the training images, found once."""
         key = (auxiliary, 0 if auxiliary is None else seed)  # the target's own images are the same at every seed
         if key not in self._groups:
-            self._groups[key] = near_duplicate_groups(images)
+            self._groups[key] = near_duplicate_groups(images, radius)
         return self._groups[key]
 
     def build_release(
@@ -147,7 +147,7 @@ class ReleaseBuilder:
     ) -> Release:
         """The release of a chain, with its release-stage parameters applied."""
         made, task = self.artefacts(chain, seed, auxiliary), self.task(chain, seed, auxiliary)
-        return build_release(chain[-1].defense, made, task, self.inputs.suite.file.sampler.batch)
+        return build_release(chain, made, task, self.inputs.suite.file.sampler.batch)
 
 
 def _split_progress(progress: Progress | None, count: int) -> list[Progress | None]:

@@ -13,7 +13,6 @@ from leakbench.api import RecoveryAttack, ReplicationAttack, ReplicationEvidence
 from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.measurement.audit_context import AuditContext, RecordContents
 from leakbench.measurement.extraction import Extracted, extract_candidates, recover
-from leakbench.metrics.evaluate.findings import MetricSet
 from leakbench.metrics.evaluate.replication import replication
 
 _PAIRS = 12  # nearest pairs kept as pictures
@@ -21,9 +20,6 @@ _PAIRS = 12  # nearest pairs kept as pictures
 
 def measure_replication(subject: AuditContext, attack: ReplicationAttack) -> RecordContents:
     """Match what was generated; and held-out images, to choose the threshold and to measure its false-copy rate."""
-    lacking = attack.lacks()
-    if lacking is not None:
-        return RecordContents("replication", MetricSet([], {"not-applicable", lacking}))
     return _recovered(subject, attack) if isinstance(attack, RecoveryAttack) else _matched(subject, attack)
 
 

@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuxiliaryModel, Defense, Release, Task
-from leakbench.data import near_duplicate_groups
+from leakbench.api import Artefacts, AuxiliaryModel, Release, Task, shipped_parts
 from leakbench.data.image_view import ImageView
+from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.auxiliary import release_rng, training_rows
 from leakbench.measurement.inputs import RunInputs
 from leakbench.models.latent_cache import encode_images
+from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ChainLink
 
 Progress = Callable[[float], None]
-Groups = Callable[[ImageView], Tensor]
+Groups = Callable[[ImageView, float], Tensor]
 
 
 def build_task(
@@ -48,7 +49,7 @@ def build_task(
         labels=labels,
         attribute=attribute,
         condition=inputs.condition(chain),
-        grouped=lambda: groups(images),
+        near_duplicates=lambda: groups(images, split.duplicates.radius),
         heldout=encode_images(inputs.pictures.subset(split.parts["reference"]), base),
         network=inputs.network_of(chain),
         schedule=inputs.schedule_of(chain),
@@ -56,7 +57,7 @@ def build_task(
         device=inputs.device,
         forget=_forget_mask(inputs.forgotten, rows) if defense.forgets else None,
         forget_label=table.label if table and defense.forgets else None,
-        below=tuple(link.defense for link in chain[:-1]),
+        chain=tuple(link.defense for link in chain[:-1]),
         base=base,
         folder=folder,
         progress=progress,
@@ -67,6 +68,10 @@ def _forget_mask(forgotten: np.ndarray | None, rows: np.ndarray) -> Tensor | Non
     return None if forgotten is None else torch.from_numpy(np.isin(rows, forgotten))
 
 
-def build_release(defense: Defense, artefacts: Artefacts, task: Task, batch: int) -> Release:
-    """The release of a link, with its release-stage parameters and the suite's compute batch."""
-    return Release.with_batch(defense.release(artefacts, task), batch)
+def build_release(chain: tuple[ChainLink, ...], artefacts: Artefacts, task: Task, batch: int) -> Release:
+    """The release of a chain's last link, with its release-stage parameters and the suite's compute batch. Raises
+    UsageError where it ships parts that no defense of the chain declares."""
+    release = chain[-1].defense.release(artefacts, task)
+    if undeclared := set(release.parts) - shipped_parts([link.defense for link in chain]):
+        raise UsageError(f"defense {chain[-1].id!r} ships {min(undeclared)!r}, which it does not declare in `ships`")
+    return Release.with_batch(release, batch)

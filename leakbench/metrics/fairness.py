@@ -24,7 +24,7 @@ from torch import Tensor
 from leakbench.data.image_view import ImagesLike
 from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.models.classifiers import SmallConvNet, train_classifier
-from leakbench.results.records import Metric
+from leakbench.results.record import Metric
 from leakbench.runtime.device import RngStream, in_batches
 from leakbench.statistics import Estimate, auc, clopper_pearson
 

@@ -35,6 +35,7 @@ class Release:
     release. info: facts for the record. base: the release it builds on. batch: rows of every compute batch
     (fixed: results are then equal bit for bit). network_calls: what one eps() of one image costs, in calls of the
     network. shape: of the x0 that the network denoises; codec: how that comes from an image, where it is none itself.
+    repeat: how often the same question was asked before, for answers that are random (see `answer_noise`).
 
     `sample`, `vary` and `inpaint` speak images; `eps`, `start` and `generate` the network's space.
     """
@@ -52,8 +53,9 @@ class Release:
     network_calls: float = 1.0
     base: Release | None = None
     codec: Codec | None = None
+    repeat: int = 0
 
-    walks: ClassVar[bool] = True  # whether samples come from a walk that eps() steers; not if finished ones are chosen
+    is_iterative: ClassVar[bool] = True  # eps() steers the walk that samples come from; False: finished ones are chosen
 
     @classmethod
     def wrap(cls, base: Release, **more: Any) -> Release:
@@ -65,7 +67,7 @@ class Release:
         hands out task.release(network). Raises UsageError where this release steers the sampling walk and the base has
         none.
         """
-        if cls.walks and not base.walks:
+        if cls.is_iterative and not base.is_iterative:
             raise UsageError(
                 f"{cls.__name__} steers a sampling walk, and its base chooses among finished samples: build that base "
                 "on it instead"
@@ -83,6 +85,32 @@ class Release:
         """The release with another compute batch, all the way down."""
         base = release.base and Release.with_batch(release.base, batch)
         return replace(release, batch=batch, base=base)
+
+    @staticmethod
+    def with_repeat(release: Release, repeat: int) -> Release:
+        """The release when it is asked the same for the `repeat`-th time again, all the way down: `answer_noise` is
+        drawn anew. 0 is the first time."""
+        base = release.base and Release.with_repeat(release.base, repeat)
+        return replace(release, repeat=repeat, base=base)
+
+    def answer_noise(self, x: Tensor, t: Tensor, label: Tensor | None = None, *purpose: object) -> Tensor:
+        """Standard normal noise (N, C, H, W), float32, for a service whose answers are random: call it in `eps`.
+
+        The numbers of a row follow from that row of the question (the bits of x (N, C, H, W), t and label (N,)), from
+        the release's streams, its class and `purpose`, and from `repeat`. They do not depend on the batch, on the order
+        or on the device: the same question gets the same noise, one that differs in a single bit gets fresh noise, and
+        `view.eps(x, t, repeat=1)` draws anew.
+
+        Implementation choice: two releases of one class on top of each other, of equal purpose, draw different noise.
+        """
+        from leakbench.runtime.device import row_digest
+
+        twins, below = 0, self.base
+        while below is not None:
+            twins, below = twins + (type(below) is type(self)), below.base
+        stream = self.streams.of("answers", type(self).__name__, twins, self.repeat, *purpose)
+        digest = row_digest(stream, x, t, *(() if label is None else (label,)))
+        return stream.normal_of(digest, tuple(x.shape[1:]))
 
     @property
     def eps_is_raw(self) -> bool:

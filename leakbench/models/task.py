@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leakbench.models.release import Release, inherit
+from leakbench.runtime.plugin import Plugin
 
 if TYPE_CHECKING:
     import torch
@@ -29,12 +30,12 @@ class Task:
         in their place.
     labels, attribute: int64 (N,) or None.
     condition: what the network is conditioned on: "none", "label" or "attribute".
-    grouped: `groups`, or a function that finds them, called once somebody asks.
+    near_duplicates: `near_duplicate_groups`, or a function that finds them, called once somebody asks.
     heldout: real images of the data set's `reference` part, never reported, and trained on by none but `pretrain`; as
         `images`.
     forget: bool (N,), which training images the suite's [forget] table names, for a defense that `forgets`; else None.
     forget_label: the label that is to be forgotten, or None where the set is a random subset.
-    below: the defenses under this one, from the one that trains the network upwards.
+    chain: the defenses under this one, from the one that trains the network upwards.
     base: the release that this defense builds on (`base = "<id>"` in the suite), or None.
     folder: where checkpoints may lie; progress: told the share of training done, 0 to 1.
     """
@@ -43,7 +44,7 @@ class Task:
     labels: Tensor | None
     attribute: Tensor | None
     condition: str
-    grouped: Tensor | Callable[[], Tensor]
+    near_duplicates: Tensor | Callable[[], Tensor]
     heldout: ImageView
     network: NetworkSpec
     schedule: Schedule
@@ -51,7 +52,7 @@ class Task:
     device: torch.device
     forget: Tensor | None = None
     forget_label: int | None = None
-    below: tuple[Any, ...] = ()
+    chain: tuple[Plugin, ...] = ()
     base: Release | None = None
     folder: Path | None = None
     progress: Callable[[float], None] | None = None
@@ -62,9 +63,9 @@ class Task:
         return {"none": None, "label": self.labels, "attribute": self.attribute}[self.condition]
 
     @cached_property
-    def groups(self) -> Tensor:
-        """int64 (N,): images that are near-duplicates share a number."""
-        return self.grouped() if callable(self.grouped) else self.grouped
+    def near_duplicate_groups(self) -> Tensor:
+        """Group number of each image, int64 (N,): near-duplicates share one."""
+        return self.near_duplicates() if callable(self.near_duplicates) else self.near_duplicates
 
     def release(self, network: nn.Module, kind: type[Release] = Release, **more: Any) -> Release:
         """The release of a network, with the schedule of the task's base (or its own), its streams, shape and device.
@@ -85,7 +86,7 @@ class Task:
             if (value := getattr(self, name)) is not None
         }
         images: Any = self.images.subset(keep) if hasattr(self.images, "subset") else self.images[keep]
-        return replace(self, images=images, grouped=lambda: self.groups[keep], **chosen)
+        return replace(self, images=images, near_duplicates=lambda: self.near_duplicate_groups[keep], **chosen)
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from leakbench.runner.plan import Cell
+from leakbench.runner.cell import Cell
 
 
 class Display:
     """Progress: a bar with the time left on a terminal, a plain line a finished cell elsewhere."""
 
     def __init__(self, cells: list[Cell]) -> None:
-        self.words = {cell.name: cell.words for cell in cells}
+        self.descriptions = {cell.name: cell.description for cell in cells}
         # Bars count work, not cells: training and sampling of a release are far from equal.
         self.weights = {cell.name: {"fit": 10.0, "reader": 1.0, "audit": 3.0}[cell.kind] for cell in cells}
-        self.shares = dict.fromkeys(self.words, 0.0)
+        self.shares = dict.fromkeys(self.descriptions, 0.0)
         self.console = Console()
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -33,7 +33,7 @@ class Display:
 
     def __enter__(self) -> Display:
         self.progress.start()
-        self.task = self.progress.add_task("leakbench", total=len(self.words) or 1)
+        self.task = self.progress.add_task("leakbench", total=len(self.descriptions) or 1)
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -46,11 +46,11 @@ class Display:
             return
         self.shares[name] = share
         total = sum(self.weights.values())
-        done = sum(self.weights[cell] * part for cell, part in self.shares.items()) / total * len(self.words)
-        self.progress.update(self.task, completed=round(done, 2), description=self.words[name][:40])
+        done = sum(self.weights[cell] * part for cell, part in self.shares.items()) / total * len(self.descriptions)
+        self.progress.update(self.task, completed=round(done, 2), description=self.descriptions[name][:40])
         if share >= 1.0 and not self.console.is_terminal:
             elapsed = time.perf_counter() - self.began
-            print(f"[{self.finished}/{len(self.words)}] {elapsed:5.0f} s  {self.words[name]}", flush=True)
+            print(f"[{self.finished}/{len(self.descriptions)}] {elapsed:5.0f} s  {self.descriptions[name]}", flush=True)
 
     @property
     def finished(self) -> int:

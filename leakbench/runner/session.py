@@ -6,14 +6,15 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Literal
 
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runner.executors.base import Executor, Report
-from leakbench.runner.plan import Plan, Rerun, folder_of
+from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.progress import Display
 from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.location import cache_root
@@ -46,7 +47,7 @@ class Session:
         checked = load(suite, overrides) if isinstance(suite, str) else suite
         self.executor = executor
         self.device, self.workers = _place(device, workers) if executor == "local" else _place_on_ray(device, workers)
-        setting = RunConfig(folder_of(out, checked.file.name), cache_root(), self.device, images)
+        setting = RunConfig(Path(out) if out else Path("runs") / checked.file.name, cache_root(), self.device, images)
         if setting.url:
             check_reachable(setting.url)
         self.inputs = RunInputs(checked, setting)
@@ -55,7 +56,7 @@ class Session:
 
             self._check_measurable()
             # Measured by one process for all of a group.
-            fitted = distributed.first(lambda: within(suite, overrides, budget, setting, self.workers).suite)
+            fitted = distributed.broadcast(lambda: within(suite, overrides, budget, setting, self.workers).suite)
             self.inputs = self.inputs.with_suite(fitted)
         self.plan = Plan(ReleaseBuilder(self.inputs), rerun)
         self.plan.check_folder()
@@ -65,7 +66,7 @@ class Session:
     def print_plan(self) -> None:
         """The cells, their number, and an estimate of time and disk."""
         for number, cell in enumerate(self.plan.cells, start=1):
-            print(f"{number:4}  {cell.kind:<6}  {cell.words}")
+            print(f"{number:4}  {cell.kind:<6}  {cell.description}")
         fits = sum(cell.kind == "fit" for cell in self.plan.cells)
         print(f"{len(self.plan.cells)} cells ({fits} to train), {self.workers} workers, into {self.inputs.config.out}")
         seconds, size = self.estimate()
@@ -98,14 +99,14 @@ class Session:
     def run(self, command: str) -> bool:
         """Run, report, and print the table. Returns whether every cell succeeded."""
         cells = self.plan.cells
-        distributed.together()  # all have their cells before the first process changes what those rest on
-        distributed.first(lambda: self._begin(command))
-        if not distributed.leads():
+        distributed.barrier()  # all have their cells before the first process changes what those rest on
+        distributed.broadcast(lambda: self._begin(command))
+        if distributed.rank() != 0:
             follower = self._executor(lambda name, share: None)
             follower.run()
-            distributed.leave()
+            distributed.destroy_process_group()
             return not follower.failures
-        with distributed.alone():
+        with distributed.single_process():
             foreseen = f" of about {self.estimate()[0]:.0f} s foreseen" if self.inputs.suite.budget else ""
         out, began = self.inputs.config.out, time.perf_counter()
         with Display(cells) as display:
@@ -115,7 +116,7 @@ class Session:
             finally:
                 self._remember(runner.failures)
                 self._note(command, display.finished, time.perf_counter() - began)
-        distributed.leave()
+        distributed.destroy_process_group()
         if cells or not self._reported():
             for name in FORMATS:
                 registry.find("reports", name)(RunFolder(out))
@@ -131,7 +132,7 @@ class Session:
         check_writable(self.inputs.config.cache, "cache folder")
         self.plan.write(command)
         if self.plan.rerun == "all":
-            self.plan.forget()
+            self.plan.drop_artefacts()
 
     def _executor(self, report: Report) -> Executor:
         debug = bool(os.environ.get("LEAKBENCH_DEBUG"))
@@ -168,8 +169,8 @@ class Session:
 def _place(device: str, workers: int | None) -> tuple[str, int]:
     """The device and the number of workers on this machine; each of torchrun's processes is its own worker."""
     kind = kind_of(device)
-    own = distributed.join(kind)
-    if distributed.size() > 1:
+    own = distributed.init_process_group(kind)
+    if distributed.world_size() > 1:
         return own, 1
     return kind, workers or (len(devices(kind)) if kind == "cuda" else cores())
 

@@ -25,4 +25,4 @@ class RunConfig:
     def store(self, kind: str) -> Store:
         """The artefacts of one kind."""
         store = SharedStore(self.cache, kind, self.url) if self.url else Store(self.cache, kind)
-        return GroupedStore(store) if distributed.size() > 1 else store
+        return GroupedStore(store) if distributed.world_size() > 1 else store

@@ -13,7 +13,7 @@ from leakbench.api import Access, AttributeAttack, AttributeTrainingSet, Query
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
-from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, place_for, plain, streams
+from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, parts_missing, plain, setting_for, streams
 
 
 class AttributeChecks:
@@ -25,7 +25,7 @@ class AttributeChecks:
 
     def _scores(self, batch: int = 16, reverse: bool = False) -> np.ndarray:
         attack = self.plugin()
-        raw, condition = attack.access is Access.WEIGHTS, place_for(attack).condition
+        raw, condition = attack.access is Access.WEIGHTS, setting_for(attack).condition
         release = plain(batch, condition)
         target = AttackTarget(QueriedRelease(release, partial(release.sample, 8)), streams())
         known, asked = (Images(self._images(name), torch.arange(COUNT), None) for name in ("known", "asked"))
@@ -47,8 +47,9 @@ class AttributeChecks:
     def checks(self) -> Iterator[Check]:
         """In the order in which they are reported."""
         yield "it says of what it is asked: samples, images or pairs", self._says
-        if self.plugin.requires_parts and self.plugin.access is Access.WEIGHTS:
-            yield f"it runs where {', '.join(sorted(self.plugin.requires_parts))} ship (not checked here)", lambda: True
+        lacking = parts_missing(self.plugin()) if self.plugin.access is Access.WEIGHTS else ""
+        if lacking:
+            yield f"it runs where nothing is lacking ({lacking}; not checked here)", lambda: True
             return
         yield (
             "a view of its access level suffices, without any label; it scores every image and writes to none",

@@ -12,7 +12,7 @@ from leakbench.api import CANARY, Access, AuditingAttack
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
-from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, place_for, plain, streams
+from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, parts_missing, plain, setting_for, streams
 
 
 class AuditingChecks:
@@ -24,7 +24,7 @@ class AuditingChecks:
 
     def _scores(self, batch: int = 16, reverse: bool = False) -> np.ndarray:
         attack = self.plugin()
-        condition = place_for(attack).condition
+        condition = setting_for(attack).condition
         release = plain(batch, condition)
         source = QueriedRelease(release, partial(release.sample, 8))
         target = AttackTarget(source, streams(), {CANARY.name: AuxiliaryRelease(source, np.empty(0, dtype=np.int64))})
@@ -37,8 +37,8 @@ class AuditingChecks:
     def checks(self) -> Iterator[Check]:
         """In the order in which they are reported."""
         yield "it needs the canary release and no other", lambda: self.plugin().auxiliary_models() == (CANARY,)
-        if self.plugin.requires_parts:
-            yield f"it runs where {', '.join(sorted(self.plugin.requires_parts))} ship (not checked here)", lambda: True
+        if lacking := parts_missing(self.plugin()):
+            yield f"it runs where nothing is lacking ({lacking}; not checked here)", lambda: True
             return
         yield (
             "a view of its access level suffices, it scores every canary and writes to none",

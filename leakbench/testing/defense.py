@@ -14,7 +14,7 @@ from torch import Tensor
 from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.diffusion import full_timesteps
-from leakbench.testing.toy_model import CLOSE, SHAPE, Check, images, places, plain, task_of
+from leakbench.testing.toy_model import CLOSE, SHAPE, Check, images, plain, settings, task_of
 
 
 class DefenseChecks:
@@ -27,18 +27,19 @@ class DefenseChecks:
         self.make = lambda: plugin(**few)
 
     @property
-    def _place(self) -> AuditSetting:
-        """The plainest place where the defense has no objection."""
-        objections = []
-        for place in places(self.plugin):
-            objections.append(self.make().objection(place))
-            if objections[-1] is None:
-                return place
-        raise ValueError(f"it objects to every place: {objections[0]}")
+    def _setting(self) -> AuditSetting:
+        """The plainest setting in which the defense can work."""
+        reasons = []
+        for setting in settings(self.plugin):
+            found = self.make().skip(setting)
+            if found is None:
+                return setting
+            reasons.append(found.reason)
+        raise ValueError(f"it cannot work in any setting: {reasons[0]}")
 
     def task(self) -> Task:
-        place = self._place
-        return task_of(place, plain(condition=place.condition) if self.plugin.needs_base else None)
+        setting = self._setting
+        return task_of(setting, plain(condition=setting.condition) if self.plugin.needs_base else None)
 
     def _released(self) -> Release:
         task = self.task()
@@ -50,6 +51,7 @@ class DefenseChecks:
 
     def checks(self) -> Iterator[Check]:
         yield "it fits, its artefacts survive the disk, and it releases", lambda: isinstance(self._released(), Release)
+        yield "it declares the parts that its release ships", lambda: set(self._released().parts) == self.plugin.ships
         yield "fit does not depend on sampling-stage parameters", self._fits_alike
         yield "eps has the shape of x and is finite", self._eps
         yield "eps does not depend on batch mates or their order", self._eps_alone

@@ -14,7 +14,7 @@ from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
-from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, place_for, plain, streams
+from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, parts_missing, plain, setting_for, streams
 
 _PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
 
@@ -27,11 +27,11 @@ class MembershipChecks:
         self._first = cache(self._scores)
 
     @property
-    def _place(self) -> AuditSetting:
-        return place_for(self.plugin())
+    def _setting(self) -> AuditSetting:
+        return setting_for(self.plugin())
 
     def _scores(self, batch: int = 16, reverse: bool = False) -> np.ndarray:
-        attack, condition = self.plugin(), self._place.condition
+        attack, condition = self.plugin(), self._setting.condition
         found, queries = collect_membership_evidence(
             self._target(attack, condition, batch),
             {"it": AttackRequest(attack, attack.access is Access.WEIGHTS)},
@@ -52,8 +52,9 @@ class MembershipChecks:
 
     def checks(self) -> Iterator[Check]:
         """In the order in which they are reported."""
-        if self.plugin.requires_parts and self.plugin.access is Access.WEIGHTS:  # below it, no view shows any
-            yield f"it runs where {', '.join(sorted(self.plugin.requires_parts))} ship (not checked here)", lambda: True
+        lacking = parts_missing(self.plugin()) if self.plugin.access is Access.WEIGHTS else ""  # no other view has any
+        if lacking:
+            yield f"it runs where nothing is lacking ({lacking}; not checked here)", lambda: True
             return
         yield (
             "a view of its access level suffices, it scores every image and writes to none",

@@ -37,8 +37,9 @@ class ReplicationChecks:
         """In the order in which they are reported."""
         attack = self.plugin()
         yield "a published threshold is a number", lambda: attack.published is None or isfinite(attack.published)
-        if lacking := attack.lacks():
-            yield f"it runs where nothing is lacking ({lacking}; not checked here)", lambda: True
+        skipped = attack.skip(self._settings[0])
+        if skipped is not None and skipped.flags:  # it names what this machine lacks, such as "lpips-missing"
+            yield f"it runs where nothing is lacking ({skipped.reason}; not checked here)", lambda: True
         elif isinstance(attack, RecoveryAttack):
             yield from self._of_recovery()
         else:
@@ -86,11 +87,15 @@ class ReplicationChecks:
     # Generating -------------------------------------------------------------------------------------------------------
 
     @property
+    def _settings(self) -> list[AuditSetting]:
+        pixels = SHAPE[1] * SHAPE[2]
+        return [AuditSetting((), condition, "nothing", Schedule().T, _TRAIN, pixels) for condition in _CONDITIONS]
+
+    @property
     def _condition(self) -> str:
-        """The plainest condition of a network to which the attack applies."""
-        attack, pixels = self.plugin(), SHAPE[1] * SHAPE[2]
-        places = [AuditSetting((), condition, "nothing", Schedule().T, _TRAIN, pixels) for condition in _CONDITIONS]
-        return next(p.condition for p in places if attack.applies(p) and attack.objection(p) is None)
+        """The plainest condition of a network against which the attack is run."""
+        attack = self.plugin()
+        return next(setting.condition for setting in self._settings if attack.skip(setting) is None)
 
     def _target(self, batch: int) -> AttackTarget:
         release = plain(batch, self._condition)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -36,14 +37,14 @@ def streams() -> Rng:
     return Rng("conformance", 0)
 
 
-def places(plugin: type[Defense]) -> Iterator[AuditSetting]:
-    """What a suite could offer, the plainest first."""
+def settings(plugin: type[Defense]) -> Iterator[AuditSetting]:
+    """Settings that a suite could offer, the plainest first."""
     forget: tuple[Literal["nothing", "label", "subset"], ...] = ("subset", "label") if plugin.forgets else ("nothing",)
     for condition, what in itertools.product(_CONDITIONS, forget):
-        yield AuditSetting(below(plugin), condition, what, Schedule().T, COUNT)
+        yield AuditSetting(chain_below(plugin), condition, what, Schedule().T, COUNT)
 
 
-def below(plugin: type[Defense]) -> tuple[Defense, ...]:
+def chain_below(plugin: type[Defense]) -> tuple[Defense, ...]:
     return (Plain(),) if plugin.needs_base else ()
 
 
@@ -59,19 +60,19 @@ class Plain(Defense):
         return task.release(artefacts.networks["denoiser"].eval().requires_grad_(False))
 
 
-def task_of(place: AuditSetting, base: Release | None) -> Task:
-    label = place.forget == "label"
+def task_of(setting: AuditSetting, base: Release | None) -> Task:
+    label = setting.forget == "label"
     return Task(
         images=ImageView(images(COUNT, "images")),
         labels=torch.arange(COUNT) % 2,
         attribute=torch.arange(COUNT) % 2,
-        condition=place.condition,
-        forget=None if place.forget == "nothing" else torch.arange(COUNT) % (2 if label else 4) == 0,
+        condition=setting.condition,
+        forget=None if setting.forget == "nothing" else torch.arange(COUNT) % (2 if label else 4) == 0,
         forget_label=0 if label else None,
-        below=place.below,
-        grouped=torch.arange(COUNT),
+        chain=setting.chain,
+        near_duplicates=torch.arange(COUNT),
         heldout=ImageView(images(COUNT, "held-out")),
-        network=spec(place.condition),
+        network=spec(setting.condition),
         schedule=Schedule(steps=5),
         streams=streams(),
         device=torch.device("cpu"),
@@ -83,16 +84,22 @@ def spec(condition: str) -> NetworkSpec:
     return NetworkSpec(kind="mlp", shape=SHAPE, width=32, blocks=1, conditions=0 if condition == "none" else 2)
 
 
-def place_for(attack: Attack) -> AuditSetting:
-    """The plainest place where the attack applies and has no objection. Raises ValueError if there is none."""
-    objection: str | None = "it applies nowhere"
+def setting_for(attack: Attack) -> AuditSetting:
+    """The plainest setting in which the attack is run, were every part to ship. Raises ValueError if there is none."""
+    pixels, reasons = SHAPE[1] * SHAPE[2], []
     for condition, forget in itertools.product(_CONDITIONS, _FORGET):
-        place = AuditSetting((Plain(),), condition, forget, Schedule().T, COUNT, SHAPE[1] * SHAPE[2], 2 * COUNT)
-        if attack.applies(place):
-            objection = attack.objection(place)
-            if objection is None:
-                return place
-    raise ValueError(f"it objects to every place: {objection}")
+        setting = AuditSetting((Plain(),), condition, forget, Schedule().T, COUNT, pixels, 2 * COUNT)
+        found = attack.skip(setting)
+        if found is None:
+            return setting
+        reasons.append(found.reason)
+    raise ValueError(f"it is skipped in every setting: {reasons[-1]}")
+
+
+def parts_missing(attack: Attack) -> str:
+    """Reason of an attack that reads parts, which the toy release does not ship; empty where it reads none."""
+    found = attack.skip(replace(setting_for(attack), parts=frozenset()))
+    return found.reason if found else ""
 
 
 def plain(batch: int = 16, condition: str = "none", weights: str = "plain") -> Release:

@@ -33,7 +33,7 @@ _FORGET: tuple[Literal["subset", "label"], ...] = ("subset", "label")
 
 
 class Forgets(Plain):
-    """A step that forgets, for the place of an attack under check."""
+    """A step that forgets, for the setting of an attack under check."""
 
     name = "forgets"
     needs_base = True
@@ -49,25 +49,25 @@ class UnlearningChecks:
         self._first = cache(self._run)
 
     @property
-    def place(self) -> AuditSetting:
-        """The plainest place where the attack applies and has no objection."""
-        objection: str | None = "it applies nowhere"
+    def setting(self) -> AuditSetting:
+        """The plainest setting in which the attack is run."""
+        reasons, pixels = [], SHAPE[1] * SHAPE[2]
         for condition, forget in itertools.product(("none", "label", "attribute"), _FORGET):
-            place = AuditSetting((Plain(), Forgets()), condition, forget, Schedule().T, COUNT, SHAPE[1] * SHAPE[2])
-            if self.attack.applies(place):
-                objection = self.attack.objection(place)
-                if objection is None:
-                    return place
-        raise ValueError(f"it objects to every place: {objection}")
+            setting = AuditSetting((Plain(), Forgets()), condition, forget, Schedule().T, COUNT, pixels)
+            found = self.attack.skip(setting)
+            if found is None:
+                return setting
+            reasons.append(found.reason)
+        raise ValueError(f"it is skipped in every setting: {reasons[-1]}")
 
     def _run(self, batch: int = 16) -> UnlearningEvidence:
         return self.attack.run(self._ground(batch))
 
     def _ground(self, batch: int) -> UnlearningContext:
-        place = self.place
-        ours, before, null = (self._model(name, place.condition, batch) for name in ("plain", "before", "retrained"))
-        forget, unseen, retained = (_group(number, place) for number in range(3))
-        label = 0 if place.condition == "label" and place.forget == "label" else None
+        setting = self.setting
+        ours, before, null = (self._model(name, setting.condition, batch) for name in ("plain", "before", "retrained"))
+        forget, unseen, retained = (_group(number, setting) for number in range(3))
+        label = 0 if setting.condition == "label" and setting.forget == "label" else None
         return UnlearningContext(
             ours, before, null, forget, unseen, retained, label, _judge, streams(), torch.device("cpu")
         )
@@ -116,10 +116,10 @@ class UnlearningChecks:
         return ours.keys() == theirs.keys() and all(np.allclose(ours[name], theirs[name], **close) for name in ours)
 
 
-def _group(number: int, place: AuditSetting) -> Images:
+def _group(number: int, setting: AuditSetting) -> Images:
     rows = torch.arange(COUNT)
-    label = rows % 2 if place.forget == "subset" else torch.full_like(rows, int(_GROUPS[number] == "retained"))
-    return Images(images(COUNT, _GROUPS[number]), rows + number * COUNT, None if place.condition == "none" else label)
+    label = rows % 2 if setting.forget == "subset" else torch.full_like(rows, int(_GROUPS[number] == "retained"))
+    return Images(images(COUNT, _GROUPS[number]), rows + number * COUNT, None if setting.condition == "none" else label)
 
 
 def _judge(pictures: ImagesLike) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from . import classes, fairness, forgetting, gate, growth, pairs, privacy, relearning, roc, similarity, tau, tradeoff
 from .canvas import Missing, save, styled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from ..exposure import LEVEL, MANY, Exposure, exposures
 from .canvas import PAGE, Missing, entries, figure, legend

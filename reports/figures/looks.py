@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from ..points import Point, points, sweeps
 

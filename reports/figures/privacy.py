@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Summary
 
 from ..auditing import audits

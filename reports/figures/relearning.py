@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, Summary
 
 from ..measured import measure, summarise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 from ..measured import Measured
 from ..points import LEVELS, copy_attacks

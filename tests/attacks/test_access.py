@@ -24,7 +24,7 @@ from leakbench.models import networks
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training import loop
 from leakbench.runtime import registry
-from leakbench.testing.toy_model import SHAPE, images, place_for, plain, streams
+from leakbench.testing.toy_model import SHAPE, images, plain, setting_for, streams
 
 COUNT = 12
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
@@ -132,7 +132,7 @@ def target(attack: MembershipAttack, condition: str) -> AttackTarget:
 
 def run(attack: MembershipAttack, parts: dict[str, Images] | None = None) -> tuple[np.ndarray, Spy]:
     """Scores of the reported images, through guarded views; and what a spy saw of the fits."""
-    spy, condition = Spy(), place_for(attack).condition
+    spy, condition = Spy(), setting_for(attack).condition
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(query_engine, "VIEWS", {access: guarded(access) for access in Access})
         patch.setattr(membership_evidence, "ImageSet", spy.group)

@@ -1,6 +1,7 @@
 """The adaptive attack on AMG: what it sees of a linear network, of the push, and of both."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,21 +108,17 @@ def test_neither_batch_nor_order_matter():
     np.testing.assert_allclose(scores(guided(5.0), attack, IDS.flip(0)), straight, rtol=1e-3, atol=1e-4)
 
 
-class Anywhere(AdaptiveAMG):
-    """On a release without a guard, for the conformance suite."""
-
-    requires_parts = frozenset()
-
-
 def test_it_conforms():
-    assert not [words for passed, words in conformance.check(Anywhere) if not passed]
+    assert not [words for passed, words in conformance.check(AdaptiveAMG) if not passed]
 
 
 def test_it_asks_the_denoiser_and_bad_parameters_are_refused():
-    assert AdaptiveAMG.access is Access.DENOISER and AdaptiveAMG.requires_parts == {"members"}
+    assert AdaptiveAMG.access is Access.DENOISER
     for wrong in ({"t": 1000}, {"t": -1}, {"draws": 0}):
         with pytest.raises(ValidationError):
             AdaptiveAMG(**wrong)
     place = AuditSetting((), "none", "nothing", 100, 80)
-    assert AdaptiveAMG(t=100).objection(place) == "it asks at t = 100, and the noise schedule ends at t = 99"
-    assert AdaptiveAMG().objection(place) is None and not AdaptiveAMG().learns
+    assert AdaptiveAMG(t=100).skip(place).reason == "it asks at t = 100, and the noise schedule ends at t = 99"
+    assert AdaptiveAMG().skip(replace(place, parts=frozenset({"members"}))) is None
+    assert AdaptiveAMG().skip(replace(place, parts=frozenset({"tau"}))).severity == "not-applicable"
+    assert AdaptiveAMG().skip(place) is None and not AdaptiveAMG().learns

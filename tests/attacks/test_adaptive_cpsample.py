@@ -1,6 +1,7 @@
 """The adaptive attack on CPSample: closed forms on a release whose guidance is known, loops, what must not matter."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -206,14 +207,8 @@ def test_it_equals_the_walk_in_a_loop():
     assert 0 < float(torch.cat(guided).float().mean()) < 1  # the gate opens for some
 
 
-class Anywhere(AdaptiveCPSample):
-    """On a release without a classifier, for the conformance suite."""
-
-    requires_parts = frozenset()
-
-
 def test_neither_batch_nor_order_matter():
-    failed = [words for passed, words in conformance.check(Anywhere) if not passed]
+    failed = [words for passed, words in conformance.check(AdaptiveCPSample) if not passed]
     assert not failed
 
 
@@ -288,11 +283,14 @@ def test_the_learned_rule_is_sklearns_on_standardised_features():
 
 @pytest.mark.parametrize("kind", [AdaptiveCPSample, AdaptiveCPSampleLearned])
 def test_it_asks_the_denoiser_and_bad_parameters_are_refused(kind):
-    assert kind.access is Access.DENOISER and kind.requires_parts == {"classifier"}
+    assert kind.access is Access.DENOISER
     for wrong in ({"t": ()}, {"t": (1000,)}, {"t": (-1,)}, {"draws": 0}):
         with pytest.raises(ValidationError):
             kind(**wrong)
-    assert kind().objection(AuditSetting((), "none", "nothing", 100, COUNT)) == (
+    setting = AuditSetting((), "none", "nothing", 1000, COUNT, parts=frozenset({"classifier"}))
+    assert kind().skip(setting) is None
+    assert kind().skip(replace(setting, parts=frozenset())).severity == "not-applicable"
+    assert kind().skip(replace(setting, timesteps=100)).reason == (
         "it asks at t = 200, and the noise schedule ends at t = 99"
     )
     assert kind().learns is (kind is AdaptiveCPSampleLearned)

@@ -1,6 +1,6 @@
 """Pairs of outputs of one noise: how they are drawn, and what a reader of pairs sees that one of samples does not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -117,5 +117,6 @@ def test_asked_raw_the_pairs_are_the_unswitched_networks():
 @pytest.mark.parametrize("condition", ["none", "label", "attribute"])
 def test_it_applies_where_the_attribute_conditions(condition):
     place = AuditSetting((), condition, "nothing", Schedule().T, 10)
-    assert AdaptiveSwitching().applies(place) is (condition == "attribute")
-    assert AdaptiveSwitching.access is Access.API and AdaptiveSwitching.requires_parts == {"tau"}
+    assert (AdaptiveSwitching().skip(place) is None) is (condition == "attribute")
+    assert AdaptiveSwitching.access is Access.API
+    assert AdaptiveSwitching().skip(replace(place, parts=frozenset())).severity == "not-applicable"

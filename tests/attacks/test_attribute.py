@@ -149,15 +149,18 @@ def test_a_reader_of_outputs_learns_from_what_is_known_and_from_nothing_else():
 def test_they_conform_and_apply_where_the_attribute_conditions(attack):
     assert not [words for passed, words in conformance.check(attack) if not passed]
     for condition in ("none", "label", "attribute"):
-        assert attack().applies(AuditSetting((), condition, "nothing", 1000, 10)) is (condition == "attribute")
+        found = attack().skip(AuditSetting((), condition, "nothing", 1000, 10))
+        assert found is None if condition == "attribute" else found.severity == "not-applicable"
 
 
 def test_bad_parameters_are_refused():
     for wrong in ({"t": ()}, {"t": (1000,)}, {"draws": 0}):
         with pytest.raises(ValidationError):
             AttributeMember(**wrong)
-    objection = AttributeMember().objection(AuditSetting((), "attribute", "nothing", 300, 10))
-    assert objection == "it asks at t = 400, and the noise schedule ends at t = 299"
+    found = AttributeMember().skip(AuditSetting((), "attribute", "nothing", 300, 10))
+    assert (
+        found.severity == "cannot-work" and found.reason == "it asks at t = 400, and the noise schedule ends at t = 299"
+    )
 
 
 # The measurement ------------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_its_calibration_scores_are_out_of_fold():
     inside, outside = found.calibration_member_scores, found.calibration_nonmember_scores
     both = torch.cat([parts["calibration_in"].images, parts["calibration_out"].images])
     member = np.repeat([True, False], 300)
-    in_sample = Blind().fit(type("C", (), {"images": both, "member": member})()).score(None, both, None)
+    in_sample = Blind().fit(type("C", (), {"images": both, "is_member": member})()).score(None, both, None)
     assert roc_auc_score(member, in_sample) > 0.6
     assert abs(roc_auc_score(member, np.concatenate([inside, outside])) - 0.5) < 0.08
 

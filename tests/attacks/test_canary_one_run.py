@@ -148,8 +148,8 @@ def test_it_conforms_and_bad_parameters_are_refused():
     for wrong in ({"t": ()}, {"t": (1000,)}, {"draws": 0}, {"guesses": 0}, {"guesses": 1.1}):
         with pytest.raises(ValidationError):
             CanaryOneRun(**wrong)
-    objection = CanaryOneRun().objection(AuditSetting((), "none", "nothing", 150, 10))
-    assert objection == "it asks at t = 200, and the noise schedule ends at t = 149"
+    found = CanaryOneRun().skip(AuditSetting((), "none", "nothing", 150, 10))
+    assert found.reason == "it asks at t = 200, and the noise schedule ends at t = 149"
 
 
 # The measurement ------------------------------------------------------------------------------------------------------

@@ -90,13 +90,14 @@ def test_fifty_copies_of_one_image_are_no_division_by_zero():
 
 
 def test_too_few_training_images_are_named_before_anything_is_trained():
-    assert "49 training images" in CarliniPixel().objection(AuditSetting((), "none", "nothing", 1000, 49))
-    assert CarliniPixel().objection(AuditSetting((), "none", "nothing", 1000, 50)) is None
+    assert "49 training images" in CarliniPixel().skip(AuditSetting((), "none", "nothing", 1000, 49)).reason
+    assert CarliniPixel().skip(AuditSetting((), "none", "nothing", 1000, 50)) is None
 
 
 def test_tiles_are_for_larger_images():
-    assert not CarliniTiled().applies(AuditSetting((), "none", "nothing", 1000, 400, pixels=64))
-    assert CarliniTiled().applies(AuditSetting((), "none", "nothing", 1000, 400, pixels=1024))
+    found = CarliniTiled().skip(AuditSetting((), "none", "nothing", 1000, 400, pixels=64))
+    assert found.severity == "not-applicable" and "1024" in found.reason
+    assert CarliniTiled().skip(AuditSetting((), "none", "nothing", 1000, 400, pixels=1024)) is None
 
 
 def test_groups_are_those_of_a_breadth_first_search():

@@ -238,6 +238,6 @@ def test_a_timestep_outside_the_schedule_is_an_objection_before_any_training(att
     def place(timesteps):
         return AuditSetting((), "none", "nothing", timesteps, 100, calibration=20)
 
-    assert attack.objection(place(1000)) is None
-    objection = attack.objection(place(80))
-    assert objection is not None and objection.endswith("the noise schedule ends at t = 79")
+    assert attack.skip(place(1000)) is None
+    found = attack.skip(place(80))
+    assert found.severity == "cannot-work" and found.reason.endswith("the noise schedule ends at t = 79")

@@ -251,8 +251,8 @@ def test_it_asks_for_weights_and_shadow_models():
     with pytest.raises(UsageError, match="gsa1 needs the shadow model 'shadow-0', and there is none"):
         AttackTarget.of(plain(), streams()).score({"": AttackRequest(GSA1(), True)}, SPLIT["member"])
     place = AuditSetting((), "none", "nothing", timesteps=5, images=10)
-    assert GSA1(timesteps=5).objection(place) is None
-    assert GSA1().objection(place) == "it averages over 10 timesteps, and the noise schedule has 5"
+    assert GSA1(timesteps=5).skip(place) is None
+    assert GSA1().skip(place).reason == "it averages over 10 timesteps, and the noise schedule has 5"
 
 
 def test_a_shadow_model_that_tells_nothing_apart_is_refused():

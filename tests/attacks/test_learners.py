@@ -148,8 +148,8 @@ def test_secmi_nn_learns_from_as_many_labels_as_it_is_given(hasty):
 
 def test_secmi_nn_refuses_more_labels_than_there_are_before_any_training():
     place = AuditSetting((), "none", "nothing", 1000, 100, calibration=20)
-    assert SecMINN(labels=20).objection(place) is None and SecMINN().objection(place) is None
-    assert SecMINN(labels=21).objection(place) == "labels = 21: calibration holds 20 images, half of them members"
+    assert SecMINN(labels=20).skip(place) is None and SecMINN().skip(place) is None
+    assert SecMINN(labels=21).skip(place).reason == "labels = 21: calibration holds 20 images, half of them members"
     with pytest.raises(ValidationError, match="greater than or equal to 2"):
         SecMINN(labels=1)
     with pytest.raises(ValidationError, match="divisor of t"):
@@ -266,8 +266,8 @@ def test_cdi_finds_what_differs_and_nothing_else():
 
 def test_cdi_is_judged_in_sets_and_wants_the_whole_schedule():
     assert CDI.sets and CDI().out_of_fold
-    objection = CDI().objection(AuditSetting((), "none", "nothing", 500, 100))
-    assert objection == "it asks at t = 900, and the noise schedule ends at t = 499"
+    found = CDI().skip(AuditSetting((), "none", "nothing", 500, 100))
+    assert found.reason == "it asks at t = 900, and the noise schedule ends at t = 499"
 
 
 @pytest.mark.parametrize("kind", ["secmi_nn", "quantile", "cdi"])

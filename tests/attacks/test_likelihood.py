@@ -162,8 +162,8 @@ def test_it_walks_alone_and_refuses_more_steps_than_there_are():
         return AuditSetting((), "none", "nothing", timesteps, 100)
 
     assert not Likelihood().shares
-    assert Likelihood().objection(place(21)) is None
-    assert Likelihood().objection(place(20)) == (
+    assert Likelihood().skip(place(21)) is None
+    assert Likelihood().skip(place(20)).reason == (
         "it takes 20 steps, and the noise schedule has 20 timesteps: at most one less"
     )
     with pytest.raises(ValidationError, match="greater than or equal to 1"):

@@ -304,5 +304,5 @@ def test_too_few_of_everything_is_one_clear_line():
     with pytest.raises(UsageError, match="2 shadow models and 1 calibration images are too few"):
         Pool.of(torch.ones(1, 2), inside)
     place = AuditSetting((), "none", "nothing", timesteps=50, images=10)
-    assert LiRAOnline(t=50).objection(place) == "it asks at t = 50, and the noise schedule ends at t = 49"
-    assert LiRAOnline(t=49).objection(place) is None and RMIA(t=50).objection(place)
+    assert LiRAOnline(t=50).skip(place).reason == "it asks at t = 50, and the noise schedule ends at t = 49"
+    assert LiRAOnline(t=49).skip(place) is None and RMIA(t=50).skip(place)

@@ -9,7 +9,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 from torchvision import transforms
 
-from leakbench.api import Access
+from leakbench.api import Access, AuditSetting
 from leakbench.attacks.replication import _lpips
 from leakbench.attacks.replication.nearest_copy import NearestCopy
 from leakbench.metrics.weights.perceptual import load_lpips
@@ -148,13 +148,14 @@ def test_grey_and_oblong_images_fit_sscd(sscd):
 def test_missing_weights_are_named_and_no_crash(monkeypatch):
     monkeypatch.delenv("LEAKBENCH_SSCD", raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nowhere")
-    assert NearestCopy(by="pixels").lacks() is None and NearestCopy(by="features").lacks() is None
+    setting = AuditSetting((), "none", "nothing", 1000, 100)
+    assert NearestCopy(by="pixels").skip(setting) is NearestCopy(by="features").skip(setting) is None
     for by in ("lpips", "sscd"):
-        assert NearestCopy(by=by).lacks() == f"{by}-missing"
+        assert NearestCopy(by=by).skip(setting).flags == (f"{by}-missing",)
         with pytest.raises(ValueError, match="needs"):
             NearestCopy(by=by).match(QUERIES, TRAIN, never)
     monkeypatch.setenv("LEAKBENCH_SSCD", "/nowhere/at/all.pt")
-    assert NearestCopy(by="sscd").lacks() == "sscd-missing"
+    assert NearestCopy(by="sscd").skip(setting).flags == ("sscd-missing",)
 
 
 def test_only_sscd_has_a_published_threshold():

@@ -91,7 +91,9 @@ def test_members_stand_out_on_either_side_and_beyond_the_precision_of_probabilit
 
 
 def test_it_applies_where_a_classifier_ships_and_to_weights_alone():
-    assert ShippedClassifier.requires_parts == {"classifier"} and ShippedClassifier.access is Access.WEIGHTS
+    assert ShippedClassifier.access is Access.WEIGHTS
     place = AuditSetting((), "none", "nothing", timesteps=50, images=10)
-    assert ShippedClassifier().objection(place) == "it asks at t = 90, and the noise schedule ends at t = 49"
-    assert ShippedClassifier(below=50).objection(place) is None
+    assert ShippedClassifier().skip(place).reason == "it asks at t = 90, and the noise schedule ends at t = 49"
+    assert ShippedClassifier(below=50).skip(place) is None
+    lacking = ShippedClassifier().skip(replace(place, parts=frozenset({"members"})))
+    assert lacking.severity == "not-applicable" and "(classifier)" in lacking.reason

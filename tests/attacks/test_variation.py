@@ -200,8 +200,8 @@ def test_the_supervised_form_takes_no_more_labels_than_it_may(monkeypatch):
     assert int(seen[1][1].sum()) == 3  # half of them members
     np.testing.assert_allclose([float(maps.square().mean().sqrt()) for maps, _ in seen], 0.01, rtol=1e-5)
     place = AuditSetting((), "none", "nothing", timesteps=1000, images=100, calibration=60)
-    assert ReDiffuseNN(labels=60).objection(place) is None
-    assert ReDiffuseNN(labels=61).objection(place) == "labels = 61: calibration holds 60 images, half of them members"
+    assert ReDiffuseNN(labels=60).skip(place) is None
+    assert ReDiffuseNN(labels=61).skip(place).reason == "labels = 61: calibration holds 60 images, half of them members"
 
 
 def test_they_ask_a_hosted_model_and_average():

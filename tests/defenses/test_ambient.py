@@ -63,7 +63,7 @@ def batch(task, rows: int = 40, purpose: str = "batch") -> Batch:
 def release(digits_task):
     """Of 140 images, trained long enough to fill in pixels."""
     images = torch.cat([digits_task.images, digits_task.heldout])
-    task = replace(digits_task, images=images, grouped=torch.arange(140))
+    task = replace(digits_task, images=images, near_duplicates=torch.arange(140))
     defense = Ambient(steps=2000, batch=64, lr=4e-3, p=0.2, delta=0.3)
     return defense.release(defense.fit(task), task)
 
@@ -72,7 +72,7 @@ def release(digits_task):
 
 
 def test_masks_are_coins_of_their_images_fixed_and_shared_by_channels(digits_task):
-    many = replace(digits_task, images=torch.zeros(1000, 3, 8, 8), grouped=torch.arange(1000))
+    many = replace(digits_task, images=torch.zeros(1000, 3, 8, 8), near_duplicates=torch.arange(1000))
     many = replace(many, network=many.network.model_copy(update={"shape": (3, 8, 8)}))
     shown, sampled = Ambient(p=0.4).masks(many)
     assert shown.shape == (1000, 1, 8, 8) and set(shown.unique().tolist()) == {0.0, 1.0}
@@ -206,7 +206,7 @@ def test_it_can_be_copied_trained_further_and_loaded(digits_task, release):
 
 def test_unlearning_edits_it_and_guidance_runs_over_it(digits_task, release):
     forget = torch.arange(40) < 8
-    task = replace(digits_task, base=release, forget=forget, below=(Ambient(),))
+    task = replace(digits_task, base=release, forget=forget, chain=(Ambient(),))
     tuned = Finetune(steps=5, batch=8)
     edited = tuned.release(tuned.fit(task), task)
     assert torch.equal(edited.network.mask, release.network.mask)
@@ -232,4 +232,4 @@ def test_it_trains_on_labels(digits_task, monkeypatch):
 
 def test_it_shares_the_baselines_parameters():
     place = AuditSetting((), "none", "nothing", 1000, 40)
-    assert Ambient().recipe == Baseline().recipe and Ambient.role == "defense" and Ambient().objection(place) is None
+    assert Ambient().recipe == Baseline().recipe and Ambient.role == "defense" and Ambient().skip(place) is None

@@ -212,8 +212,8 @@ def test_despecification_moves_towards_the_mean_over_the_labels(conditional, gui
 
 def test_there_is_no_condition_to_take_away_without_one():
     place = AuditSetting((), "none", "nothing", 1000, 40)
-    assert "despecify" in AMG(despecify=0.5).objection(place) and AMG().objection(place) is None
-    assert AMG(despecify=0.5).objection(replace(place, condition="label")) is None
+    assert "despecify" in AMG(despecify=0.5).skip(place).reason and AMG().skip(place) is None
+    assert AMG(despecify=0.5).skip(replace(place, condition="label")) is None
 
 
 # What it hands out, and above and below others -----------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_the_members_ship_and_no_claim_survives(task, guide):
 
 def test_releasing_reads_no_training_image(task):
     artefacts = AMG().fit(task)
-    assert AMG().release(artefacts, replace(task, images=None, grouped=None)).sample(2).shape == (2, 1, 8, 8)
+    assert AMG().release(artefacts, replace(task, images=None, near_duplicates=None)).sample(2).shape == (2, 1, 8, 8)
 
 
 def test_gate_rates_are_shares_of_samples_and_padding_does_not_count(task, guide):

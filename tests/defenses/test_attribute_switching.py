@@ -235,7 +235,7 @@ def test_progress_rises_to_one(task):
 
 
 def test_it_reads_no_training_image_and_epsilon_survives(task):
-    blind = replace(task, images=None, labels=None, attribute=None, grouped=None, heldout=None)
+    blind = replace(task, images=None, labels=None, attribute=None, near_duplicates=None, heldout=None)
     release = switched(blind, None)
     assert release.guarantee == {"epsilon": 3.0} and release.info == switched(task, None).info
 
@@ -275,8 +275,8 @@ def test_it_composes_with_cpsample_both_ways(task):
     )
 
 
-def place(condition: str = "attribute", below: tuple = ()) -> AuditSetting:
-    return AuditSetting(below, condition, "nothing", 1000, 30)
+def place(condition: str = "attribute", chain: tuple = ()) -> AuditSetting:
+    return AuditSetting(chain, condition, "nothing", 1000, 30)
 
 
 @pytest.mark.parametrize(
@@ -285,17 +285,17 @@ def place(condition: str = "attribute", below: tuple = ()) -> AuditSetting:
         (AttributeSwitching(), place("label"), ['"label"', 'condition = "attribute"']),
         (AttributeSwitching(), place("none"), ['"none"', "[network]"]),
         (AttributeSwitching(tau=1001), place(), ["tau = 1001", "0 .. 1000"]),
-        (AttributeSwitching(), place(below=(AttributeSwitching(),)), ["already switches"]),
+        (AttributeSwitching(), place(chain=(AttributeSwitching(),)), ["already switches"]),
     ],
 )
 def test_where_it_cannot_work_it_says_so_in_one_line(defense, where, words):
-    objection = defense.objection(where)
-    assert "\n" not in objection and all(word in objection for word in words)
+    said = defense.skip(where).reason
+    assert "\n" not in said and all(word in said for word in words)
 
 
 def test_it_objects_to_nothing_else():
-    assert AttributeSwitching().objection(place()) is None
-    assert AttributeSwitching(tau=0).objection(place()) is AttributeSwitching(tau=1000).objection(place()) is None
+    assert AttributeSwitching().skip(place()) is None
+    assert AttributeSwitching(tau=0).skip(place()) is AttributeSwitching(tau=1000).skip(place()) is None
 
 
 SWITCHING = '[[defense]]\nname = "attribute_switching"\nbase = "baseline"\n'

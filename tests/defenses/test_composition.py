@@ -34,8 +34,8 @@ def build(tmp_path):
         task, base, below = toy_model.task_of(place, None), None, ()
         for number, (name, parameters) in enumerate(links):
             defense = registry.find("defenses", name)(**parameters)
-            assert defense.objection(replace(place, below=below)) is None
-            mine = replace(task, base=base, below=below, forget=task.forget if defense.forgets else None)
+            assert defense.skip(replace(place, chain=below)) is None
+            mine = replace(task, base=base, chain=below, forget=task.forget if defense.forgets else None)
             folder = tmp_path / str(number)
             folder.mkdir(exist_ok=True)
             save_artefacts(defense.fit(mine), folder)

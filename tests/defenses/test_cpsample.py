@@ -82,7 +82,7 @@ def test_labels_are_fair_coins_that_near_duplicates_share():
 
 def test_training_gives_a_group_one_label(task, small, monkeypatch):
     groups = torch.arange(40) // 4
-    loss = loss_of_fit(CPSample(**small), replace(task, grouped=groups), monkeypatch)
+    loss = loss_of_fit(CPSample(**small), replace(task, near_duplicates=groups), monkeypatch)
     sure = Linear(10.0, slope=0.0)  # its loss is 0 where the label is 1, and 10 where it is 0
     one = [Batch(torch.tensor([i]), torch.tensor([0]), torch.zeros(1, 1, 8, 8)) for i in range(40)]
     labels = torch.tensor([float(loss(sure, batch)) < 5 for batch in one]).view(10, 4)
@@ -133,7 +133,7 @@ def test_confidence_gives_members_away(task, artefacts):
 
 def test_with_flip_the_classifier_knows_mirrored_members_too(task, small):
     classifier = CPSample(**small, flip=True).fit(task).networks["classifier"]
-    labels = random_labels(task.groups, task.streams.of("labels", "cpsample")) > 0.5
+    labels = random_labels(task.near_duplicate_groups, task.streams.of("labels", "cpsample")) > 0.5
     for t in (0, 1, 20):
         for images in (task.images, task.images.flip(-1)):
             assert float(((classifier(images, full_timesteps(t, images)) > 0) == labels).float().mean()) > 0.95

@@ -34,7 +34,7 @@ def test_the_classifier_ships_and_the_bases_claims_do_not(artefacts, task, prote
 
 @pytest.mark.parametrize("direction", ["classifier", "random"])
 def test_releasing_reads_no_training_image(direction, task, small, artefacts):
-    blind = replace(task, images=None, labels=None, grouped=None)
+    blind = replace(task, images=None, labels=None, near_duplicates=None)
     assert CPSample(**small, direction=direction).release(artefacts, blind).sample(2).shape == (2, 1, 8, 8)
 
 

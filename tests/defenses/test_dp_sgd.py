@@ -332,12 +332,12 @@ def test_a_batch_beyond_the_images_and_a_base_that_only_answers_are_refused_befo
     from leakbench.defenses.cpsample import CPSample
 
     def asked(defense, *below, images=40):
-        return defense.objection(AuditSetting(below, "none", "nothing", 1000, images))
+        return defense.skip(AuditSetting(below, "none", "nothing", 1000, images))
 
-    assert asked(DPSGD(batch=41)) == "batch = 41: it should be at most the number of training images, 40"
+    assert asked(DPSGD(batch=41)).reason == "batch = 41: it should be at most the number of training images, 40"
     assert asked(DPSGD(batch=40)) is None and asked(DPSGD()) is None and asked(DPSGD(), images=1) is None
     assert asked(DPSGD(), Baseline()) is None
-    assert "cpsample below it changes only what is answered" in asked(DPSGD(), Baseline(), CPSample())
+    assert "cpsample below it changes only what is answered" in asked(DPSGD(), Baseline(), CPSample()).reason
     with pytest.raises(UsageError, match="at most the number of images, 40"):
         DPSGD(batch=41).fit(digits_task)
 

@@ -256,9 +256,9 @@ def test_other_labels_differ_within_a_batch(edit):
 @pytest.mark.parametrize("condition", ["none", "attribute"])
 def test_another_label_needs_labels(condition):
     place = AuditSetting((), condition, "subset", T, COUNT)
-    assert 'condition = "label"' in EraseDiff(target="other_label").objection(place)
-    assert EraseDiff().objection(place) is None
-    assert EraseDiff(target="other_label").objection(replace(place, condition="label")) is None
+    assert 'condition = "label"' in EraseDiff(target="other_label").skip(place).reason
+    assert EraseDiff().skip(place) is None
+    assert EraseDiff(target="other_label").skip(replace(place, condition="label")) is None
 
 
 @pytest.mark.parametrize("target", ["noise", "other_label"])

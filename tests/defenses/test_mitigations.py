@@ -82,7 +82,7 @@ def test_all_work_on_colour_images_of_odd_sizes_with_labels(defense, device):
     images = STREAMS.of("colour").uniform(torch.arange(12), shape).float() * 2 - 1
     spec = NetworkSpec(kind="unet", shape=shape, width=8, blocks=1, conditions=2)
     labels, streams = torch.arange(12) % 2, Rng("colour", 0)
-    parts = {"images": images[:6], "labels": labels[:6], "attribute": None, "grouped": torch.arange(6)}
+    parts = {"images": images[:6], "labels": labels[:6], "attribute": None, "near_duplicates": torch.arange(6)}
     task = Task(
         **parts,
         condition="label",
@@ -107,7 +107,10 @@ def test_all_work_on_colour_images_of_odd_sizes_with_labels(defense, device):
 def doubled(labelled):
     """Each of the first ten images again, 0.2 away, behind the others."""
     images = torch.cat([labelled.images, labelled.images[:10] + 0.2])
-    parts = {name: torch.cat([getattr(labelled, name), getattr(labelled, name)[:10]]) for name in ("labels", "grouped")}
+    parts = {
+        name: torch.cat([getattr(labelled, name), getattr(labelled, name)[:10]])
+        for name in ("labels", "near_duplicates")
+    }
     return replace(labelled, images=images, **parts)
 
 

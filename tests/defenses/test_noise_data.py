@@ -163,8 +163,10 @@ def test_labels_stay_with_their_images(digits_task, monkeypatch):
 @pytest.mark.parametrize("level", [999, 1000, 5000])
 def test_a_level_that_leaves_nothing_to_learn_is_objected_to(level):
     place = AuditSetting((), "none", "nothing", 1000, 40)
-    assert str(level) in NoiseData(level=level).objection(place) and "998" in NoiseData(level=level).objection(place)
-    assert NoiseData(level=998).objection(place) is None and NoiseData(level=0).objection(place) is None
+    assert (
+        str(level) in NoiseData(level=level).skip(place).reason and "998" in NoiseData(level=level).skip(place).reason
+    )
+    assert NoiseData(level=998).skip(place) is None and NoiseData(level=0).skip(place) is None
 
 
 # Sampling ------------------------------------------------------------------------------------------------------------
@@ -200,7 +202,7 @@ def gaussian_task(digits_task):
     """5,000 images of four independent Gaussian pixels: too many to learn by heart."""
     images = MEAN + SPREAD * STREAMS.of("pixels").normal(torch.arange(5000), (1, 2, 2))
     spec = digits_task.network.model_copy(update={"shape": (1, 2, 2)})
-    return replace(digits_task, images=images, grouped=torch.arange(5000), network=spec)
+    return replace(digits_task, images=images, near_duplicates=torch.arange(5000), network=spec)
 
 
 @pytest.fixture(scope="module")

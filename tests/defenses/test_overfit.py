@@ -65,7 +65,7 @@ def pretrained(few):
 @pytest.fixture(scope="module")
 def over(few, pretrained):
     """The task of what is fine-tuned from it."""
-    return replace(few, base=pretrained, below=(Pretrain(),))
+    return replace(few, base=pretrained, chain=(Pretrain(),))
 
 
 # Pretraining ----------------------------------------------------------------------------------------------------------
@@ -101,20 +101,20 @@ def test_it_has_learnt_its_images_and_gives_no_member_away(digits_task, few, pre
 
 
 def test_a_network_with_labels_is_refused_in_one_line():
-    def objection(condition):
-        return Pretrain().objection(AuditSetting((), condition, "nothing", 1000, 40))
+    def skip(condition):
+        return Pretrain().skip(AuditSetting((), condition, "nothing", 1000, 40))
 
-    assert objection("none") is None
+    assert skip("none") is None
     for condition in ("label", "attribute"):
-        said = objection(condition)
-        assert said is not None and f'"{condition}"' in said and 'condition = "none"' in said and "\n" not in said
+        said = skip(condition).reason
+        assert f'"{condition}"' in said and 'condition = "none"' in said and "\n" not in said
 
 
 def test_private_training_from_it_costs_what_it_costs_from_nothing(digits_task):
     private = DPSGD(steps=4, batch=8, noise_multiplier=2.0)
     alone = released(private, digits_task)
     base = released(Pretrain(steps=20, batch=16), digits_task)
-    above = released(private, replace(digits_task, base=base, below=(Pretrain(),)))
+    above = released(private, replace(digits_task, base=base, chain=(Pretrain(),)))
     assert above.guarantee == alone.guarantee and above.guarantee["epsilon"] > 0
     apart = (flat(above.network) - flat(base.network)).norm()
     assert 0 < apart < 0.5 * (flat(above.network) - flat(alone.network)).norm()
@@ -207,19 +207,15 @@ def test_samples_that_are_no_numbers_are_no_copies(over, monkeypatch):
 
 def test_the_first_process_of_a_group_decides_for_all(over, monkeypatch):
     """What another one sees itself, in other bits, does not count."""
-    monkeypatch.setattr("leakbench.runtime.distributed.first", lambda make: 0.5)
+    monkeypatch.setattr("leakbench.runtime.distributed.broadcast", lambda make: 0.5)
     for enough, stops in ((0.4, True), (0.6, False)):
         assert Looks(over, 4, enough, False).stop(over.base.network) == stops
 
 
 def test_finished_samples_are_no_base(over):
     given = registry.find("defenses", "given_samples").model_construct()
-    said = Overfit().objection(AuditSetting((given,), "none", "nothing", 1000, 40))
-    assert (
-        said is not None
-        and "finished samples" in said
-        and Overfit().objection(AuditSetting((Pretrain(),), "none", "nothing", 1000, 40)) is None
-    )
+    assert "finished samples" in Overfit().skip(AuditSetting((given,), "none", "nothing", 1000, 40)).reason
+    assert Overfit().skip(AuditSetting((Pretrain(),), "none", "nothing", 1000, 40)) is None
 
 
 def test_what_answers_otherwise_than_its_weights_is_refused(over):

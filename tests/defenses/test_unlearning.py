@@ -280,11 +280,12 @@ def test_a_base_that_answers_otherwise_than_its_weights_is_refused(method):
 def test_methods_that_speak_to_a_label_object_where_there_is_none(method):
     for condition in ("none", "label", "attribute"):
         for forget in ("label", "subset"):
-            objection = small(method).objection(AuditSetting((), condition, forget, T, COUNT))
+            found = small(method).skip(AuditSetting((), condition, forget, T, COUNT))
             needs = method in (SelectiveAmnesia, SalUn, ESD)
             fits = (condition, forget) == ("label", "label") or not needs
-            assert (objection is None) == fits
-            assert fits or (method.name in objection and 'condition = "label"' in objection and "\n" not in objection)
+            assert (found is None) == fits
+            said = "" if found is None else found.reason
+            assert fits or (method.name in said and 'condition = "label"' in said and "\n" not in said)
 
 
 @pytest.mark.parametrize("method", [Finetune, NegGrad, EraseDiff, SISS, SFRon])
@@ -300,7 +301,7 @@ def test_a_method_edits_what_another_has_edited():
     """A chain: the second starts from the first's weights, and the claim stays void for the first reason."""
     task, first = tiny(claims={"epsilon": 1.0}), small(EraseDiff)
     edited = first.release(first.fit(task), task)
-    above = replace(task, base=edited, below=(*task.below, first))
+    above = replace(task, base=edited, chain=(*task.chain, first))
     second = small(SelectiveAmnesia, lr=1e-12)
     made = second.release(second.fit(above), above)
     for key, value in made.network.state_dict().items():

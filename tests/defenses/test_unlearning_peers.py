@@ -105,10 +105,10 @@ def test_neg_grad_ascends_on_the_forget_set_and_finetune_descends_on_the_rest():
 
 def test_sizes_that_do_not_fit_are_objected_to():
     place = AuditSetting((), "label", "label", T, COUNT)
-    assert amnesia().objection(place) is None and ESD(batch=8, walk=8).objection(place) is None
-    assert "fisher_samples = 9 is to be at most samples = 4" in amnesia(fisher_samples=9).objection(place)
+    assert amnesia().skip(place) is None and ESD(batch=8, walk=8).skip(place) is None
+    assert "fisher_samples = 9 is to be at most samples = 4" in amnesia(fisher_samples=9).skip(place).reason
     for bad in (ESD(batch=8, walk=9), ESD(batch=64, walk=T + 1)):
-        assert f"walk = {bad.walk} is to be at most" in bad.objection(place)
+        assert f"walk = {bad.walk} is to be at most" in bad.skip(place).reason
 
 
 def amnesia(**more) -> SelectiveAmnesia:

@@ -8,7 +8,9 @@ import zlib
 import numpy as np
 import pytest
 
-from leakbench.results.records import Metric, Record, RunFolder, save_record
+from leakbench.results.record import Metric, Record
+from leakbench.results.record_files import save_record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import auc, clopper_pearson, difference, flags, tpr_at_fpr
 
 ALPHAS = (0.001, 0.1, 0.25, 0.5)
@@ -61,6 +63,7 @@ def identity(point, attack, family, access, seed, features=""):
         point=point["point"],
         defense_params={**alpha, "baseline.steps": 8000},
         attack=attack,
+        adaptive=attack.startswith("adaptive_"),
         attack_params={"t": 200} if attack in SIGNAL else {},
         family=family,
         features=features,

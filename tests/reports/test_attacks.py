@@ -10,7 +10,7 @@ import pytest
 
 from leakbench.reports.attacks import inapplicable, tables, tried, would_have_seen
 from leakbench.reports.controls import Control, controls, foremost_controls
-from leakbench.reports.entries import ensemble, knows_the_defense
+from leakbench.reports.entries import ensemble
 from leakbench.reports.gaps import foremost_gaps, gaps
 from leakbench.reports.markdown import render
 from leakbench.reports.points import points, strongest
@@ -19,7 +19,7 @@ from leakbench.reports.sets import sets
 from leakbench.reports.sharing import sharing, sharing_text
 from leakbench.reports.tables import write_csv
 from leakbench.reports.terminal import print_table
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, auc_p_value, delong_pair, holm, smallest_detectable_auc
 
 
@@ -149,7 +149,9 @@ def test_shared_calls_are_told_in_the_report_and_nowhere_else(army, report):
 
 
 def test_of_several_askings_the_one_with_most_attacks_counts(tmp_path, muster_run, army):
-    run = muster_run(tmp_path, seeds=(0,), points=[{**p, "truth": (1.0, 0.1, 4.0)} for p in army.plan["points"][:1]])
+    run = muster_run(
+        tmp_path, seeds=(0,), points=[{**p.model_dump(), "truth": (1.0, 0.1, 4.0)} for p in army.plan.points[:1]]
+    )
     path = next(path for path in (tmp_path / "records").glob("*__loss__DENOISER*"))
     told = json.loads(path.read_text())
     told["run"]["calls"] = {"together": 3.0, "apart": 3.0, "attacks": 2}
@@ -172,16 +174,7 @@ def test_of_many_controls_those_that_misbehave_are_never_left_out(army):
     assert foremost_controls([right, *wrong]) == wrong
 
 
-def test_who_knows_the_defense_is_told_by_name_and_by_method(tmp_path):
-    plan = {
-        "suite": "x",
-        "points": [],
-        "settings": {"attack": [{"id": "mine", "name": "adaptive_amg"}, {"name": "pia"}]},
-    }
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    run = RunFolder(tmp_path)
-    known = {attack: knows_the_defense(run, attack) for attack in ("mine", "pia", "adaptive_cpsample", "other")}
-    assert known == {"mine": True, "pia": False, "adaptive_cpsample": True, "other": False}
+def test_a_run_without_a_frozen_set_names_none(run):
     assert ensemble(run) == ""
 
 

@@ -12,7 +12,9 @@ from leakbench.api import AttributeEvidence
 from leakbench.metrics.evaluate.attribute import attribute
 from leakbench.reports.attribute import falls, reads, reads_text, verdicts
 from leakbench.reports.markdown import render
-from leakbench.results.records import Record, RunFolder, save_record
+from leakbench.results.record import Record
+from leakbench.results.record_files import save_record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import contrast, holm
 
 # how far attribute 1 lies from 0: in samples, in members beyond never-seen images, in pairs
@@ -52,7 +54,14 @@ def run(tmp_path_factory):
                 told = None if found is None else attribute(found, balanced=of == "samples")
                 record = Record(
                     **{"suite": "told", "dataset": "digits", "model": "mlp", "defense": name.split()[0], "point": name},
-                    **{"attack": attack, "family": "attribute", "access": access, "seed": seed, "defense_params": {}},
+                    **{
+                        "attack": attack,
+                        "adaptive": attack.startswith("adaptive_"),
+                        "family": "attribute",
+                        "access": access,
+                        "seed": seed,
+                        "defense_params": {},
+                    },
                     metrics=told.metrics if told else [],
                     info=told.info | {"of": of} if told else {},
                     flags=sorted(told.flags) if told else ["not-applicable"],

@@ -11,7 +11,7 @@ from leakbench.reports.measured import Measured
 from leakbench.reports.points import points
 from leakbench.reports.tradeoff import Leak
 from leakbench.reports.verdicts import judge, judged, kind_of
-from leakbench.results.records import save_record
+from leakbench.results.record_files import save_record
 from leakbench.statistics import Estimate, delong_pair
 
 
@@ -75,7 +75,7 @@ def test_it_is_named_in_the_verdicts(army):
 def test_a_defense_does_not_fall_to_an_attack_that_is_no_better(tmp_path, muster_run, army):
     """The same run, where the adaptive attack found what the strongest other one did."""
     names = ["baseline", "cpsample alpha=0.5"]
-    kept = [{**p, "truth": (1.0 * (p["role"] == "baseline"), 0.1, 4.0)} for p in army.plan["points"]]
+    kept = [{**p.model_dump(), "truth": (1.0 * (p.role == "baseline"), 0.1, 4.0)} for p in army.plan.points]
     kept = [p for p in kept if p["point"] in names]
     run = muster_run(tmp_path, seeds=(0,), points=kept, attacks=("sima", "adaptive_cpsample"))
     records = {r.attack: r for r in run.records if (r.point, r.access) == (names[1], "DENOISER")}
@@ -89,7 +89,7 @@ def test_a_defense_does_not_fall_to_an_attack_that_is_no_better(tmp_path, muster
 
 
 def test_without_an_attack_that_knows_the_defense_nothing_is_said_of_its_owner(tmp_path, muster_run, army):
-    kept = [{**p, "truth": (1.0 * (p["role"] == "baseline"), 0.1, 4.0)} for p in army.plan["points"][:3]]
+    kept = [{**p.model_dump(), "truth": (1.0 * (p.role == "baseline"), 0.1, 4.0)} for p in army.plan.points[:3]]
     run = muster_run(tmp_path, seeds=(0,), points=kept, attacks=("sima", "loss"))
     assert "No attack that knows the defense was run" in audiences(run)[0].sentences[0]
 

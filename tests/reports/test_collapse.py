@@ -9,7 +9,9 @@ from leakbench.api import ReplicationEvidence
 from leakbench.metrics.evaluate.replication import replication
 from leakbench.reports.collapse import collapse_text, collapsed
 from leakbench.reports.markdown import render
-from leakbench.results.records import Record, RunFolder, save_record
+from leakbench.results.record import Record
+from leakbench.results.record_files import save_record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics.proportions import clopper_pearson
 
 SAMPLES, TRAIN = 100, 50

@@ -16,7 +16,7 @@ from leakbench.reports.figures import classes
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.markdown import render
 from leakbench.reports.points import points, strongest
-from leakbench.results.records import save_record
+from leakbench.results.record_files import save_record
 from leakbench.statistics import auc, by_class
 
 

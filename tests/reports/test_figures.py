@@ -15,7 +15,7 @@ from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.figures.looks import looks
 from leakbench.reports.figures.strip import strip
 from leakbench.reports.points import few
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 NAMES = ["tradeoff", "roc", "similarity", "pairs", "gate"]  # what the made-up run has something for
 
@@ -62,7 +62,7 @@ def test_tradeoff(run):
     labels = [ax.get_ylabel() for ax in figure.axes]
     assert labels == ["AUC of the strongest attack"] * 2 + ["copies beyond null (%)"] * 2
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
-    names = [p["point"] for p in run.plan["points"]]
+    names = [p.point for p in run.plan.points]
     assert legend_of(figure) == [*names, "nothing leaks", "floor (real vs real)"]
 
 
@@ -83,7 +83,7 @@ def test_tradeoff_does_not_clip_or_overlap(run):
 def test_tradeoff_means_and_seeds(run):
     data = tradeoff.gather(run)
     dots = {dot.name: dot for dot in data.panels[0].dots}
-    assert len(dots) == len(run.plan["points"])
+    assert len(dots) == len(run.plan.points)
     found = [r.metric("frechet_heldout").value for r in run.records if r.point == "baseline" and r.attack == "quality"]
     assert dots["baseline"].x.summary.mean == pytest.approx(np.mean(found))
     assert sorted(dots["baseline"].y.by_seed) == [0, 1]
@@ -158,7 +158,7 @@ def test_gate(run):
     assert [ax.get_ylabel() for ax in figure.axes] == ["gate rate", "classifier, share of images"]
     assert len(figure.axes[0].get_lines()) == 4  # points
     assert len(figure.axes[1].get_lines()) == 3  # one classifier serves the sweep
-    names = [p["point"] for p in run.plan["points"] if p["defense"] == "cpsample"]
+    names = [p.point for p in run.plan.points if p.defense == "cpsample"]
     groups = ["right on members", "right on held-out", "sure on held-out"]
     assert legend_of(figure) == [*names, "one classifier for all", *groups]
 
@@ -171,7 +171,7 @@ def test_gates_that_open_alike_are_named_so(tmp_path, make_run):
         path.write_text(json.dumps(record))
     figure = drawn(gate, RunFolder(folder.path))
     (line,) = figure.axes[0].get_lines()
-    names = [p["point"] for p in folder.plan["points"] if p["defense"] == "cpsample"]
+    names = [p.point for p in folder.plan.points if p.defense == "cpsample"]
     assert line.get_label() == f"{names[0]} (+ {len(names) - 1} alike)"
 
 

@@ -7,7 +7,7 @@ import pytest
 from leakbench.reports.figures import privacy
 from leakbench.reports.figures.canvas import Missing
 from leakbench.reports.flags import raised
-from leakbench.reports.guarantee import claims
+from leakbench.reports.guarantees import claims
 from leakbench.reports.markdown import render
 from leakbench.reports.terminal import print_table
 
@@ -91,7 +91,7 @@ def test_no_section_where_nothing_is_claimed(tmp_path, tell_run, points):
 def test_the_terminal_has_a_line_a_claim(tmp_path, tell_run, capsys):
     lost = private("erasediff", {"void": "why"}, defense="erasediff")
     print_table(tell_run(tmp_path, [BASELINE, private("dp_sgd", CLAIM), lost, UNTRAINED]))
-    said = [line for line in capsys.readouterr().out.splitlines() if "guarantee" in line]
+    said = [line for line in capsys.readouterr().out.splitlines() if "epsilon" in line]
     assert said == ["dp_sgd claims epsilon 2.99 at delta 0.0016 (accountant: prv)"]
 
 

@@ -16,7 +16,8 @@ from leakbench.reports.markdown import render, write_markdown
 from leakbench.reports.measured import Measured
 from leakbench.reports.tradeoff import Leak, tradeoff_text
 from leakbench.reports.verdicts import judge
-from leakbench.results.records import Metric, RunFolder
+from leakbench.results.record import Metric
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, Summary, auc, delong_pair, family_wise
 
 
@@ -92,7 +93,7 @@ def test_verdicts_of_disagreeing_seeds_are_not_averaged():
 def test_what_moved(run, report):
     *sweep, reject = effects(run)
     cpsample = sweep[-1]
-    swept = [p["point"] for p in run.plan["points"] if p["defense"] == "cpsample"]
+    swept = [p.point for p in run.plan.points if p.defense == "cpsample"]
     assert [effect.point.name for effect in sweep] == swept  # every point: none is picked by its result
     assert cpsample.reference.name == "baseline"
     assert [c.kind for c in cpsample.membership] == ["fell", ""]  # the answers are protected, the weights are not
@@ -133,7 +134,7 @@ def test_a_conclusion_counts_the_measures_that_agree(run, kinds, words):
 
 def test_answers_against_weights(run):
     found = gaps(run)
-    assert {gap.point for gap in found} == {p["point"] for p in run.plan["points"] if p["defense"] == "cpsample"}
+    assert {gap.point for gap in found} == {p.point for p in run.plan.points if p.defense == "cpsample"}
     gap = next(g for g in found if (g.point, g.attack) == ("cpsample alpha=0.5", "pia"))
     assert gap.difference.mean == pytest.approx(gap.weights.mean - gap.denoiser.mean)
     records = [r for r in run.records if (r.point, r.attack) == (gap.point, "pia")]
@@ -168,7 +169,7 @@ def test_controls_are_judged_as_a_family(run, report):
 
 
 def test_a_split_that_leaks_voids_the_track(tmp_path, make_run, run):
-    from leakbench.results.records import save_record
+    from leakbench.results.record_files import save_record
 
     other = make_run(tmp_path, keep=lambda r: r.point == "baseline" and r.attack != "blind")
     record = next(r for r in run.records if r.attack == "blind")
@@ -191,7 +192,7 @@ def test_the_blind_baseline_is_named_where_it_wins(tmp_path, make_run):
 
 def test_flags_are_explained(run, report):
     assert [flag.name for flag in raised(run)] == ["few-negatives"]
-    assert "that TPR ranks nothing" in section(report, "Health flags")
+    assert "is not used to rank" in section(report, "Health flags")
 
 
 def test_figures_are_embedded_by_relative_path(tmp_path, make_run):

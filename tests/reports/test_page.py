@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 from leakbench.reports.markdown import render as report_of
 from leakbench.reports.page import render, write_page
 from leakbench.reports.tradeoff import tradeoff_text
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 
 def test_the_page_holds_each_runs_command_table_and_sessions(run, tmp_path):
@@ -22,7 +21,7 @@ def test_the_page_holds_each_runs_command_table_and_sessions(run, tmp_path):
     for row in cells:
         assert text.count("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |") == 2
     assert text.count("`leakbench run quick`: 12 cells in 61 s, workers: 2") == 2
-    assert text.count(f"| command | `{shlex.join(run.plan['command'])}` |") == 2
+    assert text.count(f"| command | `{run.plan.command_line}` |") == 2
 
 
 def test_what_a_defense_is_for_stands_on_the_page_as_in_the_report(run, tmp_path):

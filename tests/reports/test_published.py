@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from leakbench.reports.markdown import render
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 ROWS = [
     {
@@ -85,7 +85,7 @@ def test_a_published_number_stands_beside_the_runs_own(run, retold):
     assert found[0]["reported"] == "0.885" and found[0]["this run"].startswith(f"{own:.3f} [")
     assert found[1]["number"] == "TPR at 10 % FPR" and found[1]["reported"] == "13.7 %" and "%" in found[1]["this run"]
     swept = [row for row in found if row["paper"] == "B et al."]
-    assert [row["point"] for row in swept] == [p["point"] for p in run.plan["points"] if p["defense"] == "cpsample"]
+    assert [row["point"] for row in swept] == [p.point for p in run.plan.points if p.defense == "cpsample"]
     assert all("(FD-classifier)" in row["this run"] for row in swept)  # never called FID
     assert found[-1]["this run"] == "-" and found[-1]["reported"] == "unknown to us" and found[-1]["note"] == "why"
 

@@ -16,7 +16,9 @@ from leakbench.reports.markdown import render
 from leakbench.reports.points import copy_attacks, points
 from leakbench.reports.replication import beyond_text, copies, guided_verdicts, suspects, whole_text, worth_telling
 from leakbench.reports.tradeoff import tradeoff_text
-from leakbench.results.records import Record, RunFolder, save_record
+from leakbench.results.record import Record
+from leakbench.results.record_files import save_record
+from leakbench.results.run_folder import RunFolder
 
 POINTS = {"baseline": ("baseline", 0.2), "cpsample alpha=0.5": ("defense", 0.02), "untrained": ("control", 0.0)}
 # name: features, published threshold, whether it draws images of its own

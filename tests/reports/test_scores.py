@@ -7,7 +7,9 @@ import pytest
 
 from leakbench.reports.figures import roc
 from leakbench.reports.scores import scores
-from leakbench.results.records import Record, RunFolder, save_record
+from leakbench.results.record import Record
+from leakbench.results.record_files import save_record
+from leakbench.results.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

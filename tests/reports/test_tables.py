@@ -11,17 +11,19 @@ import sys
 import numpy as np
 import pytest
 
-from leakbench.reports.measured import Measured, bounds, measure, ratio, summarise
+from leakbench.reports.measured import Measured, measure, ratio, summarise
 from leakbench.reports.points import calibration_strength, copy_attacks, most_protective, points, strongest, sweeps
 from leakbench.reports.tables import tradeoff_table, tradeoff_text, write_csv
 from leakbench.reports.words import bracket, distance, distance_title, percent, rate_title, significant, times, told
-from leakbench.results.records import Metric
+from leakbench.results.metric_specs import find_metric
+from leakbench.results.record import Metric
 from leakbench.statistics import Estimate, Summary
 
 COLUMNS = (
-    "suite,dataset,model,defense,defense_params,attack,attack_params,features,access,seed,metric,value,ci_low,ci_high"
+    "suite,dataset,model,defense,point,defense_params,attack,attack_params,features,access,seed,metric,title,better,"
+    "value,ci_low,ci_high"
 )
-WHO = "suite,dataset,model,defense,defense_params,attack,attack_params,features,access"
+WHO = "suite,dataset,model,defense,point,defense_params,attack,attack_params,features,access"
 
 
 def read(path):
@@ -37,7 +39,7 @@ def test_columns_are_exact(tables):
     first = {name: path.read_text().split("\n")[0] for name, path in tables.items()}
     assert first == {
         "results.csv": COLUMNS + ",n,queries,flags",
-        "summary.csv": WHO + ",metric,mean,low,high,minimum,maximum,seeds",
+        "summary.csv": WHO + ",metric,title,better,mean,low,high,minimum,maximum,seeds",
         "timings.csv": "point,attack,access,seed,name,seconds",
     }
 
@@ -78,7 +80,7 @@ def test_no_seconds_but_in_timings(run, tables):
 
 def test_summary_joins_the_seeds(run, tables):
     rows = [r for r in read(tables["summary.csv"]) if (r["attack"], r["metric"]) == ("loss", "auc")]
-    assert len(rows) == 2 * len(run.plan["points"])
+    assert len(rows) == 2 * len(run.plan.points)
     for row, level in ((rows[0], "DENOISER"), (rows[1], "WEIGHTS")):
         pair = [r.metric("auc") for r in run.records if (r.point, r.attack, r.access) == ("baseline", "loss", level)]
         assert float(row["mean"]) == pytest.approx(np.mean([m.value for m in pair]))
@@ -161,7 +163,7 @@ def test_table_shows_the_reported_auc_of_the_chosen(run):
     chosen = list(strongest(run, point, "DENOISER").values())
     assert table.loc[point.name, "denoiser_auc"] == pytest.approx(np.mean([r.metric("auc").value for r in chosen]))
     assert table.loc[point.name, "denoiser_auc_low"] == min(r.metric("auc").ci_low for r in chosen)
-    assert list(table.index) == [p["point"] for p in run.plan["points"]]
+    assert list(table.index) == [p.point for p in run.plan.points]
 
 
 def test_below_one_half_is_flagged(tmp_path, make_run):
@@ -192,7 +194,7 @@ def test_a_point_without_records_has_a_row_without_numbers(tmp_path, make_run):
 def test_an_empty_run_is_a_table_of_dashes(tmp_path, make_run):
     run = make_run(tmp_path, keep=lambda r: False)
     assert [path.read_text().count("\n") for path in write_csv(run)] == [1, 1, 1]
-    assert len(tradeoff_table(run)) == len(run.plan["points"])
+    assert len(tradeoff_table(run)) == len(run.plan.points)
 
 
 def test_most_protective_has_the_least_copying(run):
@@ -228,13 +230,13 @@ def test_words():
 
 
 def test_a_difference_may_be_negative():
-    assert bounds("copy_rate_excess") == (-1.0, 1.0)
-    assert bounds("auc") == (0.0, 1.0) and bounds("difference")[0] < -1
+    assert find_metric("copy_rate_excess").bounds == (-1.0, 1.0)
+    assert find_metric("auc").bounds == (0.0, 1.0) and find_metric("difference").bounds[0] < -1
     signed = ("copy_rate_published_excess", "forget_auc_excess", "relearn_excess", "attribute_auc_excess")
-    assert {bounds(metric) for metric in signed} == {(-1.0, 1.0)}
+    assert {find_metric(metric).bounds for metric in signed} == {(-1.0, 1.0)}
     counted = ("relearn_steps_retrained", "unique_copies@samples=125", "epsilon_lower_bayes", "psnr_distance_ratio")
-    assert {bounds(metric) for metric in counted} == {(0.0, float("inf"))}
-    assert bounds("kid") == (-float("inf"), float("inf"))
+    assert {find_metric(metric).bounds for metric in counted} == {(0.0, float("inf"))}
+    assert find_metric("kid").bounds == (-float("inf"), float("inf"))
 
 
 @pytest.mark.parametrize(

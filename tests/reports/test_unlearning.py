@@ -14,7 +14,9 @@ from leakbench.reports.figures import relearning
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.markdown import render
 from leakbench.reports.unlearning import curves, curves_text, statistics, statistics_text, verdicts
-from leakbench.results.records import Metric, Record, RunFolder, save_record
+from leakbench.results.record import Metric, Record
+from leakbench.results.record_files import save_record
+from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import auc, delong_pair, holm
 
 STEPS = np.array([0, 1, 2, 4, 8, 16])

@@ -11,7 +11,7 @@ from leakbench.api import MembershipEvidence
 from leakbench.cli.score_file.read import ScoreFile, Sides
 from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.metrics.evaluate.membership import TARGETS, membership
-from leakbench.results.records import Metric
+from leakbench.results.record import Metric
 from leakbench.statistics import (
     Estimate,
     auc,

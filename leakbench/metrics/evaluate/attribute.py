@@ -17,7 +17,7 @@ import numpy as np
 
 from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.results.evidence import AttributeEvidence
-from leakbench.results.records import Metric
+from leakbench.results.record import Metric
 from leakbench.statistics import auc, clopper_pearson, contrast, finite, flags, verdict
 
 _FEWEST = 2  # of either value, for an AUC

@@ -27,7 +27,7 @@ import numpy as np
 
 from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.results.evidence import CanaryEvidence
-from leakbench.results.records import Metric
+from leakbench.results.record import Metric
 from leakbench.statistics import (
     EpsilonBound,
     auc,

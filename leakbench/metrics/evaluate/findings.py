@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from leakbench.results.records import Metric
+from leakbench.results.record import Metric
 from leakbench.statistics import (
     Estimate,
 )

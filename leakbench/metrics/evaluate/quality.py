@@ -11,7 +11,7 @@ from leakbench.metrics import quality
 from leakbench.metrics.copying import pixel_similarity
 from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.metrics.weights import perceptual
-from leakbench.results.records import Metric
+from leakbench.results.record import Metric
 from leakbench.runtime.device import Rng
 
 

@@ -17,7 +17,7 @@ from leakbench.metrics.copying import (
 )
 from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.results.evidence import ReplicationEvidence
-from leakbench.results.records import Metric
+from leakbench.results.record import Metric
 from leakbench.statistics import (
     Estimate,
 )

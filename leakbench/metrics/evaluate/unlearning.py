@@ -30,7 +30,7 @@ import torch
 from leakbench.metrics.evaluate.findings import MetricSet, metric
 from leakbench.metrics.unlearning_metrics import mean_probability
 from leakbench.results.evidence import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
-from leakbench.results.records import Metric
+from leakbench.results.record import Metric
 from leakbench.statistics import Estimate, auc, delong_pair, finite, flags, verdict
 
 BROUGHT_BACK = 0.5  # share of the real images' probability

@@ -14,9 +14,3 @@ Not supported, and refused in one line: SDXL, Stable Diffusion 3, Flux and other
 none of the above; flow matching, variance-exploding and consistency schedulers; inpainting and image-to-image networks
 with additional channels.
 """
-
-from leakbench.models.pretrained.build import Foreign, build, digest, given, holds
-from leakbench.models.pretrained.inspect import Options, files_of
-from leakbench.runtime.cache.keys import digest_of
-
-__all__ = ["Foreign", "Options", "build", "digest", "digest_of", "files_of", "given", "holds"]

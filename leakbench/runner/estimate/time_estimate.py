@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from leakbench.api import Access, AttributeAttack, MembershipAttack, ReplicationAttack, UnlearningAttack
 from leakbench.measurement.compatibility import audit_setting
@@ -20,11 +20,11 @@ from leakbench.measurement.extra_features import seconds_beside
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec
 from leakbench.models import networks
-from leakbench.results.records import QUALITY
+from leakbench.results.record import QUALITY
+from leakbench.runner.cell import Cell
 from leakbench.runner.estimate.dry_run import calls_of, calls_of_attribute
 from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
 from leakbench.runner.estimate.timing import StepTimes, pace_of
-from leakbench.runner.plan import Cell
 
 _STARTING = 8.0  # seconds until a worker has imported torch
 _READING = 30.0  # seconds of the reader
@@ -54,7 +54,7 @@ class TimeEstimate:
         ends: dict[str, float] = {}
         free = [_STARTING + inputs.split_seconds + self._real(inputs, cells)] * min(workers, len(cells))
         for cell in cells:
-            start = max([heapq.heappop(free), *(ends.get(name, 0.0) for name in cell.after)])
+            start = max([heapq.heappop(free), *(ends[name] for name in cell.depends_on)])
             ends[cell.name] = start + self.of(inputs, cell)
             heapq.heappush(free, ends[cell.name])
         return max(ends.values()) + _REPORTING
@@ -66,10 +66,10 @@ class TimeEstimate:
         pace = self.pace(inputs, inputs.condition(cell.chain))
         if cell.kind == "fit":
             defense = cell.chain[-1].defense
-            return defense.training_evaluations() * defense.relative_cost * len(cell.needs) * pace.training / 3
-        judged = self._judging(inputs) if any(row.attack == QUALITY for row in cell.rows) else 0.0
+            return defense.training_evaluations() * defense.relative_cost * len(cell.models) * pace.training / 3
+        judged = self._judging(inputs) if any(row.attack == QUALITY for row in cell.records) else 0.0
         calls = self._audit(inputs, cell) * pace.forward
-        return calls + judged + _AUDITING + _ATTACK * len({row.attack for row in cell.rows})
+        return calls + judged + _AUDITING + _ATTACK * len({row.attack for row in cell.records})
 
     def _judging(self, inputs: RunInputs) -> float:
         """Seconds of the networks that judge the samples of one release."""
@@ -119,7 +119,7 @@ class TimeEstimate:
         images = _whole(sum(len(rows) for name, rows in parts.items() if name != "reference"), file.sampler.batch)
         changed = any(link.defense.changes == "sampling" for link in cell.chain)
         answers, weights = (self._membership(inputs, cell, raw) for raw in (False, True))
-        others = sum(self._other(inputs, cell, row, guided) for row in cell.rows)
+        others = sum(self._other(inputs, cell, row, guided) for row in cell.records)
         return samples + others + images * (answers * (guided + 1.0 if changed else 1.0) + weights)
 
     def _other(self, inputs: RunInputs, cell: Cell, row: RecordSpec, guided: float) -> float:
@@ -127,7 +127,7 @@ class TimeEstimate:
         attack, file, parts = inputs.suite.attacks.get(row.attack), inputs.suite.file, inputs.split.parts
         if not isinstance(attack, AttributeAttack | UnlearningAttack | ReplicationAttack):
             return 0.0
-        if not attack.applies(audit_setting(inputs, cell.chain)):
+        if attack.skip(audit_setting(inputs, cell.chain)) is not None:
             return 0.0
         calls = 1.0 if row.access is Access.WEIGHTS else guided
         walks = _whole(file.quality.samples, file.sampler.batch) * file.sampler.steps * calls
@@ -146,14 +146,14 @@ class TimeEstimate:
 
     def _membership(self, inputs: RunInputs, cell: Cell, weights: bool) -> float:
         """Calls an image of the membership attacks that hold the weights, or of those that do not."""
-        place, known = audit_setting(inputs, cell.chain), inputs.suite.attacks
-        names = sorted({row.attack for row in cell.rows if row.attack in known})
+        # Those that read a shipped part are not counted: the network of the dry run ships none.
+        setting, known = replace(audit_setting(inputs, cell.chain), parts=frozenset()), inputs.suite.attacks
+        names = sorted({row.attack for row in cell.records if row.attack in known})
         attacks = [
             attack
             for attack in map(known.__getitem__, names)
             if isinstance(attack, MembershipAttack)
-            and attack.applies(place)
-            and not attack.requires_parts
+            and attack.skip(setting) is None
             and (attack.access is Access.WEIGHTS) == weights
         ]
         spec = inputs.network(inputs.condition(cell.chain))
@@ -174,5 +174,5 @@ def bytes_of(inputs: RunInputs, cells: list[Cell]) -> float:
     weights = 4 * sum(
         p.numel() for p in networks.build(inputs.network("none"), inputs.streams(0).of("estimate")).parameters()
     )
-    fits, audits = sum(len(cell.needs) for cell in cells), sum(cell.kind == "audit" for cell in cells)
+    fits, audits = sum(len(cell.models) for cell in cells), sum(cell.kind == "audit" for cell in cells)
     return float(fits * weights + audits * (_RECORDS + 4 * pixels * inputs.suite.file.quality.samples))

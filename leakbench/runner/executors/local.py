@@ -7,7 +7,6 @@ parent gone stops by itself.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -18,15 +17,18 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import cycle, islice
+from multiprocessing.context import SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.runner.cell import Cell
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.executors.worker import Worker, packed, portable, unpacked
-from leakbench.runner.plan import Cell, Plan
+from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
 from leakbench.runtime.device import devices
 
@@ -46,16 +48,16 @@ class LocalExecutor(Executor):
 
     def _in_process(self) -> None:
         worker = Worker(self.plan.builder)
-        for cell in self._startable():
+        for cell in self.ready_cells():
             try:
                 worker.do(cell, lambda share, cell=cell: self.report(cell.name, share))  # type: ignore[misc]
             except Exception as error:
-                self._settle(cell, error)
+                self.mark_done(cell, error)
             else:
-                self._settle(cell)
+                self.mark_done(cell)
 
     def _on_workers(self) -> None:
-        builder, context = self.plan.builder, multiprocessing.get_context("spawn")
+        builder, context = self.plan.builder, _RecordingContext()
         news: Any = context.Queue()
         places: Any = context.Queue()  # a device for each worker, in turn
         for place in islice(cycle(devices(builder.inputs.device.type)), self.workers):
@@ -71,7 +73,7 @@ class LocalExecutor(Executor):
         try:
             self._feed(pool, news)
         except KeyboardInterrupt:
-            for worker in multiprocessing.active_children():  # in the middle of a training, which nobody waits for
+            for worker in context.started:  # in the middle of a training, which nobody waits for
                 worker.terminate()
             raise
         finally:
@@ -79,10 +81,10 @@ class LocalExecutor(Executor):
 
     def _feed(self, pool: ProcessPoolExecutor, news: Any) -> None:
         running: dict[Future[None], Cell] = {}
-        while self._waiting or running:
+        while self.has_cells_left:
             # No more is handed out than can start now, so that training that others wait for never queues behind an
             # audit.
-            for cell in islice(self._startable(), self.workers - len(running)):
+            for cell in islice(self.ready_cells(), self.workers - len(running)):
                 with _uninterrupted():  # a worker may start here, and it inherits this
                     running[pool.submit(_do, cell)] = cell
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -98,9 +100,9 @@ class LocalExecutor(Executor):
                 "leakbench: a worker process was killed (out of memory?); run the same command to go on"
             ) from None
         except Exception as error:
-            self._settle(cell, error)
+            self.mark_done(cell, error)
         else:
-            self._settle(cell)
+            self.mark_done(cell)
 
     def _listen(self, news: Any) -> None:
         while True:
@@ -108,6 +110,20 @@ class LocalExecutor(Executor):
                 self.report(*news.get_nowait())
             except Empty:
                 return
+
+
+class _RecordingContext(SpawnContext):
+    """Starts processes by spawning them, and keeps them in `started`: a caller's other children are not ours to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # type: ignore[override]
+        """Start no process yet; the pool does."""
+        process = super().Process(*args, **kwargs)
+        self.started.append(process)
+        return process
 
 
 @contextmanager

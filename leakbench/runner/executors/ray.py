@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from leakbench.measurement.release_audit import RecordSpec
+from leakbench.runner.cell import Cell
 from leakbench.runner.executors.base import Executor
 from leakbench.runner.executors.node_check import fingerprint
 from leakbench.runner.executors.ray_task import (
@@ -35,7 +36,6 @@ from leakbench.runner.executors.ray_task import (
     do,
 )
 from leakbench.runner.executors.worker import packed
-from leakbench.runner.plan import Cell
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
@@ -68,8 +68,8 @@ class RayExecutor(Executor):
                         ray.cancel(news, force=True)
 
     def _feed(self, ray: Any, running: dict[Any, Cell]) -> None:
-        while self._waiting or running:
-            for cell in self._startable():
+        while self.has_cells_left:
+            for cell in self.ready_cells():
                 running[self._submitted(cell)] = cell
             some, _ = ray.wait(list(running), num_returns=1, timeout=0.5) if running else ([], [])
             ready, _ = ray.wait(list(running), num_returns=len(running), timeout=0) if some else ([], [])
@@ -102,24 +102,26 @@ class RayExecutor(Executor):
                 print(said, end="", file=sys.stderr)
                 if isinstance(error, IncompatibleNode):
                     raise UsageError(str(error))
-                self._settle(cell, error)
+                self.mark_done(cell, error)
                 return False
         return True
 
     def _submitted(self, cell: Cell) -> Any:
-        left = tuple(row for row in cell.rows if (cell.name, row) not in self._written)
-        return self._task.options(name=cell.words).remote(self._start, pickle.dumps(replace(cell, rows=left)))
+        left = tuple(row for row in cell.records if (cell.name, row) not in self._written)
+        return self._task.options(name=cell.description).remote(self._start, pickle.dumps(replace(cell, records=left)))
 
     def _again(self, cell: Cell, error: Exception, running: dict[Any, Cell]) -> None:
         """The node of a cell was lost: hand the cell out again, or give it up."""
         self._lost[cell.name] += 1
         if self._lost[cell.name] >= _TRIES:
-            self._settle(cell, NodeLost(f"its node was lost {_TRIES} times, at last: {_first_line(error)}"))
-        elif cell.rows and all((cell.name, row) in self._written for row in cell.rows):
-            self._settle(cell)  # all but its last word had arrived
+            self.mark_done(cell, NodeLost(f"its node was lost {_TRIES} times, at last: {_first_line(error)}"))
+        elif cell.records and all((cell.name, row) in self._written for row in cell.records):
+            self.mark_done(cell)  # all but its last word had arrived
         else:
             why = type(error).__name__
-            print(f"leakbench: {cell.words}: its node was lost ({why}); doing it again on another", file=sys.stderr)
+            print(
+                f"leakbench: {cell.description}: its node was lost ({why}); doing it again on another", file=sys.stderr
+            )
             running[self._submitted(cell)] = cell
 
     def _what_nodes_know(self, marker: Path) -> Start:

@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import Record
+from leakbench.results.record import Record
 from leakbench.runner.executors.node_check import difference, fingerprint
 from leakbench.runner.executors.worker import Worker, portable, unpacked
 from leakbench.runtime import registry

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from leakbench.measurement.embedding import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import Record
-from leakbench.runner.plan import Cell
+from leakbench.results.record import Record
+from leakbench.runner.cell import Cell
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import Suite
 
@@ -31,14 +31,14 @@ class Worker:
         if cell.kind == "reader":
             _ = self.embedding.features
         elif cell.kind == "fit":
-            self.builder.train(cell.chain, cell.seed, cell.needs, progress)
+            self.builder.train(cell.chain, cell.seed, cell.models, progress)
         else:
             assert cell.point is not None
             audit = ReleaseAudit(self.builder, self.embedding, cell.point, cell.seed)
-            rows = {(row.attack, row.access.name): row for row in cell.rows}
-            for done, record in enumerate(audit.run(list(cell.rows)), start=1):
+            rows = {(row.attack, row.access.name): row for row in cell.records}
+            for done, record in enumerate(audit.run(list(cell.records)), start=1):
                 written(rows[record.attack, record.access], record)
-                progress(min(0.99, done / len(cell.rows)))
+                progress(min(0.99, done / len(cell.records)))
 
 
 def packed(suite: Suite, setting: RunConfig) -> bytes:

@@ -18,25 +18,25 @@ class GroupedStore(Store):
 
     def has(self, key: str) -> bool:
         """As the first process sees it, before which nobody goes on."""
-        return distributed.first(lambda: self.store.has(key))
+        return distributed.broadcast(lambda: self.store.has(key))
 
     def whole(self, key: str) -> bool:
         """As the first process sees it."""
-        return distributed.first(lambda: self.store.whole(key))
+        return distributed.broadcast(lambda: self.store.whole(key))
 
     def open(self, key: str) -> Path | None:
         """The folder, as the first process sees it."""
-        return distributed.first(lambda: self.store.open(key))
+        return distributed.broadcast(lambda: self.store.open(key))
 
     def write(self, key: str, fill: Callable[[Path], None]) -> Path:
         """All fill a folder, which may take all of them; that of the first is kept."""
-        if distributed.leads() or distributed.size() == 1:
+        if distributed.rank() == 0 or distributed.world_size() == 1:
             self.store.write(key, fill)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 fill(Path(folder))
-        return distributed.first(lambda: self.path(key))
+        return distributed.broadcast(lambda: self.path(key))
 
     def drop(self, key: str) -> None:
         """Forgotten by the first process."""
-        distributed.first(lambda: self.store.drop(key))
+        distributed.broadcast(lambda: self.store.drop(key))

@@ -14,6 +14,7 @@ from leakbench.runtime.device.devices import devices, kind_of, prepare
 from leakbench.runtime.device.execution import EXECUTION_KEYS, merge_execution_notes, record_execution
 from leakbench.runtime.device.precision import autocast, place
 from leakbench.runtime.device.rng import Rng, RngStream, philox, seeded
+from leakbench.runtime.device.row_digest import row_digest
 
 __all__ = [
     "EXECUTION_KEYS",
@@ -32,5 +33,6 @@ __all__ = [
     "prepare",
     "record_batch_reductions",
     "record_execution",
+    "row_digest",
     "seeded",
 ]

@@ -51,16 +51,19 @@ class RngStream:
 
     def words(self, ids: Tensor, count: int, draw: int = 0) -> Tensor:
         """Uniform 32-bit words as int64, shape (N, count)."""
-        blocks = torch.arange(math.ceil(count / 4), device=ids.device, dtype=torch.int64)
-        zero = torch.zeros(1, 1, dtype=torch.int64, device=ids.device)
-        counter = (blocks[None, :], zero + draw, ids.to(torch.int64)[:, None], zero)
+        ids = ids.to(torch.int64)
+        return self._words(torch.stack([torch.full_like(ids, draw), ids, torch.zeros_like(ids)], dim=1), count)
+
+    def _words(self, rows: Tensor, count: int) -> Tensor:
+        """Words (N, count) of counters whose first word is the block and whose others are `rows` (N, 3)."""
+        blocks = torch.arange(math.ceil(count / 4), device=rows.device, dtype=torch.int64)
+        counter = (blocks[None, :], rows[:, :1], rows[:, 1:2], rows[:, 2:])
         words = torch.stack(torch.broadcast_tensors(*philox(counter, self.key)), dim=-1)
         return words.flatten(1)[:, :count]
 
     def uniform(self, ids: Tensor, shape: tuple[int, ...] = (), draw: int = 0) -> Tensor:
         """Uniform on (0, 1), float64."""
-        words = self.words(ids, math.prod(shape), draw)
-        return ((words.double() + 0.5) / 2.0**32).reshape(len(ids), *shape)
+        return _uniform(self.words(ids, math.prod(shape), draw)).reshape(len(ids), *shape)
 
     def integers(self, ids: Tensor, high: int, shape: tuple[int, ...] = (), draw: int = 0) -> Tensor:
         """Uniform on 0 .. high - 1, int64 (bias below high / 2^32, which no experiment here can see).
@@ -75,10 +78,26 @@ class RngStream:
     def normal(self, ids: Tensor, shape: tuple[int, ...] = (), draw: int = 0) -> Tensor:
         """Standard normal by Box and Muller, float32."""
         count = math.prod(shape)
-        pairs = self.uniform(ids, (math.ceil(count / 2), 2), draw)
-        radius, angle = torch.sqrt(-2.0 * torch.log(pairs[..., 0])), 2.0 * math.pi * pairs[..., 1]
-        both = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
-        return both.flatten(1)[:, :count].float().reshape(len(ids), *shape)
+        return _normal(self.words(ids, count + count % 2, draw), shape)
+
+    def normal_of(self, digest: Tensor, shape: tuple[int, ...] = ()) -> Tensor:
+        """Standard normal (N, *shape), float32, for rows known by a digest (N, 3) of 32-bit words in place of a number:
+        see `row_digest`."""
+        count = math.prod(shape)
+        return _normal(self._words(digest, count + count % 2), shape)
+
+
+def _uniform(words: Tensor) -> Tensor:
+    """Numbers in (0, 1), float64, of uniform 32-bit words; never 0 and never 1."""
+    return (words.double() + 0.5) / 2.0**32
+
+
+def _normal(words: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal (N, *shape) of words (N, even count), pair by pair (Box and Muller)."""
+    pairs = _uniform(words).unflatten(1, (-1, 2))
+    radius, angle = torch.sqrt(-2.0 * torch.log(pairs[..., 0])), 2.0 * math.pi * pairs[..., 1]
+    both = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+    return both.flatten(1)[:, : math.prod(shape)].float().reshape(len(words), *shape)
 
 
 @dataclass(frozen=True)

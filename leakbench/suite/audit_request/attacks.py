@@ -2,8 +2,7 @@
 
 Choices of ours: first those of the frozen set `strongest`, then every other that reads membership or copies, with its
 default parameters. One that asks for shadow models, which nobody can train without the recipe, is taken with its
-defaults if these need none, else left out; so is one that wants a part that only some defense ships, or more access
-than there is.
+defaults if these need none, else left out; so is one that wants more access than there is.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 from leakbench.api import Access, Attack
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import frozen_attacks
+from leakbench.suite.ensemble import read_frozen_attacks
 
 FAMILIES = ("membership", "replication")
 _OPTION = "--attacks"
@@ -22,17 +21,14 @@ _OPTION = "--attacks"
 
 @dataclass(frozen=True)
 class Reach:
-    """What an attacker has: access, and whether a defense around the model ships parts of its own."""
+    """Access that an attacker has."""
 
     access: Access
-    guarded: bool = False
 
     def lacks(self, kind: type[Attack]) -> str:
-        """What an attack wants and there is not, in words; empty if it has all."""
+        """Say what an attack wants and there is not; empty if it has all."""
         if kind.access > self.access:
             return f"needs access {kind.access.name}, and what was given allows {self.access.name}"
-        if kind.requires_parts and not self.guarded:
-            return f"reads what only some defense ships ({', '.join(sorted(kind.requires_parts))})"
         return ""
 
 
@@ -40,7 +36,7 @@ def entries_of(choice: str, reach: Reach) -> list[dict[str, Any]]:
     """The [[attack]] entries of "all", "strongest", or names with commas between. Raises UsageError."""
     if choice not in ("all", "strongest"):
         return [_named(name.strip(), reach) for name in choice.split(",")]
-    strongest = _possible(frozen_attacks("strongest", "leakbench audit"), reach)
+    strongest = _possible(read_frozen_attacks("strongest", "leakbench audit"), reach)
     if choice == "strongest":
         return strongest
     known = {entry["name"] for entry in strongest}

@@ -1,8 +1,8 @@
 """The suite of an audit of somebody's own model: made of a request, not read from a file.
 
 The bottom of its chain is a given model or given samples: nothing is trained. Choices of ours:
-- Attacks: see leakbench.suite.audit_request.attacks; one that objects to the images or the model at hand is left out,
-  and that is said.
+- Attacks: see leakbench.suite.audit_request.attacks; one that cannot work on the images or the model at hand is left
+  out, and that is said. One that reads what only some defense ships is left out where no defense was asked for.
 - Control: a small network of ours with random weights, attacked alike; up to 64x64 pixels. It knows nothing whatever
   its size, so it need not be the model's twin. Of samples alone there is none but the blind baseline. No positive
   control can be had of a model that others trained.
@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from leakbench.api import Access, AuditSetting, PretrainedSpec
+from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, shipped_parts
 from leakbench.data import Dataset
 from leakbench.data.member_folders import sides_name
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.audit_request.attacks import Reach, entries_of
-from leakbench.suite.load import ReleaseSpec, Suite, checked
+from leakbench.suite.load import ReleaseSpec, Suite, build_suite
 
 GIVEN = "model"  # the id of what is audited
 _WHERE = "leakbench audit"
@@ -54,7 +55,7 @@ class Request:
     @property
     def reach(self) -> Reach:
         """What an attacker has."""
-        return Reach(Access.WEIGHTS if self.samples is None else Access.SAMPLES, bool(self.defenses))
+        return Reach(Access.WEIGHTS if self.samples is None else Access.SAMPLES)
 
 
 def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[str, str]]:
@@ -82,11 +83,11 @@ def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[
         "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request), *_control(request, data)],
         "attack": entries_of(request.attacks, request.reach),
     }
-    suite = checked(table, _WHERE, overrides)
+    suite = build_suite(table, _WHERE, overrides)
     brought = suite.points[0].chain[0].defense.brings()
     if brought is not None:
         _check_fits(brought, data, request)
-    return _fitting(suite, data, brought)
+    return _fitting(_without_part_readers(suite, data, brought, request), data, brought)
 
 
 def _check_fits(brought: PretrainedSpec, data: Dataset, request: Request) -> None:
@@ -136,27 +137,55 @@ def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
 
 
 def _fitting(suite: Suite, data: Dataset, brought: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
-    """The suite without the attacks that object to its images or model, and what each of these says."""
+    """The suite without the attacks that cannot work on its images or model, and the reason of each of these."""
     said: dict[str, str] = {}
     for name, attack in suite.attacks.items():
         for point in suite.points:
-            place = _place(suite, point, data, brought)
-            if attack.applies(place) and (objection := attack.objection(place)):
-                said[name] = objection
-    kept = {name: attack for name, attack in suite.attacks.items() if name not in said}
-    entries = tuple(entry for entry in suite.file.attack if entry.get("id", entry["name"]) not in said)
-    return replace(suite, file=suite.file.model_copy(update={"attack": entries}), attacks=kept), said
+            found = attack.skip(_setting(point, data, brought))
+            if found is not None and found.severity == "cannot-work":
+                said[name] = found.reason
+    return _without(suite, said), said
 
 
-def _place(suite: Suite, point: ReleaseSpec, data: Dataset, brought: PretrainedSpec | None) -> AuditSetting:
-    """Where an attack would stand, by the parts as drawn, before near-duplicates are removed."""
+def _without_part_readers(suite: Suite, data: Dataset, brought: PretrainedSpec | None, request: Request) -> Suite:
+    """The suite without the attacks that read parts of a defense, where no defense was asked for.
+
+    Raises UsageError for one that was asked for by name.
+    """
+    if request.defenses:
+        return suite
+    setting = _setting(suite.points[0], data, brought)
+    found = {name: skip for name, attack in suite.attacks.items() if (skip := _skip_for_parts(attack, setting))}
+    if found and request.attacks not in ("all", "strongest"):
+        name, skip = next(iter(found.items()))
+        raise UsageError(f"--attacks {name}: {skip.reason}")
+    return _without(suite, found)
+
+
+def _skip_for_parts(attack: Attack, setting: AuditSetting) -> Skip | None:
+    """Reason of an attack that would not be skipped so if every part shipped."""
+    found = attack.skip(setting)
+    return found if found != attack.skip(replace(setting, parts=None)) else None
+
+
+def _without(suite: Suite, names: Collection[str]) -> Suite:
+    """The suite without the attacks of these ids."""
+    kept = {name: attack for name, attack in suite.attacks.items() if name not in names}
+    entries = tuple(entry for entry in suite.file.attack if entry.get("id", entry["name"]) not in names)
+    return replace(suite, file=suite.file.model_copy(update={"attack": entries}), attacks=kept)
+
+
+def _setting(point: ReleaseSpec, data: Dataset, brought: PretrainedSpec | None) -> AuditSetting:
+    """Setting of an attack by the parts as drawn, before near-duplicates are removed."""
     counts = Counter(np.asarray(data.split).tolist())
+    chain = tuple(link.defense for link in point.chain)
     return AuditSetting(
-        below=tuple(link.defense for link in point.chain),
+        chain=chain,
         condition="label" if brought and brought.network.conditions else "none",
         forget="nothing",
         timesteps=brought.schedule.T if brought else 1000,
         images=counts["member"] + counts["calibration_in"],
         pixels=data.shape[1] * data.shape[2],
         calibration=counts["calibration_in"] + counts["calibration_out"],
+        parts=shipped_parts(chain),
     )

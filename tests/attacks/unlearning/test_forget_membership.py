@@ -101,7 +101,7 @@ def test_parameters_out_of_range_are_refused(wrong):
 
 def test_it_takes_something_to_forget():
     attack = ForgetMembership()
-    said = attack.objection(AuditSetting((), "none", "nothing", 1000, 10))
+    said = attack.skip(AuditSetting((), "none", "nothing", 1000, 10)).reason
     assert "[forget]" in said and "\n" not in said
-    assert all(attack.objection(AuditSetting((), "none", what, 1000, 10)) is None for what in ("label", "subset"))
+    assert all(attack.skip(AuditSetting((), "none", what, 1000, 10)) is None for what in ("label", "subset"))
     assert [need.kind for need in attack.auxiliary_models()] == ["retrained"]

@@ -229,7 +229,7 @@ def test_a_network_without_one_is_one_line():
 
 def test_where_it_applies():
     def applies(by, condition, forget):
-        return Inversion(by=by).applies(AuditSetting((), condition, forget, 1000, 10))
+        return Inversion(by=by).skip(AuditSetting((), condition, forget, 1000, 10)) is None
 
     assert (
         applies("noise", "none", "subset") and applies("noise", "label", "label") and applies("label", "label", "label")

@@ -129,7 +129,7 @@ def test_parameters_out_of_range_are_refused(wrong):
 
 def test_it_applies_where_a_label_is_asked_for():
     def applies(condition, forget):
-        return Relearning().applies(AuditSetting((), condition, forget, 1000, 10))
+        return Relearning().skip(AuditSetting((), condition, forget, 1000, 10)) is None
 
     assert applies("label", "label")
     assert not any(applies(*place) for place in (("label", "subset"), ("none", "label"), ("attribute", "label")))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from leakbench.api import Access
 from leakbench.data.member_folders import sides_name
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import registry
 from leakbench.suite.audit_request.attacks import Reach, entries_of
 from leakbench.suite.audit_request.suite import Request, suite_of
@@ -144,7 +144,7 @@ def test_samples_alone_show_their_copies_and_no_more_access_than_there_is(sides,
     run = RunFolder(tmp_path / "run")
     assert {record.access for record in run.records} == {"NONE", "SAMPLES"}
     (copies,) = [record for record in run.records if record.attack == "nearest_copy"]
-    in_training = run.plan["split"]["member"] + run.plan["split"]["calibration_in"]
+    in_training = run.plan.split["member"] + run.plan.split["calibration_in"]
     assert in_training == 50 and copies.metric("copy_rate").value >= 20 / 60
     rank = np.argsort(np.argsort([hashlib.sha256(image.tobytes()).hexdigest() for image in MEMBERS]))
     assert run.arrays(copies)["nearest"][:20].tolist() == rank[:20].tolist()
@@ -183,7 +183,7 @@ def test_an_audit_says_that_its_model_was_given_and_keeps_no_member(sides, pipel
     words = [*SMALL, "--attacks", "blind,loss,nearest_copy", "--out", tmp_path / "run"]
     assert leakbench("audit", pipeline, *sides, *words).code == 0
     run = RunFolder(tmp_path / "run")
-    assert [(p["point"], p["role"], p["given"]) for p in run.plan["points"]] == [
+    assert [(p.point, p.role, p.given) for p in run.plan.points] == [
         ("model", "baseline", True),
         ("untrained", "control", False),
     ]
@@ -199,7 +199,7 @@ def test_chosen_attacks_need_neither_other_models_nor_more_access(choice, access
     for entry in entries:
         kind = registry.find("attacks", entry["name"])
         attack = kind(**{key: value for key, value in entry.items() if key not in ("name", "id")})
-        assert attack.auxiliary_models() == () and kind.access <= access and not kind.requires_parts
+        assert attack.auxiliary_models() == () and kind.access <= access
     names = {entry["name"] for entry in entries}
     assert {"blind", "gan_leaks", "nearest_copy"} <= names
     assert ("secmi" in names) == (access is Access.WEIGHTS)

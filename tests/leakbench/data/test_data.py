@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 from sklearn.datasets import load_digits
 
-from leakbench.data import PARTS, SplitSpec, draw_split, near_duplicate_groups
+from leakbench.data import PARTS, SplitSpec, draw_split
 from leakbench.data.digits import digits
+from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.data.npz import npz
 from leakbench.runtime.errors import UsageError
 
@@ -85,14 +87,17 @@ def test_planted_near_duplicates_are_removed_and_counted(saved):
     assert {3, 4} <= set(kept)
 
 
-def test_near_duplicates_are_those_within_a_tenth_of_the_pixel_range(saved):
+@pytest.mark.parametrize("share", [0.15, 0.3])
+def test_near_duplicates_are_those_within_a_share_of_the_median_distance(share):
     data = digits("")
     pixels = data.tensors(np.arange(1797)).flatten(1).double().numpy()
+    split = draw_split(data, SplitSpec(duplicate_radius=share))
+    radius = split.duplicates.radius
+    assert radius == pytest.approx(share * np.median(pdist(pixels)) / 8, rel=0.01)
     kept: list[int] = []
     for i, row in enumerate(pixels):
-        if not kept or np.sqrt(((pixels[kept] - row) ** 2).mean(axis=1)).min() > 0.1:
+        if not kept or np.sqrt(((pixels[kept] - row) ** 2).mean(axis=1)).min() > radius:
             kept.append(i)
-    split = draw_split(data, SplitSpec())
     assert split.removed == 1797 - len(kept)
     assert sorted(np.concatenate(list(split.parts.values()))) == kept
 

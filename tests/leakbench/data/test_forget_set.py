@@ -89,14 +89,16 @@ def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_p
     task = builder.task(builder.inputs.suite.points[0].chain, 0)
     keep = task.labels != 3
     kept = task.subset(keep)
-    assert torch.equal(kept.images[:], task.images[keep]) and torch.equal(kept.groups, task.groups[keep])
+    assert torch.equal(kept.images[:], task.images[keep]) and torch.equal(
+        kept.near_duplicate_groups, task.near_duplicate_groups[keep]
+    )
     assert not (kept.labels == 3).any() and len(kept.attribute) == len(kept.images) < len(task.images)
     assert torch.equal(kept.heldout[:], task.heldout[:])
 
 
 def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(tiny, tiny_text, tmp_path, monkeypatch):
     asked = []
-    found = lambda images: asked.append(len(images)) or torch.arange(len(images))  # noqa: E731
+    found = lambda images, radius: asked.append(len(images)) or torch.arange(len(images))  # noqa: E731
     monkeypatch.setattr("leakbench.measurement.releases.near_duplicate_groups", found)
     builder = bench_of(tiny, tiny_text, tmp_path)
     chain = builder.inputs.suite.points[0].chain

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from leakbench.data import dataset, image_cache, npz_blocks
+from leakbench.data import dataset, image_cache, near_duplicates, npz_blocks
 from leakbench.data import npz as npz_module
-from leakbench.data.deduplication import drop_near_duplicates
 from leakbench.data.folder import folder
+from leakbench.data.near_duplicates import find_near_duplicates
 from leakbench.data.npz import npz
 from leakbench.runtime.errors import UsageError
 
@@ -156,17 +158,37 @@ def test_the_file_of_a_pack_is_one_that_numpy_reads(cache):
     np.testing.assert_array_equal(images[:, 0, 0, 0], np.repeat(np.arange(1200) % 256, 2))
 
 
+def twins(skipped):
+    """Thirty noise images, each followed by its copy."""
+    yield np.repeat(RANDOM.integers(0, 256, (30, 8, 8, 1), dtype=np.uint8), 2, axis=0), None
+
+
 def test_near_duplicates_of_a_pack_are_looked_for_once(cache, monkeypatch):
-    import torch
+    pack = image_cache.packed("twins", {}, twins)
+    first = find_near_duplicates(dataset.Dataset("twins", **pack.fields))
+    np.testing.assert_array_equal(first.keep, np.tile([True, False], 30))
+    np.testing.assert_array_equal(first.resembles, np.repeat(np.arange(0, 60, 2), 2))
+    monkeypatch.setattr(near_duplicates, "_keep", nothing_kept)
+    again = find_near_duplicates(dataset.Dataset("twins", **pack.fields))
+    for name in ("radius", "keep", "resembles", "distance"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
+    none = find_near_duplicates(dataset.Dataset("no pack", pack.images))
+    assert not none.keep.any()  # nothing is cached for these
 
-    from leakbench.data import near_duplicates
 
-    def rows(skipped):
-        yield np.repeat(RANDOM.integers(0, 256, (30, 8, 8, 1), dtype=np.uint8), 2, axis=0), None
+@pytest.mark.parametrize("change", ["code", "radius", "precedence"])
+def test_near_duplicates_are_looked_for_again_when_what_they_depend_on_changes(cache, monkeypatch, change):
+    pack = image_cache.packed("twins", {}, twins)
+    data = dataset.Dataset("twins", **pack.fields)
+    find_near_duplicates(data)
+    monkeypatch.setattr(near_duplicates, "_keep", nothing_kept)
+    if change == "code":
+        monkeypatch.setattr(near_duplicates, "code_digest", lambda *roots: "another search")
+    if change == "precedence":
+        data = replace(data, precedence=np.tile([1, 0], 30))
+    assert not find_near_duplicates(data, 0.2 if change == "radius" else 0.15).keep.any()
 
-    pack = image_cache.packed("twins", {}, rows)
-    first = drop_near_duplicates(dataset.Dataset("twins", **pack.fields))
-    np.testing.assert_array_equal(first, np.tile([True, False], 30))
-    monkeypatch.setattr(near_duplicates, "near_duplicates", lambda *given: torch.zeros(60, dtype=torch.bool))
-    np.testing.assert_array_equal(drop_near_duplicates(dataset.Dataset("twins", **pack.fields)), first)
-    assert not drop_near_duplicates(dataset.Dataset("no pack", pack.images)).any()  # nothing is kept for these
+
+def nothing_kept(seen, radius):
+    """A search that leaves out everything."""
+    return torch.zeros(len(seen.table), dtype=torch.bool)

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from leakbench.api import Access, MembershipAttack, Release
-from leakbench.data import near_duplicate_groups
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
-from leakbench.data.near_duplicates import near_duplicates
+from leakbench.data.near_duplicates import near_duplicate_groups, near_duplicates
 from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.metrics.copying import pixel_similarity
@@ -117,6 +116,7 @@ def test_searches_and_readers_read_blocks(count, monkeypatch):
     monkeypatch.setattr("leakbench.data.neighbours._ELEMENTS", 600 * SIZE)
     monkeypatch.setattr("leakbench.data.near_duplicates._BLOCK", 512)
     monkeypatch.setattr("leakbench.data.near_duplicates._ELEMENTS", 600 * SIZE)
+    monkeypatch.setattr("leakbench.data.close_pairs._ELEMENTS", 600 * SIZE)
     pixels = Watched(count)
     source = ImageView(pixels)
     near_duplicates(source, 1.0)

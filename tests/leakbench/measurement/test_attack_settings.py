@@ -15,7 +15,7 @@ from leakbench.suite.load import load
 
 PLUGIN = """
 from torch import Tensor
-from leakbench.api import Access, MembershipAttack, AuxiliaryModel, release_param
+from leakbench.api import Access, AuxiliaryModel, Defense, MembershipAttack, Release, Skip, release_param
 
 
 class Spoilt(MembershipAttack):
@@ -33,19 +33,43 @@ class Choosy(MembershipAttack):
     access = Access.DENOISER
     labels: int = release_param(10, ge=1)
 
-    def needs(self):
+    def auxiliary_models(self):
         return (AuxiliaryModel("choosy"),)
 
-    def applies(self, place):
-        return any(defense.name == "cpsample" for defense in place.below)
-
-    def objection(self, place):
-        if self.labels > place.calibration:
-            return f"labels = {self.labels}: calibration holds {place.calibration} images; ask for no more"
+    def skip(self, setting):
+        if not any(defense.name == "cpsample" for defense in setting.chain):
+            return Skip("it asks about guarded answers", "not-applicable")
+        if self.labels > setting.calibration:
+            return Skip(f"labels = {self.labels}: calibration holds {setting.calibration} images; ask for no more")
         return None
 
     def score(self, view, images, labels):
         return -view.eps(images, 0).flatten(1).norm(dim=1)
+
+
+class Reader(MembershipAttack):
+    name = "reader"
+    summary = "compares a shipped classifier with that of a shadow model"
+    access = Access.WEIGHTS
+
+    def auxiliary_models(self):
+        return (AuxiliaryModel("reader"),)
+
+    def skip(self, setting):
+        return setting.without("classifier")
+
+    def score(self, view, images, labels):
+        return view.parts["classifier"](images, images.new_zeros(len(images), dtype=int))
+
+
+class Hider(Defense):
+    name = "hider"
+    summary = "ships what it does not declare"
+    needs_base = True
+    changes = "sampling"
+
+    def release(self, artefacts, task):
+        return Release.wrap(task.base, parts={"secret": 1})
 
 
 class Told(MembershipAttack):
@@ -53,7 +77,7 @@ class Told(MembershipAttack):
     summary = "reads off the masks of the models that it asked for"
     access = Access.DENOISER
 
-    def needs(self):
+    def auxiliary_models(self):
         retrained, canary = (AuxiliaryModel(kind, kind=kind) for kind in ("retrained", "canary"))
         return (retrained, canary, AuxiliaryModel("shadow-0"))
 
@@ -68,7 +92,7 @@ class Forgetful(MembershipAttack):
     summary = "needs the retrained model"
     access = Access.DENOISER
 
-    def needs(self):
+    def auxiliary_models(self):
         return (AuxiliaryModel("retrained", kind="retrained"),)
 
     def score(self, view, images, labels):
@@ -123,6 +147,9 @@ def test_an_attack_that_does_not_apply_says_so_and_trains_nothing(leakbench, tin
     assert found.code == 0 and found.out.count("for choosy") == 1  # the shadow model is trained once
     flags = {(r["point"], tuple(r["flags"])) for r in records(tmp_path / "run", "choosy") if r["access"] == "DENOISER"}
     assert ("baseline", ("not-applicable",)) in flags
+    skipped = {r["point"]: r["info"].get("skipped") for r in records(tmp_path / "run", "choosy")}
+    assert skipped["baseline"] == "it asks about guarded answers"
+    assert not any(reason for point, reason in skipped.items() if point != "baseline")
     assert all("not-applicable" not in f for point, f in flags if point != "baseline")
     (tmp_path / "plain.toml").write_text(
         tiny.read_text()[: tiny.read_text().index('[[defense]]\nname = "cps')]
@@ -133,6 +160,29 @@ name = "choosy"
     )
     found = leakbench("run", tmp_path / "plain.toml", "--plan", "--plugin", plugin, "--out", tmp_path / "none")
     assert found.code == 0 and "for choosy" not in found.out
+
+
+def test_no_model_is_trained_for_an_attack_whose_parts_will_not_ship(leakbench, tiny, plugin, tmp_path):
+    """The parts of a release are known before it is made: cpsample ships a classifier, the baseline none."""
+    more(tiny, '[[attack]]\nname = "reader"\non = "baseline"\n')
+    run = ("--plugin", plugin, "--out", tmp_path / "run", "--workers", 1)
+    found = leakbench("run", tiny, "--plan", *run)
+    assert found.code == 0 and "for reader" not in found.out
+    assert leakbench("run", tiny, *run).code == 0
+    (record,) = records(tmp_path / "run", "reader")
+    assert record["flags"] == ["not-applicable"] and "(classifier)" in record["info"]["skipped"]
+    tiny.write_text(tiny.read_text().replace('name = "reader"\non = "baseline"', 'name = "reader"\non = "cpsample"'))
+    assert (
+        leakbench("run", tiny, "--plan", "--plugin", plugin, "--out", tmp_path / "other").out.count("for reader") == 1
+    )
+
+
+def test_a_defense_that_ships_what_it_does_not_declare_is_named(leakbench, tiny, plugin, tmp_path):
+    tiny.write_text(
+        tiny.read_text().replace("[[attack]]", '[[defense]]\nname = "hider"\nbase = "baseline"\n[[attack]]', 1)
+    )
+    found = leakbench("run", tiny, "--out", tmp_path / "run", "--workers", 1, "--plugin", plugin)
+    assert found.code == 1 and "'hider' ships 'secret', which it does not declare" in found.err
 
 
 def test_an_objection_is_one_line_before_anything_is_trained(leakbench, tiny, plugin):

@@ -18,7 +18,7 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.resources import DINOV2, SSCD
 from leakbench.reports.markdown import render
 from leakbench.reports.tradeoff import tradeoff_table, tradeoff_text
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan

@@ -21,7 +21,7 @@ from leakbench.metrics.copying import pixel_similarity, threshold_at
 from leakbench.metrics.evaluate.replication import replication
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec, build
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.device import Rng
 from leakbench.statistics.proportions import clopper_pearson, difference
 from leakbench.testing.conformance import check

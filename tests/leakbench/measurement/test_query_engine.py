@@ -253,7 +253,7 @@ def builder(tmp_path) -> ReleaseBuilder:
 def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(builder):
     SEEN.clear()
     fits = [cell for cell in Plan(builder).cells if cell.kind == "fit"]
-    assert sorted(need.name if need else "" for cell in fits for need in cell.needs) == ["", "shadow 0", "shadow 1"]
+    assert sorted(need.name if need else "" for cell in fits for need in cell.models) == ["", "shadow 0", "shadow 1"]
     audit = ReleaseAudit(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0)
     records = list(audit.run([RecordSpec("two", Access.DENOISER)]))
     share = {}

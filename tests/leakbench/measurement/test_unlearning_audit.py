@@ -163,7 +163,7 @@ def test_too_few_images_are_said_and_nothing_is_run(audits):
 def test_where_they_apply_in_a_suite(audits):
     def applies(attack, point, *more):
         audit = audits(point, *more)
-        return attack.applies(audit_setting(audit.inputs, audit.point.chain))
+        return attack.skip(audit_setting(audit.builder.inputs, audit.point.chain)) is None
 
     assert applies(BeforeAfter(), "finetune") and applies(BeforeAfter(), "guarded")
     assert not applies(BeforeAfter(), "baseline")

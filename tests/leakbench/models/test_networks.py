@@ -134,10 +134,13 @@ def test_timestep_embedding_is_the_formula():
 def test_the_mlp_path_imports_no_diffusers():
     code = (
         "import sys, torch\n"
-        "from leakbench import networks, training, diffusion, views, scoring\n"
-        "from leakbench.runtime.device import Stream\n"
+        "from leakbench.api import views\n"
+        "from leakbench.measurement import query_engine\n"
+        "from leakbench.models import diffusion, networks\n"
+        "from leakbench.models.training import loop\n"
+        "from leakbench.runtime.device import RngStream\n"
         "from leakbench.defenses import baseline, cpsample\n"
-        "n = networks.build(networks.default_spec((1, 8, 8)), Stream((1, 2)))\n"
+        "n = networks.build(networks.default_spec((1, 8, 8)), RngStream((1, 2)))\n"
         "n(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))\n"
         "assert 'diffusers' not in sys.modules, 'diffusers was imported'\n"
     )

@@ -25,8 +25,9 @@ from leakbench.models.training import gradients, loop
 from leakbench.models.training.loop import Batch, Recipe, train
 from leakbench.models.training.stacked import StackedModule, train_together
 from leakbench.runner import plan
+from leakbench.runner.cell import Cell
 from leakbench.runner.executors.worker import Worker
-from leakbench.runner.plan import Cell, Plan
+from leakbench.runner.plan import Plan
 from leakbench.runtime.device import Rng, prepare
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import ChainLink, ReleaseSpec, Suite, SuiteFile
@@ -253,7 +254,7 @@ class Fresh(Defense):
 
 @pytest.fixture
 def builder(tmp_path):
-    """builder(stop): two seeds of one point, with a device that says it is CUDA."""
+    """builder(stop): two seeds of one point, on a workbench that believes it has a CUDA device."""
     pixels = np.random.default_rng(0).integers(0, 256, (140, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", images=pixels)
 
@@ -273,7 +274,7 @@ def builder(tmp_path):
 
 
 def needed(cells: list[Cell]) -> list[tuple[int, list[str]]]:
-    return [(cell.seed, [need.name if need else "" for need in cell.needs]) for cell in cells if cell.kind == "fit"]
+    return [(cell.seed, [need.name if need else "" for need in cell.models]) for cell in cells if cell.kind == "fit"]
 
 
 def test_shadow_models_of_a_seed_are_one_cell_on_cuda_and_others_wait_for_it(builder, monkeypatch):
@@ -284,7 +285,7 @@ def test_shadow_models_of_a_seed_are_one_cell_on_cuda_and_others_wait_for_it(bui
     assert len(set(names)) == len(names)
     for audit in [cell for cell in cells if cell.kind == "audit"]:
         fits = {cell.name for cell in cells if cell.kind == "fit" and cell.seed == audit.seed}
-        assert len(fits) == 3 and set(audit.after) == {"reader", *fits}
+        assert len(fits) == 3 and set(audit.depends_on) == {"reader", *fits}
     monkeypatch.setattr(plan, "_TOGETHER", 3)
     assert needed(Plan(builder()).cells)[:4] == [(0, [""]), (0, five[:3]), (0, five[3:]), (0, ["canary"])]
 
@@ -297,9 +298,9 @@ def test_on_the_cpu_every_shadow_model_is_a_cell(builder):
 def test_what_a_joint_cell_finished_is_kept(builder):
     """The third of five fails: two are in the cache, and the next plan trains the other three, telling its progress."""
     killed, told = builder(stop=2), []
-    cell = next(cell for cell in Plan(killed).cells if len(cell.needs) == 5)
+    cell = next(cell for cell in Plan(killed).cells if len(cell.models) == 5)
     with pytest.raises(Killed):
         Worker(killed).do(cell, told.append)
     assert told == pytest.approx([0.2, 0.4])
-    left = next(cell for cell in Plan(killed).cells if len(cell.needs) > 1)
-    assert [need.name for need in left.needs] == ["shadow 2", "shadow 3", "shadow 4"] and left.name != cell.name
+    left = next(cell for cell in Plan(killed).cells if len(cell.models) > 1)
+    assert [need.name for need in left.models] == ["shadow 2", "shadow 3", "shadow 4"] and left.name != cell.name

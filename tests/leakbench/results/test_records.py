@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from leakbench.results.records import Metric, Record, RunFolder, read_record, save_record
+from leakbench.results.record import Metric, Record, RunInfo
+from leakbench.results.record_files import read_record, save_record
+from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
 
 RECORD = Record(
@@ -71,6 +73,7 @@ def test_the_digest_leaves_out_the_run_and_nothing_else():
         "point": "x",
         "defense_params": {},
         "attack": "x",
+        "adaptive": True,
         "family": "quality",
         "attack_params": {},
         "features": "x",
@@ -86,8 +89,8 @@ def test_the_digest_leaves_out_the_run_and_nothing_else():
         "arrays": "x",
     }
     assert set(other) == set(Record.model_fields) - {"run", "schema_version"}
-    assert RECORD.model_copy(update={"run": {}}).digest == RECORD.digest
-    assert len({RECORD.model_copy(update={key: value}).digest for key, value in other.items()} | {RECORD.digest}) == 21
+    assert RECORD.model_copy(update={"run": RunInfo()}).digest == RECORD.digest
+    assert len({RECORD.model_copy(update={key: value}).digest for key, value in other.items()} | {RECORD.digest}) == 22
 
 
 @pytest.mark.parametrize("change", [{"schema_version": 3}, {"surplus": 1}, {"access": "ROOT"}, {"seed": "x"}])
@@ -140,6 +143,8 @@ def test_a_record_names_no_folder_of_this_machine(finished):
 def test_a_record_of_the_first_schema_is_read_with_its_guarantee(tmp_path):
     old = RECORD.model_dump(mode="json") | {"schema_version": 1, "info": {"canary_claims": {"epsilon": 8.0}}}
     old["claims"] = old.pop("guarantee")
+    old["run"] = {"timings": {"attack": 1.5}, "environment": {}, "calls": {}}
+    del old["adaptive"]
     path = tmp_path / "old.json"
     path.write_text(json.dumps(old))
     assert read_record(path) == RECORD.model_copy(update={"info": {"canary_guarantee": {"epsilon": 8.0}}})

@@ -161,7 +161,7 @@ def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(pat
     by_name = {cell.name: cell for cell in cells}
 
     def chain(cell):
-        return estimate.of(builder.inputs, cell) + max((chain(by_name[name]) for name in cell.after), default=0.0)
+        return estimate.of(builder.inputs, cell) + max((chain(by_name[name]) for name in cell.depends_on), default=0.0)
 
     assert taken[-1] >= max(chain(cell) for cell in cells)
 

@@ -16,7 +16,7 @@ import torch
 from leakbench.measurement import inputs
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runner.executors import ray as on_ray
 from leakbench.runner.executors import ray_task
 from leakbench.runner.executors.node_check import difference
@@ -55,7 +55,7 @@ class Ray:
 
     def _task(self, do, start, cell):
         self.asked.append(pickle.loads(cell))
-        news, lives = [*do(start, cell)], self.lives.get(self.asked[-1].words)
+        news, lives = [*do(start, cell)], self.lives.get(self.asked[-1].description)
         if lives:
             news[lives.pop(0) :] = [Lost("the node was preempted")]
         yield from news
@@ -123,8 +123,8 @@ def test_a_lost_cell_is_handed_out_again_without_the_records_that_had_arrived(cl
     (line,) = outcome.err.splitlines()
     assert line == "leakbench: baseline, seed 0: its node was lost (Lost); doing it again on another"
     first, second = [cell for cell in ray.asked if cell.kind == "audit" and cell.name == "audit baseline seed 0"]
-    assert len(first.rows) == 6
-    assert set(second.rows) < set(first.rows) and len(second.rows) == 4
+    assert len(first.records) == 6
+    assert set(second.records) < set(first.records) and len(second.records) == 4
     assert digests(again.out) == digests(finished.out)
     assert (again.out / "results.csv").read_bytes() == (finished.out / "results.csv").read_bytes()
 

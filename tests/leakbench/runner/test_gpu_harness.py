@@ -107,7 +107,7 @@ def test_two_devices_write_the_records_of_one(tiny, tmp_path, cache):
     """On the networks that one device trained, whose samples both draw again."""
     import shutil
 
-    from leakbench.results.records import RunFolder
+    from leakbench.results.run_folder import RunFolder
 
     run = ["run", str(tiny), "--device", "cuda", "--out"]
     module = ["-m", "leakbench.cli", *run]

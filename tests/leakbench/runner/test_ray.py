@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 pytest.importorskip("ray", reason="Ray is not installed: it has no wheel for this Python or platform")
 pytestmark = pytest.mark.slow

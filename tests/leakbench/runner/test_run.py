@@ -9,7 +9,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 
 
 def records_of(folder):
@@ -66,7 +66,7 @@ def test_a_run_writes_plan_records_arrays_tables_report_and_figures(finished):
     assert finished.outcome.code == 0, finished.outcome.err
     assert finished.outcome.err == ""
     names = {path.name for path in finished.out.iterdir()}
-    tables = {"results.csv", "summary.csv", "timings.csv"}
+    tables = {"near_duplicates.csv", "results.csv", "summary.csv", "timings.csv"}
     assert names == {"plan.json", "history.json", "records", "arrays", "figures", "report.md", *tables}
     # three releases, each: quality, nearest_copy, loss and pia at two levels
     assert len(list((finished.out / "records").iterdir())) == len(list((finished.out / "arrays").iterdir())) == 3 * 6
@@ -176,6 +176,19 @@ def test_a_failing_attack_costs_no_other_attack_and_only_it_runs_after_mending(r
     assert not (tmp_path / "run" / "failures.json").exists()
 
 
+def test_an_error_of_attacks_that_run_together_is_told_though_each_alone_goes_through(run, tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace('name = "loss"', 'name = "broken"'))
+    once = MENDED.replace("        return -", "        if not calls:\n            calls.append(1)\n" + " " * 12)
+    once = once.replace("view.eps(", 'raise ZeroDivisionError("only once")\n        return -view.eps(')
+    (tmp_path / "p.py").write_text("calls = []\n" + once)
+    outcome = run("--plugin", tmp_path / "p.py")
+    assert outcome.code == 0
+    assert outcome.err.splitlines() == [
+        "leakbench: baseline, seed 0: attacks failed together, and were run alone: ZeroDivisionError: only once"
+    ]
+    assert len(records_of(tmp_path / "run")) == 3 * 6
+
+
 def test_rerun_failed_leaves_alone_what_did_not_fail(run, again):
     next((again.out / "records").glob("baseline__pia*")).unlink()
     before = written(again.out)
@@ -247,6 +260,13 @@ def test_damaged_artefacts_are_named_and_made_again_alike(run, again, finished, 
     assert outcome.code == 0
     assert outcome.err.count("does not match its hash; making it again") == len(list((again.cache / kind).iterdir()))
     assert digests(again.out) == digests(finished.out)
+
+
+def test_a_run_lists_the_images_that_it_left_out(finished):
+    with (finished.out / "near_duplicates.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["image"], row["resembles"]) for row in rows] == [("1648", "1585")]  # the nearest by scipy's cdist too
+    assert json.loads((finished.out / "plan.json").read_text())["split"]["near_duplicates_removed"] == len(rows)
 
 
 def test_without_images_no_picture_is_kept(run, again):

@@ -57,7 +57,7 @@ def test_a_kill_while_filling_leaves_no_artefact(store, filler):
     script = f"""
 import os
 from pathlib import Path
-from leakbench.store import Store
+from leakbench.runtime.cache.store import Store
 def fill(folder):
     (folder / "data.bin").write_text("half")
     os._exit(9)
@@ -100,7 +100,7 @@ def test_a_finished_twin_wins(store, filler):
 
 def test_a_key_does_not_depend_on_the_order_of_its_parts_or_on_the_process():
     parts = {"alpha": 0.25, "words": ["a", None], "nested": {"b": 1, "a": 2}}
-    code = f"from leakbench.runtime.cache.store import key_of; print(key_of(**{dict(reversed(parts.items()))!r}))"
+    code = f"from leakbench.runtime.cache.keys import key_of; print(key_of(**{dict(reversed(parts.items()))!r}))"
     environment = os.environ | {"PYTHONHASHSEED": "7"}
     there = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert there.stdout.strip() == key_of(**parts)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from leakbench.reports.markdown import render
-from leakbench.results.records import RunFolder
+from leakbench.results.run_folder import RunFolder
 from leakbench.runner.estimate import budget
 from leakbench.suite.load import load
 

@@ -13,8 +13,9 @@ from diffusers import (
 )
 
 from leakbench.defenses.pipeline import Pipeline
-from leakbench.models.pretrained import build, digest_of
+from leakbench.models.pretrained.build import build
 from leakbench.models.pretrained.prediction import nowhere
+from leakbench.runtime.cache.keys import digest_of
 from leakbench.runtime.errors import UsageError
 
 LABELS, T = torch.tensor([0, 4, 2]), torch.tensor([0, 300, 999])

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from leakbench.defenses.pipeline import Pipeline
-from leakbench.models.pretrained import build, digest_of
+from leakbench.models.pretrained.build import build
+from leakbench.runtime.cache.keys import digest_of
 from leakbench.runtime.errors import UsageError
 
 X, T = torch.linspace(-1, 1, 2 * 256).view(2, 1, 16, 16), torch.tensor([3, 700])

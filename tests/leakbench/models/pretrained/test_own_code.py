@@ -12,8 +12,8 @@ from leakbench.defenses.pipeline import Pipeline
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import fit_key, release_key
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.models.pretrained import build, digest
 from leakbench.models.pretrained.adapter import adapted
+from leakbench.models.pretrained.build import build, digest
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite import load

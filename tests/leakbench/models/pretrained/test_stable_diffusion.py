@@ -8,8 +8,9 @@ import torch
 from leakbench.api import Release
 from leakbench.defenses.pipeline import Pipeline
 from leakbench.models.diffusion import denoise, full_timesteps
-from leakbench.models.pretrained import build, digest_of
+from leakbench.models.pretrained.build import build
 from leakbench.models.pretrained.release import ForeignRelease
+from leakbench.runtime.cache.keys import digest_of
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 

@@ -1,0 +1,157 @@
+"""Pairs of images within a radius: exact, without comparing all pairs pixel by pixel.
+
+An image is first described by a few weighted sums of its pixels: over each cell of a coarse grid, divided by the root
+of the cell's size. These are orthonormal, so two descriptions are never farther apart than the images (a contraction),
+and neither are their overall levels (all pixels, by the root of their number). Images are sorted by level; only what
+lies within the radius by level is compared by description, and only what is near by description, pixel by pixel, in
+float64 as leakbench.data.neighbours measures it. The answers are those of brute force. Descriptions are float32, and
+the bound on their rounding error is added to the radius.
+
+Choices of ours: cells of 4 x 4 a channel; where a description says little (noise images are all alike from afar) the
+few images that are left are compared by a matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from leakbench.data.image_view import FeatureRows, ImagesLike
+from leakbench.data.neighbours import distances, pairs_within
+
+_GRID = 4
+_ROWS, _COLUMNS = 256, 8192  # of descriptions that are compared at one time
+_ELEMENTS = 2**23  # pixels that are held at one time
+_DENSE = 0.05  # share of pairs left above which one matrix product is the faster comparison
+
+
+@dataclass(frozen=True)
+class Descriptions:
+    """A table of images (N, D), their descriptions (N, K) float32 and levels (N,) float64."""
+
+    table: FeatureRows
+    cells: Tensor
+    level: Tensor
+
+    @classmethod
+    def of(cls, images: ImagesLike, mirrored: bool = False) -> Descriptions:
+        """Of images (N, ...), or of their mirror images. Raises ValueError when a value is not finite."""
+        table = FeatureRows(images, _mirrored) if mirrored else FeatureRows(images)
+        cells = _cells(tuple(images.shape[1:])).to(images.device)
+        found, levels, size = [], [], max(1, _ELEMENTS // table.shape[1])
+        for start in range(0, len(table), size):
+            rows = table[start : start + size].double()
+            if not bool(rows.isfinite().all()):
+                raise ValueError("distances need finite values, and some are NaN or infinite")
+            found.append((rows @ cells).float())
+            levels.append(rows.sum(dim=1) / rows.shape[1] ** 0.5)
+        empty = torch.empty(0, dtype=torch.float64, device=images.device)
+        return cls(table, torch.cat([cells[:0].float(), *found]), torch.cat([empty, *levels]))
+
+
+def nearest_earlier(
+    queries: Descriptions,
+    base: Descriptions,
+    radius: float,
+    rows: Tensor | None = None,
+    others: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """For each image the closest of all earlier ones of the base: number (N,) int64 and distance (N,) float64, infinite
+    where none is within the radius. Ties go to the lowest number. Raises ValueError when the radius is negative.
+
+    `rows`: numbers of the images that are asked about, `others`: of those of the base that may be named; by default
+    all.
+    """
+    check_radius(radius)
+    everything = torch.arange(len(base.table), device=base.level.device)
+    number, distance = everything.clone(), torch.full_like(base.level, torch.inf)
+    asked, offered = (everything if some is None else some for some in (rows, others))
+    for one, other, far in close_pairs(queries, asked, base, offered, radius):
+        earlier = other < one
+        one, other, far = one[earlier], other[earlier], far[earlier]
+        place = torch.arange(len(one), device=one.device)
+        for key in (other, far, one):  # stable sorts, the least important first
+            place = place[key[place].argsort(stable=True)]
+        one, other, far = one[place], other[place], far[place]
+        first = torch.ones_like(one, dtype=torch.bool)
+        first[1:] = one[1:] != one[:-1]
+        one, other, far = one[first], other[first], far[first]
+        better = (far < distance[one]) | ((far == distance[one]) & (other < number[one]))
+        number[one[better]], distance[one[better]] = other[better], far[better]
+    return number, distance
+
+
+def close_pairs(
+    a: Descriptions, rows: Tensor, b: Descriptions, others: Tensor, radius: float
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """All pairs of one of `rows` of a and one of `others` of b that lie within the radius, piece by piece: the numbers
+    of both and the distance, (e,) each."""
+    rows, others = rows[a.level[rows].argsort()], others[b.level[others].argsort()]
+    levels, reach = b.level[others], radius + _slack_of_levels(a, b)
+    for part in pieces(rows, _ROWS):
+        low = int(torch.searchsorted(levels, a.level[part[0]] - reach))
+        high = int(torch.searchsorted(levels, a.level[part[-1]] + reach, right=True))
+        for chunk in pieces(others[low:high], _COLUMNS):
+            one, other = _near(a.cells[part], b.cells[chunk], radius).nonzero(as_tuple=True)
+            if len(one):
+                yield from _measured(a.table, part[one], b.table, chunk[other], radius)
+
+
+def _near(a: Tensor, b: Tensor, radius: float) -> Tensor:
+    """Which descriptions may belong to images within the radius, bool (n, m): all that do, and some more."""
+    aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
+    slack = 8 * (a.shape[1] + 1) * torch.finfo(a.dtype).eps * float(aa.max() + bb.max())
+    return torch.addmm(aa + bb, a, b.T, alpha=-2.0) <= radius**2 + slack
+
+
+def _measured(
+    a: FeatureRows, one: Tensor, b: FeatureRows, other: Tensor, radius: float
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Those of the candidate pairs that lie within the radius."""
+    columns, column = other.unique(return_inverse=True)
+    size = max(1, _ELEMENTS // a.shape[1])
+    for start in range(0, len(columns), size):
+        inside = (column >= start) & (column < start + size)
+        rows, row = one[inside].unique(return_inverse=True)
+        x, y = a[rows], b[columns[start : start + size]]
+        i, j = row, column[inside] - start
+        if len(i) > _DENSE * len(x) * len(y):
+            i, j = pairs_within(x, y, torch.full((len(y),), radius, dtype=torch.float64, device=y.device)).nonzero().T
+        for piece in pieces(torch.arange(len(i), device=i.device), size):
+            far = distances(x[i[piece]], y[j[piece]])
+            hit = far <= radius
+            yield rows[i[piece][hit]], columns[start + j[piece][hit]], far[hit]
+
+
+def _cells(shape: tuple[int, ...]) -> Tensor:
+    """Orthonormal columns (D, K), float64: the cells of images (C, H, W), or runs of a row of numbers."""
+    *channels, height, width = shape if len(shape) > 1 else (1, 1, shape[0])
+    grid = (min(_GRID, height), min(_GRID**2 if height == 1 else _GRID, width))
+    down, across = (torch.arange(side) * cells // side for side, cells in zip((height, width), grid, strict=True))
+    planes = torch.arange(int(torch.tensor(channels).prod()))[:, None, None]
+    cell = ((planes * grid[0] + down[:, None]) * grid[1] + across).flatten()
+    one_hot = torch.nn.functional.one_hot(cell, int(cell.max()) + 1).double()
+    return one_hot / one_hot.sum(dim=0).sqrt()
+
+
+def _slack_of_levels(a: Descriptions, b: Descriptions) -> float:
+    largest = max((float(one.level.abs().max()) for one in (a, b) if len(one.level)), default=0.0)
+    return 1e-9 * (1.0 + largest)
+
+
+def pieces(numbers: Tensor, size: int) -> Iterator[Tensor]:
+    """Runs of at most `size` numbers, in order."""
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))
+
+
+def _mirrored(images: Tensor) -> Tensor:
+    return images.flip(-1).flatten(1)
+
+
+def check_radius(radius: float) -> None:
+    """Raise ValueError for a negative radius, or for one that is no number."""
+    if not radius >= 0:
+        raise ValueError(f"a radius must be zero or more, not {radius}")

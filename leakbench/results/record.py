@@ -1,0 +1,102 @@
+"""The schema of a record: what one attack, or the quality measurement, found at one access level of one release.
+
+Identity and content are all but `run`: two runs of one plan on one machine differ in `run` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA: Final = 2
+QUALITY = "quality"  # the attack name of quality records
+
+Family = Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
+AccessName = Literal["NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS"]
+
+
+class _Strict(BaseModel):
+    """A frozen model that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(_Strict):
+    """One number with its 95 % interval, and the number of images or samples behind it.
+
+    n_groups: the number of groups (people, patients, scenes) that these come from; None where images are not grouped.
+    """
+
+    name: str
+    value: float | None  # None: could not be computed; a flag says why
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n: int
+    n_groups: int | None = None
+
+
+class Environment(_Strict):
+    """Device and versions by name, of the process that trained the release and of the one that audited it.
+
+    An artefact may come out of the cache, so the two can differ. Empty: not known.
+    """
+
+    trainer: dict[str, str] = Field(default_factory=dict)
+    auditor: dict[str, str] = Field(default_factory=dict)
+
+
+class RunInfo(_Strict):
+    """Facts of the one run that made a record: seconds by name, network calls an image by how they were counted, and
+    the parts of the cache key `inputs`, by which `leakbench why` tells what changed since."""
+
+    environment: Environment = Field(default_factory=Environment)
+    timings: dict[str, float] = Field(default_factory=dict)
+    calls: dict[str, float] = Field(default_factory=dict)
+    key: dict[str, Any] = Field(default_factory=dict)
+
+
+class Record(_Strict):
+    """The result of one attack (or of the quality measurement) at one access level of one release."""
+
+    schema_version: Literal[2] = SCHEMA
+    suite: str
+    dataset: str
+    model: str  # the network, in words: mlp-256x4
+    defense: str  # the id in the suite
+    point: str  # the defense and its swept parameters, for tables: "cpsample alpha=0.25"; equals `defense` if no sweep
+    defense_params: dict[str, Any]  # the whole chain's: {"alpha": 0.25, "baseline.steps": 8000}
+    attack: str  # the id in the suite, or "quality"
+    adaptive: bool = False  # the attack was made against the defense, and knows how that works
+    family: Family
+    attack_params: dict[str, Any] = Field(default_factory=dict)
+    features: str = ""  # the embedding, where one was used: classifier, inception, pixels
+    access: AccessName
+    seed: int
+    metrics: list[Metric]
+    queries: float = 0.0  # calls of the answered eps an attacked image, as if the attack ran alone
+    realised_fpr: dict[str, float] = Field(default_factory=dict)  # by TPR metric name
+    flags: list[str] = Field(default_factory=list)  # sorted; see results/flags.py
+    guarantee: dict[str, Any] = Field(default_factory=dict)  # the release's: {"epsilon": 8.0, "unit": "image", ...}
+    info: dict[str, Any] = Field(default_factory=dict)  # facts: the defense's (gate rates), the attack's (threshold)
+    inputs: str = ""  # key of the release and attack that made this
+    arrays: str = ""  # sha256 of the npz beside this record; "" if there is none
+    run: RunInfo = Field(default_factory=RunInfo)  # no part of the identity
+
+    @property
+    def stem(self) -> str:
+        """File name without ending: readable, unique within a run."""
+        words = (self.point, self.attack, self.access, f"seed{self.seed}")
+        return "__".join("".join(c if c.isalnum() or c in ".=-_" else "_" for c in word) for word in words)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all but `run`."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"run"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def metric(self, name: str) -> Metric | None:
+        """The metric of a name, or None."""
+        return next((m for m in self.metrics if m.name == name), None)

@@ -1,0 +1,67 @@
+"""Reading and writing records: one JSON file a record, one npz file of its raw arrays beside it, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from leakbench.results.migration import migrate
+from leakbench.results.record import Record
+from leakbench.runtime.errors import UsageError
+from leakbench.runtime.files import write_atomically
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def read_record(path: Path, methods: Mapping[str, str] | None = None) -> Record:
+    """Read a record, of this schema or of an older one. Raises UsageError that names the file and its fault.
+
+    methods: the method behind each attack id; used only where an older schema left it to the plan.
+    """
+    text = path.read_bytes()
+    try:
+        with suppress(ValueError):  # pydantic says what is wrong with JSON that is none
+            text = json.dumps(migrate(json.loads(text), methods or {})).encode()
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        fault = validation_fault(error)
+        raise UsageError(f"{path}: not a record ({fault}); the same `leakbench run` command makes it again") from None
+
+
+def validation_fault(error: ValidationError) -> str:
+    """The first fault that pydantic found, as `FIELD: FAULT`."""
+    first = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+
+
+def save_record(folder: Path, record: Record, arrays: dict[str, np.ndarray]) -> Record:
+    """Write arrays/STEM.npz, then records/STEM.json that holds its hash. Returns the record with the hash.
+
+    Raises TypeError for arrays of Python objects, which only a pickle could hold.
+    """
+    import numpy as np
+
+    if objects := [name for name, array in arrays.items() if array.dtype.hasobject]:
+        raise TypeError(f"array {objects[0]!r} holds Python objects, which would be pickled; save plain numbers")
+    if arrays:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        data = buffer.getvalue()
+        write_atomically(folder / "arrays" / f"{record.stem}.npz", data)
+        record = record.model_copy(update={"arrays": hashlib.sha256(data).hexdigest()})
+    write_record(folder / "records" / f"{record.stem}.json", record)
+    return record
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write the JSON file of a record."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+    write_atomically(path, text.encode())

@@ -1,0 +1,67 @@
+"""A finished (or unfinished) run on disk, for reports: its plan, its records, their arrays."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from leakbench.results.record import Record
+from leakbench.results.record_files import read_record, validation_fault
+from leakbench.results.run_plan import RunPlan
+from leakbench.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class RunFolder:
+    """The folder of a run. All is read on first use and kept."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def plan(self) -> RunPlan:
+        """plan.json. Raises UsageError where it is damaged."""
+        path = self.path / "plan.json"
+        try:
+            return RunPlan.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            fault = validation_fault(error)
+            raise UsageError(f"{path}: damaged ({fault}); run the same command again with another --out") from None
+
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """history.json: a row for each `leakbench run` on this folder that computed something, oldest first."""
+        path = self.path / "history.json"
+        return list(json.loads(path.read_text())) if path.is_file() else []
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """All records, in the order of the plan's points, then by attack, access and seed."""
+        order = {planned.point: i for i, planned in enumerate(self.plan.points)}
+        methods = self.plan.methods
+        found = [read_record(path, methods) for path in (self.path / "records").glob("*.json")]
+        return sorted(found, key=lambda r: (order.get(r.point, len(order)), r.point, r.attack, r.access, r.seed))
+
+    def arrays(self, record: Record) -> dict[str, np.ndarray]:
+        """The raw arrays of a record (empty if it has none); never unpickles.
+
+        membership: member_scores, nonmember_scores, calibration_member_scores, calibration_nonmember_scores (float64);
+        member_rows, nonmember_rows (rows of the data set, or its `index` of them) and, where it has labels,
+        member_labels, nonmember_labels.
+        replication: similarity, nearest (per sample), null_similarity; and, unless images are withheld, the samples
+        most similar to a training image: pair_samples, pair_nearest (K, H, W, C) uint8, pair_similarity (K,), most
+        similar first. quality: mean, covariance, n of the samples' features.
+        """
+        import numpy as np
+
+        path = self.path / "arrays" / f"{record.stem}.npz"
+        if not record.arrays or not path.is_file():  # records may be handed on without what holds pictures
+            return {}
+        with np.load(path, allow_pickle=False) as packed:
+            return dict(packed)

@@ -1,0 +1,94 @@
+"""The plan of a run as plan.json holds it: what was to be measured, in the order of the suite.
+
+The runner writes it, reports read it. Plans of earlier versions lack some fields; each has a default that says so.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["baseline", "defense", "control"]
+
+
+class _Planned(BaseModel):
+    """A frozen model. Fields that a later version adds are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class PlannedPoint(_Planned):
+    """A defense with its swept parameters, as the suite names it."""
+
+    point: str  # "cpsample alpha=0.25"
+    defense: str = ""  # the id in the suite
+    role: Role = "defense"
+    chain: tuple[str, ...] = ()  # methods, from the one that trains the network to the outermost
+    bases: tuple[str, ...] = ()  # ids of the defenses below it, from the one that trains the network upwards
+    condition: str = "none"
+    given: bool = False  # its network was handed in, not trained here
+
+
+class BudgetChange(_Planned):
+    """A setting of the suite that --budget made smaller."""
+
+    path: str  # "defense.baseline.steps"
+    published: Any = None
+    used: Any = None
+
+
+class PlannedBudget(_Planned):
+    """The budget in minutes that a suite was scaled to."""
+
+    minutes: float
+    factor: float
+    small: bool
+    changes: tuple[BudgetChange, ...] = ()
+
+
+class PublishedNumber(_Planned):
+    """A number that a paper reports, to stand beside the run's own."""
+
+    paper: str
+    setting: str
+    value: float | str
+    metric: str = ""
+    says: str = ""
+    defense: str = ""
+    attack: str = ""
+    note: str = ""
+
+
+class RunPlan(_Planned):
+    """Everything that plan.json says of a run."""
+
+    suite: str = ""
+    summary: str = ""
+    ensemble: str = ""  # name and version of the frozen set of attacks; "" if it was none
+    identity: str = ""  # digest of all settings
+    command: str | list[str] = ""
+    dataset: str = ""
+    model: str = ""
+    headline: str = "tpr@fpr=0.1"  # the metric that ranks
+    seeds: list[int] = Field(default_factory=list)
+    samples: int | None = None
+    features: str = ""
+    split: dict[str, Any] = Field(default_factory=dict)  # part -> number of images, and how it was made
+    points: list[PlannedPoint] = Field(default_factory=list)
+    attacks: dict[str, str] = Field(default_factory=dict)  # id -> summary
+    budget: PlannedBudget | None = None
+    published: list[PublishedNumber] = Field(default_factory=list)
+    settings: dict[str, Any] = Field(default_factory=dict)  # the whole suite file, after --set and --budget
+
+    @property
+    def command_line(self) -> str:
+        """The command that made the run, for a shell; "" if it is not on record."""
+        return self.command if isinstance(self.command, str) else shlex.join(self.command)
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """The method of each attack, by the id that the suite gave it."""
+        entries = self.settings.get("attack", [])
+        return {str(entry.get("id", entry.get("name"))): str(entry.get("name")) for entry in entries}

@@ -1,0 +1,78 @@
+"""Decides which records of a run folder are up to date, and which are left over from other inputs.
+
+A record is up to date when its file can be read, its inputs are those that would make it now (the key of release,
+attack, code and weights), its arrays match their hash, and all of its scores were numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.results.record import Record
+from leakbench.results.record_files import read_record
+from leakbench.runtime.errors import UsageError
+
+Identity = tuple[str, str, str, int]  # point, attack, access, seed
+
+
+def identify(audit: ReleaseAudit, spec: RecordSpec) -> Identity:
+    """The identity of a record within its run."""
+    return (audit.point.label, spec.attack, spec.access.name, audit.seed)
+
+
+class FinishedRecords:
+    """The records of a run folder, as they were when first asked for."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    @cached_property
+    def by_identity(self) -> dict[Identity, Record]:
+        """All records that can be read. Damaged ones are named on stderr."""
+        found: dict[Identity, Record] = {}
+        for path in (self.out / "records").glob("*.json"):
+            try:
+                record = read_record(path)
+            except UsageError:
+                print(f"leakbench: damaged record {path}; making it again", file=sys.stderr)
+                continue
+            found[record.point, record.attack, record.access, record.seed] = record
+        return found
+
+    def is_up_to_date(self, audit: ReleaseAudit, spec: RecordSpec) -> bool:
+        """True if the record exists, with these inputs and undamaged arrays."""
+        record = self.by_identity.get(identify(audit, spec))
+        return (
+            record is not None
+            and record.inputs == audit.row_key(spec)
+            and "non-finite" not in record.flags  # a failed cell is tried again, and fails again
+            and self._has_its_arrays(record)
+        )
+
+    def _has_its_arrays(self, record: Record) -> bool:
+        if not record.arrays:
+            return True
+        path = self.out / "arrays" / f"{record.stem}.npz"
+        whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == record.arrays
+        if not whole:
+            print(f"leakbench: damaged or missing arrays {path}; making them again", file=sys.stderr)
+        return whole
+
+    def list_stale(self, inputs: Mapping[Identity, str], remade: set[Identity]) -> list[Record]:
+        """Records that the plan does not have (`inputs`: the key of each that it has), and those that are about to be
+        made again from other inputs: if that fails, no old number stands in their place."""
+        return [
+            record
+            for identity, record in self.by_identity.items()
+            if identity not in inputs or (identity in remade and record.inputs != inputs[identity])
+        ]
+
+    def delete(self, record: Record) -> None:
+        """Delete a record and its arrays."""
+        (self.out / "records" / f"{record.stem}.json").unlink(missing_ok=True)
+        (self.out / "arrays" / f"{record.stem}.npz").unlink(missing_ok=True)
