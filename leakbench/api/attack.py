@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from leakbench.results.families import FamilyName
 from leakbench.runtime.plugin import Access, Plugin
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Attack(Plugin):
     """A question put to a release."""
 
     group = "attacks"
-    family: ClassVar[Literal["membership", "replication", "attribute", "unlearning", "auditing"]]
+    family: ClassVar[FamilyName]
     access: ClassVar[Access]
     adaptive: ClassVar[bool] = False  # made against one defense, and knows how that works; reports read this
 

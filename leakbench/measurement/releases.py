@@ -15,6 +15,7 @@ from torch import Tensor
 from leakbench.api import Artefacts, AuxiliaryModel, Release, Task
 from leakbench.data.image_view import ImageView
 from leakbench.data.near_duplicates import near_duplicate_groups
+from leakbench.measurement.environment import describe_environment
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import Parts, fit_parts, hash_parts
 from leakbench.measurement.tasks import Progress, build_release, build_task
@@ -22,7 +23,6 @@ from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.runtime import distributed
 from leakbench.runtime.cache.key_file import write_key_parts
 from leakbench.runtime.device import record_execution
-from leakbench.runtime.environment import describe_environment
 from leakbench.suite.load import ChainLink
 
 ENVIRONMENT = "environment.json"

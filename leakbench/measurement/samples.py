@@ -25,7 +25,7 @@ def samples_parts(release: Parts, count: int, forgotten: int | None = None) -> P
     return {"release": release, "count": count, "forgotten": forgotten, **code_parts(draw_samples)}
 
 
-def cached_samples(
+def load_or_draw_samples(
     store: Store, parts: Parts, release: Any, count: int, forgotten: int | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Samples of a release and facts about drawing them, drawn where the cache has none. `release()` answers it."""

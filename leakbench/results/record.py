@@ -11,10 +11,11 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from leakbench.results.families import FamilyName
+
 SCHEMA: Final = 2
 QUALITY = "quality"  # the attack name of quality records
 
-Family = Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
 AccessName = Literal["NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS"]
 
 
@@ -70,7 +71,7 @@ class Record(_Strict):
     defense_params: dict[str, Any]  # the whole chain's: {"alpha": 0.25, "baseline.steps": 8000}
     attack: str  # the id in the suite, or "quality"
     adaptive: bool = False  # the attack was made against the defense, and knows how that works
-    family: Family
+    family: FamilyName | Literal["quality"]
     attack_params: dict[str, Any] = Field(default_factory=dict)
     features: str = ""  # the embedding, where one was used: classifier, inception, pixels
     access: AccessName

@@ -13,9 +13,10 @@ from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.data.near_duplicates import format_near_duplicates
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auxiliary import auxiliary_chain
 from leakbench.measurement.compatibility import audit_setting, is_applicable
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.keys import fit_key
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
 from leakbench.measurement.releases import ReleaseBuilder
@@ -54,7 +55,7 @@ class Plan:
         """The audits of all releases at all seeds, done or not."""
         suite = self.inputs.suite
         return [
-            ReleaseAudit(self.builder, self.embedding, point, seed)
+            ReleaseAudit(AuditContext(self.builder, self.embedding, point, seed))
             for point in suite.points
             for seed in suite.file.seeds
         ]
@@ -95,7 +96,7 @@ class Plan:
 
     def _plan_audit(self, audit: ReleaseAudit) -> Cell | None:
         """The cell that makes a release's missing records, or None if there are none."""
-        point, seed = audit.point, audit.seed
+        point, seed = audit.context.point, audit.context.seed
         name = f"audit {point.label} seed {seed}"
         if self.rerun == "failed" and name not in self.failures:
             return None
@@ -148,7 +149,7 @@ class Plan:
                 self.builder.trainings.drop(key)
                 shutil.rmtree(self.builder.checkpoints(key), ignore_errors=True)
         for audit in self.audits:
-            audit.samples_store.drop(audit.samples_key)
+            audit.context.samples_store.drop(audit.context.samples_key)
 
     def write(self, command: str) -> None:
         """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""

@@ -22,7 +22,7 @@ Identity = tuple[str, str, str, int]  # point, attack, access, seed
 
 def identify(audit: ReleaseAudit, spec: RecordSpec) -> Identity:
     """The identity of a record within its run."""
-    return (audit.point.label, spec.attack, spec.access.name, audit.seed)
+    return (audit.context.point.label, spec.attack, spec.access.name, audit.context.seed)
 
 
 class FinishedRecords:

@@ -7,6 +7,7 @@ is a float, higher = more likely a member; `member` and `nonmember` are 1-D and 
 
 from .auc import PairedDifference, auc, auc_p_value, delong_pair
 from .balanced import BalancedAccuracy, balanced_accuracy
+from .by_class import ByClass, ClassLeak, by_class
 from .contrast import Contrast, contrast
 from .epsilon_bayes import epsilon_bayes
 from .epsilon_bound import EpsilonBound
@@ -15,7 +16,6 @@ from .epsilon_rates import epsilon_clopper_pearson, epsilon_gaussian, gaussian_e
 from .estimate import Estimate
 from .exposed import Exposed, exposed
 from .group_z import group_z
-from .groups import ByClass, ClassLeak, by_class
 from .health import calibration_leaks, finite, flags, oriented, weaker_with_more_access
 from .multiple import holm
 from .needs import Gives, Need, images_give, images_needed

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from ._scores import tail
 from .auc import auc as delong
 from .estimate import Estimate
+from .groups import Groups
 from .power import smallest_detectable_auc
 from .power_tpr import smallest_detectable_tpr
 
@@ -63,13 +64,13 @@ def tpr_verdict(tpr: Estimate, target: float, nonmembers: int) -> Verdict:
     return Verdict("none", f"no leak found: {numbers}, which would have seen {_rounded_up(100 * detectable, digits)} %")
 
 
-def blind_invalid(member: ArrayLike, nonmember: ArrayLike) -> bool:
+def blind_invalid(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> bool:
     """Whether a baseline that never saw the model tells reported members from nonmembers: the split itself leaks.
 
-    Scores have shapes (m,) and (n,). Raises ValueError as `auc` does.
+    Scores have shapes (m,) and (n,); `groups` as in `auc`. Raises ValueError as it does.
     """
     # A two-sided 98 % interval leaves 1 % on the lower side.
-    return delong(member, nonmember, level=0.98).low > 0.5
+    return delong(member, nonmember, 0.98, groups).low > 0.5
 
 
 def family_wise(level: float, count: int) -> float:

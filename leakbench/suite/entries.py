@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from leakbench.api import Attack, Defense, Plugin
+from leakbench.api.families import family_of
+from leakbench.results.families import FAMILIES
 from leakbench.results.record import QUALITY
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.suite.file import SuiteFile, validate
 
-FAMILIES = ("membership", "replication", "attribute", "unlearning", "auditing")
-
 
 def build_attacks(file: SuiteFile, where: str) -> Iterator[tuple[str, Attack]]:
     """(id, attack) of every [[attack]]. Raises UsageError that begins with `where`."""
     for identity, entry, kind in read_entries(file, "attack", where):
-        if getattr(kind, "family", None) not in FAMILIES:
+        if family_of(kind) is None:
             raise UsageError(
                 f"{where}: attack {identity!r}: {kind.__name__} is of no family; it should be one of "
                 f"{', '.join(FAMILIES)}"

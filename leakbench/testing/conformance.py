@@ -12,17 +12,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from leakbench.api import (
-    Access,
-    Attack,
-    AttributeAttack,
-    AuditingAttack,
-    Defense,
-    MembershipAttack,
-    Plugin,
-    ReplicationAttack,
-    UnlearningAttack,
-)
+from leakbench.api import Access, Attack, Defense, Plugin
+from leakbench.api.families import family_of
+from leakbench.results.families import FamilyName
 from leakbench.testing.attribute import AttributeChecks
 from leakbench.testing.auditing import AuditingChecks
 from leakbench.testing.defense import DefenseChecks
@@ -31,7 +23,15 @@ from leakbench.testing.replication import ReplicationChecks
 from leakbench.testing.toy_model import Check
 from leakbench.testing.unlearning import UnlearningChecks
 
-__all__ = ["check"]
+__all__ = ["CHECKS", "check"]
+
+CHECKS: dict[FamilyName, Callable[[Any], Any]] = {  # rows of leakbench.results.families
+    "membership": MembershipChecks,
+    "replication": ReplicationChecks,
+    "attribute": AttributeChecks,
+    "unlearning": UnlearningChecks,
+    "auditing": AuditingChecks,
+}
 
 
 def check(plugin: type[Plugin]) -> Iterator[tuple[bool, str]]:
@@ -41,16 +41,8 @@ def check(plugin: type[Plugin]) -> Iterator[tuple[bool, str]]:
         checks = list(_of_parameters(plugin))
     elif issubclass(plugin, Defense):
         checks = [*_of_parameters(plugin), *DefenseChecks(plugin).checks()]
-    elif issubclass(plugin, MembershipAttack):
-        checks = [*_of_parameters(plugin), *MembershipChecks(plugin).checks()]
-    elif issubclass(plugin, ReplicationAttack):
-        checks = [*_of_parameters(plugin), *ReplicationChecks(plugin).checks()]
-    elif issubclass(plugin, UnlearningAttack):
-        checks = [*_of_parameters(plugin), *UnlearningChecks(plugin).checks()]
-    elif issubclass(plugin, AttributeAttack):
-        checks = [*_of_parameters(plugin), *AttributeChecks(plugin).checks()]
-    elif issubclass(plugin, AuditingAttack):
-        checks = [*_of_parameters(plugin), *AuditingChecks(plugin).checks()]
+    elif family := family_of(plugin):
+        checks = [*_of_parameters(plugin), *CHECKS[family](plugin).checks()]
     else:
         checks = [("it is a Defense or an Attack of a family that can be measured", lambda: False)]
     for words, question in checks:

@@ -24,7 +24,7 @@ from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImagesLike
 from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
-from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
+from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
 from leakbench.models.diffusion import Schedule
 from leakbench.testing.toy_model import CLOSE, COUNT, SHAPE, Check, Plain, images, plain, streams
 
@@ -69,7 +69,7 @@ class UnlearningChecks:
         forget, unseen, retained = (_group(number, setting) for number in range(3))
         label = 0 if setting.condition == "label" and setting.forget == "label" else None
         return UnlearningContext(
-            ours, before, null, forget, unseen, retained, label, _judge, streams(), torch.device("cpu")
+            ours, before, null, forget, unseen, retained, label, _reference_classifier, streams(), torch.device("cpu")
         )
 
     def _model(self, weights: str, condition: str, batch: int) -> QueriedModel:
@@ -91,7 +91,7 @@ class UnlearningChecks:
         yield "its numbers are finite", self._finite
         yield "they are the same twice", lambda: self._same(self._run(), exact=True)
         yield "batch size does not change them", lambda: self._same(self._run(5), exact=False)
-        yield "they make metrics", lambda: bool(unlearning(self._first()).metrics)
+        yield "they make metrics", lambda: bool(evaluate_unlearning(self._first()).metrics)
 
     def _shapes(self) -> bool:
         evidence = self._first()
@@ -122,7 +122,7 @@ def _group(number: int, setting: AuditSetting) -> Images:
     return Images(images(COUNT, _GROUPS[number]), rows + number * COUNT, None if setting.condition == "none" else label)
 
 
-def _judge(pictures: ImagesLike) -> Tensor:
+def _reference_classifier(pictures: ImagesLike) -> Tensor:
     """Some probabilities of two labels, by the mean of an image."""
     bright = pictures[:].flatten(1).mean(dim=1).mul(8.0).sigmoid()
     return torch.stack([bright, 1 - bright], dim=1)

@@ -9,7 +9,7 @@ from leakbench.api import Access, AttributeTrainingSet, AuditSetting, Release
 from leakbench.attacks.adaptive.adaptive_switching import AdaptiveSwitching, turned
 from leakbench.defenses.attribute_switching import SwitchedRelease
 from leakbench.measurement.attribute import pairs_of
-from leakbench.metrics.fairness import attribute_reader, logits
+from leakbench.metrics.fairness import logits, train_attribute_classifier
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import Rng
 from leakbench.statistics import auc
@@ -40,7 +40,7 @@ def test_what_one_sample_hides_a_pair_shows():
     pairs, coin = pairs_where(shift)
     fitted = AdaptiveSwitching().fit(known(pairs[:120], coin[:120]))
     assert auc_of(fitted.score(None, pairs[120:], None).detach(), coin[120:]).value > 0.95
-    single = attribute_reader(pairs[:120, :1], coin[:120], STREAMS.of("single"))
+    single = train_attribute_classifier(pairs[:120, :1], coin[:120], STREAMS.of("single"))
     assert auc_of(logits(single, pairs[120:, :1]), coin[120:]).value < 0.8
 
 

@@ -14,12 +14,12 @@ from leakbench.attacks.attribute.attribute_member import AttributeMember
 from leakbench.attacks.attribute.attribute_output import AttributeOutput
 from leakbench.data.image_batch import Images
 from leakbench.measurement.attribute import measure_attribute
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
-from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.metrics.evaluate.attribute import attribute
+from leakbench.metrics.evaluate.attribute import evaluate_attribute
 from leakbench.models.networks import NetworkSpec
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
@@ -44,7 +44,7 @@ def measured(found):
 
 def test_the_aucs_are_sklearns_and_the_excess_is_their_difference():
     given = evidence(2.0, 0.5)
-    found = attribute(given, balanced=True)
+    found = evaluate_attribute(given, balanced=True)
     values = measured(found)
     for name, one, zero in (
         ("attribute_auc", given.one, given.zero),
@@ -61,7 +61,7 @@ def test_the_aucs_are_sklearns_and_the_excess_is_their_difference():
 
 
 def test_what_shows_the_other_way_round_is_flagged_and_never_flipped():
-    found = attribute(evidence(-2.0, -2.0), balanced=False)
+    found = evaluate_attribute(evidence(-2.0, -2.0), balanced=False)
     values = measured(found)
     assert values["attribute_auc"].ci_high < 0.5 and found.flags == {"inverted"}
     assert values["attribute_auc_excess"].ci_low < 0 < values["attribute_auc_excess"].ci_high
@@ -70,9 +70,9 @@ def test_what_shows_the_other_way_round_is_flagged_and_never_flipped():
 
 def test_without_a_null_there_is_none_and_one_value_alone_has_no_auc():
     some = RNG.normal(size=20)
-    found = attribute(AttributeEvidence(some + 9, some, np.empty(0), np.empty(0)), balanced=False)
+    found = evaluate_attribute(AttributeEvidence(some + 9, some, np.empty(0), np.empty(0)), balanced=False)
     assert set(measured(found)) == {"attribute_auc"} and not found.flags
-    found = attribute(AttributeEvidence(some, some[:1], some, some), balanced=True)
+    found = evaluate_attribute(AttributeEvidence(some, some[:1], some, some), balanced=True)
     assert "attribute_auc" not in measured(found) and found.flags == {"attribute-one-sided"}
     assert measured(found)["attribute_balance_asked"].value == 20 / 21
 
@@ -81,8 +81,8 @@ def test_scores_that_are_no_numbers_are_flagged():
     some = RNG.normal(size=20)
     nan, infinite = np.full(20, np.nan), np.full(20, np.inf)
     for broken in (AttributeEvidence(nan, some, some, some), AttributeEvidence(some, some, some, infinite)):
-        assert "non-finite" in attribute(broken, balanced=False).flags
-    flat = attribute(AttributeEvidence(some * 0, some * 0, some, some), balanced=False)
+        assert "non-finite" in evaluate_attribute(broken, balanced=False).flags
+    flat = evaluate_attribute(AttributeEvidence(some * 0, some * 0, some, some), balanced=False)
     assert "constant-scores" in flat.flags
 
 
@@ -173,7 +173,7 @@ def audit(tmp_path_factory, tiny_text):
     text = text.split('[[defense]]\nname = "cpsample"')[0] + '[quality]\nsamples = 60\nfeatures = "classifier"\n'
     (home / "s.toml").write_text(text)
     builder = ReleaseBuilder(RunInputs(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache")))
-    return ReleaseAudit(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0)
+    return AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0)
 
 
 class Peeking(AttributeAttack):
@@ -210,7 +210,7 @@ def test_the_truth_is_told_of_reference_images_and_of_nothing_that_is_reported(k
     torch.testing.assert_close(kind.seen["bright"], known.images[:].flatten(1).mean(dim=1))
     if kind.of == "images":
         assert set(kind.seen["ids"]) == {*parts["member"].tolist(), *parts["nonmember"].tolist()}
-    assert found.family == "attribute" and found.findings.info["known_images"] == len(parts["reference"])
+    assert found.metrics.info["known_images"] == len(parts["reference"])
 
 
 @pytest.mark.parametrize("kind", [Peeking, PeekingAtSamples])
@@ -225,7 +225,7 @@ def test_scores_are_sorted_by_the_truth(kind, audit):
     rows = (builder.inputs.split.parts["nonmember"], builder.inputs.heldout_rows)[kind.of == "samples"]
     null = split(builder.inputs.images(rows), builder.inputs.split.attribute[rows])
     if kind.of == "samples":
-        reported = split(audit.samples, audit.asked)
+        reported = split(audit.samples, audit.requested_labels)
     else:
         member = builder.inputs.split.parts["member"]
         reported = split(builder.inputs.images(member), builder.inputs.split.attribute[member])
@@ -236,7 +236,7 @@ def test_scores_are_sorted_by_the_truth(kind, audit):
 @pytest.mark.parametrize("attack", [AttributeMember(t=(50,), draws=1), AttributeOutput()])
 def test_the_built_in_attacks_run(attack, audit):
     found = measure_attribute(audit, attack, attack.access)
-    names = {one.name for one in found.findings.metrics}
+    names = {one.name for one in found.metrics.metrics}
     assert {"attribute_auc", "attribute_auc_null", "attribute_auc_excess"} <= names
     assert ("attribute_balance" in names) is (attack.of == "samples")
     assert found.queries == (2.0 if attack.of == "images" else 0.0)

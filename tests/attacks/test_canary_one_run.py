@@ -12,14 +12,14 @@ from scipy import stats
 from leakbench.api import CANARY, Access, AuditingAttack, AuditSetting, CanaryEvidence
 from leakbench.attacks.auditing.canary_one_run import CanaryOneRun
 from leakbench.data.image_batch import Images
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auditing import DELTA, measure_auditing
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
-from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.metrics.evaluate import auditing as evaluate_auditing
-from leakbench.metrics.evaluate.auditing import auditing, frozen_threshold
+from leakbench.metrics.evaluate import auditing
+from leakbench.metrics.evaluate.auditing import evaluate_auditing, frozen_threshold
 from leakbench.runtime.run_config import RunConfig
 from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run
 from leakbench.suite.load import load
@@ -44,7 +44,7 @@ def coins(m, seed=0):
 def test_a_perfect_memoriser_reaches_every_ceiling(share):
     """The coins are guessed in equal numbers, so of an odd lot one guess is wrong at share 1: the lot here is even."""
     included = np.random.default_rng(1).permutation(np.arange(400) < 200)
-    found = values(auditing(CanaryEvidence(included + 0.0, included), share, 1e-5))
+    found = values(evaluate_auditing(CanaryEvidence(included + 0.0, included), share, 1e-5))
     assert found["epsilon_lower"] == found["epsilon_ceiling"]
     assert found["epsilon_ceiling"] == epsilon_one_run(400, round(400 * share), round(400 * share), 1e-5).value
     for name in BOUNDS[1:]:
@@ -56,14 +56,14 @@ def test_a_perfect_memoriser_reaches_every_ceiling(share):
 def quick(monkeypatch):
     """Without the bounds that promise no rate of error: the Bayesian one takes most of the time."""
     kept = {"clopper_pearson": epsilon_clopper_pearson}
-    monkeypatch.setattr(evaluate_auditing, "_HEURISTIC", kept)
+    monkeypatch.setattr(auditing, "_HEURISTIC", kept)
 
 
 def test_coins_that_no_score_knows_give_nothing_nearly_always(quick):
     found = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        found.append(values(auditing(CanaryEvidence(rng.normal(size=200), rng.random(200) < 0.5), 0.5, 1e-5)))
+        found.append(values(evaluate_auditing(CanaryEvidence(rng.normal(size=200), rng.random(200) < 0.5), 0.5, 1e-5)))
     for name in BOUNDS[:2]:
         above = sum(one[f"epsilon_lower{name}"] > 0 for one in found)
         assert stats.binomtest(above, 200, 0.05, alternative="greater").pvalue > 1e-3, name
@@ -78,7 +78,7 @@ def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
         rng = np.random.default_rng(seed)
         included = rng.random(150) < 0.5
         told = np.where(rng.random(150) < q, included, ~included)
-        found = auditing(CanaryEvidence(told + 1e-6 * rng.random(150), included), 0.6, 1e-6, claimed=epsilon)
+        found = evaluate_auditing(CanaryEvidence(told + 1e-6 * rng.random(150), included), 0.6, 1e-6, claimed=epsilon)
         flagged += "epsilon-above-claim" in found.flags
         for name in above:
             above[name] += values(found)[f"epsilon_lower{name}"] > epsilon
@@ -90,15 +90,15 @@ def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
 def test_a_claim_that_the_ceiling_cannot_exceed_is_said_to_be_out_of_reach():
     included = coins(100)
     given = CanaryEvidence(included + 0.0, included)
-    assert auditing(given, 0.5, 1e-5, claimed=8.0).flags == {"ceiling-below-claim"}
-    assert auditing(given, 0.5, 1e-5, claimed=0.5).flags == {"epsilon-above-claim"}
-    assert auditing(given, 0.5, 1e-5).flags == set()
+    assert evaluate_auditing(given, 0.5, 1e-5, claimed=8.0).flags == {"ceiling-below-claim"}
+    assert evaluate_auditing(given, 0.5, 1e-5, claimed=0.5).flags == {"epsilon-above-claim"}
+    assert evaluate_auditing(given, 0.5, 1e-5).flags == set()
 
 
 def test_the_threshold_is_frozen_on_one_half_and_measured_on_the_other():
     included = coins(300, 5)
     scores = np.random.default_rng(6).normal(size=300) + included
-    found = values(auditing(CanaryEvidence(scores, included), 0.5, 1e-5))
+    found = values(evaluate_auditing(CanaryEvidence(scores, included), 0.5, 1e-5))
     threshold = frozen_threshold(scores[::2], included[::2], 1e-5)
     candidates = np.unique(scores[::2])
 
@@ -113,11 +113,11 @@ def test_the_threshold_is_frozen_on_one_half_and_measured_on_the_other():
 
 def test_what_cannot_be_judged_is_flagged():
     included = np.arange(40) < 1
-    assert auditing(CanaryEvidence(included + 0.0, included), 0.5, 1e-5).flags == {"too-few-canaries"}
+    assert evaluate_auditing(CanaryEvidence(included + 0.0, included), 0.5, 1e-5).flags == {"too-few-canaries"}
     included = coins(100)
     broken = CanaryEvidence(np.where(np.arange(100) == 3, np.nan, included + 0.0), included)
-    assert "non-finite" in auditing(broken, 0.5, 1e-5).flags
-    assert "constant-scores" in auditing(CanaryEvidence(np.zeros(100), included), 0.5, 1e-5).flags
+    assert "non-finite" in evaluate_auditing(broken, 0.5, 1e-5).flags
+    assert "constant-scores" in evaluate_auditing(CanaryEvidence(np.zeros(100), included), 0.5, 1e-5).flags
 
 
 # The attack -----------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def audit_of(home, tiny_text, defense, seed=0):
     text = tiny_text.split("[split]")[0] + split + "[network]\nwidth = 32\nblocks = 1\n[sampler]\nsteps = 5\n" + defense
     (home / "s.toml").write_text(text)
     builder = ReleaseBuilder(RunInputs(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache")))
-    return ReleaseAudit(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], seed)
+    return AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], seed)
 
 
 BASELINE = '[[defense]]\nname = "baseline"\nsteps = 2000\nbatch = 40\nlr = 0.01\n'
@@ -199,18 +199,18 @@ def test_the_coins_are_told_to_nobody_and_the_canary_release_is_what_answers(aud
 
 def test_the_claims_of_both_releases_stand_beside_the_bound(audit):
     found = measure_auditing(audit, CanaryOneRun(draws=1), Access.DENOISER)
-    assert found.family == "auditing" and found.queries == 4
-    info = found.findings.info
+    assert found.queries == 4
+    info = found.metrics.info
     assert info["target_guarantee"] == info["canary_guarantee"] == {} and info["delta"] == DELTA
     assert info["guessed"] == 80 and len(info["heuristic"]) == 3
     assert {f"epsilon_{kind}{name}" for kind in ("lower", "ceiling") for name in BOUNDS} <= {
-        one.name for one in found.findings.metrics
+        one.name for one in found.metrics.metrics
     }
 
 
 def test_an_over_fitted_release_without_privacy_loses_more_than_one(tmp_path, tiny_text):
     found = measure_auditing(audit_of(tmp_path, tiny_text, BASELINE), CanaryOneRun(), Access.DENOISER)
-    assert values(found.findings)["epsilon_lower"] > 1
+    assert values(found.metrics)["epsilon_lower"] > 1
 
 
 @pytest.mark.slow
@@ -221,7 +221,7 @@ def test_a_private_release_exceeds_its_claim_at_most_three_times_in_twenty(tmp_p
     for seed in range(20):
         audit = audit_of(tmp_path, tiny_text, private, seed)
         vars(audit)["release"] = audit.builder.build_release(audit.point.chain, seed, CANARY)
-        found = measure_auditing(audit, CanaryOneRun(draws=2), Access.DENOISER).findings
+        found = measure_auditing(audit, CanaryOneRun(draws=2), Access.DENOISER).metrics
         claim = found.info["canary_guarantee"]["epsilon"]
         assert 1 < claim < values(found)["epsilon_ceiling"] and "ceiling-below-claim" not in found.flags
         above += values(found)["epsilon_lower"] > claim

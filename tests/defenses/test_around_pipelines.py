@@ -19,7 +19,7 @@ from leakbench.models.diffusion import add_noise, full_timesteps, predict_x0
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training.loop import Batch
 from leakbench.runtime.device import RngStream
-from leakbench.suite import load
+from leakbench.suite.load import load
 
 KINDS = ("images", "classes", "captions")
 GUIDANCE = 4.0

@@ -14,8 +14,9 @@ from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.rediffuse import ReDiffuse
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.data.image_batch import Images
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import check_compatibility
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import fit_key
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
@@ -28,7 +29,7 @@ from leakbench.runner.plan import Plan
 from leakbench.runtime.device import RngStream
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite import load
+from leakbench.suite.load import load
 
 SPEC = NetworkSpec(kind="unet", shape=(1, 16, 16), width=8, blocks=1)
 CPU = torch.device("cpu")
@@ -119,7 +120,7 @@ def test_sampling_time_defenses_stand_on_it_and_shadow_models_are_left_out(model
     assert sum(cell.kind == "fit" for cell in cells) == 4, "no shadow model"
     embedding = FeatureExtractor(made.inputs)
     for point in made.inputs.suite.points:
-        audit = ReleaseAudit(made, embedding, point, 0)
+        audit = ReleaseAudit(AuditContext(made, embedding, point, 0))
         found = {(r.attack, r.access): r for r in audit.run(audit.rows())}
         assert {"not-applicable", "not-trained-here"} <= set(found["lira_offline", "DENOISER"].flags)
         assert found["pia", "DENOISER"].metric("auc") is not None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
-from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
+from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
 from leakbench.reports.figures import relearning
 from leakbench.reports.figures.canvas import Missing, styled
 from leakbench.reports.markdown import render
@@ -70,7 +70,7 @@ def write(path, seeds=(0, 1)):
                 ("forget_membership", images, ("DENOISER", "WEIGHTS")),
                 ("relearning", labels, ("WEIGHTS",)),
             ):
-                found = unlearning(evidence)
+                found = evaluate_unlearning(evidence)
                 facts = {"metrics": found.metrics, "info": found.info, "flags": sorted(found.flags)}
                 for access in levels:
                     save_record(path, record(name, attack, access, seed, **facts), arrays_of(evidence))

@@ -6,7 +6,7 @@ from math import isfinite
 
 import numpy as np
 
-from leakbench.metrics.evaluate.findings import MetricSet, metric
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.results.evidence import MembershipEvidence
 from leakbench.results.record import Metric
 from leakbench.statistics import (
@@ -26,7 +26,7 @@ from leakbench.statistics import (
 TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
 
 
-def membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:
+def evaluate_membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:
     """AUC, TPR at fixed FPR, balanced accuracy, and the calibration AUC by which the strongest attack is chosen.
 
     `oriented_...` are the same with the sign of the scores that the calibration images asked for: where members score

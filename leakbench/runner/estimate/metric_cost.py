@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import PAIRS, load_lpips

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 
 from leakbench.api import Access, AttributeAttack, MembershipAttack, ReplicationAttack, UnlearningAttack
 from leakbench.measurement.compatibility import audit_setting
-from leakbench.measurement.extra_features import seconds_beside
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec
 from leakbench.models import networks
 from leakbench.results.record import QUALITY
 from leakbench.runner.cell import Cell
 from leakbench.runner.estimate.dry_run import calls_of, calls_of_attribute
+from leakbench.runner.estimate.extra_features_cost import seconds_extra_features
 from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
 from leakbench.runner.estimate.timing import StepTimes, pace_of
 
@@ -100,7 +100,7 @@ class TimeEstimate:
     def beside(self, inputs: RunInputs) -> float:
         """Seconds an image of the networks that join quality records; measured once."""
         if self._beside is None:
-            self._beside = seconds_beside(inputs)
+            self._beside = seconds_extra_features(inputs)
         return self._beside
 
     def pace(self, inputs: RunInputs, condition: str) -> StepTimes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import socket
 from importlib.metadata import version
 
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.cache.keys import key_of
@@ -20,7 +21,7 @@ def fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
     packages = [f"{name} {version(name)}" for name in ("leakbench", "torch", "numpy", "diffusers")]
     embedding = FeatureExtractor(builder.inputs)
     seed = builder.inputs.suite.file.seeds[0]
-    audits = [ReleaseAudit(builder, embedding, point, seed) for point in builder.inputs.suite.points]
+    audits = [ReleaseAudit(AuditContext(builder, embedding, point, seed)) for point in builder.inputs.suite.points]
     return {
         "packages": ", ".join(packages),
         "data": key_of(**builder.inputs.data_key),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.record import Record
@@ -34,7 +35,7 @@ class Worker:
             self.builder.train(cell.chain, cell.seed, cell.models, progress)
         else:
             assert cell.point is not None
-            audit = ReleaseAudit(self.builder, self.embedding, cell.point, cell.seed)
+            audit = ReleaseAudit(AuditContext(self.builder, self.embedding, cell.point, cell.seed))
             rows = {(row.attack, row.access.name): row for row in cell.records}
             for done, record in enumerate(audit.run(list(cell.records)), start=1):
                 written(rows[record.attack, record.access], record)

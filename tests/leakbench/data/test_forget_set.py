@@ -104,5 +104,8 @@ def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(ti
     chain = builder.inputs.suite.points[0].chain
     few = builder.task(chain, 0).subset(torch.arange(5))
     assert not asked
-    assert few.groups.tolist() == [0, 1, 2, 3, 4] and len(builder.task(chain, 0).groups) == asked[0]
+    assert (
+        few.near_duplicate_groups.tolist() == [0, 1, 2, 3, 4]
+        and len(builder.task(chain, 0).near_duplicate_groups) == asked[0]
+    )
     assert asked == [len(builder.inputs.split.train)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from leakbench.data.image_view import ImageView
-from leakbench.measurement import embedding
+from leakbench.measurement import feature_extractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.perceptual import Lpips
@@ -66,7 +66,7 @@ class Slow:
 
 @pytest.fixture
 def builder(tmp_path):
-    """builder(features, samples): a release builder on random images, which trains nothing."""
+    """builder(features, samples): a workbench on random images, which trains nothing."""
 
     def make(features="pixels", samples=130):
         path = tmp_path / f"{samples}.toml"
@@ -93,7 +93,7 @@ def test_a_slow_embedding_is_foreseen(builder, monkeypatch):
     """Two releases of 130 samples, which fill two batches of 128, and the real images in whole batches once."""
     work = builder()
     without = foreseen(work)
-    monkeypatch.setattr(embedding, "resolve", lambda *_: Slow())
+    monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Slow())
     Slow.asked = 0
     seconds = foreseen(work) - without
     assert Slow.asked < 100, "a plan is no run"
@@ -111,10 +111,10 @@ def test_images_of_the_data_set_are_embedded_once(builder, monkeypatch):
             Counting.seen.append(len(images))
             return images[:].flatten(1)
 
-    monkeypatch.setattr(embedding, "resolve", lambda *_: Counting())
+    monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Counting())
     work = builder()
     embed, real = (
-        embedding.FeatureExtractor(work.inputs),
+        feature_extractor.FeatureExtractor(work.inputs),
         [work.inputs.part("reference"), work.inputs.part("nonmember")],
     )
     for seed in range(2):
@@ -148,7 +148,7 @@ def test_counts():
 def test_an_embedding_is_timed_by_name_once(builder, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "leakbench.runner.estimate.time_estimate.seconds_embedding", lambda inputs: asked.append(1) or 0.0
+        "leakbench.runner.estimate.time_estimate.seconds_embedding", lambda builder: asked.append(1) or 0.0
     )
     estimate, work = TimeEstimate(), builder()
     for _ in range(3):
@@ -157,7 +157,9 @@ def test_an_embedding_is_timed_by_name_once(builder, monkeypatch):
 
 
 def test_a_reader_is_timed_without_being_trained(builder, monkeypatch):
-    monkeypatch.setattr("leakbench.measurement.embedding.train_reference_classifier", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(
+        "leakbench.measurement.feature_extractor.train_reference_classifier", lambda *_: pytest.fail("trained")
+    )
     seen = []
     features = SmallConvNet.features
     monkeypatch.setattr(SmallConvNet, "features", lambda self, x: seen.append(x.shape) or features(self, x))

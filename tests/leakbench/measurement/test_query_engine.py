@@ -14,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 from leakbench.api import Access, Artefacts, AuxiliaryModel, Calibration, Defense, MembershipAttack, Release, Task
 from leakbench.api.views import DenoiserView
 from leakbench.data.image_batch import Images
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.membership import randomised
 from leakbench.measurement.membership_evidence import collect_membership_evidence, rows_written
@@ -203,6 +204,7 @@ class Recorder(Defense):
     """Trains nothing and keeps the images that it was told to train on."""
 
     name = "recorder"
+    ships = frozenset({"images"})
 
     def fit(self, task: Task) -> Artefacts:
         return Artefacts({"denoiser": build(task.network, task.streams.of("weights"))}, {"images": task.images[:]})
@@ -254,7 +256,7 @@ def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(builder)
     SEEN.clear()
     fits = [cell for cell in Plan(builder).cells if cell.kind == "fit"]
     assert sorted(need.name if need else "" for cell in fits for need in cell.models) == ["", "shadow 0", "shadow 1"]
-    audit = ReleaseAudit(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0)
+    audit = ReleaseAudit(AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0))
     records = list(audit.run([RecordSpec("two", Access.DENOISER)]))
     share = {}
     for name in ("shadow 0", "shadow 1"):

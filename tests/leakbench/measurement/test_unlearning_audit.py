@@ -8,11 +8,11 @@ from leakbench.api import Access, PairedScores, UnlearningAttack, UnlearningEvid
 from leakbench.attacks.unlearning.before_after import BeforeAfter
 from leakbench.attacks.unlearning.forget_membership import ForgetMembership
 from leakbench.attacks.unlearning.relearning import Relearning
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import audit_setting
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.membership_evidence import rows_written
-from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.measurement.unlearning import Inquiry, measure_unlearning
 from leakbench.runtime.run_config import RunConfig
@@ -64,7 +64,7 @@ def audits(tmp_path_factory, tiny_text):
             builder = ReleaseBuilder(RunInputs(load(str(path)), RunConfig(home / "run", home / "cache")))
             made[forget, condition] = builder, FeatureExtractor(builder.inputs)
         builder, embedding = made[forget, condition]
-        return ReleaseAudit(builder, embedding, next(p for p in builder.inputs.suite.points if p.id == point), 0)
+        return AuditContext(builder, embedding, next(p for p in builder.inputs.suite.points if p.id == point), 0)
 
     return of
 
@@ -143,9 +143,9 @@ def test_relearning_begins_at_the_forget_probability_of_the_record(audits):
     audit = audits("finetune")
     count = audit.inputs.suite.file.quality.samples // 2
     found = measure_unlearning(audit, Relearning(steps=0, samples=count), Access.WEIGHTS)
-    wanted = audit.embedding.judge(audit.conditioned)[:, 3].double()
+    wanted = audit.extractor.label_probabilities(audit.forgotten_label_samples)[:, 3].double()
     np.testing.assert_allclose(found.arrays["relearn_model"][0], wanted, atol=1e-5)
-    value = {one.name: one.value for one in found.findings.metrics}
+    value = {one.name: one.value for one in found.metrics.metrics}
     assert value["relearn_probability"] == pytest.approx(float(wanted.mean()), abs=1e-5)
 
 
@@ -156,7 +156,7 @@ def test_too_few_images_are_said_and_nothing_is_run(audits):
         def run(self, ground):
             raise AssertionError("it was run")
 
-    found = measure_unlearning(audit, Never(), Access.DENOISER).findings
+    found = measure_unlearning(audit, Never(), Access.DENOISER).metrics
     assert found.flags == {"forget-set-too-small"} and not found.metrics
 
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import MembershipEvidence
-from leakbench.metrics.evaluate.membership import forget_set_auc, membership, oriented_scores
+from leakbench.metrics.evaluate.membership import evaluate_membership, forget_set_auc, oriented_scores
 
 RANDOM = np.random.default_rng(0)
 
@@ -19,7 +19,7 @@ def found(shift: float, calibration_shift: float) -> tuple[MembershipEvidence, d
         RANDOM.normal(calibration_shift, 1, 60),
         RANDOM.normal(0, 1, 60),
     )
-    findings = membership(evidence, blind=False)
+    findings = evaluate_membership(evidence, blind=False)
     return evidence, {m.name: m.value for m in findings.metrics}, findings.flags
 
 
@@ -58,7 +58,7 @@ def test_a_score_that_is_no_number_is_the_least_member_like_of_either_sign():
     reversed_scores = MembershipEvidence(*(-scores for scores in vars(upright).values()))
     for scores in (upright.member_scores, reversed_scores.member_scores):
         scores[:20] = np.nan
-    ours, theirs = (membership(one, blind=False) for one in (upright, reversed_scores))
+    ours, theirs = (evaluate_membership(one, blind=False) for one in (upright, reversed_scores))
     names = [m.name for m in ours.metrics if m.name.startswith("oriented_") or m.name == "balanced_accuracy"]
     assert theirs.info["orientation"] == -1 and len(names) == 5
     worst = np.where(np.isnan(upright.member_scores), -1e9, upright.member_scores)

@@ -64,7 +64,7 @@ def builder(tmp_path):
     chain = (ChainLink("fresh", Fresh()), ChainLink("onward", Onward()), ChainLink("further", Onward()))
     suite = Suite(file, (ReleaseSpec("further", chain, "defense"),), {"shadowed": Shadowed()})
     made = ReleaseBuilder(RunInputs(suite, RunConfig(tmp_path / "out", tmp_path / "cache")))
-    made.device = torch.device("cuda")
+    made.inputs.device = torch.device("cuda")
     return made
 
 

@@ -16,7 +16,7 @@ from leakbench.models.pretrained.adapter import adapted
 from leakbench.models.pretrained.build import build, digest
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite import load
+from leakbench.suite.load import load
 
 X, T = torch.linspace(-1, 1, 2 * 256).view(2, 1, 16, 16), torch.tensor([3, 700])
 

@@ -1,4 +1,4 @@
-"""The machine and the versions that something was computed with."""
+"""Versions and machine, for the part of a record that is not its identity."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from importlib.metadata import version
 
 import torch
 
-PACKAGES = ("leakbench", "torch", "numpy", "diffusers")
-
 
 def describe_environment(device: torch.device) -> dict[str, str]:
-    """Device, Python and main packages, for the parts of artefacts and records that are not their identity."""
+    """Describe Python, the packages that compute, and the device."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    packages = {package: version(package) for package in PACKAGES}
+    packages = {package: version(package) for package in ("leakbench", "torch", "numpy", "diffusers")}
     return {"python": platform.python_version(), "device": name, **packages}
 
 
