@@ -19,8 +19,9 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime import registry
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, load
-from leakbench.testing.defense import DefenseChecks
-from leakbench.testing.membership import MembershipChecks
+from leakbench.testing import check_plugin
+from leakbench.testing.membership import membership_scores
+from leakbench.testing.settings import defense_task
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -65,11 +66,9 @@ def test_there_are_examples_to_check():
 
 @pytest.mark.parametrize(("name", "number"), EXAMPLES)
 def test_an_example_passes_the_conformance_suite(name, number, tmp_path):
-    from leakbench.testing.conformance import check
-
-    found = list(check(loaded(tmp_path, name, number)))
+    found = list(check_plugin(loaded(tmp_path, name, number)))
     assert found
-    assert [words for passed, words in found if not passed] == []
+    assert [result for result in found if not result.passed] == []
 
 
 def test_the_examples_of_the_readme_have_at_most_ten_lines():
@@ -290,7 +289,7 @@ def test_the_row_of_a_defense_is_what_its_class_says(name, cells):
 def test_a_defense_claims_what_its_row_says(name, cells):
     """On a tiny task, over a base with a claim where it needs one."""
     kind, spent = registry.find("defenses", name), {"epsilon": 1.0, "delta": 1e-5, "history": []}
-    task = DefenseChecks(kind).task()
+    task = defense_task(kind())
     if task.base is not None:
         task = replace(task, base=replace(task.base, guarantee=spent))
     defense = kind(**{"steps": 2} if "steps" in kind.model_fields else {})
@@ -378,7 +377,6 @@ def test_an_attack_makes_as_many_calls_as_its_row_says(name, hurried):
     attack = registry.find("attacks", name)()
     if attack.family != "membership" or attack.name == "shipped_classifier":
         pytest.skip("needs what a tiny release does not ship")
-    checks = MembershipChecks(type(attack))
-    checks._scores()
+    queries = membership_scores(type(attack))[1]
     said = ATTACKS[name][1]
-    assert checks.queries == (0 if "gradient" in said else int(said.split(",")[0]))
+    assert queries == (0 if "gradient" in said else int(said.split(",")[0]))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from leakbench.api.attack import Attack, AuxiliaryModel
 from leakbench.api.membership import Query
+from leakbench.api.skip import Skip
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from leakbench.api.defense import AuditSetting
-    from leakbench.api.skip import Skip
     from leakbench.data.image_batch import Images
     from leakbench.data.image_view import ImagesLike
     from leakbench.models.release import Release

@@ -31,6 +31,14 @@ _COUNTS = {  # parts in the order in which they are drawn, and where SplitSpec s
 _FEWEST = 20  # images of a part below which no interval means anything
 
 
+class TooFewImages(UsageError):
+    """A part of a split got fewer images than it needs."""
+
+    def __init__(self, message: str, part: str, got: int, least: int) -> None:
+        super().__init__(message)
+        self.part, self.got, self.least = part, got, least
+
+
 class SplitSpec(BaseModel):
     """How many images go into each drawn part, the seed of the draw, and the index file of a standard split. The rest
     of the pool is `reference`. duplicate_radius: share of the median distance of random pairs within which images are
@@ -77,7 +85,7 @@ class Split:
 
 
 def draw_split(data: Dataset, spec: SplitSpec) -> Split:
-    """Remove near-duplicates, then draw the parts from the pool at random. Raises UsageError if images are too few."""
+    """Remove near-duplicates, then draw the parts from the pool at random. Raises TooFewImages."""
     from leakbench.data.near_duplicates import find_near_duplicates  # here, for it imports torch
 
     duplicates = find_near_duplicates(data, spec.duplicate_radius)
@@ -125,8 +133,11 @@ def _least(wanted: dict[str, int], said: np.ndarray | None, removed: int) -> dic
 def _check_enough(data: Dataset, parts: dict[str, np.ndarray], wanted: dict[str, int], left: int) -> None:
     for part, least in wanted.items():
         if len(parts[part]) < least:
-            raise UsageError(
+            raise TooFewImages(
                 f"{data.name}: too few images for the split: {left} are left after near-duplicates are removed, and "
                 f"part '{part}' got {len(parts[part])} of at least {least}; "
-                "give more images or ask for fewer under [split]"
+                "give more images or ask for fewer under [split]",
+                part,
+                len(parts[part]),
+                least,
             )

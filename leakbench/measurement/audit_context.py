@@ -21,7 +21,7 @@ from leakbench.measurement.keys import Parts, hash_parts, release_parts
 from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.measurement.samples import load_or_draw_samples, samples_parts
-from leakbench.runtime.cache.store import Store
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.device import merge_execution_notes
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec
@@ -39,7 +39,7 @@ class AuditContext:
     @property
     def inputs(self) -> RunInputs:
         """The run's inputs."""
-        return self.builder.inputs
+        return self.inputs
 
     @cached_property
     def release_parts(self) -> Parts:
@@ -98,14 +98,14 @@ class AuditContext:
 
     def _load_samples_of(self, release: Release, count: int, parts: Parts) -> Tensor:
         """Samples of another release, drawn once for all attacks and points."""
-        return load_or_draw_samples(self.samples_store, parts, lambda: release, count)[0]["samples"]
+        return load_or_draw_samples(self.samples_cache, parts, lambda: release, count)[0]["samples"]
 
     # The release's own samples ----------------------------------------------------------------------------------------
 
     @cached_property
-    def samples_store(self) -> Store:
-        """The cache folder of samples."""
-        return self.inputs.config.store("samples")
+    def samples_cache(self) -> ArtefactCache:
+        """The cache of samples."""
+        return ArtefactCache.of_run(self.inputs.config, "samples")
 
     @property
     def samples_key(self) -> str:
@@ -146,7 +146,7 @@ class AuditContext:
     def _drawn(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Drawn once, then cached."""
         count, label = self.inputs.suite.file.quality.samples, self.forgotten_label
-        return load_or_draw_samples(self.samples_store, self._samples_parts, lambda: self.release, count, label)
+        return load_or_draw_samples(self.samples_cache, self._samples_parts, lambda: self.release, count, label)
 
     def execution_notes(self, attacks: Iterable[Attack]) -> dict[str, Any]:
         """How the release, and those that these attacks needed, were trained and its samples drawn, where that is

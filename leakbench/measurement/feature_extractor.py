@@ -22,8 +22,8 @@ from leakbench.metrics.reference_classifier import (
     train_reference_classifier,
 )
 from leakbench.models.classifiers import SmallConvNet
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.key_file import write_key_parts
-from leakbench.runtime.cache.store import Store
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
@@ -86,11 +86,11 @@ class FeatureExtractor:
             save_reference_classifier(train_reference_classifier(images, labels, stream, classes), folder)
             write_key_parts(folder, parts)
 
-        return load_reference_classifier(self._store.get(hash_parts(parts), make), inputs.device)
+        return load_reference_classifier(self._cache.get_or_make(hash_parts(parts), make), inputs.device)
 
     @property
-    def _store(self) -> Store:
-        return self.inputs.config.store("readers")
+    def _cache(self) -> ArtefactCache:
+        return ArtefactCache.of_run(self.inputs.config, "readers")
 
     def _classifier_parts(self, kind: str) -> Parts:
         """Parts of the cache key of a classifier of the reference images."""
@@ -100,7 +100,7 @@ class FeatureExtractor:
     def delete_classifiers(self) -> None:
         """Delete the classifiers of the reference images from the cache: they will be trained again."""
         for kind in CLASSIFIERS:
-            self._store.drop(hash_parts(self._classifier_parts(kind)))
+            self._cache.delete(hash_parts(self._classifier_parts(kind)))
 
     def label_probabilities(self, images: ImagesLike) -> Tensor:
         """Label probabilities (N, classes) of images (N, C, H, W), on the CPU, by the reference images' classifier."""

@@ -21,6 +21,7 @@ from leakbench.measurement.keys import Parts, fit_parts, hash_parts
 from leakbench.measurement.tasks import Progress, build_release, build_task
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.runtime import distributed
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.key_file import write_key_parts
 from leakbench.runtime.device import record_execution
 from leakbench.suite.load import ChainLink
@@ -33,7 +34,7 @@ class ReleaseBuilder:
 
     def __init__(self, inputs: RunInputs) -> None:
         self.inputs = inputs
-        self.trainings = inputs.config.store("fits")
+        self.trainings = ArtefactCache.of_run(inputs.config, "fits")
         self._folders: dict[str, Path] = {}
         self._loaded: dict[str, Artefacts] = {}
         self._groups: dict[tuple[AuxiliaryModel | None, int], Tensor] = {}
@@ -61,7 +62,7 @@ class ReleaseBuilder:
         between two `unload`."""
         key = hash_parts(fit_parts(self.inputs, chain, seed, auxiliary))
         if key not in self._folders:
-            folder = self.trainings.open(key)
+            folder = self.trainings.get_valid(key)
             if folder is None:
                 self.train(chain, seed, (auxiliary,))
                 folder = self.trainings.path(key)
@@ -102,7 +103,7 @@ class ReleaseBuilder:
         What is in the cache is left out."""
         parts = {model: fit_parts(self.inputs, chain, seed, model) for model in models}
         keys = {hash_parts(found): model for model, found in parts.items()}
-        missing = {key: model for key, model in keys.items() if self.trainings.open(key) is None}
+        missing = {key: model for key, model in keys.items() if self.trainings.get_valid(key) is None}
         shares = _split_progress(progress, len(missing))
         tasks = [
             self.task(chain, seed, model, self.checkpoints(key), share)

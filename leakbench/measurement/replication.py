@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 
 import numpy as np
@@ -81,18 +80,20 @@ def _recovered(context: AuditContext, attack: RecoveryAttack) -> RecordContents:
 
 
 def _pairs(context: AuditContext, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
-    """The images most similar to a training image, beside it, uint8 (K, H, W, C); withheld, their hashes."""
+    """The images most similar to a training image, beside it, uint8 (K, H, W, C), and their similarity.
+
+    Without pictures the similarity alone is kept. Hashes are withheld too: whoever holds a picture could look its hash
+    up and learn that it was trained on. The owner finds a pair by its numbers (`similarity` and `nearest`).
+    """
     top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
-    pairs = {
+    similarity = {"pair_similarity": evidence.similarity[top]}
+    if not context.inputs.config.images:
+        return similarity
+    return {
         "pair_samples": _stored(images[torch.from_numpy(top)]),
         "pair_nearest": _stored(context.inputs.train_images[torch.from_numpy(evidence.nearest[top])]),
+        **similarity,
     }
-    if not context.inputs.config.images:
-        pairs = {
-            f"{name}_sha256": np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images])
-            for name, images in pairs.items()
-        }
-    return pairs | {"pair_similarity": evidence.similarity[top]}
 
 
 def _stored(images: Tensor) -> np.ndarray:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from leakbench.api import Release
 from leakbench.measurement.keys import Parts, code_parts, hash_parts
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.key_file import write_key_parts
-from leakbench.runtime.cache.store import Store
 from leakbench.runtime.device import record_execution
 
 _FILE, _FACTS = "samples.safetensors", "facts.json"
@@ -26,7 +26,7 @@ def samples_parts(release: Parts, count: int, forgotten: int | None = None) -> P
 
 
 def load_or_draw_samples(
-    store: Store, parts: Parts, release: Any, count: int, forgotten: int | None = None
+    cache: ArtefactCache, parts: Parts, release: Any, count: int, forgotten: int | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Samples of a release and facts about drawing them, drawn where the cache has none. `release()` answers it."""
 
@@ -36,7 +36,7 @@ def load_or_draw_samples(
         (folder / _FACTS).write_text(json.dumps(facts, sort_keys=True))
         write_key_parts(folder, parts)
 
-    folder = store.get(hash_parts(parts), make)
+    folder = cache.get_or_make(hash_parts(parts), make)
     return load_file(folder / _FILE), json.loads((folder / _FACTS).read_text())
 
 

@@ -18,7 +18,7 @@ from leakbench.suite.load import ReleaseSpec, Suite
 def found(builder: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
     """The release of a point whose training is in the cache. Raises UsageError where it is not: nothing is trained."""
     for length in range(1, len(point.chain) + 1):
-        if builder.trainings.open(fit_key(builder.inputs, point.chain[:length], seed)) is None:
+        if builder.trainings.get_valid(fit_key(builder.inputs, point.chain[:length], seed)) is None:
             raise UsageError(
                 f"{point.label}, seed {seed}: its weights are not in the cache {builder.inputs.config.cache} "
                 f"for device {builder.inputs.device.type} and this version of leakbench; train them again: {command}"

@@ -128,7 +128,7 @@ class Plan:
         """Those of these trainings that this run has to do. Each is looked at once, as its files are hashed."""
         for key in keys:
             if key not in self._is_trained:
-                self._is_trained[key] = self.rerun != "all" and self.builder.trainings.whole(key)
+                self._is_trained[key] = self.rerun != "all" and self.builder.trainings.is_valid(key)
         return tuple(key for key in keys if not self._is_trained[key])
 
     # The run folder ---------------------------------------------------------------------------------------------------
@@ -146,10 +146,10 @@ class Plan:
         for cell in self.cells:
             for model in cell.models:
                 key = fit_key(self.inputs, cell.chain, cell.seed, model)
-                self.builder.trainings.drop(key)
+                self.builder.trainings.delete(key)
                 shutil.rmtree(self.builder.checkpoints(key), ignore_errors=True)
         for audit in self.audits:
-            audit.context.samples_store.drop(audit.context.samples_key)
+            audit.context.samples_cache.delete(audit.context.samples_key)
 
     def write(self, command: str) -> None:
         """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""
@@ -161,8 +161,8 @@ class Plan:
             if cell.point
             for spec in cell.records
         }
-        for record in self.finished.list_stale(inputs, remade):
-            self.finished.delete(record)
+        for path in self.finished.list_stale(inputs, remade):
+            self.finished.delete(path)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
         left_out = format_near_duplicates(self.inputs.data, self.inputs.split.duplicates)

@@ -13,9 +13,9 @@ from leakbench.metrics.fairness import logits, train_attribute_classifier
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import Rng
 from leakbench.statistics import auc
-from leakbench.testing.toy_model import SHAPE, plain, streams
+from leakbench.testing.toys import SHAPE, toy_release, toy_rng
 
-STREAMS = streams()
+STREAMS = toy_rng()
 
 
 def known(pairs, first):
@@ -90,7 +90,7 @@ class Subject:
 
 
 def switched(tau):
-    base = plain(16, "attribute")
+    base = toy_release(16, "attribute")
     base.network.label.weight.mul_(5.0)
     return SwitchedRelease.wrap(base, tau=tau)
 

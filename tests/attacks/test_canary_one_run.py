@@ -23,8 +23,8 @@ from leakbench.metrics.evaluate.auditing import evaluate_auditing, frozen_thresh
 from leakbench.runtime.run_config import RunConfig
 from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run
 from leakbench.suite.load import load
-from leakbench.testing import conformance
-from leakbench.testing.toy_model import SHAPE, images, plain, streams
+from leakbench.testing import failures
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
 BOUNDS = ("", "_clopper_pearson", "_gaussian", "_bayes")
 
@@ -124,18 +124,18 @@ def test_what_cannot_be_judged_is_flagged():
 
 
 def test_the_score_is_the_mean_loss_over_draws_and_timesteps():
-    release, x0 = plain(4), images(7, "canaries")
+    release, x0 = toy_release(4), toy_images(7, "canaries")
     attack = CanaryOneRun(t=(30, 200), draws=3)
-    nobody = {CANARY.name: AuxiliaryRelease(AttackTarget.of(release, streams()).source, np.empty(0, dtype=int))}
+    nobody = {CANARY.name: AuxiliaryRelease(AttackTarget.of(release, toy_rng()).source, np.empty(0, dtype=int))}
     asked = Images(x0, torch.arange(7), None)
-    found, queries = AttackTarget.of(release, streams(), others=nobody).score({"": AttackRequest(attack, False)}, asked)
+    found, queries = AttackTarget.of(release, toy_rng(), others=nobody).score({"": AttackRequest(attack, False)}, asked)
     slow = []
     for i in range(7):
         losses = []
         for t in attack.t:
             alpha_bar = float(release.schedule.alpha_bar[t])
             for draw in range(3):
-                noise = streams().of("attacking", "forward").normal(torch.tensor([i]), SHAPE, draw)
+                noise = toy_rng().of("attacking", "forward").normal(torch.tensor([i]), SHAPE, draw)
                 x = alpha_bar**0.5 * x0[i : i + 1] + (1 - alpha_bar) ** 0.5 * noise
                 losses.append(float((release.network(x, torch.tensor([t])) - noise).double().square().sum()))
         slow.append(-np.mean(losses))
@@ -144,7 +144,7 @@ def test_the_score_is_the_mean_loss_over_draws_and_timesteps():
 
 
 def test_it_conforms_and_bad_parameters_are_refused():
-    assert not [words for passed, words in conformance.check(CanaryOneRun) if not passed]
+    assert failures(CanaryOneRun) == []
     for wrong in ({"t": ()}, {"t": (1000,)}, {"draws": 0}, {"guesses": 0}, {"guesses": 1.1}):
         with pytest.raises(ValidationError):
             CanaryOneRun(**wrong)

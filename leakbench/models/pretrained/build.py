@@ -23,7 +23,7 @@ from leakbench.models.pretrained.weights import load_model
 from leakbench.models.release import Codec
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.device import place
-from leakbench.runtime.errors import UsageError
+from leakbench.runtime.errors import SettingError, UsageError
 
 _UNKNOWN = (  # settings of a UNet2DConditionModel or UNet2DModel that ask for more than is known here
     "addition_embed_type",
@@ -131,14 +131,16 @@ def _conditions(part: Part, config: dict[str, Any], folder: Folder, options: Opt
     if textual and not {"encoder", "tokenizer"} <= set(folder.parts):
         raise UsageError(f"{where}: a text-conditional network without its text_encoder and tokenizer (CLIP)")
     if textual and not options.captions:
-        raise UsageError(f"{where}: a text-conditional model: captions are missing; give captions = FILE, one a line")
+        before = f"{where}: a text-conditional model: captions are missing; give "
+        raise SettingError(before, "captions", "FILE", ", one a line")
     if options.captions and not textual:
-        raise UsageError(f"{where}: captions = {options.captions!r}: the model takes none")
+        raise SettingError(f"{where}: ", "captions", options.captions, ": the model takes none")
     if textual:
         return len(text_conditioning.read_captions(options.captions))
     count = int(config.get("num_embeds_ada_norm" if part.kind == "DiTTransformer2DModel" else "num_class_embeds") or 0)
     if options.guidance != 1 and part.kind != "DiTTransformer2DModel":
-        raise UsageError(f"{where}: guidance = {options.guidance}: the model knows no answer without condition; use 1")
+        after = ": the model knows no answer without condition; use 1"
+        raise SettingError(f"{where}: ", "guidance", options.guidance, after)
     return count
 
 

@@ -24,7 +24,7 @@ from leakbench.models.networks import NetworkSpec, build
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.device import Rng
 from leakbench.statistics.proportions import clopper_pearson, difference
-from leakbench.testing.conformance import check
+from leakbench.testing import check_plugin, failures
 
 SHAPE, STREAMS = (1, 8, 8), Rng("test", 0)
 
@@ -113,7 +113,7 @@ def test_an_answer_of_the_wrong_shape_is_named():
 
 @pytest.mark.parametrize("kind", [Pixels, Numbered, Returned])
 def test_the_conformance_suite_passes_them(kind):
-    assert [words for passed, words in check(kind) if not passed] == []
+    assert failures(kind) == []
 
 
 def test_the_conformance_suite_sees_what_depends_on_the_batch():
@@ -127,7 +127,7 @@ def test_the_conformance_suite_sees_what_depends_on_the_batch():
         (Pixels, {"candidates": jumbled}, "batch size"),
         (Returned, {"recover": ranked}, "order"),
     ):
-        found = [text for passed, text in check(type("Bad", (kind,), hook)) if not passed]
+        found = [result.name for result in failures(type("Bad", (kind,), hook))]
         assert any(words in text for text in found)
 
 
@@ -135,7 +135,7 @@ def test_what_a_machine_lacks_is_a_flag_and_no_crash():
     lacking = type("Lacking", (Pixels,), {"lacks": lambda self: "weights-missing"})
     found = measure_replication(None, lacking(), Access.SAMPLES)  # type: ignore[arg-type]
     assert found.metrics.flags == {"not-applicable", "weights-missing"} and found.metrics.metrics == []
-    assert [passed for passed, words in check(lacking) if "weights-missing" in words] == [True]
+    assert [result.passed for result in check_plugin(lacking) if "weights-missing" in result.skip] == [True]
 
 
 # From evidence to numbers ---------------------------------------------------------------------------------------------
