@@ -39,7 +39,7 @@ class AuditContext:
     @property
     def inputs(self) -> RunInputs:
         """The run's inputs."""
-        return self.inputs
+        return self.builder.inputs
 
     @cached_property
     def release_parts(self) -> Parts:

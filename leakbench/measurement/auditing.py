@@ -1,7 +1,7 @@
 """An auditing attack against one release: of a canary release of its own, trained by the same chain of defenses.
 
-The bound speaks of the training that the target had, on other images: the claims of both are in `info`, and should be
-alike. The canaries are all images but the reference part, each included by an independent fair coin.
+The bound speaks of the training that the target had, on other images: the guarantees of both are in `info`, and should
+be alike. The canaries are all images but the reference part, each included by an independent fair coin.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from leakbench.measurement.query_engine import AttackRequest, AttackTarget, Auxi
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.auditing import evaluate_auditing
 
-DELTA = 1e-5  # where nothing is claimed, or delta 0, at which a Gaussian mechanism has no epsilon
+DELTA = 1e-5  # where no guarantee is stated, or delta 0, at which a Gaussian mechanism has no epsilon
 
 
 def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Access) -> RecordContents:
@@ -32,7 +32,10 @@ def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Acce
     scores, queries = target.score(asked, context.images(inputs.pool))
     evidence = CanaryEvidence(scores["it"], np.isin(inputs.pool, canary.rows))
     guarantee = canary.source.release.guarantee
-    found = evaluate_auditing(evidence, attack.guesses, guarantee.get("delta") or DELTA, guarantee.get("epsilon"))
-    found.info |= {"canary_guarantee": guarantee, "target_guarantee": context.release.guarantee}
+    found = evaluate_auditing(evidence, attack.guesses, guarantee.delta or DELTA, guarantee.epsilon)
+    found.info |= {
+        "canary_guarantee": guarantee.to_json(),
+        "target_guarantee": context.release.guarantee.to_json(),
+    }
     timings = {"attack": time.perf_counter() - began}
     return RecordContents(found, dataclasses.asdict(evidence), timings, queries=queries["it"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leakbench.api import Attack, AuditSetting, Defense, Skip, shipped_parts
+from leakbench.api import Attack, AuditSetting, Defense, Skip, as_pretrained, shipped_parts
 from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ChainLink
@@ -52,7 +52,7 @@ def skip_attack(attack: Attack, setting: AuditSetting) -> Skip | None:
     own, models = attack.skip(setting), attack.auxiliary_models()
     if own is not None and own.severity == "not-applicable":
         return own
-    if models and any(defense.given for defense in setting.chain):
+    if models and any(map(as_pretrained, setting.chain)):
         reason = "its model was given: no shadow, retrained or canary model of it can be trained"
         return Skip(reason, "not-applicable", ("not-trained-here",))
     if any(model.kind == "retrained" for model in models) and setting.forget == "nothing":

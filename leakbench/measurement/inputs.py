@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from leakbench.api import AuxiliaryModel
+from leakbench.api import AuxiliaryModel, as_pretrained, pretrained_spec
 from leakbench.data import Dataset, Split, draw_split
 from leakbench.data.forget_set import forget_rows
 from leakbench.data.image_view import ImageView
@@ -72,8 +72,8 @@ class RunInputs:
     def condition(self, chain: tuple[ChainLink, ...]) -> str:
         """What the network of a chain is conditioned on: as its first defense says, or else as [network] does; of a
         given model, as the model is."""
-        if brought := chain[0].defense.brings():
-            return "label" if brought.network.conditions else "none"
+        if spec := pretrained_spec(chain[0].defense):
+            return "label" if spec.network.conditions else "none"
         return chain[0].condition or self.suite.file.network.condition
 
     def conditions(self, condition: str) -> np.ndarray | None:
@@ -87,7 +87,9 @@ class RunInputs:
 
         Where all that the suite has is one given model, it is that model's.
         """
-        brought = {link.defense: link.defense.brings() for link in (point.chain[0] for point in self.suite.points)}
+        brought = {
+            link.defense: pretrained_spec(link.defense) for link in (point.chain[0] for point in self.suite.points)
+        }
         if len(brought) == 1 and (only := next(iter(brought.values()))) is not None:
             return only.network
         table, values = self.suite.file.network, self.conditions(condition)
@@ -97,25 +99,25 @@ class RunInputs:
             self._check_attribute(values[self.split.train])
         count = 0 if values is None else int(values.max()) + 1
         changed = {key: value for key in NETWORK_SIZES if (value := getattr(table, key)) is not None}
-        spec = networks.default_spec(self.data.shape, count).model_copy(update=changed)
-        if spec.kind == "mlp" and spec.levels:
-            raise UsageError(f"network.levels = {list(spec.levels)}: images up to 8x8 have the MLP, which has none")
-        return spec
+        found = networks.default_spec(self.data.shape, count).model_copy(update=changed)
+        if found.kind == "mlp" and found.levels:
+            raise UsageError(f"network.levels = {list(found.levels)}: images up to 8x8 have the MLP, which has none")
+        return found
 
     def network_of(self, chain: tuple[ChainLink, ...]) -> NetworkSpec:
         """The spec of a chain: a given model's, or `network`. Raises UsageError where a given model and the data do not
         fit together."""
-        brought = chain[0].defense.brings()
-        if brought is None:
+        spec = pretrained_spec(chain[0].defense)
+        if spec is None:
             return self.network(self.condition(chain))
-        check_fits(chain[0].id, brought, self.data)
-        return brought.network
+        check_fits(chain[0].id, spec, self.data)
+        return spec.network
 
     def schedule_of(self, chain: tuple[ChainLink, ...]) -> Schedule:
         """The noise schedule of a chain, a given model's or the suite's, with the suite's walk."""
-        brought = chain[0].defense.brings() if chain else None
+        spec = pretrained_spec(chain[0].defense) if chain else None
         sampler = self.suite.file.sampler
-        return self.schedule if brought is None else walked(chain[0].id, brought, sampler.steps, sampler.clip)
+        return self.schedule if spec is None else walked(chain[0].id, spec, sampler.steps, sampler.clip)
 
     def _check_attribute(self, values: np.ndarray) -> None:
         if set(values.tolist()) != {0, 1}:
@@ -131,8 +133,9 @@ class RunInputs:
 
     def model_of(self, chain: tuple[ChainLink, ...]) -> str:
         """The network of a chain in words; a given model by what it is called."""
-        if called := chain[0].defense.called():
-            return called
+        model = as_pretrained(chain[0].defense)
+        if model is not None:
+            return model.display_name()
         spec = self.network("none")
         levels = "-" + ".".join(map(str, spec.levels)) if spec.levels else ""
         return f"{spec.kind}-{spec.width}x{spec.blocks}{levels}"

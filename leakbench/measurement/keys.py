@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from leakbench.api import AuxiliaryModel, Defense
+from leakbench.api import AuxiliaryModel, Defense, as_pretrained
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.tasks import build_task
 from leakbench.models.artefact_io import save_artefacts
@@ -52,8 +52,7 @@ def fit_parts(
         "base": _base_key(inputs, chain, seed, auxiliary) if len(chain) > 1 else None,
         "forget": _forget_part(inputs) if _reads_forget_set(defense, auxiliary) else None,
         "network": inputs.network_of(chain).model_dump(),
-        "files": digest_of(defense.files()),
-        "holds": defense.holds(),
+        "model": (model := as_pretrained(defense)) and [digest_of(model.files()), model.content_digest()],
         "condition": inputs.condition(chain),
         "schedule": asdict(replace(inputs.schedule_of(chain), steps=0, clip=False)),  # the walk is the release's
         "device": inputs.device.type,

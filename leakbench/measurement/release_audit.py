@@ -155,7 +155,7 @@ class ReleaseAudit:
             queries=contents.queries,
             realised_fpr=metrics.realised_fpr,
             flags=sorted({*metrics.flags, *context.release.flags, *shrunk}),
-            guarantee=context.release.guarantee,
+            guarantee=context.release.guarantee.to_json(),
             info=metrics.info | notes,
             inputs=hash_parts(parts),
             run=RunInfo(environment=self._environments(), timings=contents.timings, calls=contents.calls, key=parts),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from leakbench.api import Release
+from leakbench.api import Release, as_pretrained
 from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusers_export import objection
@@ -30,15 +30,13 @@ def trained_here(suite: Suite, point: ReleaseSpec) -> Suite:
     """The suite without the points whose model was given, so that nothing reads their files or runs their code. Raises
     UsageError where `point` is one of them."""
     check_not_given(point)
-    return replace(suite, points=tuple(one for one in suite.points if not one.chain[0].defense.given))
+    return replace(suite, points=tuple(one for one in suite.points if as_pretrained(one.chain[0].defense) is None))
 
 
 def check_not_given(point: ReleaseSpec) -> None:
     """Raise UsageError for a point whose model somebody handed in."""
-    if point.chain and point.chain[0].defense.given:
-        raise UsageError(
-            f"{point.label}: its model was given ({point.chain[0].defense.called()}): it has its files already"
-        )
+    if point.chain and (model := as_pretrained(point.chain[0].defense)):
+        raise UsageError(f"{point.label}: its model was given ({model.display_name()}): it has its files already")
 
 
 def check_exportable(release: Release, point: ReleaseSpec, raw: bool) -> None:

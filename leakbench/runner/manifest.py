@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from leakbench.api import as_pretrained
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import PlannedBudget, PlannedPoint, PublishedNumber, RunPlan
 from leakbench.runtime.errors import UsageError
@@ -56,7 +57,7 @@ def _describe_point(builder: ReleaseBuilder, point: ReleaseSpec) -> PlannedPoint
         chain=tuple(link.defense.name for link in point.chain),
         bases=tuple(link.id for link in point.chain[:-1]),
         condition=builder.inputs.condition(point.chain),
-        given=point.chain[0].defense.given,
+        given=as_pretrained(point.chain[0].defense) is not None,
     )
 
 

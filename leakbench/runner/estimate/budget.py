@@ -73,7 +73,7 @@ def _hopeless(inputs: RunInputs, estimate: TimeEstimate, seconds: float) -> bool
     """Whether the suite as written would leave too few steps: by its training alone, which needs no split."""
     chains = {point.chain[: i + 1] for point in inputs.suite.points for i in range(len(point.chain))}
     last = [chain[-1].defense for chain in chains]
-    evaluations = sum(defense.training_evaluations() * defense.relative_cost for defense in last)
+    evaluations = sum(defense.cost().plain_training for defense in last)
     total = evaluations * estimate.pace(inputs, "none").training / 3
     return total * len(inputs.suite.file.seeds) / _LEAST > seconds
 

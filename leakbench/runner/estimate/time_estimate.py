@@ -1,7 +1,7 @@
 """How long and how large a plan will be: what network calls cost on this machine, times the calls that it makes.
 
-The calls are counted, not guessed: a defense says what its training evaluates (`work`, at its `relative_cost`) and what
-its guidance adds to a call (`extra_calls`); membership attacks, and those on the attribute, are rehearsed on a network
+The calls are counted, not guessed: a defense says what its training evaluates and what its guidance adds to a call
+(`Defense.cost`); membership attacks, and those on the attribute, are rehearsed on a network
 that counts. The networks that judge samples are timed alike (leakbench.runner.estimate.metric_cost,
 leakbench.measurement.extra_features). What is no network call (distances, figures, the training of the embedding)
 stands as a few flat seconds. Choices of ours: the seconds that are flat, the calls of attacks on unlearning, and that
@@ -66,7 +66,7 @@ class TimeEstimate:
         pace = self.pace(inputs, inputs.condition(cell.chain))
         if cell.kind == "fit":
             defense = cell.chain[-1].defense
-            return defense.training_evaluations() * defense.relative_cost * len(cell.models) * pace.training / 3
+            return defense.cost().plain_training * len(cell.models) * pace.training / 3
         judged = self._judging(inputs) if any(row.attack == QUALITY for row in cell.records) else 0.0
         calls = self._audit(inputs, cell) * pace.forward
         return calls + judged + _AUDITING + _ATTACK * len({row.attack for row in cell.records})
@@ -112,7 +112,7 @@ class TimeEstimate:
     def _audit(self, inputs: RunInputs, cell: Cell) -> float:
         """Network calls of an audit: samples, and attacked images in whole compute batches."""
         file, parts = inputs.suite.file, inputs.split.parts
-        guided = 1.0 + sum(link.defense.extra_evaluations_per_step() for link in cell.chain)
+        guided = 1.0 + sum(link.defense.cost().extra_per_step for link in cell.chain)
         samples = _whole(file.quality.samples, file.sampler.batch) * file.sampler.steps * guided
         if file.forget and file.forget.label is not None and inputs.condition(cell.chain) == "label":
             samples *= 1.5  # further samples of the label that is to be forgotten

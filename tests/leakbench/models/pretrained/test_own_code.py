@@ -173,6 +173,6 @@ def test_an_error_in_trusted_code_is_one_line(own, said):
     folder = own("Derived")
     (folder / "pipeline.py").write_text(f"raise ValueError({said!r} + '\\nand more')\n")
     with pytest.raises(UsageError) as caught:
-        Pipeline(path=str(folder), trust_code=True).brings()
+        Pipeline(path=str(folder), trust_code=True).spec()
     words = str(caught.value)
     assert words.startswith(f"{folder}: the model's own code fails: ") and "ValueError" in words and "\n" not in words
