@@ -15,7 +15,7 @@ from leakbench.cli import app
 from leakbench.data import SplitSpec
 from leakbench.data.forget_set import ForgetTable
 from leakbench.measurement.compatibility import check_compatibility
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime import registry
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, load
@@ -184,7 +184,7 @@ def test_pieces_of_suites_are_valid(name, number, tmp_path):
     if names[-1:] == ["cpsample"]:
         assert len(suite.points) == 5  # as the page says
     if name == "docs/defenses.md":
-        check_compatibility(ReleaseBuilder(suite, RunConfig(tmp_path / "run", tmp_path / "cache")))
+        check_compatibility(RunInputs(suite, RunConfig(tmp_path / "run", tmp_path / "cache")))
 
 
 def sections(page="docs/suites.md"):
