@@ -51,7 +51,7 @@ class GatedRelease(Release):
         walk = self.schedule.timesteps()
         none = torch.zeros(len(walk), 2, device=self.device)
         ours = torch.stack(self.fired).view(-1, len(walk), 2).sum(dim=0) if self.fired else none
-        counts = distributed.total(ours).tolist()  # of all processes that drew some of the samples
+        counts = distributed.all_reduce(ours).tolist()  # of all processes that drew some of the samples
         if counts[0][1] == 0:
             return super().facts()
         return {"gate_rate_by_t": {str(t): fired / of for t, (fired, of) in zip(walk, counts, strict=True)}}

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, Task, fit_param
+from leakbench.api import Artefacts, Cost, Task, fit_param
 from leakbench.models import networks
 from leakbench.models.denoiser_training import errors, train_watched
 from leakbench.runtime import distributed
@@ -42,7 +42,7 @@ class Looks:
 
     def stop(self, module: nn.Module) -> bool:
         """Look once more; whether it has been long enough."""
-        loss = distributed.first(lambda: heldout_loss(module, self.task))  # those that stop have to stop together
+        loss = distributed.broadcast(lambda: heldout_loss(module, self.task))  # those that stop have to stop together
         if not self.losses or loss < min(self.losses):
             self.best = {key: value.detach().clone() for key, value in module.state_dict().items()}
         self.losses.append(loss)
@@ -74,14 +74,14 @@ class EarlyStop(Baseline):
     name = "early_stop"
     summary = "plain training, stopped when held-out images are no longer denoised better"
     role = "defense"
-    budget_params = ("steps", "every")
 
     every: int = fit_param(500, ge=1)
     patience: int = fit_param(3, ge=1)
 
-    def training_evaluations(self) -> int:
-        """The recipe's, if it is never stopped."""
-        return self.recipe.evaluations + _LOOKED_AT * (1 + self.steps // self.every)
+    def cost(self) -> Cost:
+        """Cost of the recipe and of every look, if it is never stopped."""
+        looks = _LOOKED_AT * (1 + self.steps // self.every)
+        return Cost(self.recipe.evaluations + looks, budget_params=("steps", "every"))
 
     def fit(self, task: Task) -> Artefacts:
         """Train, look, stop, and take the best weights. The facts name every look."""

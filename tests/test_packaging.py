@@ -70,7 +70,7 @@ for group in ("attacks", "defenses", "datasets", "reports", "suites"):
     assert entries, group
     for entry in entries:
         entry.load()
-from leakbench.plugins import suite_files
+from leakbench.runtime.registry import suite_files
 assert "quick" in suite_files()
 print(leakbench.__file__)
 """

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from leakbench.api import Access, AttributeAttack, AttributeTrainingSet
 from leakbench.api.views import SamplesView
-from leakbench.metrics.fairness import attribute_reader
+from leakbench.metrics.fairness import train_attribute_classifier
 
 
 class AttributeOutput(AttributeAttack):
@@ -34,7 +34,9 @@ class AttributeOutput(AttributeAttack):
     def fit(self, known: AttributeTrainingSet) -> AttributeOutput:
         """A copy with a reader of the known images."""
         fitted = copy.copy(self)
-        fitted._reader = attribute_reader(known.images, known.attribute, known.streams.of("reader", self.name))
+        fitted._reader = train_attribute_classifier(
+            known.images, known.attribute, known.streams.of("reader", self.name)
+        )
         return fitted
 
     def score(self, view: SamplesView, images: Tensor, labels: None) -> Tensor:

@@ -39,7 +39,7 @@ def curve_of(ground: UnlearningContext, effort: Effort) -> RecoveryCurve:
     """The same effort on the release and on the retrained model: same images, draws and sample numbers."""
     steps, ours = brought_back(ground, ground.model.release, effort)
     _, null = brought_back(ground, ground.retrained.release, effort)
-    real = ground.judge(ground.unseen.images)[:, _label(ground)]
+    real = ground.reference_classifier(ground.unseen.images)[:, _label(ground)]
     return RecoveryCurve(steps, ours, null, real.double().cpu().numpy())
 
 
@@ -55,7 +55,7 @@ def brought_back(ground: UnlearningContext, release: Release, effort: Effort) ->
 
     def look(module: nn.Module) -> None:
         samples = replace(plain, network=module).sample(effort.samples, asked, first=ground.first)
-        found.append(ground.judge(samples)[:, _label(ground)])
+        found.append(ground.reference_classifier(samples)[:, _label(ground)])
 
     if effort.embedding:
         network.requires_grad_(False)

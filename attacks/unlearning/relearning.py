@@ -1,7 +1,7 @@
 """Relearning: how little fine-tuning brings back what was forgotten?
 
 The released weights are trained on, with the denoising loss, and now and then asked for samples of the forgotten label;
-P(label) of a sample is the judge's.
+P(label) of a sample is the reference classifier's.
 - "relearn": on a few forgotten images (MemoRa, 2510.03263).
 - "relearn_retained": on retained images alone, without any forgotten one (DiMRA, 2512.03564; that even unrelated
   fine-tuning restores concepts is concept resurgence, 2410.08074).

@@ -25,11 +25,12 @@ from leakbench.api import Release
 from leakbench.attacks.membership.loss import Loss
 from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.secmi import SecMI
-from leakbench.collecting import collect
-from leakbench.device import Streams
-from leakbench.diffusion import Schedule
-from leakbench.pictures import Pictures
-from leakbench.scoring import Asked, Images, Target
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.runtime.device import Rng
+from leakbench.models.diffusion import Schedule
+from leakbench.data.image_view import ImageView
+from leakbench.data.image_batch import Images
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 
 class Cheap(torch.nn.Module):
     def __init__(self):
@@ -41,8 +42,8 @@ class Cheap(torch.nn.Module):
 torch.set_num_threads(1)
 torch.manual_seed(0)
 count = int(sys.argv[2])
-source = Pictures(np.memmap(sys.argv[1], np.uint8, "r").reshape(-1, 32, 32, 3)).subset(np.arange(count))
-streams = Streams("scale", 0)
+source = ImageView(np.memmap(sys.argv[1], np.uint8, "r").reshape(-1, 32, 32, 3)).subset(np.arange(count))
+streams = Rng("scale", 0)
 network = Cheap().eval().requires_grad_(False)
 release = Release(network, Schedule(), streams, (3, 32, 32), torch.device("cpu"), batch=64)
 
@@ -52,9 +53,9 @@ def part(k):
 
 names = ("member", "nonmember", "calibration_in", "calibration_out")
 parts = {name: part(k) for k, name in enumerate(names)}
-asked = {attack.name: Asked(attack, False) for attack in (Loss(), SecMI(), PIA())}
+asked = {attack.name: AttackRequest(attack, False) for attack in (Loss(), SecMI(), PIA())}
 began = time.process_time()
-evidence, _ = collect(Target.of(release, streams), asked, parts)
+evidence, _ = collect_membership_evidence(AttackTarget.of(release, streams), asked, parts)
 seconds = time.process_time() - began
 scored = sum(map(len, vars(evidence["loss"]).values()))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

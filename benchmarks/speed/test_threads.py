@@ -14,11 +14,11 @@ import pytest
 _STEPS = """
 import sys, time, torch
 from torch.nn import functional as F
-from leakbench.device import Streams
-from leakbench.networks import NetworkSpec, build
-from leakbench.training import Recipe, train
+from leakbench.runtime.device import Rng
+from leakbench.models.networks import NetworkSpec, build
+from leakbench.models.training.loop import Recipe, train
 torch.set_num_threads(int(sys.argv[1]))
-streams = Streams("speed", 0)
+streams = Rng("speed", 0)
 images = streams.of("images").normal(torch.arange(360), (1, 8, 8))
 def loss(module, batch):
     return F.mse_loss(module(images[batch.index] + batch.noise, batch.t), batch.noise)

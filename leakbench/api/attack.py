@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from leakbench.results.families import FamilyName
 from leakbench.runtime.plugin import Access, Plugin
 
 if TYPE_CHECKING:
@@ -39,9 +40,15 @@ class Attack(Plugin):
     """A question put to a release."""
 
     group = "attacks"
-    family: ClassVar[Literal["membership", "replication", "attribute", "unlearning", "auditing"]]
+    family: ClassVar[FamilyName]
     access: ClassVar[Access]
     adaptive: ClassVar[bool] = False  # made against one defense, and knows how that works; reports read this
+
+    @property
+    def reads_samples(self) -> bool:
+        """Whether `score` reads `view.samples` or `view.sample()`: then records follow the suite's number of samples.
+        At DENOISER and WEIGHTS the views refuse both to an attack that does not say so."""
+        return self.access in (Access.SAMPLES, Access.API)
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """Other releases to train for this attack."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from leakbench.api.attack import Attack, AuxiliaryModel
 from leakbench.api.membership import Query
+from leakbench.api.skip import Skip
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from leakbench.api.defense import AuditSetting
-    from leakbench.api.skip import Skip
     from leakbench.data.image_batch import Images
     from leakbench.data.image_view import ImagesLike
     from leakbench.models.release import Release
@@ -55,8 +55,8 @@ class UnlearningContext:
     class where a class was to be forgotten. retained: training images that were to stay. All of them are reported
     images, two or more each.
     label: the label that was to be forgotten, where the network is conditioned on labels; else None.
-    judge: label probabilities (N, classes), on the CPU, of images (N, C, H, W), by a classifier of real images that
-    has seen none of these. Only where the data set has labels.
+    reference_classifier: label probabilities (N, classes), on the CPU, of images (N, C, H, W), by a classifier of real
+    images that has seen none of these. Only where the data set has labels.
     streams: for the attack's own randomness. first: the number of the first of the samples that `forget_probability` is
     measured on (see Release.sample).
     """
@@ -68,7 +68,7 @@ class UnlearningContext:
     unseen: Images
     retained: Images
     label: int | None
-    judge: Callable[[ImagesLike], Tensor]
+    reference_classifier: Callable[[ImagesLike], Tensor]
     streams: Rng
     device: torch.device
     first: int = 0

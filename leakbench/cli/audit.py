@@ -55,23 +55,27 @@ def audit(
 ) -> None:
     one_thread_a_process()
     from leakbench.runner.session import Session
-    from leakbench.suite.audit_request.request import named, of_model, of_samples
-    from leakbench.suite.audit_request.suite import suite_of
+    from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
+    from leakbench.suite.audit_request.suite import build_audit_suite
 
     load_plugins(plugin)
     if (model is None) == (samples is None):
         raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")
     given = {
-        **{"members": named("--members", members, size), "nonmembers": named("--nonmembers", nonmembers, size)},
-        **{"attacks": attacks, "defenses": tuple(defense or ()), "seed": seed, "skip_broken": skip_broken},
+        "members": name_dataset("--members", members, size),
+        "nonmembers": name_dataset("--nonmembers", nonmembers, size),
+        "attacks": attacks,
+        "defenses": tuple(defense or ()),
+        "seed": seed,
+        "skip_broken": skip_broken,
     }
     if model is not None:
         said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
-        request = of_model(model, said, captions, given)
+        request = request_of_model(model, said, captions, given)
     else:
         told = {"captions": captions, "guidance": guidance, "defense": defense}
-        request = of_samples(named("--samples", str(samples), size), told, given)
-    suite, left_out = suite_of(request, tuple(settings or ()))
+        request = request_of_samples(name_dataset("--samples", samples or "", size), told, given)
+    suite, left_out = build_audit_suite(request, tuple(settings or ()))
     for name, objection in left_out.items():
         print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)
     session = Session(suite, out, device=device, workers=workers, rerun="missing", overrides=(), images=images)

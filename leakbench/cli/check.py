@@ -15,20 +15,32 @@ app.add_typer(check_app, name="check")
 
 @check_app.command(
     "plugin",
-    help="Run the conformance suite on an attack or a defense.\n\n\b\nExample:\n  leakbench check plugin cpsample",
+    help="""Run the conformance suite on an attack or a defense: one line a check, exit code 1 if one fails.
+
+    A check that fails says on which line of the plugin, what was expected and what was got. The same checks as a pytest
+    file: leakbench.testing.plugin_tests.
+
+    \b
+    Examples:
+      leakbench check plugin cpsample
+      leakbench check plugin my_attack --plugin my_attack.py
+    """,
 )
-def check_plugin(name: Annotated[str, typer.Argument()], plugin: PluginOption = None) -> None:
+def check_plugin(
+    name: Annotated[str, typer.Argument(help="Name of an attack or a defense.")], plugin: PluginOption = None
+) -> None:
     from leakbench.runtime import registry
-    from leakbench.testing.conformance import check
+    from leakbench.testing import conformance
 
     load_plugins(plugin)
     groups = [group for group in ("attacks", "defenses") if name in registry.names(group)]
     if not groups:
         known = [*registry.names("attacks"), *registry.names("defenses")]
         raise UsageError(f"unknown plugin {name!r}; {nearest_name(name, known)}")
-    good = True
-    for passed, words in check(registry.find(groups[0], name)):
-        print(f"{'ok  ' if passed else 'FAIL'} {words}")
-        good &= passed
-    if not good:
+    passed = True
+    for group in groups:
+        for result in conformance.check_plugin(registry.find(group, name)):
+            print(result, flush=True)
+            passed &= result.passed
+    if not passed:
         raise typer.Exit(1)

@@ -17,12 +17,12 @@ def list_(
     from rich.table import Table
 
     from leakbench.runtime import registry
-    from leakbench.suite.load import describe
+    from leakbench.suite.file import read_summary
 
     load_plugins(plugin)
     table, rows = Table(box=None, pad_edge=False), list[tuple[str, ...]]()
     if what == "suites":
-        rows = [(name, describe(path)) for name, path in sorted(registry.suite_files().items())]
+        rows = [(name, read_summary(path)) for name, path in sorted(registry.suite_files().items())]
     elif what == "datasets":
         rows = [(name, (thing.__doc__ or "").splitlines()[0]) for name, thing in registry.all_of(what)]
     elif what == "attacks":

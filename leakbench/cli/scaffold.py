@@ -15,7 +15,7 @@ Name the paper and the equation here, and every choice of yours.
 from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, release_param
-from leakbench.views import DenoiserView
+from leakbench.api.views import DenoiserView
 
 
 class {title}(MembershipAttack):

@@ -43,25 +43,27 @@ def decoded(
     crops or scales an image, `hint` says what to do about several sizes. Raises UsageError.
     """
     first: tuple[str, tuple[int, ...]] | None = None
+    reasons: dict[str, str] = {}  # of those that were left out
     for name in names:
         image = _opened(name, read)
-        if image is None:
+        if isinstance(image, str):
             skipped.append(name)
+            reasons[name] = image
             continue
         pixels = _pixels(f"{where}: {name}", image, change)
         first = first or (name, pixels.shape)
         if pixels.shape != first[1]:
             raise UsageError(_unlike(f"{where}: {name}", pixels.shape, *first, hint))
         yield pixels[None], None
-    if skipped and (not skip or first is None):
+    if reasons and (not skip or first is None):
         hint = "" if skip else "; mend them, or leave them out with --skip-broken"
-        raise UsageError(f"{where}: {_broken(skipped, len(names))}{hint}")
-    if skipped:
-        print(f"leakbench: {where}: left out {_broken(skipped, len(names), ' that')}", file=sys.stderr)
+        raise UsageError(f"{where}: {_list_broken(reasons, len(names))}{hint}")
+    if reasons:
+        print(f"leakbench: {where}: left out {_list_broken(reasons, len(names), ' that')}", file=sys.stderr)
 
 
-def _opened(name: str, read: Callable[[str], bytes]) -> Image.Image | None:
-    """A decoded image, or None."""
+def _opened(name: str, read: Callable[[str], bytes]) -> Image.Image | str:
+    """A decoded image, or the reason why there is none: empty where its bytes are no image."""
     from PIL import Image
 
     try:
@@ -70,9 +72,27 @@ def _opened(name: str, read: Callable[[str], bytes]) -> Image.Image | None:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(raw))
             image.load()
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     except Exception:  # decoders raise whatever they like: OSError, SyntaxError, struct.error, zlib.error ...
-        return None
+        return ""
     return image
+
+
+def peek_shape(raw: bytes) -> tuple[int, int, int] | None:
+    """Channels, height and width that an image file says it has, from its header; None where decoding would refuse it
+    or fail."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(raw))
+    except Exception:
+        return None
+    if image.mode not in _MODES or "transparency" in image.info:
+        return None
+    return len(_MODES[image.mode]), image.height, image.width
 
 
 def _pixels(where: str, image: Image.Image, change: Change) -> np.ndarray:
@@ -115,7 +135,8 @@ def _unlike(where: str, shape: tuple[int, ...], first: str, other: tuple[int, ..
     return f"{where}: is {shape[1]}x{shape[0]}, and {first} is {other[1]}x{other[0]}; {hint}"
 
 
-def _broken(names: list[str], count: int, that: str = "") -> str:
-    """How many do not decode, and the first few names."""
-    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-    return f"{len(names)} of {count} image files{that} cannot be decoded ({shown})"
+def _list_broken(reasons: dict[str, str], count: int, that: str = "") -> str:
+    """Number of the files that do not decode, and the first few names with their reasons."""
+    names = [f"{name}: {reason}" if reason else name for name, reason in list(reasons.items())[:_SHOWN]]
+    shown = ", ".join(names) + (", ..." if len(reasons) > _SHOWN else "")
+    return f"{len(reasons)} of {count} image files{that} cannot be decoded ({shown})"

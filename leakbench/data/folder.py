@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import as_it_is, square
+from leakbench.data.decoding import as_it_is, peek_shape, square
 from leakbench.data.image_cache import packed
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.tables import find_table, read_table
@@ -18,7 +19,7 @@ from leakbench.runtime.errors import UsageError
 def folder(argument: str, skip_broken: bool = False) -> Dataset:
     """folder:PATH or folder:PATH@SIZE: image files under a folder or in a .zip, of one size or made so.
 
-    A labels.csv in the folder or beside it says what is known of them (columns file, label, attribute, split).
+    A labels.csv in the folder or beside it says what is known of them (columns file, label, attribute, group, split).
     """
     path, size = _parts(argument)
     files = ImageFiles(path)
@@ -34,9 +35,41 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
         lambda skipped: files.decoded(skip_broken, skipped, change, hint),
     )
     left = ~np.isin(names, pack.skipped)
-    labels, attribute, split = (known[c][left] if c in known else None for c in ("label", "attribute", "split"))
-    name = f"folder:{path.name}" + (f"@{size}" if size else "")
-    return Dataset(name, **(pack.fields | {"labels": labels}), attribute=attribute, split=split)
+    columns = ("label", "attribute", "split", "group")
+    labels, attribute, split, group = (known[c][left] if c in known else None for c in columns)
+    return Dataset(
+        _name(path, size), **(pack.fields | {"labels": labels}), attribute=attribute, split=split, group=group
+    )
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """Facts about the images of a folder that are known before any is decoded.
+
+    count: image files, some of which may not decode. shape: channels, height and width of the first one, None where
+    its header does not say them. labels: int64 (N,) of labels.csv, or None.
+    """
+
+    name: str
+    count: int
+    shape: tuple[int, int, int] | None
+    labels: np.ndarray | None
+
+
+def peek(argument: str) -> Glimpse:
+    """Look at the names, the table and the first header of folder:PATH or folder:PATH@SIZE. Raises UsageError."""
+    path, size = _parts(argument)
+    files = ImageFiles(path)
+    table = find_table(path)
+    known = {} if table is None else read_table(table, files.names)
+    shape = peek_shape(files.read(files.names[0]))
+    if shape is not None and size is not None:
+        shape = (shape[0], size, size)
+    return Glimpse(_name(path, size), len(files.names), shape, known.get("label"))
+
+
+def _name(path: Path, size: int | None) -> str:
+    return f"folder:{path.name}" + (f"@{size}" if size else "")
 
 
 def _parts(argument: str) -> tuple[Path, int | None]:

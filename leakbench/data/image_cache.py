@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from leakbench.data.npz_blocks import Member
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.cache.location import cache_root
-from leakbench.runtime.cache.store import Store
 from leakbench.runtime.files import check_writable
 
 Rows = Callable[[list[str]], Iterable[tuple[np.ndarray, np.ndarray | None]]]
@@ -54,21 +54,21 @@ def packed(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
     `rows(skipped)` gives blocks of images, uint8 (n, H, W, C) of one size, with their labels (n,) or None, one after
     the other, and puts the names of what it leaves out into `skipped`; it is called only where there is no pack yet.
     """
-    store = Store(cache_root(), "packed")
+    store = ArtefactCache(cache_root(), "packed")
     key = key_of(format=_FORMAT, name=name, **identity)
-    if store.has(key):
+    if store.exists(key):
         try:
             return _open(store.path(key))
         except (OSError, ValueError, KeyError) as error:
             print(f"leakbench: damaged pack {store.path(key)}: {error}; making it again", file=sys.stderr)
-            store.drop(key)
+            store.delete(key)
     check_writable(store.folder, "cache folder")
     return _open(store.write(key, lambda folder: _write(name, rows, folder)))
 
 
 def mapped(member: Member) -> Pack:
     """A large array of an .npz file that is mapped where it lies; its pixels are hashed, and checked, once."""
-    store = Store(cache_root(), "packed")
+    store = ArtefactCache(cache_root(), "packed")
     key = key_of(format=_FORMAT, path=str(member.path.resolve()), file=identity_of(member.path), member=member.key)
 
     def note(folder: Path) -> None:
@@ -77,7 +77,7 @@ def mapped(member: Member) -> Pack:
             total.update(np.ascontiguousarray(block).tobytes())
         (folder / "pack.json").write_text(json.dumps({"pixels": total.hexdigest()}) + "\n")
 
-    folder = store.get(key, note)
+    folder = store.get_or_make(key, note)
     return Pack(member.mapped(), None, json.loads((folder / "pack.json").read_text())["pixels"], folder)
 
 

@@ -15,7 +15,7 @@ in that order too. `index` is an image's position among the files: the members' 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
@@ -26,6 +26,7 @@ from leakbench.data.dataset import Dataset
 from leakbench.data.folder import folder
 from leakbench.data.image_cache import Pack, packed
 from leakbench.data.image_files import ImageFiles
+from leakbench.data.split import order_by_group
 from leakbench.runtime.errors import UsageError
 
 SHARES = {"members": {"calibration_in": 0.2}, "nonmembers": {"calibration_out": 0.2, "reference": 0.3}}
@@ -75,6 +76,7 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
         folder=joined.folder,
         skipped=(*members.skipped, *nonmembers.skipped),
         precedence=np.repeat([0, 1], [len(found) for found in known])[order],
+        group=_both(members.group, nonmembers.group, order),
     )
 
 
@@ -93,7 +95,7 @@ def _captioned(options: dict[str, str], members: Dataset, nonmembers: Dataset) -
     """The number of every image's caption."""
     found = []
     for side, data in zip(SHARES, (members, nonmembers), strict=True):
-        folder_and_names = files_of(options[side], data)
+        folder_and_names = files_of(options[side], data.skipped)
         if folder_and_names is None:
             raise UsageError(f"--{side} {data.name}: captions go by the names of files: give a folder of images")
         found.append(folder_and_names)
@@ -128,27 +130,42 @@ def _both(first: np.ndarray | None, second: np.ndarray | None, order: np.ndarray
 def _drawn(side: str, data: Dataset, by_hash: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """A word for each image of a side. Raises UsageError where images are too few for its parts."""
     count, shares = len(data.images), SHARES[side]
-    least = _LEAST * (1 + len(shares))
-    if count < least:
-        raise UsageError(
-            f"--{side} {data.name}: {count} images, and at least {least} are needed: {_LEAST} each for "
-            f"{', '.join([_REPORTED[side], *shares])}"
-        )
+    check_count(side, data.name, count)
     words = np.full(count, _REPORTED[side], dtype="U15")
     order, begun = by_hash[draw.permutation(count)], 0
+    if data.group is not None:
+        order = order_by_group(order, data.group, draw)
     for part, share in shares.items():
-        many = max(_LEAST, int(share * count))
-        words[order[begun : begun + many]] = part
-        begun += many
+        end = begun + max(_LEAST, int(share * count))
+        if data.group is not None and end < count:  # to the end of the group that the part would cut
+            end += int((data.group[order[end:]] == data.group[order[end - 1]]).sum())
+        words[order[begun:end]] = part
+        begun = end
+    if begun + _LEAST > count:
+        raise UsageError(
+            f"--{side} {data.name}: its groups are kept whole, which leaves {max(0, count - begun)} images for "
+            f"{_REPORTED[side]}, of at least {_LEAST}: give more groups"
+        )
     return words
+
+
+def check_count(side: str, name: str, count: int) -> None:
+    """Raise UsageError where a side has too few images for its parts."""
+    parts = [_REPORTED[side], *SHARES[side]]
+    if count < _LEAST * len(parts):
+        raise UsageError(
+            f"--{side} {name}: {count} images, and at least {_LEAST * len(parts)} are needed: {_LEAST} each for "
+            f"{', '.join(parts)}"
+        )
 
 
 def _check_alike(members: Dataset, nonmembers: Dataset) -> None:
     if members.shape != nonmembers.shape:
         ours, theirs = ("x".join(map(str, data.shape)) for data in (members, nonmembers))
+        hint = "or one --size for both" if members.shape[0] == nonmembers.shape[0] else "all grey or all RGB"
         raise UsageError(
             f"members ({members.name}) are {ours} and nonmembers ({nonmembers.name}) {theirs} (channels, height, "
-            "width): give both alike, or one --size for both"
+            f"width): give both alike, {hint}"
         )
 
 
@@ -175,18 +192,17 @@ def hashes(data: Dataset) -> list[str]:
 
 def _image(name: str, data: Dataset, row: int) -> str:
     """Which image a row of the data set of a name is: its file where it has one."""
-    found = files_of(name, data)
+    found = files_of(name, data.skipped)
     return f"{data.name} image {row}" if found is None else str(found[0] / found[1][row])
 
 
-def files_of(name: str, data: Dataset) -> tuple[Path, list[str]] | None:
-    """The folder of a data set of this name, and the files of its images below that, in order; None where they do not
-    lie in files of their own."""
+def files_of(name: str, skipped: Collection[str]) -> tuple[Path, list[str]] | None:
+    """The folder of a data set of this name, and the files of its images below that, in order, but for `skipped`; None
+    where they do not lie in files of their own."""
     kind, _, argument = name.partition(":")
     if kind != "folder":
         return None
     path = Path(argument).expanduser()
     if not path.exists():  # folder:PATH@SIZE
         path = Path(argument.rpartition("@")[0]).expanduser()
-    skipped = set(data.skipped)
     return path, [file for file in ImageFiles(path).names if file not in skipped]

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from leakbench.api import Access, AttributeAttack, AttributeEvidence, AttributeTrainingSet, Query, Release
 from leakbench.data.image_batch import Images
-from leakbench.measurement.audit_context import AuditContext, RecordContents
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
-from leakbench.metrics.evaluate.attribute import attribute
+from leakbench.measurement.record_contents import RecordContents
+from leakbench.metrics.evaluate.attribute import evaluate_attribute
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,22 +43,22 @@ class Groups:
     null: Truth | None
 
 
-def measure_attribute(subject: AuditContext, attack: AttributeAttack, access: Access) -> RecordContents:
+def measure_attribute(context: AuditContext, attack: AttributeAttack, access: Access) -> RecordContents:
     """One attack at one of its levels."""
     began = time.perf_counter()
     raw = access is Access.WEIGHTS
-    target, groups = subject.target((attack,)), _groups(subject, attack, raw)
+    target, groups = context.target((attack,)), _groups(context, attack, raw)
     learns = type(attack).fit is not AttributeAttack.fit
     fitted = _fit(attack, target, groups.known, raw) if learns else attack
     asked = {"it": AttackRequest(cast(Any, fitted), raw)}
     scores, queries = target.score(asked, groups.reported.images)
     null = np.empty(0) if groups.null is None else target.score(asked, groups.null.images)[0]["it"]
     evidence = _evidence(scores["it"], groups.reported, null, groups.null)
-    found = attribute(evidence, balanced=attack.of == "samples")
+    found = evaluate_attribute(evidence, balanced=attack.of == "samples")
     found.info |= {"of": attack.of, "known_images": len(groups.known) if learns else 0}
-    own = _pair_calls(subject.release) if attack.of == "pairs" and learns else 0.0
+    own = _pair_calls(context.release) if attack.of == "pairs" and learns else 0.0
     timings = {"attack": time.perf_counter() - began}
-    return RecordContents("attribute", found, dataclasses.asdict(evidence), timings, queries=queries["it"] + own)
+    return RecordContents(found, dataclasses.asdict(evidence), timings, queries=queries["it"] + own)
 
 
 def _fit(attack: AttributeAttack, target: AttackTarget, known: Truth, raw: bool) -> AttributeAttack:
@@ -74,43 +75,44 @@ def _evidence(scores: np.ndarray, reported: Truth, null: np.ndarray, of_null: Tr
     return AttributeEvidence(scores[one], scores[~one], null[null_one], null[~null_one])
 
 
-def _groups(subject: AuditContext, attack: AttributeAttack, raw: bool) -> Groups:
-    parts = subject.bench.split.parts
+def _groups(context: AuditContext, attack: AttributeAttack, raw: bool) -> Groups:
+    parts = context.inputs.split.parts
     if attack.of == "pairs":
-        pairs = pairs_of(subject, raw)
+        pairs = pairs_of(context, raw)
         half = len(pairs) // 2
         return Groups(pairs.take(slice(half)), pairs.take(slice(half, None)), None)
     if attack.of == "images":
         groups = (parts["reference"], parts["member"], parts["nonmember"])
-        return Groups(*(_real(subject, rows) for rows in groups))
-    known, null = (_real(subject, rows) for rows in (parts["reference"], subject.bench.heldout_rows))
-    return Groups(known, _samples(subject), null)
+        return Groups(*(_real(context, rows) for rows in groups))
+    known, null = (_real(context, rows) for rows in (parts["reference"], context.inputs.heldout_rows))
+    return Groups(known, _samples(context), null)
 
 
-def _real(subject: AuditContext, rows: np.ndarray) -> Truth:
+def _real(context: AuditContext, rows: np.ndarray) -> Truth:
     """Real images of these rows."""
-    attribute = subject.bench.split.attribute
+    attribute = context.inputs.split.attribute
     assert attribute is not None  # the network is conditioned on it
-    return Truth(dataclasses.replace(subject.images(rows), labels=None), torch.from_numpy(attribute[rows]))
+    return Truth(dataclasses.replace(context.images(rows), labels=None), torch.from_numpy(attribute[rows]))
 
 
-def _samples(subject: AuditContext) -> Truth:
+def _samples(context: AuditContext) -> Truth:
     """The samples, and what each was asked for."""
-    assert subject.asked is not None
-    device = subject.bench.device
+    assert context.requested_labels is not None
+    device = context.inputs.device
     return Truth(
-        Images(subject.samples.to(device), torch.arange(len(subject.asked), device=device), None), subject.asked
+        Images(context.samples.to(device), torch.arange(len(context.requested_labels), device=device), None),
+        context.requested_labels,
     )
 
 
-def pairs_of(subject: AuditContext, raw: bool) -> Truth:
+def pairs_of(context: AuditContext, raw: bool) -> Truth:
     """As many pairs as the suite draws samples: two outputs of one noise, asked for either value, stacked in an order
     that a fair coin chose; true is whether the first was asked for 1. Of sample numbers that nothing else draws."""
-    release = subject.release.undefended() if raw else subject.release
-    count, device = subject.bench.suite.file.quality.samples, subject.bench.device
+    release = context.release.undefended() if raw else context.release
+    count, device = context.inputs.suite.file.quality.samples, context.inputs.device
     zero, one = (release.sample(count, torch.full((count,), value), first=2 * count) for value in (0, 1))
     numbers = torch.arange(2 * count, 3 * count)
-    coin = subject.bench.streams(subject.seed).of("attacking", "order of pairs").integers(numbers, 2)
+    coin = context.inputs.streams(context.seed).of("attacking", "order of pairs").integers(numbers, 2)
     ordered = torch.where(coin.view(-1, 1, 1, 1) == 1, torch.cat([one, zero], dim=1), torch.cat([zero, one], dim=1))
     return Truth(Images(ordered.to(device), numbers.to(device), None), coin)
 

@@ -1,181 +1,161 @@
-"""What is audited: one release of a suite at one seed, its samples, and what was found about it."""
+"""What the audit of a release draws on: the release, its samples, other releases that attacks need, and images."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from leakbench.api import Access, Attack, AuxiliaryModel, Release
+from leakbench.api import Attack, AuxiliaryModel, Release
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.auxiliary import auxiliary_chain
+from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import Parts, hash_parts, release_parts
 from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.metrics.evaluate.findings import MetricSet
-from leakbench.runtime.cache.keys import key_of
-from leakbench.runtime.code_digest import sources
-from leakbench.runtime.device import merge_execution_notes, record_execution
+from leakbench.measurement.samples import load_or_draw_samples, samples_parts
+from leakbench.runtime.cache.artefacts import ArtefactCache
+from leakbench.runtime.device import merge_execution_notes
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec
 
-Family = Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
 
-
-@dataclass(frozen=True)
-class RecordSpec:
-    """One record to be written: an attack at an access level, or quality."""
-
-    attack: str
-    access: Access
-
-
-@dataclass(frozen=True)
-class RecordContents:
-    """What goes into one record: findings, raw arrays, seconds, the embedding's name, queries an image; and what the
-    run shared, which depends on the attacks that ran together and is no part of the record's identity."""
-
-    family: Family
-    findings: MetricSet
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    timings: dict[str, float] = field(default_factory=dict)
-    features: str = ""
-    queries: float = 0.0
-    calls: dict[str, float] = field(default_factory=dict)
-
-
+@dataclass(eq=False)
 class AuditContext:
-    """A point of a curve, at a seed."""
+    """One release of a suite at one seed. Everything is built, drawn or loaded when it is first asked for."""
 
-    def __init__(self, bench: ReleaseBuilder, embedding: FeatureExtractor, point: ReleaseSpec, seed: int) -> None:
-        self.bench, self.embedding, self.point, self.seed = bench, embedding, point, seed
-        self.key = bench.release_key(point, seed)
-        self.samples_store = bench.setting.store("samples")
+    builder: ReleaseBuilder
+    extractor: FeatureExtractor
+    point: ReleaseSpec
+    seed: int
+
+    @property
+    def inputs(self) -> RunInputs:
+        """The run's inputs."""
+        return self.builder.inputs
+
+    @cached_property
+    def release_parts(self) -> Parts:
+        """Parts of the release's cache key."""
+        return release_parts(self.inputs, self.point.chain, self.seed)
 
     @cached_property
     def release(self) -> Release:
         """The release under audit."""
-        return self.bench.released(self.point.chain, self.seed)
+        return self.builder.build_release(self.point.chain, self.seed)
 
     @property
     def condition(self) -> str:
-        """What its network is conditioned on."""
-        return self.bench.condition(self.point.chain)
-
-    def needed(self, attacks: Iterable[Attack]) -> dict[str, AuxiliaryRelease]:
-        """The other releases that attacks need, by name; their samples are drawn when they are first asked for."""
-        bench, count, others = self.bench, self.bench.suite.file.quality.samples, {}
-        for need in needs_of(tuple(attacks)):
-            chain = bench.chain_of(need, self.point.chain)
-            release = bench.released(chain, self.seed, need)
-            key = key_of(release=bench.needed_key(chain, self.seed, need), n=count)
-            source = QueriedRelease(release, partial(self._samples_of, release, count, key))
-            others[need.name] = AuxiliaryRelease(source, bench.training_rows(need, self.seed))
-        return others
-
-    def _samples_of(self, release: Release, count: int, key: str) -> Tensor:
-        """Samples of another release, drawn once for all attacks and points."""
-
-        def make(folder: Path) -> None:
-            save_file({"samples": release.sample(count).contiguous()}, folder / "samples.safetensors")
-
-        return load_file(self.samples_store.get(key, make) / "samples.safetensors")["samples"]
-
-    def target(self, attacks: Iterable[Attack]) -> AttackTarget:
-        """The release as these attacks meet it. Only of shadow models do they learn what these were trained on: what a
-        retrained one was trained on is nearly the target's own."""
-        asked = tuple(attacks)
-        shadows = {need.name for need in needs_of(asked) if need.kind == "shadow"}
-        untold = np.empty(0, dtype=np.int64)
-        others = {
-            name: other if name in shadows else AuxiliaryRelease(other.source, untold)
-            for name, other in self.needed(asked).items()
-        }
-        return AttackTarget(QueriedRelease(self.release, lambda: self.samples), self.bench.streams(self.seed), others)
-
-    def images(self, rows: np.ndarray) -> Images:
-        """Images of these rows on the device, with what the network is conditioned on."""
-        bench, labels = self.bench, self.bench.conditions(self.condition)
-        return Images(
-            bench.images(rows).to(bench.device),
-            torch.from_numpy(rows).to(bench.device),
-            None if labels is None else torch.from_numpy(labels[rows]).to(bench.device),
-        )
+        """What its network is conditioned on: "none", "label" or "attribute"."""
+        return self.inputs.condition(self.point.chain)
 
     @property
     def forgotten_label(self) -> int | None:
         """The label that the suite forgets, where the network is conditioned on labels."""
-        table = self.bench.suite.file.forget
+        table = self.inputs.suite.file.forget
         return table.label if table and self.condition == "label" else None
+
+    # What attacks are given -------------------------------------------------------------------------------------------
+
+    def images(self, rows: np.ndarray) -> Images:
+        """Images of these rows on the device, with what the network is conditioned on."""
+        inputs, labels = self.inputs, self.inputs.conditions(self.condition)
+        return Images(
+            inputs.images(rows).to(inputs.device),
+            torch.from_numpy(rows).to(inputs.device),
+            None if labels is None else torch.from_numpy(labels[rows]).to(inputs.device),
+        )
+
+    def target(self, attacks: Iterable[Attack]) -> AttackTarget:
+        """The release as these attacks meet it. Only of shadow models do they learn what these were trained on: what a
+        retrained one was trained on is nearly the target's own."""
+        group = tuple(attacks)
+        shadows = {need.name for need in needs_of(group) if need.kind == "shadow"}
+        untold = np.empty(0, dtype=np.int64)
+        others = {
+            name: other if name in shadows else AuxiliaryRelease(other.source, untold)
+            for name, other in self.auxiliary_releases(group).items()
+        }
+        return AttackTarget(QueriedRelease(self.release, lambda: self.samples), self.inputs.streams(self.seed), others)
+
+    def auxiliary_releases(self, attacks: Iterable[Attack]) -> dict[str, AuxiliaryRelease]:
+        """The other releases that attacks need, by name; their samples are drawn when they are first asked for."""
+        inputs, count, others = self.inputs, self.inputs.suite.file.quality.samples, {}
+        for need in needs_of(tuple(attacks)):
+            chain = auxiliary_chain(need, self.point.chain)
+            release = self.builder.build_release(chain, self.seed, need)
+            parts = samples_parts(release_parts(inputs, chain, self.seed, need), count)
+            source = QueriedRelease(release, partial(self._load_samples_of, release, count, parts))
+            others[need.name] = AuxiliaryRelease(source, inputs.training_rows(need, self.seed))
+        return others
+
+    def _load_samples_of(self, release: Release, count: int, parts: Parts) -> Tensor:
+        """Samples of another release, drawn once for all attacks and points."""
+        return load_or_draw_samples(self.samples_cache, parts, lambda: release, count)[0]["samples"]
+
+    # The release's own samples ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def samples_cache(self) -> ArtefactCache:
+        """The cache of samples."""
+        return ArtefactCache.of_run(self.inputs.config, "samples")
 
     @property
     def samples_key(self) -> str:
         """Key of the drawn samples."""
-        return key_of(
-            release=self.key,
-            n=self.bench.suite.file.quality.samples,
-            forgotten=self.forgotten_label,
-            drawing=sources("measurement.audit_context", "measurement.release_audit"),
-        )
+        return hash_parts(self._samples_parts)
 
-    @cached_property
-    def asked(self) -> Tensor | None:
-        """What each sample was conditioned on (N,), on the CPU, or None."""
-        labels = self.release.labels(torch.arange(self.bench.suite.file.quality.samples, device=self.bench.device))
-        return None if labels is None else labels.cpu()
+    @property
+    def _samples_parts(self) -> Parts:
+        return samples_parts(self.release_parts, self.inputs.suite.file.quality.samples, self.forgotten_label)
 
     @property
     def samples(self) -> Tensor:
         """Samples (N, C, H, W) on the CPU."""
         return self._drawn[0]["samples"]
 
+    @cached_property
+    def requested_labels(self) -> Tensor | None:
+        """What each sample was conditioned on (N,), on the CPU, or None."""
+        labels = self.release.labels(torch.arange(self.inputs.suite.file.quality.samples, device=self.inputs.device))
+        return None if labels is None else labels.cpu()
+
     @property
-    def conditioned(self) -> Tensor | None:
-        """Half as many further samples, all conditioned on the label that is to be forgotten."""
+    def forgotten_label_samples(self) -> Tensor | None:
+        """Half as many further samples, all conditioned on the label that is to be forgotten; None where there is no
+        such label."""
         return self._drawn[0].get("conditioned")
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def sampling_facts(self) -> dict[str, Any]:
         """What sampling showed, "sample_seconds" among it."""
         return self._drawn[1]
 
-    def manner(self, attacks: Iterable[Attack]) -> dict[str, Any]:
-        """How the release, and those that these attacks needed, were trained and its samples drawn, where that is
-        "smaller_batches" or "compiled"."""
-        bench, found = self.bench, [self.facts] if "_drawn" in vars(self) else []
-        for need in (None, *needs_of(tuple(attacks))):
-            chain = bench.chain_of(need, self.point.chain) if need else self.point.chain
-            found += bench.infos(chain, self.seed, need)
-        return merge_execution_notes(*found)
+    def draw_samples(self) -> None:
+        """Draw the samples now, or find them in the cache."""
+        _ = self._drawn
 
     @cached_property
     def _drawn(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Drawn once, then cached."""
-        n = self.bench.suite.file.quality.samples
+        count, label = self.inputs.suite.file.quality.samples, self.forgotten_label
+        return load_or_draw_samples(self.samples_cache, self._samples_parts, lambda: self.release, count, label)
 
-        def make(folder: Path) -> None:
-            began = time.perf_counter()
-            with record_execution() as manner:
-                drawn = {"samples": self.release.sample(n).contiguous()}
-                facts = self.release.facts() | {"sample_seconds": time.perf_counter() - began}
-                if self.forgotten_label is not None:
-                    asked = torch.full((n // 2,), self.forgotten_label)
-                    drawn["conditioned"] = self.release.sample(n // 2, asked, first=n).contiguous()
-                facts |= manner()
-            save_file(drawn, folder / "samples.safetensors")
-            (folder / "facts.json").write_text(json.dumps(facts, sort_keys=True))
-
-        folder = self.samples_store.get(self.samples_key, make)
-        return load_file(folder / "samples.safetensors"), json.loads((folder / "facts.json").read_text())
+    def execution_notes(self, attacks: Iterable[Attack]) -> dict[str, Any]:
+        """How the release, and those that these attacks needed, were trained and its samples drawn, where that is
+        "smaller_batches" or "compiled"."""
+        notes = [self.sampling_facts] if "_drawn" in vars(self) else []
+        for need in (None, *needs_of(tuple(attacks))):
+            chain = auxiliary_chain(need, self.point.chain) if need else self.point.chain
+            notes += self.builder.training_facts(chain, self.seed, need)
+        return merge_execution_notes(*notes)
 
 
 def needs_of(attacks: tuple[Attack, ...]) -> list[AuxiliaryModel]:

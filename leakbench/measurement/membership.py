@@ -12,9 +12,10 @@ from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, MembershipEvidence, Release
 from leakbench.data.image_batch import Images
-from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.membership_evidence import collect_membership_evidence, rows_written
 from leakbench.measurement.query_engine import AttackRequest, CallCount
+from leakbench.measurement.record_contents import RecordContents, RecordSpec
 from leakbench.metrics.evaluate import membership
 from leakbench.models.diffusion import full_timesteps
 from leakbench.statistics import weaker_with_more_access
@@ -22,29 +23,29 @@ from leakbench.statistics import weaker_with_more_access
 Attacks = dict[str, tuple[MembershipAttack, list[Access]]]  # by id: the attack, and the access levels asked for
 
 
-def measure_membership(subject: AuditContext, attacks: Attacks) -> Iterator[tuple[RecordSpec, RecordContents]]:
+def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tuple[RecordSpec, RecordContents]]:
     """Every attack at every level that is asked for."""
     began = time.perf_counter()
     asked: dict[str, AttackRequest] = {}
     written: list[tuple[RecordSpec, str]] = []
     for name, (attack, levels) in attacks.items():
-        for access, raw in rows_written(attack, subject.release.eps_is_raw).items():
+        for access, raw in rows_written(attack, context.release.eps_is_raw).items():
             asked[f"{name}/{raw}"] = AttackRequest(attack, raw)  # both, whichever is missing: the flags compare them
             if access in levels:
                 written.append((RecordSpec(name, access), f"{name}/{raw}"))
-    target = subject.target(attack for attack, _ in attacks.values())
-    parts = {name: subject.images(rows) for name, rows in subject.bench.split.parts.items()}
+    target = context.target(attack for attack, _ in attacks.values())
+    parts = {name: context.images(rows) for name, rows in context.inputs.split.parts.items()}
     calls = CallCount()
     evidence, queries = collect_membership_evidence(target, asked, parts, calls)
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls)
-    masks = _forgotten(subject)
+    masks = _forgotten(context)
     asks = any(Access.API <= row.access <= Access.DENOISER for row, _ in written)
-    random = asks and randomised(subject.release, parts["member"])
-    who = _who(subject)
+    random = asks and randomised(context.release, parts["member"])
+    who = _who(context)
     for row, question in written:
         attack = attacks[row.attack][0]
-        found = membership.membership(evidence[question], blind=row.access is Access.NONE)
+        found = membership.evaluate_membership(evidence[question], blind=row.access is Access.NONE)
         if masks:
             forget = membership.forget_set_auc(evidence[question], **masks, orientation=found.info["orientation"])
             found = found.joined(forget)
@@ -54,11 +55,11 @@ def measure_membership(subject: AuditContext, attacks: Attacks) -> Iterator[tupl
             found.flags.add("randomised-answers")
         if row.access is Access.WEIGHTS and _weaker(evidence, row.attack):
             found.flags.add("weaker-with-more-access")
-        if _unguarded(subject, attack, row.access):
+        if _unguarded(context, attack, row.access):
             found.flags.add("unguarded-shadows")
         found.info |= _consumed(attack, parts)
-        arrays = dataclasses.asdict(evidence[question]) | masks | who
-        yield row, RecordContents("membership", found, arrays, timings, queries=queries[question], calls=shared)
+        arrays = evidence[question].arrays | masks | who
+        yield row, RecordContents(found, arrays, timings, queries=queries[question], calls=shared)
 
 
 def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
@@ -66,12 +67,14 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
     if answers is None or weights is None:
         return False
-    return weaker_with_more_access(*membership.oriented_scores(weights), *membership.oriented_scores(answers))
+    return weaker_with_more_access(
+        *membership.oriented_scores(weights), *membership.oriented_scores(answers), answers.groups
+    )
 
 
-def _unguarded(subject: AuditContext, attack: MembershipAttack, access: Access) -> bool:
+def _unguarded(context: AuditContext, attack: MembershipAttack, access: Access) -> bool:
     """Whether an attack compares guarded answers with shadow models, which answer without the guard."""
-    guarded = access is not Access.WEIGHTS and any(link.defense.changes == "sampling" for link in subject.point.chain)
+    guarded = access is not Access.WEIGHTS and any(link.defense.changes == "sampling" for link in context.point.chain)
     return guarded and any(need.kind == "shadow" for need in attack.auxiliary_models())
 
 
@@ -100,24 +103,24 @@ def randomised(release: Release, images: Images) -> bool:
         return not torch.equal(answer(0), answer(1))
 
 
-def _who(subject: AuditContext) -> dict[str, np.ndarray]:
+def _who(context: AuditContext) -> dict[str, np.ndarray]:
     """Which rows of the data set the reported images are (their `index` where it has one, by which its user knows
     them), and their labels: for leakage by class and by image."""
-    split, labels, index = subject.bench.split.parts, subject.bench.data.labels, subject.bench.data.index
+    split, labels, index = context.inputs.split.parts, context.inputs.data.labels, context.inputs.data.index
     found = {f"{part}_rows": split[part] if index is None else index[split[part]] for part in ("member", "nonmember")}
     return found | (
         {} if labels is None else {f"{part}_labels": labels[split[part]] for part in ("member", "nonmember")}
     )
 
 
-def _forgotten(subject: AuditContext) -> dict[str, np.ndarray]:
+def _forgotten(context: AuditContext) -> dict[str, np.ndarray]:
     """Which members were to be forgotten, and which nonmembers they are compared with: the same class's, or all."""
-    bench, table = subject.bench, subject.bench.suite.file.forget
-    if bench.forgotten is None or table is None:
+    inputs, table = context.inputs, context.inputs.suite.file.forget
+    if inputs.forgotten is None or table is None:
         return {}
-    member, nonmember = bench.split.parts["member"], bench.split.parts["nonmember"]
+    member, nonmember = inputs.split.parts["member"], inputs.split.parts["nonmember"]
     alike = np.ones(len(nonmember), dtype=bool)
     if table.label is not None:
-        assert bench.data.labels is not None
-        alike = bench.data.labels[nonmember] == table.label
-    return {"member_forgotten": np.isin(member, bench.forgotten), "nonmember_alike": alike}
+        assert inputs.data.labels is not None
+        alike = inputs.data.labels[nonmember] == table.label
+    return {"member_forgotten": np.isin(member, inputs.forgotten), "nonmember_alike": alike}

@@ -6,58 +6,63 @@ import time
 
 import torch
 
-from leakbench.measurement.audit_context import AuditContext, RecordContents
-from leakbench.metrics.evaluate.findings import MetricSet
-from leakbench.metrics.evaluate.quality import lpips_of, moment_arrays, quality_of
-from leakbench.metrics.fairness import fairness_of
-from leakbench.metrics.unlearning_metrics import forgetting_of
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.record_contents import RecordContents
+from leakbench.metrics.evaluate.metric_set import MetricSet
+from leakbench.metrics.evaluate.quality import evaluate_lpips, evaluate_quality, moment_arrays
+from leakbench.metrics.evaluate.unlearning_samples import evaluate_unlearned_samples
+from leakbench.metrics.fairness import evaluate_fairness
 from leakbench.runtime.device import EXECUTION_KEYS
 
 
-def measure_quality(subject: AuditContext) -> RecordContents:
-    """Everything that is read off samples without an adversary."""
+def measure_quality(context: AuditContext) -> RecordContents:
+    """Measure everything that is read off samples without an adversary."""
     began = time.perf_counter()
-    bench, embedding = subject.bench, subject.embedding
-    embedded = embedding(subject.samples)
-    train_seconds, evaluations = bench.cost(subject.point.chain, subject.seed)
-    found = quality_of(embedded, embedding.train, embedding.heldout, evaluations)
-    there = subject.samples.to(bench.device), bench.train_images.to(bench.device)
-    found = found.joined(lpips_of(*there, bench.streams(subject.seed)))
-    found = found.joined(_forgetting(subject, embedded)).joined(_fairness(subject))
-    found = found.joined(embedding.beside.findings(subject.samples))
-    found.info["network_calls_a_step"] = subject.release.network_calls
-    facts = {key: value for key, value in subject.facts.items() if key not in ("sample_seconds", *EXECUTION_KEYS)}
-    found.info["defense"] = subject.release.info | facts
+    inputs, extractor = context.inputs, context.extractor
+    features = extractor(context.samples)
+    train_seconds, evaluations = context.builder.cost(context.point.chain, context.seed)
+    metrics = evaluate_quality(features, extractor.train, extractor.heldout, evaluations)
+    on_device = context.samples.to(inputs.device), inputs.train_images.to(inputs.device)
+    metrics = metrics.joined(evaluate_lpips(*on_device, inputs.streams(context.seed)))
+    metrics = metrics.joined(_measure_unlearned(context, features)).joined(_measure_fairness(context))
+    metrics = metrics.joined(extractor.extra.measure(context.samples))
+    metrics.info["network_calls_a_step"] = context.release.network_calls
+    unlisted = ("sample_seconds", *EXECUTION_KEYS)
+    facts = {key: value for key, value in context.sampling_facts.items() if key not in unlisted}
+    metrics.info["defense"] = context.release.info | facts
+    last = context.builder.training_facts(context.point.chain, context.seed)[-1]
     timings = {
         "quality": time.perf_counter() - began,
         "train": train_seconds,
-        "train_last": float(bench.artefacts(subject.point.chain, subject.seed).info.get("train_seconds", 0.0)),
-        "sample": subject.facts["sample_seconds"],
+        "train_last": float(last.get("train_seconds", 0.0)),
+        "sample": context.sampling_facts["sample_seconds"],
     }
-    return RecordContents("quality", found, moment_arrays(embedded), timings, embedding.features.name)
+    return RecordContents(metrics, moment_arrays(features), timings, extractor.features.name)
 
 
-def _forgetting(subject: AuditContext, embedded: torch.Tensor) -> MetricSet:
-    label, conditioned, bench = subject.forgotten_label, subject.conditioned, subject.bench
-    if label is None or conditioned is None:
+def _measure_unlearned(context: AuditContext, features: torch.Tensor) -> MetricSet:
+    label, samples, inputs = context.forgotten_label, context.forgotten_label_samples, context.inputs
+    if label is None or samples is None:
         return MetricSet([])
-    assert subject.asked is not None and bench.data.labels is not None
-    real_labels = torch.from_numpy(bench.data.labels[bench.heldout_rows])
-    return forgetting_of(
+    assert context.requested_labels is not None and inputs.data.labels is not None
+    real_labels = torch.from_numpy(inputs.data.labels[inputs.heldout_rows])
+    return evaluate_unlearned_samples(
         label,
-        subject.embedding.judge(conditioned),
-        subject.embedding.judge(bench.heldout_images.subset(real_labels == label)),
-        embedded[subject.asked != label],
-        subject.embedding.heldout[real_labels != label],
+        context.extractor.label_probabilities(samples),
+        context.extractor.label_probabilities(inputs.heldout_images.subset(real_labels == label)),
+        features[context.requested_labels != label],
+        context.extractor.heldout[real_labels != label],
     )
 
 
-def _fairness(subject: AuditContext) -> MetricSet:
-    bench = subject.bench
-    if subject.condition != "attribute":
+def _measure_fairness(context: AuditContext) -> MetricSet:
+    inputs = context.inputs
+    if context.condition != "attribute":
         return MetricSet([])
-    assert subject.asked is not None and bench.split.attribute is not None
-    real = torch.from_numpy(bench.split.attribute[bench.heldout_rows])
-    streams = bench.streams(subject.seed).of("reader", "trained on samples")
-    reader = subject.embedding.attribute_reader
-    return fairness_of(subject.samples, subject.asked, reader, bench.heldout_images, real, streams)
+    assert context.requested_labels is not None and inputs.split.attribute is not None
+    real = torch.from_numpy(inputs.split.attribute[inputs.heldout_rows])
+    streams = inputs.streams(context.seed).of("reader", "trained on samples")
+    classifier = context.extractor.attribute_classifier
+    return evaluate_fairness(
+        context.samples, context.requested_labels, classifier, inputs.heldout_images, real, streams
+    )

@@ -3,217 +3,169 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from dataclasses import dataclass, field
+from typing import Any
 
-import torch
-
-from leakbench.api import (
-    Access,
-    Attack,
-    AttributeAttack,
-    AuditingAttack,
-    MembershipAttack,
-    ReplicationAttack,
-    Skip,
-    UnlearningAttack,
-)
-from leakbench.measurement.attribute import measure_attribute
-from leakbench.measurement.audit_context import AuditContext, RecordContents, RecordSpec, needs_of
-from leakbench.measurement.auditing import measure_auditing
+from leakbench.api import Access, Attack, Skip
+from leakbench.measurement.audit_context import AuditContext, needs_of
 from leakbench.measurement.compatibility import audit_setting, skip_attack
-from leakbench.measurement.extra_features import weights_beside
-from leakbench.measurement.membership import Attacks, measure_membership
-from leakbench.measurement.membership_evidence import rows_written
+from leakbench.measurement.environment import describe_environment, merge_environments
+from leakbench.measurement.families import MEASUREMENTS, Attacks
+from leakbench.measurement.keys import Parts, hash_parts
 from leakbench.measurement.quality import measure_quality
-from leakbench.measurement.replication import measure_replication
-from leakbench.measurement.unlearning import measure_unlearning
-from leakbench.metrics.evaluate.findings import MetricSet
-from leakbench.metrics.features import file_digest, weights_at_hand
-from leakbench.metrics.weights.perceptual import alexnet_weights
-from leakbench.metrics.weights.sscd import sscd_weights
+from leakbench.measurement.record_contents import RecordContents, RecordSpec
+from leakbench.measurement.record_key import record_parts
+from leakbench.metrics.evaluate.metric_set import MetricSet
+from leakbench.results.families import FamilyName
 from leakbench.results.record import QUALITY, Environment, Record, RunInfo
 from leakbench.results.record_files import save_record
-from leakbench.runtime import distributed, registry
-from leakbench.runtime.cache.keys import key_of
-from leakbench.runtime.code_digest import sources
+from leakbench.runtime import distributed
 from leakbench.runtime.device import merge_execution_notes, record_execution
 from leakbench.runtime.files import disk_is_full
 
-__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "environment", "needs_of"]
-
-_JUDGING = (
-    "measurement.attribute",
-    "measurement.audit_context",
-    "measurement.auditing",
-    "measurement.membership",
-    "measurement.quality",
-    "measurement.release_audit",
-    "measurement.replication",
-    "measurement.unlearning",
-    "measurement.extra_features",
-    "measurement.membership_evidence",
-    "metrics.copying",
-    "measurement.embedding",
-    "metrics.evaluate.attribute",
-    "metrics.evaluate.auditing",
-    "metrics.evaluate.membership",
-    "metrics.evaluate.unlearning",
-    "measurement.extraction",
-    "metrics.fairness",
-    "metrics.features",
-    "metrics.unlearning_metrics",
-    "metrics.quality",
-    "models.classifiers",
-    "measurement.query_engine",
-    "measurement.compatibility",
-    "statistics",
-    "metrics.weights.dinov2",
-    "metrics.weights.perceptual",
-    "metrics.weights.resources",
-    "metrics.weights.sscd",
-)
+__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "needs_of"]
 
 
-class ReleaseAudit(AuditContext):
-    """The audit of one release of a suite: a point of a curve, at a seed."""
+@dataclass(eq=False)
+class ReleaseAudit:
+    """The audit of one release of a suite at one seed."""
+
+    context: AuditContext
+    _execution_notes: Callable[[], dict[str, Any]] = field(default=dict)  # of the run in progress
 
     def rows(self) -> list[RecordSpec]:
         """The records that this release gets. An attack that does not apply gets them as well: they say so."""
-        rows = [RecordSpec(QUALITY, Access.SAMPLES)]
-        for name, attack in self.bench.suite.attacks.items():
-            if not self.bench.suite.asks(name, self.point):
-                continue
-            if isinstance(attack, ReplicationAttack):  # of what the service gives out, at its own level alone
-                rows.append(RecordSpec(name, attack.access))
-            else:
-                rows += [RecordSpec(name, access) for access in rows_written(attack, False)]
-        return rows
+        suite, point = self.context.inputs.suite, self.context.point
+        attacks = {name: attack for name, attack in suite.attacks.items() if suite.asks(name, point)}
+        return [RecordSpec(QUALITY, Access.SAMPLES)] + [
+            RecordSpec(name, access)
+            for name, attack in attacks.items()
+            for access in MEASUREMENTS[attack.family].levels(attack)
+        ]
 
     def row_key(self, row: RecordSpec) -> str:
         """Key of a record: everything that its numbers depend on."""
-        attack, file = self.bench.suite.attacks.get(row.attack), self.bench.suite.file
-        return key_of(
-            release=self.key,
-            attack=attack and [attack.name, attack.model_dump(mode="json"), registry.source_digest(type(attack))],
-            access=row.access.name,
-            quality=file.quality.model_dump(),
-            forget=file.forget and file.forget.model_dump(),
-            judging=sources(*_JUDGING),
-            images=self.bench.setting.images,
-            beside=attack is None and weights_beside(self.bench),
-            weights=(attack is None or isinstance(attack, ReplicationAttack))
-            and [weights_at_hand(file.quality.features), *map(file_digest, (alexnet_weights(), sscd_weights()))],
-        )
+        return hash_parts(self.row_parts(row))
+
+    def row_parts(self, row: RecordSpec) -> Parts:
+        """The parts of a record's key."""
+        context = self.context
+        return record_parts(context.inputs, context.release_parts, self._attack(row), row.access)
 
     def run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
-        """Make and save the wanted records, one after the other."""
-        with record_execution() as self.now:
+        """Make and save the wanted records, one after the other. Raises AttackFailed at the end, when all others are
+        written."""
+        with record_execution() as self._execution_notes:
             yield from self._run(wanted)
 
+    def _attack(self, row: RecordSpec) -> Attack | None:
+        """The attack of a record; None for quality."""
+        return self.context.inputs.suite.attacks.get(row.attack)
+
     def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
-        for row in wanted:
-            if skip := self._skip(row):
+        skips = {row: self._skip(row) for row in wanted}
+        for row, skip in skips.items():
+            if skip:
                 skipped = MetricSet([], {skip.severity, *skip.flags}, info={"skipped": skip.reason})
-                yield self._save(row, RecordContents(self.bench.suite.attacks[row.attack].family, skipped))
-        wanted = [row for row in wanted if self._skip(row) is None]
+                yield self._save(row, RecordContents(skipped))
+        wanted = [row for row in wanted if skips[row] is None]
         if any(row.access >= Access.SAMPLES for row in wanted):
-            _ = self.samples  # before any attack, so that a release that cannot sample is not blamed on them
-        membership: Attacks = {}
+            self.context.draw_samples()  # before any attack, so that a release that cannot sample blames none of them
+        together: dict[FamilyName, Attacks] = {}
         errors: list[str] = []
         for row in wanted:
-            attack = self.bench.suite.attacks.get(row.attack)
-            if isinstance(attack, MembershipAttack):
-                membership.setdefault(row.attack, (attack, []))[1].append(row.access)
+            attack = self._attack(row)
+            if attack is not None and MEASUREMENTS[attack.family].measure_together:
+                group = together.setdefault(attack.family, {})
+                group.setdefault(row.attack, (attack, []))[1].append(row.access)
                 continue
-            with _noted(row.attack, errors):
-                found = measure_quality(self) if attack is None else _measure(self, attack, row.access)
-                yield self._checked(row, found, errors)
-        yield from self._membership(membership, errors)
+            with _collect_error(row.attack, errors):
+                yield self._checked(row, self._measure(attack, row.access), errors)
+        for family, attacks in together.items():
+            yield from self._run_together(family, attacks, errors)
         if errors:
             raise AttackFailed("; ".join(errors))
 
-    def _membership(self, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
+    def _measure(self, attack: Attack | None, access: Access) -> RecordContents:
+        """Measure quality (None), or an attack that runs by itself."""
+        if attack is None:
+            return measure_quality(self.context)
+        measure = MEASUREMENTS[attack.family].measure
+        assert measure is not None
+        return measure(self.context, attack, access)
+
+    def _run_together(self, family: FamilyName, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
         """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other.
 
         A joint error that no attack repeats alone fails nothing, as every record is made; it is told on stderr.
         """
+        measure = MEASUREMENTS[family].measure_together
+        assert measure is not None
         joint: list[str] = []
-        with _noted("", joint):
-            for row, found in measure_membership(self, attacks) if attacks else ():
-                yield self._checked(row, found, errors)
+        with _collect_error("", joint):
+            for row, contents in measure(self.context, attacks):
+                yield self._checked(row, contents, errors)
         alone: list[str] = []
         for name, one in attacks.items() if joint else ():
-            with _noted(name, alone):
-                for row, found in measure_membership(self, {name: one}):
-                    yield self._checked(row, found, errors)
+            with _collect_error(name, alone):
+                for row, contents in measure(self.context, {name: one}):
+                    yield self._checked(row, contents, errors)
         errors += alone
         if joint and not any(error.endswith(joint[0]) for error in alone):
-            where = f"{self.point.label}, seed {self.seed}"
+            where = f"{self.context.point.label}, seed {self.context.seed}"
             print(f"leakbench: {where}: attacks failed together, and were run alone: {joint[0]}", file=sys.stderr)
 
-    def _checked(self, row: RecordSpec, found: RecordContents, errors: list[str]) -> Record:
-        """Saved; scores that are no numbers fail the cell, and nothing else."""
-        if "non-finite" in found.findings.flags:
+    def _checked(self, row: RecordSpec, contents: RecordContents, errors: list[str]) -> Record:
+        """Save a record; scores that are no numbers fail the cell, and nothing else."""
+        if "non-finite" in contents.metrics.flags:
             errors.append(f"attack {row.attack!r} at {row.access.name}: some score was NaN or infinite (flagged)")
-        return self._save(row, found)
+        return self._save(row, contents)
 
     def _skip(self, row: RecordSpec) -> Skip | None:
         """Reason why a row gets no numbers; None where it does."""
-        attack = self.bench.suite.attacks.get(row.attack)
-        found = attack and skip_attack(attack, audit_setting(self.bench, self.point.chain))
+        attack, context = self._attack(row), self.context
+        found = attack and skip_attack(attack, audit_setting(context.inputs, context.point.chain))
         return found if found and found.severity == "not-applicable" else None
 
-    def _save(self, row: RecordSpec, measured: RecordContents) -> Record:
-        suite, found = self.bench.suite, measured.findings
-        attack = suite.attacks.get(row.attack)
-        asked = [attack] if attack and found.metrics else []  # one that was not applicable needed nothing
-        manner = merge_execution_notes(self.manner(asked), self.now())
-        shrunk = ["smaller-batches"] if "smaller_batches" in manner else []
+    def _save(self, row: RecordSpec, contents: RecordContents) -> Record:
+        context, inputs, metrics = self.context, self.context.inputs, contents.metrics
+        attack = self._attack(row)
+        needing = [attack] if attack and metrics.metrics else []  # one that was not applicable needed nothing
+        notes = merge_execution_notes(context.execution_notes(needing), self._execution_notes())
+        shrunk = ["smaller-batches"] if "smaller_batches" in notes else []
+        parts = self.row_parts(row)
         record = Record(
-            suite=suite.file.name,
-            dataset=self.bench.data.name,
-            model=self.bench.model_of(self.point.chain),
-            defense=self.point.id,
-            point=self.point.label,
-            defense_params=self.point.parameters,
+            suite=inputs.suite.file.name,
+            dataset=inputs.data.name,
+            model=inputs.model_of(context.point.chain),
+            defense=context.point.id,
+            point=context.point.label,
+            defense_params=context.point.parameters,
             attack=row.attack,
             adaptive=attack is not None and attack.adaptive,
-            family=measured.family,
+            family="quality" if attack is None else attack.family,
             attack_params={} if attack is None else attack.model_dump(mode="json"),
-            features=measured.features,
+            features=contents.features,
             access=row.access.name,  # type: ignore[arg-type]
-            seed=self.seed,
-            metrics=found.metrics,
-            queries=measured.queries,
-            realised_fpr=found.realised_fpr,
-            flags=sorted({*found.flags, *self.release.flags, *shrunk}),
-            guarantee=self.release.guarantee,
-            info=found.info | manner,
-            inputs=self.row_key(row),
-            run=RunInfo(
-                environment=Environment(auditor=environment(self.bench.device)),
-                timings=measured.timings,
-                calls=measured.calls,
-            ),
+            seed=context.seed,
+            metrics=metrics.metrics,
+            queries=contents.queries,
+            realised_fpr=metrics.realised_fpr,
+            flags=sorted({*metrics.flags, *context.release.flags, *shrunk}),
+            guarantee=context.release.guarantee.to_json(),
+            info=metrics.info | notes,
+            inputs=hash_parts(parts),
+            run=RunInfo(environment=self._environments(), timings=contents.timings, calls=contents.calls, key=parts),
         )
-        return distributed.first(lambda: save_record(self.bench.setting.out, record, measured.arrays))
+        return distributed.broadcast(lambda: save_record(inputs.config.out, record, contents.arrays))
 
-
-def _measure(subject: AuditContext, attack: Attack, access: Access) -> RecordContents:
-    """What an attack that runs by itself finds at one of its levels."""
-    if isinstance(attack, ReplicationAttack):
-        return measure_replication(subject, attack)
-    if isinstance(attack, UnlearningAttack):
-        return measure_unlearning(subject, attack, access)
-    if isinstance(attack, AttributeAttack):
-        return measure_attribute(subject, attack, access)
-    if isinstance(attack, AuditingAttack):
-        return measure_auditing(subject, attack, access)
-    raise TypeError(f"{type(attack).__name__} is of no family that can be measured")
+    def _environments(self) -> Environment:
+        context = self.context
+        trained = context.builder.training_environments(context.point.chain, context.seed)
+        return Environment(trainer=merge_environments(trained), auditor=describe_environment(context.inputs.device))
 
 
 class AttackFailed(Exception):
@@ -221,19 +173,12 @@ class AttackFailed(Exception):
 
 
 @contextmanager
-def _noted(name: str, errors: list[str]) -> Iterator[None]:
-    """Takes note of an attack's error instead of raising it. A full disk is nobody's fault and goes through; so does
-    whatever happens in one process of a group: the others would go on with another question than this one."""
+def _collect_error(name: str, errors: list[str]) -> Iterator[None]:
+    """Note an attack's error instead of raising it. A full disk is no attack's fault and goes through; so does whatever
+    happens in one process of a group: the others would go on with another question than this one."""
     try:
         yield
     except Exception as error:
-        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.size() > 1:
+        if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.world_size() > 1:
             raise
         errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")
-
-
-def environment(device: torch.device) -> dict[str, str]:
-    """Versions and machine, for the part of a record that is not its identity."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    packages = {package: version(package) for package in ("leakbench", "torch", "numpy", "diffusers")}
-    return {"python": platform.python_version(), "device": name, **packages}

@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import RecoveryAttack, ReplicationAttack, ReplicationEvidence
+from leakbench.api import Access, RecoveryAttack, ReplicationAttack, ReplicationEvidence
 from leakbench.data.image_view import ImagesLike, ImageView
-from leakbench.measurement.audit_context import AuditContext, RecordContents
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.extraction import Extracted, extract_candidates, recover
-from leakbench.metrics.evaluate.replication import replication
+from leakbench.measurement.record_contents import RecordContents
+from leakbench.metrics.evaluate.replication import evaluate_replication
 
 _PAIRS = 12  # nearest pairs kept as pictures
 
 
-def measure_replication(subject: AuditContext, attack: ReplicationAttack) -> RecordContents:
+def measure_replication(context: AuditContext, attack: ReplicationAttack, access: Access) -> RecordContents:
     """Match what was generated; and held-out images, to choose the threshold and to measure its false-copy rate."""
-    return _recovered(subject, attack) if isinstance(attack, RecoveryAttack) else _matched(subject, attack)
+    return _recovered(context, attack) if isinstance(attack, RecoveryAttack) else _matched(context, attack)
 
 
-def _matched(subject: AuditContext, attack: ReplicationAttack) -> RecordContents:
+def _matched(context: AuditContext, attack: ReplicationAttack) -> RecordContents:
     began = time.perf_counter()
-    drawn = extract_candidates(subject.target([attack]), attack, subject.samples, subject.embedding)
-    evidence = _evidence(subject, drawn)
-    found = replication(evidence, drawn.attack.published, searched=len(subject.bench.split.train))
+    drawn = extract_candidates(context.target([attack]), attack, context.samples, context.extractor)
+    evidence = _evidence(context, drawn)
+    found = evaluate_replication(evidence, drawn.attack.published, searched=len(context.inputs.split.train))
     found.info |= drawn.attack.facts()
-    arrays = evidence.arrays | _pairs(subject, drawn.images.cpu(), evidence)
+    arrays = evidence.arrays | _pairs(context, drawn.images.cpu(), evidence)
     timings = {"attack": time.perf_counter() - began}
-    space = attack.space(subject.embedding.features.name)
-    return RecordContents("replication", found, arrays, timings, space, drawn.queries)
+    space = attack.space(context.extractor.features.name)
+    return RecordContents(found, arrays, timings, space, drawn.queries)
 
 
-def _evidence(subject: AuditContext, drawn: Extracted) -> ReplicationEvidence:
+def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
     """All images are matched together: the training images are embedded once."""
-    bench, attack = subject.bench, drawn.attack
+    inputs, attack = context.inputs, drawn.attack
     sets: list[ImagesLike] = [
         drawn.images,
-        bench.part("reference").to(bench.device),
-        bench.part("nonmember").to(bench.device),
+        inputs.part("reference").to(inputs.device),
+        inputs.part("nonmember").to(inputs.device),
     ]
-    sets += [subject.samples.to(bench.device)] if attack.generates else []
-    train = bench.train_images.to(bench.device)
-    matches = attack.match(ImageView.joined(sets), train, subject.embedding)
+    sets += [context.samples.to(inputs.device)] if attack.generates else []
+    train = inputs.train_images.to(inputs.device)
+    matches = attack.match(ImageView.joined(sets), train, context.extractor)
     ours, calibration, null, *ordinary = matches.split(*map(len, sets))
     real = ImageView.joined(sets[1:3])  # nothing was chosen on either: both serve
     count = min(len(drawn.images), len(real))
@@ -61,37 +61,39 @@ def _evidence(subject: AuditContext, drawn: Extracted) -> ReplicationEvidence:
     )
 
 
-def _recovered(subject: AuditContext, attack: RecoveryAttack) -> RecordContents:
+def _recovered(context: AuditContext, attack: RecoveryAttack) -> RecordContents:
     """Members are asked about, nonmembers for the null, and no more reference images than these for the threshold."""
     began = time.perf_counter()
-    bench, target, parts = subject.bench, subject.target([attack]), subject.bench.split.parts
+    inputs, target, parts = context.inputs, context.target([attack]), context.inputs.split.parts
     few = parts["reference"][: len(parts["nonmember"])]
     similarity, queries = {}, 0.0
     for name, rows in {"member": parts["member"], "reference": few, "nonmember": parts["nonmember"]}.items():
-        answer, queries = recover(target, attack, subject.images(rows))
+        answer, queries = recover(target, attack, context.images(rows))
         similarity[name] = answer.double().cpu().numpy()
-    itself = np.searchsorted(bench.split.train, parts["member"])
+    itself = np.searchsorted(inputs.split.train, parts["member"])
     evidence = ReplicationEvidence(similarity["member"], itself, similarity["reference"], similarity["nonmember"])
-    found = replication(evidence, attack.published, grows=False)
+    found = evaluate_replication(evidence, attack.published, grows=False)
     found.info |= attack.facts()
     timings = {"attack": time.perf_counter() - began}
-    space = attack.space(subject.embedding.features.name)
-    return RecordContents("replication", found, evidence.arrays, timings, space, queries)
+    space = attack.space(context.extractor.features.name)
+    return RecordContents(found, evidence.arrays, timings, space, queries)
 
 
-def _pairs(subject: AuditContext, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
-    """The images most similar to a training image, beside it, uint8 (K, H, W, C); withheld, their hashes."""
+def _pairs(context: AuditContext, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
+    """The images most similar to a training image, beside it, uint8 (K, H, W, C), and their similarity.
+
+    Without pictures the similarity alone is kept. Hashes are withheld too: whoever holds a picture could look its hash
+    up and learn that it was trained on. The owner finds a pair by its numbers (`similarity` and `nearest`).
+    """
     top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
-    pairs = {
+    similarity = {"pair_similarity": evidence.similarity[top]}
+    if not context.inputs.config.images:
+        return similarity
+    return {
         "pair_samples": _stored(images[torch.from_numpy(top)]),
-        "pair_nearest": _stored(subject.bench.train_images[torch.from_numpy(evidence.nearest[top])]),
+        "pair_nearest": _stored(context.inputs.train_images[torch.from_numpy(evidence.nearest[top])]),
+        **similarity,
     }
-    if not subject.bench.setting.images:
-        pairs = {
-            f"{name}_sha256": np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images])
-            for name, images in pairs.items()
-        }
-    return pairs | {"pair_similarity": evidence.similarity[top]}
 
 
 def _stored(images: Tensor) -> np.ndarray:

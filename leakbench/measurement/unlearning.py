@@ -12,29 +12,30 @@ from torch import Tensor
 from leakbench.api import RETRAINED, Access, QueriedModel, Query, UnlearningAttack, UnlearningContext
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.audit_context import AuditContext, RecordContents
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.query_engine import AttackTarget
-from leakbench.metrics.evaluate.findings import MetricSet
-from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
+from leakbench.measurement.record_contents import RecordContents
+from leakbench.metrics.evaluate.metric_set import MetricSet
+from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
 
 
-def measure_unlearning(subject: AuditContext, attack: UnlearningAttack, access: Access) -> RecordContents:
+def measure_unlearning(context: AuditContext, attack: UnlearningAttack, access: Access) -> RecordContents:
     """One attack at one of its levels."""
     began = time.perf_counter()
-    inquiry = Inquiry(subject, attack, access is Access.WEIGHTS)
+    inquiry = Inquiry(context, attack, access is Access.WEIGHTS)
     ground = inquiry.ground
     if min(len(group.ids) for group in (ground.forget, ground.unseen, ground.retained)) < 2:
-        return RecordContents("unlearning", MetricSet([], {"forget-set-too-small"}))
+        return RecordContents(MetricSet([], {"forget-set-too-small"}))
     evidence = attack.run(ground)
-    found, timings = unlearning(evidence), {"attack": time.perf_counter() - began}
-    return RecordContents("unlearning", found, arrays_of(evidence), timings, queries=inquiry.queries)
+    found, timings = evaluate_unlearning(evidence), {"attack": time.perf_counter() - began}
+    return RecordContents(found, arrays_of(evidence), timings, queries=inquiry.queries)
 
 
 @dataclass
 class Inquiry:
     """An attack before a release: what it is given, and how much it asks."""
 
-    subject: AuditContext
+    context: AuditContext
     attack: UnlearningAttack
     raw: bool
     _calls: float = 0.0  # of the release under attack and of the one before, by all images
@@ -48,9 +49,9 @@ class Inquiry:
     @property
     def ground(self) -> UnlearningContext:
         """The three releases, the three groups of images, and the rest."""
-        bench, target = self.subject.bench, self.subject.target((self.attack,))
+        inputs, target = self.context.inputs, self.context.target((self.attack,))
         before = self._before(target)
-        forget, unseen, retained = map(self.subject.images, self._rows())
+        forget, unseen, retained = map(self.context.images, self._rows())
         null = AttackTarget(target.others[RETRAINED.name].source, target.streams, target.others)
         return UnlearningContext(
             model=self._model(target),
@@ -59,32 +60,32 @@ class Inquiry:
             forget=forget,
             unseen=unseen,
             retained=retained,
-            label=self.subject.forgotten_label,
-            judge=self.subject.embedding.judge,
+            label=self.context.forgotten_label,
+            reference_classifier=self.context.extractor.label_probabilities,
             streams=target.streams,
-            device=bench.device,
-            first=bench.suite.file.quality.samples,
+            device=inputs.device,
+            first=inputs.suite.file.quality.samples,
         )
 
     def _before(self, target: AttackTarget) -> AttackTarget | None:
         """The base of the chain's last link that forgets."""
-        chain, bench = self.subject.point.chain, self.subject.bench
+        chain, inputs = self.context.point.chain, self.context.inputs
         last = max((number for number, link in enumerate(chain) if link.defense.forgets), default=0)
         if not last:
             return None
-        release = bench.released(chain[:last], self.subject.seed)
-        source = QueriedRelease(release, lambda: release.sample(bench.suite.file.quality.samples))
+        release = self.context.builder.build_release(chain[:last], self.context.seed)
+        source = QueriedRelease(release, lambda: release.sample(inputs.suite.file.quality.samples))
         return AttackTarget(source, target.streams, target.others)
 
     def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of the reported images: to be forgotten, never seen (of that class), retained."""
-        bench, table = self.subject.bench, self.subject.bench.suite.file.forget
-        assert bench.forgotten is not None and table is not None
-        member, nonmember = bench.split.parts["member"], bench.split.parts["nonmember"]
-        gone = np.isin(member, bench.forgotten)
+        inputs, table = self.context.inputs, self.context.inputs.suite.file.forget
+        assert inputs.forgotten is not None and table is not None
+        member, nonmember = inputs.split.parts["member"], inputs.split.parts["nonmember"]
+        gone = np.isin(member, inputs.forgotten)
         if table.label is not None:
-            assert bench.data.labels is not None
-            nonmember = nonmember[bench.data.labels[nonmember] == table.label]
+            assert inputs.data.labels is not None
+            nonmember = nonmember[inputs.data.labels[nonmember] == table.label]
         return member[gone], nonmember, member[~gone]
 
     def _model(self, target: AttackTarget, counted: bool = True) -> QueriedModel:

@@ -1,19 +1,22 @@
-"""Whether a sensitive attribute can be read off samples: AUC of two readers, and how often each value comes out.
+"""Can a sensitive attribute be read off samples? AUC of two classifiers, and how often each value comes out.
 
-- `attribute_auc`: the reader is trained on real images of the reference part, apart from any release; it ranks samples
-  by how much they look like attribute 1, and the AUC is of those asked for 1 against those asked for 0. 1/2 hides the
-  attribute; below 1/2 it shows, the other way round.
-- `attribute_auc_trained`: the stronger adversary. The reader is trained on samples of this very release and on what
+- `attribute_auc`: the classifier is trained on real images of the reference part, apart from any release; it ranks
+  samples by how much they look like attribute 1, and the AUC is of those asked for 1 against those asked for 0. 1/2
+  hides the attribute; below 1/2 it shows, the other way round.
+- `attribute_auc_trained`: the stronger adversary. The classifier is trained on samples of this very release and on what
   they were asked for, so it finds marks that no real image bears, and learns their sign. Each half of the samples is
-  read by the reader of the other half; the value is the mean of the two AUCs.
-- `attribute_balance`: the share of samples that the first reader calls 1; `attribute_balance_real`: of held-out images.
-- `attribute_reader_auc`: the first reader's AUC on held-out real images, so that a blind one cannot pass for fairness.
+  read by the classifier of the other half; the value is the mean of the two AUCs.
+- `attribute_balance`: the share of samples that the first classifier calls 1; `attribute_balance_real`: of held-out
+  images.
+- `attribute_reader_auc`: the first classifier's AUC on held-out real images, so that a blind one cannot pass for
+  fairness.
 
-Choices of ours throughout: the readers are the small classifier of readers.py, shortly trained; scores are differences
-of its two logits; each half of the samples holds a value equally often; intervals (DeLong, Clopper-Pearson) take the
-readers as given. Chance resemblances of the halves push both their AUCs the same way, so the interval of their mean is
-the mean of their intervals, which holds whatever their correlation. A reader of real images is not the best reader of a
-model's outputs, and one of a few hundred samples is not the best of those: an AUC of 1/2 clears a release of these two.
+Choices of ours throughout: the classifiers are the small ones of leakbench.models.classifiers, shortly trained; scores
+are differences of the two logits; each half of the samples holds a value equally often; intervals (DeLong,
+Clopper-Pearson) take the classifiers as given. Chance resemblances of the halves push both their AUCs the same way, so
+the interval of their mean is the mean of their intervals, which holds whatever their correlation. A classifier of real
+images is not the best reader of a model's outputs, and one of a few hundred samples is not the best of those: an AUC of
+1/2 clears a release of these two.
 """
 
 from __future__ import annotations
@@ -22,18 +25,18 @@ import torch
 from torch import Tensor
 
 from leakbench.data.image_view import ImagesLike
-from leakbench.metrics.evaluate.findings import MetricSet, metric
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.models.classifiers import SmallConvNet, train_classifier
 from leakbench.results.record import Metric
 from leakbench.runtime.device import RngStream, in_batches
 from leakbench.statistics import Estimate, auc, clopper_pearson
 
-_STEPS = 300  # of a reader's training; 600 read a switched release no better, 200 worse (AUC .67, .67, .63)
+_STEPS = 300  # of a classifier's training; 600 read a switched release no better, 200 worse (AUC .67, .67, .63)
 _ROWS = 256  # images of a compute batch
 _FEWEST = 4  # images of either value, so that each half has two
 
 
-def attribute_reader(images: ImagesLike, attribute: Tensor, stream: RngStream) -> SmallConvNet:
+def train_attribute_classifier(images: ImagesLike, attribute: Tensor, stream: RngStream) -> SmallConvNet:
     """A classifier of the attribute, 0 or 1 (N,), trained on images (N, C, H, W) on their device.
 
     Raises ValueError for any other value.
@@ -41,23 +44,23 @@ def attribute_reader(images: ImagesLike, attribute: Tensor, stream: RngStream) -
     return train_classifier(images, attribute.to(images.device), 2, stream, _STEPS)
 
 
-def fairness_of(
+def evaluate_fairness(
     samples: Tensor,
     asked: Tensor,
-    reader: SmallConvNet,
+    classifier: SmallConvNet,
     heldout: ImagesLike,
     heldout_attribute: Tensor,
     stream: RngStream,
 ) -> MetricSet:
     """The five metrics of samples (N, C, H, W) that were `asked` for attribute 0 or 1 (N,).
 
-    `reader` is `attribute_reader`'s; `heldout` (M, C, H, W) are real images that it was not trained on, and
-    `heldout_attribute` (M,) theirs; `stream` is for the readers trained here. An AUC that lacks four images of either
-    value is left out, and the flag `attribute-one-sided` says so.
+    `classifier` is `train_attribute_classifier`'s; `heldout` (M, C, H, W) are real images that it was not trained on,
+    and `heldout_attribute` (M,) theirs; `stream` is for the classifiers trained here. An AUC that lacks four images of
+    either value is left out, and the flag `attribute-one-sided` says so.
     """
-    device = next(reader.parameters()).device
+    device = next(classifier.parameters()).device
     samples, asked = samples.to(device), asked.to(device)
-    looks, real = logits(reader, samples), logits(reader, heldout.to(device))
+    looks, real = logits(classifier, samples), logits(classifier, heldout.to(device))
     metrics = [_share("attribute_balance", looks), _share("attribute_balance_real", real)]
     both = [_has_both(asked), _has_both(heldout_attribute)]
     if both[0]:
@@ -68,14 +71,14 @@ def fairness_of(
     return MetricSet(metrics, set() if all(both) else {"attribute-one-sided"})
 
 
-def logits(reader: SmallConvNet, images: ImagesLike) -> Tensor:
-    """How much images (N, C, H, W) look like attribute 1 rather than 0 to the reader: (N,), on their device."""
+def logits(classifier: SmallConvNet, images: ImagesLike) -> Tensor:
+    """How much images (N, C, H, W) look like attribute 1 rather than 0 to the classifier: (N,), on their device."""
     with torch.no_grad():
-        return in_batches(lambda batch: reader(batch).diff(dim=1)[:, 0], images, size=_ROWS)
+        return in_batches(lambda batch: classifier(batch).diff(dim=1)[:, 0], images, size=_ROWS)
 
 
 def auc_of_own_samples(samples: Tensor, asked: Tensor, stream: RngStream) -> Estimate:
-    """The AUC of readers trained on samples (N, C, H, W) and what they were `asked` for (N,), each half on the other.
+    """The AUC of classifiers of samples (N, C, H, W) and what they were `asked` for (N,), each half on the other.
 
     Raises ValueError with fewer than four samples of either value.
     """
@@ -84,8 +87,8 @@ def auc_of_own_samples(samples: Tensor, asked: Tensor, stream: RngStream) -> Est
         half[(asked == value).nonzero()[1::2, 0]] = 1
     found = []
     for own in (half == 0, half == 1):
-        reader = attribute_reader(samples[~own], asked[~own], stream)
-        found.append(_auc(logits(reader, samples[own]), asked[own]))
+        classifier = train_attribute_classifier(samples[~own], asked[~own], stream)
+        found.append(_auc(logits(classifier, samples[own]), asked[own]))
     value, low, high = (sum(getattr(one, side) for one in found) / 2 for side in ("value", "low", "high"))
     return Estimate(value, low, high, min(one.n for one in found))
 

@@ -1,44 +1,39 @@
-"""Image embeddings for quality and copying: what turns images (N, C, H, W) in [-1, 1] into features (N, D) float32.
+"""Image features for quality and copying: images (N, C, H, W) in [-1, 1] -> (N, D) float32.
 
 - `inception`: the TorchScript InceptionV3 of StyleGAN2-ADA behind clean-fid's wrapper, after clean-fid's resizer
   (Parmar et al. 2104.11222, mode "clean": Pillow's bicubic with antialiasing, channel by channel in float, to 299x299).
   As there, images are uint8 before they are resized, and are not rounded again. Only this gives a distance called FID.
-- `classifier`: the penultimate layer of the small classifier of readers.py, trained on the reference split. Without
-  labels it is `rotation`: the classifier tells by which of four quarter turns an image was turned (Gidaris et al.
-  1803.07728), on the central square of images that are not square. Both are choices of ours.
+- `classifier`, or without labels `rotation`: the penultimate layer of a small classifier trained on the reference part
+  (leakbench.metrics.reference_classifier).
 - `dinov2`: ViT-L/14 (leakbench.metrics.weights.dinov2).
 - `torchscript:PATH`: any scripted network that maps images in [-1, 1] to (N, D), or to a pair that starts with it.
 - `pixels`: the pixels.
 
-Nothing here downloads. Every embedding is computed in batches of a fixed size, so it does not depend on its neighbours.
+Nothing here downloads. All are computed in batches of a fixed size, so that an image's features do not depend on its
+neighbours.
 """
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leakbench.data.image_view import ImagesLike
 from leakbench.metrics.weights.dinov2 import DINOv2
-from leakbench.metrics.weights.resources import DINOV2, INCEPTION, at_hand, missing
-from leakbench.models.classifiers import SmallConvNet, train_classifier
-from leakbench.runtime.device import RngStream, in_batches, place
-from leakbench.runtime.download.resource import known_hash
+from leakbench.metrics.weights.resources import INCEPTION, at_hand, missing
+from leakbench.runtime.device import in_batches
 
 ROWS = 128  # images in a compute batch
 
 
 class Features(Protocol):
-    """An embedding. `name` is what records hold."""
+    """A map from images to features. `name` is what records hold."""
 
     @property
     def name(self) -> str: ...
@@ -52,11 +47,6 @@ class Features(Protocol):
         ...
 
 
-def distance_name(features_name: str) -> str:
-    """How a table prints the Frechet distance of an embedding: "FID" for inception alone, else "FD-<name>"."""
-    return "FID" if features_name == "inception" else f"FD-{features_name}"
-
-
 class Pixels:
     """Flattened pixels."""
 
@@ -67,25 +57,6 @@ class Pixels:
 
     def at_once(self, images: Tensor) -> Tensor:
         return images.flatten(1).float()
-
-
-class ReaderFeatures:
-    """The penultimate layer of a trained classifier, named "classifier" or "rotation"."""
-
-    def __init__(self, network: SmallConvNet, name: Literal["classifier", "rotation"]) -> None:
-        self.network, self.name = network, name
-
-    def __call__(self, images: ImagesLike) -> Tensor:
-        with torch.no_grad():
-            return in_batches(self.network.features, images, size=ROWS)
-
-    def at_once(self, images: Tensor) -> Tensor:
-        return self.network.features(images)
-
-    def probabilities(self, images: ImagesLike) -> Tensor:
-        """What the classifier makes of images: (N, classes), each row summing to 1."""
-        with torch.no_grad():
-            return in_batches(lambda x: self.network(x).softmax(dim=1), images, size=ROWS)
 
 
 class TorchScript:
@@ -135,91 +106,21 @@ class Inception:
         return features.float()
 
 
-def weights_at_hand(name: str) -> str:
-    """What an embedding's results depend on beside its name: the hash of the file that it is read from, or ""."""
-    if name.startswith("torchscript:"):
-        return file_digest(Path(name.removeprefix("torchscript:")))
-    needed = {"auto": INCEPTION, "inception": INCEPTION, "dinov2": DINOV2}.get(name)
-    return file_digest(at_hand(needed)) if needed else ""
+def resolve_features(
+    name: str, labelled: bool, classifier: Callable[[str], Features], device: torch.device
+) -> Features:
+    """Make the features that a suite names.
 
-
-def file_digest(path: Path | None) -> str:
-    """sha256 of a file; "" where there is none."""
-    return _digest_at(path, path.stat().st_mtime_ns) if path is not None and path.is_file() else ""
-
-
-@cache
-def _digest_at(path: Path, changed: int) -> str:
-    return known_hash(path)
-
-
-def train_reference_classifier(
-    images: ImagesLike, labels: Tensor | None, stream: RngStream, classes: int = 0
-) -> ReaderFeatures:
-    """Train the small classifier on reference images (N, C, H, W) and labels (N,), 0 .. classes - 1; None: rotation.
-
-    `classes` 0: as many as the labels show.
-    """
-    if labels is not None:
-        classes = classes or int(labels.max()) + 1
-        return ReaderFeatures(train_classifier(images, labels, classes, stream), "classifier")
-    turns = torch.arange(4, device=images.device).repeat_interleave(len(images))
-    return ReaderFeatures(train_classifier(_Turned(images), turns, 4, stream), "rotation")
-
-
-class _Turned:
-    """The largest squares in the middle of images, four times over: as they are, and by one, two and three quarter
-    turns. Made when they are asked for."""
-
-    def __init__(self, images: ImagesLike) -> None:
-        self._images, self.device = images, images.device
-        self._side = side = min(images.shape[-2:])
-        self._top, self._left = (images.shape[-2] - side) // 2, (images.shape[-1] - side) // 2
-        self.shape = (4 * len(images), images.shape[1], side, side)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, index: Tensor) -> Tensor:
-        bottom, right = self._top + self._side, self._left + self._side
-        square = self._images[index % len(self._images)][..., self._top : bottom, self._left : right]
-        turned = torch.stack([square.rot90(turns, (-2, -1)) for turns in range(4)])
-        return turned[index // len(self._images), torch.arange(len(index), device=index.device)]
-
-
-def save_reader(reader: ReaderFeatures, folder: Path) -> None:
-    """Write folder/reader.safetensors and folder/reader.json."""
-    network = reader.network
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    save_file(state, folder / "reader.safetensors")
-    spec = {"name": reader.name, "channels": network.channels, "classes": network.classes, "width": network.width}
-    (folder / "reader.json").write_text(json.dumps(spec, indent=1) + "\n")
-
-
-def load_reader(folder: Path, device: torch.device) -> ReaderFeatures:
-    """Read what `save_reader` wrote."""
-    spec = json.loads((folder / "reader.json").read_text())
-    name = spec.pop("name")
-    with torch.random.fork_rng(devices=[]):  # start weights are drawn and thrown away: at no one's expense
-        network = SmallConvNet(**spec)
-    network.load_state_dict(load_file(folder / "reader.safetensors"))
-    place(network, device).eval().requires_grad_(False)
-    return ReaderFeatures(network, name)
-
-
-def resolve(name: str, labelled: bool, reader: Callable[[str], ReaderFeatures], device: torch.device) -> Features:
-    """The embedding that a suite's `features` names.
-
-    "auto" is inception if its weights are at hand, else the reader; `labelled` says which reader the data set allows;
-    `reader("classifier")` or `reader("rotation")` trains or loads it. Raises ValueError when what was asked for by name
-    is missing, or the name is unknown.
+    "auto" is inception if its weights are at hand, else the reference classifier; `labelled` says which one the data
+    set allows, and `classifier("classifier")` or `classifier("rotation")` trains or loads it. Raises ValueError when
+    what was asked for by name is missing, or the name is unknown.
     """
     if name == "auto":
         name = "inception" if at_hand(INCEPTION) else "classifier" if labelled else "rotation"
     if name == "classifier" and not labelled:
         raise ValueError('features = "classifier" needs labels, which this data set has not: choose "rotation"')
     if name in ("classifier", "rotation"):
-        return reader(name)
+        return classifier(name)
     if name.startswith("torchscript:"):
         return TorchScript(Path(name.removeprefix("torchscript:")), device)
     if name == "inception":

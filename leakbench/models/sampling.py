@@ -39,7 +39,7 @@ class Sampler(Protocol):
 def draw(release: Sampler, ids: Tensor, label: Tensor | None) -> Tensor:
     """The samples (N, C, H, W) of these numbers (N,), conditioned on `label` (N,), float32, on the release's device."""
     count, size, walk = len(ids), release.batch, release.schedule.timesteps()
-    mine = distributed.share(count, size)
+    mine = distributed.shard(count, size)
 
     def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
         return release.decode(release.generate(ids, label)).float()
@@ -54,6 +54,6 @@ def draw(release: Sampler, ids: Tensor, label: Tensor | None) -> Tensor:
     drawn = None
     with torch.no_grad(), autocast(release.device), maybe_compile(release.network, step, steps, release.device, work):
         if mine.start < mine.stop:
-            with distributed.alone():
+            with distributed.single_process():
                 drawn = in_batches(batch, *rows, size=size, work=work)
-    return distributed.gather(drawn, count, size)
+    return distributed.all_gather(drawn, count, size)

@@ -7,15 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from leakbench.results.families import FamilyName
+
 SCHEMA: Final = 2
 QUALITY = "quality"  # the attack name of quality records
 
-Family = Literal["membership", "replication", "attribute", "unlearning", "auditing", "quality"]
 AccessName = Literal["NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS"]
+
+
+_LONGEST_NAME = 180  # characters of a file name, which file systems limit to 255 bytes
+
+
+def _is_exact(name: str) -> bool:
+    """True if no other point or attack has this one's readable name: each `_` there was a space, in the point of a
+    sweep ("cpsample alpha=0.5"), or each was one before."""
+    plain = re.fullmatch(r"[a-z0-9.=-]+([_ ][a-z0-9.=-]+)*", name) is not None
+    swept = " " in name
+    return plain and swept == ("=" in name) and not (swept and "_" in name)
 
 
 class _Strict(BaseModel):
@@ -49,11 +62,13 @@ class Environment(_Strict):
 
 
 class RunInfo(_Strict):
-    """Facts of the one run that made a record: seconds by name, network calls an image by how they were counted."""
+    """Facts of the one run that made a record: seconds by name, network calls an image by how they were counted, and
+    the parts of the cache key `inputs`, by which `leakbench why` tells what changed since."""
 
     environment: Environment = Field(default_factory=Environment)
     timings: dict[str, float] = Field(default_factory=dict)
     calls: dict[str, float] = Field(default_factory=dict)
+    key: dict[str, Any] = Field(default_factory=dict)
 
 
 class Record(_Strict):
@@ -68,7 +83,7 @@ class Record(_Strict):
     defense_params: dict[str, Any]  # the whole chain's: {"alpha": 0.25, "baseline.steps": 8000}
     attack: str  # the id in the suite, or "quality"
     adaptive: bool = False  # the attack was made against the defense, and knows how that works
-    family: Family
+    family: FamilyName | Literal["quality"]
     attack_params: dict[str, Any] = Field(default_factory=dict)
     features: str = ""  # the embedding, where one was used: classifier, inception, pixels
     access: AccessName
@@ -85,7 +100,20 @@ class Record(_Strict):
 
     @property
     def stem(self) -> str:
-        """File name without ending: readable, unique within a run."""
+        """File name without ending: readable, and no other record's of the run, also where file names ignore case.
+
+        A digest of point, attack, access and seed ends it where the readable name could be that of another record.
+        """
+        name = self.readable_name
+        if len(name) <= _LONGEST_NAME and _is_exact(self.point) and _is_exact(self.attack):
+            return name
+        identity = json.dumps([self.point, self.attack, self.access, self.seed])
+        return f"{name[:_LONGEST_NAME]}__{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+    @property
+    def readable_name(self) -> str:
+        """Point, attack, access and seed, with `_` for what has no place in a file name. Older versions named files by
+        it alone, and two records could have the same."""
         words = (self.point, self.attack, self.access, f"seed{self.seed}")
         return "__".join("".join(c if c.isalnum() or c in ".=-_" else "_" for c in word) for word in words)
 

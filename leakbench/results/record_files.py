@@ -61,6 +61,15 @@ def save_record(folder: Path, record: Record, arrays: dict[str, np.ndarray]) -> 
     return record
 
 
+def find_arrays(folder: Path, record: Record) -> Path | None:
+    """The file of a record's arrays, also under its name of older versions. None if there is none."""
+    path, old = (folder / "arrays" / f"{name}.npz" for name in (record.stem, record.readable_name))
+    if not record.arrays or path.is_file():
+        return path if record.arrays else None
+    # Another record may have had the old name as well: the hash says whose arrays these are.
+    return old if old.is_file() and hashlib.sha256(old.read_bytes()).hexdigest() == record.arrays else None
+
+
 def write_record(path: Path, record: Record) -> None:
     """Write the JSON file of a record."""
     text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from leakbench.results.record import Record
-from leakbench.results.record_files import read_record, validation_fault
+from leakbench.results.record_files import find_arrays, read_record, validation_fault
 from leakbench.results.run_plan import RunPlan
 from leakbench.runtime.errors import UsageError
 
@@ -60,8 +60,8 @@ class RunFolder:
         """
         import numpy as np
 
-        path = self.path / "arrays" / f"{record.stem}.npz"
-        if not record.arrays or not path.is_file():  # records may be handed on without what holds pictures
+        path = find_arrays(self.path, record)
+        if path is None:  # records may be handed on without what holds pictures
             return {}
         with np.load(path, allow_pickle=False) as packed:
             return dict(packed)

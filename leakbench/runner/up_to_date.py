@@ -22,7 +22,7 @@ Identity = tuple[str, str, str, int]  # point, attack, access, seed
 
 def identify(audit: ReleaseAudit, spec: RecordSpec) -> Identity:
     """The identity of a record within its run."""
-    return (audit.point.label, spec.attack, spec.access.name, audit.seed)
+    return (audit.context.point.label, spec.attack, spec.access.name, audit.context.seed)
 
 
 class FinishedRecords:
@@ -32,47 +32,53 @@ class FinishedRecords:
         self.out = out
 
     @cached_property
-    def by_identity(self) -> dict[Identity, Record]:
-        """All records that can be read. Damaged ones are named on stderr."""
-        found: dict[Identity, Record] = {}
+    def by_identity(self) -> dict[Identity, tuple[Path, Record]]:
+        """All records that can be read, with their files. Damaged ones are named on stderr."""
+        found: dict[Identity, tuple[Path, Record]] = {}
         for path in (self.out / "records").glob("*.json"):
             try:
                 record = read_record(path)
             except UsageError:
                 print(f"leakbench: damaged record {path}; making it again", file=sys.stderr)
                 continue
-            found[record.point, record.attack, record.access, record.seed] = record
+            found[record.point, record.attack, record.access, record.seed] = path, record
         return found
 
     def is_up_to_date(self, audit: ReleaseAudit, spec: RecordSpec) -> bool:
         """True if the record exists, with these inputs and undamaged arrays."""
-        record = self.by_identity.get(identify(audit, spec))
+        if (found := self.by_identity.get(identify(audit, spec))) is None:
+            return False
+        path, record = found
         return (
-            record is not None
-            and record.inputs == audit.row_key(spec)
+            record.inputs == audit.row_key(spec)
             and "non-finite" not in record.flags  # a failed cell is tried again, and fails again
-            and self._has_its_arrays(record)
+            and self._has_its_arrays(path, record)
         )
 
-    def _has_its_arrays(self, record: Record) -> bool:
+    def _has_its_arrays(self, of_record: Path, record: Record) -> bool:
         if not record.arrays:
             return True
-        path = self.out / "arrays" / f"{record.stem}.npz"
+        path = self._arrays_of(of_record)
         whole = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == record.arrays
         if not whole:
             print(f"leakbench: damaged or missing arrays {path}; making them again", file=sys.stderr)
         return whole
 
-    def list_stale(self, inputs: Mapping[Identity, str], remade: set[Identity]) -> list[Record]:
-        """Records that the plan does not have (`inputs`: the key of each that it has), and those that are about to be
-        made again from other inputs: if that fails, no old number stands in their place."""
+    def list_stale(self, inputs: Mapping[Identity, str], remade: set[Identity]) -> list[Path]:
+        """The files of records that the plan does not have (`inputs`: the key of each that it has), and of those that
+        are about to be made again from other inputs, or under another name: if that fails, no old number stands in
+        their place."""
         return [
-            record
-            for identity, record in self.by_identity.items()
-            if identity not in inputs or (identity in remade and record.inputs != inputs[identity])
+            path
+            for identity, (path, record) in self.by_identity.items()
+            if identity not in inputs
+            or (identity in remade and (record.inputs != inputs[identity] or path.stem != record.stem))
         ]
 
-    def delete(self, record: Record) -> None:
-        """Delete a record and its arrays."""
-        (self.out / "records" / f"{record.stem}.json").unlink(missing_ok=True)
-        (self.out / "arrays" / f"{record.stem}.npz").unlink(missing_ok=True)
+    def delete(self, path: Path) -> None:
+        """Delete the file of a record, and its arrays."""
+        path.unlink(missing_ok=True)
+        self._arrays_of(path).unlink(missing_ok=True)
+
+    def _arrays_of(self, path: Path) -> Path:
+        return self.out / "arrays" / f"{path.stem}.npz"

@@ -1,48 +1,56 @@
-"""Several processes that do one run together, one a GPU, as torchrun or accelerate start them.
+"""Thin layer over torch.distributed for runs of several processes, one a GPU, started by torchrun or accelerate.
 
-Every process walks through the whole run in step with the others. The heavy parts are shared out: sampling and scoring
-by whole compute batches, training (where a defense leaves its gradient to leakbench.models.training.loop) by rows of
-every step's batch. All else each does for itself, alike. The first process decides what is in the cache, and it alone
-writes.
+Every process (rank) walks through the whole run in step with the others. Heavy work is split among the ranks: sampling
+and scoring by whole compute batches; training, where a defense leaves its gradient to leakbench.models.training.loop,
+by rows of every step's batch. Everything else is computed by each rank for itself, alike. Rank 0 decides what is in the
+artefact cache, and it alone writes.
 
-A compute batch is what one process alone would have computed, so samples and scores are equal bit for bit however many
-processes there are. A gradient is a sum over rows in another order: trained weights agree within rounding.
+A compute batch is what one process alone would have computed, so samples and scores are bitwise equal whatever the
+world size. A gradient is a sum over rows in another order, so trained weights agree within rounding.
 
-Without torchrun there is a group of one, and nothing here does anything; torch is not even imported.
+Without torchrun the world size is 1, every function here returns at once, and torch is not even imported.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING, TypeVar
 
+from leakbench.runtime.errors import in_a_line
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # torchrun's, and accelerate's
-_PATIENCE = timedelta(days=7)  # the others wait for the first process, whatever it does
+# The other ranks wait while rank 0 evaluates or another run holds a lock: hours. A lost rank must not cost a week.
+_TIMEOUT = timedelta(hours=6)
+
+
+class RankError(Exception):
+    """An error on rank 0 that cannot be sent to the other ranks as it is; the message is its text."""
 
 
 @dataclass
 class _Group:
     rank: int = 0
-    size: int = 1
-    apart: bool = False
-    training: bool = False
+    world_size: int = 1
+    single: bool = False
+    data_parallel: bool = False
 
 
 _group = _Group()
 
 
-def join(kind: str) -> str:
-    """Join the group that torchrun started, if it did. Returns the name of this process's device of a kind."""
+def init_process_group(kind: str) -> str:
+    """Join the process group if torchrun started this process. Return the name of its device of a kind (cpu, cuda)."""
     if not all(name in os.environ for name in _VARIABLES) or int(os.environ["WORLD_SIZE"]) == 1:
         return kind
     import torch
@@ -52,125 +60,152 @@ def join(kind: str) -> str:
         torch.cuda.set_device(device)
     if not torch.distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
-        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
-    _group.rank, _group.size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        torch.distributed.init_process_group(backend, timeout=_TIMEOUT)
+    _group.rank, _group.world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
     return device
 
 
-def leave() -> None:
-    """Part with the others, at the end of the run."""
-    if _group.size > 1:
+def destroy_process_group() -> None:
+    """Leave the process group, at the end of the run."""
+    if _group.world_size > 1:
         import torch
 
         torch.distributed.destroy_process_group()
-        _group.size = 1
+        _group.world_size = 1
 
 
-def size() -> int:
-    """How many processes share the work at hand: 1 also inside `alone()`."""
-    return 1 if _group.apart else _group.size
+def world_size() -> int:
+    """Number of processes that share the work at hand; 1 inside `single_process()`."""
+    return 1 if _group.single else _group.world_size
 
 
-def leads() -> bool:
-    """Whether this process is the one that writes and prints."""
-    return _group.rank == 0
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Inside, this process computes its own share, and waits for nobody."""
-    before, _group.apart = _group.apart, True
-    try:
-        yield
-    finally:
-        _group.apart = before
+def rank() -> int:
+    """Number of this process in the group; rank 0 writes and prints. 0 inside `single_process()`."""
+    return 0 if _group.single else _group.rank
 
 
 @contextmanager
-def training() -> Iterator[None]:
-    """Inside, training steps are shared out. What attacks train for themselves is too small to gain by it."""
-    before, _group.training = _group.training, True
+def single_process() -> Iterator[None]:
+    """Inside, this process computes by itself, as if the world size were 1, and waits for no other rank."""
+    before, _group.single = _group.single, True
     try:
         yield
     finally:
-        _group.training = before
+        _group.single = before
 
 
-def trains() -> bool:
-    """Whether a training step is to be shared out."""
-    return _group.training and size() > 1
+@contextmanager
+def data_parallel() -> Iterator[None]:
+    """Inside, training steps are split among the ranks. Not what attacks train: that is too small to gain."""
+    before, _group.data_parallel = _group.data_parallel, True
+    try:
+        yield
+    finally:
+        _group.data_parallel = before
 
 
-def first(make: Callable[[], Made]) -> Made:
-    """What the first process makes by itself, handed to all; its error is raised in all. It has to be picklable."""
-    if size() == 1:
+def is_data_parallel() -> bool:
+    """True if training steps are to be split among several ranks."""
+    return _group.data_parallel and world_size() > 1
+
+
+def broadcast(make: Callable[[], Result]) -> Result:
+    """Call `make` on rank 0 alone and return its result, which has to be picklable, on every rank.
+
+    An error of `make` is raised on every rank; where it cannot be pickled, as RankError on the ranks that lack it.
+    """
+    if world_size() == 1:
         return make()
     import torch
 
-    box: list[tuple[Made | None, Exception | None]] = [(None, None)]
-    if leads():
+    payload: list[bytes | None] = [None]
+    made, error = None, None
+    if rank() == 0:
         try:
-            with alone():  # the others wait for this and for nothing else
-                box = [(make(), None)]
-        except Exception as error:
-            box = [(None, error)]
-    torch.distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
-    made, wrong = box[0]
-    if wrong is not None:
-        raise wrong
+            with single_process():  # the others wait for this and for nothing else
+                made = make()
+            payload = [pickle.dumps((made, None))]
+        except Exception as caught:
+            error = caught
+            payload = [_pickled_error(caught)]
+    torch.distributed.broadcast_object_list(payload, src=0, device=torch.device("cpu"))
+    if rank() != 0:
+        assert payload[0] is not None
+        made, error = pickle.loads(payload[0])
+    if error is not None:
+        raise error
     return made  # type: ignore[return-value]
 
 
-def together() -> None:
-    """Wait until every process has come this far."""
-    if size() > 1:
+def _pickled_error(error: Exception) -> bytes:
+    """Pickle an error for the other ranks; as a RankError if it survives no round trip."""
+    try:
+        text = pickle.dumps((None, error))
+        pickle.loads(text)
+        return text
+    except Exception:  # locks, sockets and arguments that are not in `args` fail in many ways
+        return pickle.dumps((None, RankError(f"on rank 0: {in_a_line(error)}")))
+
+
+def broadcast_tensors(tensors: Iterable[Tensor]) -> None:
+    """Overwrite tensors, in place, by those of rank 0."""
+    if world_size() > 1:
         import torch
 
-        torch.distributed.all_reduce(torch.zeros(1))
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor, src=0)
 
 
-def share(count: int, unit: int) -> slice:
-    """This process's rows of `count`: whole units, as many for each as there are, the last ones' fewer or none."""
-    each = _each(count, unit)
-    start = min(count, (0 if _group.apart else _group.rank) * each)
-    return slice(start, min(count, start + each))
+def barrier() -> None:
+    """Wait until every rank has come this far."""
+    if world_size() > 1:
+        import torch
+
+        torch.distributed.all_reduce(torch.zeros(1))  # torch's own barrier wants a device of its own
 
 
-def gather(mine: Tensor | None, count: int, unit: int) -> Tensor:
-    """All rows (count, ...) from every process's `share` of them, on their device. None: this one's is empty."""
-    if size() == 1:
+def shard(count: int, unit: int) -> slice:
+    """Rows of `count` that this rank computes: whole units, equally many for each; the last ranks' fewer or none."""
+    rows = _rows_per_rank(count, unit)
+    start = min(count, rank() * rows)
+    return slice(start, min(count, start + rows))
+
+
+def all_gather(mine: Tensor | None, count: int, unit: int) -> Tensor:
+    """Concatenate every rank's `shard` into all rows (count, ...), on the shards' device. `mine` is None if empty."""
+    if world_size() == 1:
         assert mine is not None
         return mine
     import torch
 
-    shape, dtype, kind = first(lambda: (mine.shape[1:], mine.dtype, mine.device.type))  # type: ignore[union-attr]
-    padded = torch.zeros(_each(count, unit), *shape, dtype=dtype, device=kind)
+    shape, dtype, kind = broadcast(lambda: (mine.shape[1:], mine.dtype, mine.device.type))  # type: ignore[union-attr]
+    padded = torch.zeros(_rows_per_rank(count, unit), *shape, dtype=dtype, device=kind)
     if mine is not None:
         padded[: len(mine)] = mine
-    found = [torch.empty_like(padded) for _ in range(size())]
-    torch.distributed.all_gather(found, padded)
-    return torch.cat(found)[:count]
+    shards = [torch.empty_like(padded) for _ in range(world_size())]
+    torch.distributed.all_gather(shards, padded)
+    return torch.cat(shards)[:count]
 
 
-def _each(count: int, unit: int) -> int:
-    """Rows of a process, unless it is one of the last."""
-    return ceil(ceil(count / unit) / size()) * unit
+def _rows_per_rank(count: int, unit: int) -> int:
+    """Rows of a rank, unless it is one of the last."""
+    return ceil(ceil(count / unit) / world_size()) * unit
 
 
-def joined(found: dict[str, int]) -> dict[str, int]:
-    """The entries of all processes, the smaller number where two have the same key."""
-    everybodys = [found] * size()
-    if size() > 1:
+def all_reduce_min(numbers: dict[str, int]) -> dict[str, int]:
+    """Merge the entries of all ranks; where several have a key, its smallest number."""
+    gathered = [numbers] * world_size()
+    if world_size() > 1:
         import torch
 
-        torch.distributed.all_gather_object(everybodys, found)
-    keys = sorted({key for one in everybodys for key in one})
-    return {key: min(one[key] for one in everybodys if key in one) for key in keys}
+        torch.distributed.all_gather_object(gathered, numbers)
+    keys = sorted({key for entries in gathered for key in entries})
+    return {key: min(entries[key] for entries in gathered if key in entries) for key in keys}
 
 
-def total(values: Tensor) -> Tensor:
-    """The sum over all processes, in place."""
-    if size() > 1:
+def all_reduce(values: Tensor) -> Tensor:
+    """Sum values over all ranks, in place."""
+    if world_size() > 1:
         import torch
 
         torch.distributed.all_reduce(values)

@@ -12,6 +12,21 @@ class UsageError(Exception):
     """
 
 
+class SettingError(UsageError):
+    """A setting of a suite with a wrong value: the message is `before`, key = value, `after`.
+
+    A command that has an option for the setting raises `as_option` instead, so that its user reads what was typed.
+    """
+
+    def __init__(self, before: str, key: str, value: object, after: str) -> None:
+        super().__init__(f"{before}{key} = {value!r}{after}")
+        self.before, self.key, self.after = before, key, after
+
+    def as_option(self, value: object) -> UsageError:
+        """The same error in the words of a command line."""
+        return UsageError(f"{self.before}--{self.key.replace('_', '-')} {value}{self.after}")
+
+
 def in_a_line(error: BaseException) -> str:
     """Another's error: its kind, and the first line of what it says."""
     lines = str(error).strip().splitlines()

@@ -5,7 +5,6 @@ The built-in ones are found like anybody else's. A broken plugin is a named warn
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import inspect
@@ -13,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,17 @@ from typing import Any
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.runtime.plugin import Plugin
 
-_API = ("leakbench.api.", Plugin.__module__)  # the contracts: their changes count as the harness's
 _loaded: dict[str, dict[str, type[Plugin]]] = {"attacks": {}, "defenses": {}}  # by --plugin
 _files: list[Path] = []
 
 
 @cache
-def _entries(group: str) -> dict[str, Any]:
-    return {entry.name: entry for entry in entry_points(group=f"leakbench.{group}")}
+def _entries(group: str) -> dict[str, dict[str, EntryPoint]]:
+    """Entry points of a group by name, and those of one name by the object that they refer to."""
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for entry in entry_points(group=f"leakbench.{group}"):
+        found.setdefault(entry.name, {})[entry.value] = entry
+    return found
 
 
 def names(group: str) -> list[str]:
@@ -37,16 +39,28 @@ def names(group: str) -> list[str]:
 
 
 def find(group: str, name: str, where: str = "") -> Any:
-    """The object of a name. Raises UsageError that gives the nearest valid name, or says what is broken."""
+    """The object of a name. Raises UsageError that gives the nearest valid name, or says what is broken or taken twice.
+
+    `where` is what asked for it (a file and key), for the error.
+    """
     if name in _loaded.get(group, {}):
         return _loaded[group][name]
     if name not in _entries(group):
         place = f"{where}: " if where else ""
         raise UsageError(f"{place}unknown {group.rstrip('s')} {name!r}; {nearest_name(name, names(group))}")
+    entry, *others = _entries(group)[name].values()
+    if others:
+        origins = " and ".join(map(_origin, (entry, *others)))
+        raise UsageError(f"{group.rstrip('s')} {name!r} is registered twice, by {origins}; uninstall or rename one")
     try:
-        return _entries(group)[name].load()
+        return entry.load()
     except Exception as error:
         raise UsageError(f"{group.rstrip('s')} {name!r} is broken: {type(error).__name__}: {error}") from error
+
+
+def _origin(entry: EntryPoint) -> str:
+    """The object that an entry point refers to, and the package that declares it."""
+    return f"{entry.value} of {entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 
 def all_of(group: str) -> Iterable[tuple[str, Any]]:
@@ -80,48 +94,41 @@ def load_file(path: Path, module_name: str = "") -> list[str]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(f"--plugin {path}: {type(error).__name__}: {error}") from error
-    found = []
-    for thing in vars(module).values():
-        if inspect.isclass(thing) and thing.__module__ == name and issubclass(thing, Plugin) and hasattr(thing, "name"):
-            _loaded[thing.group][thing.name] = thing
-            found.append(thing.name)
-    if not found:
+    plugins = list(dict.fromkeys(thing for thing in vars(module).values() if _is_plugin(thing, name)))
+    if not plugins:
         raise UsageError(f"--plugin {path}: defines no attack and no defense with a `name`")
+    for plugin in plugins:
+        _check_free(path, plugin, plugins)
+    for plugin in plugins:
+        _loaded[plugin.group][plugin.name] = plugin
     _files.append(path.resolve())
-    return found
+    return [plugin.name for plugin in plugins]
+
+
+def _is_plugin(thing: Any, module_name: str) -> bool:
+    """True for an attack or a defense with a name that a module defines, not merely imports."""
+    own = inspect.isclass(thing) and thing.__module__ == module_name
+    return own and issubclass(thing, Plugin) and hasattr(thing, "name")
+
+
+def _check_free(path: Path, plugin: type[Plugin], defined: list[type[Plugin]]) -> None:
+    """Raise UsageError if the name of a --plugin file's plugin is taken: by a package, another file or this one."""
+    group, name = plugin.group, plugin.name
+    origins = [_origin(entry) for entry in _entries(group).get(name, {}).values()]
+    if (other := _loaded[group].get(name)) is not None and other.__module__ != plugin.__module__:
+        origins.append(f"--plugin {inspect.getfile(other)}")
+    origins += [c.__name__ for c in defined if c is not plugin and (c.group, c.name) == (group, name)]
+    if origins:
+        kind = group.rstrip("s")
+        raise UsageError(
+            f"--plugin {path}: the {kind} {name!r} of class {plugin.__name__} is taken by {origins[0]}; "
+            "give it another name"
+        )
 
 
 def loaded_files() -> list[Path]:
     """The --plugin files taken in so far, for worker processes to load as well."""
     return list(_files)
-
-
-def source_digest(plugin: type[Plugin]) -> str:
-    """sha256 of the plugin's version and sources: its own file, those of the plugins that it inherits from, and what
-    these import relatively. A plugin that imports other modules of its own raises `version` for them.
-    """
-    own = [c for c in plugin.__mro__ if issubclass(c, Plugin) and not c.__module__.startswith(_API)]
-    total = hashlib.sha256(plugin.version.encode())
-    for source in _with_neighbours([Path(inspect.getfile(c)) for c in own]):
-        total.update(source.read_bytes())
-    return total.hexdigest()
-
-
-def _with_neighbours(sources: list[Path]) -> list[Path]:
-    """The files, those that they import relatively (`from ._helper import ...`), and so on."""
-    found: list[Path] = []
-    waiting = list(sources)
-    while waiting:
-        source = waiting.pop(0)
-        if source in found:
-            continue
-        found.append(source)
-        for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                folder = source.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-                named = [folder.with_suffix(".py"), *(folder / f"{alias.name}.py" for alias in node.names)]
-                waiting += [path for path in named if path.is_file()]
-    return found
 
 
 def suite_path(name: str) -> Path:
@@ -130,19 +137,28 @@ def suite_path(name: str) -> Path:
         if not Path(name).is_file():
             raise UsageError(f"suite {name!r}: no such file")
         return Path(name)
-    suites = suite_files()
+    suites = _suites()
     if name not in suites:
         raise UsageError(f"unknown suite {name!r}; {nearest_name(name, suites)}")
-    return suites[name]
+    path, *others = suites[name]
+    if others:
+        origins = " and by ".join(map(str, suites[name]))
+        raise UsageError(f"suite {name!r} is defined twice, by {origins}; give the path of one")
+    return path
 
 
 def suite_files() -> dict[str, Path]:
     """Suites by name: every .toml file of the packages in the entry-point group `leakbench.suites`."""
-    found: dict[str, Path] = {}
+    return {name: paths[0] for name, paths in _suites().items()}
+
+
+def _suites() -> dict[str, list[Path]]:
+    """The files of each suite's name: more than one where two packages have a suite of that name."""
+    found: dict[str, list[Path]] = {}
     for _, package in all_of("suites"):
         for entry in files(package).iterdir():
             if entry.name.endswith(".toml"):
-                found[entry.name.removesuffix(".toml")] = Path(str(entry))
+                found.setdefault(entry.name.removesuffix(".toml"), []).append(Path(str(entry)))
     return found
 
 
@@ -164,7 +180,6 @@ __all__ = [
     "loaded_files",
     "module_of",
     "names",
-    "source_digest",
     "suite_files",
     "suite_path",
 ]

@@ -5,30 +5,39 @@ With the placements V_i = P(a nonmember scores below member i) + half of P(equal
 two attacks on the same images are compared by the differences of their placements. Placements come from sorting, as
 in Sun and Xu (IEEE SPL 21, 2014): n V_i is the midrank of member i among all less its midrank among members.
 
+With groups (people, patients), Obuchowski's variance (Biometrics 53, 1997) in its place. With V_i and W_i summed over
+the m_i members and n_i nonmembers of group i, I groups in all, I_V with a member and I_W with a nonmember,
+    variance = S_V / m + S_W / n + 2 S_VW / (m n),   S_V = I_V / ((I_V - 1) m) sum_i (V_i - m_i AUC)^2,
+    S_W likewise,   S_VW = I / (I - 1) sum_i (V_i - m_i AUC) (W_i - n_i AUC),
+the last over all groups and 0 where none is on both sides. With one image a group it is DeLong's.
+
 Choices of ours:
 - The interval is taken on the logit scale: on the plain scale it leaves [0, 1] and covers too little near 1.
 - It is widened to hold [a (1 - q), a + (1 - a) q], where q = 1 - (alpha / 2)^(1 / k), k = min(m, n). At AUC a = 0 and
   1 DeLong's width is zero, and next to nothing close by, because the sample holds none of the rare images that would
   count: of k disjoint pairs none may belong to a kind that makes up a share q of all. At AUC 1 this is the exact
   binomial bound. At AUCs from .1 to .9 DeLong's is the wider from about 100 images a side, and nothing changes.
+- With groups, k counts groups: none of k groups may belong to that kind.
 - The difference of two AUCs is taken on the plain scale, and falls back to the same q only where its variance is zero
   (the same ranking twice, say): a floor everywhere would hide what pairing gains.
 
 Coverage of a nominal 95 % at m = n = 30, 100, 300, 1000 and AUC .5, .7, .9, .97, .99, .999, .9999, 4,000 repetitions
 (`python tests/leakbench/statistics/test_auc.py`): .947 to .982 for normal scores, .931 to .993 where all errors come
-from a few rare images; of the difference of two, at n = 100 and 300 and AUCs from .5 to .99, .941 to .986.
+from a few rare images; of the difference of two, at n = 100 and 300 and AUCs from .5 to .99, .941 to .986. With groups:
+`python tests/leakbench/statistics/test_groups.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._scores import Scores, checked, tail
 from .estimate import Estimate
+from .groups import Codes, Groups, Sides, number_sides
 
 
 @dataclass(frozen=True)
@@ -39,26 +48,27 @@ class PairedDifference:
     p_value: float
 
 
-def auc(member: ArrayLike, nonmember: ArrayLike, level: float = 0.95) -> Estimate:
-    """P(member scores above nonmember) + half of P(equal), in [0, 1], with its interval; `n` is the smaller group.
+def auc(member: ArrayLike, nonmember: ArrayLike, level: float = 0.95, groups: Groups | None = None) -> Estimate:
+    """P(member scores above nonmember) + half of P(equal), in [0, 1], with its interval; `n` is the smaller side.
 
-    Scores have shapes (m,) and (n,). Raises ValueError with fewer than two of either, where one is not finite, and for
-    a level outside (0, 1).
+    Scores have shapes (m,) and (n,); `groups`, two arrays of these shapes, say whose images they are. Raises
+    ValueError with fewer than two images of either, where a score is not finite, and for a level outside
+    (0, 1).
     """
-    found = measured(member, nonmember)
-    return Estimate(found.value, *found.interval(tail(level)), found.n)
+    found = measured(member, nonmember, groups)
+    return Estimate(found.value, *found.interval(tail(level)), found.n, found.groups)
 
 
-def auc_p_value(member: ArrayLike, nonmember: ArrayLike) -> float:
+def auc_p_value(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> float:
     """The two-sided p value of "AUC 1/2": the largest 1 - level at which the interval of `auc` still holds 1/2.
 
     Raises ValueError as `auc` does.
     """
     from scipy.special import ndtr
 
-    found = measured(member, nonmember)
+    found = measured(member, nonmember, groups)
     further = max(found.value, 1 - found.value)  # both parts of the interval are mirror images of each other
-    unseen = min(1.0, 2 * (2 * further) ** -found.n)
+    unseen = min(1.0, 2 * (2 * further) ** -found.independent)
     if found.error == 0 or further == 1:
         return unseen
     scale = found.error / (found.value * (1 - found.value))
@@ -67,61 +77,89 @@ def auc_p_value(member: ArrayLike, nonmember: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """An AUC with DeLong's standard error, and the smaller group's size `n`."""
+    """An AUC with its standard error, and the smaller side's numbers of images and, if any, of groups."""
 
     value: float
     error: float
     n: int
+    groups: int | None = None
+
+    @property
+    def independent(self) -> int:
+        """Groups, or images where there are none."""
+        return self.n if self.groups is None else self.groups
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """The interval that leaves `alpha` outside on each side."""
         low, high = _logit_interval(self.value, self.error, alpha)
-        unseen = _unseen_share(self.n, alpha)
+        unseen = _unseen_share(self.independent, alpha)
         return min(low, self.value * (1 - unseen)), max(high, self.value + (1 - self.value) * unseen)
 
 
-def measured(member: ArrayLike, nonmember: ArrayLike) -> Measured:
+def measured(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> Measured:
     """What `auc` rests on, for the files beside this one. Raises ValueError as `auc` does."""
     v, w = _placements(checked(member, 2), checked(nonmember, 2))
-    return Measured(float(v.mean()), _standard_error(v, w), min(v.size, w.size))
+    return _measured(v, w, number_sides(groups, v.size, w.size))
+
+
+def influence(member: ArrayLike, nonmember: ArrayLike, sides: Sides) -> Scores:
+    """The share that each of `sides.count` groups has in the AUC's deviation from its expectation, shape (count,). The
+    sum of the products of two AUCs' shares is the covariance of the two."""
+    v, w = _placements(checked(member, 2), checked(nonmember, 2))
+    return _deviations(v, sides.member, sides.count) / v.size + _deviations(w, sides.nonmember, sides.count) / w.size
+
+
+def _measured(v: Scores, w: Scores, sides: Sides | None) -> Measured:
+    value = float(v.mean())
+    if sides is None:
+        return Measured(value, _standard_error(v, w), min(v.size, w.size))
+    fewest = min(np.unique(sides.member).size, np.unique(sides.nonmember).size)
+    return Measured(value, _clustered_error(v, w, sides), min(v.size, w.size), int(fewest))
 
 
 def delong_pair(
-    member_a: ArrayLike, nonmember_a: ArrayLike, member_b: ArrayLike, nonmember_b: ArrayLike, level: float = 0.95
+    member_a: ArrayLike,
+    nonmember_a: ArrayLike,
+    member_b: ArrayLike,
+    nonmember_b: ArrayLike,
+    level: float = 0.95,
+    groups: Groups | None = None,
 ) -> PairedDifference:
     """Compares attacks `a` and `b` on the same images: entry i of `member_a` and of `member_b` is the same image.
 
-    Raises ValueError as `auc` does, and where the two attacks do not have the same number of images.
+    `groups` as in `auc`. Raises ValueError as it does, and where the two attacks do not have the same number of images.
     """
     v_a, w_a = _placements(checked(member_a, 2), checked(nonmember_a, 2))
     v_b, w_b = _placements(checked(member_b, 2), checked(nonmember_b, 2))
     if v_a.shape != v_b.shape or w_a.shape != w_b.shape:
         raise ValueError("both attacks must have scored the same images")
-    v, w = v_a - v_b, w_a - w_b
-    value, n, error = float(v.mean()), min(v.size, w.size), _standard_error(v, w)
-    if error == 0:
-        return _same_everywhere(value, n, tail(level))
-    return _wald(value, n, error, tail(level))
+    found = _measured(v_a - v_b, w_a - w_b, number_sides(groups, v_a.size, w_a.size))
+    if found.error == 0:
+        return _same_everywhere(found, tail(level))
+    return _wald(found, tail(level))
 
 
-def _wald(value: float, n: int, error: float, alpha: float) -> PairedDifference:
+def _wald(found: Measured, alpha: float) -> PairedDifference:
     from scipy.special import ndtr, ndtri
 
-    half = -float(ndtri(alpha)) * error
-    p_value = 2 * float(ndtr(-abs(value) / error))
-    return PairedDifference(Estimate(value, max(value - half, -1.0), min(value + half, 1.0), n), p_value)
+    value, half = found.value, -float(ndtri(alpha)) * found.error
+    p_value = 2 * float(ndtr(-abs(value) / found.error))
+    low, high = max(value - half, -1.0), min(value + half, 1.0)
+    return PairedDifference(Estimate(value, low, high, found.n, found.groups), p_value)
 
 
-def _same_everywhere(value: float, n: int, alpha: float) -> PairedDifference:
-    """Zero variance: each of `n` disjoint pairs of images differs by `value`. An unseen share may differ by -1 or 1.
+def _same_everywhere(found: Measured, alpha: float) -> PairedDifference:
+    """Zero variance: each of n disjoint pairs of images (or groups) differs by `value`. An unseen share may differ by
+    -1 or 1.
 
     The p value inverts that interval: were the true difference 0, one pair would show `value` with probability at most
     1 / (1 + |value|).
     """
+    value, n = found.value, found.independent
     unseen = _unseen_share(n, alpha)
     centre = value * (1 - unseen)
     p_value = min(1.0, 2 * (1 + abs(value)) ** -n)
-    return PairedDifference(Estimate(value, centre - unseen, centre + unseen, n), p_value)
+    return PairedDifference(Estimate(value, centre - unseen, centre + unseen, found.n, found.groups), p_value)
 
 
 def _placements(member: Scores, nonmember: Scores) -> tuple[Scores, Scores]:
@@ -139,6 +177,24 @@ def _standard_error(v: Scores, w: Scores) -> float:
     # A spread of rounding errors only is none: constant placements must give exactly zero.
     spread = [0.0 if np.ptp(x) < 1e-12 else float(x.var(ddof=1)) / x.size for x in (v, w)]
     return sqrt(sum(spread))
+
+
+def _clustered_error(v: Scores, w: Scores, sides: Sides) -> float:
+    apart = _deviations(v, sides.member, sides.count), _deviations(w, sides.nonmember, sides.count)
+    total = 0.0
+    for deviations, codes, images in zip(apart, (sides.member, sides.nonmember), (v.size, w.size), strict=True):
+        found = np.unique(codes).size
+        if found == 1:  # one person says nothing of how persons differ: the interval is all of [0, 1]
+            return inf
+        total += found / (found - 1) * float((deviations**2).sum()) / images**2
+    both = sides.count / (sides.count - 1) * float((apart[0] * apart[1]).sum()) / (v.size * w.size)
+    spread = max(0.0, total + 2 * both)
+    return 0.0 if spread < 1e-24 else sqrt(spread)  # rounding errors are no spread
+
+
+def _deviations(placements: Scores, codes: Codes, count: int) -> Scores:
+    """By group, the sum of its placements less as many times their mean; 0 where it has none."""
+    return np.asarray(np.bincount(codes, placements - placements.mean(), minlength=count), dtype=np.float64)
 
 
 def _logit_interval(value: float, error: float, alpha: float) -> tuple[float, float]:

@@ -18,21 +18,26 @@ coins.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ._scores import checked, tail
+from ._scores import Scores, checked, tail
 from .epsilon_bound import EpsilonBound, check_delta, largest
+from .groups import mean_scores, number_groups
 
 
-def guesses(scores: ArrayLike, included: ArrayLike, share: float) -> tuple[int, int]:
+def guesses(scores: ArrayLike, included: ArrayLike, share: float, groups: ArrayLike | None = None) -> tuple[int, int]:
     """How many coins are guessed and how many of the guesses are right: `(r, v)`, for `epsilon_one_run`.
 
     `scores` (m,), higher = more likely included; `included` (m,) bool, the coins; `share` in (0, 1] of them is
-    guessed. Raises ValueError where scores are not finite, shapes differ, or not one pair is guessed.
+    guessed. With `groups` (m,) each group had one coin, is guessed by the mean score of its images, and counts as one
+    canary: the bound is then of a person's images, and not of an image. Raises ValueError where scores are not finite,
+    shapes differ, the images of a group had different coins, or not one pair is guessed.
     """
     ranked, coins = checked(scores), np.asarray(included)
     if coins.dtype != np.bool_ or coins.shape != ranked.shape:
         raise ValueError(f"included must be {ranked.size} booleans, got {coins.dtype} of shape {coins.shape}")
+    if groups is not None:
+        ranked, coins = _by_group(ranked, coins, groups)
     if not 0 < share <= 1:
         raise ValueError(f"the share that is guessed lies in (0, 1], got {share}")
     half = min(round(share * ranked.size / 2), ranked.size // 2)
@@ -41,6 +46,14 @@ def guesses(scores: ArrayLike, included: ArrayLike, share: float) -> tuple[int, 
     order = np.argsort(ranked, kind="stable")
     right = np.count_nonzero(~coins[order[:half]]) + np.count_nonzero(coins[order[-half:]])
     return 2 * half, int(right)
+
+
+def _by_group(scores: Scores, coins: NDArray[np.bool_], groups: ArrayLike) -> tuple[Scores, NDArray[np.bool_]]:
+    codes = number_groups(groups, scores.size)
+    heads = np.bincount(codes, coins) / np.bincount(codes)
+    if not np.isin(heads, (0, 1)).all():
+        raise ValueError("the images of a group must have been included by one coin")
+    return mean_scores(scores, groups), heads == 1
 
 
 def epsilon_one_run(canaries: int, guessed: int, right: int, delta: float, level: float = 0.95) -> EpsilonBound:

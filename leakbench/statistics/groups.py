@@ -1,12 +1,14 @@
-"""Leakage by class: members of a class against nonmembers of the same class.
+"""Images that come in groups (people, patients, scenes): what every function with a `groups` argument computes by.
 
-An attack can look weak on average and still expose a rare class, so each class has an AUC of its own, and a test of
-whether it differs from the others.
+The images of a group resemble one another, so n images of k groups tell less than n independent ones: with groups,
+variances are those of sums over groups, and an estimate says how many groups it rests on. Without (`groups=None`),
+every image is a group of its own.
 
-Choices of ours: the others' AUC is the mean of their own AUCs, each within its class and weighted by its smaller side.
-The AUC of all other images pooled would also compare images across classes, which differ in difficulty, so it would
-differ from a class's own even where all classes leak alike. Classes are disjoint, so `contrast` applies; its p values
-are adjusted by Holm. A class with fewer than five images on a side is left out and counted.
+A share p of n images in k groups has the variance (ratio estimator; Rao and Scott, Biometrics 48, 1992)
+    v = k / ((k - 1) n^2) * sum_i (a_i - p n_i)^2,   a_i of the n_i images of group i accepted,
+and its effective number of images is n_e = p (1 - p) / v, here within [n^2 / sum n_i^2, n]: the number that a full
+correlation within groups would leave, and n. Choice of ours: where fewer than five groups hold an accepted image, or a
+refused one, v says little, and the least is taken. With one image a group n_e is n.
 """
 
 from __future__ import annotations
@@ -16,71 +18,86 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._scores import Scores, checked
-from .auc import auc
-from .contrast import contrast
+from ._scores import Scores
 from .estimate import Estimate
-from .multiple import holm
 
-FEWEST = 5
+FEW_GROUPS = 10  # below so many on a side, an interval is not worth much
+_TELLING = 5
 
-Sides = tuple[Scores, Scores]
-
-
-@dataclass(frozen=True)
-class ClassLeak:
-    """A class's AUC with its interval (not adjusted), and the adjusted p value of "as the other classes", if any."""
-
-    label: int
-    auc: Estimate
-    members: int
-    nonmembers: int
-    adjusted: float | None
+Codes = NDArray[np.int64]
+Groups = tuple[ArrayLike, ArrayLike]  # the group of each member, and of each nonmember
 
 
 @dataclass(frozen=True)
-class ByClass:
-    """The classes in the order of their labels, and how many have too few images to say anything."""
+class Sides:
+    """The groups of members (m,) and of nonmembers (n,), numbered from 0 to `count` - 1 over both sides."""
 
-    classes: tuple[ClassLeak, ...]
-    left_out: int
-
-
-def by_class(
-    member: ArrayLike, member_labels: ArrayLike, nonmember: ArrayLike, nonmember_labels: ArrayLike, level: float = 0.95
-) -> ByClass:
-    """Scores of shapes (m,) and (n,), each with as many whole numbers, the labels.
-
-    Raises ValueError where scores are not finite, where there is not one label a score, and for a level outside (0, 1).
-    """
-    members, nonmembers = checked(member), checked(nonmember)
-    inside, outside = _labels(member_labels, members.size), _labels(nonmember_labels, nonmembers.size)
-    labels = np.union1d(inside, outside).tolist()
-    sides = {label: (members[inside == label], nonmembers[outside == label]) for label in labels}
-    kept = {label: pair for label, pair in sides.items() if min(pair[0].size, pair[1].size) >= FEWEST}
-    adjusted = _against_the_others(list(kept.values()))
-    classes = tuple(
-        ClassLeak(label, auc(*pair, level), pair[0].size, pair[1].size, p)
-        for (label, pair), p in zip(kept.items(), adjusted, strict=True)
-    )
-    return ByClass(classes, len(sides) - len(kept))
+    member: Codes
+    nonmember: Codes
+    count: int
 
 
-def _labels(labels: ArrayLike, count: int) -> NDArray[np.int64]:
-    found = np.asarray(labels)
-    if found.shape != (count,) or found.dtype.kind not in "biu":
-        raise ValueError(f"one whole number a score is needed, {count}, got {found.dtype} of shape {found.shape}")
+def number_groups(groups: ArrayLike, size: int) -> Codes:
+    """Number the groups of `size` images from 0. Raises ValueError unless there is one whole number an image."""
+    return np.unique(_checked(groups, size), return_inverse=True)[1].astype(np.int64)
+
+
+def number_sides(groups: Groups | None, members: int, nonmembers: int) -> Sides | None:
+    """Number the groups of two sides together: a group may have images on both. None for None."""
+    if groups is None:
+        return None
+    both = np.concatenate([_checked(groups[0], members), _checked(groups[1], nonmembers)])
+    labels, codes = np.unique(both, return_inverse=True)
+    return Sides(codes[:members].astype(np.int64), codes[members:].astype(np.int64), labels.size)
+
+
+def count_groups(groups: ArrayLike | None, size: int) -> int | None:
+    """The number of groups among `size` images; None for None."""
+    return None if groups is None else int(np.unique(_checked(groups, size)).size)
+
+
+def count_independent(groups: ArrayLike | None, size: int) -> int:
+    """The number of groups, or of images where there are none."""
+    return size if groups is None else int(np.unique(_checked(groups, size)).size)
+
+
+def fewer_groups(*estimates: Estimate) -> int | None:
+    """The least number of groups that some estimates rest on; None where images have none."""
+    counts = [one.groups for one in estimates if one.groups is not None]
+    return min(counts) if counts else None
+
+
+def has_few_groups(groups: Groups | None, members: int, nonmembers: int) -> bool:
+    """Whether there are fewer than ten groups on a side. Never for None: then there are no groups."""
+    if groups is None:
+        return False
+    return min(count_independent(groups[0], members), count_independent(groups[1], nonmembers)) < FEW_GROUPS
+
+
+def mean_scores(scores: Scores, groups: ArrayLike) -> Scores:
+    """The mean score of each group, in the order of the groups' numbers."""
+    codes = number_groups(groups, scores.size)
+    return np.asarray(np.bincount(codes, scores) / np.bincount(codes), dtype=np.float64)
+
+
+def effective_number(accepted: NDArray[np.bool_], groups: ArrayLike | None) -> float:
+    """The number of independent images that tell as much of the accepted share as these images (n,) do."""
+    n = accepted.size
+    if groups is None:
+        return float(n)
+    codes = number_groups(groups, n)
+    sizes = np.bincount(codes).astype(np.float64)
+    if sizes.size == n:
+        return float(n)
+    hits, least, share = np.bincount(codes, accepted), n**2 / float((sizes**2).sum()), float(accepted.mean())
+    if min(np.count_nonzero(hits), np.count_nonzero(sizes - hits)) < _TELLING:
+        return least
+    variance = sizes.size / ((sizes.size - 1) * n**2) * float(((hits - share * sizes) ** 2).sum())
+    return float(np.clip(share * (1 - share) / variance, least, n)) if variance > 0 else float(n)
+
+
+def _checked(groups: ArrayLike, size: int) -> NDArray[np.int64]:
+    found = np.asarray(groups)
+    if found.shape != (size,) or found.dtype.kind not in "biu":
+        raise ValueError(f"one whole number a score is needed as its group, {size}, got {found.dtype} {found.shape}")
     return found.astype(np.int64)
-
-
-def _against_the_others(classes: list[Sides]) -> list[float | None]:
-    """Adjusted p values of "this class's AUC is the mean of the others'"; None where there are no others."""
-    if len(classes) < 2:
-        return [None] * len(classes)
-    images = np.array([min(member.size, nonmember.size) for member, nonmember in classes], dtype=float)
-    raw = []
-    for place in range(len(classes)):
-        weights = -images / (images.sum() - images[place])
-        weights[place] = 1.0
-        raw.append(contrast(classes, weights.tolist()).p_value)
-    return list(holm(raw))

@@ -6,7 +6,8 @@ The standard error of an AUC A from n members and n nonmembers (Hanley and McNei
 
 Choices of ours. "To see" is to find with 80 % probability by a two-sided 5 % test, as the verdict does. Numbers are of
 members and of nonmembers, as many of each; where the groups differ, the smaller one counts.
-`power_tpr.py` does the same for a TPR.
+`power_tpr.py` does the same for a TPR. Where images come in groups (people), n is `effective_images`: the variance of a
+mean of k images correlated by r is (1 + (k - 1) r) / k of one image's, and an AUC's about as much (tests simulate it).
 """
 
 from __future__ import annotations
@@ -51,6 +52,17 @@ def auc_images_to_see(auc: float) -> int:
     if not 0.5 < auc < 1:
         raise ValueError(f"an AUC to be seen lies in (0.5, 1), got {auc}")
     return least(lambda n: smallest_detectable_auc(n) <= auc)
+
+
+def effective_images(groups: int, images_per_group: float, correlation: float = 1.0) -> int:
+    """How many independent images tell as much as so many groups of as many images: `n` of the functions here.
+
+    `correlation` in [0, 1] is that of scores within a group; at 1, the default, groups are counted. Raises ValueError
+    outside, below one group, and below one image a group.
+    """
+    if groups < 1 or images_per_group < 1 or not 0 <= correlation <= 1:
+        raise ValueError(f"{groups} groups of {images_per_group} images, correlation {correlation}: out of range")
+    return int(groups * images_per_group / (1 + (images_per_group - 1) * correlation) + 1e-9)
 
 
 def hanley_mcneil(auc: float, n: int) -> float:

@@ -23,8 +23,8 @@ from functools import lru_cache
 from math import ceil, sqrt
 
 from ._scores import tail
-from .estimate import Estimate
 from .power import POWER, least
+from .proportions import fractional_clopper_pearson
 from .tpr import joined
 
 _NEARLY_ALL = 1 - 1e-9  # Phi^-1 of 1 is no number
@@ -103,7 +103,7 @@ def _expected(tpr: float, target: float, members: int, nonmembers: int, level: f
 
     distance = float(ndtri(tpr) - ndtri(target))
     shares = (tpr, *(_roc(end, distance) for end in _ends(target, nonmembers, level)))
-    return joined(*(_clopper_pearson(share, members, level) for share in shares))
+    return joined(*(fractional_clopper_pearson(share, members, level) for share in shares))
 
 
 def _ends(target: float, nonmembers: int, level: float) -> tuple[float, float]:
@@ -118,16 +118,6 @@ def _roc(fpr: float, distance: float) -> float:
     from scipy.special import ndtr, ndtri
 
     return float(ndtr(ndtri(fpr) + distance))
-
-
-def _clopper_pearson(share: float, n: int, level: float) -> Estimate:
-    """Clopper-Pearson at a count `share * n` that need not be whole."""
-    from scipy.special import betaincinv
-
-    alpha, k = tail(level), share * n
-    low = float(betaincinv(k, n - k + 1, alpha)) if k > 0 else 0.0
-    high = float(betaincinv(k + 1, n - k, 1 - alpha)) if k < n else 1.0
-    return Estimate(share, low, high, n)
 
 
 def _check(target: float, tpr: float | None = None) -> None:

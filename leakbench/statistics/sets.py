@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._scores import Scores, checked
+from .groups import Groups, mean_scores
 
 SIZES = (5, 10, 20, 50, 100)
 
@@ -56,13 +57,19 @@ def set_inference(
     draws: int = 1000,
     seed: int = 0,
     significance: float = 0.01,
+    groups: Groups | None = None,
 ) -> SetInference:
     """Tests sets of `suspected` (m,) against sets of `nonmember` (n,) scores; sizes above min(m, n) are left out.
+
+    With `groups`, two arrays of these shapes, sets are of groups, each by the mean score of its images: the test takes
+    what it is given for independent.
 
     Suspected are members, or, for the control that must stay at mean p 1/2, further nonmembers. Raises ValueError where
     scores are not finite, unless every size is at least 2, `draws` at least 1, and `significance` in (0, 1).
     """
     inside, outside = checked(suspected), checked(nonmember)
+    if groups is not None:
+        inside, outside = mean_scores(inside, groups[0]), mean_scores(outside, groups[1])
     if min(sizes, default=0) < 2 or draws < 1 or not 0 < significance < 1:
         raise ValueError("sizes of at least 2, at least 1 draw and a significance in (0, 1) are needed")
     fitting = [size for size in sorted(set(sizes)) if size <= min(inside.size, outside.size)]

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from ._scores import tail
 from .auc import auc as delong
 from .estimate import Estimate
+from .groups import Groups
 from .power import smallest_detectable_auc
 from .power_tpr import smallest_detectable_tpr
 
@@ -35,8 +36,8 @@ class Verdict:
 
 
 def verdict(auc: Estimate) -> Verdict:
-    """The two-sided verdict on an AUC, whose `n` is the smaller group's size. Raises ValueError if that is below 1."""
-    detectable = smallest_detectable_auc(auc.n)
+    """The two-sided verdict on an AUC, of at least one image (or group) a side. Raises ValueError else."""
+    detectable = smallest_detectable_auc(auc.independent)
     digits = _digits(auc, 0.5, 2)
     numbers = f"AUC {auc.value:.{digits}f} [{auc.low:.{digits}f}, {auc.high:.{digits}f}]"
     if auc.low > 0.5:
@@ -49,9 +50,10 @@ def verdict(auc: Estimate) -> Verdict:
 def tpr_verdict(tpr: Estimate, target: float, nonmembers: int) -> Verdict:
     """The verdict on a TPR at FPR `target`, in (0, 1): `leaks` where the interval lies above the target, else `none`.
 
-    `tpr.n` is the number of members. Raises ValueError for another target, and without a member or a nonmember.
+    `nonmembers` counts groups where images come in groups. Raises ValueError for another target, and without a member
+    or a nonmember.
     """
-    detectable = smallest_detectable_tpr(target, tpr.n, nonmembers)
+    detectable = smallest_detectable_tpr(target, tpr.independent, nonmembers)
     percent = Estimate(100 * tpr.value, 100 * tpr.low, 100 * tpr.high, tpr.n)
     digits = _digits(percent, 100 * target, 0)
     interval = f"[{percent.low:.{digits}f}, {percent.high:.{digits}f}]"
@@ -63,13 +65,13 @@ def tpr_verdict(tpr: Estimate, target: float, nonmembers: int) -> Verdict:
     return Verdict("none", f"no leak found: {numbers}, which would have seen {_rounded_up(100 * detectable, digits)} %")
 
 
-def blind_invalid(member: ArrayLike, nonmember: ArrayLike) -> bool:
+def blind_invalid(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> bool:
     """Whether a baseline that never saw the model tells reported members from nonmembers: the split itself leaks.
 
-    Scores have shapes (m,) and (n,). Raises ValueError as `auc` does.
+    Scores have shapes (m,) and (n,); `groups` as in `auc`. Raises ValueError as it does.
     """
     # A two-sided 98 % interval leaves 1 % on the lower side.
-    return delong(member, nonmember, level=0.98).low > 0.5
+    return delong(member, nonmember, 0.98, groups).low > 0.5
 
 
 def family_wise(level: float, count: int) -> float:

@@ -1,8 +1,9 @@
-"""The suite file as written: its tables, --set, and errors that name the file, the key and what would be right."""
+"""The suite file as written: its tables, and errors that name the file, the key and what would be right."""
 
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -90,39 +91,21 @@ class SuiteFile(_Table):
     published: tuple[PublishedRow, ...] = ()
 
 
-def apply(table: dict[str, Any], override: str) -> None:
-    """--set defense.cpsample.alpha=0.1: a value by its path."""
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise UsageError(f"--set {override!r}: write PATH=VALUE, such as defense.cpsample.alpha=0.1")
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table of a TOML file. Raises UsageError."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    put(table, path, value)
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from None
 
 
-def put(table: dict[str, Any], path: str, value: Any, said: str = "--set") -> None:
-    """Put a value at a path of the file; an entry of [[defense]] or [[attack]] goes by its id. `said` is what gave the
-    path, for errors."""
-    *parents, key = path.split(".")
-    here: Any = table
-    for i, parent in enumerate(parents):
-        if isinstance(here, list):
-            ids = {entry.get("id", entry.get("name")): entry for entry in here}
-            if parent not in ids:
-                raise UsageError(f"{said} {path}: no {parents[i - 1]} with id {parent!r}; {nearest_name(parent, ids)}")
-            here = ids[parent]
-        else:
-            here = here.setdefault(parent, {})
-        if not isinstance(here, (dict, list)):
-            raise UsageError(f"{said} {path}: {parent!r} is a value, not a table")
-    if isinstance(here, list):
-        raise UsageError(f"{said} {path}: name an entry and a key, such as {path}.alpha")
-    here[key] = value
+def read_summary(path: Path) -> str:
+    """The one-line summary of a suite file."""
+    return str(tomllib.loads(path.read_text()).get("summary", ""))
 
 
 def validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
+    """The model of a table. Raises UsageError that begins with `where` and names the first wrong key."""
     try:
         return model.model_validate(table)
     except ValidationError as error:

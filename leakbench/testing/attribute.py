@@ -1,9 +1,9 @@
-"""Checks of an attribute attack."""
+"""Checks of an attribute attack, through a view of its own access level and without any label."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,57 +13,44 @@ from leakbench.api import Access, AttributeAttack, AttributeTrainingSet, Query
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
-from leakbench.testing.toy_model import CLOSE, COUNT, Check, images, parts_missing, plain, setting_for, streams
+from leakbench.testing.check import Check, expect
+from leakbench.testing.scores import score_checks
+from leakbench.testing.settings import attack_setting, parts_missing
+from leakbench.testing.toys import COUNT, toy_images, toy_release, toy_rng
+
+_KINDS = ("samples", "images", "pairs")
 
 
-class AttributeChecks:
-    """Checks of an attribute attack, through a view of its own access level."""
+def attribute_checks(plugin: type[AttributeAttack]) -> Iterator[Check]:
+    """Checks of what it is asked about, and of its scores."""
+    yield Check(
+        "it says of what it is asked: samples, images or pairs",
+        lambda: expect(plugin.of in _KINDS, f"`of` to be one of {', '.join(_KINDS)}", repr(plugin.of), plugin),
+        plugin,
+    )
+    if plugin.access is Access.WEIGHTS and (lacking := parts_missing(plugin())):
+        yield Check("it scores", lambda: None, skip=lacking)
+        return
+    yield from score_checks(partial(_scores, plugin), plugin.score, plugin.access is Access.DENOISER)
 
-    def __init__(self, plugin: type[AttributeAttack]) -> None:
-        self.plugin = plugin
-        self._first = cache(self._scores)
 
-    def _scores(self, batch: int = 16, reverse: bool = False) -> np.ndarray:
-        attack = self.plugin()
-        raw, condition = attack.access is Access.WEIGHTS, setting_for(attack).condition
-        release = plain(batch, condition)
-        target = AttackTarget(QueriedRelease(release, partial(release.sample, 8)), streams())
-        known, asked = (Images(self._images(name), torch.arange(COUNT), None) for name in ("known", "asked"))
+def _scores(plugin: type[AttributeAttack], batch: int = 16, reverse: bool = False) -> tuple[np.ndarray, float]:
+    attack = plugin()
+    raw, condition = attack.access is Access.WEIGHTS, attack_setting(attack).condition
+    release = toy_release(batch, condition)
+    target = AttackTarget(QueriedRelease(release, partial(release.sample, 8)), toy_rng())
+    known, asked = (Images(_images(plugin, name), torch.arange(COUNT), None) for name in ("known", "asked"))
 
-        def ask(question: Query) -> Tensor:
-            return target.ask(question, attack, raw, known)
+    def ask(question: Query) -> Tensor:
+        return target.ask(question, attack, raw, known)
 
-        fitted = attack.fit(AttributeTrainingSet(known.images, None, ask, torch.arange(COUNT) % 2, streams()))
-        rows = torch.arange(COUNT - 1, -1, -1) if reverse else torch.arange(COUNT)
-        found, queries = target.score({"it": AttackRequest(fitted, raw)}, asked.take(rows))  # type: ignore[arg-type]
-        self.queries = queries["it"]
-        return found["it"][::-1] if reverse else found["it"]
+    fitted = attack.fit(AttributeTrainingSet(known.images, None, ask, torch.arange(COUNT) % 2, toy_rng()))
+    rows = torch.arange(COUNT - 1, -1, -1) if reverse else torch.arange(COUNT)
+    found, queries = target.score({"it": AttackRequest(fitted, raw)}, asked.take(rows))  # type: ignore[arg-type]
+    return found["it"][::-1] if reverse else found["it"], queries["it"]
 
-    def _images(self, name: str) -> Tensor:
-        """Images, or pairs of them."""
-        count = 2 if self.plugin.of == "pairs" else 1
-        return torch.cat([images(COUNT, f"{name} {number}") for number in range(count)], dim=1)
 
-    def checks(self) -> Iterator[Check]:
-        """In the order in which they are reported."""
-        yield "it says of what it is asked: samples, images or pairs", self._says
-        lacking = parts_missing(self.plugin()) if self.plugin.access is Access.WEIGHTS else ""
-        if lacking:
-            yield f"it runs where nothing is lacking ({lacking}; not checked here)", lambda: True
-            return
-        yield (
-            "a view of its access level suffices, without any label; it scores every image and writes to none",
-            lambda: bool(len(self._first())),
-        )
-        yield "scores are finite", lambda: bool(np.isfinite(self._first()).all())
-        yield "scores are the same twice", lambda: np.array_equal(self._first(), self._scores())
-        yield "batch size does not change them", lambda: np.allclose(self._first(), self._scores(5), **CLOSE)
-        yield "order does not change them", lambda: np.allclose(self._first(), self._scores(reverse=True), **CLOSE)
-        yield "queries are counted where it asks the denoiser", self._counted
-
-    def _says(self) -> bool:
-        return self.plugin.of in ("samples", "images", "pairs")
-
-    def _counted(self) -> bool:
-        self._first()
-        return self.queries > 0 or self.plugin.access is not Access.DENOISER
+def _images(plugin: type[AttributeAttack], name: str) -> Tensor:
+    """Images, or pairs of them."""
+    count = 2 if plugin.of == "pairs" else 1
+    return torch.cat([toy_images(COUNT, f"{name} {number}") for number in range(count)], dim=1)

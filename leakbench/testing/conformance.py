@@ -1,6 +1,6 @@
-"""The conformance suite: what every attack and defense owes the harness, checked on a tiny model of random images.
+"""The conformance suite: what every attack and defense owes the harness, checked on toys of random images.
 
-parameters validate; a tiny run works; shapes and dtypes hold; scores are finite; batch size and order do not change
+Parameters validate; a tiny run works; shapes and dtypes hold; scores are finite; batch size and order do not change
 them; the declared access suffices.
 """
 
@@ -10,70 +10,80 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
-from leakbench.api import (
-    Access,
-    Attack,
-    AttributeAttack,
-    AuditingAttack,
-    Defense,
-    MembershipAttack,
-    Plugin,
-    ReplicationAttack,
-    UnlearningAttack,
-)
-from leakbench.testing.attribute import AttributeChecks
-from leakbench.testing.auditing import AuditingChecks
-from leakbench.testing.defense import DefenseChecks
-from leakbench.testing.membership import MembershipChecks
-from leakbench.testing.replication import ReplicationChecks
-from leakbench.testing.toy_model import Check
-from leakbench.testing.unlearning import UnlearningChecks
+from leakbench.api import Defense, Plugin
+from leakbench.api.families import family_of
+from leakbench.results.families import FamilyName
+from leakbench.testing.attribute import attribute_checks
+from leakbench.testing.auditing import auditing_checks
+from leakbench.testing.check import Check, CheckFailed, CheckResult
+from leakbench.testing.defense import defense_checks
+from leakbench.testing.membership import membership_checks
+from leakbench.testing.parameters import parameter_checks
+from leakbench.testing.replication import replication_checks
+from leakbench.testing.source_lines import line_of_answer, line_of_error
+from leakbench.testing.unlearning import unlearning_checks
 
-__all__ = ["check"]
+CHECKS: dict[FamilyName, Callable[[Any], Iterator[Check]]] = {  # rows of leakbench.results.families
+    "membership": membership_checks,
+    "replication": replication_checks,
+    "attribute": attribute_checks,
+    "unlearning": unlearning_checks,
+    "auditing": auditing_checks,
+}
 
 
-def check(plugin: type[Plugin]) -> Iterator[tuple[bool, str]]:
-    """(passed, what was checked) one after the other; a check that raises has failed, and says how."""
+def checks_of(plugin: type[Plugin]) -> Iterator[Check]:
+    """The checks of a plugin class, in order, none of them run yet."""
+    yield from parameter_checks(plugin)
+    if issubclass(plugin, Defense):
+        yield from defense_checks(plugin)
+    elif family := family_of(plugin):
+        yield from CHECKS[family](plugin)
+    else:
+        words = f"a Defense, or an Attack whose family is one of {', '.join(CHECKS)}"
+
+        def fail() -> None:
+            raise CheckFailed(words, ", ".join(kind.__name__ for kind in plugin.__bases__), plugin)
+
+        yield Check("it is a defense, or an attack of a known family", fail, plugin)
+
+
+def run_check(check: Check, plugin: type[Plugin]) -> CheckResult:
+    """Run one check. A check that raises has failed, on the deepest line of the plugin that the error passed."""
+    if check.skip:
+        return CheckResult(check.name, True, skip=check.skip)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    if issubclass(plugin, Defense) and plugin.given:  # there is nothing to try it on: its parameters name a model
-        checks = list(_of_parameters(plugin))
-    elif issubclass(plugin, Defense):
-        checks = [*_of_parameters(plugin), *DefenseChecks(plugin).checks()]
-    elif issubclass(plugin, MembershipAttack):
-        checks = [*_of_parameters(plugin), *MembershipChecks(plugin).checks()]
-    elif issubclass(plugin, ReplicationAttack):
-        checks = [*_of_parameters(plugin), *ReplicationChecks(plugin).checks()]
-    elif issubclass(plugin, UnlearningAttack):
-        checks = [*_of_parameters(plugin), *UnlearningChecks(plugin).checks()]
-    elif issubclass(plugin, AttributeAttack):
-        checks = [*_of_parameters(plugin), *AttributeChecks(plugin).checks()]
-    elif issubclass(plugin, AuditingAttack):
-        checks = [*_of_parameters(plugin), *AuditingChecks(plugin).checks()]
-    else:
-        checks = [("it is a Defense or an Attack of a family that can be measured", lambda: False)]
-    for words, question in checks:
-        try:
-            yield bool(question()), words
-        except Exception as error:
-            yield False, f"{words} ({type(error).__name__}: {error})"
-
-
-def _of_parameters(plugin: type[Plugin]) -> Iterator[Check]:
-    yield "it has a name and a summary", lambda: bool(plugin.name and plugin.summary)
-    yield "its defaults are valid, and it is frozen", lambda: _refuses(lambda: setattr(plugin(), "anything", 1))
-    yield "an unknown parameter is refused", lambda: _refuses(lambda: plugin(no_such_parameter=1))  # type: ignore[call-arg]
-    if issubclass(plugin, Attack):
-        yield "it declares family and access", lambda: bool(plugin.family) and plugin.access in Access
-    else:
-        marked = plugin.fields_of("training") | plugin.fields_of("sampling")
-        yield "every parameter is marked training or sampling", lambda: marked == set(plugin.model_fields)
-
-
-def _refuses(action: Callable[[], Any]) -> bool:
     try:
-        action()
-    except ValidationError:
-        return True
-    return False
+        check.run()
+    except CheckFailed as failure:
+        where = failure.where or line_of_answer(failure.method or plugin)
+        return CheckResult(check.name, False, where, failure.expected, failure.got)
+    except Exception as error:
+        where = line_of_error(error, plugin) or line_of_answer(check.method or plugin)
+        return CheckResult(check.name, False, where, "no error", f"{type(error).__name__}: {error}")
+    finally:
+        torch.set_num_threads(threads)
+    return CheckResult(check.name, True)
+
+
+def check_plugin(plugin: type[Plugin]) -> Iterator[CheckResult]:
+    """Run all checks of a plugin class, one after the other."""
+    checks = checks_of(plugin)
+    while True:
+        try:
+            check = next(checks)
+        except StopIteration:
+            return
+        except Exception as error:  # the plugin cannot even be made: its checks are not known
+            where = line_of_error(error, plugin) or line_of_answer(plugin)
+            words = f"{type(error).__name__}: {error}"
+            yield CheckResult("its checks can be listed", False, where, "no error", words)
+            return
+        yield run_check(check, plugin)
+
+
+def failures(plugin: type[Plugin]) -> list[CheckResult]:
+    """The checks that a plugin class fails: an empty list if it conforms."""
+    return [result for result in check_plugin(plugin) if not result.passed]

@@ -1,11 +1,10 @@
-"""Checks of an attack on unlearning."""
+"""Checks of an attack on unlearning, on three models of random weights."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,105 +23,93 @@ from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImagesLike
 from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
-from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
-from leakbench.models.diffusion import Schedule
-from leakbench.testing.toy_model import CLOSE, COUNT, SHAPE, Check, Plain, images, plain, streams
+from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
+from leakbench.testing.check import CLOSE, Check, CheckFailed, expect, expect_finite, expect_same
+from leakbench.testing.settings import attack_setting, shortened
+from leakbench.testing.toys import COUNT, toy_images, toy_release, toy_rng
 
 _GROUPS = ("forget", "unseen", "retained")
-_FORGET: tuple[Literal["subset", "label"], ...] = ("subset", "label")
 
 
-class Forgets(Plain):
-    """A step that forgets, for the setting of an attack under check."""
+def unlearning_checks(plugin: type[UnlearningAttack]) -> Iterator[Check]:
+    """Checks of the evidence: shapes, finite numbers, the same in another run and in other batches."""
+    method = plugin.run
+    first = cache(lambda: _run(plugin))
 
-    name = "forgets"
-    needs_base = True
-    forgets = True
+    def alike(batch: int, ways: tuple[str, str], **close: Any) -> None:
+        ours, theirs = arrays_of(first()), arrays_of(_run(plugin, batch))
+        expect(ours.keys() == theirs.keys(), f"evidence of {sorted(ours)}", str(sorted(theirs)), method)
+        for name in ours:
+            expect_same(ours[name], theirs[name], f"`{name}`, image", ways, method, **close)
+
+    def finite() -> None:
+        for name, array in arrays_of(first()).items():
+            expect_finite(array, f"`{name}`, image", method)
+
+    def answers() -> None:
+        expect(bool(arrays_of(first())), "evidence with scores or curves", "neither", method)
+
+    def measured() -> None:
+        expect(bool(evaluate_unlearning(first()).metrics), "at least one metric", "none", method)
+
+    yield Check("its access level suffices, and it answers with evidence", answers, method)
+    yield Check("every score is one an image, every curve one row a step", lambda: _shapes(first(), method), method)
+    yield Check("its numbers are finite", finite, method)
+    yield Check("they are the same twice", lambda: alike(16, ("in one run", "in another")), method)
+    sizes = ("in batches of 16", "in batches of 5")
+    yield Check("batch size does not change them", lambda: alike(5, sizes, **CLOSE), method)
+    yield Check(
+        "they make metrics",
+        lambda: expect(bool(evaluate_unlearning(first()).metrics), "metrics", "none", method),
+        method,
+    )
 
 
-class UnlearningChecks:
-    """Checks of an attack on unlearning, on three models of random weights."""
+def _shapes(evidence: UnlearningEvidence, method: Callable[..., Any]) -> None:
+    for name, pair in evidence.scores.items():
+        for scores in (pair.model.forget, pair.model.unseen, pair.retrained.forget, pair.retrained.unseen):
+            if scores is not None and np.shape(scores) != (COUNT,):
+                raise CheckFailed(f"scores `{name}` of shape ({COUNT},)", str(np.shape(scores)), method)
+    for name, curve in evidence.curves.items():
+        rows = (len(curve.steps), len(curve.model), len(curve.retrained))
+        expect(curve.model.shape == curve.retrained.shape, f"curves `{name}` of one shape", str(rows), method)
+        expect(rows[0] == rows[1], f"curve `{name}` to have a row for each of its steps", str(rows), method)
+        expect(curve.steps[0] == 0, f"curve `{name}` to begin at step 0", str(curve.steps[0]), method)
 
-    def __init__(self, plugin: type[UnlearningAttack]) -> None:
-        # The shortest attack that is one: a parameter called steps is lowered, whatever else stays at its default.
-        self.attack = plugin(**({"steps": 4} if "steps" in plugin.model_fields else {}))
-        self._first = cache(self._run)
 
-    @property
-    def setting(self) -> AuditSetting:
-        """The plainest setting in which the attack is run."""
-        reasons, pixels = [], SHAPE[1] * SHAPE[2]
-        for condition, forget in itertools.product(("none", "label", "attribute"), _FORGET):
-            setting = AuditSetting((Plain(), Forgets()), condition, forget, Schedule().T, COUNT, pixels)
-            found = self.attack.skip(setting)
-            if found is None:
-                return setting
-            reasons.append(found.reason)
-        raise ValueError(f"it is skipped in every setting: {reasons[-1]}")
+def _run(plugin: type[UnlearningAttack], batch: int = 16) -> UnlearningEvidence:
+    attack = plugin(**shortened(plugin))
+    setting = attack_setting(attack)
+    ours, before, null = (_model(attack, name, setting.condition, batch) for name in ("plain", "before", "retrained"))
+    forget, unseen, retained = (_group(number, setting) for number in range(3))
+    label = 0 if setting.condition == "label" and setting.forget == "label" else None
+    given = UnlearningContext(
+        ours, before, null, forget, unseen, retained, label, _reference_classifier, toy_rng(), torch.device("cpu")
+    )
+    return attack.run(given)
 
-    def _run(self, batch: int = 16) -> UnlearningEvidence:
-        return self.attack.run(self._ground(batch))
 
-    def _ground(self, batch: int) -> UnlearningContext:
-        setting = self.setting
-        ours, before, null = (self._model(name, setting.condition, batch) for name in ("plain", "before", "retrained"))
-        forget, unseen, retained = (_group(number, setting) for number in range(3))
-        label = 0 if setting.condition == "label" and setting.forget == "label" else None
-        return UnlearningContext(
-            ours, before, null, forget, unseen, retained, label, _judge, streams(), torch.device("cpu")
-        )
+def _model(attack: UnlearningAttack, weights: str, condition: str, batch: int) -> QueriedModel:
+    release, others = toy_release(batch, condition, weights), {}
+    for need in attack.auxiliary_models():
+        other = toy_release(batch, condition, need.name)
+        others[need.name] = AuxiliaryRelease(QueriedRelease(other, partial(other.sample, 8)), np.arange(0))
+    target = AttackTarget(QueriedRelease(release, partial(release.sample, 8)), toy_rng(), others)
 
-    def _model(self, weights: str, condition: str, batch: int) -> QueriedModel:
-        release, others = plain(batch, condition, weights), {}
-        for need in self.attack.auxiliary_models():
-            other = plain(batch, condition, need.name)
-            others[need.name] = AuxiliaryRelease(QueriedRelease(other, partial(other.sample, 8)), np.arange(0))
-        target = AttackTarget(QueriedRelease(release, partial(release.sample, 8)), streams(), others)
+    def ask(question: Query, images: Images) -> Tensor:
+        return target.ask(question, attack, attack.access is Access.WEIGHTS, images)
 
-        def ask(question: Query, images: Images) -> Tensor:
-            return target.ask(question, self.attack, self.attack.access is Access.WEIGHTS, images)
-
-        return QueriedModel(ask, release if self.attack.access is Access.WEIGHTS else None)
-
-    def checks(self) -> Iterator[Check]:
-        """In the order in which they are reported."""
-        yield "its access level suffices, and it answers with evidence", lambda: bool(arrays_of(self._first()))
-        yield "every score is one an image, every curve one row a step", self._shapes
-        yield "its numbers are finite", self._finite
-        yield "they are the same twice", lambda: self._same(self._run(), exact=True)
-        yield "batch size does not change them", lambda: self._same(self._run(5), exact=False)
-        yield "they make metrics", lambda: bool(unlearning(self._first()).metrics)
-
-    def _shapes(self) -> bool:
-        evidence = self._first()
-        counts = [
-            scores is None or np.shape(scores) == (COUNT,)
-            for contrast in evidence.scores.values()
-            for side in (contrast.model, contrast.retrained)
-            for scores in (side.forget, side.unseen)
-        ]
-        curves = [
-            curve.model.shape == curve.retrained.shape and len(curve.model) == len(curve.steps) and curve.steps[0] == 0
-            for curve in evidence.curves.values()
-        ]
-        return all([*counts, *curves])
-
-    def _finite(self) -> bool:
-        return all(np.isfinite(array).all() for array in arrays_of(self._first()).values())
-
-    def _same(self, other: UnlearningEvidence, exact: bool) -> bool:
-        ours, theirs = arrays_of(self._first()), arrays_of(other)
-        close = {"rtol": 0.0, "atol": 0.0} if exact else CLOSE
-        return ours.keys() == theirs.keys() and all(np.allclose(ours[name], theirs[name], **close) for name in ours)
+    return QueriedModel(ask, release if attack.access is Access.WEIGHTS else None)
 
 
 def _group(number: int, setting: AuditSetting) -> Images:
     rows = torch.arange(COUNT)
     label = rows % 2 if setting.forget == "subset" else torch.full_like(rows, int(_GROUPS[number] == "retained"))
-    return Images(images(COUNT, _GROUPS[number]), rows + number * COUNT, None if setting.condition == "none" else label)
+    labels = None if setting.condition == "none" else label
+    return Images(toy_images(COUNT, _GROUPS[number]), rows + number * COUNT, labels)
 
 
-def _judge(pictures: ImagesLike) -> Tensor:
-    """Some probabilities of two labels, by the mean of an image."""
-    bright = pictures[:].flatten(1).mean(dim=1).mul(8.0).sigmoid()
+def _reference_classifier(images: ImagesLike) -> Tensor:
+    """Probabilities (N, 2) of two labels, by the mean of an image."""
+    bright = images[:].flatten(1).mean(dim=1).mul(8.0).sigmoid()
     return torch.stack([bright, 1 - bright], dim=1)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "AUC at which a classifier tells the sensitive attribute of samples, against quality; at 0.5 it cannot, below 0.5 "
-    "it tells it the other way round. Lines join a defense's points in the order of its sweep, shades run from light to "
-    "full along it. Large markers are means over the seeds with their intervals, small ones seeds."
+    "it tells it the other way round. Lines join a defense's points in the order of its sweep, shades run from light "
+    "to full along it. Large markers are means over the seeds with their intervals, small ones seeds."
 )
 
 

@@ -17,7 +17,7 @@ from leakbench.statistics import ByClass, by_class, exposed
 
 from .aggregate import Aggregate
 from .points import find_reference
-from .scores import load_scores, same_computation
+from .scores import load_groups, load_scores, same_computation
 from .strongest import representative_points, strongest
 
 LEVEL = "DENOISER"
@@ -93,7 +93,8 @@ def _by_class(run: RunFolder, record: Record) -> ByClass | None:
     sides, arrays = load_scores(run, record), run.arrays(record)
     if sides is None or any(name not in arrays for name in ("member_labels", "nonmember_labels")):
         return None
-    return by_class(sides[0], arrays["member_labels"], sides[1], arrays["nonmember_labels"])
+    labels = arrays["member_labels"], arrays["nonmember_labels"]
+    return by_class(sides[0], labels[0], sides[1], labels[1], groups=load_groups(run, record))
 
 
 def _classes(grouped: dict[int, ByClass]) -> list[ClassLeakage]:

@@ -32,7 +32,7 @@ from ..reading.formatting import (
 )
 from ..reading.leakage import collect_leak
 from ..reading.runner_up import format_runners_up
-from ..reading.scores import load_scores
+from ..reading.scores import load_groups, load_scores
 from ..reading.strongest import representative_points
 from ..reading.verdicts import verdict_kind
 
@@ -125,9 +125,9 @@ def _cells(run: RunFolder, row: AttackResult, p: float | None) -> list[str]:
 
 
 def p_of(run: RunFolder, row: AttackResult) -> float | None:
-    """Of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
-    found = [load_scores(run, record) for record in row.records]
-    return max(auc_p_value(*sides) for sides in found if sides) if all(found) else None
+    """The p value of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
+    found = [(load_scores(run, record), load_groups(run, record)) for record in row.records]
+    return None if any(sides is None for sides, _ in found) else max(auc_p_value(*s, g) for s, g in found if s)
 
 
 def smallest_detectable(run: RunFolder) -> str:

@@ -16,7 +16,7 @@ from leakbench.statistics import Estimate, auc, blind_invalid, family_wise, fini
 
 from ..reading.aggregate import to_estimate
 from ..reading.formatting import format_estimate
-from ..reading.scores import NAMES
+from ..reading.scores import NAMES, load_groups
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,7 @@ def _control(run: RunFolder, record: Record, level: float) -> Control | None:
     what = f"{record.attack} {where}, seed {record.seed}"
     scores = _scores(run, record)
     if scores is not None:
-        return Control(what, auc(*scores, level=level), exact=True)
+        return Control(what, auc(*scores, level=level, groups=load_groups(run, record)), exact=True)
     own = to_estimate(record.metric("auc"))
     return None if own is None else Control(what, own, exact=False)
 

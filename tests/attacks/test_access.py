@@ -24,7 +24,8 @@ from leakbench.models import networks
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training import loop
 from leakbench.runtime import registry
-from leakbench.testing.toy_model import SHAPE, images, plain, setting_for, streams
+from leakbench.testing.settings import attack_setting
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
 COUNT = 12
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
@@ -106,7 +107,7 @@ class Spy:
 def split(condition: str) -> dict[str, Images]:
     parts = {}
     for number, name in enumerate(PARTS):
-        pictures = images(COUNT, name)
+        pictures = toy_images(COUNT, name)
         assert not bool((pictures == torch.tensor(MARK)).any())
         if name in PARTS[:2]:
             pictures[:, 0, 3, 5] = MARK
@@ -117,22 +118,22 @@ def split(condition: str) -> dict[str, Images]:
 
 def target(attack: MembershipAttack, condition: str) -> AttackTarget:
     classifier = networks.build(
-        NetworkSpec(kind="mlp", shape=SHAPE, width=16, blocks=1, outputs="logit"), streams().of("c")
+        NetworkSpec(kind="mlp", shape=SHAPE, width=16, blocks=1, outputs="logit"), toy_rng().of("c")
     )
     release = dataclasses.replace(
-        plain(COUNT, condition), parts={"classifier": classifier.eval().requires_grad_(False)}
+        toy_release(COUNT, condition), parts={"classifier": classifier.eval().requires_grad_(False)}
     )
     others = {}
     for need in attack.auxiliary_models():
-        other = plain(COUNT, condition, weights=need.name)
+        other = toy_release(COUNT, condition, weights=need.name)
         rows = np.random.default_rng(need.draw).permutation(4 * COUNT)[: 2 * COUNT]
         others[need.name] = AuxiliaryRelease(QueriedRelease(other, partial(other.sample, 8)), rows)
-    return AttackTarget(QueriedRelease(release, partial(release.sample, 8)), streams(), others)
+    return AttackTarget(QueriedRelease(release, partial(release.sample, 8)), toy_rng(), others)
 
 
 def run(attack: MembershipAttack, parts: dict[str, Images] | None = None) -> tuple[np.ndarray, Spy]:
     """Scores of the reported images, through guarded views; and what a spy saw of the fits."""
-    spy, condition = Spy(), setting_for(attack).condition
+    spy, condition = Spy(), attack_setting(attack).condition
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(query_engine, "VIEWS", {access: guarded(access) for access in Access})
         patch.setattr(membership_evidence, "ImageSet", spy.group)

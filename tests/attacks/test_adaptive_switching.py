@@ -9,13 +9,13 @@ from leakbench.api import Access, AttributeTrainingSet, AuditSetting, Release
 from leakbench.attacks.adaptive.adaptive_switching import AdaptiveSwitching, turned
 from leakbench.defenses.attribute_switching import SwitchedRelease
 from leakbench.measurement.attribute import pairs_of
-from leakbench.metrics.fairness import attribute_reader, logits
+from leakbench.metrics.fairness import logits, train_attribute_classifier
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import Rng
 from leakbench.statistics import auc
-from leakbench.testing.toy_model import SHAPE, plain, streams
+from leakbench.testing.toys import SHAPE, toy_release, toy_rng
 
-STREAMS = streams()
+STREAMS = toy_rng()
 
 
 def known(pairs, first):
@@ -40,7 +40,7 @@ def test_what_one_sample_hides_a_pair_shows():
     pairs, coin = pairs_where(shift)
     fitted = AdaptiveSwitching().fit(known(pairs[:120], coin[:120]))
     assert auc_of(fitted.score(None, pairs[120:], None).detach(), coin[120:]).value > 0.95
-    single = attribute_reader(pairs[:120, :1], coin[:120], STREAMS.of("single"))
+    single = train_attribute_classifier(pairs[:120, :1], coin[:120], STREAMS.of("single"))
     assert auc_of(logits(single, pairs[120:, :1]), coin[120:]).value < 0.8
 
 
@@ -67,7 +67,7 @@ def test_a_pair_turned_round_has_the_opposite_score_and_the_unfitted_attack_is_l
 
 @dataclass
 class Bench:
-    """What `pairs_of` reads of a workbench."""
+    """What `pairs_of` reads of a run's inputs."""
 
     samples: int
     device = torch.device("cpu")
@@ -85,12 +85,12 @@ class Bench:
 @dataclass
 class Subject:
     release: Release
-    bench: Bench
+    builder: Bench
     seed: int = 3
 
 
 def switched(tau):
-    base = plain(16, "attribute")
+    base = toy_release(16, "attribute")
     base.network.label.weight.mul_(5.0)
     return SwitchedRelease.wrap(base, tau=tau)
 

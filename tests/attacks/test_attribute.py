@@ -14,18 +14,19 @@ from leakbench.attacks.attribute.attribute_member import AttributeMember
 from leakbench.attacks.attribute.attribute_output import AttributeOutput
 from leakbench.data.image_batch import Images
 from leakbench.measurement.attribute import measure_attribute
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
-from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.metrics.evaluate.attribute import attribute
+from leakbench.metrics.evaluate.attribute import evaluate_attribute
 from leakbench.models.networks import NetworkSpec
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
-from leakbench.testing import conformance
-from leakbench.testing.toy_model import SHAPE, images, plain, streams
+from leakbench.testing import failures
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
-STREAMS, COUNT = streams(), 10
+STREAMS, COUNT = toy_rng(), 10
 RNG = np.random.default_rng(0)
 
 
@@ -43,7 +44,7 @@ def measured(found):
 
 def test_the_aucs_are_sklearns_and_the_excess_is_their_difference():
     given = evidence(2.0, 0.5)
-    found = attribute(given, balanced=True)
+    found = evaluate_attribute(given, balanced=True)
     values = measured(found)
     for name, one, zero in (
         ("attribute_auc", given.one, given.zero),
@@ -60,7 +61,7 @@ def test_the_aucs_are_sklearns_and_the_excess_is_their_difference():
 
 
 def test_what_shows_the_other_way_round_is_flagged_and_never_flipped():
-    found = attribute(evidence(-2.0, -2.0), balanced=False)
+    found = evaluate_attribute(evidence(-2.0, -2.0), balanced=False)
     values = measured(found)
     assert values["attribute_auc"].ci_high < 0.5 and found.flags == {"inverted"}
     assert values["attribute_auc_excess"].ci_low < 0 < values["attribute_auc_excess"].ci_high
@@ -69,9 +70,9 @@ def test_what_shows_the_other_way_round_is_flagged_and_never_flipped():
 
 def test_without_a_null_there_is_none_and_one_value_alone_has_no_auc():
     some = RNG.normal(size=20)
-    found = attribute(AttributeEvidence(some + 9, some, np.empty(0), np.empty(0)), balanced=False)
+    found = evaluate_attribute(AttributeEvidence(some + 9, some, np.empty(0), np.empty(0)), balanced=False)
     assert set(measured(found)) == {"attribute_auc"} and not found.flags
-    found = attribute(AttributeEvidence(some, some[:1], some, some), balanced=True)
+    found = evaluate_attribute(AttributeEvidence(some, some[:1], some, some), balanced=True)
     assert "attribute_auc" not in measured(found) and found.flags == {"attribute-one-sided"}
     assert measured(found)["attribute_balance_asked"].value == 20 / 21
 
@@ -80,8 +81,8 @@ def test_scores_that_are_no_numbers_are_flagged():
     some = RNG.normal(size=20)
     nan, infinite = np.full(20, np.nan), np.full(20, np.inf)
     for broken in (AttributeEvidence(nan, some, some, some), AttributeEvidence(some, some, some, infinite)):
-        assert "non-finite" in attribute(broken, balanced=False).flags
-    flat = attribute(AttributeEvidence(some * 0, some * 0, some, some), balanced=False)
+        assert "non-finite" in evaluate_attribute(broken, balanced=False).flags
+    flat = evaluate_attribute(AttributeEvidence(some * 0, some * 0, some, some), balanced=False)
     assert "constant-scores" in flat.flags
 
 
@@ -94,14 +95,14 @@ class Partial(nn.Module):
     spec = NetworkSpec(kind="mlp", shape=SHAPE, conditions=2)
 
     def forward(self, x, t, label=None):
-        alpha_bar = torch.from_numpy(plain().schedule.alpha_bar)[t].view(-1, 1, 1, 1).float()
+        alpha_bar = torch.from_numpy(toy_release().schedule.alpha_bar)[t].view(-1, 1, 1, 1).float()
         return (x - alpha_bar.sqrt() * (label - 0.5).view(-1, 1, 1, 1)) / (1 - alpha_bar).sqrt()
 
 
 def test_what_the_network_believes_of_an_attribute_is_read_off_its_losses():
     """L_0 - L_1 = alpha_bar / (1 - alpha_bar) (|x + 1/2|^2 - |x - 1/2|^2), whatever the noise: 2 sum(x) times that."""
-    release = Release(Partial(), plain().schedule, STREAMS, SHAPE, torch.device("cpu"), batch=4)
-    x0, attack = images(COUNT, "x"), AttributeMember(t=(100, 300), draws=2)
+    release = Release(Partial(), toy_release().schedule, STREAMS, SHAPE, torch.device("cpu"), batch=4)
+    x0, attack = toy_images(COUNT, "x"), AttributeMember(t=(100, 300), draws=2)
     found, queries = AttackTarget.of(release, STREAMS).score(
         {"": AttackRequest(attack, False)}, Images(x0, torch.arange(COUNT), None)
     )
@@ -112,7 +113,7 @@ def test_what_the_network_believes_of_an_attribute_is_read_off_its_losses():
 
 
 def test_it_equals_a_loop_over_draws_and_timesteps():
-    release, x0 = plain(16, "attribute"), images(COUNT, "x")
+    release, x0 = toy_release(16, "attribute"), toy_images(COUNT, "x")
     slow = []
     for i in range(COUNT):
         gaps = []
@@ -146,7 +147,7 @@ def test_a_reader_of_outputs_learns_from_what_is_known_and_from_nothing_else():
 
 @pytest.mark.parametrize("attack", [AttributeOutput, AttributeMember])
 def test_they_conform_and_apply_where_the_attribute_conditions(attack):
-    assert not [words for passed, words in conformance.check(attack) if not passed]
+    assert failures(attack) == []
     for condition in ("none", "label", "attribute"):
         found = attack().skip(AuditSetting((), condition, "nothing", 1000, 10))
         assert found is None if condition == "attribute" else found.severity == "not-applicable"
@@ -171,8 +172,8 @@ def audit(tmp_path_factory, tiny_text):
     text = tiny_text.replace("[network]\n", '[network]\ncondition = "attribute"\n').split("[[attack]]")[0]
     text = text.split('[[defense]]\nname = "cpsample"')[0] + '[quality]\nsamples = 60\nfeatures = "classifier"\n'
     (home / "s.toml").write_text(text)
-    bench = ReleaseBuilder(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache"))
-    return ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], 0)
+    builder = ReleaseBuilder(RunInputs(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache")))
+    return AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0)
 
 
 class Peeking(AttributeAttack):
@@ -202,32 +203,32 @@ class PeekingAtSamples(Peeking):
 @pytest.mark.parametrize("kind", [Peeking, PeekingAtSamples])
 def test_the_truth_is_told_of_reference_images_and_of_nothing_that_is_reported(kind, audit):
     found = measure_attribute(audit, kind(), Access.DENOISER)
-    parts, truth = audit.bench.split.parts, audit.bench.split.attribute
+    parts, truth = audit.inputs.split.parts, audit.inputs.split.attribute
     known = kind.seen["known"]
-    assert known.labels is None and torch.equal(known.images[:], audit.bench.part("reference")[:])
+    assert known.labels is None and torch.equal(known.images[:], audit.inputs.part("reference")[:])
     assert known.attribute.tolist() == truth[parts["reference"]].tolist()
     torch.testing.assert_close(kind.seen["bright"], known.images[:].flatten(1).mean(dim=1))
     if kind.of == "images":
         assert set(kind.seen["ids"]) == {*parts["member"].tolist(), *parts["nonmember"].tolist()}
-    assert found.family == "attribute" and found.findings.info["known_images"] == len(parts["reference"])
+    assert found.metrics.info["known_images"] == len(parts["reference"])
 
 
 @pytest.mark.parametrize("kind", [Peeking, PeekingAtSamples])
 def test_scores_are_sorted_by_the_truth(kind, audit):
     arrays = measure_attribute(audit, kind(), Access.DENOISER).arrays
-    bench = audit.bench
+    builder = audit.builder
 
     def split(pictures, truth):
         bright, truth = pictures[:].flatten(1).mean(dim=1).double().numpy(), np.asarray(truth)
         return bright[truth == 1], bright[truth == 0]
 
-    rows = (bench.split.parts["nonmember"], bench.heldout_rows)[kind.of == "samples"]
-    null = split(bench.images(rows), bench.split.attribute[rows])
+    rows = (builder.inputs.split.parts["nonmember"], builder.inputs.heldout_rows)[kind.of == "samples"]
+    null = split(builder.inputs.images(rows), builder.inputs.split.attribute[rows])
     if kind.of == "samples":
-        reported = split(audit.samples, audit.asked)
+        reported = split(audit.samples, audit.requested_labels)
     else:
-        member = bench.split.parts["member"]
-        reported = split(bench.images(member), bench.split.attribute[member])
+        member = builder.inputs.split.parts["member"]
+        reported = split(builder.inputs.images(member), builder.inputs.split.attribute[member])
     for name, wanted in zip(("one", "zero", "null_one", "null_zero"), (*reported, *null), strict=True):
         np.testing.assert_allclose(arrays[name], wanted, rtol=1e-6)
 
@@ -235,7 +236,7 @@ def test_scores_are_sorted_by_the_truth(kind, audit):
 @pytest.mark.parametrize("attack", [AttributeMember(t=(50,), draws=1), AttributeOutput()])
 def test_the_built_in_attacks_run(attack, audit):
     found = measure_attribute(audit, attack, attack.access)
-    names = {one.name for one in found.findings.metrics}
+    names = {one.name for one in found.metrics.metrics}
     assert {"attribute_auc", "attribute_auc_null", "attribute_auc_excess"} <= names
     assert ("attribute_balance" in names) is (attack.of == "samples")
     assert found.queries == (2.0 if attack.of == "images" else 0.0)

@@ -12,18 +12,19 @@ from scipy import stats
 from leakbench.api import CANARY, Access, AuditingAttack, AuditSetting, CanaryEvidence
 from leakbench.attacks.auditing.canary_one_run import CanaryOneRun
 from leakbench.data.image_batch import Images
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auditing import DELTA, measure_auditing
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
-from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.metrics.evaluate import auditing as evaluate_auditing
-from leakbench.metrics.evaluate.auditing import auditing, frozen_threshold
+from leakbench.metrics.evaluate import auditing
+from leakbench.metrics.evaluate.auditing import evaluate_auditing, frozen_threshold
 from leakbench.runtime.run_config import RunConfig
 from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run
 from leakbench.suite.load import load
-from leakbench.testing import conformance
-from leakbench.testing.toy_model import SHAPE, images, plain, streams
+from leakbench.testing import failures
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
 BOUNDS = ("", "_clopper_pearson", "_gaussian", "_bayes")
 
@@ -43,7 +44,7 @@ def coins(m, seed=0):
 def test_a_perfect_memoriser_reaches_every_ceiling(share):
     """The coins are guessed in equal numbers, so of an odd lot one guess is wrong at share 1: the lot here is even."""
     included = np.random.default_rng(1).permutation(np.arange(400) < 200)
-    found = values(auditing(CanaryEvidence(included + 0.0, included), share, 1e-5))
+    found = values(evaluate_auditing(CanaryEvidence(included + 0.0, included), share, 1e-5))
     assert found["epsilon_lower"] == found["epsilon_ceiling"]
     assert found["epsilon_ceiling"] == epsilon_one_run(400, round(400 * share), round(400 * share), 1e-5).value
     for name in BOUNDS[1:]:
@@ -55,14 +56,14 @@ def test_a_perfect_memoriser_reaches_every_ceiling(share):
 def quick(monkeypatch):
     """Without the bounds that promise no rate of error: the Bayesian one takes most of the time."""
     kept = {"clopper_pearson": epsilon_clopper_pearson}
-    monkeypatch.setattr(evaluate_auditing, "_HEURISTIC", kept)
+    monkeypatch.setattr(auditing, "_HEURISTIC", kept)
 
 
 def test_coins_that_no_score_knows_give_nothing_nearly_always(quick):
     found = []
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        found.append(values(auditing(CanaryEvidence(rng.normal(size=200), rng.random(200) < 0.5), 0.5, 1e-5)))
+        found.append(values(evaluate_auditing(CanaryEvidence(rng.normal(size=200), rng.random(200) < 0.5), 0.5, 1e-5)))
     for name in BOUNDS[:2]:
         above = sum(one[f"epsilon_lower{name}"] > 0 for one in found)
         assert stats.binomtest(above, 200, 0.05, alternative="greater").pvalue > 1e-3, name
@@ -77,7 +78,7 @@ def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
         rng = np.random.default_rng(seed)
         included = rng.random(150) < 0.5
         told = np.where(rng.random(150) < q, included, ~included)
-        found = auditing(CanaryEvidence(told + 1e-6 * rng.random(150), included), 0.6, 1e-6, claimed=epsilon)
+        found = evaluate_auditing(CanaryEvidence(told + 1e-6 * rng.random(150), included), 0.6, 1e-6, claimed=epsilon)
         flagged += "epsilon-above-claim" in found.flags
         for name in above:
             above[name] += values(found)[f"epsilon_lower{name}"] > epsilon
@@ -89,15 +90,15 @@ def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
 def test_a_claim_that_the_ceiling_cannot_exceed_is_said_to_be_out_of_reach():
     included = coins(100)
     given = CanaryEvidence(included + 0.0, included)
-    assert auditing(given, 0.5, 1e-5, claimed=8.0).flags == {"ceiling-below-claim"}
-    assert auditing(given, 0.5, 1e-5, claimed=0.5).flags == {"epsilon-above-claim"}
-    assert auditing(given, 0.5, 1e-5).flags == set()
+    assert evaluate_auditing(given, 0.5, 1e-5, claimed=8.0).flags == {"ceiling-below-claim"}
+    assert evaluate_auditing(given, 0.5, 1e-5, claimed=0.5).flags == {"epsilon-above-claim"}
+    assert evaluate_auditing(given, 0.5, 1e-5).flags == set()
 
 
 def test_the_threshold_is_frozen_on_one_half_and_measured_on_the_other():
     included = coins(300, 5)
     scores = np.random.default_rng(6).normal(size=300) + included
-    found = values(auditing(CanaryEvidence(scores, included), 0.5, 1e-5))
+    found = values(evaluate_auditing(CanaryEvidence(scores, included), 0.5, 1e-5))
     threshold = frozen_threshold(scores[::2], included[::2], 1e-5)
     candidates = np.unique(scores[::2])
 
@@ -112,29 +113,29 @@ def test_the_threshold_is_frozen_on_one_half_and_measured_on_the_other():
 
 def test_what_cannot_be_judged_is_flagged():
     included = np.arange(40) < 1
-    assert auditing(CanaryEvidence(included + 0.0, included), 0.5, 1e-5).flags == {"too-few-canaries"}
+    assert evaluate_auditing(CanaryEvidence(included + 0.0, included), 0.5, 1e-5).flags == {"too-few-canaries"}
     included = coins(100)
     broken = CanaryEvidence(np.where(np.arange(100) == 3, np.nan, included + 0.0), included)
-    assert "non-finite" in auditing(broken, 0.5, 1e-5).flags
-    assert "constant-scores" in auditing(CanaryEvidence(np.zeros(100), included), 0.5, 1e-5).flags
+    assert "non-finite" in evaluate_auditing(broken, 0.5, 1e-5).flags
+    assert "constant-scores" in evaluate_auditing(CanaryEvidence(np.zeros(100), included), 0.5, 1e-5).flags
 
 
 # The attack -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_score_is_the_mean_loss_over_draws_and_timesteps():
-    release, x0 = plain(4), images(7, "canaries")
+    release, x0 = toy_release(4), toy_images(7, "canaries")
     attack = CanaryOneRun(t=(30, 200), draws=3)
-    nobody = {CANARY.name: AuxiliaryRelease(AttackTarget.of(release, streams()).source, np.empty(0, dtype=int))}
+    nobody = {CANARY.name: AuxiliaryRelease(AttackTarget.of(release, toy_rng()).source, np.empty(0, dtype=int))}
     asked = Images(x0, torch.arange(7), None)
-    found, queries = AttackTarget.of(release, streams(), others=nobody).score({"": AttackRequest(attack, False)}, asked)
+    found, queries = AttackTarget.of(release, toy_rng(), others=nobody).score({"": AttackRequest(attack, False)}, asked)
     slow = []
     for i in range(7):
         losses = []
         for t in attack.t:
             alpha_bar = float(release.schedule.alpha_bar[t])
             for draw in range(3):
-                noise = streams().of("attacking", "forward").normal(torch.tensor([i]), SHAPE, draw)
+                noise = toy_rng().of("attacking", "forward").normal(torch.tensor([i]), SHAPE, draw)
                 x = alpha_bar**0.5 * x0[i : i + 1] + (1 - alpha_bar) ** 0.5 * noise
                 losses.append(float((release.network(x, torch.tensor([t])) - noise).double().square().sum()))
         slow.append(-np.mean(losses))
@@ -143,7 +144,7 @@ def test_the_score_is_the_mean_loss_over_draws_and_timesteps():
 
 
 def test_it_conforms_and_bad_parameters_are_refused():
-    assert not [words for passed, words in conformance.check(CanaryOneRun) if not passed]
+    assert failures(CanaryOneRun) == []
     for wrong in ({"t": ()}, {"t": (1000,)}, {"draws": 0}, {"guesses": 0}, {"guesses": 1.1}):
         with pytest.raises(ValidationError):
             CanaryOneRun(**wrong)
@@ -158,8 +159,8 @@ def audit_of(home, tiny_text, defense, seed=0):
     split = "[split]\nmembers = 60\nnonmembers = 60\ncalibration_in = 20\ncalibration_out = 20\n"
     text = tiny_text.split("[split]")[0] + split + "[network]\nwidth = 32\nblocks = 1\n[sampler]\nsteps = 5\n" + defense
     (home / "s.toml").write_text(text)
-    bench = ReleaseBuilder(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache"))
-    return ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], seed)
+    builder = ReleaseBuilder(RunInputs(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache")))
+    return AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], seed)
 
 
 BASELINE = '[[defense]]\nname = "baseline"\nsteps = 2000\nbatch = 40\nlr = 0.01\n'
@@ -185,31 +186,31 @@ def audit(tmp_path_factory, tiny_text):
 
 def test_the_coins_are_told_to_nobody_and_the_canary_release_is_what_answers(audit):
     found = measure_auditing(audit, Peeking(), Access.WEIGHTS)
-    bench, chain = audit.bench, audit.point.chain
-    canary = bench.released(chain, 0, CANARY)
+    builder, chain = audit.builder, audit.point.chain
+    canary = builder.build_release(chain, 0, CANARY)
     weights = sum(float(parameter.double().sum()) for parameter in canary.network.parameters())
     others = sum(float(parameter.double().sum()) for parameter in audit.release.network.parameters())
     np.testing.assert_allclose(found.arrays["scores"], weights, rtol=1e-5)
     assert abs(weights - others) > 0.1
-    inside = np.isin(bench.pool, bench.training_rows(CANARY, 0))
+    inside = np.isin(builder.inputs.pool, builder.inputs.training_rows(CANARY, 0))
     np.testing.assert_array_equal(found.arrays["included"], inside)
-    assert len(bench.pool) == 160 and 50 < inside.sum() < 110 and inside.sum() != 80
+    assert len(builder.inputs.pool) == 160 and 50 < inside.sum() < 110 and inside.sum() != 80
 
 
 def test_the_claims_of_both_releases_stand_beside_the_bound(audit):
     found = measure_auditing(audit, CanaryOneRun(draws=1), Access.DENOISER)
-    assert found.family == "auditing" and found.queries == 4
-    info = found.findings.info
+    assert found.queries == 4
+    info = found.metrics.info
     assert info["target_guarantee"] == info["canary_guarantee"] == {} and info["delta"] == DELTA
     assert info["guessed"] == 80 and len(info["heuristic"]) == 3
     assert {f"epsilon_{kind}{name}" for kind in ("lower", "ceiling") for name in BOUNDS} <= {
-        one.name for one in found.findings.metrics
+        one.name for one in found.metrics.metrics
     }
 
 
 def test_an_over_fitted_release_without_privacy_loses_more_than_one(tmp_path, tiny_text):
     found = measure_auditing(audit_of(tmp_path, tiny_text, BASELINE), CanaryOneRun(), Access.DENOISER)
-    assert values(found.findings)["epsilon_lower"] > 1
+    assert values(found.metrics)["epsilon_lower"] > 1
 
 
 @pytest.mark.slow
@@ -219,8 +220,8 @@ def test_a_private_release_exceeds_its_claim_at_most_three_times_in_twenty(tmp_p
     above = 0
     for seed in range(20):
         audit = audit_of(tmp_path, tiny_text, private, seed)
-        vars(audit)["release"] = audit.bench.released(audit.point.chain, seed, CANARY)
-        found = measure_auditing(audit, CanaryOneRun(draws=2), Access.DENOISER).findings
+        vars(audit)["release"] = audit.builder.build_release(audit.point.chain, seed, CANARY)
+        found = measure_auditing(audit, CanaryOneRun(draws=2), Access.DENOISER).metrics
         claim = found.info["canary_guarantee"]["epsilon"]
         assert 1 < claim < values(found)["epsilon_ceiling"] and "ceiling-below-claim" not in found.flags
         above += values(found)["epsilon_lower"] > claim

@@ -26,13 +26,14 @@ from leakbench.models.networks import NetworkSpec, build
 from leakbench.models.training.loop import Batch, Recipe
 from leakbench.models.training.stacked import train_together
 from leakbench.runtime.errors import UsageError
-from leakbench.testing.toy_model import images, plain, streams
+from leakbench.testing.toys import toy_images, toy_release, toy_rng
 
 SHAPE = (1, 8, 8)
 COUNT = 10
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out")
 SPLIT = {
-    name: Images(images(COUNT, name), torch.arange(COUNT) + number * COUNT, None) for number, name in enumerate(PARTS)
+    name: Images(toy_images(COUNT, name), torch.arange(COUNT) + number * COUNT, None)
+    for number, name in enumerate(PARTS)
 }
 ROWS = [np.random.default_rng([0, k]).permutation(4 * COUNT)[: 2 * COUNT] for k in range(2)]
 
@@ -50,21 +51,21 @@ class Branching(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = build(SPECS["mlp"], streams().of("body"))
+        self.body = build(SPECS["mlp"], toy_rng().of("body"))
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
         return self.body(x if float(x.mean()) > 0 else -x, t)
 
 
 def network(kind: str) -> torch.nn.Module:
-    made = Branching() if kind == "branching" else build(SPECS[kind], streams().of(kind))
+    made = Branching() if kind == "branching" else build(SPECS[kind], toy_rng().of(kind))
     return made.eval().requires_grad_(False)
 
 
 def states(kind: str, count: int = 4, draws: int = 3) -> tuple[torch.Tensor, ...]:
     """x, t, noise and label."""
     spec = SPECS.get(kind, SPECS["mlp"])
-    x, noise = (streams().of(kind, what).normal(torch.arange(count), (draws, *spec.shape)) for what in ("x", "noise"))
+    x, noise = (toy_rng().of(kind, what).normal(torch.arange(count), (draws, *spec.shape)) for what in ("x", "noise"))
     return x, torch.tensor([99, 499, 999])[:draws], noise, torch.arange(count) % 3 if spec.conditions else None
 
 
@@ -128,17 +129,17 @@ def test_other_errors_are_not_taken_for_a_network_that_cannot_be_batched(monkeyp
 
 
 def view(schedule: Schedule | None = None) -> WeightsView:
-    release = Release(network("mlp"), schedule or Schedule(), streams(), SHAPE, torch.device("cpu"))
+    release = Release(network("mlp"), schedule or Schedule(), toy_rng(), SHAPE, torch.device("cpu"))
     part = SPLIT["member"]
     return WeightsView(
-        AnswerCache(QueriedRelease(release, torch.Tensor), streams(), part.images, part.ids, None), raw=True
+        AnswerCache(QueriedRelease(release, torch.Tensor), toy_rng(), part.images, part.ids, None), raw=True
     )
 
 
 def test_gsa1_averages_losses_and_gsa2_averages_norms():
     seen, model = view(), network("mlp")
     x, t = SPLIT["member"].images, torch.tensor([199, 399, 599, 799, 999])
-    noise = torch.stack([streams().of("attacking", "forward").normal(torch.arange(COUNT), SHAPE, d) for d in range(5)])
+    noise = torch.stack([toy_rng().of("attacking", "forward").normal(torch.arange(COUNT), SHAPE, d) for d in range(5)])
     x_t = torch.stack([add_noise(Schedule(), x, t[d].repeat(COUNT), noise[d]) for d in range(5)])
     first = by_autograd(model, x_t.transpose(0, 1), t, noise.transpose(0, 1), None)
     np.testing.assert_allclose(GSA1(timesteps=5).features(seen), first, rtol=1e-5, atol=1e-6)
@@ -159,10 +160,10 @@ def test_timesteps_are_evenly_spaced_and_end_with_the_last(monkeypatch, count, T
 
 def target(batch: int = 16) -> AttackTarget:
     others = {
-        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(batch, weights=f"shadow {k}"), torch.Tensor), rows)
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(toy_release(batch, weights=f"shadow {k}"), torch.Tensor), rows)
         for k, rows in enumerate(ROWS)
     }
-    return AttackTarget.of(plain(batch), streams(), others=others)
+    return AttackTarget.of(toy_release(batch), toy_rng(), others=others)
 
 
 @pytest.mark.parametrize("kind", [GSA1, GSA2])
@@ -171,9 +172,11 @@ def test_the_score_is_a_classifier_of_shadow_rows_by_the_plain_loop(kind):
     found = collect_membership_evidence(target(), {"": AttackRequest(attack, True)}, SPLIT)[0][""]
 
     def features(weights: str, part: str, row: int) -> np.ndarray:
-        model, one = plain(weights=weights).network, SPLIT[part].take(torch.tensor([row]))
+        model, one = toy_release(weights=weights).network, SPLIT[part].take(torch.tensor([row]))
         seen = WeightsView(
-            AnswerCache(QueriedRelease(plain(weights=weights), torch.Tensor), streams(), one.images, one.ids, None),
+            AnswerCache(
+                QueriedRelease(toy_release(weights=weights), torch.Tensor), toy_rng(), one.images, one.ids, None
+            ),
             True,
         )
         rows = [seen.noised(t, d) for d, t in enumerate((499, 999))]
@@ -217,7 +220,7 @@ def overfitted() -> tuple[AttackTarget, dict[str, Images]]:
     split = {name: Images(pictures[i::4], torch.arange(i, 120, 4), None) for i, name in enumerate(PARTS)}
     rows = [np.r_[0:120:4, 2:120:4], *(np.random.default_rng([1, k]).permutation(120)[:60] for k in range(3))]
     spec = NetworkSpec(kind="mlp", shape=SHAPE, width=64, blocks=2)
-    models = [build(spec, streams().of("over-fitted", k)) for k in range(4)]
+    models = [build(spec, toy_rng().of("over-fitted", k)) for k in range(4)]
     chosen = torch.stack([pictures[torch.from_numpy(r)] for r in rows])
 
     def losses(stack: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -226,14 +229,14 @@ def overfitted() -> tuple[AttackTarget, dict[str, Images]]:
         return (stack(x_t, batch.t) - batch.noise).square().mean(dim=(0, 2, 3, 4))
 
     train_together(
-        models, losses, Recipe(1800, 24, 5e-3), streams=[streams().of("train", k) for k in range(4)],
+        models, losses, Recipe(1800, 24, 5e-3), streams=[toy_rng().of("train", k) for k in range(4)],
         counts=[60] * 4, timesteps=1000, noise_shape=SHAPE,
     )  # fmt: skip
-    releases = [Release(model, Schedule(), streams(), SHAPE, torch.device("cpu"), batch=30) for model in models]
+    releases = [Release(model, Schedule(), toy_rng(), SHAPE, torch.device("cpu"), batch=30) for model in models]
     others = {
         f"shadow-{k}": AuxiliaryRelease(QueriedRelease(releases[k + 1], torch.Tensor), rows[k + 1]) for k in range(3)
     }
-    return AttackTarget.of(releases[0], streams(), others=others), split
+    return AttackTarget.of(releases[0], toy_rng(), others=others), split
 
 
 @pytest.mark.slow
@@ -249,14 +252,14 @@ def test_it_asks_for_weights_and_shadow_models():
     assert GSA1.access is Access.WEIGHTS and not GSA1.shares
     assert [need.name for need in GSA2().auxiliary_models()] == [f"shadow-{k}" for k in range(6)]
     with pytest.raises(UsageError, match="gsa1 needs the shadow model 'shadow-0', and there is none"):
-        AttackTarget.of(plain(), streams()).score({"": AttackRequest(GSA1(), True)}, SPLIT["member"])
+        AttackTarget.of(toy_release(), toy_rng()).score({"": AttackRequest(GSA1(), True)}, SPLIT["member"])
     place = AuditSetting((), "none", "nothing", timesteps=5, images=10)
     assert GSA1(timesteps=5).skip(place) is None
     assert GSA1().skip(place).reason == "it averages over 10 timesteps, and the noise schedule has 5"
 
 
 def test_a_shadow_model_that_tells_nothing_apart_is_refused():
-    everything = AuxiliaryRelease(QueriedRelease(plain(), torch.Tensor), np.arange(4 * COUNT))
-    at = AttackTarget.of(plain(), streams(), others={"shadow-0": everything})
+    everything = AuxiliaryRelease(QueriedRelease(toy_release(), torch.Tensor), np.arange(4 * COUNT))
+    at = AttackTarget.of(toy_release(), toy_rng(), others={"shadow-0": everything})
     with pytest.raises(UsageError, match="its 1 shadow models hold all calibration images, or none"):
         collect_membership_evidence(at, {"": AttackRequest(GSA1(timesteps=1, shadows=1), True)}, SPLIT)

@@ -25,12 +25,13 @@ from leakbench.measurement.membership_evidence import collect_membership_evidenc
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.errors import UsageError
-from leakbench.testing.toy_model import SHAPE, images, plain, streams
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
 COUNT = 12  # images a part
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
 SPLIT = {
-    name: Images(images(COUNT, name), torch.arange(COUNT) + number * COUNT, None) for number, name in enumerate(PARTS)
+    name: Images(toy_images(COUNT, name), torch.arange(COUNT) + number * COUNT, None)
+    for number, name in enumerate(PARTS)
 }
 POOL = 4 * COUNT  # all images but those of the reference part
 SHADOWS = 4
@@ -42,10 +43,12 @@ def target(batch: int = 16, first: str = "target", shadows: tuple[str, ...] = ()
     """Random networks with the names of their weights."""
     names = shadows or tuple(f"shadow {k}" for k in range(SHADOWS))
     others = {
-        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(batch, weights=names[k]), lambda: torch.empty(0)), rows)
+        f"shadow-{k}": AuxiliaryRelease(
+            QueriedRelease(toy_release(batch, weights=names[k]), lambda: torch.empty(0)), rows
+        )
         for k, rows in enumerate(ROWS)
     }
-    return AttackTarget.of(plain(batch, weights=first), streams(), others=others)
+    return AttackTarget.of(toy_release(batch, weights=first), toy_rng(), others=others)
 
 
 def scores_of(attack: MembershipAttack, at: AttackTarget, split: dict[str, Images] = SPLIT) -> np.ndarray:
@@ -56,7 +59,7 @@ def scores_of(attack: MembershipAttack, at: AttackTarget, split: dict[str, Image
 
 @cache
 def network(weights: str) -> torch.nn.Module:
-    return plain(weights=weights).network
+    return toy_release(weights=weights).network
 
 
 @cache
@@ -65,7 +68,7 @@ def loss(weights: str, part: str, row: int, draws: int, t: int = 100) -> float:
     model, image = network(weights), SPLIT[part].images[row : row + 1]
     found = []
     for draw in range(draws):
-        noise = streams().of("attacking", "forward").normal(SPLIT[part].ids[row : row + 1], SHAPE, draw)
+        noise = toy_rng().of("attacking", "forward").normal(SPLIT[part].ids[row : row + 1], SHAPE, draw)
         x_t = (np.sqrt(ALPHA_BAR[t]) * image.double() + np.sqrt(1 - ALPHA_BAR[t]) * noise.double()).float()
         found.append(float((model(x_t, torch.tensor([t])).double() - noise.double()).square().sum()))
     return statistics.mean(found)
@@ -259,14 +262,14 @@ def test_a_high_score_means_a_member(kind):
     device = torch.device("cpu")
 
     def release(rows: np.ndarray) -> Release:
-        return Release(Memoriser(everything[torch.from_numpy(rows)]), Schedule(), streams(), SHAPE, device, batch=16)
+        return Release(Memoriser(everything[torch.from_numpy(rows)]), Schedule(), toy_rng(), SHAPE, device, batch=16)
 
     others = {
         f"shadow-{k}": AuxiliaryRelease(QueriedRelease(release(rows), torch.Tensor), rows)
         for k, rows in enumerate(ROWS)
     }
     trained_on = torch.cat([SPLIT["member"].ids, SPLIT["calibration_in"].ids]).numpy()
-    found = scores_of(kind(shadows=SHADOWS), AttackTarget.of(release(trained_on), streams(), others=others))
+    found = scores_of(kind(shadows=SHADOWS), AttackTarget.of(release(trained_on), toy_rng(), others=others))
     assert np.isfinite(found).all() and roc_auc_score([1] * COUNT + [0] * COUNT, found) > 0.85
 
 
@@ -288,7 +291,7 @@ def known(at: AttackTarget, attack: MembershipAttack) -> Calibration:
         return ImageSet(SPLIT[name].images, None, lambda question: at.ask(question, attack, False, SPLIT[name]))
 
     here, public = group("calibration_in"), group("reference")
-    return Calibration(here.images, None, here.ask, np.ones(COUNT, dtype=bool), public, streams())
+    return Calibration(here.images, None, here.ask, np.ones(COUNT, dtype=bool), public, toy_rng())
 
 
 @pytest.mark.parametrize("attack", [LiRAOnline(), LiRAOffline(), RMIA()])
@@ -296,7 +299,7 @@ def test_shadow_models_are_needed_by_name(attack):
     assert [need.name for need in attack.auxiliary_models()] == [f"shadow-{k}" for k in range(16)]
     assert attack.access is Access.DENOISER
     with pytest.raises(UsageError, match=f"{attack.name} needs the shadow model 'shadow-0', and there is none"):
-        AttackTarget.of(plain(), streams()).score({"": AttackRequest(attack, False)}, SPLIT["member"])
+        AttackTarget.of(toy_release(), toy_rng()).score({"": AttackRequest(attack, False)}, SPLIT["member"])
 
 
 def test_too_few_of_everything_is_one_clear_line():

@@ -16,12 +16,13 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.runtime.errors import UsageError
-from leakbench.testing.toy_model import SHAPE, images, plain, streams
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
 COUNT = 12
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
 SPLIT = {
-    name: Images(images(COUNT, name), torch.arange(COUNT) + number * COUNT, None) for number, name in enumerate(PARTS)
+    name: Images(toy_images(COUNT, name), torch.arange(COUNT) + number * COUNT, None)
+    for number, name in enumerate(PARTS)
 }
 SHADOWS = 3
 ROWS = [np.random.default_rng([0, k]).permutation(4 * COUNT)[: 2 * COUNT] for k in range(SHADOWS)]
@@ -29,20 +30,20 @@ ROWS = [np.random.default_rng([0, k]).permutation(4 * COUNT)[: 2 * COUNT] for k 
 
 def target() -> AttackTarget:
     others = {
-        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(16, weights=f"shadow {k}"), torch.Tensor), rows)
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(toy_release(16, weights=f"shadow {k}"), torch.Tensor), rows)
         for k, rows in enumerate(ROWS)
     }
-    return AttackTarget.of(plain(16), streams(), others=others)
+    return AttackTarget.of(toy_release(16), toy_rng(), others=others)
 
 
 @cache
 def network(weights: str) -> torch.nn.Module:
-    return plain(weights=weights).network
+    return toy_release(weights=weights).network
 
 
 def signal(weights: str, image: torch.Tensor, number: int, temperature: float) -> float:
     """exp(-loss / temperature) of one image at t = 100, draw 0."""
-    noise = streams().of("attacking", "forward").normal(torch.tensor([number]), SHAPE)
+    noise = toy_rng().of("attacking", "forward").normal(torch.tensor([number]), SHAPE)
     alpha_bar = np.prod(1 - np.linspace(1e-4, 0.02, 1000)[:101])
     x_t = (np.sqrt(alpha_bar) * image[None].double() + np.sqrt(1 - alpha_bar) * noise.double()).float()
     loss = (network(weights)(x_t, torch.tensor([100])) - noise).double().square().mean()

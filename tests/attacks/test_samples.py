@@ -20,28 +20,29 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.runtime.errors import UsageError
-from leakbench.testing.toy_model import images, plain, streams
+from leakbench.testing.toys import toy_images, toy_release, toy_rng
 
 COUNT = 14
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
 SPLIT = {
-    name: Images(images(COUNT, name), torch.arange(COUNT) + number * COUNT, None) for number, name in enumerate(PARTS)
+    name: Images(toy_images(COUNT, name), torch.arange(COUNT) + number * COUNT, None)
+    for number, name in enumerate(PARTS)
 }
 SHADOWS = 3
 ROWS = [np.random.default_rng([0, k]).permutation(4 * COUNT)[: 2 * COUNT] for k in range(SHADOWS)]
 
 
 def samples(name: str) -> torch.Tensor:
-    return images(40, f"samples of {name}")
+    return toy_images(40, f"samples of {name}")
 
 
 def target(batch: int = 16, ours: torch.Tensor | None = None) -> AttackTarget:
     others = {
-        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(batch), partial(samples, f"shadow {k}")), rows)
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(toy_release(batch), partial(samples, f"shadow {k}")), rows)
         for k, rows in enumerate(ROWS)
     }
     drawn = samples("target") if ours is None else ours
-    return AttackTarget.of(plain(batch), streams(), lambda: drawn, others)
+    return AttackTarget.of(toy_release(batch), toy_rng(), lambda: drawn, others)
 
 
 def scores(attack: MembershipAttack, at: AttackTarget | None = None, split: dict[str, Images] = SPLIT) -> np.ndarray:
@@ -122,7 +123,7 @@ def test_they_fire_on_a_model_that_copies_and_not_on_one_that_does_not(attack, b
     """A share counts two copies, and two neighbours of an easy image as well: it is the weaker form."""
     split = digits()
     truth = [1] * 200 + [0] * 200
-    wobble = 0.05 * streams().of("wobble").normal(torch.arange(400), (1, 8, 8))
+    wobble = 0.05 * toy_rng().of("wobble").normal(torch.arange(400), (1, 8, 8))
     copies = split["member"].images.repeat(2, 1, 1, 1) + wobble
     assert roc_auc_score(truth, scores(attack, target(ours=copies), split)) > bar
     fresh = scores(attack, target(ours=split["rest"].images), split)
@@ -137,9 +138,10 @@ def test_calibration_takes_off_what_is_close_to_everybodys_samples():
     everybody = torch.cat([split["rest"].images[:400], blank[::2] + 0.01])
     rows = np.arange(420, 440)
     others = {
-        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(plain(16), lambda: everybody.flip(0)), rows) for k in range(2)
+        f"shadow-{k}": AuxiliaryRelease(QueriedRelease(toy_release(16), lambda: everybody.flip(0)), rows)
+        for k in range(2)
     }
-    at = AttackTarget.of(plain(16), streams(), lambda: everybody, others)
+    at = AttackTarget.of(toy_release(16), toy_rng(), lambda: everybody, others)
     truth = [1] * 200 + [0] * 200
     assert roc_auc_score(truth, scores(GANLeaks(), at, split)) < 0.1
     np.testing.assert_allclose(scores(GANLeaks(calibrated=True, shadows=2), at, split), 0, atol=1e-12)

@@ -15,24 +15,24 @@ from leakbench.attacks.membership.shipped_classifier import ShippedClassifier
 from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.networks import NetworkSpec, build
-from leakbench.testing.toy_model import SHAPE, images, plain, streams
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
 COUNT = 20
-PART = Images(images(COUNT, "attacked"), torch.arange(COUNT) + 100, None)
+PART = Images(toy_images(COUNT, "attacked"), torch.arange(COUNT) + 100, None)
 LOGITS = NetworkSpec(kind="mlp", shape=SHAPE, width=32, blocks=1, outputs="logit")
 
 
 def classifier() -> torch.nn.Module:
     """Random weights; its logits are large enough to pass a gate now and then."""
-    made = build(LOGITS, streams().of("classifier")).eval().requires_grad_(False)
+    made = build(LOGITS, toy_rng().of("classifier")).eval().requires_grad_(False)
     with torch.no_grad():
         made.exit[1].weight *= 8
     return made
 
 
 def scores(attack: ShippedClassifier, part: Images = PART, batch: int = 16, ships=None) -> np.ndarray:
-    release = replace(plain(batch), parts={"classifier": ships or classifier()})
-    return AttackTarget(QueriedRelease(release, torch.Tensor), streams()).score(
+    release = replace(toy_release(batch), parts={"classifier": ships or classifier()})
+    return AttackTarget(QueriedRelease(release, torch.Tensor), toy_rng()).score(
         {"": AttackRequest(attack, True)}, part
     )[0][""]
 
@@ -55,7 +55,7 @@ def test_the_share_of_open_gates_is_the_plain_loop(alpha):
         fired = []
         for t in (0, 25, 50, 75):
             for draw in range(3):
-                noise = streams().of("attacking", "forward").normal(PART.ids[i : i + 1], SHAPE, draw)
+                noise = toy_rng().of("attacking", "forward").normal(PART.ids[i : i + 1], SHAPE, draw)
                 x_t = float(alpha_bar[t]) ** 0.5 * PART.images[i : i + 1] + float(1 - alpha_bar[t]) ** 0.5 * noise
                 p = float(torch.sigmoid(net(x_t, torch.tensor([t])).double()))
                 fired.append(p < alpha or p > 1 - alpha)

@@ -21,19 +21,20 @@ from leakbench.measurement.membership_evidence import collect_membership_evidenc
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.classifiers import train_classifier
 from leakbench.models.diffusion import Schedule
-from leakbench.testing.toy_model import SHAPE, images, plain, streams
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
 COUNT = 12
 PARTS = ("member", "nonmember", "calibration_in", "calibration_out")
 SPLIT = {
-    name: Images(images(COUNT, name), torch.arange(COUNT) + number * COUNT, None) for number, name in enumerate(PARTS)
+    name: Images(toy_images(COUNT, name), torch.arange(COUNT) + number * COUNT, None)
+    for number, name in enumerate(PARTS)
 }
 ALPHA_BAR = [float(a) for a in np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))]
 WALK = [800, 600, 400, 200, 0]  # five steps, as the tiny release samples
 
 
 def target(batch: int = 8) -> AttackTarget:
-    return AttackTarget.of(plain(batch), streams())
+    return AttackTarget.of(toy_release(batch), toy_rng())
 
 
 def scores(attack: MembershipAttack, batch: int = 8, order: slice = slice(None)) -> np.ndarray:
@@ -42,7 +43,7 @@ def scores(attack: MembershipAttack, batch: int = 8, order: slice = slice(None))
 
 
 def noise(purpose: str, row: int, draw: int) -> torch.Tensor:
-    return streams().of("attacking", purpose).normal(SPLIT["member"].ids[row : row + 1], SHAPE, draw)
+    return toy_rng().of("attacking", purpose).normal(SPLIT["member"].ids[row : row + 1], SHAPE, draw)
 
 
 def noised(x: torch.Tensor, t: int, e: torch.Tensor) -> torch.Tensor:
@@ -58,7 +59,7 @@ def moved(network: torch.nn.Module, x: torch.Tensor, s: int, u: int | None) -> t
 
 def varied(row: int, start: int, draw: int) -> torch.Tensor:
     """One image, noised to `start` and walked back."""
-    network, walk = plain().network, [t for t in WALK if t <= start]
+    network, walk = toy_release().network, [t for t in WALK if t <= start]
     x = noised(SPLIT["member"].images[row : row + 1], start, noise("vary", row, draw))
     for s, u in zip(walk, [*walk[1:], None], strict=True):
         x = moved(network, x, s, u)
@@ -80,7 +81,7 @@ def test_rediffuse_is_the_plain_loop(strength, start, draws):
 
 @pytest.mark.parametrize("draws", [1, 2])
 def test_inpainting_is_the_plain_loop(draws):
-    found, network = scores(Inpainting(draws=draws)), plain().network
+    found, network = scores(Inpainting(draws=draws)), toy_release().network
     for i in range(COUNT):
         x0, errors = SPLIT["member"].images[i : i + 1], []
         for rows, columns in [
@@ -130,13 +131,13 @@ def fitted(attack: ReDiffuseNN, at: AttackTarget) -> ReDiffuseNN:
         return at.ask(question, attack, False, part)
 
     nothing = ImageSet(part.images[:0], None, ask)
-    return attack.fit(Calibration(part.images, None, ask, np.arange(COUNT) % 2 == 0, nothing, streams()))
+    return attack.fit(Calibration(part.images, None, ask, np.arange(COUNT) % 2 == 0, nothing, toy_rng()))
 
 
 @pytest.mark.parametrize(("shape", "window"), [((3, 32, 32), 7), ((1, 16, 20), 7), ((1, 8, 8), 7), ((2, 5, 9), 5)])
 def test_ssim_agrees_with_torchmetrics(shape, window):
-    a = torch.tanh(streams().of("a").normal(torch.arange(4), shape))
-    b = (0.7 * a + 0.3 * torch.tanh(streams().of("b").normal(torch.arange(4), shape))).clamp(-1, 1)
+    a = torch.tanh(toy_rng().of("a").normal(torch.arange(4), shape))
+    b = (0.7 * a + 0.3 * torch.tanh(toy_rng().of("b").normal(torch.arange(4), shape))).clamp(-1, 1)
     # torchmetrics pads by reflection; away from the edges its map is that of windows wholly inside the image.
     theirs = structural_similarity_index_measure(
         a, b, gaussian_kernel=False, kernel_size=window, data_range=2.0, reduction="none", return_full_image=True
@@ -174,12 +175,12 @@ def test_a_high_score_means_a_member(monkeypatch, attack):
     quick = partial(train_classifier, steps=60)
     monkeypatch.setattr("leakbench.attacks.membership._map_reader.train_classifier", quick)
     wide = {
-        name: Images(images(40, f"wide {name}"), torch.arange(40) + 40 * number, None)
+        name: Images(toy_images(40, f"wide {name}"), torch.arange(40) + 40 * number, None)
         for number, name in enumerate(PARTS)
     }
     known = torch.cat([wide["member"].images, wide["calibration_in"].images])
-    release = Completer(Projector(known), Schedule(steps=10), streams(), SHAPE, torch.device("cpu"), batch=40)
-    found = collect_membership_evidence(AttackTarget.of(release, streams()), {"": AttackRequest(attack, False)}, wide)[
+    release = Completer(Projector(known), Schedule(steps=10), toy_rng(), SHAPE, torch.device("cpu"), batch=40)
+    found = collect_membership_evidence(AttackTarget.of(release, toy_rng()), {"": AttackRequest(attack, False)}, wide)[
         0
     ][""]
     truth = [1] * 40 + [0] * 40

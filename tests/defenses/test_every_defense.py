@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from leakbench.api import PretrainedModel
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.training import loop
 from leakbench.runtime import registry
 from leakbench.runtime.device import prepare
-from leakbench.testing.defense import DefenseChecks, same
+from leakbench.testing.defense import same_artefacts
+from leakbench.testing.settings import defense_task
 
-DEFENSES = [name for name in registry.names("defenses") if not registry.find("defenses", name).given]
+DEFENSES = [
+    name for name in registry.names("defenses") if not issubclass(registry.find("defenses", name), PretrainedModel)
+]
 STEPS = 12
 WATCHED = ("early_stop", "overfit")  # a watched training starts again
 
@@ -24,8 +28,7 @@ def made(name):
     """A short training of a defense, and the place where it has no objection to be."""
     kind = registry.find("defenses", name)
     short = {"steps": STEPS} if "steps" in kind.model_fields else {}
-    checks = DefenseChecks(kind)
-    return kind(**short), checks.task()
+    return kind(**short), defense_task(kind(**short))
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +57,7 @@ def test_a_killed_training_resumes_to_the_same_weights_and_claims(name, tmp_path
             assert list(tmp_path.rglob("*.safetensors"))
     again = []
     resumed = defense.fit(replace(killed, progress=again.append))
-    assert same(resumed, undisturbed)
+    assert same_artefacts(resumed, undisturbed)
     if told and name not in (*WATCHED, "attribute_switching"):
         assert min(again) > 0.5, "it started again"
     one, other = (defense.release(kept, task) for kept in (resumed, undisturbed))

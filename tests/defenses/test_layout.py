@@ -5,15 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench.api import AuditSetting
 from leakbench.defenses._unlearning import Edit
 from leakbench.defenses.erasediff import EraseDiff
 from leakbench.defenses.finetune import Finetune
 from leakbench.models import networks
-from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training.loop import Recipe, optimise
-from leakbench.testing import toy_model
+from leakbench.testing import toy_rng, toy_task
 
 STEPS = 4
 
@@ -21,8 +19,7 @@ STEPS = 4
 @pytest.fixture(scope="module")
 def task():
     """24 random images of 16x16 and a UNet of random weights that is to be edited."""
-    place = AuditSetting((), "none", "subset", Schedule().T, toy_model.COUNT)
-    small = toy_model.task_of(place, None)
+    small = toy_task(forget="subset")
     spec = NetworkSpec(kind="unet", shape=(1, 16, 16), width=16, blocks=1)
     images = torch.nn.functional.interpolate(small.images[:], scale_factor=2)
     network = networks.build(spec, small.streams.of("unet")).eval().requires_grad_(False)
@@ -69,7 +66,7 @@ def test_a_gradient_in_any_memory_order_gives_the_same_step():
                 gradient = (torch.arange(p.numel()).view(p.shape) % 5 - 2.0) * (step + 1)
                 p.grad = gradient.contiguous(memory_format=order) if p.dim() == 4 else gradient
 
-        stream = toy_model.streams().of("layout")
+        stream = toy_rng().of("layout")
         optimise(layer, rule, Recipe(5, lr=0.1), lambda first, last: range(first, last), stream=stream)
         return flat(layer)
 

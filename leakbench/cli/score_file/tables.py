@@ -9,8 +9,8 @@ from rich.table import Table
 
 from leakbench.api import MembershipEvidence
 from leakbench.cli.score_file.read import ScoreFile, Sides
-from leakbench.metrics.evaluate.findings import MetricSet, metric
-from leakbench.metrics.evaluate.membership import TARGETS, membership
+from leakbench.metrics.evaluate.membership import TARGETS, evaluate_membership
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.results.record import Metric
 from leakbench.statistics import (
     Estimate,
@@ -35,7 +35,7 @@ def findings(file: ScoreFile) -> MetricSet:
     """The metrics and flags of a record of ours; without calibration scores, those that need none."""
     member, nonmember = file.scores
     if file.calibration is not None:
-        return membership(MembershipEvidence(member, nonmember, *file.calibration), blind=False)
+        return evaluate_membership(MembershipEvidence(member, nonmember, *file.calibration), blind=False)
     inside, outside = finite(member), finite(nonmember)
     found = MetricSet([metric("auc", auc(inside, outside))], set(flags(member, nonmember, tuple(TARGETS.values()))))
     for name, target in TARGETS.items():

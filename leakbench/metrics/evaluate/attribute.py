@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from leakbench.metrics.evaluate.findings import MetricSet, metric
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.results.evidence import AttributeEvidence
 from leakbench.results.record import Metric
 from leakbench.statistics import auc, clopper_pearson, contrast, finite, flags, verdict
@@ -23,7 +23,7 @@ from leakbench.statistics import auc, clopper_pearson, contrast, finite, flags, 
 _FEWEST = 2  # of either value, for an AUC
 
 
-def attribute(evidence: AttributeEvidence, balanced: bool) -> MetricSet:
+def evaluate_attribute(evidence: AttributeEvidence, balanced: bool) -> MetricSet:
     """All metrics; `balanced` says whether the reported images are samples, so that their balance is of interest.
 
     An AUC that lacks two images of either value is left out, and the flag `attribute-one-sided` says so.

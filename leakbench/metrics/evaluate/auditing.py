@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from leakbench.metrics.evaluate.findings import MetricSet, metric
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.results.evidence import CanaryEvidence
 from leakbench.results.record import Metric
 from leakbench.statistics import (
@@ -48,7 +48,7 @@ _HEURISTIC = {
 }
 
 
-def auditing(evidence: CanaryEvidence, share: float, delta: float, claimed: float | None = None) -> MetricSet:
+def evaluate_auditing(evidence: CanaryEvidence, share: float, delta: float, claimed: float | None = None) -> MetricSet:
     """All bounds at `delta` in (0, 1), with `share` of the coins guessed.
 
     Where some half of the canaries has no included one, or only such, there are no bounds, and the flag

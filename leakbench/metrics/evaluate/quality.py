@@ -9,13 +9,13 @@ from torch import Tensor
 from leakbench.data.image_view import ImagesLike
 from leakbench.metrics import quality
 from leakbench.metrics.copying import pixel_similarity
-from leakbench.metrics.evaluate.findings import MetricSet, metric
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.metrics.weights import perceptual
 from leakbench.results.record import Metric
 from leakbench.runtime.device import Rng
 
 
-def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> MetricSet:
+def evaluate_quality(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> MetricSet:
     """Distances of samples' features (N, D) to training and held-out images', and the real-against-real floor."""
     n = min(len(samples), len(train), len(heldout))
     precision, recall = quality.precision_recall(samples, heldout)
@@ -31,7 +31,7 @@ def quality_of(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluati
     return MetricSet(metrics, info={"images_per_side": n})
 
 
-def lpips_of(samples: Tensor, train: ImagesLike, streams: Rng) -> MetricSet:
+def evaluate_lpips(samples: Tensor, train: ImagesLike, streams: Rng) -> MetricSet:
     """LPIPS diversity and distance to the nearest training image (by pixels); without weights, a flag says so."""
     distance = perceptual.load_lpips()
     if distance is None:

@@ -15,7 +15,7 @@ from leakbench.metrics.copying import (
     threshold_at,
     unique_copies_by_n,
 )
-from leakbench.metrics.evaluate.findings import MetricSet, metric
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.results.evidence import ReplicationEvidence
 from leakbench.results.record import Metric
 from leakbench.statistics import (
@@ -25,7 +25,7 @@ from leakbench.statistics import (
 NULL_RATE = 0.01  # share of held-out real images that may count as copies when the threshold is chosen
 
 
-def replication(
+def evaluate_replication(
     evidence: ReplicationEvidence, published: float | None = None, grows: bool = True, searched: int = 0
 ) -> MetricSet:
     """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies.

@@ -27,8 +27,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from leakbench.metrics.evaluate.findings import MetricSet, metric
-from leakbench.metrics.unlearning_metrics import mean_probability
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
+from leakbench.metrics.evaluate.unlearning_samples import mean_probability
 from leakbench.results.evidence import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
 from leakbench.results.record import Metric
 from leakbench.statistics import Estimate, auc, delong_pair, finite, flags, verdict
@@ -36,7 +36,7 @@ from leakbench.statistics import Estimate, auc, delong_pair, finite, flags, verd
 BROUGHT_BACK = 0.5  # share of the real images' probability
 
 
-def unlearning(evidence: UnlearningEvidence) -> MetricSet:
+def evaluate_unlearning(evidence: UnlearningEvidence) -> MetricSet:
     """All metrics of all that the attack saw."""
     found = MetricSet([])
     for name, contrast in evidence.scores.items():

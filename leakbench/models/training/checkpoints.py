@@ -10,6 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from leakbench.runtime import distributed
+
 
 def save(
     path: Path, done: int, parameters: list[nn.Parameter], averaged: list[Tensor], optimizer: torch.optim.Optimizer
@@ -33,7 +35,24 @@ def save(
 def resume(
     path: Path | None, parameters: list[nn.Parameter], averaged: list[Tensor], optimizer: torch.optim.Optimizer
 ) -> int:
-    """Load the state if there is one that can be read. Returns the number of steps already done."""
+    """Load the checkpoint on rank 0, if there is a readable one, and copy its state to every rank.
+
+    Returns the number of steps already done: the same on every rank, whatever the others find at `path`.
+    """
+    done = distributed.broadcast(lambda: _load(path, parameters, averaged, optimizer))
+    if done:
+        for parameter in parameters:  # rank 0 has this state already
+            optimizer.state[parameter] = optimizer.state[parameter] or _empty_state(parameter)
+        moments = [tensor for parameter in parameters for tensor in optimizer.state[parameter].values()]
+        with torch.no_grad():
+            distributed.broadcast_tensors([*(p.data for p in parameters), *averaged, *moments])
+    return done
+
+
+def _load(
+    path: Path | None, parameters: list[nn.Parameter], averaged: list[Tensor], optimizer: torch.optim.Optimizer
+) -> int:
+    """Load a checkpoint into this process's tensors. Returns the number of steps done, 0 where there is none."""
     if path is None or not path.exists():
         return 0
     kinds = ("parameter", "average", "step", "exp_avg", "exp_avg_sq")
@@ -41,13 +60,19 @@ def resume(
         state = load_file(path, device=str(parameters[0].device))
         rows = [[state[f"{kind}.{i}"] for kind in kinds] for i in range(len(parameters))]
     except Exception:  # a checkpoint cut short by a full disk: start again, nothing finished is lost
-        path.unlink()
+        path.unlink(missing_ok=True)
         return 0
     with torch.no_grad():
         for parameter, average, (ours, mean, step, *moments) in zip(parameters, averaged, rows, strict=True):
             parameter.copy_(ours)
             average.copy_(mean)
-            # Adam's fused kernel wants its moments laid out as the parameter is (channels_last on CUDA).
-            first, second = (torch.empty_like(parameter).copy_(moment) for moment in moments)
-            optimizer.state[parameter] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
+            optimizer.state[parameter] = _empty_state(parameter) | {"step": step}
+            optimizer.state[parameter]["exp_avg"].copy_(moments[0])
+            optimizer.state[parameter]["exp_avg_sq"].copy_(moments[1])
     return int(state["done"])
+
+
+def _empty_state(parameter: nn.Parameter) -> dict[str, Tensor]:
+    """Adam's state of a parameter. The fused kernel wants its moments laid out as the parameter is (channels_last)."""
+    step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+    return {"step": step, "exp_avg": torch.empty_like(parameter), "exp_avg_sq": torch.empty_like(parameter)}

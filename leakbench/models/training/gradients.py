@@ -40,8 +40,8 @@ def mean_gradient(module: nn.Module, loss: Loss, batch: Batch) -> None:
     The processes of a group that trains make it together, each of its share of the rows; where the module has dropout,
     whose draws belong to the whole batch, each makes all of it.
     """
-    count, shared = len(batch.index), distributed.trains() and not drops(module)
-    rows = distributed.share(count, 1) if shared else slice(0, count)
+    count, shared = len(batch.index), distributed.is_data_parallel() and not drops(module)
+    rows = distributed.shard(count, 1) if shared else slice(0, count)
     name, first = getattr(loss, "__qualname__", type(loss).__name__), [*next(module.parameters()).shape]
     work = f"training {type(module).__name__} {first} by {name}"
     AdaptiveBatch(work, batch.index.device, count).attempt(partial(_gradient, module, loss, batch, rows))
@@ -65,5 +65,7 @@ def _add_up(module: nn.Module) -> None:
     """Sum the gradients of all processes, in one message."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
-    for parameter, part in zip(parameters, distributed.total(flat).split([p.numel() for p in parameters]), strict=True):
+    for parameter, part in zip(
+        parameters, distributed.all_reduce(flat).split([p.numel() for p in parameters]), strict=True
+    ):
         parameter.grad = part.view_as(parameter)

@@ -116,7 +116,7 @@ def train(
         mean_gradient(module, loss, batch)
 
     def step() -> list[Tensor]:
-        with distributed.alone():
+        with distributed.single_process():
             rule(module.train(), batches(0, 1)[0])
         return [p.grad for p in module.parameters() if p.grad is not None]
 
@@ -164,7 +164,6 @@ def optimise(
     chunk = max(1, min(_CHUNK, _CHUNK_NUMBERS // max(1, numbers)))
     checkpoint = None if watch else checkpoint
     done = resume(checkpoint, parameters, averaged, optimizer)
-    distributed.together()  # every process has read the checkpoint before the first one writes the next
     module.train()
     while done < recipe.steps:
         last = min(done + chunk, recipe.steps, *([done - done % watch.every + watch.every] if watch else []))
@@ -174,7 +173,7 @@ def optimise(
         if progress:
             progress(done)
         due = done < recipe.steps and done // _CHECKPOINT_EVERY > before // _CHECKPOINT_EVERY
-        if checkpoint and due and distributed.leads():
+        if checkpoint and due and distributed.rank() == 0:
             save(checkpoint, done, parameters, averaged, optimizer)
         if watch and done % watch.every == 0 and _stops(module, watch, parameters, averaged):
             break

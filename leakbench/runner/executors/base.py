@@ -61,7 +61,7 @@ class Executor(ABC):
     def _fail(self, cell: Cell, error: Exception) -> None:
         if disk_is_full(error):
             raise OSError(f"{cell.description}: the disk is full ({error})") from error
-        if distributed.size() > 1:  # the others may be in the middle of it, and wait for this process
+        if distributed.world_size() > 1:  # the others may be in the middle of it, and wait for this process
             raise SystemExit(f"leakbench: {cell.description}: {type(error).__name__}: {error}") from error
         self.failures[cell.name] = f"{cell.description}: {type(error).__name__}: {error}"
         if self.debug:

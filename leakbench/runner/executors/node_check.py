@@ -9,21 +9,22 @@ from __future__ import annotations
 import socket
 from importlib.metadata import version
 
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.cache.keys import key_of
 
 
-def fingerprint(bench: ReleaseBuilder) -> dict[str, str]:
+def fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
     """What has to be equal everywhere, by name; what comes later contains what comes earlier."""
     packages = [f"{name} {version(name)}" for name in ("leakbench", "torch", "numpy", "diffusers")]
-    embedding = FeatureExtractor(bench)
-    seed = bench.suite.file.seeds[0]
-    audits = [ReleaseAudit(bench, embedding, point, seed) for point in bench.suite.points]
+    embedding = FeatureExtractor(builder.inputs)
+    seed = builder.inputs.suite.file.seeds[0]
+    audits = [ReleaseAudit(AuditContext(builder, embedding, point, seed)) for point in builder.inputs.suite.points]
     return {
         "packages": ", ".join(packages),
-        "data": key_of(**bench.data_key),
+        "data": key_of(**builder.inputs.data_key),
         "code of leakbench, of a plugin, or weights": key_of(keys=[a.row_key(row) for a in audits for row in a.rows()]),
     }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.record import Record
@@ -21,8 +22,8 @@ def _nobody(row: RecordSpec, record: Record) -> None:
 class Worker:
     """Does cells, one after the other, keeping what it has loaded."""
 
-    def __init__(self, bench: ReleaseBuilder) -> None:
-        self.bench, self.embedding = bench, FeatureExtractor(bench)
+    def __init__(self, builder: ReleaseBuilder) -> None:
+        self.builder, self.embedding = builder, FeatureExtractor(builder.inputs)
 
     def do(
         self, cell: Cell, progress: Callable[[float], None], written: Callable[[RecordSpec, Record], None] = _nobody
@@ -31,10 +32,10 @@ class Worker:
         if cell.kind == "reader":
             _ = self.embedding.features
         elif cell.kind == "fit":
-            self.bench.train(cell.chain, cell.seed, cell.models, progress)
+            self.builder.train(cell.chain, cell.seed, cell.models, progress)
         else:
             assert cell.point is not None
-            audit = ReleaseAudit(self.bench, self.embedding, cell.point, cell.seed)
+            audit = ReleaseAudit(AuditContext(self.builder, self.embedding, cell.point, cell.seed))
             rows = {(row.attack, row.access.name): row for row in cell.records}
             for done, record in enumerate(audit.run(list(cell.records)), start=1):
                 written(rows[record.attack, record.access], record)

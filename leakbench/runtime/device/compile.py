@@ -64,7 +64,7 @@ def maybe_compile(module: nn.Module, step: Step, calls: int, device: torch.devic
         return
     plain, file = module.forward, _file(module, f"{calls} steps of {work}", device)
     # One process of a group decides for all: the others' answers must have the same bits.
-    if not distributed.first(lambda: cached_decision(file, lambda: compile_pays_off(module, step, calls, device))):
+    if not distributed.broadcast(lambda: cached_decision(file, lambda: compile_pays_off(module, step, calls, device))):
         yield
         return
     if _LISTS and work not in _LISTS[-1]:

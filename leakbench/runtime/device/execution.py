@@ -21,7 +21,9 @@ Manner = dict[str, Any]  # JSON-able: {"smaller_batches": {work: rows}, "compile
 def record_execution() -> Iterator[Callable[[], Manner]]:
     """Inside, the manner of all work is observed; asked for it, in all processes of a group, it is that so far."""
     with record_batch_reductions() as smaller, compilations() as compiled:
-        yield lambda: merge_execution_notes({"smaller_batches": distributed.joined(smaller), "compiled": compiled})
+        yield lambda: merge_execution_notes(
+            {"smaller_batches": distributed.all_reduce_min(smaller), "compiled": compiled}
+        )
 
 
 def merge_execution_notes(*found: Mapping[str, Any]) -> Manner:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from leakbench.api import Access, Attack
+from leakbench.results.families import FAMILIES
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import frozen_attacks
+from leakbench.suite.ensemble import read_frozen_attacks
 
-FAMILIES = ("membership", "replication")
+ASKED = tuple(name for name, family in FAMILIES.items() if family.of_given_models)
 _OPTION = "--attacks"
 
 
@@ -36,7 +37,7 @@ def entries_of(choice: str, reach: Reach) -> list[dict[str, Any]]:
     """The [[attack]] entries of "all", "strongest", or names with commas between. Raises UsageError."""
     if choice not in ("all", "strongest"):
         return [_named(name.strip(), reach) for name in choice.split(",")]
-    strongest = _possible(frozen_attacks("strongest", "leakbench audit"), reach)
+    strongest = _possible(read_frozen_attacks("strongest", "leakbench audit"), reach)
     if choice == "strongest":
         return strongest
     known = {entry["name"] for entry in strongest}
@@ -48,7 +49,7 @@ def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any
     found = []
     for entry in entries:
         kind: type[Attack] = registry.find("attacks", str(entry["name"]))
-        if kind.family not in FAMILIES or reach.lacks(kind):
+        if kind.family not in ASKED or reach.lacks(kind):
             continue
         parameters = {key: value for key, value in entry.items() if key not in ("name", "id", "on")}
         if not kind(**parameters).auxiliary_models():
@@ -61,8 +62,8 @@ def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any
 def _named(name: str, reach: Reach) -> dict[str, Any]:
     """The entry of an attack that was asked for by name."""
     kind: type[Attack] = registry.find("attacks", name, _OPTION)
-    if kind.family not in FAMILIES:
-        raise UsageError(f"{_OPTION} {name}: is of family {kind.family}; an audit reads {' and '.join(FAMILIES)}")
+    if kind.family not in ASKED:
+        raise UsageError(f"{_OPTION} {name}: is of family {kind.family}; an audit reads {' and '.join(ASKED)}")
     if lacking := reach.lacks(kind):
         raise UsageError(f"{_OPTION} {name}: {lacking}")
     if kind().auxiliary_models():

@@ -20,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, shipped_parts
-from leakbench.data import Dataset
-from leakbench.data.member_folders import sides_name
+from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, pretrained_spec, shipped_parts
+from leakbench.data import Dataset, draw_split
+from leakbench.data.member_folders import SHARES, loaded, sides_name
+from leakbench.data.split import TooFewImages
 from leakbench.runtime import registry
-from leakbench.runtime.errors import UsageError
+from leakbench.runtime.errors import SettingError, UsageError
 from leakbench.suite.audit_request.attacks import Reach, entries_of
-from leakbench.suite.load import ReleaseSpec, Suite, checked
+from leakbench.suite.audit_request.early_checks import check_fits, check_samples, check_sides, peek_at
+from leakbench.suite.load import ReleaseSpec, Suite, build_suite
 
 GIVEN = "model"  # the id of what is audited
 _WHERE = "leakbench audit"
@@ -36,9 +38,13 @@ _HEADLINES = {"tpr@fpr=0.001": 10_000, "tpr@fpr=0.01": 1_000}  # and the nonmemb
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be audited. `model`: parameters of the plugin that hands it out, with its `name`; members and
-    nonmembers: names of data sets. attacks: "all", "strongest" or names. defenses: names of sampling-time defenses to
-    put around the model. samples, shape: how many images were given, and of what shape, where they are all there is."""
+    """What is to be audited.
+
+    model: parameters of the plugin that hands it out, with its `name`. generated: name of the data set of generated
+    images, where there is no model. members, nonmembers: names of data sets. attacks: "all", "strongest" or names.
+    defenses: names of sampling-time defenses to put around the model. captions: the table that both the data set and
+    the model read; typed_captions: the option as it was typed. samples, shape: number and shape of generated images.
+    """
 
     title: str
     model: dict[str, Any]
@@ -47,69 +53,99 @@ class Request:
     attacks: str = "all"
     defenses: tuple[str, ...] = ()
     captions: str = ""
+    typed_captions: str = ""
     seed: int = 0
     skip_broken: bool = False
-    samples: int | None = None
+    generated: str = ""
+    samples: int = 20
     shape: tuple[int, ...] | None = None
 
     @property
     def reach(self) -> Reach:
-        """What an attacker has."""
-        return Reach(Access.WEIGHTS if self.samples is None else Access.SAMPLES)
+        """Access that an attacker has."""
+        return Reach(Access.SAMPLES if self.generated else Access.WEIGHTS)
 
 
-def suite_of(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[str, str]]:
-    """The checked suite, and of the attacks that had to be left out what each of them objects. Raises UsageError."""
-    dataset = sides_name(request.members, request.nonmembers, request.captions, request.seed, request.skip_broken)
-    data: Dataset = registry.dataset(dataset)()
-    plugin = registry.find("defenses", request.model["name"])
-    brought: PretrainedSpec | None = plugin(**{k: v for k, v in request.model.items() if k != "name"}).brings()
-    if brought is not None:
-        _check_fits(brought, data, request)
-    if request.shape is not None and request.shape != data.shape:
-        theirs, ours = ("x".join(map(str, shape)) for shape in (request.shape, data.shape))
-        raise UsageError(
-            f"--samples {request.model['images']}: generated images are {theirs}, and members and nonmembers {ours} "
-            "(channels, height, width): they should be alike; --size N resizes and crops the images of folders"
-        )
-    table: dict[str, Any] = {
+def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[str, str]]:
+    """The checked suite, and the objections of the attacks that had to be left out. Raises UsageError.
+
+    All that can be checked without decoding an image is checked first.
+    """
+    model = _read_model(request, build_suite(_table(request), _WHERE, overrides))
+    sides = {"members": request.members, "nonmembers": request.nonmembers}
+    check_sides(sides, model, request.title, request.captions, request.skip_broken)
+    if request.generated:
+        request = _read_samples(request)
+    data: Dataset = registry.dataset(_dataset(request))()
+    if model is not None:
+        check_fits(data.name, data, model, request.title)
+    if request.generated:
+        check_samples(request.generated, request.samples, request.shape, data.shape)
+    nonmembers = Counter(np.asarray(data.split).tolist())["nonmember"]
+    table = _table(request) | {"headline": _headline(nonmembers)}
+    table["defense"] += _control(request, data)
+    suite = build_suite(table, _WHERE, overrides)
+    _check_split(suite, data, request)
+    return _fitting(_without_part_readers(suite, data, model, request), data, model)
+
+
+def _dataset(request: Request) -> str:
+    return sides_name(request.members, request.nonmembers, request.captions, request.seed, request.skip_broken)
+
+
+def _table(request: Request) -> dict[str, Any]:
+    """The suite file, but for what depends on the images."""
+    return {
         "name": "audit-" + (re.sub(r"[^A-Za-z0-9._-]+", "-", request.title).strip("-.") or "model"),
         "summary": f"{request.title}, as it was given",
-        "dataset": dataset,
+        "dataset": _dataset(request),
         "seeds": [request.seed],
-        "headline": _headline(Counter(np.asarray(data.split).tolist())["nonmember"]),
         "network": {"width": 16, "blocks": 1},
         "quality": _quality(request),
-        "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request), *_control(request, data)],
+        "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request)],
         "attack": entries_of(request.attacks, request.reach),
     }
-    suite = checked(table, _WHERE, overrides)
-    brought = suite.points[0].chain[0].defense.brings()
-    if brought is not None:
-        _check_fits(brought, data, request)
-    return _fitting(_without_part_readers(suite, data, brought, request), data, brought)
 
 
-def _check_fits(brought: PretrainedSpec, data: Dataset, request: Request) -> None:
-    """Raise UsageError where the model makes other images, or is told other labels, than there are."""
-    (ours, *size), (theirs, *side) = data.shape, brought.images
-    if ours != theirs:
+def _read_model(request: Request, suite: Suite) -> PretrainedSpec | None:
+    """Shapes, conditions and schedule of the given model; None of samples alone. Raises UsageError."""
+    try:
+        spec = pretrained_spec(suite.points[0].chain[0].defense)
+    except SettingError as error:
+        if error.key == "captions" and not request.captions:
+            raise UsageError(
+                f"{request.title}: a text-conditional model: give --captions FILE.csv with the columns file and "
+                "caption, or --captions txt for a .txt file beside every image"
+            ) from None
+        typed = {"captions": request.typed_captions, "guidance": request.model.get("guidance")}.get(error.key)
+        raise error if not typed else error.as_option(typed) from None
+    return spec
+
+
+def _read_samples(request: Request) -> Request:
+    """The request with the number, the shape and the digest of the generated images. Raises UsageError."""
+    glimpse, members = peek_at(request.generated), peek_at(request.members)
+    if glimpse is not None and not request.skip_broken:
+        expected = None if members is None else members.shape
+        check_samples(request.generated, glimpse.count, glimpse.shape, expected)
+    data = loaded(request.generated, "--samples", request.skip_broken)
+    model = request.model | {"digest": data.digest}
+    title = data.name.partition(":")[2] or data.name
+    check_samples(request.generated, len(data.images), None, None)
+    return replace(request, title=title, model=model, samples=len(data.images), shape=data.shape)
+
+
+def _check_split(suite: Suite, data: Dataset, request: Request) -> None:
+    """Raise UsageError where near-duplicates leave a part with too few images."""
+    try:
+        draw_split(data, suite.file.split)
+    except TooFewImages as error:
+        side = next(side for side, shares in SHARES.items() if error.part in (side[:-1], *shares))
         raise UsageError(
-            f"{data.name}: images have {ours} channel{'s' if ours > 1 else ''}, and {request.title} makes images of "
-            f"{theirs}: give images as it was trained on"
-        )
-    if size != side:
-        wanted = f"--size {side[0]} resizes and crops folders" if side[0] == side[1] else "resize them"
-        told, made = (f"{height}x{width}" for height, width in (size, side))
-        raise UsageError(f"{data.name}: images are {told} (height x width), and {request.title} makes {made}: {wanted}")
-    count = brought.network.conditions
-    if count and data.labels is None:
-        raise UsageError(
-            f"{data.name}: {request.title} is told one of {count} labels, and the images have none: write a "
-            "labels.csv (columns file, label) into each folder"
-        )
-    if count and data.labels is not None and data.labels.max() >= count:
-        raise UsageError(f"{data.name}: label {data.labels.max()}: {request.title} knows labels 0 to {count - 1}")
+            f"--{side} {getattr(request, side)}: near-duplicates are left out, and then part '{error.part}' has "
+            f"{error.got} of at least {error.least} images: give more of them, or ask for less with --set "
+            "split.duplicate_radius=0"
+        ) from None
 
 
 def _headline(nonmembers: int) -> str:
@@ -117,13 +153,8 @@ def _headline(nonmembers: int) -> str:
 
 
 def _quality(request: Request) -> dict[str, Any]:
-    table: dict[str, Any] = {} if request.samples is None else {"samples": request.samples}
+    table: dict[str, Any] = {"samples": request.samples} if request.generated else {}
     return table | ({"features": "rotation"} if request.captions else {})
-
-
-def _model(request: Request, brought: PretrainedSpec | None) -> dict[str, Any]:
-    conditioned = brought is not None and brought.network.conditions
-    return {"id": GIVEN, "role": "baseline", **({"condition": "label"} if conditioned else {}), **request.model}
 
 
 def _around(request: Request) -> list[dict[str, Any]]:
@@ -136,25 +167,25 @@ def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
     return [{"name": "untrained"}]
 
 
-def _fitting(suite: Suite, data: Dataset, brought: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
+def _fitting(suite: Suite, data: Dataset, spec: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
     """The suite without the attacks that cannot work on its images or model, and the reason of each of these."""
     said: dict[str, str] = {}
     for name, attack in suite.attacks.items():
         for point in suite.points:
-            found = attack.skip(_setting(point, data, brought))
+            found = attack.skip(_setting(point, data, spec))
             if found is not None and found.severity == "cannot-work":
                 said[name] = found.reason
     return _without(suite, said), said
 
 
-def _without_part_readers(suite: Suite, data: Dataset, brought: PretrainedSpec | None, request: Request) -> Suite:
+def _without_part_readers(suite: Suite, data: Dataset, spec: PretrainedSpec | None, request: Request) -> Suite:
     """The suite without the attacks that read parts of a defense, where no defense was asked for.
 
     Raises UsageError for one that was asked for by name.
     """
     if request.defenses:
         return suite
-    setting = _setting(suite.points[0], data, brought)
+    setting = _setting(suite.points[0], data, spec)
     found = {name: skip for name, attack in suite.attacks.items() if (skip := _skip_for_parts(attack, setting))}
     if found and request.attacks not in ("all", "strongest"):
         name, skip = next(iter(found.items()))
@@ -175,15 +206,15 @@ def _without(suite: Suite, names: Collection[str]) -> Suite:
     return replace(suite, file=suite.file.model_copy(update={"attack": entries}), attacks=kept)
 
 
-def _setting(point: ReleaseSpec, data: Dataset, brought: PretrainedSpec | None) -> AuditSetting:
+def _setting(point: ReleaseSpec, data: Dataset, spec: PretrainedSpec | None) -> AuditSetting:
     """Setting of an attack by the parts as drawn, before near-duplicates are removed."""
     counts = Counter(np.asarray(data.split).tolist())
     chain = tuple(link.defense for link in point.chain)
     return AuditSetting(
         chain=chain,
-        condition="label" if brought and brought.network.conditions else "none",
+        condition="label" if spec and spec.network.conditions else "none",
         forget="nothing",
-        timesteps=brought.schedule.T if brought else 1000,
+        timesteps=spec.schedule.T if spec else 1000,
         images=counts["member"] + counts["calibration_in"],
         pixels=data.shape[1] * data.shape[2],
         calibration=counts["calibration_in"] + counts["calibration_out"],

@@ -60,13 +60,19 @@ def fitted(data, steps=800):
 
 @pytest.fixture(scope="session")
 def world():
-    """forget, unseen, retained: images; before, retrained: releases; judge, and `ground(attack, ...)`."""
+    """forget, unseen, retained: images; before, retrained: releases; its classifier; `ground(attack, ...)`."""
     torch.set_num_threads(1)
     forget, unseen = group(LABEL, 0), group(LABEL, 100)
     retained = joined(group(0, 200), group(2, 300))
     releases = {"before": fitted(joined(forget, retained)), "retrained": fitted(retained)}
     return SimpleNamespace(
-        forget=forget, unseen=unseen, retained=retained, judge=judge, streams=STREAMS, label=LABEL, **releases
+        forget=forget,
+        unseen=unseen,
+        retained=retained,
+        reference_classifier=judge,
+        streams=STREAMS,
+        label=LABEL,
+        **releases,
     )
 
 
@@ -94,7 +100,7 @@ def ground(world):
             "unseen": world.unseen,
             "retained": world.retained,
             "label": LABEL,
-            "judge": judge,
+            "reference_classifier": judge,
             "streams": STREAMS,
             "device": CPU,
             "first": 50,

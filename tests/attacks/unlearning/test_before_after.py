@@ -9,7 +9,7 @@ from leakbench.attacks.unlearning.before_after import BeforeAfter
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.erasediff import EraseDiff
-from leakbench.metrics.evaluate.unlearning import unlearning
+from leakbench.metrics.evaluate.unlearning import evaluate_unlearning
 
 
 def test_it_is_the_difference_of_two_losses(world, ground, losses):
@@ -22,7 +22,7 @@ def test_it_is_the_difference_of_two_losses(world, ground, losses):
 
 def test_even_perfect_forgetting_shows_who_was_deleted_to_who_kept_the_old_release(world, ground):
     attack = BeforeAfter()
-    found = unlearning(attack.run(ground(attack, world.retrained, before=world.before)))
+    found = evaluate_unlearning(attack.run(ground(attack, world.retrained, before=world.before)))
     value = {one.name: one.value for one in found.metrics}
     assert value["forget_auc"] > 0.8 and value["forget_vs_retained_auc"] > 0.8
     assert value["forget_auc"] == value["forget_auc_retrained"] and value["forget_auc_excess"] == 0
@@ -32,7 +32,7 @@ def test_nothing_changed_is_nothing_told(world, ground):
     attack = BeforeAfter(draws=1)
     evidence = attack.run(ground(attack, world.before, before=world.before))
     assert not np.concatenate([evidence.scores["forget"].model.forget, evidence.scores["forget"].model.unseen]).any()
-    found = unlearning(evidence)
+    found = evaluate_unlearning(evidence)
     assert "constant-scores" in found.flags and {m.name: m.value for m in found.metrics}["forget_auc"] == 0.5
 
 

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from leakbench.api import AuditSetting, Release
 from leakbench.attacks.unlearning.forget_membership import ForgetMembership
-from leakbench.metrics.evaluate.unlearning import unlearning
+from leakbench.metrics.evaluate.unlearning import evaluate_unlearning
 
 
 def measured(evidence):
-    return {one.name: one for one in unlearning(evidence).metrics}
+    return {one.name: one for one in evaluate_unlearning(evidence).metrics}
 
 
 def test_a_model_that_forgot_nothing_leaks_and_the_retrained_one_does_not(world, ground):

@@ -15,7 +15,7 @@ from leakbench.api import AuditSetting
 from leakbench.attacks.unlearning._curves import embedding_of
 from leakbench.attacks.unlearning._seeds import climb, found_seed, log_density, psnr, walked_down
 from leakbench.attacks.unlearning.inversion import Inversion
-from leakbench.metrics.evaluate.unlearning import unlearning
+from leakbench.metrics.evaluate.unlearning import evaluate_unlearning
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule, ddim_step, denoise
 from leakbench.models.networks import NetworkSpec
@@ -133,7 +133,7 @@ def test_scores_are_those_of_one_image_at_a_time(world, ground, renoise):
 
 def test_seeds_of_what_was_known_are_the_more_ordinary_ones(world, ground):
     attack = Inversion()
-    found = unlearning(attack.run(ground(attack, world.before)))
+    found = evaluate_unlearning(attack.run(ground(attack, world.before)))
     value = {one.name: one.value for one in found.metrics}
     assert value["likelihood_auc"] > 0.95 and value["likelihood_auc_excess"] > 0.1
     assert value["likelihood_distance_ratio"] < value["likelihood_distance_ratio_retrained"]
@@ -153,7 +153,7 @@ def test_the_null_has_no_excess_and_as_many_retained_as_forget_images_are_invert
 
 
 def soft(images):
-    """A judge that moves with every pixel."""
+    """A classifier that moves with every pixel."""
     return images.flatten(1)[:, :30].unflatten(1, (3, 10)).sum(dim=2).softmax(dim=1)
 
 
@@ -165,14 +165,14 @@ def test_no_iterations_give_the_plain_result(world, ground):
     curve = attack.run(ground(attack, world.before)).curves["inversion"]
     label = torch.full((12,), world.label)
     for found, release in ((curve.model, world.before), (curve.retrained, world.retrained)):
-        wanted = world.judge(release.sample(12, label, first=50))[:, world.label]
+        wanted = world.reference_classifier(release.sample(12, label, first=50))[:, world.label]
         np.testing.assert_allclose(found, wanted[None], atol=1e-6)
 
 
 def test_the_vector_is_that_of_a_loop_over_it_alone(world, ground):
     """Adam on the embedding vector as a free variable, everything else a constant."""
     attack = Inversion(by="label", steps=2, batch=8, samples=12, images=16, lr=0.05)
-    found = attack.run(ground(attack, world.retrained, judge=soft)).curves["inversion"].model
+    found = attack.run(ground(attack, world.retrained, reference_classifier=soft)).curves["inversion"].model
     ids = world.forget.ids
     order = world.streams.of("attacking", "own", "few to invert").uniform(ids).argsort()
     images, stream = world.forget.take(order), world.streams.of("attacking", "own", "inversion")

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from leakbench.api import AuditSetting, Release
 from leakbench.attacks.unlearning._curves import Effort, brought_back
 from leakbench.attacks.unlearning.relearning import Relearning
-from leakbench.metrics.evaluate.unlearning import unlearning
+from leakbench.metrics.evaluate.unlearning import evaluate_unlearning
 from leakbench.models.training.loop import Recipe
 
 SMALL = {"steps": 5, "batch": 8, "samples": 12, "images": 3}
 
 
 def soft(images):
-    """A judge that moves with every pixel: in these tests a sharp one would hardly tell two samples apart."""
+    """A classifier that moves with every pixel: in these tests a sharp one would hardly tell two samples apart."""
     return images.flatten(1)[:, :30].unflatten(1, (3, 10)).sum(dim=2).softmax(dim=1)
 
 
@@ -52,7 +52,7 @@ def by_hand(world, network, images, stream, recipe):
 
 def test_at_no_steps_it_is_the_plain_forget_probability(world, ground):
     attack = Relearning(**SMALL | {"steps": 0})
-    curves = attack.run(ground(attack, world.before, judge=soft)).curves
+    curves = attack.run(ground(attack, world.before, reference_classifier=soft)).curves
     for curve in curves.values():
         assert curve.steps.tolist() == [0] and curve.model.shape == curve.retrained.shape == (1, 12)
         for found, release in ((curve.model, world.before), (curve.retrained, world.retrained)):
@@ -64,7 +64,7 @@ def test_at_no_steps_it_is_the_plain_forget_probability(world, ground):
 def test_its_steps_are_those_of_a_loop(world, ground, which):
     images, recipe = getattr(world, which), Recipe(4, 8, 2e-3, ema=0.0)
     stream = world.streams.of("a test's own")
-    given = ground(Relearning(), world.retrained, judge=soft)
+    given = ground(Relearning(), world.retrained, reference_classifier=soft)
     steps, found = brought_back(given, world.retrained, Effort(images, recipe, stream, 12))
     wanted = by_hand(world, world.retrained.network, images, stream, recipe)
     assert steps.tolist() == [0, 1, 2, 4]
@@ -80,7 +80,7 @@ def test_it_looks_at_doubled_steps_and_at_the_end(world, steps, looks):
 
 def test_what_was_not_forgotten_needs_no_steps_and_the_retrained_model_some(world, ground):
     attack = Relearning(steps=64, batch=16, samples=32, lr=4e-3)
-    found = unlearning(attack.run(ground(attack, world.before)))
+    found = evaluate_unlearning(attack.run(ground(attack, world.before)))
     value = {one.name: one.value for one in found.metrics}
     assert value["relearn_steps"] == value["relearn_retained_steps"] == 0
     assert value["relearn_steps_retrained"] > 0  # it can be taught
@@ -117,7 +117,9 @@ def test_the_few_images_do_not_depend_on_their_order(world, ground):
 
 def test_no_more_images_are_used_than_there_are(world, ground):
     attacks = [Relearning(**SMALL | {"images": count}) for count in (16, 17, 3)]
-    all_, more, few = (one.run(ground(one, world.retrained, judge=soft)).curves["relearn"].model for one in attacks)
+    all_, more, few = (
+        one.run(ground(one, world.retrained, reference_classifier=soft)).curves["relearn"].model for one in attacks
+    )
     assert np.array_equal(all_, more) and not np.allclose(all_, few, atol=1e-6)
 
 

@@ -16,7 +16,7 @@ from leakbench.data.member_folders import sides_name
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import registry
 from leakbench.suite.audit_request.attacks import Reach, entries_of
-from leakbench.suite.audit_request.suite import Request, suite_of
+from leakbench.suite.audit_request.suite import Request, build_audit_suite
 
 SMALL = [
     word
@@ -171,7 +171,7 @@ def test_attacks_that_a_model_has_no_timesteps_for_are_left_out_and_named(sides,
     config.write_text(json.dumps(json.loads(config.read_text()) | {"num_train_timesteps": 60}))
     model = {"name": "pipeline", "path": str(pipeline)}
     request = Request("mine", model, f"folder:{sides[1]}", f"folder:{sides[3]}")
-    suite, left_out = suite_of(request, ())
+    suite, left_out = build_audit_suite(request, ())
     assert {"loss", "secmi", "pia"} <= set(left_out) and "59" in left_out["loss"]
     assert not set(left_out) & (set(suite.attacks) | {entry["name"] for entry in suite.file.attack})
     assert {"blind", "gan_leaks", "nearest_copy_pixels", "side"} <= set(suite.attacks)
@@ -239,6 +239,72 @@ def test_bad_input_is_one_line(sides, pipeline, copied, leakbench, tmp_path):
     refused(leakbench("audit", pipeline, *sides), "1 channel,", "my_pipeline makes images of 3")
 
 
+@pytest.fixture
+def undecoded(monkeypatch):
+    """No image may be decoded."""
+
+    def decoded(*given):
+        raise AssertionError("an image was decoded before what is cheap was checked")
+
+    monkeypatch.setattr("leakbench.data.image_files.decoded", decoded)
+
+
+def test_what_is_cheap_is_said_before_an_image_is_decoded(sides, pipeline, copied, leakbench, tmp_path, undecoded):
+    refused(leakbench("audit", tmp_path / "no", *sides), str(tmp_path / "no"), "no such folder")
+    refused(leakbench("audit", pipeline, *sides, "--attacks", "los"), "--attacks", "did you mean 'loss'?")
+    refused(leakbench("audit", pipeline, *sides, "--defense", "cpsampl"), "did you mean 'cpsample'?")
+    refused(leakbench("audit", pipeline, *sides, "--set", "sampler.stops=3"), "stops", "did you mean 'steps'?")
+    refused(leakbench("audit", pipeline, *sides, "--captions", "txt"), "members/000.png", "caption missing")
+    refused(leakbench("audit", pipeline, *sides, "--size", 8), "8x8", "my_pipeline makes 16x16", "--size 16")
+    refused(leakbench("audit", "--samples", copied, *sides, "--attacks", "loss"), "DENOISER", "allows SAMPLES")
+    few = save(tmp_path / "few", MEMBERS[:39])
+    refused(leakbench("audit", pipeline, "--members", few, *sides[2:]), "--members", "39 images", "at least 40")
+    grey(sides[3])
+    refused(leakbench("audit", pipeline, *sides), "--nonmembers", "1 channel,", "my_pipeline makes images of 3")
+
+
+def test_what_was_typed_is_what_is_named(sides, pipeline, copied, leakbench, tmp_path):
+    few = save(tmp_path / "few", pictures(3, 3))
+    outcome = leakbench("audit", "--samples", few, *sides)
+    refused(outcome, f"--samples folder:{few}: 3 images", "at least 20")
+    assert "quality.samples" not in outcome.err
+    table = tmp_path / "captions.csv"
+    rows = [f"{side.name}/{p.relative_to(side)},a" for side in (sides[1], sides[3]) for p in side.rglob("*.png")]
+    table.write_text("\n".join(["file,caption", *rows, ""]))
+    outcome = leakbench("audit", pipeline, *sides, "--captions", table)
+    refused(outcome, f"--captions {table}: the model takes none")
+    outcome = leakbench("audit", pipeline, *sides, "--guidance", 3)
+    refused(outcome, "--guidance 3.0: the model knows no answer without condition")
+    for path in sides[3].glob("0[0-5]*.png"):
+        Image.fromarray(NONMEMBERS[0] ^ np.uint8(int(path.stem) % 8 // 4)).save(path)
+    outcome = leakbench("audit", pipeline, *sides)
+    refused(outcome, f"--nonmembers folder:{sides[3]}", "near-duplicates are left out", "at least 20")
+    assert "[split]" not in outcome.err
+
+
+def test_a_size_is_not_offered_where_channels_differ(sides, pipeline, copied, leakbench):
+    grey(copied)
+    outcome = leakbench("audit", "--samples", copied, *sides)
+    refused(outcome, "1x16x16", "3x16x16", "grey", "RGB")
+    assert "--size" not in outcome.err
+    grey(sides[3])
+    outcome = leakbench("audit", "--samples", save(copied.parent / "colour", pictures(20, 3)), *sides)
+    refused(outcome, "1x16x16", "3x16x16", "grey", "RGB")
+    assert "--size" not in outcome.err
+
+
+def test_a_text_model_without_captions_is_told_the_option(sides, pipelines, leakbench, tmp_path):
+    pipelines.untrained(tmp_path)
+    outcome = leakbench("audit", tmp_path / "pipeline", *sides)
+    refused(outcome, "text-conditional", "--captions FILE.csv", "--captions txt")
+
+
+def test_an_image_too_large_to_decode_says_so(sides, pipeline, leakbench, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    Image.new("RGB", (32, 16)).save(sides[1] / "vast.png")
+    refused(leakbench("audit", pipeline, *sides), "1 of 51", "vast.png: more than 300 pixels", "--skip-broken")
+
+
 def test_an_unknown_scheduler_is_one_line(sides, pipeline, leakbench):
     config = pipeline / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"_class_name": "MyScheduler"}))
@@ -256,11 +322,11 @@ def test_broken_images_can_be_left_out_and_are_counted(sides, copied, leakbench,
 
 def test_captions_number_the_rows_of_their_file(sides):
     from leakbench.data.captions import gathered
-    from leakbench.data.member_folders import files_of, loaded
+    from leakbench.data.member_folders import files_of
     from leakbench.runtime.errors import UsageError
 
     names = [f"folder:{sides[1]}", f"folder:{sides[3]}"]
-    files = [files_of(name, loaded(name, "", False)) for name in names]
+    files = [files_of(name, ()) for name in names]
     for folder, those in files:
         for name in those:
             (folder / name).with_suffix(".txt").write_text(f"{folder.name}  {name}\n")

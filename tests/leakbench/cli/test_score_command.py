@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import MembershipEvidence
-from leakbench.metrics.evaluate.membership import membership
+from leakbench.metrics.evaluate.membership import evaluate_membership
 from leakbench.statistics import auc, by_class, set_inference, tpr_at_fpr
 
 RNG = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def test_most_exposed_members_come_by_their_position(score):
 
 def test_calibration_gives_the_metrics_of_a_record(score):
     outcome = score(**APART, **CALIBRATION)
-    for one in membership(MembershipEvidence(MEMBER, NONMEMBER, INSIDE, OUTSIDE), blind=False).metrics:
+    for one in evaluate_membership(MembershipEvidence(MEMBER, NONMEMBER, INSIDE, OUTSIDE), blind=False).metrics:
         assert row(outcome, one.name)[1:4] == [f"{one.value:.4g}", f"[{one.ci_low:.4g},", f"{one.ci_high:.4g}]"]
     assert "calibration-leaks" not in outcome.out
     assert "read as they are" in outcome.out

@@ -18,13 +18,13 @@ from leakbench.measurement.extraction import extract_candidates, recover
 from leakbench.measurement.query_engine import AttackTarget
 from leakbench.measurement.replication import measure_replication
 from leakbench.metrics.copying import pixel_similarity, threshold_at
-from leakbench.metrics.evaluate.replication import replication
+from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec, build
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.device import Rng
 from leakbench.statistics.proportions import clopper_pearson, difference
-from leakbench.testing.conformance import check
+from leakbench.testing import check_plugin, failures
 
 SHAPE, STREAMS = (1, 8, 8), Rng("test", 0)
 
@@ -113,7 +113,7 @@ def test_an_answer_of_the_wrong_shape_is_named():
 
 @pytest.mark.parametrize("kind", [Pixels, Numbered, Returned])
 def test_the_conformance_suite_passes_them(kind):
-    assert [words for passed, words in check(kind) if not passed] == []
+    assert failures(kind) == []
 
 
 def test_the_conformance_suite_sees_what_depends_on_the_batch():
@@ -127,15 +127,15 @@ def test_the_conformance_suite_sees_what_depends_on_the_batch():
         (Pixels, {"candidates": jumbled}, "batch size"),
         (Returned, {"recover": ranked}, "order"),
     ):
-        found = [text for passed, text in check(type("Bad", (kind,), hook)) if not passed]
+        found = [result.name for result in failures(type("Bad", (kind,), hook))]
         assert any(words in text for text in found)
 
 
 def test_what_a_machine_lacks_is_a_flag_and_no_crash():
     lacking = type("Lacking", (Pixels,), {"lacks": lambda self: "weights-missing"})
-    found = measure_replication(None, lacking())  # type: ignore[arg-type]
-    assert found.findings.flags == {"not-applicable", "weights-missing"} and found.findings.metrics == []
-    assert [passed for passed, words in check(lacking) if "weights-missing" in words] == [True]
+    found = measure_replication(None, lacking(), Access.SAMPLES)  # type: ignore[arg-type]
+    assert found.metrics.flags == {"not-applicable", "weights-missing"} and found.metrics.metrics == []
+    assert [result.passed for result in check_plugin(lacking) if "weights-missing" in result.skip] == [True]
 
 
 # From evidence to numbers ---------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def evidence(**more: Any) -> ReplicationEvidence:
 
 def test_a_published_threshold_stands_beside_the_calibrated_one_with_a_null_of_its_own():
     raw = evidence()
-    found = {m.name: m for m in replication(raw, published=1.0).metrics}
+    found = {m.name: m for m in evaluate_replication(raw, published=1.0).metrics}
     copies, false = int((raw.similarity >= 1).sum()), int((raw.null_similarity >= 1).sum())
     expected = {
         "copy_rate_published": clopper_pearson(copies, 100),
@@ -160,12 +160,12 @@ def test_a_published_threshold_stands_beside_the_calibrated_one_with_a_null_of_i
         assert (found[name].value, found[name].ci_low, found[name].ci_high) == (one.value, one.low, one.high)
     assert found["unique_copies_published"].value == len(set(raw.nearest[raw.similarity >= 1]))
     assert found["copy_rate"].value < found["copy_rate_published"].value
-    assert not [m.name for m in replication(raw).metrics if "published" in m.name]
+    assert not [m.name for m in evaluate_replication(raw).metrics if "published" in m.name]
 
 
 def test_images_of_its_own_are_compared_with_as_many_ordinary_samples():
     raw = evidence(ordinary_similarity=np.linspace(-3, 3, 100), ordinary_nearest=np.arange(100))
-    found = replication(raw)
+    found = evaluate_replication(raw)
     values = {m.name: m.value for m in found.metrics}
     limits = [threshold_at(raw.threshold_similarity, rate) for rate in (0.1, 0.05, 0.01)]
     assert list(found.info["band_thresholds"].values()) == limits
@@ -179,15 +179,15 @@ def test_images_of_its_own_are_compared_with_as_many_ordinary_samples():
 
 def test_groups_are_published_beside_those_of_real_images():
     group, real = np.array([-1, 0, 0, 0]), np.array([-1, -1, -1, 2])
-    found = {m.name: m for m in replication(evidence(group=group, null_group=real)).metrics}
+    found = {m.name: m for m in evaluate_replication(evidence(group=group, null_group=real)).metrics}
     assert found["grouped_rate"].value == 0.75 and found["grouped_rate_null"].value == 0.25
     assert found["grouped_rate"].n == 4 and found["grouped_rate"].ci_low is None
 
 
 def test_aimed_at_images_do_not_grow_with_samples():
-    names = [m.name for m in replication(evidence(), grows=False).metrics]
+    names = [m.name for m in evaluate_replication(evidence(), grows=False).metrics]
     assert names == ["copy_rate", "copy_rate_null", "copy_rate_excess", "unique_copies"]
-    assert "unique_copies@samples=25" in [m.name for m in replication(evidence()).metrics]
+    assert "unique_copies@samples=25" in [m.name for m in evaluate_replication(evidence()).metrics]
 
 
 ATTACKS = """

@@ -8,15 +8,16 @@ from leakbench.api import Access, PairedScores, UnlearningAttack, UnlearningEvid
 from leakbench.attacks.unlearning.before_after import BeforeAfter
 from leakbench.attacks.unlearning.forget_membership import ForgetMembership
 from leakbench.attacks.unlearning.relearning import Relearning
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import audit_setting
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.membership_evidence import rows_written
-from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.measurement.unlearning import Inquiry, measure_unlearning
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
-from leakbench.testing.conformance import check
+from leakbench.testing import failures
 
 MORE = """
 [[defense]]
@@ -60,10 +61,10 @@ def audits(tmp_path_factory, tiny_text):
             text = tiny_text.replace("[network]", f'[network]\ncondition = "{condition}"')
             path = home / f"suite{len(made)}.toml"
             path.write_text(text + MORE.format(forget=forget))
-            bench = ReleaseBuilder(load(str(path)), RunConfig(home / "run", home / "cache"))
-            made[forget, condition] = bench, FeatureExtractor(bench)
-        bench, embedding = made[forget, condition]
-        return ReleaseAudit(bench, embedding, next(p for p in bench.suite.points if p.id == point), 0)
+            builder = ReleaseBuilder(RunInputs(load(str(path)), RunConfig(home / "run", home / "cache")))
+            made[forget, condition] = builder, FeatureExtractor(builder.inputs)
+        builder, embedding = made[forget, condition]
+        return AuditContext(builder, embedding, next(p for p in builder.inputs.suite.points if p.id == point), 0)
 
     return of
 
@@ -74,20 +75,20 @@ def ids(images):
 
 def test_a_forgotten_class_is_compared_with_its_own_unseen_images(audits):
     audit = audits("finetune")
-    parts, labels = audit.bench.split.parts, audit.bench.data.labels
+    parts, labels = audit.inputs.split.parts, audit.inputs.data.labels
     ground = Inquiry(audit, ForgetMembership(), raw=False).ground
     assert ids(ground.forget) == {row for row in parts["member"] if labels[row] == 3}
     assert ids(ground.unseen) == {row for row in parts["nonmember"] if labels[row] == 3}
     assert ids(ground.retained) == {row for row in parts["member"] if labels[row] != 3}
     assert set(ground.unseen.labels.tolist()) == {3} and ground.label == 3
-    assert torch.equal(ground.forget.images[:], audit.bench.images(ground.forget.ids.numpy())[:])
+    assert torch.equal(ground.forget.images[:], audit.inputs.images(ground.forget.ids.numpy())[:])
 
 
 def test_a_forgotten_share_is_compared_with_all_unseen_images(audits):
     audit = audits("finetune", "share = 0.3", "none")
-    parts = audit.bench.split.parts
+    parts = audit.inputs.split.parts
     ground = Inquiry(audit, ForgetMembership(), raw=False).ground
-    assert len(ground.forget.ids) == 12 and ids(ground.forget) <= set(audit.bench.forgotten.tolist())
+    assert len(ground.forget.ids) == 12 and ids(ground.forget) <= set(audit.inputs.forgotten.tolist())
     assert ids(ground.unseen) == set(parts["nonmember"].tolist())
     assert ids(ground.forget) | ids(ground.retained) == set(parts["member"].tolist())
     assert ground.label is None and ground.forget.labels is None
@@ -140,11 +141,11 @@ def test_a_guarded_release_answers_otherwise_than_its_weights(audits):
 
 def test_relearning_begins_at_the_forget_probability_of_the_record(audits):
     audit = audits("finetune")
-    count = audit.bench.suite.file.quality.samples // 2
+    count = audit.inputs.suite.file.quality.samples // 2
     found = measure_unlearning(audit, Relearning(steps=0, samples=count), Access.WEIGHTS)
-    wanted = audit.embedding.judge(audit.conditioned)[:, 3].double()
+    wanted = audit.extractor.label_probabilities(audit.forgotten_label_samples)[:, 3].double()
     np.testing.assert_allclose(found.arrays["relearn_model"][0], wanted, atol=1e-5)
-    value = {one.name: one.value for one in found.findings.metrics}
+    value = {one.name: one.value for one in found.metrics.metrics}
     assert value["relearn_probability"] == pytest.approx(float(wanted.mean()), abs=1e-5)
 
 
@@ -155,14 +156,14 @@ def test_too_few_images_are_said_and_nothing_is_run(audits):
         def run(self, ground):
             raise AssertionError("it was run")
 
-    found = measure_unlearning(audit, Never(), Access.DENOISER).findings
+    found = measure_unlearning(audit, Never(), Access.DENOISER).metrics
     assert found.flags == {"forget-set-too-small"} and not found.metrics
 
 
 def test_where_they_apply_in_a_suite(audits):
     def applies(attack, point, *more):
         audit = audits(point, *more)
-        return attack.skip(audit_setting(audit.bench, audit.point.chain)) is None
+        return attack.skip(audit_setting(audit.inputs, audit.point.chain)) is None
 
     assert applies(BeforeAfter(), "finetune") and applies(BeforeAfter(), "guarded")
     assert not applies(BeforeAfter(), "baseline")
@@ -197,10 +198,6 @@ class Mine(UnlearningAttack):
         return view.eps(images, 0)[:, 0, 0, 0]
 
 
-def failures(plugin):
-    return [words for passed, words in check(plugin) if not passed]
-
-
 def test_a_small_attack_conforms():
     assert failures(Mine) == []
 
@@ -219,4 +216,4 @@ BROKEN = {
 def test_a_broken_attack_fails_the_check_that_is_about_it(case):
     number, named = BROKEN[case]
     broken = type("Broken", (Mine,), {"number": number, "__module__": __name__})
-    assert any(named in words for words in failures(broken)), failures(broken)
+    assert any(named in str(result) for result in failures(broken)), failures(broken)

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from leakbench.metrics.features import resolve, weights_at_hand
+from leakbench.metrics.features import resolve_features
+from leakbench.metrics.weights.digests import feature_weights_digest
 from leakbench.metrics.weights.dinov2 import DINOv2, converted, lacking_dinov2, load_network, prepared
 from leakbench.metrics.weights.resources import DINOV2
 
@@ -169,8 +170,8 @@ def test_drawing_is_left_alone(weights):
 
 
 def test_it_is_one_of_the_features(weights):
-    assert resolve("dinov2", False, lambda kind: pytest.fail("trained for nothing"), CPU).name == "dinov2"
-    assert len(weights_at_hand("dinov2")) == 64
+    assert resolve_features("dinov2", False, lambda kind: pytest.fail("trained for nothing"), CPU).name == "dinov2"
+    assert len(feature_weights_digest("dinov2")) == 64
 
 
 def test_what_is_missing_is_named(weights, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
-from leakbench.metrics.evaluate.unlearning import arrays_of, of_contrast, of_curve, reached, unlearning
+from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning, of_contrast, of_curve, reached
 from leakbench.statistics import auc, delong_pair
 
 RNG = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def test_everything_together_and_its_arrays():
         },
         {"c": curve([0.5] * 4, [0.5] * 4)},
     )
-    assert {name.split("_")[0] for name in values(unlearning(evidence))} == {"a", "b", "c"}
+    assert {name.split("_")[0] for name in values(evaluate_unlearning(evidence))} == {"a", "b", "c"}
     sides = [f"{side}_{group}" for side in ("model", "retrained") for group in ("forget", "unseen")]
     wanted = {f"{name}_{side}" for name in "ab" for side in sides}
     wanted |= {"a_model_retained", "a_retrained_retained", "a_standard"}

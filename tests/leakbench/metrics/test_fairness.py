@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from leakbench.metrics import fairness
-from leakbench.metrics.fairness import attribute_reader, auc_of_own_samples, fairness_of, logits
+from leakbench.metrics.fairness import auc_of_own_samples, evaluate_fairness, logits, train_attribute_classifier
 from leakbench.runtime.device import Rng
 
 STREAM = Rng("test", 0).of("fairness")
@@ -33,7 +33,7 @@ def short():
 
 @pytest.fixture(scope="module")
 def reader():
-    return attribute_reader(IMAGES[REFERENCE], HEAVY[REFERENCE], STREAM)
+    return train_attribute_classifier(IMAGES[REFERENCE], HEAVY[REFERENCE], STREAM)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def measure(reader):
     """measure(samples, asked): the metrics by name."""
 
     def measured(samples: torch.Tensor, asked: torch.Tensor) -> dict:
-        found = fairness_of(samples, asked, reader, IMAGES[HELDOUT], HEAVY[HELDOUT], STREAM)
+        found = evaluate_fairness(samples, asked, reader, IMAGES[HELDOUT], HEAVY[HELDOUT], STREAM)
         assert not found.flags
         return {metric.name: metric for metric in found.metrics}
 
@@ -105,7 +105,7 @@ def brightness(images: torch.Tensor, attribute: torch.Tensor, stream: object) ->
 
 def test_the_interval_of_the_reader_of_samples_covers(monkeypatch):
     """Where there is nothing to read."""
-    monkeypatch.setattr(fairness, "attribute_reader", brightness)
+    monkeypatch.setattr(fairness, "train_attribute_classifier", brightness)
     generator = torch.Generator().manual_seed(0)
     asked = torch.arange(80) // 2 % 2
     found = [auc_of_own_samples(torch.randn(80, 1, 1, 1, generator=generator), asked, STREAM) for _ in range(1000)]
@@ -122,7 +122,7 @@ def test_the_reader_of_samples_never_reads_what_it_was_trained_on(monkeypatch):
         known = {float(image[0, 0, 0]) for image in images}
         return lambda x: torch.tensor([[0.0, float(float(row[0, 0, 0]) in known)] for row in x])
 
-    monkeypatch.setattr(fairness, "attribute_reader", remembers)
+    monkeypatch.setattr(fairness, "train_attribute_classifier", remembers)
     samples = torch.arange(100.0).view(-1, 1, 1, 1)
     asked = torch.tensor([0] * 70 + [1] * 30)[torch.from_numpy(np.random.default_rng(2).permutation(100))]
     found = auc_of_own_samples(samples, asked, STREAM)
@@ -134,13 +134,14 @@ def test_the_reader_of_samples_never_reads_what_it_was_trained_on(monkeypatch):
 def test_the_same_stream_gives_the_same_numbers(monkeypatch):
     monkeypatch.setattr(fairness, "_STEPS", 5)
     first, again, other = (
-        attribute_reader(IMAGES[:20], HEAVY[:20], Rng("test", seed).of("fairness"))(IMAGES[:5]) for seed in (0, 0, 1)
+        train_attribute_classifier(IMAGES[:20], HEAVY[:20], Rng("test", seed).of("fairness"))(IMAGES[:5])
+        for seed in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_one_value_alone_leaves_the_aucs_out_and_says_so(reader):
-    found = fairness_of(IMAGES[:30], torch.ones(30).long(), reader, IMAGES[HELDOUT], HEAVY[HELDOUT], STREAM)
+    found = evaluate_fairness(IMAGES[:30], torch.ones(30).long(), reader, IMAGES[HELDOUT], HEAVY[HELDOUT], STREAM)
     assert found.flags == {"attribute-one-sided"}
     assert {m.name for m in found.metrics} == {
         "attribute_balance",
@@ -151,4 +152,4 @@ def test_one_value_alone_leaves_the_aucs_out_and_says_so(reader):
 
 def test_an_attribute_of_more_than_two_values_is_refused():
     with pytest.raises(ValueError, match=r"0 \.\. 1"):
-        attribute_reader(IMAGES[:9], torch.arange(9) % 3, STREAM)
+        train_attribute_classifier(IMAGES[:9], torch.arange(9) % 3, STREAM)

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.metrics import features
+from leakbench.metrics import reference_classifier
 from leakbench.metrics.features import (
     Inception,
     Pixels,
-    ReaderFeatures,
     TorchScript,
-    distance_name,
-    load_reader,
-    resolve,
-    save_reader,
+    resolve_features,
+)
+from leakbench.metrics.reference_classifier import (
+    ReferenceClassifier,
+    load_reference_classifier,
+    save_reference_classifier,
     train_reference_classifier,
 )
 from leakbench.models.classifiers import SmallConvNet
@@ -71,12 +72,6 @@ def images(count: int, channels: int = 3, height: int = 8, width: int = 8) -> to
     return torch.rand(count, channels, height, width, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def test_only_inception_is_called_fid():
-    assert distance_name("inception") == "FID"
-    assert distance_name("classifier") == "FD-classifier"
-    assert distance_name("torchscript:inception") == "FD-torchscript:inception"
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 def test_inception_is_clean_fid(cache, channels):
     from cleanfid.fid import get_files_features
@@ -104,32 +99,32 @@ def test_inception_refuses_other_channels(cache):
 
 def test_missing_inception_names_the_file_and_the_place(cache):
     with pytest.raises(ValueError, match=f"{NAME}.*{cache / 'weights'}") as error:
-        resolve("inception", True, _no_reader, CPU)
+        resolve_features("inception", True, _no_reader, CPU)
     assert "\n" not in str(error.value)
 
 
-def _no_reader(name: str) -> ReaderFeatures:
+def _no_reader(name: str) -> ReferenceClassifier:
     raise AssertionError(f"{name} was trained for nothing")
 
 
-def _reader(name: str) -> ReaderFeatures:
-    return ReaderFeatures(SmallConvNet(1, 4), name)
+def _reader(name: str) -> ReferenceClassifier:
+    return ReferenceClassifier(SmallConvNet(1, 4), name)
 
 
 def test_resolve(cache):
-    assert resolve("auto", True, _reader, CPU).name == "classifier"
-    assert resolve("auto", False, _reader, CPU).name == "rotation"
-    assert resolve("rotation", True, _reader, CPU).name == "rotation"
-    assert resolve("pixels", True, _no_reader, CPU).name == "pixels"
+    assert resolve_features("auto", True, _reader, CPU).name == "classifier"
+    assert resolve_features("auto", False, _reader, CPU).name == "rotation"
+    assert resolve_features("rotation", True, _reader, CPU).name == "rotation"
+    assert resolve_features("pixels", True, _no_reader, CPU).name == "pixels"
     torch.jit.script(StandInInception()).save(cache / "weights" / NAME)
-    assert resolve("auto", True, _no_reader, CPU).name == "inception"
-    assert resolve(f"torchscript:{cache / 'weights' / NAME}", True, _no_reader, CPU).name != "inception"
+    assert resolve_features("auto", True, _no_reader, CPU).name == "inception"
+    assert resolve_features(f"torchscript:{cache / 'weights' / NAME}", True, _no_reader, CPU).name != "inception"
     with pytest.raises(ValueError, match="needs labels"):
-        resolve("classifier", False, _no_reader, CPU)
+        resolve_features("classifier", False, _no_reader, CPU)
     with pytest.raises(ValueError, match='"clip" is none of auto, inception'):
-        resolve("clip", True, _no_reader, CPU)
+        resolve_features("clip", True, _no_reader, CPU)
     with pytest.raises(ValueError, match="no TorchScript file"):
-        resolve("torchscript:nowhere.pt", True, _no_reader, CPU)
+        resolve_features("torchscript:nowhere.pt", True, _no_reader, CPU)
 
 
 @pytest.mark.parametrize(("script", "expected"), [(Pair, (200, 3)), (Single, (200, 64))])
@@ -157,7 +152,8 @@ def test_a_rotation_reader_learns_its_task():
 
 
 def test_a_labelled_reader_is_a_classifier(monkeypatch):
-    monkeypatch.setattr(features, "train_classifier", partial(features.train_classifier, steps=2))
+    quick = partial(reference_classifier.train_classifier, steps=2)
+    monkeypatch.setattr(reference_classifier, "train_classifier", quick)
     x, labels = images(30, channels=1), torch.arange(30) % 3
     reader = train_reference_classifier(x, labels, STREAM)
     assert reader.name == "classifier" and reader.network.classes == 3
@@ -166,9 +162,9 @@ def test_a_labelled_reader_is_a_classifier(monkeypatch):
 
 def test_readers_survive_their_files(tmp_path):
     x, reader = images(300, channels=1), _reader("classifier")
-    save_reader(reader, tmp_path)
+    save_reference_classifier(reader, tmp_path)
     state = torch.random.get_rng_state()
-    again = load_reader(tmp_path, CPU)
+    again = load_reference_classifier(tmp_path, CPU)
     assert torch.equal(state, torch.random.get_rng_state())
     out = again(x)
     assert again.name == "classifier" and out.shape == (300, 64) and out.dtype == torch.float32

@@ -14,7 +14,7 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.membership import randomised
 from leakbench.models.diffusion import full_timesteps
 from leakbench.runtime.device import Rng, row_digest
-from leakbench.testing.toy_model import SHAPE, images, plain, streams
+from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class NoisyRelease(Release):
         return super().eps(x, t, label) + self.answer_noise(x, t, label)
 
 
-X = images(40, "questions")
+X = toy_images(40, "questions")
 T = torch.arange(40) * 20
 
 
 @pytest.fixture(scope="module")
 def release():
-    return NoisyRelease.wrap(plain())
+    return NoisyRelease.wrap(toy_release())
 
 
 def test_a_row_gets_the_same_noise_alone_and_in_any_company_and_order(release):
@@ -58,14 +58,14 @@ def test_whatever_differs_in_the_question_gets_fresh_noise(release):
         Release.with_repeat(release, 1).answer_noise(x, t, label)[0],
         replace(release, streams=Rng("conformance", 1)).answer_noise(x, t, label)[0],
         NoisyRelease.wrap(release).answer_noise(x, t, label)[0],
-        plain().answer_noise(x, t, label)[0],
+        toy_release().answer_noise(x, t, label)[0],
     ]
     for one in others:
         assert bool((one != first).all())
 
 
 def test_the_noise_is_standard_normal_and_rows_are_uncorrelated(release):
-    x = images(1, "one").expand(4000, *SHAPE).clone()
+    x = toy_images(1, "one").expand(4000, *SHAPE).clone()
     x[:, 0, 0, 0] += torch.arange(4000) * 1e-6  # questions that hardly differ
     noise = release.answer_noise(x, torch.full((4000,), 500)).double().flatten(1)
     assert stats.kstest(noise.flatten().numpy(), "norm").pvalue > 1e-3
@@ -78,7 +78,7 @@ def test_the_noise_is_standard_normal_and_rows_are_uncorrelated(release):
 
 def test_the_digest_is_the_published_sum_modulo_two_to_the_64():
     """Against Python's own integers."""
-    stream, rows, number = streams().of("digest"), X[:3].flatten(1), torch.tensor([5, -1, 2**32 + 7])
+    stream, rows, number = toy_rng().of("digest"), X[:3].flatten(1), torch.tensor([5, -1, 2**32 + 7])
     found = row_digest(stream, X[:3], number)
     words = [[int(w) for w in row] for row in rows.numpy().view(np.uint32)]
     halves = stream.words(torch.arange(6), rows.shape[1] + 3).tolist()
@@ -92,13 +92,13 @@ def test_the_digest_is_the_published_sum_modulo_two_to_the_64():
 def test_no_two_of_many_questions_share_a_digest():
     x = torch.zeros(20_000, 4)
     x.view(torch.int32)[:, 1] = torch.arange(20_000, dtype=torch.int32)
-    digests = row_digest(streams().of("digest"), x)
+    digests = row_digest(toy_rng().of("digest"), x)
     assert len(np.unique(digests.numpy(), axis=0)) == 20_000
     assert bool((digests >= 0).all()) and bool((digests < 2**32).all())
 
 
 def test_a_view_that_asks_again_gets_another_draw_and_may_average_it(release):
-    memory = AnswerCache(QueriedRelease(release, lambda: X[:0]), streams(), X, torch.arange(40), None)
+    memory = AnswerCache(QueriedRelease(release, lambda: X[:0]), toy_rng(), X, torch.arange(40), None)
     view = VIEWS[Access.DENOISER](memory)
     answers = [view.eps(X, 300, repeat=repeat) for repeat in range(64)]
     assert torch.equal(view.eps(X, 300, repeat=3), answers[3])
@@ -118,7 +118,7 @@ def test_a_release_that_stands_on_a_noisy_one_asks_it_anew_as_well(release):
 
 def test_such_answers_count_as_randomised(release):
     asked = Images(X, torch.arange(40), None)
-    assert randomised(release, asked) and not randomised(plain(), asked)
+    assert randomised(release, asked) and not randomised(toy_release(), asked)
 
 
 @pytest.mark.gpu

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -42,6 +43,52 @@ ARRAYS = {"member_scores": np.array([0.1, -np.inf, np.nan]), "nearest": np.arang
 def test_a_record_survives_the_disk(tmp_path):
     saved = save_record(tmp_path, RECORD, {})
     assert saved == RECORD == read_record(tmp_path / "records" / "cpsample_alpha=0.5__pia__DENOISER__seed3.json")
+
+
+ALIKE = [  # records that a reader tells apart, though their names might not
+    ("randaugment kind=flip+crop", "pia"),
+    ("randaugment kind=flip crop", "pia"),
+    ("randaugment kind=flip/crop", "pia"),
+    ("dp_sgd clip=1", "pia"),
+    ("dp sgd_clip=1", "pia"),
+    ("dp_sgd_clip=1", "pia"),
+    ("Dp_sgd clip=1", "pia"),
+    ("baseline", "mine__pia"),
+    ("baseline__mine", "pia"),
+    ("baseline_", "mine__pia"),
+    ("dp_sgd", "pia"),
+    ("dp sgd", "pia"),
+    ("dp_sgd" + "x" * 300, "pia"),
+    ("dp_sgd" + "x" * 301, "pia"),
+    ("e\u0301", "pia"),
+    ("\u00e9", "pia"),
+]
+
+
+def test_no_two_records_have_one_name(tmp_path):
+    """As a file system sees it that ignores case and the way in which an accent is written."""
+    records = [RECORD.model_copy(update={"point": point, "attack": attack}) for point, attack in ALIKE]
+    names = {unicodedata.normalize("NFC", record.stem).casefold() for record in records}
+    assert len(names) == len(ALIKE)
+    for record in records:
+        assert len(f"{record.stem}.json.tmp".encode()) <= 255
+        save_record(tmp_path, record, {"x": np.arange(3)})
+    assert len(list((tmp_path / "records").iterdir())) == len(list((tmp_path / "arrays").iterdir())) == len(ALIKE)
+
+
+@pytest.mark.parametrize("point", ["baseline", "dp_sgd", "cpsample alpha=0.25", "cpsample scale=3.0 alpha=1e-05"])
+def test_a_name_that_no_other_record_has_is_the_readable_one(point):
+    record = RECORD.model_copy(update={"point": point})
+    assert record.stem == record.readable_name == f"{point.replace(' ', '_')}__pia__DENOISER__seed3"
+
+
+def test_arrays_under_a_name_of_older_versions_are_found_by_the_record_that_they_belong_to(tmp_path):
+    record, other = (RECORD.model_copy(update={"point": f"dp_sgd clip=1{c}2"}) for c in "+/")
+    saved = save_record(tmp_path, record, ARRAYS)
+    (tmp_path / "arrays" / f"{record.stem}.npz").rename(tmp_path / "arrays" / f"{record.readable_name}.npz")
+    assert set(RunFolder(tmp_path).arrays(saved)) == set(ARRAYS)
+    assert other.readable_name == record.readable_name
+    assert RunFolder(tmp_path).arrays(other.model_copy(update={"arrays": "0" * 64})) == {}
 
 
 def test_arrays_are_bound_by_their_hash_and_come_back_bit_for_bit(tmp_path):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -31,6 +31,14 @@ def written(*folders):
         and path.suffix not in (".csv", ".md")
         and path.name != "plan.json"
     }
+
+
+def hashes_of(image):
+    """Hashes by which whoever holds a picture could look it up, as bytes and as arrays of text hold them."""
+    for name in ("md5", "sha1", "sha256"):
+        for pixels in (image, image[..., 0], image.transpose(2, 0, 1)):
+            digest = hashlib.new(name, np.ascontiguousarray(pixels).tobytes())
+            yield from (digest.digest(), digest.hexdigest().encode(), digest.hexdigest().encode("utf-32-le"))
 
 
 def rows_of(folder):
@@ -81,6 +89,7 @@ def test_results_hold_one_row_a_metric_and_the_columns_of_the_design(finished):
         "dataset",
         "model",
         "defense",
+        "point",
         "defense_params",
         "attack",
         "attack_params",
@@ -88,6 +97,8 @@ def test_results_hold_one_row_a_metric_and_the_columns_of_the_design(finished):
         "access",
         "seed",
         "metric",
+        "title",
+        "better",
         "value",
         "ci_low",
         "ci_high",
@@ -249,6 +260,23 @@ def test_deleted_or_damaged_results_are_named_and_made_again_alike(run, again, f
     assert len(fresh) == 1
 
 
+def test_records_under_names_of_older_versions_stay_and_are_replaced_when_made_again(run, tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace('name = "cpsample"', 'id = "cp_sample"\nname = "cpsample"'))
+    assert run().code == 0
+    out, expected = tmp_path / "run", digests(tmp_path / "run")
+    for record in records_of(out).values():
+        for kind, ending in (("records", "json"), ("arrays", "npz")):
+            (out / kind / f"{record.stem}.{ending}").rename(out / kind / f"{record.readable_name}.{ending}")
+    results = (out / "results.csv").read_bytes()
+    renamed = written(out)
+    assert (run().code, run().err) == (0, "")
+    assert written(out) == renamed
+    (out / "arrays" / "cp_sample_alpha=0.5__pia__DENOISER__seed0.npz").unlink()
+    assert run().code == 0
+    assert digests(out) == expected and (out / "results.csv").read_bytes() == results
+    assert len(list((out / "records").iterdir())) == len(list((out / "arrays").iterdir())) == len(expected)
+
+
 @pytest.mark.parametrize("kind", ["fits", "samples", "readers"])
 def test_damaged_artefacts_are_named_and_made_again_alike(run, again, finished, kind):
     for folder in (again.cache / kind).iterdir():
@@ -271,14 +299,23 @@ def test_a_run_lists_the_images_that_it_left_out(finished):
 
 def test_without_images_no_picture_is_kept(run, again):
     arrays = [RunFolder(again.out).arrays(r) for r in RunFolder(again.out).records]
-    hashes = [[sha256(i.tobytes()).hexdigest() for i in a["pair_nearest"]] for a in arrays if "pair_nearest" in a]
-    assert hashes
+    shown = [image for a in arrays if "pair_nearest" in a for image in (*a["pair_nearest"], *a["pair_samples"])]
+    pairs = [(a["similarity"], a["nearest"]) for a in arrays if "pair_nearest" in a]
+    assert shown
     assert run("--no-images").code == 0
     for record in RunFolder(again.out).records:
         for name, array in RunFolder(again.out).arrays(record).items():
             assert array.dtype != np.uint8, name
+    kept = [array.tobytes() for r in RunFolder(again.out).records for array in RunFolder(again.out).arrays(r).values()]
+    kept += [path.read_bytes() for path in again.out.rglob("*") if path.suffix in (".json", ".csv", ".md")]
+    for image in shown:
+        for words in hashes_of(image):
+            assert not any(words in content for content in kept)
     arrays = [RunFolder(again.out).arrays(r) for r in RunFolder(again.out).records]
-    assert [list(a["pair_nearest_sha256"]) for a in arrays if "pair_nearest_sha256" in a] == hashes
+    left = [(a["similarity"], a["nearest"]) for a in arrays if "nearest" in a and "pair_similarity" in a]
+    for (similarity, nearest), (before, its) in zip(left, pairs, strict=True):  # the owner finds the pairs by number
+        np.testing.assert_array_equal(similarity, before)
+        np.testing.assert_array_equal(nearest, its)
 
 
 def test_another_suites_folder_is_left_alone(run, again, tiny):

@@ -190,10 +190,10 @@ def test_the_choice_is_asked_for_alike_however_many_processes_share_the_samples(
         yield
 
     monkeypatch.setattr(sampling, "maybe_compile", kept)
-    monkeypatch.setattr(distributed, "gather", lambda mine, *_: mine)
+    monkeypatch.setattr(distributed, "all_gather", lambda mine, *_: mine)
     drawn = []
     for size, rank in ((1, 0), (2, 0), (2, 1)):
-        monkeypatch.setattr(distributed._group, "size", size)
+        monkeypatch.setattr(distributed._group, "world_size", size)
         monkeypatch.setattr(distributed._group, "rank", rank)
         drawn.append(sampling.draw(release, torch.arange(10), None))
     assert {calls for calls, _ in asked} == {3 * ceil(10 / 4)} and len(set(asked)) == 1

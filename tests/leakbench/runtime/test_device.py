@@ -17,6 +17,7 @@ from leakbench.runtime.device import (
     philox,
     prepare,
     record_batch_reductions,
+    rng,
 )
 from leakbench.runtime.device.precision import takes_channels_last
 
@@ -71,6 +72,18 @@ def test_normals_are_normal():
     assert stats.kstest(drawn.numpy(), "norm").pvalue > 1e-3
     assert stats.kstest(drawn.abs().numpy(), "halfnorm").pvalue > 1e-3  # radius and angle are independent
     assert abs(float((drawn[:-1] * drawn[1:]).mean())) < 4 / len(drawn) ** 0.5
+
+
+@pytest.mark.parametrize("word", [0, ONES])
+def test_the_extreme_words_are_neither_0_nor_1_and_make_finite_normals(monkeypatch, word):
+    """The logarithm of a uniform 0 would be infinite; Philox gives that word once in 2^32."""
+    monkeypatch.setattr(rng, "philox", lambda counter, key: (torch.full_like(sum(counter), word),) * 4)
+    ids = torch.arange(2)
+    uniform = STREAM.uniform(ids, (3,))
+    assert (uniform > 0).all() and (uniform < 1).all()
+    assert uniform[0, 0] == (word + 0.5) / 2**32
+    assert STREAM.normal(ids, (4,)).isfinite().all()
+    assert set(STREAM.integers(ids, 10, (3,)).flatten().tolist()) == {0 if word == 0 else 9}
 
 
 def test_uniforms_and_integers_are_even():

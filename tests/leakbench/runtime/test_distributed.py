@@ -22,19 +22,21 @@ _BOTH = """
 import sys, torch
 from pathlib import Path
 from torch import nn
-from leakbench import group, networks
-from leakbench.attacks.membership.loss import Loss
 from leakbench.api import Release
+from leakbench.attacks.membership.loss import Loss
+from leakbench.data.image_batch import Images
 from leakbench.defenses.cpsample import ProtectedRelease
-from leakbench.device import Streams, prepare
-from leakbench.diffusion import Schedule
-from leakbench.networks import NetworkSpec
-from leakbench.scoring import Asked, Images, Target
-from leakbench.training import Recipe, train
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
+from leakbench.models import networks
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.training.loop import Recipe, train
+from leakbench.runtime import distributed
+from leakbench.runtime.device import Rng, prepare
 
-group.join("cpu")
+distributed.init_process_group("cpu")
 prepare(torch.device("cpu"))
-streams = Streams("group", 0)
+streams = Rng("group", 0)
 spec = NetworkSpec(kind="mlp", shape=(1, 4, 4), width=16, blocks=1)
 network = networks.build(spec, streams.of("weights"))
 images = streams.of("images").normal(torch.arange(50), spec.shape).clamp(-1, 1)
@@ -42,7 +44,7 @@ images = streams.of("images").normal(torch.arange(50), spec.shape).clamp(-1, 1)
 def loss(module, batch):
     return (module(images[batch.index] + batch.noise, batch.t) - batch.noise).square().mean()
 
-with group.training():
+with distributed.data_parallel():
     train(network, loss, Recipe(40, batch=BATCH, ema=0.9), stream=streams.of("train"), count=50, timesteps=10,
         noise_shape=spec.shape)
 weights = torch.cat([p.flatten() for p in network.parameters()])
@@ -52,18 +54,18 @@ plain = Release(fixed, Schedule(steps=4), streams, spec.shape, torch.device("cpu
 guarded = ProtectedRelease.wrap(plain, parts={"classifier": judge}, alpha=0.45, scale=1.0)
 found = {"weights": weights, "few": plain.sample(5)}
 found |= {"samples": guarded.sample(COUNT), "facts": guarded.facts()}
-target = Target.of(plain, streams)
+target = AttackTarget.of(plain, streams)
 for count in (5, COUNT):
     rows = torch.arange(count)
-    scores, queries = target.score({"l": Asked(Loss(), False)}, Images(images[:count], rows, None))
+    scores, queries = target.score({"l": AttackRequest(Loss(), False)}, Images(images[:count], rows, None))
     found |= {f"scores {count}": torch.from_numpy(scores["l"]), f"queries {count}": queries}
 found["errors"] = []
 try:
-    group.first(lambda: 1 / (1 - group.leads()))
+    distributed.broadcast(lambda: 1 / distributed.rank())
 except ZeroDivisionError as error:
     found["errors"].append(str(error))
-torch.save(found, Path(sys.argv[1]) / f"{group.leads()}.pt")
-group.leave()
+torch.save(found, Path(sys.argv[1]) / f"{distributed.rank()}.pt")
+distributed.destroy_process_group()
 """
 
 
@@ -90,7 +92,7 @@ def started(arguments: list[str], processes: int, home: Path) -> None:
 def results(processes: int, home: Path, batch: int = 15, count: int = 37) -> list[dict]:
     home.mkdir()
     started(["-c", _BOTH.replace("BATCH", str(batch)).replace("COUNT", str(count)), str(home)], processes, home)
-    return [torch.load(home / f"{leads}.pt") for leads in (True, False)[:processes]]
+    return [torch.load(home / f"{rank}.pt") for rank in range(processes)]
 
 
 @pytest.mark.slow
@@ -105,6 +107,98 @@ def test_two_processes_find_what_one_finds(tmp_path):
             assert found[key] == alone[key], key
     assert alone["facts"]["gate_rate_by_t"] and alone["errors"] == ["division by zero"]
     assert not torch.equal(alone["weights"], torch.zeros_like(alone["weights"]))
+
+
+_ERRORS_AND_CHECKPOINTS = """
+import sys, threading, torch
+from pathlib import Path
+from torch import nn
+from leakbench.models.training.checkpoints import resume
+from leakbench.models.training.loop import Recipe, optimise
+from leakbench.runtime import distributed
+from leakbench.runtime.device import Rng
+
+class Unpicklable(Exception):
+    def __init__(self, lock, text):
+        super().__init__(text)
+        self.lock = lock
+
+class Unmakeable(Exception):  # pickled, but not made again: its argument is not in args
+    def __init__(self, text, *, wanted):
+        super().__init__(text)
+
+def fail(error):
+    raise error
+
+distributed.init_process_group("cpu")
+rank, heard = distributed.rank(), []
+for make in (lambda: fail(Unpicklable(threading.Lock(), "locked")), lambda: fail(Unmakeable("odd", wanted=1)),
+             lambda: threading.Lock(), lambda: fail(ValueError("plain"))):
+    try:
+        distributed.broadcast(make)
+    except Exception as error:
+        heard.append(str(error))
+
+# Each rank has a training of its own, stopped after another number of steps; rank 0's checkpoint counts.
+folder = Path(sys.argv[1])
+def training(steps, checkpoint, seed, progress=None):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = nn.Linear(3, 2)
+    def rule(module, x):
+        (module(x) ** 2).mean().backward()
+    batches = lambda first, last: [torch.full((1, 3), float(step + 1)) for step in range(first, last)]
+    return optimise(module, rule, Recipe(steps, batch=1), batches, stream=Rng("d", 0).of("s"), checkpoint=checkpoint,
+                    progress=progress)
+
+class Killed(Exception):
+    pass
+
+def kill(after):
+    def progress(done):
+        if done >= after:
+            raise Killed
+    return progress
+
+own = folder / f"rank{rank}.safetensors"
+with distributed.single_process():
+    for path in [own] if rank == 0 else []:
+        try:
+            training(1600, path, 0, kill(600))
+        except Killed:
+            pass
+    whole = training(1600, None, 0)
+told = []
+both = training(1600, own, rank, told.append)
+found = {"heard": heard, "first step": told[0], "whole": [*whole.parameters()], "resumed": [*both.parameters()]}
+torch.save(found, folder / f"{rank}.pt")
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_errors_of_rank_0_reach_every_rank_and_its_checkpoint_counts_for_all(tmp_path):
+    """Rank 1 sees no checkpoint: it takes the state, and the number of steps, that rank 0 read."""
+    started(["-c", _ERRORS_AND_CHECKPOINTS, str(tmp_path)], 2, tmp_path)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert first["heard"][0] == "locked" and "Unpicklable: locked" in second["heard"][0]
+    assert first["heard"][1] == "odd" and "Unmakeable: odd" in second["heard"][1]
+    assert all("pickle" in found["heard"][2] for found in (first, second))
+    assert first["heard"][3] == second["heard"][3] == "plain"
+    assert first["first step"] == second["first step"] > 500
+    for ours, theirs, undisturbed in zip(first["resumed"], second["resumed"], first["whole"], strict=True):
+        assert torch.equal(ours, theirs) and torch.equal(ours, undisturbed)
+
+
+def test_a_rank_waits_for_hours_at_most(monkeypatch):
+    said = {}
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *words, **named: said.update(named))
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
+    for name in distributed._VARIABLES:
+        monkeypatch.setenv(name, "2")
+    distributed.init_process_group("cpu")
+    assert 3600 <= said["timeout"].total_seconds() < 86_400
 
 
 @pytest.mark.slow
@@ -127,24 +221,28 @@ def test_a_run_of_two_processes_writes_the_records_of_one(tiny, tmp_path, cache)
 def test_shares_are_whole_units_and_cover_every_row_once(monkeypatch, count, unit, size):
     rows = []
     for rank in range(size):
-        monkeypatch.setattr(distributed, "_group", distributed._Group(rank=rank, size=size))
-        mine = distributed.share(count, unit)
+        monkeypatch.setattr(distributed, "_group", distributed._Group(rank=rank, world_size=size))
+        mine = distributed.shard(count, unit)
         assert mine.start % unit == 0 or mine.start == mine.stop == count
         rows += range(mine.start, mine.stop)
     assert rows == list(range(count))
 
 
 def test_alone_a_process_of_a_group_waits_for_nobody(monkeypatch):
-    monkeypatch.setattr(distributed, "_group", distributed._Group(rank=1, size=2, training=True))
-    assert distributed.size() == 2 and distributed.trains() and not distributed.leads()
-    with distributed.alone():
-        assert distributed.size() == 1 and not distributed.trains() and distributed.share(10, 4) == slice(0, 10)
-        assert distributed.first(lambda: 7) == 7 and distributed.joined({"a": 3}) == {"a": 3}
-        assert distributed.total(torch.ones(2)).tolist() == [1, 1]
-    assert distributed.size() == 2
+    monkeypatch.setattr(distributed, "_group", distributed._Group(rank=1, world_size=2, data_parallel=True))
+    assert distributed.world_size() == 2 and distributed.is_data_parallel() and distributed.rank() != 0
+    with distributed.single_process():
+        assert (
+            distributed.world_size() == 1
+            and not distributed.is_data_parallel()
+            and distributed.shard(10, 4) == slice(0, 10)
+        )
+        assert distributed.broadcast(lambda: 7) == 7 and distributed.all_reduce_min({"a": 3}) == {"a": 3}
+        assert distributed.all_reduce(torch.ones(2)).tolist() == [1, 1]
+    assert distributed.world_size() == 2
 
 
 def test_without_torchrun_nothing_is_joined(monkeypatch):
     for name in distributed._VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert distributed.join("cpu") == "cpu" and distributed.size() == 1 and distributed.leads()
+    assert distributed.init_process_group("cpu") == "cpu" and distributed.world_size() == 1 and distributed.rank() == 0

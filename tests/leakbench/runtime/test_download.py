@@ -217,7 +217,7 @@ def test_a_folder_that_cannot_be_written_to_is_one_line(served, tmp_path):
 def test_two_processes_share_one_download(served, tmp_path):
     code = f"""
 from pathlib import Path
-from leakbench.fetching import Resource, fetch
+from leakbench.runtime.download.resource import Resource, fetch
 fetch(Resource(name="thing", file="thing.bin", urls=("{served.url}/thing",)), Path({str(tmp_path)!r}))
 """
     served.gate.clear()

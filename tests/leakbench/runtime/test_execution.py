@@ -9,7 +9,8 @@ import torch
 
 from leakbench.api import Access, Release
 from leakbench.measurement.audit_context import AuditContext
-from leakbench.measurement.embedding import FeatureExtractor
+from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import sampling
@@ -27,8 +28,8 @@ def audit(tiny, tmp_path):
 
     def make(*overrides):
         batching._FITTED.clear()
-        bench = ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
-        return ReleaseAudit(bench, FeatureExtractor(bench), bench.suite.points[0], 0)
+        builder = ReleaseBuilder(RunInputs(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache")))
+        return ReleaseAudit(AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0))
 
     return make
 
@@ -41,7 +42,7 @@ def test_a_training_that_was_halved_is_told_by_every_record_of_its_release(audit
     whole, first = gradients._gradient, audit()
     with monkeypatch.context() as patch:
         patch.setattr(gradients, "_gradient", lambda *given: (full if given[-1] > 8 else whole)(*given))
-        first.bench.train(first.point.chain, 0, (None,))
+        first.context.builder.train(first.context.point.chain, 0, (None,))
     (record,) = audit().run([LOSS])
     assert set(record.info["smaller_batches"].values()) == {8} and "smaller-batches" in record.flags
     assert "compiled" not in record.info
@@ -61,9 +62,9 @@ def test_samples_drawn_compiled_say_so_when_they_come_from_the_cache(audit, monk
         patch.setattr(compile, "compile_pays_off", lambda *_: True)
         patch.setattr(compile, "captured", lambda forward: partial(forward))
         patch.setattr(sampling, "maybe_compile", faster)
-        drawn = audit().samples
+        drawn = audit().context.samples
     later = audit()
-    assert torch.equal(later.samples, drawn)
+    assert torch.equal(later.context.samples, drawn)
     (record,) = later.run([LOSS])
     assert [work.split()[0] for work in record.info["compiled"]] == ["sampling"]
 
@@ -78,5 +79,7 @@ def test_smaller_batches_of_the_samples_of_one_label_are_noted_as_well(audit, mo
 
     monkeypatch.setattr(Release, "generate", picky)
     monkeypatch.setattr(AuditContext, "forgotten_label", property(lambda self: 3))
-    subject = audit('network.condition="label"')
-    assert len(subject.conditioned) == 30 and set(subject.facts["smaller_batches"].values()) == {16}
+    context = audit('network.condition="label"').context
+    assert len(context.forgotten_label_samples) == 30 and set(context.sampling_facts["smaller_batches"].values()) == {
+        16
+    }

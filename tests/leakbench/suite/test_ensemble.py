@@ -5,7 +5,8 @@ import json
 import pytest
 
 from leakbench.runtime import registry
-from leakbench.suite.load import ensemble_of, load
+from leakbench.suite.ensemble import format_ensemble
+from leakbench.suite.load import load
 
 FROZEN = """
 name = "frozen"
@@ -40,17 +41,17 @@ def own(tmp_path, monkeypatch):
 def test_a_suite_takes_over_the_attacks_and_says_whose_they_are(own):
     suite = load(own)
     assert list(suite.attacks) == ["pia", "loss"] and suite.attacks["pia"].t == 100
-    assert ensemble_of(suite.file) == "frozen 3" == ensemble_of(load("frozen").file)
-    assert ensemble_of(load("quick").file) == ""
+    assert format_ensemble(suite.file) == "frozen 3" == format_ensemble(load("frozen").file)
+    assert format_ensemble(load("quick").file) == ""
 
 
 def test_what_was_changed_or_added_is_said(own, tmp_path):
     changed = load(own, ("attack.pia.t=300",))
-    assert changed.attacks["pia"].t == 300 and ensemble_of(changed.file) == "frozen 3, changed"
+    assert changed.attacks["pia"].t == 300 and format_ensemble(changed.file) == "frozen 3, changed"
     (tmp_path / "own.toml").write_text(OWN + '[[attack]]\nname = "secmi"\n')
-    assert ensemble_of(load(own).file) == "frozen 3 and 1 more attack"
+    assert format_ensemble(load(own).file) == "frozen 3 and 1 more attack"
     (tmp_path / "other.toml").write_text(FROZEN.replace('"frozen"', '"mine"'))
-    assert ensemble_of(load(str(tmp_path / "other.toml")).file) == "mine 3"
+    assert format_ensemble(load(str(tmp_path / "other.toml")).file) == "mine 3"
     assert load(own).identity != changed.identity
 
 

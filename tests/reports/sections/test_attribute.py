@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import AttributeEvidence
-from leakbench.metrics.evaluate.attribute import attribute
+from leakbench.metrics.evaluate.attribute import evaluate_attribute
 from leakbench.reports.sections.attribute import (
     adaptive_findings,
     format_attribute_results,
@@ -56,7 +56,7 @@ def run(tmp_path_factory):
         for attack, (of, access) in ATTACKS.items():
             for seed in (0, 1):
                 found = evidence(name, attack, seed)
-                told = None if found is None else attribute(found, balanced=of == "samples")
+                told = None if found is None else evaluate_attribute(found, balanced=of == "samples")
                 record = Record(
                     **{"suite": "told", "dataset": "digits", "model": "mlp", "defense": name.split()[0], "point": name},
                     **{

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import CanaryEvidence
-from leakbench.metrics.evaluate.auditing import auditing
+from leakbench.metrics.evaluate.auditing import evaluate_auditing
 from leakbench.reports.reading.auditing import list_audits
 from leakbench.reports.sections.auditing import elsewhere, format_audits, verdicts
 from leakbench.reports.sections.flags import list_raised_flags
@@ -40,7 +40,7 @@ def write(path, seeds=(0, 1), target=None):
     for name, (_, shift, claimed) in POINTS.items():
         claims = {} if claimed is None else {"epsilon": claimed, "delta": DELTA}
         for seed in seeds:
-            told = auditing(evidence(shift, seed), SHARE, DELTA, claimed)
+            told = evaluate_auditing(evidence(shift, seed), SHARE, DELTA, claimed)
             told.info |= {"canary_guarantee": claims, "target_guarantee": claims if target is None else target}
             for access in ("DENOISER", "WEIGHTS"):
                 record = Record(

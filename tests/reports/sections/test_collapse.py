@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import ReplicationEvidence
-from leakbench.metrics.evaluate.replication import replication
+from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.reports.sections.collapse import format_collapse, list_collapsed
 from leakbench.reports.site.report import render
 from leakbench.results.record import Record
@@ -35,7 +35,7 @@ def write(path, hits=COPIES, attacks=("nearest_copy_pixels", "nearest_copy_featu
             similarity = np.where(np.arange(SAMPLES) < len(copied), 0.5, -0.7)
             nearest = np.concatenate([np.array(copied, dtype=int), np.arange(SAMPLES - len(copied)) % TRAIN])
             evidence = ReplicationEvidence(similarity, nearest, real[:150], real[150:])
-            told = replication(evidence, searched=searched)
+            told = evaluate_replication(evidence, searched=searched)
             record = Record(
                 **{"suite": "told", "dataset": "digits", "model": "mlp", "defense": name.split()[0], "point": name},
                 **{"attack": attack, "family": "replication", "access": "SAMPLES", "seed": 0, "features": "pixels"},

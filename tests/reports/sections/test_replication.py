@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import ReplicationEvidence
-from leakbench.metrics.evaluate.replication import replication
+from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.reports.figures import growth
 from leakbench.reports.figures.canvas import MissingData, styled
 from leakbench.reports.reading.replication import list_copy_results
@@ -69,7 +69,7 @@ def write(path, seeds=(0, 1), attacks=tuple(ATTACKS)):
         for seed in seeds:
             for attack in attacks:
                 found, (features, published, _) = evidence(name, attack, seed, share), ATTACKS[attack]
-                told = replication(found, published)
+                told = evaluate_replication(found, published)
                 record = Record(
                     **{"suite": "told", "dataset": "digits", "model": "mlp", "defense": name.split()[0], "point": name},
                     **{"attack": attack, "family": "replication", "access": "SAMPLES", "seed": seed},

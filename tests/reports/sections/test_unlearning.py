@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
-from leakbench.metrics.evaluate.unlearning import arrays_of, unlearning
+from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
 from leakbench.reports.figures import relearning
 from leakbench.reports.figures.canvas import MissingData, styled
 from leakbench.reports.reading.unlearning import list_curves, list_statistics
@@ -71,7 +71,7 @@ def write(path, seeds=(0, 1)):
                 ("forget_membership", images, ("DENOISER", "WEIGHTS")),
                 ("relearning", labels, ("WEIGHTS",)),
             ):
-                found = unlearning(evidence)
+                found = evaluate_unlearning(evidence)
                 facts = {"metrics": found.metrics, "info": found.info, "flags": sorted(found.flags)}
                 for access in levels:
                     save_record(path, record(name, attack, access, seed, **facts), arrays_of(evidence))

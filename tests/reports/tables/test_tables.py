@@ -228,7 +228,8 @@ def test_words():
     assert format_percent(Summary(-0.0001, -0.01, 0.0, 0, 0, 1)) == "0.0 % [-1.0, 0.0]"
     assert format_distance(Summary(123.4, 120.2, 130.0, 0, 0, 1)) == "123 [120, 130]"
     assert format_distance(Summary(0.01234, 0.01, 0.02, 0, 0, 1)) == "0.0123 [0.0100, 0.0200]"
-    assert (distance_title("inception"), distance_title("classifier")) == ("FID", "FD-classifier")
+    titles = [distance_title(name) for name in ("inception", "classifier", "torchscript:inception")]
+    assert titles == ["FID", "FD-classifier", "FD-torchscript:inception"]
     assert (rate_title("tpr@fpr=0.001"), rate_title("auc")) == ("TPR at 0.1 % FPR", "auc")
     numbers = (0.0, 0.01234, 2.986, 99.96, 12345.6, 1e-5)
     assert [format_significant(x) for x in numbers] == ["0", "0.0123", "2.99", "100.0", "12,300", "1e-05"]

@@ -6,8 +6,8 @@ import torch
 
 from leakbench.api import MembershipEvidence
 from leakbench.metrics.evaluate import membership
+from leakbench.metrics.evaluate.unlearning_samples import evaluate_unlearned_samples, mean_probability
 from leakbench.metrics.quality import frechet
-from leakbench.metrics.unlearning_metrics import forgetting_of, mean_probability
 
 
 def test_the_probability_is_a_mean_with_its_standard_error():
@@ -29,7 +29,7 @@ def test_each_metric_is_of_the_images_it_names():
     rng = torch.Generator().manual_seed(0)
     fake, real = (torch.rand(40, 3, generator=rng).softmax(dim=1) for _ in range(2))
     features, others = torch.randn(50, 2, generator=rng), torch.randn(60, 2, generator=rng)
-    found = {m.name: m for m in forgetting_of(2, fake, real, features, others).metrics}
+    found = {m.name: m for m in evaluate_unlearned_samples(2, fake, real, features, others).metrics}
     assert found["forget_probability"].value == pytest.approx(float(fake[:, 2].mean()))
     assert found["forget_probability_real"].value == pytest.approx(float(real[:, 2].mean()))
     assert found["frechet_retained"].value == frechet(features, others).value

@@ -15,11 +15,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from leakbench.metrics import quality
-from leakbench.metrics.evaluate.findings import MetricSet, metric
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.statistics import Estimate
 
 
-def forgetting_of(
+def evaluate_unlearned_samples(
     label: int, probabilities: Tensor, real_probabilities: Tensor, retained: Tensor, real_retained: Tensor
 ) -> MetricSet:
     """`probabilities` (N, classes) of samples asked for `label` and (M, classes) of real images of it; `retained` and

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leakbench.results.record import Metric
-from leakbench.statistics import (
-    Estimate,
-)
+from leakbench.statistics import Estimate
 
 
 @dataclass
 class MetricSet:
-    """What goes into a record."""
+    """Metrics, flags, the FPR that each TPR was realised at, and JSON-able facts."""
 
     metrics: list[Metric]
     flags: set[str] = field(default_factory=set)
@@ -21,7 +19,7 @@ class MetricSet:
     info: dict[str, Any] = field(default_factory=dict)
 
     def joined(self, other: MetricSet) -> MetricSet:
-        """Both together."""
+        """Join two sets into a third; facts of `other` win."""
         return MetricSet(
             self.metrics + other.metrics,
             self.flags | other.flags,
@@ -31,5 +29,12 @@ class MetricSet:
 
 
 def metric(name: str, estimate: Estimate) -> Metric:
-    """An estimate under its metric name."""
-    return Metric(name=name, value=estimate.value, ci_low=estimate.low, ci_high=estimate.high, n=estimate.n)
+    """Name an estimate."""
+    return Metric(
+        name=name,
+        value=estimate.value,
+        ci_low=estimate.low,
+        ci_high=estimate.high,
+        n=estimate.n,
+        n_groups=estimate.groups,
+    )

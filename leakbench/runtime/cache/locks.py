@@ -1,0 +1,42 @@
+"""Locks between processes, one for each artefact, that a process which dies gives back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_QUIET = 5.0  # seconds of waiting after which a line says why
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Inside, no other process holds the lock file `path`. `what` is what it protects, for the line about waiting.
+
+    The same process may hold it more than once. On file systems without locks (some of NFS and Lustre) nothing is
+    locked: artefacts stay whole all the same, as they are renamed into place, but two processes may make the same one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, is_singleton=True, fallback_to_soft=False)  # a soft lock outlives a killed process
+    try:
+        _acquire(lock, what)
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, what: str) -> None:
+    with suppress(Timeout):
+        lock.acquire(timeout=_QUIET)
+        return
+    print(f"leakbench: waiting for another process that makes {what}", file=sys.stderr)
+    lock.acquire()

@@ -1,0 +1,35 @@
+"""Frozen sets of attacks: a suite with a `version`, whose attacks other suites take over by the key `ensemble`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leakbench.runtime import registry
+from leakbench.runtime.errors import UsageError
+from leakbench.suite.file import SuiteFile, read_toml
+
+
+def read_frozen_attacks(ensemble: object, where: str) -> list[dict[str, Any]]:
+    """The [[attack]] entries of the suite that a key `ensemble` names. Raises UsageError where it has no version."""
+    if not isinstance(ensemble, str):
+        raise UsageError(f"{where}: ensemble = {ensemble!r}: it should be the name of a suite, such as 'strongest'")
+    path = registry.suite_path(ensemble)
+    table = read_toml(path)
+    if not table.get("version"):
+        raise UsageError(f"{where}: ensemble = {ensemble!r}: {path} has no `version`, so its attacks are not frozen")
+    return list(table.get("attack", []))
+
+
+def format_ensemble(file: SuiteFile) -> str:
+    """The frozen set that a suite runs and what was changed or added, for tables: "strongest 1 and 2 more attacks".
+    Empty where the suite has no version and names no ensemble."""
+    name = file.ensemble or file.name
+    if not file.ensemble and (not file.version or name not in registry.suite_files()):
+        return f"{name} {file.version}" if file.version else ""
+    table = read_toml(registry.suite_path(name))
+    frozen, asked = list(table.get("attack", [])), [dict(entry) for entry in file.attack]
+    title = f"{name} {table['version']}"
+    if asked[: len(frozen)] != frozen:
+        return f"{title}, changed"
+    added = len(asked) - len(frozen)
+    return title if not added else f"{title} and {added} more attack{'s' if added > 1 else ''}"
