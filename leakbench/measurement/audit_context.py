@@ -24,7 +24,7 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.code_digest import sources
-from leakbench.runtime.device import merge_execution_notes, record_execution
+from leakbench.runtime.device import merge_execution_notes, record_execution, request_compile
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec
 
@@ -97,7 +97,8 @@ class AuditContext:
         """Samples of another release, drawn once for all attacks and points."""
 
         def make(folder: Path) -> None:
-            save_file({"samples": release.sample(count).contiguous()}, folder / "samples.safetensors")
+            with request_compile(self.bench.suite.file.compile):
+                save_file({"samples": release.sample(count).contiguous()}, folder / "samples.safetensors")
 
         return load_file(self.samples_cache.get_or_make(key, make) / "samples.safetensors")["samples"]
 
@@ -151,7 +152,7 @@ class AuditContext:
 
         def make(folder: Path) -> None:
             began = time.perf_counter()
-            with record_execution() as notes:
+            with request_compile(self.bench.suite.file.compile), record_execution() as notes:
                 drawn = {"samples": self.release.sample(n).contiguous()}
                 facts = self.release.facts() | {"sample_seconds": time.perf_counter() - began}
                 if self.forgotten_label is not None:

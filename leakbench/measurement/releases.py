@@ -27,7 +27,7 @@ from leakbench.runtime import distributed, registry
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.code_digest import sources
-from leakbench.runtime.device import record_execution
+from leakbench.runtime.device import record_execution, request_compile
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import ChainLink, ReleaseSpec, Suite
@@ -117,6 +117,7 @@ class ReleaseBuilder(RunInputs):
             condition=self.condition(chain),
             schedule=asdict(replace(self.schedule_of(chain), steps=0, clip=False)),  # the walk is the release's key's
             device=self.device.type,
+            compile=self.suite.file.compile,
             seed=seed,
             need=need and [need.kind, need.draw, need.share],
             **self.data_key,
@@ -140,7 +141,7 @@ class ReleaseBuilder(RunInputs):
             [self.fit_key(chain[: i + 1], seed, need), link.defense.model_dump(mode="json")]
             for i, link in enumerate(chain)
         ]
-        return key_of(chain=links, sampler=self.suite.file.sampler.model_dump())
+        return key_of(chain=links, sampler=self.suite.file.sampler.model_dump(), compile=self.suite.file.compile)
 
     # Training and releasing -------------------------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ class ReleaseBuilder(RunInputs):
             for (key, need), told in zip(missing.items(), tell, strict=True)
         ]
         # Around the loop: what fit_together answers may be made one after the other.
-        with distributed.data_parallel(), record_execution() as manner:
+        with distributed.data_parallel(), request_compile(self.suite.file.compile), record_execution() as manner:
             for key, made in zip(missing, chain[-1].defense.fit_together(tasks), strict=True):
                 self.trainings.write(key, partial(save_artefacts, replace(made, info=made.info | manner())))
                 shutil.rmtree(self.checkpoints(key), ignore_errors=True)
