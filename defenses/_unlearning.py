@@ -23,7 +23,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task, fit_param, void_guarantee
+from leakbench.api import Artefacts, AuditSetting, Cost, Defense, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.data.image_view import ImageView
 from leakbench.models.denoiser_training import errors, trainable, weights_of, with_weights
 from leakbench.models.training.loop import Batch, Recipe, Rule, draws, optimise
@@ -183,9 +183,9 @@ class Unlearning(Defense):
         """Network evaluations before the first step: a mask, a Fisher pass."""
         return 0
 
-    def training_evaluations(self) -> int:
-        """Without what comes before the first step."""
-        return self.step_cost() * self.steps * self.batch
+    def cost(self) -> Cost:
+        """Cost of all steps, without what comes before the first."""
+        return Cost(self.step_cost() * self.steps * self.batch)
 
     def fit(self, task: Task) -> Artefacts:
         """Edit a copy of the base's network. Raises UsageError where the base answers otherwise than its weights."""
@@ -215,7 +215,7 @@ class Unlearning(Defense):
         )
         info = {
             "train_seconds": time.perf_counter() - began,
-            "network_evaluations": self.training_evaluations() + self.first_cost(task),
+            "network_evaluations": int(self.cost().training) + self.first_cost(task),
             "images_to_forget": len(edit.chosen[0]),
             **{name: float(value) for name, value in edit.notes.items()},
         }

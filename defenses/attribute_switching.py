@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task, fit_param, release_param
+from leakbench.api import Artefacts, AuditSetting, Cost, Defense, Release, Skip, Task, fit_param, release_param
 from leakbench.models.diffusion import Eps, Schedule, ddim_step, full_timesteps
 from leakbench.runtime.device import in_batches
 
@@ -62,14 +62,13 @@ class AttributeSwitching(Defense):
     changes = "sampling"
     ships = frozenset({"tau"})
     fit_samples_base = True
-    budget_params = ("search_images",)
 
     tau: int | None = release_param(None, ge=0)
     search_images: int = fit_param(256, ge=2)
 
-    def training_evaluations(self) -> int:
-        """The search's two walks."""
-        return 2 * Schedule.T * self.search_images
+    def cost(self) -> Cost:
+        """Cost of the search's two walks."""
+        return Cost(2 * Schedule.T * self.search_images, budget_params=("search_images",))
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """It needs a network conditioned on the attribute, and a tau on the schedule."""

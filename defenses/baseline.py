@@ -6,7 +6,7 @@ DDPM's simple loss (Ho et al. 2020, 2006.11239) and deterministic DDIM sampling 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
-from leakbench.api import Artefacts, Defense, Release, Task, fit_param
+from leakbench.api import Artefacts, Cost, Defense, Release, Task, fit_param
 from leakbench.models.denoiser_training import train_denoiser, train_denoisers
 from leakbench.models.training.loop import Recipe
 
@@ -28,9 +28,9 @@ class Baseline(Defense):
         """How it is trained."""
         return Recipe(self.steps, self.batch, self.lr, ema=self.ema)
 
-    def training_evaluations(self) -> int:
-        """The recipe's."""
-        return self.recipe.evaluations
+    def cost(self) -> Cost:
+        """Cost of the recipe."""
+        return Cost(self.recipe.evaluations)
 
     def fit(self, task: Task) -> Artefacts:
         """Train the denoiser."""

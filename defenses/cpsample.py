@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import Artefacts, Defense, Release, Task, fit_param, release_param, void_guarantee
+from leakbench.api import Artefacts, Cost, Defense, Release, Task, fit_param, release_param, void_guarantee
 from leakbench.data.image_view import ImageView
 from leakbench.models import networks
 from leakbench.models.diffusion import add_noise, alpha_sigma, full_timesteps
@@ -115,13 +115,9 @@ class CPSample(Defense):
         """How the classifier is trained."""
         return Recipe(self.steps, self.batch, self.lr)
 
-    def training_evaluations(self) -> int:
-        """The recipe's."""
-        return self.recipe.evaluations
-
-    def extra_evaluations_per_step(self) -> float:
-        """The classifier's, forward and backward, wherever a gate can open."""
-        return 0.0 if self.alpha == 0 else 3.0
+    def cost(self) -> Cost:
+        """Cost of the recipe, and of the classifier, forward and backward, wherever a gate can open."""
+        return Cost(self.recipe.evaluations, extra_per_step=0.0 if self.alpha == 0 else 3.0)
 
     def fit(self, task: Task) -> Artefacts:
         """Over-fit the noise-conditioned classifier on random labels."""
@@ -177,7 +173,7 @@ class CPSample(Defense):
             alpha=self.alpha,
             scale=self.scale,
             shuffle=shuffle,
-            network_calls=task.base.network_calls + self.extra_evaluations_per_step(),
+            network_calls=task.base.network_calls + self.cost().extra_per_step,
         )
 
 

@@ -38,7 +38,18 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator, model_val
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task, fit_param, void_guarantee
+from leakbench.api import (
+    Artefacts,
+    AuditSetting,
+    Cost,
+    Defense,
+    Guarantee,
+    Release,
+    Skip,
+    Task,
+    fit_param,
+    void_guarantee,
+)
 from leakbench.models import networks
 from leakbench.models.denoiser_training import trainable, weights_of, with_weights
 from leakbench.models.training.loop import Recipe, optimise
@@ -66,7 +77,6 @@ class DPSGD(Defense):
     name = "dp_sgd"
     summary = "differentially private training: clips each image's gradient and adds noise (DP-SGD, DPDM)"
     takes_base = True
-    relative_cost = 1.5  # measured on small UNets on a CPU: each image's gradient has to be told apart
 
     steps: int = fit_param(5_000, ge=1)
     batch: int | None = fit_param(None, ge=1)  # expected; None: a tenth of the images
@@ -105,9 +115,12 @@ class DPSGD(Defense):
         rows = self.expected(images) * self.noise_multiplicity
         return Recipe(self.steps, rows, self.lr, clip=math.inf, ema=self.ema)
 
-    def training_evaluations(self) -> int:
-        """The recipe's, with the baseline's batch if none is given."""
-        return self.recipe(1280).evaluations
+    def cost(self) -> Cost:
+        """Cost of the recipe, with the baseline's batch if none is given.
+
+        1.5: measured on small UNets on a CPU; each image's gradient has to be told apart.
+        """
+        return Cost(self.recipe(1280).evaluations, relative=1.5)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """No more than all images take part in a step; and it trains weights, not answers."""
@@ -141,18 +154,17 @@ class DPSGD(Defense):
             raise UsageError(f"dp_sgd: batch = {self.batch}: it should be at most the number of images, {images}")
         delta = self._delta(images)
         noise = self._noise(delta, rate)
-        before = task.base.guarantee.get("history", []) if task.base else []
+        before = (task.base.guarantee.history or ()) if task.base else ()
         mechanism = Mechanism(
             task, rate, self.noise_multiplicity, self.clip, noise, self.poisson, len(before), self.model_dump_json()
         )
         network, done = self._train(task, mechanism)
-        history = [*before, [noise, rate, done]]
-        guarantee = self._claims(task.base, history, delta)
+        guarantee = self._guarantee(task.base, (*before, (noise, rate, done)), delta)
         info = {
             "train_seconds": time.perf_counter() - began,
             "network_evaluations": self.recipe(images).evaluations,
-            "guarantee": guarantee,
-            "flags": [f"weak-delta={delta:g}"] if "epsilon" in guarantee and delta >= 1 / images else [],
+            "guarantee": guarantee.to_json(),
+            "flags": [f"weak-delta={delta:g}"] if guarantee.epsilon is not None and delta >= 1 / images else [],
             "noise_multiplier": noise,
             "sampling_rate": rate,
         }
@@ -161,7 +173,7 @@ class DPSGD(Defense):
         return Artefacts(tensors=weights_of(network), info=info)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """Hand it out with what it claims."""
+        """Hand it out with its guarantee."""
         info = artefacts.info
         facts = {key: info[key] for key in ("noise_multiplier", "sampling_rate")}
         network: nn.Module
@@ -169,7 +181,8 @@ class DPSGD(Defense):
             network = artefacts.networks["denoiser"]
         else:
             network = with_weights(task.base.network, artefacts.tensors, task.device)
-        return task.release(network, guarantee=info["guarantee"], flags=tuple(info["flags"]), info=facts)
+        guarantee = Guarantee.from_json(info["guarantee"])
+        return task.release(network, guarantee=guarantee, flags=tuple(info["flags"]), info=facts)
 
     def _noise(self, delta: float, rate: float) -> float:
         """sigma."""
@@ -204,26 +217,46 @@ class DPSGD(Defense):
         )
         return network, done
 
-    def _claims(self, base: Release | None, history: list[list[float]], delta: float) -> dict[str, Any]:
-        """What may be said of a network of this history, by one accountant for all of it."""
+    def _guarantee(
+        self, base: Release | None, history: tuple[tuple[float, float, int], ...], delta: float
+    ) -> Guarantee:
+        """Guarantee of a network of this history, by one accountant for all of it.
+
+        Poisson sampling makes neighbours of two data sets that differ by one image added or removed.
+        """
         if self.epsilon == "inf":
-            return {} if base is None else void_guarantee(base, "dp_sgd with epsilon = inf adds no noise")
-        if base is not None and not {"epsilon", "history"} <= base.guarantee.keys():
-            return {"void": base.guarantee.get("void", "its base read the images without differential privacy")}
+            return Guarantee() if base is None else void_guarantee(base, "dp_sgd with epsilon = inf adds no noise")
+        if why := _does_not_compose(base):
+            return Guarantee(void=why)
         if not self.poisson:
-            return {"void": "dp_sgd drew its batches without Poisson sampling"}
+            return Guarantee(void="dp_sgd drew its batches without Poisson sampling")
         found = spent(history, delta)
         noise, rate, steps = history[-1]
-        return {
-            "epsilon": found.epsilon,
-            "delta": delta,
-            "accountant": found.accountant,
-            "epsilon_rdp": found.epsilon_rdp,
-            "sampling_rate": rate,
-            "steps": steps,
-            "noise_multiplier": noise,
-            "clip": self.clip,
-            "noise_multiplicity": self.noise_multiplicity,
-            "neighbours": "add or remove one image",
-            "history": history,
-        }
+        return Guarantee(
+            epsilon=found.epsilon,
+            delta=delta,
+            accountant=found.accountant,
+            adjacency="add-or-remove",
+            unit="image",
+            history=history,
+            facts={
+                "epsilon_rdp": found.epsilon_rdp,
+                "sampling_rate": rate,
+                "steps": steps,
+                "noise_multiplier": noise,
+                "clip": self.clip,
+                "noise_multiplicity": self.noise_multiplicity,
+            },
+        )
+
+
+def _does_not_compose(base: Release | None) -> str:
+    """Reason why a base's guarantee cannot be composed with one of images added or removed; empty where it can."""
+    if base is None:
+        return ""
+    stated = base.guarantee
+    if stated.epsilon is None or stated.history is None:
+        return stated.void or "its base read the images without differential privacy"
+    if stated.adjacency not in (None, "add-or-remove") or stated.unit not in (None, "image"):
+        return f"its base states a guarantee by another adjacency or unit ({stated.adjacency}, {stated.unit})"
+    return ""

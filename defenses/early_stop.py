@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, Task, fit_param
+from leakbench.api import Artefacts, Cost, Task, fit_param
 from leakbench.models import networks
 from leakbench.models.denoiser_training import errors, train_watched
 from leakbench.runtime import distributed
@@ -74,14 +74,14 @@ class EarlyStop(Baseline):
     name = "early_stop"
     summary = "plain training, stopped when held-out images are no longer denoised better"
     role = "defense"
-    budget_params = ("steps", "every")
 
     every: int = fit_param(500, ge=1)
     patience: int = fit_param(3, ge=1)
 
-    def training_evaluations(self) -> int:
-        """The recipe's, if it is never stopped."""
-        return self.recipe.evaluations + _LOOKED_AT * (1 + self.steps // self.every)
+    def cost(self) -> Cost:
+        """Cost of the recipe and of every look, if it is never stopped."""
+        looks = _LOOKED_AT * (1 + self.steps // self.every)
+        return Cost(self.recipe.evaluations + looks, budget_params=("steps", "every"))
 
     def fit(self, task: Task) -> Artefacts:
         """Train, look, stop, and take the best weights. The facts name every look."""

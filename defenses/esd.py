@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from leakbench.api import AuditSetting, Skip, fit_param
+from leakbench.api import AuditSetting, Cost, Skip, fit_param
 from leakbench.models.diffusion import ddim_step, full_timesteps
 from leakbench.models.training.loop import Rule
 
@@ -56,12 +56,12 @@ class ESD(Unlearning):
         return super().skip(setting)
 
     def step_cost(self) -> int:
-        """A gradient and two answers of the frozen base. The walk is counted by `work`."""
+        """A gradient and two answers of the frozen base. The walk is counted by `cost`."""
         return 3 + 2
 
-    def training_evaluations(self) -> int:
-        """With the walk."""
-        return super().training_evaluations() + self.steps * sum(self.moves())
+    def cost(self) -> Cost:
+        """Cost of all steps and of their walks."""
+        return Cost(super().cost().training + self.steps * sum(self.moves()))
 
     def moves(self) -> list[int]:
         """How many moves of the walk each row of a batch makes, in ascending order."""

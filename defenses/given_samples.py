@@ -11,12 +11,12 @@ counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NoReturn
+from typing import ClassVar, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, Defense, Release, Task, fit_param
+from leakbench.api import Artefacts, PretrainedModel, Release, Task, fit_param
 from leakbench.data import Dataset
 from leakbench.data.member_folders import loaded
 from leakbench.runtime.errors import UsageError
@@ -54,21 +54,19 @@ class SamplesOnly(Release):
     raw_eps = vary = inpaint = _nobody
 
 
-class GivenSamples(Defense):
+class GivenSamples(PretrainedModel):
     """Generated images without their model."""
 
     name = "given_samples"
     summary = "generated images in a folder or file, without the model"
-    role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"
-    given = True
     is_iterative = False
 
     images: str = fit_param(min_length=1)
     digest: str = fit_param("")
     skip_broken: bool = fit_param(False)
 
-    def called(self) -> str:
-        """There is none."""
+    def display_name(self) -> str:
+        """Say that there is no model."""
         return "none: generated images"
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:

@@ -21,7 +21,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, AuditSetting, Release, Skip, Task, fit_param, void_guarantee
+from leakbench.api import Artefacts, AuditSetting, Cost, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.data.near_duplicates import duplicate_radius
 from leakbench.metrics.copying import MEMORISED, ratio_similarity
 from leakbench.models import networks
@@ -88,16 +88,16 @@ class Overfit(Baseline):
     summary = "fine-tunes its base on the training images until it copies them: what a defense is tested on"
     needs_base = True
     fit_samples_base = True  # its looks walk as the base does
-    budget_params = ("steps", "every")
 
     flip: bool = fit_param(False)
     copies: float = fit_param(0.05, gt=0, le=1)
     samples: int = fit_param(200, ge=1)
     every: int = fit_param(500, ge=1)
 
-    def training_evaluations(self) -> int:
-        """The recipe's, if it never copies."""
-        return self.recipe.evaluations + _WALK * self.samples * (1 + self.steps // self.every)
+    def cost(self) -> Cost:
+        """Cost of the recipe and of every look, if it never copies."""
+        looks = _WALK * self.samples * (1 + self.steps // self.every)
+        return Cost(self.recipe.evaluations + looks, budget_params=("steps", "every"))
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """There has to be a network."""

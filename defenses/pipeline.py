@@ -12,21 +12,19 @@ Members are what its user says they are. No attack that needs shadow or retraine
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
-from leakbench.api import Artefacts, Defense, PretrainedSpec, Release, Task, fit_param, release_param
-from leakbench.models.pretrained.build import build, digest, given, holds
+from leakbench.api import Artefacts, PretrainedModel, PretrainedSpec, Release, Task, fit_param, release_param
+from leakbench.models.pretrained.build import build, content_digest, digest, read_spec
 from leakbench.models.pretrained.inspect import Options, files_of
-from leakbench.models.pretrained.release import ForeignRelease
+from leakbench.models.pretrained.release import PretrainedRelease
 
 
-class Pipeline(Defense):
+class Pipeline(PretrainedModel):
     """A given model, without any protection of ours."""
 
     name = "pipeline"
     summary = "a given model: a diffusers pipeline folder, a hub id, or a module of one's own; nothing is trained"
-    role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"
-    given = True
 
     path: str = fit_param(min_length=1)
     captions: str = fit_param("")
@@ -40,11 +38,11 @@ class Pipeline(Defense):
         """Its parameters as leakbench.models.pretrained takes them."""
         return Options(**self.model_dump())
 
-    def brings(self) -> PretrainedSpec:
+    def spec(self) -> PretrainedSpec:
         """Shapes, conditions and schedule, from the model's settings alone."""
-        return given(self.options)
+        return read_spec(self.options)
 
-    def called(self) -> str:
+    def display_name(self) -> str:
         """By its folder or hub id."""
         return Path(self.path).name
 
@@ -52,9 +50,9 @@ class Pipeline(Defense):
         """The model's."""
         return files_of(self.options)
 
-    def holds(self) -> str:
+    def content_digest(self) -> str:
         """What an adapter answered."""
-        return holds(self.options)
+        return content_digest(self.options)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Read the weights and hand the model out. Its walk is the suite's number of steps, spaced as its scheduler
@@ -63,7 +61,7 @@ class Pipeline(Defense):
         model = build(self.options, content, task.device)
         return task.release(
             model.network,
-            ForeignRelease,
+            PretrainedRelease,
             schedule=task.schedule,
             codec=model.codec,
             guidance=self.guidance,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from leakbench.api import Artefacts, AuditSetting, Release, Skip, Task, fit_param
+from leakbench.api import Artefacts, AuditSetting, Guarantee, Release, Skip, Task, fit_param
 from leakbench.models.denoiser_training import train_denoiser
 
 from .augment import mirrored
@@ -47,6 +47,6 @@ class Pretrain(Baseline):
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out. What never read a member is differentially private with epsilon 0."""
-        guarantee = {"epsilon": 0.0, "delta": 0.0, "history": []}
+        guarantee = Guarantee(epsilon=0, delta=0, history=())
         facts = {"images_trained_on": artefacts.info["images_trained_on"]}
         return task.release(artefacts.networks["denoiser"], guarantee=guarantee, info=facts)

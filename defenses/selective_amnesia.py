@@ -21,12 +21,12 @@ here. Of the engine's draws it takes timesteps and noise: no index of a real ima
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import AuditSetting, Release, Skip, Task, fit_param
+from leakbench.api import AuditSetting, Cost, Release, Skip, Task, fit_param
 from leakbench.models.denoiser_training import errors
 from leakbench.models.training.loop import Rule
 
@@ -53,7 +53,6 @@ class SelectiveAmnesia(Unlearning):
     labels_only = True
     fit_samples_base = True
     reads_members = False
-    budget_params = ("steps", "samples")
 
     gamma: float = fit_param(1.0, ge=0)
     lam: float = fit_param(10.0, ge=0)
@@ -65,6 +64,10 @@ class SelectiveAmnesia(Unlearning):
         if self.fisher_samples > self.samples:
             return Skip(f"fisher_samples = {self.fisher_samples} is to be at most samples = {self.samples}")
         return super().skip(setting)
+
+    def cost(self) -> Cost:
+        """Cost of all steps; --budget scales the samples as well."""
+        return replace(super().cost(), budget_params=("steps", "samples"))
 
     def step_cost(self) -> int:
         """Two gradients; the penalty needs no network."""

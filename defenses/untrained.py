@@ -1,6 +1,6 @@
 """Negative control: a network of random weights. It has seen no image, so no attack may find anything in it."""
 
-from leakbench.api import Artefacts, Defense, Release, Task
+from leakbench.api import Artefacts, Defense, Guarantee, Release, Task
 from leakbench.models import networks
 from leakbench.runtime.device import place
 
@@ -19,4 +19,4 @@ class Untrained(Defense):
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out. What never read an image is differentially private with epsilon 0."""
-        return task.release(artefacts.networks["denoiser"], guarantee={"epsilon": 0.0, "delta": 0.0, "history": []})
+        return task.release(artefacts.networks["denoiser"], guarantee=Guarantee(epsilon=0, delta=0, history=()))

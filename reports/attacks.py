@@ -19,7 +19,7 @@ from leakbench.statistics import auc_p_value, smallest_detectable_auc
 
 from .measured import summary_of
 from .points import ACCESS, Point, calibration_strength, few, points, reference, unprotected
-from .scores import repeats, scores
+from .scores import groups_of, repeats, scores
 from .series import Series, adjusted, grouped, series
 from .tradeoff import headline, leak_of
 from .verdicts import kind_of
@@ -118,8 +118,8 @@ def _cells(run: RunFolder, row: Series, p: float | None) -> list[str]:
 
 def p_of(run: RunFolder, row: Series) -> float | None:
     """Of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
-    found = [scores(run, record) for record in row.records]
-    return max(auc_p_value(*sides) for sides in found if sides) if all(found) else None
+    found = [(scores(run, record), groups_of(run, record)) for record in row.records]
+    return None if any(sides is None for sides, _ in found) else max(auc_p_value(*s, g) for s, g in found if s)
 
 
 def would_have_seen(run: RunFolder) -> str:

@@ -16,7 +16,7 @@ from leakbench.statistics import Estimate, auc, blind_invalid, family_wise, fini
 
 from .measured import estimate
 from .points import points
-from .scores import NAMES
+from .scores import NAMES, groups_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,7 @@ def _control(run: RunFolder, record: Record, level: float) -> Control | None:
     what = f"{record.attack} {where}, seed {record.seed}"
     scores = _scores(run, record)
     if scores is not None:
-        return Control(what, auc(*scores, level=level), exact=True)
+        return Control(what, auc(*scores, level=level, groups=groups_of(run, record)), exact=True)
     own = estimate(record.metric("auc"))
     return None if own is None else Control(what, own, exact=False)
 

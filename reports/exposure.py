@@ -16,7 +16,7 @@ from leakbench.statistics import ByClass, by_class, exposed
 
 from .measured import Measured
 from .points import Point, few, reference, strongest
-from .scores import same, scores
+from .scores import groups_of, same, scores
 from .words import NOTHING, bracket, listed, p_value
 
 LEVEL = "DENOISER"
@@ -86,7 +86,8 @@ def _by_class(run: RunFolder, record: Record) -> ByClass | None:
     sides, arrays = scores(run, record), run.arrays(record)
     if sides is None or any(name not in arrays for name in ("member_labels", "nonmember_labels")):
         return None
-    return by_class(sides[0], arrays["member_labels"], sides[1], arrays["nonmember_labels"])
+    labels = arrays["member_labels"], arrays["nonmember_labels"]
+    return by_class(sides[0], labels[0], sides[1], labels[1], groups=groups_of(run, record))
 
 
 def _classes(grouped: dict[int, ByClass]) -> list[OfClass]:

@@ -50,7 +50,7 @@ def estimate(metric: Metric | None) -> Estimate | None:
     if metric is None or metric.value is None:
         return None
     low, high = (nan if bound is None else bound for bound in (metric.ci_low, metric.ci_high))
-    return Estimate(metric.value, low, high, metric.n)
+    return Estimate(metric.value, low, high, metric.n, metric.n_groups)
 
 
 def ratio(found: Measured | None, to: Measured | None) -> float | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 NAMES = ("member_scores", "nonmember_scores")
+GROUPS = ("member_groups", "nonmember_groups")
 
 
 def scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
@@ -24,12 +25,18 @@ def scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | No
     return oriented(arrays[NAMES[0]], sign), oriented(arrays[NAMES[1]], sign)
 
 
+def groups_of(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    """Groups of the members and of the nonmembers; None where images do not come in groups."""
+    arrays = run.arrays(record)
+    return (arrays[GROUPS[0]], arrays[GROUPS[1]]) if all(name in arrays for name in GROUPS) else None
+
+
 def paired(run: RunFolder, first: Record, second: Record) -> PairedDifference | None:
     """AUC of `first` minus AUC of `second` by DeLong, as both scored the same images; None where scores lack."""
     one, other = scores(run, first), scores(run, second)
     if one is None or other is None or [len(side) for side in one] != [len(side) for side in other]:
         return None
-    return delong_pair(*one, *other)
+    return delong_pair(*one, *other, groups=groups_of(run, first))
 
 
 def same(first: Record, second: Record) -> bool:

@@ -12,7 +12,7 @@ from math import isnan
 
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
-from leakbench.statistics import Estimate, few_negatives, tpr_verdict, verdict
+from leakbench.statistics import Estimate, few_negatives, fewer_groups, tpr_verdict, verdict
 
 from .falls import Fall, fall
 from .measured import Measured
@@ -89,7 +89,8 @@ def _whole(found: Measured | None) -> Estimate:
     if found is None:
         return _UNKNOWN
     summary = found.summary
-    return Estimate(summary.mean, summary.low, summary.high, min(one.n for one in found.by_seed.values()))
+    n, fewest = min(one.n for one in found.by_seed.values()), fewer_groups(*found.by_seed.values())
+    return Estimate(summary.mean, summary.low, summary.high, n, fewest)
 
 
 _UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"), 0)
@@ -105,13 +106,14 @@ def _target(leak: Leak) -> float:
 
 
 def _said(auc: Estimate, tpr: Estimate | None, target: float) -> tuple[str, str]:
-    """Kind and words of one AUC and one TPR, if it has an interval; `auc.n` stands for the nonmembers as well."""
+    """Kind and words of one AUC and one TPR, if it has an interval. The AUC's images, or groups, stand for the
+    nonmembers as well."""
     if isnan(auc.low) or auc.n < 1:
         return "unknown", f"no interval, so no verdict: AUC {auc.value:.2f}"
     by_auc = verdict(auc)
-    if tpr is None or isnan(tpr.low) or not 0 < target < 1 or few_negatives(target, auc.n):
+    if tpr is None or isnan(tpr.low) or not 0 < target < 1 or few_negatives(target, auc.independent):
         return by_auc.kind, by_auc.words
-    by_tpr = tpr_verdict(tpr, target, auc.n)
+    by_tpr = tpr_verdict(tpr, target, auc.independent)
     area, rate = (words.partition(": ")[2] for words in (by_auc.words, by_tpr.words))
     if by_auc.kind == "inverted":
         return "inverted", f"{by_auc.words}; {rate}"

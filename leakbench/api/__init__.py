@@ -7,6 +7,7 @@ for all.
 Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 1; labels are int64 (N,) or None.
 """
 
+from leakbench.api.cost import Cost
 from leakbench.api.defense import AuditSetting, Defense, shipped_parts
 from leakbench.api.skip import Skip
 from leakbench.models.pretrained.spec import PretrainedSpec
@@ -22,12 +23,14 @@ from leakbench.results.evidence import (
     UnlearningEvidence,
     UnlearningScores,
 )
+from leakbench.results.guarantee import Guarantee
 from leakbench.runtime.plugin import Access, Plugin, fit_param, release_param
 
 from .attack import Attack, AuxiliaryModel, shadow_models
 from .attribute import AttributeAttack, AttributeTrainingSet
 from .auditing import CANARY, AuditingAttack
 from .membership import Calibration, ImageSet, MembershipAttack, Query
+from .pretrained import PretrainedModel, as_pretrained, pretrained_spec
 from .replication import RecoveryAttack, ReplicationAttack, SampleSet
 from .unlearning import RETRAINED, QueriedModel, UnlearningAttack, UnlearningContext
 
@@ -46,12 +49,15 @@ __all__ = [
     "Calibration",
     "CanaryEvidence",
     "Codec",
+    "Cost",
     "Defense",
+    "Guarantee",
     "ImageSet",
     "MembershipAttack",
     "MembershipEvidence",
     "PairedScores",
     "Plugin",
+    "PretrainedModel",
     "PretrainedSpec",
     "QueriedModel",
     "Query",
@@ -67,7 +73,9 @@ __all__ = [
     "UnlearningContext",
     "UnlearningEvidence",
     "UnlearningScores",
+    "as_pretrained",
     "fit_param",
+    "pretrained_spec",
     "release_param",
     "shadow_models",
     "shipped_parts",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
+from leakbench.api.cost import Cost
 from leakbench.api.skip import Skip
-from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.release import Release
 from leakbench.models.task import Artefacts, Task
 from leakbench.runtime.plugin import Plugin
@@ -58,43 +57,10 @@ class Defense(Plugin):
     )
     ships: ClassVar[frozenset[str]] = frozenset()  # names of the parts that its release has beside its base's
     role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
-    given: ClassVar[bool] = False  # whether its model was handed in from outside: nothing here trained it
-    budget_params: ClassVar[
-        tuple[str, ...]
-    ] = ()  # parameters that --budget scales down; one that is named steps, of itself
-    relative_cost: ClassVar[float] = 1.0  # seconds of its training over those of as many evaluations of plain training
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """A parameter `steps` is a length unless the class names its lengths."""
-        super().__pydantic_init_subclass__(**kwargs)
-        if "lengths" not in vars(cls) and not cls.budget_params and "steps" in cls.model_fields:
-            cls.budget_params = ("steps",)
-
-    def training_evaluations(self) -> int:
-        """About how many network evaluations fit() spends (one image forward is 1, forward and backward 3)."""
-        return 0
-
-    def brings(self) -> PretrainedSpec | None:
-        """What of its model is known before release(), where it brings one that is not the suite's own kind."""
-        return None
-
-    def called(self) -> str:
-        """Its model in words, for tables, where it was `given`; empty where the suite's network says it."""
-        return ""
-
-    def files(self) -> tuple[Path, ...]:
-        """Files that its parameters name: what they hold counts as a parameter of the training stage."""
-        return ()
-
-    def holds(self) -> str:
-        """A digest of what its model holds beside its `files`, such as weights that code of its own made or read; it
-        counts as a parameter of the training stage."""
-        return ""
-
-    def extra_evaluations_per_step(self) -> float:
-        """How many network calls it adds to each call of eps()."""
-        return 0.0
+    def cost(self) -> Cost:
+        """Cost of fit() and of eps(), for the time estimate and for --budget."""
+        return Cost()
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """Reason why the defense cannot work there, which refuses the run; None if it can. Asked before anything is

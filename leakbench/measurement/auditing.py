@@ -1,7 +1,7 @@
 """An auditing attack against one release: of a canary release of its own, trained by the same chain of defenses.
 
-The bound speaks of the training that the target had, on other images: the claims of both are in `info`, and should be
-alike. The canaries are all images but the reference part, each included by an independent fair coin.
+The bound speaks of the training that the target had, on other images: the guarantees of both are in `info`, and should
+be alike. The canaries are all images but the reference part, each included by an independent fair coin.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from leakbench.measurement.query_engine import AttackRequest, AttackTarget, Auxi
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.auditing import evaluate_auditing
 
-DELTA = 1e-5  # where nothing is claimed, or delta 0, at which a Gaussian mechanism has no epsilon
+DELTA = 1e-5  # where no guarantee is stated, or delta 0, at which a Gaussian mechanism has no epsilon
 
 
 def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Access) -> RecordContents:
     """One attack at one of its levels."""
     began = time.perf_counter()
-    bench, canary = context.bench, context.auxiliary_releases((attack,))[CANARY.name]
+    inputs, canary = context.inputs, context.auxiliary_releases((attack,))[CANARY.name]
     # The attack's view has the needed release under its name as well. It is told of none that it was trained on.
     blind = AuxiliaryRelease(canary.source, np.empty(0, dtype=np.int64))
-    target = AttackTarget(canary.source, bench.streams(context.seed), {CANARY.name: blind})
+    target = AttackTarget(canary.source, inputs.streams(context.seed), {CANARY.name: blind})
     asked = {"it": AttackRequest(cast(Any, attack), access is Access.WEIGHTS)}
-    scores, queries = target.score(asked, context.images(bench.pool))
-    evidence = CanaryEvidence(scores["it"], np.isin(bench.pool, canary.rows))
+    scores, queries = target.score(asked, context.images(inputs.pool))
+    evidence = CanaryEvidence(scores["it"], np.isin(inputs.pool, canary.rows))
     guarantee = canary.source.release.guarantee
-    found = evaluate_auditing(evidence, attack.guesses, guarantee.get("delta") or DELTA, guarantee.get("epsilon"))
-    found.info |= {"canary_guarantee": guarantee, "target_guarantee": context.release.guarantee}
+    found = evaluate_auditing(evidence, attack.guesses, guarantee.delta or DELTA, guarantee.epsilon)
+    found.info |= {
+        "canary_guarantee": guarantee.to_json(),
+        "target_guarantee": context.release.guarantee.to_json(),
+    }
     timings = {"attack": time.perf_counter() - began}
     return RecordContents(found, dataclasses.asdict(evidence), timings, queries=queries["it"])

@@ -1,19 +1,19 @@
-"""What a suite starts from, before anything is trained: data, split, networks, schedules, random streams."""
+"""A run's inputs, before anything is trained: data, split, networks, schedules, random streams."""
 
 from __future__ import annotations
 
 import time
 from functools import cached_property
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import torch
 
-from leakbench.api import AuxiliaryModel
+from leakbench.api import AuxiliaryModel, as_pretrained, pretrained_spec
 from leakbench.data import Dataset, Split, draw_split
 from leakbench.data.forget_set import forget_rows
 from leakbench.data.image_view import ImageView
+from leakbench.measurement.auxiliary import release_rng, trainable_rows, training_rows
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
@@ -30,11 +30,18 @@ NETWORK_SIZES = ("width", "blocks", "levels", "attention", "dropout")  # of [net
 class RunInputs:
     """One suite's data, split, networks, schedules and random streams. Loaded when first asked for."""
 
-    def __init__(self, suite: Suite, setting: RunConfig) -> None:
-        self.suite, self.setting = suite, setting
-        self.device = torch.device(setting.device)
+    def __init__(self, suite: Suite, config: RunConfig) -> None:
+        self.suite, self.config = suite, config
+        self.device = torch.device(config.device)
         prepare(self.device)
         self.split_seconds = 0.0  # that drawing the split took
+
+    def with_suite(self, suite: Suite) -> RunInputs:
+        """Inputs for another version of the suite, with the same data and split, which are not made again."""
+        other = RunInputs(suite, self.config)
+        kept = ("data", "split", "split_seconds", "pictures")
+        vars(other).update({key: vars(self)[key] for key in kept if key in vars(self)})
+        return other
 
     @cached_property
     def data(self) -> Dataset:
@@ -65,8 +72,8 @@ class RunInputs:
     def condition(self, chain: tuple[ChainLink, ...]) -> str:
         """What the network of a chain is conditioned on: as its first defense says, or else as [network] does; of a
         given model, as the model is."""
-        if brought := chain[0].defense.brings():
-            return "label" if brought.network.conditions else "none"
+        if spec := pretrained_spec(chain[0].defense):
+            return "label" if spec.network.conditions else "none"
         return chain[0].condition or self.suite.file.network.condition
 
     def conditions(self, condition: str) -> np.ndarray | None:
@@ -80,7 +87,9 @@ class RunInputs:
 
         Where all that the suite has is one given model, it is that model's.
         """
-        brought = {link.defense: link.defense.brings() for link in (point.chain[0] for point in self.suite.points)}
+        brought = {
+            link.defense: pretrained_spec(link.defense) for link in (point.chain[0] for point in self.suite.points)
+        }
         if len(brought) == 1 and (only := next(iter(brought.values()))) is not None:
             return only.network
         table, values = self.suite.file.network, self.conditions(condition)
@@ -90,25 +99,25 @@ class RunInputs:
             self._check_attribute(values[self.split.train])
         count = 0 if values is None else int(values.max()) + 1
         changed = {key: value for key in NETWORK_SIZES if (value := getattr(table, key)) is not None}
-        spec = networks.default_spec(self.data.shape, count).model_copy(update=changed)
-        if spec.kind == "mlp" and spec.levels:
-            raise UsageError(f"network.levels = {list(spec.levels)}: images up to 8x8 have the MLP, which has none")
-        return spec
+        found = networks.default_spec(self.data.shape, count).model_copy(update=changed)
+        if found.kind == "mlp" and found.levels:
+            raise UsageError(f"network.levels = {list(found.levels)}: images up to 8x8 have the MLP, which has none")
+        return found
 
     def network_of(self, chain: tuple[ChainLink, ...]) -> NetworkSpec:
         """The spec of a chain: a given model's, or `network`. Raises UsageError where a given model and the data do not
         fit together."""
-        brought = chain[0].defense.brings()
-        if brought is None:
+        spec = pretrained_spec(chain[0].defense)
+        if spec is None:
             return self.network(self.condition(chain))
-        check_fits(chain[0].id, brought, self.data)
-        return brought.network
+        check_fits(chain[0].id, spec, self.data)
+        return spec.network
 
     def schedule_of(self, chain: tuple[ChainLink, ...]) -> Schedule:
         """The noise schedule of a chain, a given model's or the suite's, with the suite's walk."""
-        brought = chain[0].defense.brings() if chain else None
+        spec = pretrained_spec(chain[0].defense) if chain else None
         sampler = self.suite.file.sampler
-        return self.schedule if brought is None else walked(chain[0].id, brought, sampler.steps, sampler.clip)
+        return self.schedule if spec is None else walked(chain[0].id, spec, sampler.steps, sampler.clip)
 
     def _check_attribute(self, values: np.ndarray) -> None:
         if set(values.tolist()) != {0, 1}:
@@ -124,18 +133,20 @@ class RunInputs:
 
     def model_of(self, chain: tuple[ChainLink, ...]) -> str:
         """The network of a chain in words; a given model by what it is called."""
-        if called := chain[0].defense.called():
-            return called
+        model = as_pretrained(chain[0].defense)
+        if model is not None:
+            return model.display_name()
         spec = self.network("none")
         levels = "-" + ".".join(map(str, spec.levels)) if spec.levels else ""
         return f"{spec.kind}-{spec.width}x{spec.blocks}{levels}"
 
-    def streams(self, seed: int, need: AuxiliaryModel | None = None) -> Rng:
-        """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
-        if need is None or need.kind == "retrained":
-            return Rng(self.data.name, seed)
-        own = f"{need.draw}/{need.share}" if need.kind == "shadow" else f"canary/{need.draw}"
-        return Rng(f"{self.data.name}/{own}", seed)
+    def streams(self, seed: int, auxiliary: AuxiliaryModel | None = None) -> Rng:
+        """Random streams of a release of the target, or of an auxiliary model."""
+        return release_rng(self.data.name, seed, auxiliary)
+
+    def group_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Group numbers (person, patient, scene) of rows, int64; None where each image is on its own."""
+        return None if self.split.group is None else self.split.group[rows]
 
     @cached_property
     def pictures(self) -> ImageView:
@@ -175,28 +186,11 @@ class RunInputs:
             "duplicate_radius": self.split.duplicates.radius,
         }
 
-    def training_rows(self, need: AuxiliaryModel | None, seed: int) -> np.ndarray:
-        """Rows that a release trains on: the target's, or what a needed one is trained on (see Need)."""
-        if need is None:
-            return self.split.train
-        if need.kind == "retrained":
-            assert self.forgotten is not None
-            return np.setdiff1d(self.split.train, self.forgotten)
-        if need.kind == "canary":
-            return self.pool[np.random.default_rng([seed, need.draw, 0xC0145]).random(len(self.pool)) < 0.5]
-        order = np.random.default_rng([seed, need.draw, 0x5AD0]).permutation(self.pool)
-        return np.sort(order[: round(need.share * len(self.pool))])
+    def training_rows(self, auxiliary: AuxiliaryModel | None, seed: int) -> np.ndarray:
+        """Rows that a release trains on: the target's (None), or those of an auxiliary model."""
+        return training_rows(self.split, self.forgotten, auxiliary, seed)
 
     @cached_property
     def pool(self) -> np.ndarray:
         """Rows of every part but `reference`."""
-        return np.sort(np.concatenate([rows for part, rows in self.split.parts.items() if part != "reference"]))
-
-    def chain_of(self, need: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> tuple[ChainLink, ...]:
-        """The part of a target's chain that a needed release repeats."""
-        if need.kind == "canary":
-            return chain
-        if need.kind == "retrained":
-            own = takewhile(lambda link: link.defense.changes in ("training", "data"), chain[1:])
-            return (chain[0], *(link for link in own if not link.defense.forgets))
-        return tuple(link for link in chain if link.defense.changes != "sampling")
+        return trainable_rows(self.split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from leakbench.results.guarantee import Guarantee
 from leakbench.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class Codec(Protocol):
 class Release:
     """A model as it is handed out. A sampling-time defense subclasses it and changes what eps or generate answer.
 
-    parts: what ships beside the network (CPSample's classifier). claims: such as {"epsilon": 8.0, ...}; an empty dict
-    claims nothing, and {"void": "why"} says that a claim was lost. flags: health flags for every record of this
+    parts: what ships beside the network (CPSample's classifier). guarantee: what it states of differential privacy, or
+    why it states nothing any longer. flags: health flags for every record of this
     release. info: facts for the record. base: the release it builds on. batch: rows of every compute batch
     (fixed: results are then equal bit for bit). network_calls: what one eps() of one image costs, in calls of the
     network. shape: of the x0 that the network denoises; codec: how that comes from an image, where it is none itself.
@@ -47,7 +48,7 @@ class Release:
     device: torch.device
     batch: int = 256
     parts: dict[str, Any] = field(default_factory=dict)
-    guarantee: dict[str, Any] = field(default_factory=dict)
+    guarantee: Guarantee = field(default_factory=Guarantee)
     info: dict[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     network_calls: float = 1.0
@@ -61,11 +62,10 @@ class Release:
     def wrap(cls, base: Release, **more: Any) -> Release:
         """A release on top of another: its fields, with some changed or added. Parts and facts are merged.
 
-        The base's claims do not carry over by themselves: pass `guarantee=base.guarantee` where they survive, which for
-        epsilon means that the added step never reads members, and `guarantee=void_guarantee(base, "why")` where they do
-        not. Raises ValueError for another network: its eps would still be the base's. A defense that changes weights
-        hands out task.release(network). Raises UsageError where this release steers the sampling walk and the base has
-        none.
+        The base's guarantee does not carry over by itself: pass `guarantee=base.guarantee` where it survives, because
+        the added step never reads members, and `guarantee=void_guarantee(base, "why")` where it does not.
+        Raises ValueError for another network: its eps would still be the base's. A defense that changes weights hands
+        out task.release(network). Raises UsageError where this release steers the sampling walk and the base has none.
         """
         if cls.is_iterative and not base.is_iterative:
             raise UsageError(
@@ -118,7 +118,7 @@ class Release:
         return type(self).eps is Release.eps and (self.base is None or self.base.eps_is_raw)
 
     def undefended(self) -> Release:
-        """The raw network behind the plain sampler: what whoever holds the weights can run. Claims nothing."""
+        """The raw network behind the plain sampler: what whoever holds the weights can run. States nothing."""
         plain = (self.network, self.schedule, self.streams, self.shape, self.device, self.batch)
         return Release(*plain, codec=self.codec)
 
@@ -204,12 +204,16 @@ class Release:
         return found if self.codec is None else torch.where(mask, self.decode(found), images)
 
 
-def void_guarantee(base: Release, why: str) -> dict[str, Any]:
-    """What a base's claims become on a step that reads members: nothing, and why. What claimed nothing still does."""
-    return {"void": base.guarantee.get("void", why)} if base.guarantee else {}
+def void_guarantee(base: Release, why: str) -> Guarantee:
+    """Guarantee of a step that reads members over a base: void, with the first reason of the chain.
+
+    Where the base states nothing there is nothing to lose, and nothing is stated.
+    """
+    return Guarantee(void=base.guarantee.void or why) if base.guarantee.is_stated else Guarantee()
 
 
 def inherit(more: dict[str, Any], base: Release) -> None:
-    """Add a base's claims and flags to the fields of what stands on it: flags are joined, claims void by default."""
+    """Add a base's guarantee and flags to the fields of what stands on it: flags are joined, the guarantee is void
+    unless `more` states one."""
     more.setdefault("guarantee", void_guarantee(base, "a step above it does not say that it never reads members"))
     more["flags"] = tuple(dict.fromkeys((*base.flags, *more.get("flags", ()))))

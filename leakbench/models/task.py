@@ -70,7 +70,7 @@ class Task:
     def release(self, network: nn.Module, kind: type[Release] = Release, **more: Any) -> Release:
         """The release of a network, with the schedule of the task's base (or its own), its streams, shape and device.
 
-        Claims and flags of the base follow the rule of `Release.wrap`. `kind`: the class of the release.
+        Guarantee and flags of the base follow the rule of `Release.wrap`. `kind`: the class of the release.
         """
         if self.base is not None:
             inherit(more, self.base)

@@ -7,37 +7,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from leakbench.api import Release
+from leakbench.api import Release, as_pretrained
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusers_export import objection
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec, Suite
 
 
-def found(bench: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
+def found(builder: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
     """The release of a point whose training is in the cache. Raises UsageError where it is not: nothing is trained."""
     for length in range(1, len(point.chain) + 1):
-        if bench.trainings.get_valid(bench.fit_key(point.chain[:length], seed)) is None:
+        if builder.trainings.get_valid(fit_key(builder.inputs, point.chain[:length], seed)) is None:
             raise UsageError(
-                f"{point.label}, seed {seed}: its weights are not in the cache {bench.setting.cache} for device "
-                f"{bench.device.type} and this version of leakbench; train them again: {command}"
+                f"{point.label}, seed {seed}: its weights are not in the cache {builder.inputs.config.cache} "
+                f"for device {builder.inputs.device.type} and this version of leakbench; train them again: {command}"
             )
-    return bench.released(point.chain, seed)
+    return builder.build_release(point.chain, seed)
 
 
 def trained_here(suite: Suite, point: ReleaseSpec) -> Suite:
     """The suite without the points whose model was given, so that nothing reads their files or runs their code. Raises
     UsageError where `point` is one of them."""
     check_not_given(point)
-    return replace(suite, points=tuple(one for one in suite.points if not one.chain[0].defense.given))
+    return replace(suite, points=tuple(one for one in suite.points if as_pretrained(one.chain[0].defense) is None))
 
 
 def check_not_given(point: ReleaseSpec) -> None:
     """Raise UsageError for a point whose model somebody handed in."""
-    if point.chain and point.chain[0].defense.given:
-        raise UsageError(
-            f"{point.label}: its model was given ({point.chain[0].defense.called()}): it has its files already"
-        )
+    if point.chain and (model := as_pretrained(point.chain[0].defense)):
+        raise UsageError(f"{point.label}: its model was given ({model.display_name()}): it has its files already")
 
 
 def check_exportable(release: Release, point: ReleaseSpec, raw: bool) -> None:

@@ -2,7 +2,7 @@
 
 Two things, in this order. `[small]` of a suite names values of its own (of a network and a split that a small machine
 can work with), by the paths of --set: they are taken where the published size is out of reach. Then one factor scales
-the lengths of every defense's training (`Defense.budget_params`: its steps) and the number of samples, down to a floor
+the lengths of every defense's training (`Cost.budget_params`: its steps) and the number of samples, down to a floor
 and never up. What --set says is taken after [small], and is scaled as well.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from leakbench.api import Cost, Defense
 from leakbench.runtime import registry
 from leakbench.suite.file import SuiteFile
 from leakbench.suite.overrides import flatten
@@ -42,7 +43,7 @@ def scale_down(table: dict[str, Any], factor: float, where: str) -> None:
     """Scale the steps and samples of a suite's table in place."""
     for entry in table.get("defense", ()):
         kind = registry.find("defenses", str(entry.get("name")), where)
-        for key in kind.budget_params:
+        for key in _budget_params(kind, entry):
             asked = entry.get(key, kind.model_fields[key].default)
             swept = asked if isinstance(asked, list) else [asked]
             less = list(dict.fromkeys(_scale(value, factor, FEWEST_STEPS) for value in swept))
@@ -51,6 +52,16 @@ def scale_down(table: dict[str, Any], factor: float, where: str) -> None:
     quality = table.setdefault("quality", {})
     asked = quality.get("samples", type(SuiteFile.model_fields["quality"].default)().samples)
     quality["samples"] = _scale(asked, factor, FEWEST_SAMPLES)
+
+
+def _budget_params(kind: type[Defense], entry: dict[str, Any]) -> list[str]:
+    """Parameters of a defense that the budget scales; `steps` where the entry lacks what its cost asks for."""
+    given = {key: value[0] if isinstance(value, list) and value else value for key, value in entry.items()}
+    try:
+        cost = kind.model_construct(**given).cost()
+    except (AttributeError, TypeError, ValueError, ArithmeticError):
+        cost = Cost()  # the check of the file names what is missing or wrong
+    return [key for key in cost.budget_params if key in kind.model_fields]
 
 
 def _scale(asked: Any, factor: float, floor: int) -> Any:

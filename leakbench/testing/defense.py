@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, Release, Task
+from leakbench.api import Artefacts, Defense, PretrainedModel, Release, Task
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.diffusion import full_timesteps
 from leakbench.testing.check import CLOSE, Check, CheckFailed, expect, expect_finite, expect_images, expect_same
@@ -29,7 +29,7 @@ _RANDOM = " (random answers are drawn with self.answer_noise(x, t, label))"
 
 def defense_checks(plugin: type[Defense]) -> Iterator[Check]:
     """Checks of fit and release; a defense whose model was handed in from outside has nothing to be tried on."""
-    if plugin.given:
+    if issubclass(plugin, PretrainedModel):
         return
     run = _ToyRun(plugin)
     fit, release = plugin.fit, plugin.release
@@ -149,7 +149,7 @@ def _repeatable(run: _ToyRun) -> None:
 def _json(run: _ToyRun) -> None:
     run.release.sample(5)
     for name, value in (
-        ("guarantee", run.release.guarantee),
+        ("guarantee", run.release.guarantee.to_json()),
         ("info", run.release.info),
         ("facts()", run.release.facts()),
     ):

@@ -38,11 +38,12 @@ def digits_task():
 @pytest.fixture(scope="session")
 def overfitted(digits_task):
     """The plain model's release. It claims an epsilon, so that a test can see the claim being dropped."""
+    from leakbench.api import Guarantee
     from leakbench.defenses.baseline import Baseline
 
     defense = Baseline(steps=2000, batch=64, lr=4e-3)
     release = defense.release(defense.fit(digits_task), digits_task)
-    return replace(release, guarantee={"epsilon": 8.0}, info={"of": "base"})
+    return replace(release, guarantee=Guarantee(epsilon=8.0), info={"of": "base"})
 
 
 @pytest.fixture(scope="session")

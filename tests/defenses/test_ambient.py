@@ -160,7 +160,7 @@ def test_eps_is_that_of_x0_under_the_fixed_mask(digits_task, release):
         torch.cat([network.mask * torch.where(hidden, -x, x), network.mask.expand_as(x)], 1), t
     )
     assert torch.equal(turned.double(), guess)
-    assert release.eps_is_raw and network.spec == digits_task.network and release.guarantee == {}
+    assert release.eps_is_raw and network.spec == digits_task.network and release.guarantee.to_json() == {}
     assert 0.3 < float(network.mask.mean()) < 0.85
 
 

@@ -222,7 +222,7 @@ def test_there_is_no_condition_to_take_away_without_one():
 def test_the_members_ship_and_no_claim_survives(task, guide):
     release, x = guide(), task.heldout
     assert torch.equal(release.parts["members"], task.images)
-    assert release.guarantee == {"void": "AMG compares samples with members"} and release.info["of"] == "base"
+    assert release.guarantee.to_json() == {"void": "AMG compares samples with members"} and release.info["of"] == "base"
     assert release.network is task.base.network and not release.eps_is_raw
     assert torch.equal(release.raw_eps(x, full_timesteps(9, x)), task.base.raw_eps(x, full_timesteps(9, x)))
 

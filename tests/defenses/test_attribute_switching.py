@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import AuditSetting, Release, Task
+from leakbench.api import AuditSetting, Guarantee, Release, Task, fit_param
 from leakbench.defenses import attribute_switching
 from leakbench.defenses.attribute_switching import AttributeSwitching, tau_curve
 from leakbench.defenses.cpsample import CPSample
@@ -29,7 +29,7 @@ def network(blind: bool = False) -> networks.Network:
     return made
 
 
-def task_over(net: networks.Network, claims: dict | None = None) -> Task:
+def task_over(net: networks.Network, claims: Guarantee | None = None) -> Task:
     task = Task(
         STREAMS.of("images").normal(torch.arange(30), (1, 4, 4)).clamp(-1, 1),
         None,
@@ -42,12 +42,12 @@ def task_over(net: networks.Network, claims: dict | None = None) -> Task:
         STREAMS,
         torch.device("cpu"),
     )
-    return replace(task, base=task.release(net, batch=5, guarantee=claims or {}))
+    return replace(task, base=task.release(net, batch=5, guarantee=claims or Guarantee()))
 
 
 @pytest.fixture
 def task():
-    return task_over(network(), {"epsilon": 3.0})
+    return task_over(network(), Guarantee(epsilon=3.0))
 
 
 def switched(task: Task, tau: int | None, **parameters) -> Release:
@@ -237,7 +237,7 @@ def test_progress_rises_to_one(task):
 def test_it_reads_no_training_image_and_epsilon_survives(task):
     blind = replace(task, images=None, labels=None, attribute=None, near_duplicates=None, heldout=None)
     release = switched(blind, None)
-    assert release.guarantee == {"epsilon": 3.0} and release.info == switched(task, None).info
+    assert release.guarantee.to_json() == {"epsilon": 3.0} and release.info == switched(task, None).info
 
 
 def test_the_raw_network_is_the_bases(task):
@@ -267,7 +267,7 @@ def test_it_composes_with_cpsample_both_ways(task):
         torch.testing.assert_close(both[0], guided(task).eps(x, full_timesteps(t, x), value))
         torch.testing.assert_close(both[0], both[1])
     torch.testing.assert_close(above.sample(10, ASKED), below.sample(10, ASKED))
-    assert above.guarantee == below.guarantee == {"void": "cpsample's classifier is trained on members"}
+    assert above.guarantee == below.guarantee == Guarantee(void="cpsample's classifier is trained on members")
     assert {"classifier", "tau"} <= above.parts.keys() & below.parts.keys()
     assert below.network_calls == above.network_calls == 4
     assert AttributeSwitching(search_images=8).fit(replace(task, base=guided(task))).info["network_evaluations"] == (
@@ -319,7 +319,7 @@ def test_a_suite_that_cannot_work_is_refused_in_one_line(entry, condition, words
 class Quick(AttributeSwitching):
     """Searched with few images, for the conformance suite."""
 
-    search_images: int = attribute_switching.training(4, ge=2)
+    search_images: int = fit_param(4, ge=2)
 
 
 def test_it_passes_the_conformance_suite():

@@ -14,7 +14,7 @@ from opacus.accountants.utils import get_noise_multiplier
 from pydantic import ValidationError
 from scipy import optimize, stats
 
-from leakbench.api import Release
+from leakbench.api import Guarantee, Release
 from leakbench.defenses._accounting import error_for, noise_multiplier_for, spent
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.dp_sgd import DPSGD
@@ -116,7 +116,7 @@ def released(defense, task) -> Release:
 def test_the_claim_is_the_accountants_on_the_steps_taken(digits_task):
     release = released(DPSGD(**SMALL, noise_multiplier=2.0, clip=0.5), digits_task)
     found = spent([[2.0, 0.2, 3]], 40**-1.1)
-    assert release.guarantee == {
+    assert release.guarantee.to_json() == {
         "epsilon": found.epsilon,
         "delta": 40**-1.1,
         "accountant": "prv",
@@ -126,16 +126,17 @@ def test_the_claim_is_the_accountants_on_the_steps_taken(digits_task):
         "noise_multiplier": 2.0,
         "clip": 0.5,
         "noise_multiplicity": 1,
-        "neighbours": "add or remove one image",
+        "adjacency": "add-or-remove",
+        "unit": "image",
         "history": [[2.0, 0.2, 3]],
     }
-    assert json.loads(json.dumps(release.guarantee)) == release.guarantee
+    assert Guarantee.from_json(json.loads(json.dumps(release.guarantee.to_json()))) == release.guarantee
     assert release.flags == () and release.info == {"noise_multiplier": 2.0, "sampling_rate": 0.2}
 
 
 def test_a_budget_is_kept_and_more_draws_of_an_image_cost_nothing(digits_task):
     claims = [
-        released(DPSGD(steps=50, batch=4, epsilon=1.0, noise_multiplicity=draws), digits_task).guarantee
+        released(DPSGD(steps=50, batch=4, epsilon=1.0, noise_multiplicity=draws), digits_task).guarantee.to_json()
         for draws in (1, 3)
     ]
     assert 0.99 < claims[0]["epsilon"] <= 1.0
@@ -147,42 +148,49 @@ def test_a_budget_is_kept_and_more_draws_of_an_image_cost_nothing(digits_task):
 )
 def test_a_delta_of_one_in_n_or_more_is_flagged(delta, flags, digits_task):
     release = released(DPSGD(**SMALL, noise_multiplier=2.0, delta=delta), digits_task)
-    assert release.flags == flags and release.guarantee["delta"] == (delta or 40**-1.1)
+    assert release.flags == flags and release.guarantee.to_json()["delta"] == (delta or 40**-1.1)
 
 
 def test_without_noise_nothing_is_claimed(digits_task, task):
     release = released(DPSGD(**SMALL, epsilon="inf"), digits_task)
-    assert release.guarantee == {} and release.info["noise_multiplier"] == 0.0
-    assert released(DPSGD(**SMALL, epsilon="inf"), task).guarantee == {
+    assert release.guarantee.to_json() == {} and release.info["noise_multiplier"] == 0.0
+    assert released(DPSGD(**SMALL, epsilon="inf"), task).guarantee.to_json() == {
         "void": "dp_sgd with epsilon = inf adds no noise"
     }
 
 
 def test_without_poisson_sampling_there_is_no_claim_and_it_says_why(digits_task):
     release = released(DPSGD(**SMALL, noise_multiplier=2.0, poisson=False), digits_task)
-    assert release.guarantee == {"void": "dp_sgd drew its batches without Poisson sampling"}
+    assert release.guarantee.to_json() == {"void": "dp_sgd drew its batches without Poisson sampling"}
 
 
 def test_on_a_base_that_read_the_images_there_is_no_claim_and_it_says_why(digits_task, overfitted, task):
     said = {"void": "its base read the images without differential privacy"}
-    assert overfitted.guarantee == {"epsilon": 8.0}  # of unknown making: no history that could be composed
-    for claims in ({}, overfitted.guarantee):
+    assert overfitted.guarantee.to_json() == {"epsilon": 8.0}  # of unknown making: no history that could be composed
+    for claims in (Guarantee(), overfitted.guarantee):
         base = replace(overfitted, guarantee=claims)
-        assert released(DPSGD(**SMALL, noise_multiplier=2.0), replace(task, base=base)).guarantee == said
-    voided = replace(task, base=replace(overfitted, guarantee={"void": "it was sold"}))
-    assert released(DPSGD(**SMALL, noise_multiplier=2.0), voided).guarantee == {"void": "it was sold"}
+        assert released(DPSGD(**SMALL, noise_multiplier=2.0), replace(task, base=base)).guarantee.to_json() == said
+    voided = replace(task, base=replace(overfitted, guarantee=Guarantee(void="it was sold")))
+    assert released(DPSGD(**SMALL, noise_multiplier=2.0), voided).guarantee.to_json() == {"void": "it was sold"}
 
 
 def test_on_a_private_base_both_histories_are_accounted_for_together(digits_task):
     first = released(DPSGD(**SMALL, noise_multiplier=2.0), digits_task)
     above = replace(digits_task, base=first)
     second = released(DPSGD(steps=4, batch=10, noise_multiplier=3.0, noise_multiplicity=1), above)
-    assert second.guarantee["history"] == [[2.0, 0.2, 3], [3.0, 0.25, 4]]
-    assert (
-        second.guarantee["epsilon"] == spent(second.guarantee["history"], 40**-1.1).epsilon > first.guarantee["epsilon"]
-    )
-    assert second.guarantee["epsilon"] == pytest.approx(google(second.guarantee["history"], 40**-1.1), rel=0.01)
-    assert second.guarantee["steps"] == 4 and second.network is not first.network
+    found = second.guarantee
+    assert found.history == ((2.0, 0.2, 3), (3.0, 0.25, 4))
+    assert found.epsilon == spent(found.history, 40**-1.1).epsilon > first.guarantee.epsilon
+    assert found.epsilon == pytest.approx(google(found.history, 40**-1.1), rel=0.01)
+    assert found.facts["steps"] == 4 and second.network is not first.network
+
+
+@pytest.mark.parametrize("stated", [{"adjacency": "replace"}, {"unit": "group"}])
+def test_a_base_of_another_adjacency_or_unit_does_not_compose(stated, digits_task):
+    first = released(DPSGD(**SMALL, noise_multiplier=2.0), digits_task)
+    base = replace(first, guarantee=first.guarantee.model_copy(update=stated))
+    found = released(DPSGD(**SMALL, noise_multiplier=2.0), replace(digits_task, base=base)).guarantee
+    assert found.epsilon is None and next(iter(stated.values())) in found.void
 
 
 def test_on_random_weights_it_claims_what_it_would_alone_and_starts_from_them(digits_task):
@@ -197,7 +205,7 @@ def test_on_random_weights_it_claims_what_it_would_alone_and_starts_from_them(di
 def test_a_step_above_that_reads_members_voids_the_claim(digits_task):
     base = released(DPSGD(**SMALL, noise_multiplier=2.0), digits_task)
     guard = CPSample(steps=2, batch=4, width=8, blocks=1)
-    assert released(guard, replace(digits_task, base=base)).guarantee == {
+    assert released(guard, replace(digits_task, base=base)).guarantee.to_json() == {
         "void": "cpsample's classifier is trained on members"
     }
 

@@ -264,7 +264,7 @@ def test_training_leaves_a_plain_network(digits_task):
     assert not any(part._forward_hooks or part._backward_hooks for part in network.modules())
     assert not network.training and not any(p.requires_grad for p in network.parameters())
     assert made.info["network_evaluations"] == 3 * 6 * 8 * 2
-    assert DPSGD(**SMALL).training_evaluations() == 3 * 6 * 8 * 2
+    assert DPSGD(**SMALL).cost().training == 3 * 6 * 8 * 2
 
 
 def test_training_is_adam_along_these_gradients(setting):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from leakbench.api import PretrainedModel
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.training import loop
 from leakbench.runtime import registry
@@ -12,7 +13,9 @@ from leakbench.runtime.device import prepare
 from leakbench.testing.defense import same_artefacts
 from leakbench.testing.settings import defense_task
 
-DEFENSES = [name for name in registry.names("defenses") if not registry.find("defenses", name).given]
+DEFENSES = [
+    name for name in registry.names("defenses") if not issubclass(registry.find("defenses", name), PretrainedModel)
+]
 STEPS = 12
 WATCHED = ("early_stop", "overfit")  # a watched training starts again
 

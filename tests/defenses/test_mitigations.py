@@ -51,7 +51,7 @@ def labelled(digits_task):
 def test_all_share_the_baselines_recipe(defense):
     assert issubclass(defense, Baseline) and defense.role == "defense" and not defense.needs_base
     ours, theirs = defense(steps=7, batch=5, lr=0.1, ema=0.5), Baseline(steps=7, batch=5, lr=0.1, ema=0.5)
-    assert ours.recipe == theirs.recipe and ours.training_evaluations() >= theirs.training_evaluations()
+    assert ours.recipe == theirs.recipe and ours.cost().training >= theirs.cost().training
 
 
 @pytest.mark.parametrize("defense", [Ambient, Augment, Dropout, NoiseData])

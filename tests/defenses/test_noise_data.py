@@ -234,7 +234,7 @@ def test_what_is_handed_out(digits_task):
     made = [NoiseData(steps=3, batch=8, level=150, objective=name) for name in ("double_tweedie", "plain")]
     ours, plain = (defense.release(defense.fit(digits_task), digits_task) for defense in made)
     assert ours.schedule == replace(digits_task.schedule, last=150) and plain.schedule == digits_task.schedule
-    assert ours.eps_is_raw and ours.guarantee == {}
+    assert ours.eps_is_raw and ours.guarantee.to_json() == {}
     guided = replace(digits_task, base=ours)
     over = AMG(scale=1.0).release(AMG().fit(guided), guided)
     over.sample(4)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from leakbench.api import Artefacts, AuditSetting, Release, Task
+from leakbench.api import Artefacts, AuditSetting, Guarantee, Release, Task
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.erasediff import EraseDiff
@@ -33,7 +33,8 @@ class Private(Baseline):
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Claims what depends on how many images it was trained on."""
-        return replace(super().release(artefacts, task), guarantee={"epsilon": 3.0, "images": artefacts.info["images"]})
+        stated = Guarantee(epsilon=3.0, facts={"images": artefacts.info["images"]})
+        return replace(super().release(artefacts, task), guarantee=stated)
 
 
 def sized(recipe: type[Baseline]) -> Baseline:
@@ -66,7 +67,7 @@ def test_it_is_the_baseline_trained_on_the_rest(condition):
     retrained = Retrain().release(made, task)
     assert same_weights(retrained, recipe.release(alone, kept))
     assert not same_weights(retrained, task.base)
-    assert made.info["network_evaluations"] == alone.info["network_evaluations"] == recipe.training_evaluations()
+    assert made.info["network_evaluations"] == alone.info["network_evaluations"] == recipe.cost().training
     assert made.info["images_to_forget"] == 10
 
 
@@ -83,7 +84,8 @@ def test_it_claims_what_its_recipe_claims_of_the_rest():
     made = Retrain().fit(task)
     assert made.info["images"] == 20 and made.info["labels"] == [0, 2] and not made.info["base"]
     release = Retrain().release(made, task)
-    assert release.guarantee == {"epsilon": 3.0, "images": 20} and task.base.guarantee["images"] == 30
+    assert release.guarantee.to_json() == {"epsilon": 3.0, "images": 20}
+    assert task.base.guarantee.facts["images"] == 30
     assert release.base is None and release.eps_is_raw
 
 
@@ -92,7 +94,7 @@ def test_unlearning_over_the_retrained_model_voids_what_it_claimed():
     retrained = Retrain().release(Retrain().fit(task), task)
     above, defense = replace(task, base=retrained, chain=(*task.chain, Retrain())), EraseDiff(steps=2, batch=4)
     release = defense.release(defense.fit(above), above)
-    assert release.guarantee == {"void": "erasediff trains on members without differential privacy"}
+    assert release.guarantee.to_json() == {"void": "erasediff trains on members without differential privacy"}
 
 
 def test_it_needs_a_base_that_trains_its_own_network():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from leakbench.api import AuditSetting, Release, Task
+from leakbench.api import AuditSetting, Guarantee, Release, Task
 from leakbench.defenses import _unlearning
 from leakbench.defenses._unlearning import Edit
 from leakbench.defenses.erasediff import EraseDiff
@@ -31,7 +31,7 @@ METHODS = (Finetune, NegGrad, EraseDiff, SelectiveAmnesia, SalUn, ESD, SISS, SFR
 READS_NONE = (SelectiveAmnesia, ESD)
 
 
-def tiny(condition: str = "label", claims: dict | None = None, dropout: float = 0.0) -> Task:
+def tiny(condition: str = "label", claims: Guarantee | None = None, dropout: float = 0.0) -> Task:
     """30 random 4x4 images of 3 labels, label 1 to be forgotten, over a network with random weights."""
     spec = NetworkSpec(
         kind="mlp",
@@ -45,7 +45,7 @@ def tiny(condition: str = "label", claims: dict | None = None, dropout: float = 
     labels = torch.arange(COUNT) % LABELS
     cpu, schedule = torch.device("cpu"), Schedule(T=T, steps=5)
     network = networks.build(spec, STREAMS.of("network")).eval().requires_grad_(False)
-    base = Release(network, schedule, STREAMS, spec.shape, cpu, batch=16, guarantee=claims or {})
+    base = Release(network, schedule, STREAMS, spec.shape, cpu, batch=16, guarantee=claims or Guarantee())
     groups = torch.arange(COUNT)
     task = Task(images, labels, None, condition, groups, images[:4], spec, schedule, STREAMS, cpu, base=base)
     return replace(task, forget=labels == 1, forget_label=1)
@@ -229,7 +229,7 @@ def test_the_books_say_what_was_spent(method, more):
         info = defense.fit(task).info
     assert info["network_evaluations"] == watched.evaluations
     assert info["train_seconds"] > 0 and info["images_to_forget"] == 10
-    assert defense.training_evaluations() + defense.first_cost(task) == watched.evaluations
+    assert defense.cost().training + defense.first_cost(task) == watched.evaluations
 
 
 # Claims and refusals --------------------------------------------------------------------------------------------------
@@ -239,15 +239,17 @@ def test_the_books_say_what_was_spent(method, more):
 def test_epsilon_survives_only_what_reads_no_member(method):
     def claims(base):
         task, defense = tiny(claims=base), small(method)
-        return defense.release(defense.fit(task), task).guarantee
+        return defense.release(defense.fit(task), task).guarantee.to_json()
 
     if method in READS_NONE:
-        assert claims({"epsilon": 3.0}) == {"epsilon": 3.0}
-        assert claims({"void": "lost below"}) == {"void": "lost below"}
+        assert claims(Guarantee(epsilon=3.0)) == {"epsilon": 3.0}
+        assert claims(Guarantee(void="lost below")) == {"void": "lost below"}
     else:
-        assert claims({"epsilon": 3.0}) == {"void": f"{method.name} trains on members without differential privacy"}
-        assert claims({"void": "lost below"}) == {"void": "lost below"}
-    assert claims({}) == {}
+        assert claims(Guarantee(epsilon=3.0)) == {
+            "void": f"{method.name} trains on members without differential privacy"
+        }
+        assert claims(Guarantee(void="lost below")) == {"void": "lost below"}
+    assert claims(Guarantee()) == {}
 
 
 @pytest.mark.parametrize("method", READS_NONE)
@@ -299,14 +301,14 @@ def test_a_random_subset_of_an_unconditional_network_can_be_forgotten(method):
 
 def test_a_method_edits_what_another_has_edited():
     """A chain: the second starts from the first's weights, and the claim stays void for the first reason."""
-    task, first = tiny(claims={"epsilon": 1.0}), small(EraseDiff)
+    task, first = tiny(claims=Guarantee(epsilon=1.0)), small(EraseDiff)
     edited = first.release(first.fit(task), task)
     above = replace(task, base=edited, chain=(*task.chain, first))
     second = small(SelectiveAmnesia, lr=1e-12)
     made = second.release(second.fit(above), above)
     for key, value in made.network.state_dict().items():
         torch.testing.assert_close(value, edited.network.state_dict()[key], atol=1e-9, rtol=0)
-    assert made.guarantee == {"void": "erasediff trains on members without differential privacy"}
+    assert made.guarantee.to_json() == {"void": "erasediff trains on members without differential privacy"}
 
 
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"batch": 0}, {"lr": 0.0}, {"lr": -1.0}])

@@ -42,7 +42,7 @@ class Adapted:
     """What an adapter answered; `digest` of the network's tensors and of what it predicts."""
 
     body: nn.Module
-    given: PretrainedSpec
+    spec: PretrainedSpec
     prediction: Prediction
     digest: str
 

@@ -35,24 +35,24 @@ _UNKNOWN = (  # settings of a UNet2DConditionModel or UNet2DModel that ask for m
 
 
 @dataclass(frozen=True)
-class Foreign:
+class LoadedModel:
     """A model on a device: eps by `network`, whose spec says its shape and conditions."""
 
     name: str
-    given: PretrainedSpec
+    spec: PretrainedSpec
     network: Denoiser
     codec: Codec | None
 
 
-def given(options: Options) -> PretrainedSpec:
+def read_spec(options: Options) -> PretrainedSpec:
     """Shapes, conditions and schedule, from settings alone. Raises UsageError for what is not known here."""
     if options.path.startswith("module:"):
-        return adapted(options.path, options.prediction, options.trust_code).given
+        return adapted(options.path, options.prediction, options.trust_code).spec
     folder = look(options.path, options.trust_code)
-    return _given(folder, options)[0]
+    return _read_spec(folder, options)[0]
 
 
-def holds(options: Options) -> str:
+def content_digest(options: Options) -> str:
     """A digest of what the model is beside its files: of what an adapter answered, "" for folders."""
     if options.path.startswith("module:"):
         return adapted(options.path, options.prediction, options.trust_code).digest
@@ -61,33 +61,33 @@ def holds(options: Options) -> str:
 
 def digest(options: Options) -> str:
     """sha256 of all that the model is made of, 40 hex digits."""
-    files, more = digest_of(files_of(options)), holds(options)
-    return key_of(files=files, holds=more) if more else files
+    files, more = digest_of(files_of(options)), content_digest(options)
+    return key_of(files=files, content=more) if more else files
 
 
 @lru_cache(maxsize=2)
-def build(options: Options, _digest: str, device: torch.device) -> Foreign:
+def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
     """The model with its weights, in eval mode and without gradients. `_digest`: of its files, so that a changed file
     is read again."""
     if options.path.startswith("module:"):
         module = adapted(options.path, options.prediction, options.trust_code)
-        network = Denoiser(module.body, module.given.network, module.prediction)
-        return Foreign(options.path, module.given, _ready(network, device), None)
+        network = Denoiser(module.body, module.spec.network, module.prediction)
+        return LoadedModel(options.path, module.spec, _ready(network, device), None)
     folder = look(options.path, options.trust_code)
-    found, prediction = _given(folder, options)
+    found, prediction = _read_spec(folder, options)
     body = _loaded(folder.parts["body"], options)
     captions = _captions(folder, options, device) if options.captions else (None, None)
     vae = folder.parts.get("vae")
     codec = on(_loaded(vae, options), device) if vae else None
     network = Denoiser(body, found.network, prediction, *captions)
-    return Foreign(Path(options.path).name, found, _ready(network, device), codec)
+    return LoadedModel(Path(options.path).name, found, _ready(network, device), codec)
 
 
 def _ready(network: Denoiser, device: torch.device) -> Denoiser:
     return place(network, device).eval().requires_grad_(False)
 
 
-def _given(folder: Folder, options: Options) -> tuple[PretrainedSpec, Prediction]:
+def _read_spec(folder: Folder, options: Options) -> tuple[PretrainedSpec, Prediction]:
     part, where = folder.parts["body"], str(folder.path)
     config = _defaults(part) | part.config
     _check_own(part, config, folder)

@@ -10,15 +10,15 @@ from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.runtime.errors import UsageError
 
 
-def check_fits(identity: str, brought: PretrainedSpec, data: Dataset) -> None:
+def check_fits(identity: str, spec: PretrainedSpec, data: Dataset) -> None:
     """The model of the defense `identity`: images of the data's size, and a label for each."""
-    if brought.images != data.shape:
-        theirs, ours = ("x".join(map(str, shape)) for shape in (brought.images, data.shape))
+    if spec.images != data.shape:
+        theirs, ours = ("x".join(map(str, shape)) for shape in (spec.images, data.shape))
         raise UsageError(
             f"defense {identity!r}: its images are {theirs}, and those of {data.name} {ours} (channels, height, "
             "width): give it images of its own size"
         )
-    labels, conditions = data.labels, brought.network.conditions
+    labels, conditions = data.labels, spec.network.conditions
     if conditions and labels is None:
         raise UsageError(
             f"defense {identity!r}: its model is conditioned on {conditions} labels or captions, and {data.name} has "
@@ -31,10 +31,8 @@ def check_fits(identity: str, brought: PretrainedSpec, data: Dataset) -> None:
         )
 
 
-def walked(identity: str, brought: PretrainedSpec, steps: int, clip: bool) -> Schedule:
+def walked(identity: str, spec: PretrainedSpec, steps: int, clip: bool) -> Schedule:
     """Its schedule with a walk of so many steps; one of latents is not clipped."""
-    if steps > brought.schedule.T:
-        raise UsageError(
-            f"sampler.steps = {steps}: the model of defense {identity!r} has {brought.schedule.T} timesteps"
-        )
-    return replace(brought.schedule, steps=steps, clip=clip and brought.schedule.bounded)
+    if steps > spec.schedule.T:
+        raise UsageError(f"sampler.steps = {steps}: the model of defense {identity!r} has {spec.schedule.T} timesteps")
+    return replace(spec.schedule, steps=steps, clip=clip and spec.schedule.bounded)

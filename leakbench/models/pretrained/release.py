@@ -16,7 +16,7 @@ from leakbench.models.release import Release
 
 
 @dataclass(frozen=True)
-class ForeignRelease(Release):
+class PretrainedRelease(Release):
     """A model that somebody else trained, with its guidance scale w."""
 
     guidance: float = 1.0

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, shipped_parts
+from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, pretrained_spec, shipped_parts
 from leakbench.data import Dataset, draw_split
 from leakbench.data.member_folders import SHARES, loaded, sides_name
 from leakbench.data.split import TooFewImages
@@ -110,7 +110,7 @@ def _table(request: Request) -> dict[str, Any]:
 def _read_model(request: Request, suite: Suite) -> PretrainedSpec | None:
     """Shapes, conditions and schedule of the given model; None of samples alone. Raises UsageError."""
     try:
-        spec: PretrainedSpec | None = suite.points[0].chain[0].defense.brings()
+        spec = pretrained_spec(suite.points[0].chain[0].defense)
     except SettingError as error:
         if error.key == "captions" and not request.captions:
             raise UsageError(
@@ -167,25 +167,25 @@ def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
     return [{"name": "untrained"}]
 
 
-def _fitting(suite: Suite, data: Dataset, brought: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
+def _fitting(suite: Suite, data: Dataset, spec: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
     """The suite without the attacks that cannot work on its images or model, and the reason of each of these."""
     said: dict[str, str] = {}
     for name, attack in suite.attacks.items():
         for point in suite.points:
-            found = attack.skip(_setting(point, data, brought))
+            found = attack.skip(_setting(point, data, spec))
             if found is not None and found.severity == "cannot-work":
                 said[name] = found.reason
     return _without(suite, said), said
 
 
-def _without_part_readers(suite: Suite, data: Dataset, brought: PretrainedSpec | None, request: Request) -> Suite:
+def _without_part_readers(suite: Suite, data: Dataset, spec: PretrainedSpec | None, request: Request) -> Suite:
     """The suite without the attacks that read parts of a defense, where no defense was asked for.
 
     Raises UsageError for one that was asked for by name.
     """
     if request.defenses:
         return suite
-    setting = _setting(suite.points[0], data, brought)
+    setting = _setting(suite.points[0], data, spec)
     found = {name: skip for name, attack in suite.attacks.items() if (skip := _skip_for_parts(attack, setting))}
     if found and request.attacks not in ("all", "strongest"):
         name, skip = next(iter(found.items()))
@@ -206,15 +206,15 @@ def _without(suite: Suite, names: Collection[str]) -> Suite:
     return replace(suite, file=suite.file.model_copy(update={"attack": entries}), attacks=kept)
 
 
-def _setting(point: ReleaseSpec, data: Dataset, brought: PretrainedSpec | None) -> AuditSetting:
+def _setting(point: ReleaseSpec, data: Dataset, spec: PretrainedSpec | None) -> AuditSetting:
     """Setting of an attack by the parts as drawn, before near-duplicates are removed."""
     counts = Counter(np.asarray(data.split).tolist())
     chain = tuple(link.defense for link in point.chain)
     return AuditSetting(
         chain=chain,
-        condition="label" if brought and brought.network.conditions else "none",
+        condition="label" if spec and spec.network.conditions else "none",
         forget="nothing",
-        timesteps=brought.schedule.T if brought else 1000,
+        timesteps=spec.schedule.T if spec else 1000,
         images=counts["member"] + counts["calibration_in"],
         pixels=data.shape[1] * data.shape[2],
         calibration=counts["calibration_in"] + counts["calibration_out"],

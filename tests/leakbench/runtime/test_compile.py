@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from leakbench.api import Release
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import fit_key, release_key
 from leakbench.models import networks, sampling
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
@@ -189,9 +190,9 @@ def test_a_training_that_is_compiled_goes_where_the_plain_one_goes(eager):
 
 def test_the_suites_option_is_part_of_the_keys_of_what_it_changes(tiny, tmp_path):
     def keys(*overrides):
-        bench = ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
-        point = bench.suite.points[0]
-        return bench.fit_key(point.chain, 0), bench.release_key(point, 0)
+        inputs = RunInputs(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
+        chain = inputs.suite.points[0].chain
+        return fit_key(inputs, chain, 0), release_key(inputs, chain, 0)
 
     assert keys() == keys("compile=false")
     assert not set(keys()) & set(keys("compile=true"))

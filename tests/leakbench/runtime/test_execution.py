@@ -10,6 +10,7 @@ import torch
 from leakbench.api import Access, Release
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.training import gradients, loop
@@ -26,8 +27,8 @@ def audit(tiny, tmp_path):
 
     def make(*overrides):
         batching._FITTED.clear()
-        bench = ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
-        return ReleaseAudit(AuditContext(bench, FeatureExtractor(bench), bench.suite.points[0], 0))
+        builder = ReleaseBuilder(RunInputs(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache")))
+        return ReleaseAudit(AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0))
 
     return make
 
@@ -40,7 +41,7 @@ def test_a_training_that_was_halved_is_told_by_every_record_of_its_release(audit
     whole, first = gradients._gradient, audit()
     with monkeypatch.context() as patch:
         patch.setattr(gradients, "_gradient", lambda *given: (full if given[-1] > 8 else whole)(*given))
-        first.context.bench.train(first.context.point.chain, 0, (None,))
+        first.context.builder.train(first.context.point.chain, 0, (None,))
     (record,) = audit().run([LOSS])
     assert set(record.info["smaller_batches"].values()) == {8} and "smaller-batches" in record.flags
     assert "compiled" not in record.info

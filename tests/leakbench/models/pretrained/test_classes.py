@@ -38,14 +38,14 @@ def test_a_unet_of_classes(tmp_path):
     ).eval()
     DDPMPipeline(body, DDPMScheduler()).save_pretrained(tmp_path)
     found = built(tmp_path)
-    assert found.given.network.conditions == 5 and found.given.images == (3, 8, 16)
+    assert found.spec.network.conditions == 5 and found.spec.images == (3, 8, 16)
     x = torch.ones(3, 3, 8, 16)
     with torch.no_grad():
         assert torch.allclose(found.network(x, T, LABELS), body(x, T, class_labels=LABELS).sample, atol=1e-5)
     with pytest.raises(UsageError, match="the model knows no answer without condition; use 1"):
-        Pipeline(path=str(tmp_path), guidance=2.0).brings()
+        Pipeline(path=str(tmp_path), guidance=2.0).spec()
     with pytest.raises(UsageError, match="the model takes none"):
-        Pipeline(path=str(tmp_path), captions="c.txt").brings()
+        Pipeline(path=str(tmp_path), captions="c.txt").spec()
 
 
 def test_dit_with_a_learned_variance_and_a_class_of_none(tmp_path):
@@ -69,7 +69,7 @@ def test_dit_with_a_learned_variance_and_a_class_of_none(tmp_path):
     )
     DiTPipeline(body, vae, DDIMScheduler(), id2label={0: "cat"}).save_pretrained(tmp_path)
     found = built(tmp_path, guidance=3.0)
-    assert found.given.network.conditions == 5 and found.given.images == (3, 16, 16)
+    assert found.spec.network.conditions == 5 and found.spec.images == (3, 16, 16)
     x = torch.ones(3, 4, 8, 8)
     with torch.no_grad():
         expected = body(x, timestep=T, class_labels=LABELS).sample[:, :4]

@@ -24,7 +24,7 @@ from leakbench.models.diffusion import Schedule, add_noise, denoise, full_timest
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.pretrained.denoiser import Denoiser
 from leakbench.models.pretrained.prediction import DDPM_LIKE, TARGETS, Prediction, prediction_of
-from leakbench.models.pretrained.release import ForeignRelease
+from leakbench.models.pretrained.release import PretrainedRelease
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
@@ -90,7 +90,7 @@ def test_scores_are_the_same_however_the_noise_is_told():
     scores = {}
     for target in TARGETS:
         model = network(target, SCHEDULES["linear"])
-        release = ForeignRelease(model, model.prediction.schedule, STREAMS, SHAPE, torch.device("cpu"), batch=8)
+        release = PretrainedRelease(model, model.prediction.schedule, STREAMS, SHAPE, torch.device("cpu"), batch=8)
         scores[target], _ = AttackTarget.of(release, STREAMS).score(asked, images)
     for name in asked:
         one = scores["epsilon"][name]

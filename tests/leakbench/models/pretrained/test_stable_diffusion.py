@@ -9,7 +9,7 @@ from leakbench.api import Release
 from leakbench.defenses.pipeline import Pipeline
 from leakbench.models.diffusion import denoise, full_timesteps
 from leakbench.models.pretrained.build import build
-from leakbench.models.pretrained.release import ForeignRelease
+from leakbench.models.pretrained.release import PretrainedRelease
 from leakbench.runtime.cache.keys import digest_of
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
@@ -20,12 +20,12 @@ STREAMS = Rng("sd", 0)
 def released(stable_diffusion, captions, guidance=1.0, **more):
     defense = Pipeline(path=str(stable_diffusion[1]), captions=str(captions), guidance=guidance, **more)
     model = build(defense.options, digest_of(defense.files()), torch.device("cpu"))
-    schedule = replace(model.given.schedule, steps=10)
-    return ForeignRelease(
+    schedule = replace(model.spec.schedule, steps=10)
+    return PretrainedRelease(
         model.network,
         schedule,
         STREAMS,
-        model.given.network.shape,
+        model.spec.network.shape,
         torch.device("cpu"),
         4,
         codec=model.codec,
@@ -34,7 +34,7 @@ def released(stable_diffusion, captions, guidance=1.0, **more):
 
 
 def test_what_is_known_before_the_weights(stable_diffusion, captions):
-    brought = Pipeline(path=str(stable_diffusion[1]), captions=str(captions)).brings()
+    brought = Pipeline(path=str(stable_diffusion[1]), captions=str(captions)).spec()
     assert brought.images == (3, 16, 16) and brought.network.shape == (4, 8, 8) and brought.network.conditions == 3
     assert brought.schedule.spacing == "leading" and brought.schedule.offset == 1 and not brought.schedule.bounded
 
@@ -138,7 +138,7 @@ def test_bad_captions_are_one_line(stable_diffusion, tmp_path, name, text, words
     if name and text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UsageError) as caught:
-        Pipeline(path=str(stable_diffusion[1]), captions=file).brings()
+        Pipeline(path=str(stable_diffusion[1]), captions=file).spec()
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 

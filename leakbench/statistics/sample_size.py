@@ -13,7 +13,7 @@ from .power_tpr import ranked_images, smallest_detectable_tpr, tpr_half_width, t
 
 
 @dataclass(frozen=True)
-class Need:
+class RequiredImages:
     """What is wanted, in words, and the least number of nonmembers (and of members) that gives it."""
 
     wanted: str
@@ -21,7 +21,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Gives:
+class Attainable:
     """What `images` a side give: half-widths of the intervals, and the least AUC and TPR that are seen (None: none)."""
 
     images: int
@@ -31,22 +31,22 @@ class Gives:
     least_tpr: float | None
 
 
-def images_needed(auc: float, half_width: float, target: float, tpr: float) -> list[Need]:
+def list_required_images(auc: float, half_width: float, target: float, tpr: float) -> list[RequiredImages]:
     """What an AUC in (1/2, 1) and a TPR in (target, 1) at FPR `target` need. Raises ValueError as the functions do."""
     rate = f"TPR {_percent(tpr)} at FPR {_percent(target)}"
     return [
-        Need(f"AUC {auc:g}, to +-{half_width:g}", auc_images(auc, half_width)),
-        Need(f"AUC {auc:g}, told from 0.5", auc_images_to_see(auc)),
-        Need(f"{rate}, to +-{_percent(half_width)}", tpr_images(tpr, target, half_width)),
-        Need(f"{rate}, told from {_percent(target)}", tpr_images_to_see(tpr, target)),
-        Need(f"any TPR at FPR {_percent(target)}, not flagged few-negatives", ranked_images(target)),
+        RequiredImages(f"AUC {auc:g}, to +-{half_width:g}", auc_images(auc, half_width)),
+        RequiredImages(f"AUC {auc:g}, told from 0.5", auc_images_to_see(auc)),
+        RequiredImages(f"{rate}, to +-{_percent(half_width)}", tpr_images(tpr, target, half_width)),
+        RequiredImages(f"{rate}, told from {_percent(target)}", tpr_images_to_see(tpr, target)),
+        RequiredImages(f"any TPR at FPR {_percent(target)}, not flagged few-negatives", ranked_images(target)),
     ]
 
 
-def images_give(auc: float, target: float, tpr: float, sizes: Sequence[int]) -> list[Gives]:
+def list_attainable(auc: float, target: float, tpr: float, sizes: Sequence[int]) -> list[Attainable]:
     """What each of `sizes` gives for the same AUC and TPR. Raises ValueError as the functions do."""
     return [
-        Gives(
+        Attainable(
             n,
             auc_half_width(auc, n),
             smallest_detectable_auc(n),

@@ -1,0 +1,48 @@
+"""Models that somebody else trained, as the bottom of a chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from leakbench.api.defense import Defense
+from leakbench.models.pretrained.spec import PretrainedSpec
+
+
+class PretrainedModel(Defense):
+    """A defense whose model was handed in from outside: nothing here trains it.
+
+    Shadow, retrained and canary models of it cannot be made, so attacks that need one are not applicable.
+    """
+
+    role: ClassVar[Literal["baseline", "defense", "control"]] = "baseline"
+
+    def spec(self) -> PretrainedSpec | None:
+        """Shapes, conditions and schedule of the model, known before its weights are read.
+
+        None where it has none of its own, and those of the suite's network stand for it.
+        """
+        return None
+
+    def display_name(self) -> str:
+        """Name of the model in tables."""
+        raise NotImplementedError
+
+    def files(self) -> tuple[Path, ...]:
+        """Files that its parameters name; what they hold is part of the training key."""
+        return ()
+
+    def content_digest(self) -> str:
+        """Digest of what the model holds beside its `files`, such as weights that code of its own made or read; it is
+        part of the training key."""
+        return ""
+
+
+def as_pretrained(defense: Defense) -> PretrainedModel | None:
+    """The defense as a pretrained model; None where it trains a network here."""
+    return defense if isinstance(defense, PretrainedModel) else None
+
+
+def pretrained_spec(defense: Defense) -> PretrainedSpec | None:
+    """Spec of a defense's pretrained model; None where there is none."""
+    return defense.spec() if isinstance(defense, PretrainedModel) else None
