@@ -88,7 +88,7 @@ def _panel(ax: Axes, attack: str, points: dict[str, dict[int, Summary]], styles:
             places, [one.mean for one in grown.values()], color=style.curve, linestyle=style.dash, linewidth=0.7
         )
         for place, one in zip(places, grown.values(), strict=True):
-            mark(ax, place, one, options)
+            mark(ax, place, one, style)
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_locator(FixedLocator(sizes))
     ax.xaxis.set_minor_locator(NullLocator())
