@@ -36,7 +36,9 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
     target = context.target(attack for attack, _ in attacks.values())
     parts = {name: context.images(rows) for name, rows in context.inputs.split.parts.items()}
     calls = CallCount()
-    evidence, queries = collect_membership_evidence(target, asked, parts, calls)
+    scores, queries = collect_membership_evidence(target, asked, parts, calls)
+    groups = _groups(context)
+    evidence = {name: dataclasses.replace(one, **groups) for name, one in scores.items()}
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls)
     masks = _forgotten(context)
@@ -101,6 +103,20 @@ def randomised(release: Release, images: Images) -> bool:
     with torch.no_grad():
         x0 = release.encode(few.images)
         return not torch.equal(answer(0), answer(1))
+
+
+def _groups(context: AuditContext) -> dict[str, np.ndarray]:
+    """The group of each reported and calibration image, by the names of the evidence; nothing without groups."""
+    group, parts = context.inputs.split.group, context.inputs.split.parts
+    if group is None:
+        return {}
+    names = {
+        "member_groups": "member",
+        "nonmember_groups": "nonmember",
+        "calibration_member_groups": "calibration_in",
+        "calibration_nonmember_groups": "calibration_out",
+    }
+    return {name: group[parts[part]] for name, part in names.items()}
 
 
 def _who(context: AuditContext) -> dict[str, np.ndarray]:
