@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from leakbench.api.attack import Attack, AuxiliaryModel
+from leakbench.api.skip import Skip
 from leakbench.runtime.plugin import release_param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from leakbench.api.defense import AuditSetting
-    from leakbench.api.skip import Skip
 
 CANARY = AuxiliaryModel("canary", kind="canary")
 

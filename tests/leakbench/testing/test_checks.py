@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from leakbench.runtime import registry
 from leakbench.testing import failures
+from leakbench.testing.conformance import checks_of
 
 ATTACK = '''
 from torch import Tensor
@@ -139,3 +144,102 @@ def test_check_plugin_says_ok_or_FAIL_and_ends_with_1_on_failure(leakbench, tmp_
     bad = leakbench("check", "plugin", "twice", "--plugin", tmp_path / "bad.py")
     assert bad.code == 1
     assert "FAIL" in bad.out
+
+
+WHERE = {  # case -> text of the line that a failing check must name
+    "scores that are not finite": "return -gap.flatten(1).norm(dim=1) * float('nan')",
+    "scores that depend on batch mates": "n = gap.flatten(1).norm(dim=1); return n.mean() - n",
+    "more access than declared": "return -view.network(images",
+    "the network at no access": "gap = view.eps(images, self.t)",
+}
+
+
+@pytest.mark.parametrize("case", WHERE)
+def test_a_failing_check_names_the_line_what_was_expected_and_what_was_got(load, tmp_path, case):
+    right, wrong, named = BROKEN_ATTACKS[case]
+    source = ATTACK.replace(right, wrong)
+    (result,) = [r for r in failures(load(source)) if named in r.name][:1]
+    number = next(n for n, line in enumerate(source.splitlines(), 1) if WHERE[case] in line)
+    place, text = result.where.splitlines()
+    assert place == f"{tmp_path / 'plugin.py'}:{number} (score)"
+    assert WHERE[case] in text
+    assert result.expected and result.got
+    assert str(result).startswith(f"FAIL {result.name}\n     {place}\n")
+
+
+DEFENSE_WHERE = {
+    "NaN": ("x * float('nan')", "eps"),
+    "chance": ("torch.rand(1)", "eps"),
+    "an unmarked parameter": ("strength: float = 0.1", "Blur"),
+    "a fit that reads a release-stage parameter": ("return Artefacts(", "fit"),
+    "no release": ("return None", "release"),
+}
+
+
+@pytest.mark.parametrize("case", DEFENSE_WHERE)
+def test_a_failing_check_of_a_defense_names_the_line(load, case):
+    right, wrong, named = BROKEN_DEFENSES[case]
+    source = DEFENSE.replace(right, wrong)
+    words, function = DEFENSE_WHERE[case]
+    number = next(n for n, line in enumerate(source.splitlines(), 1) if words in line)
+    (result,) = [r for r in failures(load(source)) if named in r.name][:1]
+    assert result.where.splitlines()[0].endswith(f"plugin.py:{number} ({function})")
+
+
+def test_an_error_is_named_by_the_deepest_line_of_the_plugins_own_folder(load, tmp_path):
+    (tmp_path / "helper_of_the_plugin.py").write_text("def gap(a, b):\n    return a.no_such_method(b)\n")
+    source = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport helper_of_the_plugin\n{ATTACK}"
+    found = failures(load(source.replace(SCORE, "return helper_of_the_plugin.gap(gap, gap)")))
+    assert {r.where.splitlines()[0] for r in found} == {f"{tmp_path / 'helper_of_the_plugin.py'}:2 (gap)"}
+    assert all("no_such_method" in r.got for r in found)
+
+
+def test_a_random_answer_is_told_how_to_be_drawn_and_passes_once_it_is(load):
+    random = DEFENSE.replace(ANSWER, f"{ANSWER} + torch.randn_like(x)")
+    found = {r.name: r for r in failures(load(random))}
+    assert {"eps answers the same question alike", "fitting and sampling twice gives the same bits"} <= set(found)
+    assert "self.answer_noise(x, t, label)" in found["eps answers the same question alike"].expected
+    drawn = DEFENSE.replace(ANSWER, f"{ANSWER} + self.answer_noise(x, t, label)").replace('"blur"', '"drawn"')
+    assert failures(load(drawn)) == []
+
+
+PACKAGE_TEST = """
+from leakbench.testing import plugin_tests
+from plugin_package import Twice, Blur
+
+test_conformance = plugin_tests(Twice, Blur)
+"""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """package(attack, defense): runs the conformance file of a package of these two; its outcome and output."""
+
+    def run(attack, defense, *words):
+        (tmp_path / "plugin_package.py").write_text(attack + defense)
+        (tmp_path / "test_conformance.py").write_text(PACKAGE_TEST)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_conformance.py", *words],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_the_pytest_file_of_a_package_passes_and_a_broken_line_is_named(load, package):
+    code, out = package(ATTACK, DEFENSE)
+    assert code == 0, out
+    checks = [*checks_of(load(ATTACK)), *checks_of(load(DEFENSE))]
+    assert f"{len(checks)} passed" in out
+    broken = ATTACK.replace(SCORE, "return -gap.flatten(1).norm(dim=1) * float('nan')")
+    number = next(n for n, line in enumerate(broken.splitlines(), 1) if "float('nan')" in line)
+    code, out = package(broken, DEFENSE, "-k", "twice")
+    assert code == 1
+    assert f"plugin_package.py:{number} (score)" in out and "expected: 48 finite numbers" in out
+    assert "test_conformance[twice: scores are finite]" in out
