@@ -40,8 +40,8 @@ def export(
     from leakbench.results.record_files import read_record
     from leakbench.results.run_folder import RunFolder
     from leakbench.runner import export
+    from leakbench.runner.process import start_process
     from leakbench.runtime.cache.location import cache_root
-    from leakbench.runtime.device import kind_of
     from leakbench.runtime.run_config import RunConfig
     from leakbench.suite.load import build_suite
 
@@ -56,7 +56,7 @@ def export(
     suite = build_suite(plan.settings, str(folder / "plan.json"))
     chosen, of_seed = _point(suite, point), _seed(suite, seed)
     suite = export.trained_here(suite, chosen)  # a plan may be somebody else's: no code that it names is run
-    builder = ReleaseBuilder(RunInputs(suite, RunConfig(folder, cache_root(), kind_of(device))))
+    builder = ReleaseBuilder(RunInputs(suite, RunConfig(folder, cache_root(), start_process(device))))
     release = export.found(builder, chosen, of_seed, plan.command_line)
     export.check_exportable(release, chosen, raw)
     write(release, out)
