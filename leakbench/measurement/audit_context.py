@@ -22,7 +22,7 @@ from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.measurement.samples import load_or_draw_samples, samples_parts
 from leakbench.runtime.cache.artefacts import ArtefactCache
-from leakbench.runtime.device import merge_execution_notes
+from leakbench.runtime.device import merge_execution_notes, request_compile
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec
 
@@ -98,7 +98,8 @@ class AuditContext:
 
     def _load_samples_of(self, release: Release, count: int, parts: Parts) -> Tensor:
         """Samples of another release, drawn once for all attacks and points."""
-        return load_or_draw_samples(self.samples_cache, parts, lambda: release, count)[0]["samples"]
+        with request_compile(self.inputs.suite.file.compile):
+            return load_or_draw_samples(self.samples_cache, parts, lambda: release, count)[0]["samples"]
 
     # The release's own samples ----------------------------------------------------------------------------------------
 
@@ -146,7 +147,8 @@ class AuditContext:
     def _drawn(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Drawn once, then cached."""
         count, label = self.inputs.suite.file.quality.samples, self.forgotten_label
-        return load_or_draw_samples(self.samples_cache, self._samples_parts, lambda: self.release, count, label)
+        with request_compile(self.inputs.suite.file.compile):
+            return load_or_draw_samples(self.samples_cache, self._samples_parts, lambda: self.release, count, label)
 
     def execution_notes(self, attacks: Iterable[Attack]) -> dict[str, Any]:
         """How the release, and those that these attacks needed, were trained and its samples drawn, where that is

@@ -36,7 +36,9 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
     target = context.target(attack for attack, _ in attacks.values())
     parts = {name: context.images(rows) for name, rows in context.inputs.split.parts.items()}
     calls = CallCount()
-    evidence, queries = collect_membership_evidence(target, asked, parts, calls)
+    scores, queries = collect_membership_evidence(target, asked, parts, calls)
+    groups = _groups(context)
+    evidence = {name: dataclasses.replace(one, **groups) for name, one in scores.items()}
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls)
     masks = _forgotten(context)
@@ -58,7 +60,7 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
         if _unguarded(context, attack, row.access):
             found.flags.add("unguarded-shadows")
         found.info |= _consumed(attack, parts)
-        arrays = dataclasses.asdict(evidence[question]) | masks | who
+        arrays = evidence[question].arrays | masks | who
         yield row, RecordContents(found, arrays, timings, queries=queries[question], calls=shared)
 
 
@@ -67,7 +69,9 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
     if answers is None or weights is None:
         return False
-    return weaker_with_more_access(*membership.oriented_scores(weights), *membership.oriented_scores(answers))
+    return weaker_with_more_access(
+        *membership.oriented_scores(weights), *membership.oriented_scores(answers), answers.groups
+    )
 
 
 def _unguarded(context: AuditContext, attack: MembershipAttack, access: Access) -> bool:
@@ -99,6 +103,20 @@ def randomised(release: Release, images: Images) -> bool:
     with torch.no_grad():
         x0 = release.encode(few.images)
         return not torch.equal(answer(0), answer(1))
+
+
+def _groups(context: AuditContext) -> dict[str, np.ndarray]:
+    """The group of each reported and calibration image, by the names of the evidence; nothing without groups."""
+    group, parts = context.inputs.split.group, context.inputs.split.parts
+    if group is None:
+        return {}
+    names = {
+        "member_groups": "member",
+        "nonmember_groups": "nonmember",
+        "calibration_member_groups": "calibration_in",
+        "calibration_nonmember_groups": "calibration_out",
+    }
+    return {name: group[parts[part]] for name, part in names.items()}
 
 
 def _who(context: AuditContext) -> dict[str, np.ndarray]:
