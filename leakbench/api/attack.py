@@ -44,6 +44,12 @@ class Attack(Plugin):
     access: ClassVar[Access]
     adaptive: ClassVar[bool] = False  # made against one defense, and knows how that works; reports read this
 
+    @property
+    def reads_samples(self) -> bool:
+        """Whether `score` reads `view.samples` or `view.sample()`: then records follow the suite's number of samples.
+        At DENOISER and WEIGHTS the views refuse both to an attack that does not say so."""
+        return self.access in (Access.SAMPLES, Access.API)
+
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """Other releases to train for this attack."""
         return ()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from leakbench.cli.app import PluginOption, app, load_plugins, one_thread_a_process
+from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime.errors import UsageError, nearest_name
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def export(
     suite = build_suite(plan.settings, str(folder / "plan.json"))
     chosen, of_seed = _point(suite, point), _seed(suite, seed)
     suite = export.trained_here(suite, chosen)  # a plan may be somebody else's: no code that it names is run
-    bench = ReleaseBuilder(suite, RunConfig(folder, cache_root(), kind_of(device)))
-    release = export.found(bench, chosen, of_seed, plan.command_line)
+    builder = ReleaseBuilder(RunInputs(suite, RunConfig(folder, cache_root(), kind_of(device))))
+    release = export.found(builder, chosen, of_seed, plan.command_line)
     export.check_exportable(release, chosen, raw)
     write(release, out)
     print(f"{out}: {chosen.label}, seed {of_seed}: load it with DDIMPipeline.from_pretrained({str(out)!r})")

@@ -15,15 +15,16 @@ from leakbench.data.image_cache import Pack, identity_of, mapped, packed
 from leakbench.data.npz_blocks import Member, open_member
 from leakbench.runtime.errors import UsageError
 
-_BESIDE = ("labels", "attribute", "split", "index")
+_BESIDE = ("labels", "attribute", "split", "index", "group")
 _LARGE = 2**26  # bytes of images from which on they stay in their file, or in the cache where that is compressed
 
 
 def npz(argument: str) -> Dataset:
-    """npz:PATH: `images` uint8 (N, H, W) or (N, H, W, C), and optional `labels`, `attribute`, `split` and `index`.
+    """npz:PATH: `images` uint8 (N, H, W) or (N, H, W, C), and optional `labels`, `attribute`, `split`, `index`
+    and `group`.
 
     `labels`, `attribute`: whole numbers (N,). `split`: words (N,). `index`: whole numbers (N,), an image's position in
-    its publisher's order.
+    its publisher's order. `group`: whole numbers (N,), the person or scene that an image is of.
     """
     path = Path(argument).expanduser()
     if not argument or not path.is_file():
@@ -37,10 +38,10 @@ def npz(argument: str) -> Dataset:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise UsageError(f"{path}: images: shape is {shape}; it must be (N, H, W) or (N, H, W, 1 or 3)")
-    keys = ("labels", "attribute", "index")
-    labels, attribute, index = (integers(path, key, arrays.get(key), len(images)) for key in keys)
+    keys = ("labels", "attribute", "index", "group")
+    labels, attribute, index, group = (integers(path, key, arrays.get(key), len(images)) for key in keys)
     split = _words(path, arrays.get("split"), len(images))
-    data = Dataset(f"npz:{path.name}", images, labels, attribute, split=split, index=index)
+    data = Dataset(f"npz:{path.name}", images, labels, attribute, split=split, index=index, group=group)
     return data if large is None else replace(data, pixels=large.pixels, folder=large.folder)
 
 

@@ -1,7 +1,7 @@
 """labels.csv: what is known of the image files of a folder.
 
-Columns: `file` (relative to the folder, with '/'), and any of `label`, `attribute` (whole numbers from 0 up) and
-`split` (a part's name, or pool). It has one row for every image file, in any order. Read with the csv module.
+Columns: `file` (relative to the folder, with '/'), and any of `label`, `attribute`, `group` (whole numbers from 0 up)
+and `split` (a part's name, or pool). It has one row for every image file, in any order. Read with the csv module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from leakbench.data.dataset import PARTS
 from leakbench.runtime.errors import UsageError, nearest_name
 
-_COLUMNS = ("file", "label", "attribute", "split")
+_COLUMNS = ("file", "label", "attribute", "group", "split")
 
 
 def find_table(folder: Path) -> Path | None:
@@ -24,7 +24,7 @@ def find_table(folder: Path) -> Path | None:
 
 
 def read_table(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    """The columns `label`, `attribute` and `split` that are there, in the order of `names`. Raises UsageError."""
+    """The columns of whole numbers and `split`, where they are there, in the order of `names`. Raises UsageError."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)

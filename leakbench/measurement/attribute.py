@@ -76,7 +76,7 @@ def _evidence(scores: np.ndarray, reported: Truth, null: np.ndarray, of_null: Tr
 
 
 def _groups(context: AuditContext, attack: AttributeAttack, raw: bool) -> Groups:
-    parts = context.bench.split.parts
+    parts = context.inputs.split.parts
     if attack.of == "pairs":
         pairs = pairs_of(context, raw)
         half = len(pairs) // 2
@@ -84,13 +84,13 @@ def _groups(context: AuditContext, attack: AttributeAttack, raw: bool) -> Groups
     if attack.of == "images":
         groups = (parts["reference"], parts["member"], parts["nonmember"])
         return Groups(*(_real(context, rows) for rows in groups))
-    known, null = (_real(context, rows) for rows in (parts["reference"], context.bench.heldout_rows))
+    known, null = (_real(context, rows) for rows in (parts["reference"], context.inputs.heldout_rows))
     return Groups(known, _samples(context), null)
 
 
 def _real(context: AuditContext, rows: np.ndarray) -> Truth:
     """Real images of these rows."""
-    attribute = context.bench.split.attribute
+    attribute = context.inputs.split.attribute
     assert attribute is not None  # the network is conditioned on it
     return Truth(dataclasses.replace(context.images(rows), labels=None), torch.from_numpy(attribute[rows]))
 
@@ -98,7 +98,7 @@ def _real(context: AuditContext, rows: np.ndarray) -> Truth:
 def _samples(context: AuditContext) -> Truth:
     """The samples, and what each was asked for."""
     assert context.requested_labels is not None
-    device = context.bench.device
+    device = context.inputs.device
     return Truth(
         Images(context.samples.to(device), torch.arange(len(context.requested_labels), device=device), None),
         context.requested_labels,
@@ -109,10 +109,10 @@ def pairs_of(context: AuditContext, raw: bool) -> Truth:
     """As many pairs as the suite draws samples: two outputs of one noise, asked for either value, stacked in an order
     that a fair coin chose; true is whether the first was asked for 1. Of sample numbers that nothing else draws."""
     release = context.release.undefended() if raw else context.release
-    count, device = context.bench.suite.file.quality.samples, context.bench.device
+    count, device = context.inputs.suite.file.quality.samples, context.inputs.device
     zero, one = (release.sample(count, torch.full((count,), value), first=2 * count) for value in (0, 1))
     numbers = torch.arange(2 * count, 3 * count)
-    coin = context.bench.streams(context.seed).of("attacking", "order of pairs").integers(numbers, 2)
+    coin = context.inputs.streams(context.seed).of("attacking", "order of pairs").integers(numbers, 2)
     ordered = torch.where(coin.view(-1, 1, 1, 1) == 1, torch.cat([one, zero], dim=1), torch.cat([zero, one], dim=1))
     return Truth(Images(ordered.to(device), numbers.to(device), None), coin)
 

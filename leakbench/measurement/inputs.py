@@ -1,10 +1,9 @@
-"""What a suite starts from, before anything is trained: data, split, networks, schedules, random streams."""
+"""A run's inputs, before anything is trained: data, split, networks, schedules, random streams."""
 
 from __future__ import annotations
 
 import time
 from functools import cached_property
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from leakbench.api import AuxiliaryModel, as_pretrained, pretrained_spec
 from leakbench.data import Dataset, Split, draw_split
 from leakbench.data.forget_set import forget_rows
 from leakbench.data.image_view import ImageView
+from leakbench.measurement.auxiliary import release_rng, trainable_rows, training_rows
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
@@ -30,11 +30,18 @@ NETWORK_SIZES = ("width", "blocks", "levels", "attention", "dropout")  # of [net
 class RunInputs:
     """One suite's data, split, networks, schedules and random streams. Loaded when first asked for."""
 
-    def __init__(self, suite: Suite, setting: RunConfig) -> None:
-        self.suite, self.setting = suite, setting
-        self.device = torch.device(setting.device)
+    def __init__(self, suite: Suite, config: RunConfig) -> None:
+        self.suite, self.config = suite, config
+        self.device = torch.device(config.device)
         prepare(self.device)
         self.split_seconds = 0.0  # that drawing the split took
+
+    def with_suite(self, suite: Suite) -> RunInputs:
+        """Inputs for another version of the suite, with the same data and split, which are not made again."""
+        other = RunInputs(suite, self.config)
+        kept = ("data", "split", "split_seconds", "pictures")
+        vars(other).update({key: vars(self)[key] for key in kept if key in vars(self)})
+        return other
 
     @cached_property
     def data(self) -> Dataset:
@@ -133,12 +140,13 @@ class RunInputs:
         levels = "-" + ".".join(map(str, spec.levels)) if spec.levels else ""
         return f"{spec.kind}-{spec.width}x{spec.blocks}{levels}"
 
-    def streams(self, seed: int, need: AuxiliaryModel | None = None) -> Rng:
-        """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
-        if need is None or need.kind == "retrained":
-            return Rng(self.data.name, seed)
-        own = f"{need.draw}/{need.share}" if need.kind == "shadow" else f"canary/{need.draw}"
-        return Rng(f"{self.data.name}/{own}", seed)
+    def streams(self, seed: int, auxiliary: AuxiliaryModel | None = None) -> Rng:
+        """Random streams of a release of the target, or of an auxiliary model."""
+        return release_rng(self.data.name, seed, auxiliary)
+
+    def group_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Group numbers (person, patient, scene) of rows, int64; None where each image is on its own."""
+        return None if self.split.group is None else self.split.group[rows]
 
     @cached_property
     def pictures(self) -> ImageView:
@@ -178,28 +186,11 @@ class RunInputs:
             "duplicate_radius": self.split.duplicates.radius,
         }
 
-    def training_rows(self, need: AuxiliaryModel | None, seed: int) -> np.ndarray:
-        """Rows that a release trains on: the target's, or what a needed one is trained on (see Need)."""
-        if need is None:
-            return self.split.train
-        if need.kind == "retrained":
-            assert self.forgotten is not None
-            return np.setdiff1d(self.split.train, self.forgotten)
-        if need.kind == "canary":
-            return self.pool[np.random.default_rng([seed, need.draw, 0xC0145]).random(len(self.pool)) < 0.5]
-        order = np.random.default_rng([seed, need.draw, 0x5AD0]).permutation(self.pool)
-        return np.sort(order[: round(need.share * len(self.pool))])
+    def training_rows(self, auxiliary: AuxiliaryModel | None, seed: int) -> np.ndarray:
+        """Rows that a release trains on: the target's (None), or those of an auxiliary model."""
+        return training_rows(self.split, self.forgotten, auxiliary, seed)
 
     @cached_property
     def pool(self) -> np.ndarray:
         """Rows of every part but `reference`."""
-        return np.sort(np.concatenate([rows for part, rows in self.split.parts.items() if part != "reference"]))
-
-    def chain_of(self, need: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> tuple[ChainLink, ...]:
-        """The part of a target's chain that a needed release repeats."""
-        if need.kind == "canary":
-            return chain
-        if need.kind == "retrained":
-            own = takewhile(lambda link: link.defense.changes in ("training", "data"), chain[1:])
-            return (chain[0], *(link for link in own if not link.defense.forgets))
-        return tuple(link for link in chain if link.defense.changes != "sampling")
+        return trainable_rows(self.split)

@@ -34,7 +34,7 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
             if access in levels:
                 written.append((RecordSpec(name, access), f"{name}/{raw}"))
     target = context.target(attack for attack, _ in attacks.values())
-    parts = {name: context.images(rows) for name, rows in context.bench.split.parts.items()}
+    parts = {name: context.images(rows) for name, rows in context.inputs.split.parts.items()}
     calls = CallCount()
     evidence, queries = collect_membership_evidence(target, asked, parts, calls)
     timings = {"membership_attacks_together": time.perf_counter() - began}
@@ -58,7 +58,7 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
         if _unguarded(context, attack, row.access):
             found.flags.add("unguarded-shadows")
         found.info |= _consumed(attack, parts)
-        arrays = dataclasses.asdict(evidence[question]) | masks | who
+        arrays = evidence[question].arrays | masks | who
         yield row, RecordContents(found, arrays, timings, queries=queries[question], calls=shared)
 
 
@@ -67,7 +67,9 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
     if answers is None or weights is None:
         return False
-    return weaker_with_more_access(*membership.oriented_scores(weights), *membership.oriented_scores(answers))
+    return weaker_with_more_access(
+        *membership.oriented_scores(weights), *membership.oriented_scores(answers), answers.groups
+    )
 
 
 def _unguarded(context: AuditContext, attack: MembershipAttack, access: Access) -> bool:
@@ -104,7 +106,7 @@ def randomised(release: Release, images: Images) -> bool:
 def _who(context: AuditContext) -> dict[str, np.ndarray]:
     """Which rows of the data set the reported images are (their `index` where it has one, by which its user knows
     them), and their labels: for leakage by class and by image."""
-    split, labels, index = context.bench.split.parts, context.bench.data.labels, context.bench.data.index
+    split, labels, index = context.inputs.split.parts, context.inputs.data.labels, context.inputs.data.index
     found = {f"{part}_rows": split[part] if index is None else index[split[part]] for part in ("member", "nonmember")}
     return found | (
         {} if labels is None else {f"{part}_labels": labels[split[part]] for part in ("member", "nonmember")}
@@ -113,12 +115,12 @@ def _who(context: AuditContext) -> dict[str, np.ndarray]:
 
 def _forgotten(context: AuditContext) -> dict[str, np.ndarray]:
     """Which members were to be forgotten, and which nonmembers they are compared with: the same class's, or all."""
-    bench, table = context.bench, context.bench.suite.file.forget
-    if bench.forgotten is None or table is None:
+    inputs, table = context.inputs, context.inputs.suite.file.forget
+    if inputs.forgotten is None or table is None:
         return {}
-    member, nonmember = bench.split.parts["member"], bench.split.parts["nonmember"]
+    member, nonmember = inputs.split.parts["member"], inputs.split.parts["nonmember"]
     alike = np.ones(len(nonmember), dtype=bool)
     if table.label is not None:
-        assert bench.data.labels is not None
-        alike = bench.data.labels[nonmember] == table.label
-    return {"member_forgotten": np.isin(member, bench.forgotten), "nonmember_alike": alike}
+        assert inputs.data.labels is not None
+        alike = inputs.data.labels[nonmember] == table.label
+    return {"member_forgotten": np.isin(member, inputs.forgotten), "nonmember_alike": alike}

@@ -8,21 +8,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from leakbench.api import Release, as_pretrained
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusers_export import objection
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec, Suite
 
 
-def found(bench: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
+def found(builder: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
     """The release of a point whose training is in the cache. Raises UsageError where it is not: nothing is trained."""
     for length in range(1, len(point.chain) + 1):
-        if bench.trainings.get_valid(bench.fit_key(point.chain[:length], seed)) is None:
+        if builder.trainings.get_valid(fit_key(builder.inputs, point.chain[:length], seed)) is None:
             raise UsageError(
-                f"{point.label}, seed {seed}: its weights are not in the cache {bench.setting.cache} for device "
-                f"{bench.device.type} and this version of leakbench; train them again: {command}"
+                f"{point.label}, seed {seed}: its weights are not in the cache {builder.inputs.config.cache} "
+                f"for device {builder.inputs.device.type} and this version of leakbench; train them again: {command}"
             )
-    return bench.released(point.chain, seed)
+    return builder.build_release(point.chain, seed)
 
 
 def trained_here(suite: Suite, point: ReleaseSpec) -> Suite:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from leakbench.measurement.compatibility import check_compatibility
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_folder import RunFolder
 from leakbench.runner.executors.base import Executor, Report
@@ -49,25 +50,25 @@ class Session:
         setting = RunConfig(Path(out) if out else Path("runs") / checked.file.name, cache_root(), self.device, images)
         if setting.url:
             check_reachable(setting.url)
-        self.bench = ReleaseBuilder(checked, setting)
+        self.inputs = RunInputs(checked, setting)
         if budget is not None and isinstance(suite, str):
             from leakbench.runner.estimate.budget import within
 
             self._check_measurable()
             # Measured by one process for all of a group.
             fitted = distributed.broadcast(lambda: within(suite, overrides, budget, setting, self.workers).suite)
-            self.bench = self.bench.with_suite(fitted)
-        self.plan = Plan(self.bench, rerun)
+            self.inputs = self.inputs.with_suite(fitted)
+        self.plan = Plan(ReleaseBuilder(self.inputs), rerun)
         self.plan.check_folder()
         self.plan.embedding.check()
-        check_compatibility(self.bench)
+        check_compatibility(self.inputs)
 
     def print_plan(self) -> None:
         """The cells, their number, and an estimate of time and disk."""
         for number, cell in enumerate(self.plan.cells, start=1):
             print(f"{number:4}  {cell.kind:<6}  {cell.description}")
         fits = sum(cell.kind == "fit" for cell in self.plan.cells)
-        print(f"{len(self.plan.cells)} cells ({fits} to train), {self.workers} workers, into {self.bench.setting.out}")
+        print(f"{len(self.plan.cells)} cells ({fits} to train), {self.workers} workers, into {self.inputs.config.out}")
         seconds, size = self.estimate()
         print(f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine")
         for line in self.scaled():
@@ -75,7 +76,7 @@ class Session:
 
     def scaled(self) -> list[str]:
         """What --budget changed, a line each."""
-        budget = self.bench.suite.budget
+        budget = self.inputs.suite.budget
         if budget is None:
             return []
         said = [f"  {change.path}: {change.published} -> {change.used}" for change in budget.changes]
@@ -88,7 +89,7 @@ class Session:
 
         self._check_measurable()
         cells = self.plan.cells
-        return TimeEstimate().seconds(self.bench, cells, self.workers), bytes_of(self.bench, cells)
+        return TimeEstimate().seconds(self.inputs, cells, self.workers), bytes_of(self.inputs, cells)
 
     def _check_measurable(self) -> None:
         """Times are measured on this machine, which a run on a cluster may have without a GPU."""
@@ -106,8 +107,8 @@ class Session:
             distributed.destroy_process_group()
             return not follower.failures
         with distributed.single_process():
-            foreseen = f" of about {self.estimate()[0]:.0f} s foreseen" if self.bench.suite.budget else ""
-        out, began = self.bench.setting.out, time.perf_counter()
+            foreseen = f" of about {self.estimate()[0]:.0f} s foreseen" if self.inputs.suite.budget else ""
+        out, began = self.inputs.config.out, time.perf_counter()
         with Display(cells) as display:
             runner = self._executor(display.update)
             try:
@@ -127,8 +128,8 @@ class Session:
 
     def _begin(self, command: str) -> None:
         """Check and write what a run starts from."""
-        check_writable(self.bench.setting.out, "--out")
-        check_writable(self.bench.setting.cache, "cache folder")
+        check_writable(self.inputs.config.out, "--out")
+        check_writable(self.inputs.config.cache, "cache folder")
         self.plan.write(command)
         if self.plan.rerun == "all":
             self.plan.drop_artefacts()
@@ -145,7 +146,7 @@ class Session:
 
     def _reported(self) -> bool:
         """Whether the last report, which is written after all else, is younger than every record."""
-        out = self.bench.setting.out
+        out = self.inputs.config.out
         records = [path.stat().st_mtime for path in (out / "records").glob("*.json")]
         report = out / "report.md"
         return report.is_file() and report.stat().st_mtime >= max(records, default=0.0)
@@ -154,11 +155,11 @@ class Session:
         """Add a row to history.json: how long a folder took in all cannot be told from its last command."""
         if cells:
             row = {"command": command, "seconds": round(seconds, 1), "cells": cells, "workers": self.workers}
-            rows = [*RunFolder(self.bench.setting.out).history, row]
-            write_atomically(self.bench.setting.out / "history.json", (json.dumps(rows, indent=1) + "\n").encode())
+            rows = [*RunFolder(self.inputs.config.out).history, row]
+            write_atomically(self.inputs.config.out / "history.json", (json.dumps(rows, indent=1) + "\n").encode())
 
     def _remember(self, failures: dict[str, str]) -> None:
-        path = self.bench.setting.out / "failures.json"
+        path = self.inputs.config.out / "failures.json"
         if failures:
             write_atomically(path, (json.dumps(failures, indent=1) + "\n").encode())
         else:

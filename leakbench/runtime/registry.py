@@ -5,7 +5,6 @@ The built-in ones are found like anybody else's. A broken plugin is a named warn
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import inspect
@@ -21,7 +20,6 @@ from typing import Any
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.runtime.plugin import Plugin
 
-_API = ("leakbench.api.", Plugin.__module__)  # the contracts: their changes count as the harness's
 _loaded: dict[str, dict[str, type[Plugin]]] = {"attacks": {}, "defenses": {}}  # by --plugin
 _files: list[Path] = []
 
@@ -133,34 +131,6 @@ def loaded_files() -> list[Path]:
     return list(_files)
 
 
-def source_digest(plugin: type[Plugin]) -> str:
-    """sha256 of the plugin's version and sources: its own file, those of the plugins that it inherits from, and what
-    these import relatively. A plugin that imports other modules of its own raises `version` for them.
-    """
-    own = [c for c in plugin.__mro__ if issubclass(c, Plugin) and not c.__module__.startswith(_API)]
-    total = hashlib.sha256(plugin.version.encode())
-    for source in _with_neighbours([Path(inspect.getfile(c)) for c in own]):
-        total.update(source.read_bytes())
-    return total.hexdigest()
-
-
-def _with_neighbours(sources: list[Path]) -> list[Path]:
-    """The files, those that they import relatively (`from ._helper import ...`), and so on."""
-    found: list[Path] = []
-    waiting = list(sources)
-    while waiting:
-        source = waiting.pop(0)
-        if source in found:
-            continue
-        found.append(source)
-        for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                folder = source.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-                named = [folder.with_suffix(".py"), *(folder / f"{alias.name}.py" for alias in node.names)]
-                waiting += [path for path in named if path.is_file()]
-    return found
-
-
 def suite_path(name: str) -> Path:
     """The file of a suite: a path that exists, or a name known by entry point. Raises UsageError."""
     if name.endswith(".toml"):
@@ -210,7 +180,6 @@ __all__ = [
     "loaded_files",
     "module_of",
     "names",
-    "source_digest",
     "suite_files",
     "suite_path",
 ]

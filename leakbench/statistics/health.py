@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from ._scores import Scores
 from .auc import delong_pair
 from .contrast import contrast
-from .groups import Groups, count_groups, has_few_groups
+from .groups import Groups, count_independent, has_few_groups
 from .roc import roc_curve
 from .tpr import few_negatives
 
@@ -50,7 +50,7 @@ def flags(
     """
     scores = np.concatenate([np.asarray(member, dtype=np.float64), np.asarray(nonmember, dtype=np.float64)])
     n = np.size(nonmember)
-    independent = n if groups is None else count_groups(groups[1], n)
+    independent = n if groups is None else count_independent(groups[1], n)
     curve = roc_curve(finite(member), finite(nonmember))
     found = {
         "non-finite": not np.isfinite(scores).all(),

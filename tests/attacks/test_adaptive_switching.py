@@ -67,7 +67,7 @@ def test_a_pair_turned_round_has_the_opposite_score_and_the_unfitted_attack_is_l
 
 @dataclass
 class Bench:
-    """What `pairs_of` reads of a workbench."""
+    """What `pairs_of` reads of a run's inputs."""
 
     samples: int
     device = torch.device("cpu")
@@ -85,7 +85,7 @@ class Bench:
 @dataclass
 class Subject:
     release: Release
-    bench: Bench
+    builder: Bench
     seed: int = 3
 
 

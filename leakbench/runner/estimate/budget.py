@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.plan import Plan
@@ -25,28 +26,28 @@ _LEAST = 500
 _HALVINGS = 12
 
 
-def within(name: str, overrides: tuple[str, ...], minutes: float, setting: RunConfig, workers: int) -> ReleaseBuilder:
-    """The workbench of the suite that fits. Raises UsageError where not even the least suite does."""
-    written, kept = load(name, overrides), _kept(setting.out, minutes)
+def within(name: str, overrides: tuple[str, ...], minutes: float, config: RunConfig, workers: int) -> RunInputs:
+    """The inputs of the suite that fits. Raises UsageError where not even the least suite does."""
+    written, kept = load(name, overrides), _kept(config.out, minutes)
     if kept is not None:
-        return ReleaseBuilder(load(name, overrides, kept), setting)
+        return RunInputs(load(name, overrides, kept), config)
     seconds = minutes * 60 * _FORESEEN
     estimate = TimeEstimate()
-    small = bool(written.file.small) and _hopeless(ReleaseBuilder(written, setting), estimate, seconds * workers)
+    small = bool(written.file.small) and _hopeless(RunInputs(written, config), estimate, seconds * workers)
     if small:
         estimate = TimeEstimate()  # of another network
 
     def suite(factor: float) -> Suite:
         return load(name, overrides, Budget(minutes, factor, small))
 
-    bench = ReleaseBuilder(suite(1.0), setting)
-    _ = bench.split
+    inputs = RunInputs(suite(1.0), config)
+    _ = inputs.split
 
     def takes(factor: float) -> float:
-        other = bench.with_suite(suite(factor))
-        return estimate.seconds(other, Plan(other, "all").cells, workers)
+        other = ReleaseBuilder(inputs.with_suite(suite(factor)))
+        return estimate.seconds(other.inputs, Plan(other, "all").cells, workers)
 
-    return bench.with_suite(suite(_largest(takes, seconds, minutes, written.file.name)))
+    return inputs.with_suite(suite(_largest(takes, seconds, minutes, written.file.name)))
 
 
 def _largest(takes: Any, seconds: float, minutes: float, suite: str) -> float:
@@ -68,13 +69,13 @@ def _largest(takes: Any, seconds: float, minutes: float, suite: str) -> float:
     return float(f"{math.floor(10**low / digits) * digits:.2g}")
 
 
-def _hopeless(bench: ReleaseBuilder, estimate: TimeEstimate, seconds: float) -> bool:
+def _hopeless(inputs: RunInputs, estimate: TimeEstimate, seconds: float) -> bool:
     """Whether the suite as written would leave too few steps: by its training alone, which needs no split."""
-    chains = {point.chain[: i + 1] for point in bench.suite.points for i in range(len(point.chain))}
+    chains = {point.chain[: i + 1] for point in inputs.suite.points for i in range(len(point.chain))}
     last = [chain[-1].defense for chain in chains]
     evaluations = sum(defense.cost().plain_training for defense in last)
-    total = evaluations * estimate.pace(bench, "none").training / 3
-    return total * len(bench.suite.file.seeds) / _LEAST > seconds
+    total = evaluations * estimate.pace(inputs, "none").training / 3
+    return total * len(inputs.suite.file.seeds) / _LEAST > seconds
 
 
 def _kept(out: Path, minutes: float) -> Budget | None:

@@ -8,15 +8,15 @@ from math import inf
 import torch
 
 from leakbench.measurement.extra_features_policy import list_extra_features
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
 
 PRODUCTS = {"dinov2": 81e9, "sscd": 6.8e9}  # an image: ViT-L/14 at 224, ResNet-50 at 288
 
 
-def seconds_extra_features(bench: ReleaseBuilder) -> float:
+def seconds_extra_features(inputs: RunInputs) -> float:
     """Seconds an image of all of them together; 0 where none is measured."""
-    products = sum(PRODUCTS[name] for name in list_extra_features(bench))
-    return products / _products_per_second(bench.device) if products else 0.0
+    products = sum(PRODUCTS[name] for name in list_extra_features(inputs))
+    return products / _products_per_second(inputs.device) if products else 0.0
 
 
 def _products_per_second(device: torch.device) -> float:

@@ -13,19 +13,19 @@ import math
 import torch
 
 from leakbench.measurement.feature_extractor import FeatureExtractor
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import PAIRS, load_lpips
 from leakbench.runner.estimate.timing import seconds_an_image
 from leakbench.runtime.errors import UsageError
 
 
-def seconds_embedding(bench: ReleaseBuilder) -> float:
+def seconds_embedding(inputs: RunInputs) -> float:
     """Of one image in the features that [quality] names. Raises UsageError where they cannot be had."""
-    embed = FeatureExtractor(bench).untrained()
+    embed = FeatureExtractor(inputs).untrained()
 
     def call(images: int) -> None:
-        embed.at_once(torch.zeros(images, *bench.data.shape, device=bench.device)).sum().item()
+        embed.at_once(torch.zeros(images, *inputs.data.shape, device=inputs.device)).sum().item()
 
     with torch.no_grad():
         return seconds_an_image(call, ROWS)
@@ -36,7 +36,7 @@ def embedded(images: int) -> int:
     return math.ceil(images / ROWS) * ROWS
 
 
-def seconds_lpips(bench: ReleaseBuilder) -> float:
+def seconds_lpips(inputs: RunInputs) -> float:
     """Of one pair of images; 0 without weights. Raises UsageError for weights that are none."""
     try:
         lpips = load_lpips()
@@ -44,10 +44,10 @@ def seconds_lpips(bench: ReleaseBuilder) -> float:
         raise UsageError(str(error).splitlines()[0]) from None
     if lpips is None:
         return 0.0
-    lpips.network.to(bench.device)
+    lpips.network.to(inputs.device)
 
     def call(pairs: int) -> None:
-        images = torch.zeros(pairs, *bench.data.shape, device=bench.device)
+        images = torch.zeros(pairs, *inputs.data.shape, device=inputs.device)
         lpips.at_once(images, images).sum().item()
 
     with torch.no_grad():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
 from leakbench.models import networks
 from leakbench.runtime.device import autocast, place
 
@@ -30,23 +30,23 @@ class StepTimes:
     training: float
 
 
-def pace_of(bench: ReleaseBuilder, condition: str) -> StepTimes:
+def pace_of(inputs: RunInputs, condition: str) -> StepTimes:
     """Measured with a fresh network of the suite."""
-    spec = bench.network(condition)
-    network = place(networks.build(spec, bench.streams(0).of("estimate")), bench.device).eval()
+    spec = inputs.network(condition)
+    network = place(networks.build(spec, inputs.streams(0).of("estimate")), inputs.device).eval()
 
     def forward(images: int) -> None:
-        x = torch.zeros(images, *spec.shape, device=bench.device)
-        t = torch.zeros(images, dtype=torch.int64, device=bench.device)
-        with autocast(bench.device):
+        x = torch.zeros(images, *spec.shape, device=inputs.device)
+        t = torch.zeros(images, dtype=torch.int64, device=inputs.device)
+        with autocast(inputs.device):
             answer = network(x, t, t if spec.conditions else None).float().square().mean()
         if torch.is_grad_enabled():
             answer.backward()
         answer.item()
 
     with torch.no_grad():
-        alone = seconds_an_image(forward, bench.suite.file.sampler.batch)
-    return StepTimes(alone, seconds_an_image(forward, bench.suite.file.sampler.batch))
+        alone = seconds_an_image(forward, inputs.suite.file.sampler.batch)
+    return StepTimes(alone, seconds_an_image(forward, inputs.suite.file.sampler.batch))
 
 
 def seconds_an_image(call: Callable[[int], None], most: int) -> float:

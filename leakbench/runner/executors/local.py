@@ -23,6 +23,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.cell import Cell
 from leakbench.runner.executors.base import Executor, Report
@@ -46,7 +47,7 @@ class LocalExecutor(Executor):
             self._on_workers()
 
     def _in_process(self) -> None:
-        worker = Worker(self.plan.bench)
+        worker = Worker(self.plan.builder)
         for cell in self.ready_cells():
             try:
                 worker.do(cell, lambda share, cell=cell: self.report(cell.name, share))  # type: ignore[misc]
@@ -56,12 +57,18 @@ class LocalExecutor(Executor):
                 self.mark_done(cell)
 
     def _on_workers(self) -> None:
-        bench, context = self.plan.bench, _RecordingContext()
+        builder, context = self.plan.builder, _RecordingContext()
         news: Any = context.Queue()
         places: Any = context.Queue()  # a device for each worker, in turn
-        for place in islice(cycle(devices(bench.device.type)), self.workers):
+        for place in islice(cycle(devices(builder.inputs.device.type)), self.workers):
             places.put(place)
-        start = (os.getpid(), packed(bench.suite, bench.setting), registry.loaded_files(), news, places)
+        start = (
+            os.getpid(),
+            packed(builder.inputs.suite, builder.inputs.config),
+            registry.loaded_files(),
+            news,
+            places,
+        )
         pool = ProcessPoolExecutor(self.workers, context, _start_worker, start)
         try:
             self._feed(pool, news)
@@ -143,7 +150,7 @@ def _start_worker(parent: int, suite: bytes, files: list[Path], news: Any, place
     for file in files:
         registry.load_file(file)
     checked, setting = unpacked(suite)
-    _worker, _news = Worker(ReleaseBuilder(checked, replace(setting, device=places.get()))), news
+    _worker, _news = Worker(ReleaseBuilder(RunInputs(checked, replace(setting, device=places.get())))), news
 
 
 def _stop_with(parent: int) -> None:

@@ -183,7 +183,7 @@ def test_near_duplicates_are_looked_for_again_when_what_they_depend_on_changes(c
     find_near_duplicates(data)
     monkeypatch.setattr(near_duplicates, "_keep", nothing_kept)
     if change == "code":
-        monkeypatch.setattr(near_duplicates, "sources", lambda *modules: "another search")
+        monkeypatch.setattr(near_duplicates, "code_digest", lambda *roots: "another search")
     if change == "precedence":
         data = replace(data, precedence=np.tile([1, 0], 30))
     assert not find_near_duplicates(data, 0.2 if change == "radius" else 0.15).keep.any()

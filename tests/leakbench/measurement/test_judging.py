@@ -11,6 +11,7 @@ import torch
 
 from leakbench.data.image_view import ImageView
 from leakbench.measurement import feature_extractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.perceptual import Lpips
 from leakbench.models.classifiers import SmallConvNet
@@ -64,15 +65,15 @@ class Slow:
 
 
 @pytest.fixture
-def bench(tmp_path):
-    """bench(features, samples): a workbench on random images, which trains nothing."""
+def builder(tmp_path):
+    """builder(features, samples): a workbench on random images, which trains nothing."""
 
     def make(features="pixels", samples=130):
         path = tmp_path / f"{samples}.toml"
         images = np.random.default_rng(0).integers(0, 256, (500, 12, 12, 1), dtype=np.uint8)
         np.savez(tmp_path / "data.npz", images=images)
         path.write_text(SUITE.format(data=tmp_path / "data.npz", samples=samples, features=features))
-        return ReleaseBuilder(load(str(path)), RunConfig(tmp_path / "run", tmp_path / "cache"))
+        return ReleaseBuilder(RunInputs(load(str(path)), RunConfig(tmp_path / "run", tmp_path / "cache")))
 
     return make
 
@@ -84,23 +85,23 @@ def free(monkeypatch):
     monkeypatch.setattr(metric_cost, "load_lpips", lambda: None)
 
 
-def foreseen(bench):
-    return TimeEstimate().seconds(bench, Plan(bench, "all").cells, 1)
+def foreseen(builder):
+    return TimeEstimate().seconds(builder.inputs, Plan(builder, "all").cells, 1)
 
 
-def test_a_slow_embedding_is_foreseen(bench, monkeypatch):
+def test_a_slow_embedding_is_foreseen(builder, monkeypatch):
     """Two releases of 130 samples, which fill two batches of 128, and the real images in whole batches once."""
-    work = bench()
+    work = builder()
     without = foreseen(work)
     monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Slow())
     Slow.asked = 0
     seconds = foreseen(work) - without
     assert Slow.asked < 100, "a plan is no run"
-    parts = [len(work.split.train), len(work.heldout_rows), len(work.split.parts["reference"])]
+    parts = [len(work.inputs.split.train), len(work.inputs.heldout_rows), len(work.inputs.split.parts["reference"])]
     assert seconds == pytest.approx(SLOW * (2 * 256 + sum(-(-part // 128) * 128 for part in parts)), rel=0.2)
 
 
-def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
+def test_images_of_the_data_set_are_embedded_once(builder, monkeypatch):
     """Also where an attack joins them to samples, which are embedded whenever they come."""
 
     class Counting:
@@ -111,8 +112,11 @@ def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
             return images[:].flatten(1)
 
     monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Counting())
-    work = bench()
-    embed, real = feature_extractor.FeatureExtractor(work), [work.part("reference"), work.part("nonmember")]
+    work = builder()
+    embed, real = (
+        feature_extractor.FeatureExtractor(work.inputs),
+        [work.inputs.part("reference"), work.inputs.part("nonmember")],
+    )
     for seed in range(2):
         samples = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
         found = embed(ImageView.joined([samples, *real]))
@@ -121,7 +125,7 @@ def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
     assert Counting.seen == [7, *map(len, real), 7, 3]
 
 
-def test_slow_lpips_is_foreseen(bench, monkeypatch):
+def test_slow_lpips_is_foreseen(builder, monkeypatch):
     """Each sample beside its nearest, and disjoint pairs of samples, 500 at the most."""
 
     class Network(torch.nn.Module):
@@ -129,7 +133,7 @@ def test_slow_lpips_is_foreseen(bench, monkeypatch):
             busy(SLOW * len(a))
             return a.flatten(1).mean(1)
 
-    few, many = bench(), bench(samples=2000)
+    few, many = builder(), builder(samples=2000)
     without, more = foreseen(few), foreseen(many)
     monkeypatch.setattr(metric_cost, "load_lpips", lambda: Lpips(Network()))
     assert foreseen(few) - without == pytest.approx(SLOW * 2 * (130 + 65), rel=0.2)
@@ -141,18 +145,18 @@ def test_counts():
     assert [pairs_of(n) for n in (20, 999, 1000, 5000)] == [30, 999 + 499, 1500, 5500]
 
 
-def test_an_embedding_is_timed_by_name_once(bench, monkeypatch):
+def test_an_embedding_is_timed_by_name_once(builder, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "leakbench.runner.estimate.time_estimate.seconds_embedding", lambda bench: asked.append(1) or 0.0
+        "leakbench.runner.estimate.time_estimate.seconds_embedding", lambda builder: asked.append(1) or 0.0
     )
-    estimate, work = TimeEstimate(), bench()
+    estimate, work = TimeEstimate(), builder()
     for _ in range(3):
-        estimate.seconds(work, Plan(work, "all").cells, 1)
+        estimate.seconds(work.inputs, Plan(work, "all").cells, 1)
     assert len(asked) == 1
 
 
-def test_a_reader_is_timed_without_being_trained(bench, monkeypatch):
+def test_a_reader_is_timed_without_being_trained(builder, monkeypatch):
     monkeypatch.setattr(
         "leakbench.measurement.feature_extractor.train_reference_classifier", lambda *_: pytest.fail("trained")
     )
@@ -160,18 +164,18 @@ def test_a_reader_is_timed_without_being_trained(bench, monkeypatch):
     features = SmallConvNet.features
     monkeypatch.setattr(SmallConvNet, "features", lambda self, x: seen.append(x.shape) or features(self, x))
     before = torch.random.get_rng_state()
-    assert seconds_embedding(bench("rotation")) > 0
+    assert seconds_embedding(builder("rotation").inputs) > 0
     assert seen and all(shape[1:] == (1, 12, 12) for shape in seen)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_what_cannot_be_timed_is_one_line(bench, monkeypatch):
+def test_what_cannot_be_timed_is_one_line(builder, monkeypatch):
     with pytest.raises(UsageError, match=r"there is no TorchScript file nowhere\.pt"):
-        foreseen(bench("torchscript:nowhere.pt"))
+        foreseen(builder("torchscript:nowhere.pt"))
 
     def broken():
         raise ValueError("alexnet is not a state dict\nand more")
 
     monkeypatch.setattr(metric_cost, "load_lpips", broken)
     with pytest.raises(UsageError, match=r"^alexnet is not a state dict$"):
-        seconds_lpips(bench())
+        seconds_lpips(builder().inputs)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusion import Schedule
 from leakbench.runner.estimate import budget
@@ -60,7 +61,8 @@ def machine(monkeypatch):
 
     def told(forward):
         monkeypatch.setattr(
-            "leakbench.runner.estimate.time_estimate.pace_of", lambda bench, condition: StepTimes(forward, 3 * forward)
+            "leakbench.runner.estimate.time_estimate.pace_of",
+            lambda builder, condition: StepTimes(forward, 3 * forward),
         )
 
     return told
@@ -111,11 +113,11 @@ def test_more_minutes_give_more_and_the_estimate_keeps_within(path, machine, tmp
     machine(1e-4)
     found = []
     for minutes in (20.0, 40.0, 80.0, 5000.0):
-        bench = budget.within(path, (), minutes, setting(tmp_path), workers=1)
-        taken = budget.TimeEstimate().seconds(bench, Plan(bench, "all").cells, 1)
+        inputs = budget.within(path, (), minutes, setting(tmp_path), workers=1)
+        taken = budget.TimeEstimate().seconds(inputs, Plan(ReleaseBuilder(inputs), "all").cells, 1)
         assert taken <= 60 * minutes
-        assert bench.suite.budget.factor == 1 or taken > 0.6 * 60 * minutes  # nothing is wasted, either
-        found.append(bench.suite.budget.factor)
+        assert inputs.suite.budget.factor == 1 or taken > 0.6 * 60 * minutes  # nothing is wasted, either
+        found.append(inputs.suite.budget.factor)
     assert found == sorted(found) and found[0] < found[2] and found[-1] == 1.0
 
 
@@ -137,29 +139,29 @@ def test_a_budget_that_nothing_fits_into_says_how_many_minutes_it_takes(path, ma
 def test_a_folder_keeps_its_factor_on_a_slower_day(path, machine, tmp_path):
     machine(1e-4)
     first = budget.within(path, (), 20.0, setting(tmp_path), 1)
-    Plan(first).write("leakbench run scaled --budget 20")
+    Plan(ReleaseBuilder(first)).write("leakbench run scaled --budget 20")
     said = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert said["budget"]["factor"] == first.suite.budget.factor and said["budget"]["changes"]
     machine(3e-4)
     again = budget.within(path, (), 20.0, setting(tmp_path), 1)
     assert again.suite.identity == first.suite.identity
-    Plan(again).check_folder()
+    Plan(ReleaseBuilder(again)).check_folder()
     with pytest.raises(UsageError, match="--budget of that run"):
-        Plan(budget.within(path, (), 40.0, setting(tmp_path), 1)).check_folder()
+        Plan(ReleaseBuilder(budget.within(path, (), 40.0, setting(tmp_path), 1))).check_folder()
     with pytest.raises(UsageError, match="--budget of that run"):
-        Plan(ReleaseBuilder(load(path), setting(tmp_path))).check_folder()
+        Plan(ReleaseBuilder(RunInputs(load(path), setting(tmp_path)))).check_folder()
 
 
 def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(path, machine, tmp_path):
     machine(1e-4)
-    bench, estimate = ReleaseBuilder(load(path), setting(tmp_path)), budget.TimeEstimate()
-    cells = Plan(bench, "all").cells
-    taken = [estimate.seconds(bench, cells, workers) for workers in (1, 2, 4, 64)]
+    builder, estimate = ReleaseBuilder(RunInputs(load(path), setting(tmp_path))), budget.TimeEstimate()
+    cells = Plan(builder, "all").cells
+    taken = [estimate.seconds(builder.inputs, cells, workers) for workers in (1, 2, 4, 64)]
     assert taken == sorted(taken, reverse=True) and taken[0] > taken[-1]
     by_name = {cell.name: cell for cell in cells}
 
     def chain(cell):
-        return estimate.of(bench, cell) + max((chain(by_name[name]) for name in cell.depends_on), default=0.0)
+        return estimate.of(builder.inputs, cell) + max((chain(by_name[name]) for name in cell.depends_on), default=0.0)
 
     assert taken[-1] >= max(chain(cell) for cell in cells)
 
@@ -185,10 +187,12 @@ def test_a_recipe_can_be_planned_on_images_of_ones_own(name, leakbench, tmp_path
     small = load(name).file.small
     assert small["network"]["width"] == 16
     least = Budget(1, 0.01, small=True)
-    bench = ReleaseBuilder(load(name, (f"dataset=npz:{data}",), least), RunConfig(Path(tmp_path), Path(tmp_path)))
-    assert {cell.kind for cell in Plan(bench).cells} == {"reader", "fit", "audit"}
-    ids, attacks = {point.id for point in bench.suite.points}, {*bench.suite.attacks, "quality", ""}
-    for row in bench.suite.file.published:
+    builder = ReleaseBuilder(
+        RunInputs(load(name, (f"dataset=npz:{data}",), least), RunConfig(Path(tmp_path), Path(tmp_path)))
+    )
+    assert {cell.kind for cell in Plan(builder).cells} == {"reader", "fit", "audit"}
+    ids, attacks = {point.id for point in builder.inputs.suite.points}, {*builder.inputs.suite.attacks, "quality", ""}
+    for row in builder.inputs.suite.file.published:
         assert row.defense in ids and row.attack in attacks
 
 
@@ -198,6 +202,6 @@ def test_an_attack_on_the_attribute_asks_under_either_value():
 
 
 def test_levels_of_a_network_that_has_none_are_refused(path, tmp_path):
-    bench = ReleaseBuilder(load(path, ("network.levels=[1, 2]",)), setting(tmp_path))
+    builder = ReleaseBuilder(RunInputs(load(path, ("network.levels=[1, 2]",)), setting(tmp_path)))
     with pytest.raises(UsageError, match=r"network.levels = \[1, 2\]: images up to 8x8 have the MLP"):
-        bench.network("none")
+        builder.inputs.network("none")

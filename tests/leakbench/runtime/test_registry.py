@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import csv
-import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -212,22 +209,3 @@ def test_doctor_names_a_broken_entry_point(leakbench, broken_package):
     outcome = leakbench("doctor")
     assert outcome.code == 0
     assert "broken   attack 'wreck' is broken: RuntimeError: half installed" in outcome.out
-
-
-def test_the_digest_of_a_plugin_follows_relative_imports_into_other_folders(tmp_path, monkeypatch):
-    """What a built-in attack imports from a neighbouring folder (`from ..membership._shared import losses`) counts."""
-    for name in registry.names("attacks"):
-        kind = registry.find("attacks", name)
-        own = Path(inspect.getfile(kind))
-        found = registry._with_neighbours([own])
-        for node in ast.walk(ast.parse(own.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level and node.module:
-                wanted = own.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
-                assert wanted in found, (name, node.module)
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    (tmp_path / "one" / "a.py").write_text("from ..two.b import x\nfrom ..two import c\n")
-    for name in ("b", "c"):
-        (tmp_path / "two" / f"{name}.py").write_text("x = 1\n")
-    found = registry._with_neighbours([tmp_path / "one" / "a.py"])
-    assert {path.name for path in found} == {"a.py", "b.py", "c.py"}
