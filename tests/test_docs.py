@@ -173,7 +173,7 @@ TOML = [(name, number) for name in NAMES for number in range(len(blocks(text_of(
 def test_pieces_of_suites_are_valid(name, number, tmp_path):
     seen = set()
     for page, example in sorted(EXAMPLES, key=lambda example: example[0] != name):
-        plugins = set(re.findall(r'\bname = "(\w+)"', examples(page)[example]))
+        plugins = set(re.findall(r"^class (\w+)", examples(page)[example], re.MULTILINE))
         if not plugins & seen:  # one of each name: the page's own where another page has it too
             loaded(tmp_path, page, example)
         seen |= plugins
