@@ -57,7 +57,7 @@ class CallCount:
 
 @dataclass(frozen=True)
 class _Put:
-    """A question, and the view through which it is put."""
+    """A query, and the view through which it is put."""
 
     question: Query
     attack: Attack
@@ -71,7 +71,7 @@ class _Put:
 
 @dataclass(frozen=True)
 class AttackTarget:
-    """What is attacked: a release with its samples, and other releases that attacks need, by the names of needs()."""
+    """The release under attack with its samples, and other releases that attacks need, by the names of their models."""
 
     source: QueriedRelease
     streams: Rng
