@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from leakbench.api import Access, AttributeAttack, MembershipAttack, Release
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.audit_context import needs_of
 from leakbench.measurement.membership_evidence import CALIBRATION_FOLDS, CalibrationFitter
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
+from leakbench.measurement.release_audit import collect_auxiliary_models
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import Rng
@@ -70,7 +70,7 @@ def count_membership_calls(
 def _run_membership(model: CountingModel, attacks: Sequence[MembershipAttack]) -> None:
     parts = model.parts
     seen = np.concatenate([parts[name].ids.numpy() for name in ("member", "calibration_in")])
-    others = {need.name: AuxiliaryRelease(model.source, seen) for need in needs_of(tuple(attacks))}
+    others = {need.name: AuxiliaryRelease(model.source, seen) for need in collect_auxiliary_models(tuple(attacks))}
     target = AttackTarget(model.source, model.streams, others)
     calibration = Images.joined([parts["calibration_in"], parts["calibration_out"]])
     fitter = CalibrationFitter(target, calibration, np.repeat([True, False], _EACH), parts["reference"])
