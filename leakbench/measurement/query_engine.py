@@ -113,14 +113,14 @@ class AttackTarget:
         self._check_needs(put)
         count, batch = len(images.ids), self.release.batch
         if distributed.world_size() == 1:
-            return self._room(put).attempt(partial(self._batches, put, images, calls))
+            return self._room(put).run(partial(self._batches, put, images, calls))
         if any(one.attack.access is Access.SAMPLES for one in put.values()):
             _ = self.source.samples  # drawn together, before each works for itself
         mine, answers, queries = distributed.shard(count, batch), dict[str, Tensor](), dict[str, float]()
         if mine.start < mine.stop:
             some = images.take(torch.arange(mine.start, mine.stop, device=images.ids.device))
             with distributed.single_process():
-                answers, queries = self._room(put).attempt(partial(self._batches, put, some, calls))
+                answers, queries = self._room(put).run(partial(self._batches, put, some, calls))
         queries, told = distributed.broadcast(lambda: (queries, calls))  # the first process always has images
         calls.together, calls.apart, calls.attacks = told.together, told.apart, told.attacks
         return {name: distributed.all_gather(answers.get(name), count, batch) for name in put}, queries

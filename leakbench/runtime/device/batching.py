@@ -36,7 +36,7 @@ class AdaptiveBatch:
         """What fitted the last time."""
         return _FITTED.get(self, self.asked)
 
-    def attempt(self, work: Callable[[int], Answer]) -> Answer:
+    def run(self, work: Callable[[int], Answer]) -> Answer:
         """work(rows) with ever fewer rows, as long as memory runs out. Raises torch.cuda.OutOfMemoryError at one."""
         while True:
             rows = self.rows
@@ -69,22 +69,6 @@ def record_batch_reductions() -> Iterator[dict[str, int]]:
         _NOTES[:] = [other for other in _NOTES if other is not note]
 
 
-@contextmanager
-def unchanged() -> Iterator[None]:
-    """For a trial: what fitted inside is forgotten and not noted. Raises torch.cuda.OutOfMemoryError at the end if a
-    batch was halved."""
-    fitted, notes = dict(_FITTED), _NOTES[:]
-    _NOTES.clear()
-    try:
-        yield
-        if fitted != _FITTED:
-            raise torch.cuda.OutOfMemoryError("in a trial")
-    finally:
-        _NOTES[:] = notes
-        _FITTED.clear()
-        _FITTED.update(fitted)
-
-
 def padded(count: int, size: int) -> Iterator[tuple[slice, int]]:
     """Slices of a fixed compute batch. Yields (slice, rows to pad): the last batch is short by that many rows."""
     for start in range(0, count, size):
@@ -101,7 +85,7 @@ def in_batches(function: Callable[..., Tensor], *tensors: Any, size: int, work: 
     name = work or f"{getattr(function, '__qualname__', type(function).__qualname__)} {[*tensors[0].shape[1:]]}"
     room, outputs, start = AdaptiveBatch(name, tensors[0].device, size), list[Tensor](), 0
     while start < len(tensors[0]):
-        outputs.append(room.attempt(partial(_batch, function, tensors, start)))
+        outputs.append(room.run(partial(_batch, function, tensors, start)))
         start += len(outputs[-1])
     return torch.cat(outputs)
 
