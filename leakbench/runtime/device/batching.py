@@ -1,8 +1,9 @@
 """Compute batches: always full and of one size, smaller only where memory runs out.
 
-Batches of a fixed size make results bitwise equal however many rows are computed. Where a CUDA device runs out of memory
-the batch is halved until it fits, and later work of the same name in this process starts at the size that fitted.
-Results then agree within the device's tolerance, no longer bitwise, so a record says so (`record_batch_reductions`).
+Batches of a fixed size make results bitwise equal however many rows are computed. Where a CUDA device runs out of
+memory the batch is halved until it fits, and later work of the same name in this process starts at the size that
+fitted. Results then agree within the device's tolerance, no longer bitwise, so a record says so
+(`record_batch_reductions`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class AdaptiveBatch:
         return _FITTED.get(self, self.asked)
 
     def run(self, work: Callable[[int], Answer]) -> Answer:
-        """Call work(rows), with half as many rows each time memory runs out. Raises torch.cuda.OutOfMemoryError at 1."""
+        """Call work(rows), with half the rows each time memory runs out. Raises torch.cuda.OutOfMemoryError at 1."""
         while True:
             rows = self.rows
             try:
