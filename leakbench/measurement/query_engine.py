@@ -151,7 +151,7 @@ class AttackTarget:
                 for name, one in put.items():
                     needed = {need.name: others[need.name] for need in one.attack.auxiliary_models()}
                     view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares)
-                    found = _answer(one, view, batch, memory)[: len(index) - short]
+                    found = self._checked_answer(one, view, batch, memory)[: len(index) - short]
                     # Into one place: small tensors kept from every batch would hold the memory between them.
                     answers.setdefault(name, found.new_empty(len(images.ids), *found.shape[1:]))[rows] = found
                     queries[name] = view.queries
@@ -159,6 +159,20 @@ class AttackTarget:
         sharing = [name for name, one in put.items() if one.shares]
         calls.apart, calls.attacks = sum(queries[name] for name in sharing), float(len(sharing))
         return answers, queries
+
+    def _checked_answer(self, put: _Put, view: NoneView, batch: Batch, memory: AnswerCache) -> Tensor:
+        """The answers for a batch. Raises ValueError where an attack reads samples and its records are not keyed by
+        their number."""
+        sources = [self.source, *(other.source for other in self.others.values())]
+        for source in sources:
+            source.samples_read = False
+        answer = _answer(put, view, batch, memory)
+        if not put.attack.may_read_samples and any(source.samples_read for source in sources):
+            raise ValueError(
+                f"it reads samples at {put.attack.access.name}: say `reads_samples = True` in its class, so that its "
+                "records are made again when the number of samples changes"
+            )
+        return answer
 
     def _check_needs(self, put: Mapping[str, _Put]) -> None:
         for one in put.values():
