@@ -301,13 +301,13 @@ def test_a_defense_claims_what_its_row_says(name, cells):
 
 
 def test_the_columns_of_the_table_are_explained(tmp_path):
-    from leakbench.reports.tradeoff import tradeoff_text
+    from leakbench.reports.reading.tradeoff_text import format_tradeoff
     from leakbench.results.run_folder import RunFolder
 
     plan = '{"suite": "quick", "points": [{"point": "baseline", "defense": "baseline", "role": "baseline"}]}'
     (tmp_path / "plan.json").write_text(plan)
     page = text_of("README.md")
-    titles = [title.replace("FD,", "FD-classifier,") for title in tradeoff_text(RunFolder(tmp_path))[0]]
+    titles = [title.replace("FD,", "FD-classifier,") for title in format_tradeoff(RunFolder(tmp_path))[0]]
     assert [title for title in titles if title != "point" and f"`{title}`" not in page] == []
 
 

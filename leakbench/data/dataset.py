@@ -28,6 +28,7 @@ class Dataset:
     folder: where what is found out about the images can be kept, beside their file; None where they have none.
     skipped: names of image files that did not decode and were left out.
     precedence: int64 (N,): of near-duplicates the one with the lower number stays; None: the one with the lower row.
+    group: int64 (N,), the number of the person, patient or scene that an image is of; None: each image is on its own.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     folder: Path | None = None
     skipped: tuple[str, ...] = ()
     precedence: np.ndarray | None = None
+    group: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -56,6 +58,8 @@ class Dataset:
             total.update(
                 b"none" if array is None else str(array.dtype).encode() + np.ascontiguousarray(array).tobytes()
             )
+        if self.group is not None:  # added later: without it, the digest is what it always was
+            total.update(b"group" + self.group.astype(np.int64).tobytes())
         return total.hexdigest()
 
     def tensors(self, index: np.ndarray) -> Tensor:

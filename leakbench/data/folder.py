@@ -19,7 +19,7 @@ from leakbench.runtime.errors import UsageError
 def folder(argument: str, skip_broken: bool = False) -> Dataset:
     """folder:PATH or folder:PATH@SIZE: image files under a folder or in a .zip, of one size or made so.
 
-    A labels.csv in the folder or beside it says what is known of them (columns file, label, attribute, split).
+    A labels.csv in the folder or beside it says what is known of them (columns file, label, attribute, group, split).
     """
     path, size = _parts(argument)
     files = ImageFiles(path)
@@ -35,8 +35,11 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
         lambda skipped: files.decoded(skip_broken, skipped, change, hint),
     )
     left = ~np.isin(names, pack.skipped)
-    labels, attribute, split = (known[c][left] if c in known else None for c in ("label", "attribute", "split"))
-    return Dataset(_name(path, size), **(pack.fields | {"labels": labels}), attribute=attribute, split=split)
+    columns = ("label", "attribute", "split", "group")
+    labels, attribute, split, group = (known[c][left] if c in known else None for c in columns)
+    return Dataset(
+        _name(path, size), **(pack.fields | {"labels": labels}), attribute=attribute, split=split, group=group
+    )
 
 
 @dataclass(frozen=True)

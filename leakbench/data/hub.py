@@ -1,9 +1,10 @@
 """Data sets of the Hugging Face hub, by its `datasets` library (optional: leakbench[hf]).
 
 Choices of ours: all splits are pooled, in the library's order; the first column of images is taken; a column `label` or
-`labels` of whole numbers is the label, and a column `attribute` the sensitive attribute. Code that a data set brings
-along is never run: version 4 of the library no longer can, and older ones, some of which do unasked, are refused. The
-library keeps what it downloads in a cache of its own and finds it there without a network.
+`labels` of whole numbers is the label, a column `attribute` the sensitive attribute, and a column `group` the person or
+scene that an image is of. Code that a data set brings along is never run: version 4 of the library no longer can, and
+older ones, some of which do unasked, are refused. The library keeps what it downloads in a cache of its own and finds
+it there without a network.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ def hub(argument: str, skip_broken: bool = False) -> Dataset:
         lambda skipped: decoded(where, table.names, table.read, skip_broken, skipped, change, hint),
     )
     left = ~np.isin(table.names, pack.skipped)
-    labels, attribute = table.numbers("label", "labels"), table.numbers("attribute")
-    kept = {"labels": None if labels is None else labels[left]}
-    return Dataset(f"hf:{argument}", **(pack.fields | kept), attribute=None if attribute is None else attribute[left])
+    columns = {"labels": ("label", "labels"), "attribute": ("attribute",), "group": ("group",)}
+    known = {field: table.numbers(*keys) for field, keys in columns.items()}
+    kept = {field: None if values is None else values[left] for field, values in known.items()}
+    return Dataset(f"hf:{argument}", **(pack.fields | kept))
 
 
 def _loaded(where: str, name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from leakbench.data.npz_blocks import Member
+from leakbench.data.dataset import hash_of
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.cache.location import cache_root
@@ -66,19 +66,15 @@ def packed(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
     return _open(store.write(key, lambda folder: _write(name, rows, folder)))
 
 
-def mapped(member: Member) -> Pack:
-    """A large array of an .npz file that is mapped where it lies; its pixels are hashed, and checked, once."""
+def hash_once(images: np.ndarray, identity: dict[str, Any]) -> Pack:
+    """The pack of images (N, H, W, C) that stay mapped where they lie: their pixels are hashed once."""
     store = ArtefactCache(cache_root(), "packed")
-    key = key_of(format=_FORMAT, path=str(member.path.resolve()), file=identity_of(member.path), member=member.key)
 
     def note(folder: Path) -> None:
-        total = hashlib.sha256()
-        for block in member.blocks:
-            total.update(np.ascontiguousarray(block).tobytes())
-        (folder / "pack.json").write_text(json.dumps({"pixels": total.hexdigest()}) + "\n")
+        (folder / "pack.json").write_text(json.dumps({"pixels": hash_of(images)}) + "\n")
 
-    folder = store.get_or_make(key, note)
-    return Pack(member.mapped(), None, json.loads((folder / "pack.json").read_text())["pixels"], folder)
+    folder = store.get_or_make(key_of(format=_FORMAT, **identity), note)
+    return Pack(images, None, json.loads((folder / "pack.json").read_text())["pixels"], folder)
 
 
 def _open(folder: Path) -> Pack:

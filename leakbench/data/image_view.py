@@ -212,6 +212,10 @@ class FeatureRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def transformed(self, transform: Callable[[Tensor], Tensor]) -> FeatureRows:
+        """The rows of transformed images: `transform` is a function of images (n, C, H, W) to images."""
+        return FeatureRows(self._images, lambda images: self._make(transform(images)))
+
     def __getitem__(self, index: Any) -> Tensor:
         if not isinstance(index, Tensor) or index.dim() < 2:
             return self._make(self._images[index])

@@ -26,6 +26,7 @@ from leakbench.data.dataset import Dataset
 from leakbench.data.folder import folder
 from leakbench.data.image_cache import Pack, packed
 from leakbench.data.image_files import ImageFiles
+from leakbench.data.split import order_by_group
 from leakbench.runtime.errors import UsageError
 
 SHARES = {"members": {"calibration_in": 0.2}, "nonmembers": {"calibration_out": 0.2, "reference": 0.3}}
@@ -75,6 +76,7 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
         folder=joined.folder,
         skipped=(*members.skipped, *nonmembers.skipped),
         precedence=np.repeat([0, 1], [len(found) for found in known])[order],
+        group=_both(members.group, nonmembers.group, order),
     )
 
 
@@ -131,10 +133,19 @@ def _drawn(side: str, data: Dataset, by_hash: np.ndarray, draw: np.random.Genera
     check_count(side, data.name, count)
     words = np.full(count, _REPORTED[side], dtype="U15")
     order, begun = by_hash[draw.permutation(count)], 0
+    if data.group is not None:
+        order = order_by_group(order, data.group, draw)
     for part, share in shares.items():
-        many = max(_LEAST, int(share * count))
-        words[order[begun : begun + many]] = part
-        begun += many
+        end = begun + max(_LEAST, int(share * count))
+        if data.group is not None and end < count:  # to the end of the group that the part would cut
+            end += int((data.group[order[end:]] == data.group[order[end - 1]]).sum())
+        words[order[begun:end]] = part
+        begun = end
+    if begun + _LEAST > count:
+        raise UsageError(
+            f"--{side} {data.name}: its groups are kept whole, which leaves {max(0, count - begun)} images for "
+            f"{_REPORTED[side]}, of at least {_LEAST}: give more groups"
+        )
     return words
 
 

@@ -1,4 +1,4 @@
-"""What the audit of a release draws on: the release, its samples, other releases that attacks need, and images."""
+"""Context of an audit: the release, its samples, other releases that attacks need, and images to ask about."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from leakbench.measurement.query_engine import AttackTarget, AuxiliaryRelease
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.measurement.samples import load_or_draw_samples, samples_parts
 from leakbench.runtime.cache.artefacts import ArtefactCache
-from leakbench.runtime.device import merge_execution_notes
+from leakbench.runtime.device import merge_execution_notes, request_compile
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec
 
@@ -53,7 +53,7 @@ class AuditContext:
 
     @property
     def condition(self) -> str:
-        """What its network is conditioned on: "none", "label" or "attribute"."""
+        """Condition of its network: "none", "label" or "attribute"."""
         return self.inputs.condition(self.point.chain)
 
     @property
@@ -77,7 +77,7 @@ class AuditContext:
         """The release as these attacks meet it. Only of shadow models do they learn what these were trained on: what a
         retrained one was trained on is nearly the target's own."""
         group = tuple(attacks)
-        shadows = {need.name for need in needs_of(group) if need.kind == "shadow"}
+        shadows = {need.name for need in collect_auxiliary_models(group) if need.kind == "shadow"}
         untold = np.empty(0, dtype=np.int64)
         others = {
             name: other if name in shadows else AuxiliaryRelease(other.source, untold)
@@ -88,7 +88,7 @@ class AuditContext:
     def auxiliary_releases(self, attacks: Iterable[Attack]) -> dict[str, AuxiliaryRelease]:
         """The other releases that attacks need, by name; their samples are drawn when they are first asked for."""
         inputs, count, others = self.inputs, self.inputs.suite.file.quality.samples, {}
-        for need in needs_of(tuple(attacks)):
+        for need in collect_auxiliary_models(tuple(attacks)):
             chain = auxiliary_chain(need, self.point.chain)
             release = self.builder.build_release(chain, self.seed, need)
             parts = self._auxiliary_samples_parts(need)
@@ -102,7 +102,8 @@ class AuditContext:
 
     def _load_samples_of(self, release: Release, count: int, parts: Parts) -> Tensor:
         """Samples of another release, drawn once for all attacks and points."""
-        return load_or_draw_samples(self.samples_cache, parts, lambda: release, count)[0]["samples"]
+        with request_compile(self.inputs.suite.file.compile):
+            return load_or_draw_samples(self.samples_cache, parts, lambda: release, count)[0]["samples"]
 
     # The release's own samples ----------------------------------------------------------------------------------------
 
@@ -127,7 +128,7 @@ class AuditContext:
 
     @cached_property
     def requested_labels(self) -> Tensor | None:
-        """What each sample was conditioned on (N,), on the CPU, or None."""
+        """The label or attribute that each sample was conditioned on (N,), on the CPU, or None."""
         labels = self.release.labels(torch.arange(self.inputs.suite.file.quality.samples, device=self.inputs.device))
         return None if labels is None else labels.cpu()
 
@@ -139,7 +140,7 @@ class AuditContext:
 
     @property
     def sampling_facts(self) -> dict[str, Any]:
-        """What sampling showed, "sample_seconds" among it."""
+        """Facts of sampling, "sample_seconds" among them."""
         return self._drawn[1]
 
     def draw_samples(self) -> None:
@@ -150,19 +151,20 @@ class AuditContext:
     def _drawn(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Drawn once, then cached."""
         count, label = self.inputs.suite.file.quality.samples, self.forgotten_label
-        return load_or_draw_samples(self.samples_cache, self._samples_parts, lambda: self.release, count, label)
+        with request_compile(self.inputs.suite.file.compile):
+            return load_or_draw_samples(self.samples_cache, self._samples_parts, lambda: self.release, count, label)
 
     def execution_notes(self, attacks: Iterable[Attack]) -> dict[str, Any]:
-        """How the release, and those that these attacks needed, were trained and its samples drawn, where that is
-        "smaller_batches" or "compiled"."""
+        """Notes on training the release and those that these attacks needed, and on sampling: "smaller_batches" and
+        "compiled"."""
         notes = [self.sampling_facts] if "_drawn" in vars(self) else []
-        for need in (None, *needs_of(tuple(attacks))):
+        for need in (None, *collect_auxiliary_models(tuple(attacks))):
             chain = auxiliary_chain(need, self.point.chain) if need else self.point.chain
             notes += self.builder.training_facts(chain, self.seed, need)
         return merge_execution_notes(*notes)
 
 
-def needs_of(attacks: tuple[Attack, ...]) -> list[AuxiliaryModel]:
+def collect_auxiliary_models(attacks: tuple[Attack, ...]) -> list[AuxiliaryModel]:
     """Every release that some attack needs, each once, by name. Raises UsageError if two mean different ones by it."""
     needs: dict[str, AuxiliaryModel] = {}
     for attack in attacks:

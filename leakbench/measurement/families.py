@@ -1,4 +1,4 @@
-"""How each attack family is measured and evaluated, and at which access levels (rows of leakbench.results.families).
+"""Measuring, evaluating and access levels of each attack family (rows of leakbench.results.families).
 
 A family runs its attacks one by one, or all together where they share network calls.
 """

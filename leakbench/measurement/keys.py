@@ -56,6 +56,7 @@ def fit_parts(
         "condition": inputs.condition(chain),
         "schedule": asdict(replace(inputs.schedule_of(chain), steps=0, clip=False)),  # the walk is the release's
         "device": inputs.device.type,
+        "compile": inputs.suite.file.compile,
         "seed": seed,
         "auxiliary": auxiliary and [auxiliary.kind, auxiliary.draw, auxiliary.share],
         **inputs.data_key,
@@ -77,6 +78,7 @@ def release_parts(
         "fits": [fit_key(inputs, chain[: i + 1], seed, auxiliary) for i in range(len(chain))],
         "parameters": [link.defense.model_dump(mode="json") for link in chain],
         "sampler": inputs.suite.file.sampler.model_dump(),
+        "compile": inputs.suite.file.compile,
     }
 
 

@@ -23,7 +23,7 @@ from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.runtime import distributed
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.key_file import write_key_parts
-from leakbench.runtime.device import record_execution
+from leakbench.runtime.device import record_execution, request_compile
 from leakbench.suite.load import ChainLink
 
 ENVIRONMENT = "environment.json"
@@ -110,7 +110,8 @@ class ReleaseBuilder:
             for (key, model), share in zip(missing.items(), shares, strict=True)
         ]
         # Around the loop: fit_together may make one after the other, each when it is asked for.
-        with distributed.data_parallel(), record_execution() as notes:
+        compiled = request_compile(self.inputs.suite.file.compile)
+        with distributed.data_parallel(), compiled, record_execution() as notes:
             for (key, model), made in zip(missing.items(), chain[-1].defense.fit_together(tasks), strict=True):
                 made = replace(made, info=made.info | notes())
                 self.trainings.write(key, partial(self._save, made, parts[model]))

@@ -18,7 +18,7 @@ from leakbench.measurement.auxiliary import auxiliary_chain
 from leakbench.measurement.compatibility import audit_setting, is_applicable
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.keys import fit_key
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, collect_auxiliary_models
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, rename_dependencies
@@ -89,7 +89,7 @@ class Plan:
         """The models that the attacks of these records need, each once."""
         attacks, setting = self.inputs.suite.attacks, audit_setting(self.inputs, point.chain)
         asked = [attacks[record.attack] for record in records if record.attack in attacks]
-        return needs_of(tuple(attack for attack in asked if is_applicable(attack, setting)))
+        return collect_auxiliary_models(tuple(attack for attack in asked if is_applicable(attack, setting)))
 
     def _chain_of(self, model: AuxiliaryModel | None, point: ReleaseSpec) -> tuple[ChainLink, ...]:
         return point.chain if model is None else auxiliary_chain(model, point.chain)

@@ -115,17 +115,12 @@ def train(
     def rule(module: nn.Module, batch: Batch) -> None:
         mean_gradient(module, loss, batch)
 
-    def step() -> list[Tensor]:
-        with distributed.single_process():
-            rule(module.train(), batches(0, 1)[0])
-        return [p.grad for p in module.parameters() if p.grad is not None]
-
     numbers = recipe.batch * math.prod(noise_shape)
-    # A trial's steps must change nothing, and a watch asks the module in other ways.
-    steady = watch is None and not drops(module) and next(module.buffers(), None) is None
+    # A watch asks the module in other shapes and modes; compiled dropout would draw other numbers.
+    steady = watch is None and not drops(module)
     name = getattr(loss, "__qualname__", type(loss).__qualname__)
     work = f"training {type(module).__name__} by {name} in batches of {recipe.batch} {[*noise_shape]}"
-    with maybe_compile(module, step, recipe.steps, device, work) if steady else nullcontext():
+    with maybe_compile(module, recipe.steps, device, work) if steady else nullcontext():
         return optimise(
             module,
             rule,

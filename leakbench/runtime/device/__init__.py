@@ -9,7 +9,7 @@ streams.py    random numbers that depend on what they are for and on nothing els
 """
 
 from leakbench.runtime.device.batching import AdaptiveBatch, in_batches, padded, record_batch_reductions
-from leakbench.runtime.device.compile import maybe_compile
+from leakbench.runtime.device.compile import maybe_compile, request_compile
 from leakbench.runtime.device.devices import devices, kind_of, prepare
 from leakbench.runtime.device.execution import EXECUTION_KEYS, merge_execution_notes, record_execution
 from leakbench.runtime.device.precision import autocast, place
@@ -33,6 +33,7 @@ __all__ = [
     "prepare",
     "record_batch_reductions",
     "record_execution",
+    "request_compile",
     "row_digest",
     "seeded",
 ]

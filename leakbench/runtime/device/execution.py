@@ -11,7 +11,7 @@ from typing import Any
 
 from leakbench.runtime import distributed
 from leakbench.runtime.device.batching import record_batch_reductions
-from leakbench.runtime.device.compile import compilations
+from leakbench.runtime.device.compile import record_compiled
 
 EXECUTION_KEYS = ("smaller_batches", "compiled")
 Manner = dict[str, Any]  # JSON-able: {"smaller_batches": {work: rows}, "compiled": [work, ...]}, less what is empty
@@ -20,7 +20,7 @@ Manner = dict[str, Any]  # JSON-able: {"smaller_batches": {work: rows}, "compile
 @contextmanager
 def record_execution() -> Iterator[Callable[[], Manner]]:
     """Inside, the manner of all work is observed; asked for it, in all processes of a group, it is that so far."""
-    with record_batch_reductions() as smaller, compilations() as compiled:
+    with record_batch_reductions() as smaller, record_compiled() as compiled:
         yield lambda: merge_execution_notes(
             {"smaller_batches": distributed.all_reduce_min(smaller), "compiled": compiled}
         )

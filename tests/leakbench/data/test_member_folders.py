@@ -113,7 +113,9 @@ def test_the_order_and_the_names_of_files_change_no_row(tmp_path):
 
 
 def test_sides_of_two_shapes_are_refused(named):
-    with pytest.raises(UsageError, match=r"3x16x16 .* 1x16x16 .*--size"):
+    with pytest.raises(UsageError, match=r"3x16x16 .* 3x8x8 .*--size"):
+        registry.dataset(named(pictures(50, 0), pictures(60, 1, (8, 8, 3))))()
+    with pytest.raises(UsageError, match=r"3x16x16 .* 1x16x16 .*all grey or all RGB$"):  # which --size cannot mend
         registry.dataset(named(pictures(50, 0), pictures(60, 1, (16, 16, 1))))()
 
 

@@ -16,8 +16,9 @@ from leakbench.measurement.extra_features_policy import list_extra_features
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.resources import DINOV2, SSCD
-from leakbench.reports.markdown import render
-from leakbench.reports.tradeoff import tradeoff_table, tradeoff_text
+from leakbench.reports.reading.tradeoff import tradeoff_table
+from leakbench.reports.reading.tradeoff_text import format_tradeoff
+from leakbench.reports.site.report import render
 from leakbench.results.run_folder import RunFolder
 from leakbench.runner.estimate import extra_features_cost
 from leakbench.runner.estimate.time_estimate import TimeEstimate
@@ -184,13 +185,13 @@ def test_weights_that_appear_give_the_next_run_columns(leakbench, write, tmp_pat
     words = ("run", path, "--out", tmp_path / "run", "--workers", 1)
     assert leakbench(*words).code == 0
     before = RunFolder(tmp_path / "run")
-    assert not set(COLUMNS) & set(tradeoff_text(before)[0])
+    assert not set(COLUMNS) & set(format_tradeoff(before)[0])
     flags = {record.stem: record.flags for record in before.records}
     request.getfixturevalue("weights")
     outcome = leakbench(*words)
     assert outcome.code == 0, outcome.err
     after = RunFolder(tmp_path / "run")
-    titles, cells = tradeoff_text(after)
+    titles, cells = format_tradeoff(after)
     assert titles[-4:-1] == COLUMNS and all("[" in cell for row in cells for cell in row[-4:-1])
     assert all(column in render(after) for column in COLUMNS)
     table = tradeoff_table(after)
