@@ -19,7 +19,7 @@ from leakbench.data.dataset import Dataset
 from leakbench.data.decoding import decode_images, resize_and_crop, unchanged
 from leakbench.data.image_cache import pack_images
 from leakbench.data.npz import integers
-from leakbench.runtime.download.resource import offline
+from leakbench.runtime.download.resource import is_offline
 from leakbench.runtime.errors import UsageError
 
 _OLDEST = 4  # major version of datasets: the first that runs no code of data sets
@@ -63,7 +63,7 @@ def _loaded(where: str, name: str) -> dict[str, Any]:
     except Exception as error:  # of the library, of its HTTP client, of the data set
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "load it once where there is a network, and copy the library's cache ($HF_HOME)"
-        raise UsageError(f"{where}: cannot be loaded ({words})" + f"; {hint}" * offline()) from None
+        raise UsageError(f"{where}: cannot be loaded ({words})" + f"; {hint}" * is_offline()) from None
 
 
 class Table:
