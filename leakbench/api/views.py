@@ -8,7 +8,7 @@ own attack asked for, as if it ran alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,30 @@ from leakbench.api.answer_cache import AnswerCache
 from leakbench.models import diffusion
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import RngStream
+
+
+@dataclass
+class QueryCount:
+    """Calls of the service's eps by one attack, as if it ran alone.
+
+    batch: calls an image of the batch that is asked about. total: of all images of the batches before. once: calls for
+    samples, which are drawn once for all images.
+    """
+
+    batch: float = 0.0
+    total: float = 0.0
+    once: float = 0.0
+    _drawn: set[Hashable] = field(default_factory=set)
+
+    def draw(self, samples: Hashable, calls: float) -> None:
+        """Count the calls for samples of this name the first time that they are asked for."""
+        if samples not in self._drawn:
+            self._drawn.add(samples)
+            self.once += calls
+
+    def finish(self, images: int) -> None:
+        """Add the calls of a finished batch of so many images to the total."""
+        self.total, self.batch = self.total + self.batch * images, 0.0
 
 
 @dataclass(frozen=True)
@@ -33,12 +57,14 @@ class AuxiliaryView:
 class AuxiliaryViews(Mapping[str, AuxiliaryView]):
     """The needed releases by name; a view of one is made when it is asked for."""
 
-    def __init__(self, memories: Mapping[str, tuple[AnswerCache, Tensor]], kind: type[NoneView], raw: bool) -> None:
-        self._memories, self._kind, self._raw = memories, kind, raw
+    def __init__(
+        self, memories: Mapping[str, tuple[AnswerCache, Tensor]], kind: type[NoneView], raw: bool, owner: str
+    ) -> None:
+        self._memories, self._kind, self._raw, self._owner = memories, kind, raw, owner
 
     def __getitem__(self, name: str) -> AuxiliaryView:
         memory, inside = self._memories[name]
-        return AuxiliaryView(self._kind(memory, self._raw), inside)
+        return AuxiliaryView(self._kind(memory, self._raw, owner=self._owner), inside)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._memories)
@@ -56,10 +82,17 @@ class NoneView:
         raw: bool = False,
         others: Mapping[str, tuple[AnswerCache, Tensor]] | None = None,
         shares: bool = True,
+        owner: str = "",
+        count: QueryCount | None = None,
     ) -> None:
-        self._memory, self._raw, self._shares = memory, raw, shares
-        self._others = AuxiliaryViews(others or {}, type(self), raw)
-        self.queries = 0.0  # calls of the service's eps, an attacked image
+        self._memory, self._raw, self._shares, self._owner = memory, raw, shares, owner
+        self._others = AuxiliaryViews(others or {}, type(self), raw, owner)
+        self._count = count or QueryCount()
+
+    @property
+    def queries(self) -> float:
+        """Calls of the service's eps an image of this batch, samples included."""
+        return self._count.batch + self._count.once / len(self._memory.ids)
 
     def stream(self, *purpose: object) -> RngStream:
         """Random numbers of the attack's own, by image number or any other: stream("crops").uniform(view.ids)."""
@@ -82,6 +115,7 @@ class SamplesView(NoneView):
     @property
     def samples(self) -> Tensor:
         """Generated images (M, C, H, W), the same for every attack, on the images' device."""
+        self._memory.source.samples_read = True
         return self._memory.source.samples
 
 
@@ -105,19 +139,21 @@ class ApiView(SamplesView):
         start from equal noise, whatever the label.
         """
         release = self._release
-        self.queries += n * len(release.schedule.timesteps()) / len(self._memory.ids)
+        self._memory.source.samples_read = True  # they are numbered from the last of `samples` on
+        name = (self._raw, n, label, first)
+        self._count.draw(name, n * len(release.schedule.timesteps()))
 
         def make() -> Tensor:
             asked = None if label is None else torch.full((n,), label)
             return release.sample(n, asked, first=len(self.samples) + first)
 
-        return self._memory.source.cached_samples((self._raw, n, label, first), make)
+        return self._memory.source.cached_samples(name, make)
 
     def vary(self, images: Tensor, strength: float, draw: int = 0) -> Tensor:
         """Noise to strength * T (0 to 1) and back, as the service does it."""
         release = self._release
         start = diffusion.nearest_timestep(release.schedule, strength)
-        self.queries += sum(t <= start for t in release.schedule.timesteps())
+        self._count.batch += sum(t <= start for t in release.schedule.timesteps())
 
         def make() -> Tensor:
             return release.vary(images, strength, self._memory.noise("vary", draw), self._memory.labels)
@@ -128,7 +164,7 @@ class ApiView(SamplesView):
         """Complete images (N, C, H, W) where `mask` (H, W), bool, is true, as the service does it; elsewhere they stay
         as they are."""
         release = self._release
-        self.queries += len(release.schedule.timesteps())
+        self._count.batch += len(release.schedule.timesteps())
 
         def make() -> Tensor:
             start, known = self._memory.noise("inpaint start", draw), self._memory.noise("inpaint known", draw)
@@ -156,7 +192,7 @@ class DenoiserView(ApiView):
         The same question gets the remembered answer; another `repeat` asks anew, for a service whose answers are random
         (see Release.answer_noise).
         """
-        self.queries += 1.0
+        self._count.batch += 1.0
         label = self._memory.labels if label is None else label
         return self._memory.eps(self._raw, x, t, label, repeat, counted=self._shares)
 
@@ -180,7 +216,7 @@ class DenoiserView(ApiView):
     def memoize(self, name: Hashable, x: Tensor, make: Callable[[], Tensor]) -> Tensor:
         """What attacks make of x, a tensor that the view handed out, under a name of their own: made for the first that
         asks, and the very same tensor for all others, so that the network is asked about it once."""
-        return self._memory.cached(("derived", name), x, make)
+        return self._memory.cached(("memoize", self._owner, name), x, make)
 
     def ddim(self, x: Tensor, s: int, u: int) -> Tensor:
         """One deterministic DDIM step from timestep s to u (u > s inverts); one query an image."""

@@ -10,6 +10,9 @@ binomials, at 14 pairs of rates from (0, 0) to (1, .01) and 5 pairs of sizes fro
 nominal 95 % is at least .953 so, .945 with Wilson and .918 with Jeffreys intervals. `test_proportions.py` repeats a
 part of it.
 
+Choice of ours: the betas themselves, and not scipy.stats.binomtest(k, n).proportion_ci, which agrees within 2e-12 and
+takes 280 times as long (6.4 ms to 23 us), as it tests first; the audit asks for thousands.
+
 With groups, Clopper-Pearson at the effective number of images (see `groups`; betas take counts that are not whole).
 """
 

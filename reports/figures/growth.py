@@ -84,9 +84,7 @@ def _panel(ax: Axes, attack: str, points: dict[str, dict[int, Summary]], styles:
         beside = 2 ** (_BESIDE * (i - (len(points) - 1) / 2))
         places = [size * beside for size in grown]
         style = styles[name]
-        ax.plot(
-            places, [one.mean for one in grown.values()], color=style.curve, linestyle=style.dash, linewidth=0.7
-        )
+        ax.plot(places, [one.mean for one in grown.values()], color=style.curve, linestyle=style.dash, linewidth=0.7)
         for place, one in zip(places, grown.values(), strict=True):
             mark(ax, place, one, style)
     ax.set_xscale("log", base=2)

@@ -356,3 +356,33 @@ def test_few_calibration_images_are_folded_as_far_as_they_go():
         collect_membership_evidence(
             target(16), {"m": AttackRequest(Memoriser(), False)}, SPLIT | {"calibration_in": images(2000, 1)}
         )
+
+
+class Uneven(MembershipAttack):
+    """Asks about the first batch of images twice, about all others once."""
+
+    name = "uneven"
+    access = Access.DENOISER
+
+    def score(self, view: DenoiserView, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        again = [view.eps(images, 1)] if int(view.ids.min()) == 0 else []
+        return torch.stack([view.eps(images, 0), *again]).mean(dim=0).flatten(1).sum(dim=1)
+
+
+class Sampling(MembershipAttack):
+    """Draws three further samples, the same for all images."""
+
+    name = "sampling"
+    access = Access.API
+
+    def score(self, view: Any, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        return images.flatten(1).sum(dim=1) - view.sample(3).sum()
+
+
+@pytest.mark.parametrize("batch", [4, 5, 16])
+def test_queries_are_a_mean_over_all_batches_and_samples_cost_what_they_cost_once(batch):
+    images = Images(torch.zeros(10, *SHAPE), torch.arange(10), None)
+    asked = {"uneven": AttackRequest(Uneven(), False), "sampling": AttackRequest(Sampling(), False)}
+    _, queries = target(batch).score(asked, images)
+    assert queries["uneven"] == (10 + min(batch, 10)) / 10
+    assert queries["sampling"] == 3 * 5 / 10  # three samples, five steps each, ten images
