@@ -27,7 +27,7 @@ OWN = {  # of each recipe, so that it takes seconds
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("medical", 1), ("cpsample_paper", 3)])
-def test_a_recipe_runs_start_to_end(name, channels, leakbench, tmp_path, monkeypatch):
+def test_a_recipe_runs_start_to_end(name, channels, leakbench, hurried, tmp_path, monkeypatch):
     """At its least steps and samples, whatever this machine could do in the time."""
     monkeypatch.setattr(budget, "_largest", lambda *_: 0.0)
     draw = np.random.default_rng(0)
