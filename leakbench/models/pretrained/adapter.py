@@ -39,7 +39,7 @@ _KEYS = ("shape", "prediction", "alpha_bar", "conditions")
 
 @dataclass(frozen=True)
 class Adapted:
-    """What an adapter answered; `digest` of the network's tensors and of what it predicts."""
+    """Answer of an adapter; `digest` of the network's tensors and of what it predicts."""
 
     body: nn.Module
     spec: PretrainedSpec
@@ -70,7 +70,7 @@ def adapted(path: str, prediction: str | None, trust_code: bool) -> Adapted:
 
 
 def _tensors(body: nn.Module) -> dict[str, list[str]]:
-    """Of every parameter and buffer, those that are never saved included: type, shape, and sha256 of its bytes."""
+    """Describe every parameter and buffer, also those that are never saved: type, shape, and sha256 of its bytes."""
     found = {}
     for name, tensor in [*body.named_parameters(), *body.named_buffers()]:
         data: Any = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()

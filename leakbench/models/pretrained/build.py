@@ -126,7 +126,7 @@ def _check_own(part: Part, config: dict[str, Any], folder: Folder) -> None:
 
 
 def _conditions(part: Part, config: dict[str, Any], folder: Folder, options: Options) -> int:
-    """How many labels there are. Raises UsageError where captions are missing, or given for nothing."""
+    """Count the labels. Raises UsageError where captions are missing, or given for nothing."""
     where, textual = str(folder.path), part.kind == "UNet2DConditionModel"
     if textual and not {"encoder", "tokenizer"} <= set(folder.parts):
         raise UsageError(f"{where}: a text-conditional network without its text_encoder and tokenizer (CLIP)")
@@ -180,7 +180,7 @@ def _class(kind: str) -> Any:
 
 
 def _defaults(part: Part) -> dict[str, Any]:
-    """What a setting is where the folder does not say it."""
+    """Defaults of the settings that the folder does not say."""
     kind = _class(part.kind) if part.loaded is None else type(part.loaded)
     taken = inspect.signature(kind.__init__).parameters.values()
     return {one.name: one.default for one in taken if one.default is not inspect.Parameter.empty}

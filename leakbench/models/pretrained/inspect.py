@@ -1,4 +1,4 @@
-"""What a folder says about its model, read before any of its weights and without running any of its code.
+"""Parts and settings of a model in a folder, read before its weights and without running its code.
 
 `DiffusionPipeline.from_pretrained` is never called on a folder that was not trusted: the parts that model_index.json
 names are looked up among diffusers' and transformers' own classes, and whatever it names beside those is refused. A
@@ -130,7 +130,7 @@ def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:
 
 
 def _own_code(index: dict[str, Any], named: dict[str, list[Any]]) -> str | None:
-    """What of model_index.json asks for code that is not the libraries' own, in words."""
+    """Name the entry of model_index.json that asks for code other than the libraries'; None where none does."""
     if not isinstance(index.get("_class_name"), str):
         return f"_class_name = {index.get('_class_name')}"
     for key, (library, kind, *_) in named.items():

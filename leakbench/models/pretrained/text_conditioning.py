@@ -22,7 +22,7 @@ _ROWS = 32  # captions that the encoder is given at one time
 
 
 def missing() -> UsageError:
-    """What to say where transformers is not installed."""
+    """Error that says how to install transformers."""
     return UsageError("a text-conditional model needs the transformers library: pip install 'leakbench[text]'")
 
 

@@ -75,7 +75,7 @@ def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str
 
 
 def unpickled(file: Path, trust_pickle: bool) -> dict[str, Any]:
-    """What a pickle of weights holds. Raises UsageError where reading it could run a program."""
+    """Read the tensors of a pickle. Raises UsageError where reading it could run a program."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a pickle's protocol: it is refused or read, and that is said
