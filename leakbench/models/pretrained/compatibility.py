@@ -31,7 +31,7 @@ def check_fits(identity: str, spec: PretrainedSpec, data: Dataset) -> None:
         )
 
 
-def walked(identity: str, spec: PretrainedSpec, steps: int, clip: bool) -> Schedule:
+def schedule_with_walk(identity: str, spec: PretrainedSpec, steps: int, clip: bool) -> Schedule:
     """Its schedule with a walk of so many steps; one of latents is not clipped."""
     if steps > spec.schedule.T:
         raise UsageError(f"sampler.steps = {steps}: the model of defense {identity!r} has {spec.schedule.T} timesteps")
