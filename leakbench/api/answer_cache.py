@@ -34,6 +34,7 @@ class QueriedRelease:
 
     release: Release
     draw: Callable[[], Tensor]
+    samples_read: bool = False  # set by views: whether an attack has read samples since it was last set to False
     _kept: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
 
     @cached_property

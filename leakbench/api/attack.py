@@ -42,16 +42,13 @@ class Attack(Plugin):
     group = "attacks"
     family: ClassVar[FamilyName]
     access: ClassVar[Access]
+    reads_samples: ClassVar[bool] = False  # above API: whether it reads `view.samples` or `view.sample()`
     adaptive: ClassVar[bool] = False  # made against one defense, and knows how that works; reports read this
 
     @property
-    def reads_samples(self) -> bool:
-        """Tell whether `score` reads `view.samples` or `view.sample()`.
-
-        Its records then follow the suite's number of samples. At DENOISER and WEIGHTS the views refuse both to an
-        attack that does not say so.
-        """
-        return self.access in (Access.SAMPLES, Access.API)
+    def may_read_samples(self) -> bool:
+        """Tell whether the views give it samples; its records then follow the suite's number of samples."""
+        return self.reads_samples or self.access in (Access.SAMPLES, Access.API)
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """List the other releases to train for this attack."""

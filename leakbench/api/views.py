@@ -118,6 +118,7 @@ class SamplesView(NoneView):
     @property
     def samples(self) -> Tensor:
         """Generated images (M, C, H, W), the same for every attack, on the images' device."""
+        self._memory.source.samples_read = True
         return self._memory.source.samples
 
 
@@ -143,6 +144,7 @@ class ApiView(SamplesView):
         start from equal noise, whatever the label. Costs n walks of the sampler, once for all attacked images.
         """
         release = self._release
+        self._memory.source.samples_read = True  # they are numbered from the last of `samples` on
         name = (self._raw, n, label, first)
         self._count.draw(name, n * len(release.schedule.timesteps()))
 

@@ -1,4 +1,4 @@
-"""An attribute attack against one release: of its samples, its members, or pairs of its outputs."""
+"""Measures an attribute attack on one release: on its samples, its members, or pairs of its outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leakbench.metrics.evaluate.attribute import evaluate_attribute
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """Images without the network's condition, and the truth about each, 0 or 1 (N,), on the CPU."""
+    """Images without the network's condition, and the attribute of each, 0 or 1 (N,), on the CPU."""
 
     images: Images
     attribute: Tensor
@@ -29,14 +29,14 @@ class Truth:
         return len(self.attribute)
 
     def take(self, rows: slice) -> Truth:
-        """Some of them."""
+        """Select rows."""
         index = torch.arange(len(self))[rows]
         return Truth(self.images.take(index.to(self.images.ids.device)), self.attribute[index])
 
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """What an attacker knows, what is reported, and the null (None: 1/2 by construction)."""
+    """Images that the attacker learns from, reported images, and those of the null (None: 1/2 by construction)."""
 
     known: Truth
     reported: Truth
@@ -44,7 +44,7 @@ class Groups:
 
 
 def measure_attribute(context: AuditContext, attack: AttributeAttack, access: Access) -> RecordContents:
-    """One attack at one of its levels."""
+    """Measure one attack at one of its levels."""
     began = time.perf_counter()
     raw = access is Access.WEIGHTS
     target, groups = context.target((attack,)), _groups(context, attack, raw)
@@ -78,7 +78,7 @@ def _evidence(scores: np.ndarray, reported: Truth, null: np.ndarray, of_null: Tr
 def _groups(context: AuditContext, attack: AttributeAttack, raw: bool) -> Groups:
     parts = context.inputs.split.parts
     if attack.of == "pairs":
-        pairs = pairs_of(context, raw)
+        pairs = draw_pairs(context, raw)
         half = len(pairs) // 2
         return Groups(pairs.take(slice(half)), pairs.take(slice(half, None)), None)
     if attack.of == "images":
@@ -96,7 +96,7 @@ def _real(context: AuditContext, rows: np.ndarray) -> Truth:
 
 
 def _samples(context: AuditContext) -> Truth:
-    """The samples, and what each was asked for."""
+    """The samples, and the attribute that each was requested with."""
     assert context.requested_labels is not None
     device = context.inputs.device
     return Truth(
@@ -105,7 +105,7 @@ def _samples(context: AuditContext) -> Truth:
     )
 
 
-def pairs_of(context: AuditContext, raw: bool) -> Truth:
+def draw_pairs(context: AuditContext, raw: bool) -> Truth:
     """As many pairs as the suite draws samples: two outputs of one noise, asked for either value, stacked in an order
     that a fair coin chose; true is whether the first was asked for 1. Of sample numbers that nothing else draws."""
     release = context.release.undefended() if raw else context.release
@@ -118,5 +118,5 @@ def pairs_of(context: AuditContext, raw: bool) -> Truth:
 
 
 def _pair_calls(release: Release) -> float:
-    """What a pair of the attacker's own costs it; it draws as many as it is shown."""
+    """Calls that a pair of the attacker's own costs it; it draws as many as it is shown."""
     return 2.0 * len(release.schedule.timesteps())

@@ -1,4 +1,4 @@
-"""What the audit of a release draws on: the release, its samples, other releases that attacks need, and images."""
+"""Context of an audit: the release, its samples, other releases that attacks need, and images to ask about."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class AuditContext:
 
     @property
     def condition(self) -> str:
-        """What its network is conditioned on: "none", "label" or "attribute"."""
+        """Condition of its network: "none", "label" or "attribute"."""
         return self.inputs.condition(self.point.chain)
 
     @property
@@ -77,7 +77,7 @@ class AuditContext:
         """The release as these attacks meet it. Only of shadow models do they learn what these were trained on: what a
         retrained one was trained on is nearly the target's own."""
         group = tuple(attacks)
-        shadows = {need.name for need in needs_of(group) if need.kind == "shadow"}
+        shadows = {need.name for need in collect_auxiliary_models(group) if need.kind == "shadow"}
         untold = np.empty(0, dtype=np.int64)
         others = {
             name: other if name in shadows else AuxiliaryRelease(other.source, untold)
@@ -88,13 +88,17 @@ class AuditContext:
     def auxiliary_releases(self, attacks: Iterable[Attack]) -> dict[str, AuxiliaryRelease]:
         """The other releases that attacks need, by name; their samples are drawn when they are first asked for."""
         inputs, count, others = self.inputs, self.inputs.suite.file.quality.samples, {}
-        for need in needs_of(tuple(attacks)):
+        for need in collect_auxiliary_models(tuple(attacks)):
             chain = auxiliary_chain(need, self.point.chain)
             release = self.builder.build_release(chain, self.seed, need)
-            parts = samples_parts(release_parts(inputs, chain, self.seed, need), count)
+            parts = self._auxiliary_samples_parts(need)
             source = QueriedRelease(release, partial(self._load_samples_of, release, count, parts))
             others[need.name] = AuxiliaryRelease(source, inputs.training_rows(need, self.seed))
         return others
+
+    def _auxiliary_samples_parts(self, model: AuxiliaryModel) -> Parts:
+        release = release_parts(self.inputs, auxiliary_chain(model, self.point.chain), self.seed, model)
+        return samples_parts(release, self.inputs.suite.file.quality.samples)
 
     def _load_samples_of(self, release: Release, count: int, parts: Parts) -> Tensor:
         """Samples of another release, drawn once for all attacks and points."""
@@ -108,10 +112,10 @@ class AuditContext:
         """The cache of samples."""
         return ArtefactCache.of_run(self.inputs.config, "samples")
 
-    @property
-    def samples_key(self) -> str:
-        """Key of the drawn samples."""
-        return hash_parts(self._samples_parts)
+    def list_samples_keys(self, models: Iterable[AuxiliaryModel]) -> list[str]:
+        """Keys of the release's own samples, and of those of auxiliary models."""
+        parts = [self._samples_parts, *map(self._auxiliary_samples_parts, models)]
+        return list(map(hash_parts, parts))
 
     @property
     def _samples_parts(self) -> Parts:
@@ -124,7 +128,7 @@ class AuditContext:
 
     @cached_property
     def requested_labels(self) -> Tensor | None:
-        """What each sample was conditioned on (N,), on the CPU, or None."""
+        """The label or attribute that each sample was conditioned on (N,), on the CPU, or None."""
         labels = self.release.labels(torch.arange(self.inputs.suite.file.quality.samples, device=self.inputs.device))
         return None if labels is None else labels.cpu()
 
@@ -136,7 +140,7 @@ class AuditContext:
 
     @property
     def sampling_facts(self) -> dict[str, Any]:
-        """What sampling showed, "sample_seconds" among it."""
+        """Facts of sampling, "sample_seconds" among them."""
         return self._drawn[1]
 
     def draw_samples(self) -> None:
@@ -151,16 +155,16 @@ class AuditContext:
             return load_or_draw_samples(self.samples_cache, self._samples_parts, lambda: self.release, count, label)
 
     def execution_notes(self, attacks: Iterable[Attack]) -> dict[str, Any]:
-        """How the release, and those that these attacks needed, were trained and its samples drawn, where that is
-        "smaller_batches" or "compiled"."""
+        """Notes on training the release and those that these attacks needed, and on sampling: "smaller_batches" and
+        "compiled"."""
         notes = [self.sampling_facts] if "_drawn" in vars(self) else []
-        for need in (None, *needs_of(tuple(attacks))):
+        for need in (None, *collect_auxiliary_models(tuple(attacks))):
             chain = auxiliary_chain(need, self.point.chain) if need else self.point.chain
             notes += self.builder.training_facts(chain, self.seed, need)
         return merge_execution_notes(*notes)
 
 
-def needs_of(attacks: tuple[Attack, ...]) -> list[AuxiliaryModel]:
+def collect_auxiliary_models(attacks: tuple[Attack, ...]) -> list[AuxiliaryModel]:
     """Every release that some attack needs, each once, by name. Raises UsageError if two mean different ones by it."""
     needs: dict[str, AuxiliaryModel] = {}
     for attack in attacks:

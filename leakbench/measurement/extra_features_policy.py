@@ -1,4 +1,4 @@
-"""Which of the extra features, DINOv2 and SSCD, are measured in a run.
+"""Decides which of the extra features, DINOv2 and SSCD, are measured in a run.
 
 Neither is measured twice: not where the suite's own features are the same, or one of its attacks already asks SSCD.
 Choices of ours: [quality] `beside` leaves them out; images below 32 pixels are not asked about, since a network of
@@ -19,7 +19,7 @@ SMALLEST = 32  # pixels of the shorter side
 
 
 def list_extra_features(inputs: RunInputs) -> tuple[str, ...]:
-    """Those of dinov2 and sscd that are measured beside the suite's own features on this machine."""
+    """Names of those of dinov2 and sscd that are measured beside the suite's own features on this machine."""
     table = inputs.suite.file.quality
     if min(inputs.data.shape[1:]) < SMALLEST:
         return ()

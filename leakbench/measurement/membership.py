@@ -1,4 +1,4 @@
-"""The membership attacks against one release, together, sharing its network calls."""
+"""Measures the membership attacks on one release together, sharing its network calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Attacks = dict[str, tuple[MembershipAttack, list[Access]]]  # by id: the attack,
 
 
 def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tuple[RecordSpec, RecordContents]]:
-    """Every attack at every level that is asked for."""
+    """Measure every attack at every level that is asked for."""
     began = time.perf_counter()
     asked: dict[str, AttackRequest] = {}
     written: list[tuple[RecordSpec, str]] = []
@@ -65,7 +65,7 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
 
 
 def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
-    """Whether an attack finds less with the weights than with the answers, each read as calibration asked for."""
+    """Tell whether an attack finds less with the weights than with the answers, each oriented by calibration."""
     answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
     if answers is None or weights is None:
         return False
@@ -75,14 +75,14 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
 
 
 def _unguarded(context: AuditContext, attack: MembershipAttack, access: Access) -> bool:
-    """Whether an attack compares guarded answers with shadow models, which answer without the guard."""
+    """Tell whether an attack compares a sampling-time defense's answers with shadow models, which lack the defense."""
     guarded = access is not Access.WEIGHTS and any(link.defense.changes == "sampling" for link in context.point.chain)
     return guarded and any(need.kind == "shadow" for need in attack.auxiliary_models())
 
 
 def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:
-    """What an attack had beside its queries: membership labels of calibration images, images known not to be members,
-    shadow models."""
+    """Count what an attack had beside its queries: membership labels of calibration images, images known not to be
+    members, shadow models."""
     held = len(parts["calibration_in"].ids) + len(parts["calibration_out"].ids)
     labels = min(held, getattr(attack, "labels", None) or held)  # an attack's own limit, where it has one
     return {
@@ -93,7 +93,7 @@ def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, i
 
 
 def randomised(release: Release, images: Images) -> bool:
-    """Whether the service answers one question in two ways: then an attack has to average its answers."""
+    """Tell whether the service answers the same query differently twice: then an attack has to average its answers."""
     few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device)).made
     middle = release.schedule.T // 2
 
@@ -120,7 +120,7 @@ def _groups(context: AuditContext) -> dict[str, np.ndarray]:
 
 
 def _who(context: AuditContext) -> dict[str, np.ndarray]:
-    """Which rows of the data set the reported images are (their `index` where it has one, by which its user knows
+    """Rows of the data set that the reported images are (their `index` where it has one, by which its user knows
     them), and their labels: for leakage by class and by image."""
     split, labels, index = context.inputs.split.parts, context.inputs.data.labels, context.inputs.data.index
     found = {f"{part}_rows": split[part] if index is None else index[split[part]] for part in ("member", "nonmember")}

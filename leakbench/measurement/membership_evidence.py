@@ -1,4 +1,4 @@
-"""From attacks to evidence: attacks that learn are fitted, then all are asked together about all images."""
+"""Collects membership evidence: attacks that learn are fitted, then all score all images together."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def collect_membership_evidence(
 
 @dataclass(frozen=True)
 class _CalibrationFitter:
-    """Where attacks are fitted: with calibration images, and with public ones. No reported image comes in."""
+    """Fits attacks on calibration images and public ones. No reported image comes in."""
 
     target: AttackTarget
     images: Images

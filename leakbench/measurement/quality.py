@@ -1,4 +1,4 @@
-"""How good a release's samples are, what it forgot, whether its attribute can be read, and what it cost."""
+"""Measures a release without an adversary: quality of its samples, unlearning, fairness, and cost."""
 
 from __future__ import annotations
 

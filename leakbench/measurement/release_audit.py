@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leakbench.api import Access, Attack, Skip
-from leakbench.measurement.audit_context import AuditContext, needs_of
+from leakbench.measurement.audit_context import AuditContext, collect_auxiliary_models
 from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.environment import describe_environment, merge_environments
 from leakbench.measurement.families import MEASUREMENTS, Attacks
@@ -26,7 +26,7 @@ from leakbench.runtime import distributed
 from leakbench.runtime.device import merge_execution_notes, record_execution
 from leakbench.runtime.files import disk_is_full
 
-__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "needs_of"]
+__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "collect_auxiliary_models"]
 
 
 @dataclass(eq=False)

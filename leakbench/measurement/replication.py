@@ -1,4 +1,4 @@
-"""A replication attack against one release: what it got out beside the training set, and the null of real images."""
+"""Measures a replication attack on one release: copies among what it got out, and the null of real images."""
 
 from __future__ import annotations
 

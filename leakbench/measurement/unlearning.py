@@ -1,4 +1,4 @@
-"""An attack on unlearning against one release, beside the release from before and the retrained one."""
+"""Measures an attack on unlearning on one release, beside the release from before and the retrained one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.query_engine import AttackTarget
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.metric_set import MetricSet
-from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
+from leakbench.metrics.evaluate.unlearning import evaluate_unlearning, flatten_evidence
 
 
 def measure_unlearning(context: AuditContext, attack: UnlearningAttack, access: Access) -> RecordContents:
-    """One attack at one of its levels."""
+    """Measure one attack at one of its levels."""
     began = time.perf_counter()
     inquiry = Inquiry(context, attack, access is Access.WEIGHTS)
     ground = inquiry.ground
@@ -28,12 +28,12 @@ def measure_unlearning(context: AuditContext, attack: UnlearningAttack, access: 
         return RecordContents(MetricSet([], {"forget-set-too-small"}))
     evidence = attack.run(ground)
     found, timings = evaluate_unlearning(evidence), {"attack": time.perf_counter() - began}
-    return RecordContents(found, arrays_of(evidence), timings, queries=inquiry.queries)
+    return RecordContents(found, flatten_evidence(evidence), timings, queries=inquiry.queries)
 
 
 @dataclass
 class Inquiry:
-    """An attack before a release: what it is given, and how much it asks."""
+    """An attack on a release: what it is given, and the calls that it makes."""
 
     context: AuditContext
     attack: UnlearningAttack

@@ -18,7 +18,7 @@ from leakbench.measurement.auxiliary import auxiliary_chain
 from leakbench.measurement.compatibility import audit_setting, is_applicable
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.keys import fit_key
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, collect_auxiliary_models
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, rename_dependencies
@@ -89,7 +89,7 @@ class Plan:
         """The models that the attacks of these records need, each once."""
         attacks, setting = self.inputs.suite.attacks, audit_setting(self.inputs, point.chain)
         asked = [attacks[record.attack] for record in records if record.attack in attacks]
-        return needs_of(tuple(attack for attack in asked if is_applicable(attack, setting)))
+        return collect_auxiliary_models(tuple(attack for attack in asked if is_applicable(attack, setting)))
 
     def _chain_of(self, model: AuxiliaryModel | None, point: ReleaseSpec) -> tuple[ChainLink, ...]:
         return point.chain if model is None else auxiliary_chain(model, point.chain)
@@ -142,14 +142,18 @@ class Plan:
         return to_manifest(self.builder, command)
 
     def drop_artefacts(self) -> None:
-        """For `--rerun all`: delete what training and sampling made for this plan's releases."""
+        """For `--rerun all`: delete what training and sampling made for this plan's releases, those of shadow,
+        retrained and canary models among them, and the classifiers of reference images."""
         for cell in self.cells:
             for model in cell.models:
                 key = fit_key(self.inputs, cell.chain, cell.seed, model)
                 self.builder.trainings.delete(key)
                 shutil.rmtree(self.builder.checkpoints(key), ignore_errors=True)
         for audit in self.audits:
-            audit.context.samples_cache.delete(audit.context.samples_key)
+            rows = tuple(audit.rows())
+            for key in audit.context.list_samples_keys(self._list_auxiliary_models(audit.context.point, rows)):
+                audit.context.samples_cache.delete(key)
+        self.embedding.delete_classifiers()
 
     def write(self, command: str) -> None:
         """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""

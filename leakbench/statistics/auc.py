@@ -97,7 +97,7 @@ class Measured:
 
 
 def measured(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> Measured:
-    """What `auc` rests on, for the files beside this one. Raises ValueError as `auc` does."""
+    """AUC, standard error and numbers behind `auc`, for the files beside this one. Raises ValueError as `auc` does."""
     v, w = _placements(checked(member, 2), checked(nonmember, 2))
     return _measured(v, w, number_sides(groups, v.size, w.size))
 

@@ -1,4 +1,4 @@
-"""Do members score higher than nonmembers on average? The one-sided z-test of CPSample's membership table (2409.07025).
+"""One-sided z-test of "members score higher on average", as in CPSample's membership table (2409.07025).
 
 z = (mean of members - mean of nonmembers) / sqrt(s_m^2 / m + s_n^2 / n), p = 1 - Phi(z). It speaks of the group and of
 no image: with enough images any difference of means is significant, and an attack that tells single images apart

@@ -68,7 +68,7 @@ def fewer_groups(*estimates: Estimate) -> int | None:
 
 
 def has_few_groups(groups: Groups | None, members: int, nonmembers: int) -> bool:
-    """Whether there are fewer than ten groups on a side. Never for None: then there are no groups."""
+    """Tell whether there are fewer than ten groups on a side. Never for None: then there are no groups."""
     if groups is None:
         return False
     return min(count_independent(groups[0], members), count_independent(groups[1], nonmembers)) < FEW_GROUPS

@@ -1,4 +1,4 @@
-"""Planning in one look: what a wanted number costs in images, and what a number of images gives.
+"""Sample sizes: images that a wanted precision needs, and the precision that a number of images gives.
 
 Always as many members as nonmembers. See `power.py` and `power_tpr.py` for the formulas.
 """
@@ -14,7 +14,7 @@ from .power_tpr import ranked_images, smallest_detectable_tpr, tpr_half_width, t
 
 @dataclass(frozen=True)
 class RequiredImages:
-    """What is wanted, in words, and the least number of nonmembers (and of members) that gives it."""
+    """A wish in words, and the least number of nonmembers (and of members) that gives it."""
 
     wanted: str
     images: int
@@ -22,7 +22,7 @@ class RequiredImages:
 
 @dataclass(frozen=True)
 class Attainable:
-    """What `images` a side give: half-widths of the intervals, and the least AUC and TPR that are seen (None: none)."""
+    """Reach of `images` a side: half-widths of the intervals, and the least AUC and TPR that are seen (None: none)."""
 
     images: int
     auc_half_width: float
@@ -32,7 +32,10 @@ class Attainable:
 
 
 def list_required_images(auc: float, half_width: float, target: float, tpr: float) -> list[RequiredImages]:
-    """What an AUC in (1/2, 1) and a TPR in (target, 1) at FPR `target` need. Raises ValueError as the functions do."""
+    """List the images that an AUC in (1/2, 1) and a TPR in (target, 1) at FPR `target` need.
+
+    Raises ValueError as the functions do.
+    """
     rate = f"TPR {_percent(tpr)} at FPR {_percent(target)}"
     return [
         RequiredImages(f"AUC {auc:g}, to +-{half_width:g}", auc_images(auc, half_width)),
@@ -44,7 +47,7 @@ def list_required_images(auc: float, half_width: float, target: float, tpr: floa
 
 
 def list_attainable(auc: float, target: float, tpr: float, sizes: Sequence[int]) -> list[Attainable]:
-    """What each of `sizes` gives for the same AUC and TPR. Raises ValueError as the functions do."""
+    """List what each of `sizes` gives for the same AUC and TPR. Raises ValueError as the functions do."""
     return [
         Attainable(
             n,

@@ -66,7 +66,7 @@ class TprAtFpr:
 
 
 def few_negatives(target: float, nonmembers: int) -> bool:
-    """Whether fewer than ten of `nonmembers` false alarms are expected at `target`: such a TPR ranks nothing."""
+    """Tell whether fewer than ten of `nonmembers` false alarms are expected at `target`: such a TPR ranks nothing."""
     return target < 10 / nonmembers
 
 
@@ -110,7 +110,7 @@ def tpr_at_threshold(
 def _ranks(
     nonmembers: Scores, threshold: float, target: float, level: float, groups: ArrayLike | None
 ) -> tuple[int, int]:
-    """How many of the nonmembers lie above the population's threshold at the least, and at the most."""
+    """Number of nonmembers above the population's threshold, at the least and at the most."""
     if groups is None:
         return _false_alarms(nonmembers.size, target, level)
     trials = effective_number(nonmembers >= threshold, groups)

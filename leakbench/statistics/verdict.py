@@ -1,4 +1,4 @@
-"""What a run's numbers say in words, and the rules that judge the judges: the blind baseline and the controls.
+"""Verdicts on AUCs and TPRs in words, and the rules for the blind baseline and the controls.
 
 A verdict on an AUC is two-sided: an AUC whose interval lies below 1/2 is leakage too (whoever reverses the score
 wins), called `inverted`; no sign is flipped by looking at reported labels. A verdict on a TPR at a fixed FPR has one
@@ -66,7 +66,7 @@ def tpr_verdict(tpr: Estimate, target: float, nonmembers: int) -> Verdict:
 
 
 def blind_invalid(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> bool:
-    """Whether a baseline that never saw the model tells reported members from nonmembers: the split itself leaks.
+    """Tell whether a baseline that never saw the model separates members from nonmembers: the split itself leaks.
 
     Scores have shapes (m,) and (n,); `groups` as in `auc`. Raises ValueError as it does.
     """

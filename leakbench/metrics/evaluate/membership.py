@@ -1,4 +1,4 @@
-"""Evidence -> statistics -> metrics. The only place where raw scores become numbers."""
+"""Evidence of membership attacks -> metrics, by the statistics."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def dataset_inference(evidence: MembershipEvidence) -> MetricSet:
 def forget_set_auc(
     evidence: MembershipEvidence, member_forgotten: np.ndarray, nonmember_alike: np.ndarray, orientation: float
 ) -> MetricSet:
-    """Can images that were to be forgotten still be told from never-seen ones? At 1/2 they can not.
+    """AUC of images that were to be forgotten against never-seen ones. At 1/2 they can not be told apart.
 
     `member_forgotten` (N,) and `nonmember_alike` (M,) are masks: what was to be forgotten, and the never-seen images
     that it is compared with (of the same class, where a class was forgotten). `oriented_forget_auc` has the sign that

@@ -20,7 +20,7 @@ from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
-from leakbench.measurement.release_audit import needs_of
+from leakbench.measurement.release_audit import collect_auxiliary_models
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import Rng
@@ -60,7 +60,7 @@ def calls_of(
     stage = CountingModel(shape, conditions, schedule)
     parts = stage.parts
     seen = np.concatenate([parts[name].ids.numpy() for name in ("member", "calibration_in")])
-    others = {need.name: AuxiliaryRelease(stage.source, seen) for need in needs_of(tuple(attacks))}
+    others = {need.name: AuxiliaryRelease(stage.source, seen) for need in collect_auxiliary_models(tuple(attacks))}
     asked = {str(i): AttackRequest(attack, attack.access is Access.WEIGHTS) for i, attack in enumerate(attacks)}
     try:
         collect_membership_evidence(AttackTarget(stage.source, stage.streams, others), asked, parts)
