@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from leakbench.api import Artefacts, PretrainedModel, Release, Task, fit_param
 from leakbench.data import Dataset
-from leakbench.data.member_folders import loaded
+from leakbench.data.member_folders import load_dataset
 from leakbench.runtime.errors import UsageError
 
 
@@ -71,7 +71,7 @@ class GivenSamples(PretrainedModel):
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """The images, opened where they lie. Raises UsageError where their size or channels are not the data's."""
-        given = loaded(self.images, self.name, self.skip_broken)
+        given = load_dataset(self.images, self.name, self.skip_broken)
         if given.shape != task.network.shape:
             ours, theirs = ("x".join(map(str, shape)) for shape in (given.shape, task.network.shape))
             raise UsageError(
