@@ -42,7 +42,7 @@ _CLOSE = 1e-3  # of the noise multiplier that is looked for
 
 @dataclass(frozen=True)
 class Spent:
-    """What a history spends at a delta. `accountant` is the one whose answer `epsilon` is."""
+    """Epsilon that a history spends at a delta. `accountant` is the one whose answer `epsilon` is."""
 
     epsilon: float
     accountant: Literal["prv", "rdp"]
@@ -123,7 +123,7 @@ def _prv(history: History, delta: float, error: float) -> float | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warnings of full batches (log 0) and of an order at the end of its list, which is only a looser
+    """Silence the warnings of full batches (log 0) and of an order at the end of its list, which is only a looser
     bound."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -72,7 +72,7 @@ def mapped(*folders):
 
 def test_the_imports_of_every_file_can_be_read():
     names = {name for path in SOURCES for name in imported(path)}
-    assert {"leakbench.api.Access", "leakbench.reports.words", "torch"} <= {
+    assert {"leakbench.api.Access", "leakbench.reports.reading.formatting", "torch"} <= {
         *names,
         *(n.rpartition(".")[0] for n in names),
     }
@@ -135,6 +135,25 @@ def test_a_room_imports_only_rooms_below_it():
         if FLOORS.get(room_of(other), 10) >= FLOORS[room_of(module)]
     ]
     assert upward == []
+
+
+REPORT_FLOORS = {"reading": 1, "sections": 2, "figures": 2, "tables": 2, "site": 3}  # rooms of reports/
+
+
+def test_every_file_of_reports_stands_in_a_room():
+    rooms = {path.relative_to(ROOT / "reports").parts[0] for path in within("reports")} - {"__init__.py"}
+    assert rooms == set(REPORT_FLOORS)
+
+
+def test_a_room_of_reports_imports_only_rooms_below_it():
+    def report_room(module):
+        return [*module.split("."), "", ""][2]
+
+    ours = [(one, other) for one, others in arrows().items() if room_of(one) == "reports" for other in others]
+    crossing = [(a, b) for a, b in ours if room_of(b) == "reports" and report_room(a) != report_room(b)]
+    assert len(crossing) > 50
+    floor = REPORT_FLOORS
+    assert [(a, b) for a, b in crossing if report_room(b) and floor[report_room(b)] >= floor[report_room(a)]] == []
 
 
 def test_no_files_import_one_another_in_a_circle():

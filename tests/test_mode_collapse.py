@@ -132,7 +132,7 @@ NO_HUB = "stable-diffusion-v1-5': no such folder, and the hub's files cannot be 
     ],
 )
 def test_what_was_not_given_is_one_line(given, words, unfinished, tmp_path, leakbench, monkeypatch):
-    monkeypatch.setattr("leakbench.runtime.download.resource.offline", lambda: True)
+    monkeypatch.setattr("leakbench.runtime.download.resource.is_offline", lambda: True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     options = [word for value in given for word in ("--set", value.format(unfinished))]
     outcome = leakbench("run", "mode_collapse", "--out", tmp_path / "run", *options)

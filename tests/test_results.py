@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leakbench.reports.page import render
+from leakbench.reports.site.page import render
 from leakbench.results.run_folder import RunFolder
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -81,13 +81,13 @@ def test_channels_last_beside_the_usual_order(benchmark):
 
 def test_a_compiled_training_step_beside_a_plain_one(benchmark):
     plain, other = network().train(), network().train()
-    other.forward = compile.captured(other.forward)
+    other.forward = compile.compile_forward(other.forward, CUDA)
     compare(benchmark, "compiled training step", step(plain), step(other))
 
 
 def test_a_compiled_sampling_walk_beside_a_plain_one(benchmark):
     plain, other = (network().eval().requires_grad_(False) for _ in range(2))
-    other.forward = compile.captured(other.forward)
+    other.forward = compile.compile_forward(other.forward, CUDA)
     x, _ = inputs()
 
     def walk(module: torch.nn.Module) -> Callable[[], object]:

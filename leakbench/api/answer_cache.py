@@ -1,19 +1,24 @@
-"""What one batch of attacked images has already cost: answers of the release, remembered for all attacks.
+"""Answers of a release about one batch of attacked images, remembered for all attacks.
 
 An answer is remembered by (x, t, label), where x is the very tensor that was asked about. `noised(t, draw)` hands out
 one tensor for each (image, t, draw), and what follows from an answer (a DDIM step, say) is remembered as well: two
 attacks that walk the same path walk on the same tensors. Memory is bounded: beyond `limit` bytes the answers that were
 not asked for the longest are forgotten, and made again if they are asked for once more.
+
+Writing to a shared tensor is seen by its version counter. Tensors of torch.inference_mode have none, and autograd
+refuses them: what is shared is made outside of that mode, and a question about an inference tensor is asked anew.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from leakbench.api import Release
@@ -29,6 +34,7 @@ class QueriedRelease:
 
     release: Release
     draw: Callable[[], Tensor]
+    samples_read: bool = False  # set by views: whether an attack has read samples since it was last set to False
     _kept: dict[tuple[Any, ...], Tensor] = field(default_factory=dict)
 
     @cached_property
@@ -45,8 +51,8 @@ class QueriedRelease:
 
 @dataclass
 class AnswerCache:
-    """The memory of one compute batch. `ids` (N,): the images' numbers in the data set. `noises`: another release's
-    memory of the same batch, which makes the noise for both."""
+    """Answers about one compute batch. `ids` (N,): the images' numbers in the data set. `noises`: another release's
+    cache of the same batch, which makes the noise for both."""
 
     source: QueriedRelease
     streams: Rng
@@ -62,7 +68,7 @@ class AnswerCache:
     _handed_out: list[tuple[Tensor, int]] = field(default_factory=list)  # with the version that each had
 
     def __post_init__(self) -> None:
-        self._watched(self.images)
+        self._watch(self.images)
 
     @property
     def release(self) -> Release:
@@ -71,17 +77,18 @@ class AnswerCache:
 
     @cached_property
     def x0(self) -> Tensor:
-        """What the network denoises of the images: encoded once for all attacks, and the images where they are it."""
-        x0 = self.release.encode(self.images)
-        return x0 if x0 is self.images else self._watched(x0)
+        """x0 of the images, which the network denoises: encoded once for all attacks; the images without a codec."""
+        with _shareable():
+            x0 = self.release.encode(self.images)
+        return x0 if x0 is self.images else self._watch(_versioned(x0))
 
     @property
     def untouched(self) -> bool:
-        """Whether nobody has written to a tensor that others see as well."""
+        """Tell whether nobody has written to a tensor that others see as well."""
         return all(tensor._version == version for tensor, version in self._handed_out)
 
     def settled(self) -> None:
-        """Forget what was handed out so far: nobody holds it any longer but this memory."""
+        """Stop watching what was handed out so far: nobody holds it any longer but this memory."""
         kept = [self.images, *([self.x0] if "x0" in vars(self) else [])]  # not encoded if nobody asked
         self._handed_out = [(tensor, tensor._version) for tensor in kept]
         self._handed_out += [(held[0], held[0]._version) for held in self._held.values()]
@@ -106,19 +113,24 @@ class AnswerCache:
         )
 
     def cached(self, key: tuple[Any, ...], x: Tensor, make: Callable[[], Tensor]) -> Tensor:
-        """What follows from the tensor x in the way that the key names."""
+        """Tensor that follows from x in the way that the key names."""
+        if x.is_inference():
+            return _make(make)
         return self._recalled((*key, id(x), x._version), (x,), make)
 
     def eps(self, raw: bool, x: Tensor, t: int, label: Tensor | None, repeat: int = 0, counted: bool = True) -> Tensor:
         """The release's answer, remembered. Where it answers with the raw network, both kinds are one."""
         raw = raw or self.release.eps_is_raw
-        labelled = None if label is None else (id(label), label._version)
 
         def ask() -> Tensor:
             release = Release.with_repeat(self.release, repeat) if repeat else self.release
             asked = release.raw_eps if raw else release.eps
             return asked(x, diffusion.full_timesteps(t, x), label)
 
+        if x.is_inference() or (label is not None and label.is_inference()):
+            self._counted_before += counted
+            return _make(ask)
+        labelled = None if label is None else (id(label), label._version)
         key = ("eps", raw, id(x), x._version, t, labelled, repeat)
         if counted:
             self._counted.add(key)  # also where another asked before, whose calls do not count
@@ -126,13 +138,13 @@ class AnswerCache:
 
     @property
     def calls(self) -> int:
-        """Of eps, an image, by attacks whose calls count as shared: distinct questions."""
+        """Count the distinct questions an image of attacks whose calls count as shared."""
         return self._counted_before + len(self._counted)
 
     def _recalled(self, key: tuple[Any, ...], keep: tuple[Tensor, ...], make: Callable[[], Tensor]) -> Tensor:
         """A tensor by its key, made if it is not there. `keep` stays alive with it, so that no id() is used twice."""
         if key not in self._held:
-            made = self._watched(make())
+            made = self._watch(_make(make))
             self._held[key] = (made, *keep)
             self._bytes += made.numel() * made.element_size()
             while self._bytes > self.limit and len(self._held) > 1:
@@ -145,6 +157,25 @@ class AnswerCache:
         self._held.move_to_end(key)
         return self._held[key][0]
 
-    def _watched(self, tensor: Tensor) -> Tensor:
+    def _watch(self, tensor: Tensor) -> Tensor:
         self._handed_out.append((tensor, tensor._version))
         return tensor
+
+
+def _make(make: Callable[[], Tensor]) -> Tensor:
+    """A new tensor with a version counter, whatever mode the attack or the network is in."""
+    with _shareable():
+        return _versioned(make())
+
+
+def _versioned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy of one that a network made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+@contextmanager
+def _shareable() -> Iterator[None]:
+    """Leave inference mode, which an attack may be in; gradients stay on or off as they are."""
+    gradients = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        yield

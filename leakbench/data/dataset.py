@@ -28,6 +28,7 @@ class Dataset:
     folder: where what is found out about the images can be kept, beside their file; None where they have none.
     skipped: names of image files that did not decode and were left out.
     precedence: int64 (N,): of near-duplicates the one with the lower number stays; None: the one with the lower row.
+    group: int64 (N,), the number of the person, patient or scene that an image is of; None: each image is on its own.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     folder: Path | None = None
     skipped: tuple[str, ...] = ()
     precedence: np.ndarray | None = None
+    group: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -51,11 +53,13 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """sha256 of all that it holds; the same wherever the images lie."""
-        total = hashlib.sha256(f"{self.images.shape} {self.pixels or hash_of(self.images)}".encode())
+        total = hashlib.sha256(f"{self.images.shape} {self.pixels or hash_images(self.images)}".encode())
         for array in (self.labels, self.attribute, self.trait, self.split, self.index, self.precedence):
             total.update(
                 b"none" if array is None else str(array.dtype).encode() + np.ascontiguousarray(array).tobytes()
             )
+        if self.group is not None:  # added later: without it, the digest is what it always was
+            total.update(b"group" + self.group.astype(np.int64).tobytes())
         return total.hexdigest()
 
     def tensors(self, index: np.ndarray) -> Tensor:
@@ -66,7 +70,7 @@ class Dataset:
         return (images.float() / 127.5 - 1.0).contiguous()
 
 
-def hash_of(images: np.ndarray) -> str:
+def hash_images(images: np.ndarray) -> str:
     """sha256 of the bytes of images (N, ...), read block by block."""
     total = hashlib.sha256()
     for start in range(0, len(images), _BLOCK):

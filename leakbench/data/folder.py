@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import as_it_is, peek_shape, square
-from leakbench.data.image_cache import packed
+from leakbench.data.decoding import peek_shape, resize_and_crop, unchanged
+from leakbench.data.image_cache import pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.tables import find_table, read_table
 from leakbench.runtime.errors import UsageError
@@ -19,7 +19,7 @@ from leakbench.runtime.errors import UsageError
 def folder(argument: str, skip_broken: bool = False) -> Dataset:
     """folder:PATH or folder:PATH@SIZE: image files under a folder or in a .zip, of one size or made so.
 
-    A labels.csv in the folder or beside it says what is known of them (columns file, label, attribute, split).
+    A labels.csv in the folder or beside it says what is known of them (columns file, label, attribute, group, split).
     """
     path, size = _parts(argument)
     files = ImageFiles(path)
@@ -27,16 +27,19 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
     table = find_table(path)
     if table is not None:
         known = read_table(table, names)
-    change = as_it_is if size is None else square(size)
+    change = unchanged if size is None else resize_and_crop(size)
     hint = f"folder:{path.name}@SIZE resizes and crops them all to SIZE x SIZE"
-    pack = packed(
+    pack = pack_images(
         "folder",
         {"files": files.identity, "size": size, "skip": skip_broken},
-        lambda skipped: files.decoded(skip_broken, skipped, change, hint),
+        lambda skipped: files.decode(skip_broken, skipped, change, hint),
     )
     left = ~np.isin(names, pack.skipped)
-    labels, attribute, split = (known[c][left] if c in known else None for c in ("label", "attribute", "split"))
-    return Dataset(_name(path, size), **(pack.fields | {"labels": labels}), attribute=attribute, split=split)
+    columns = ("label", "attribute", "split", "group")
+    labels, attribute, split, group = (known[c][left] if c in known else None for c in columns)
+    return Dataset(
+        _name(path, size), **(pack.fields | {"labels": labels}), attribute=attribute, split=split, group=group
+    )
 
 
 @dataclass(frozen=True)

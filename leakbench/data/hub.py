@@ -1,9 +1,10 @@
 """Data sets of the Hugging Face hub, by its `datasets` library (optional: leakbench[hf]).
 
 Choices of ours: all splits are pooled, in the library's order; the first column of images is taken; a column `label` or
-`labels` of whole numbers is the label, and a column `attribute` the sensitive attribute. Code that a data set brings
-along is never run: version 4 of the library no longer can, and older ones, some of which do unasked, are refused. The
-library keeps what it downloads in a cache of its own and finds it there without a network.
+`labels` of whole numbers is the label, a column `attribute` the sensitive attribute, and a column `group` the person or
+scene that an image is of. Code that a data set brings along is never run: version 4 of the library no longer can, and
+older ones, some of which do unasked, are refused. The library keeps what it downloads in a cache of its own and finds
+it there without a network.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import as_it_is, decoded, square
-from leakbench.data.image_cache import packed
+from leakbench.data.decoding import decode_images, resize_and_crop, unchanged
+from leakbench.data.image_cache import pack_images
 from leakbench.data.npz import integers
-from leakbench.runtime.download.resource import offline
+from leakbench.runtime.download.resource import is_offline
 from leakbench.runtime.errors import UsageError
 
 _OLDEST = 4  # major version of datasets: the first that runs no code of data sets
@@ -33,16 +34,17 @@ def hub(argument: str, skip_broken: bool = False) -> Dataset:
     parts = _loaded(where, found[1])
     table = Table(where, parts)
     hint = f"hf:{found[1]}@SIZE resizes and crops them all to SIZE x SIZE"
-    change = square(size) if size else as_it_is
-    pack = packed(
+    change = resize_and_crop(size) if size else unchanged
+    pack = pack_images(
         "hub",
         {"id": found[1], "size": size, "skip": skip_broken, "parts": table.identity},
-        lambda skipped: decoded(where, table.names, table.read, skip_broken, skipped, change, hint),
+        lambda skipped: decode_images(where, table.names, table.read, skip_broken, skipped, change, hint),
     )
     left = ~np.isin(table.names, pack.skipped)
-    labels, attribute = table.numbers("label", "labels"), table.numbers("attribute")
-    kept = {"labels": None if labels is None else labels[left]}
-    return Dataset(f"hf:{argument}", **(pack.fields | kept), attribute=None if attribute is None else attribute[left])
+    columns = {"labels": ("label", "labels"), "attribute": ("attribute",), "group": ("group",)}
+    known = {field: table.numbers(*keys) for field, keys in columns.items()}
+    kept = {field: None if values is None else values[left] for field, values in known.items()}
+    return Dataset(f"hf:{argument}", **(pack.fields | kept))
 
 
 def _loaded(where: str, name: str) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def _loaded(where: str, name: str) -> dict[str, Any]:
     except Exception as error:  # of the library, of its HTTP client, of the data set
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "load it once where there is a network, and copy the library's cache ($HF_HOME)"
-        raise UsageError(f"{where}: cannot be loaded ({words})" + f"; {hint}" * offline()) from None
+        raise UsageError(f"{where}: cannot be loaded ({words})" + f"; {hint}" * is_offline()) from None
 
 
 class Table:

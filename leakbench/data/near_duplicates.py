@@ -21,13 +21,12 @@ from leakbench.data.close_pairs import Descriptions, check_radius, close_pairs, 
 from leakbench.data.dataset import DUPLICATE_SHARE, Dataset
 from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.runtime.cache.keys import key_of
-from leakbench.runtime.code_digest import sources
+from leakbench.runtime.code_digest import code_digest
 from leakbench.runtime.files import write_atomically
 
 _PAIRS = 4096  # random pairs whose median distance is taken
 _BLOCK = 2048  # images that are judged at one time
 _ELEMENTS = 2**22  # pixels of pairs that are held at one time
-_CODE = ("data.near_duplicates", "data.close_pairs", "data.neighbours", "data.image_view")
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def find_near_duplicates(data: Dataset, share: float = DUPLICATE_SHARE) -> NearD
     order = np.arange(count) if data.precedence is None else np.argsort(data.precedence, kind="stable")
     if data.folder is None:
         return _search(data, order, share)
-    key = key_of(share=share, order=hashlib.sha256(order.tobytes()).hexdigest(), code=sources(*_CODE))
+    key = key_of(share=share, order=hashlib.sha256(order.tobytes()).hexdigest(), code=code_digest(_search))
     path = data.folder / f"near-duplicates-{key}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as held:
@@ -80,7 +79,7 @@ def format_near_duplicates(data: Dataset, found: NearDuplicates) -> str:
 
 
 def near_duplicates(images: ImagesLike, radius: float) -> Tensor:
-    """Which `images` (N, ...) to keep, bool (N,): greedily in order, one within `radius` of a kept earlier one goes.
+    """Mask bool (N,) of `images` (N, ...) to keep: greedily in order, one within `radius` of a kept earlier one goes.
 
     `radius` is a Euclidean distance between whole images, in their own units; 0 drops exact copies only. Raises
     ValueError when a value is not finite or the radius is negative.
@@ -151,7 +150,7 @@ def _search(data: Dataset, order: np.ndarray, share: float) -> NearDuplicates:
 
 
 def _keep(seen: Descriptions, radius: float) -> Tensor:
-    """Which images to keep, bool (N,)."""
+    """Mask bool (N,) of the images to keep."""
     keep = torch.zeros(len(seen.table), dtype=torch.bool, device=seen.level.device)
     for rows in pieces(torch.arange(len(keep), device=keep.device), _BLOCK):
         fresh = torch.ones_like(rows, dtype=torch.bool)

@@ -9,11 +9,13 @@ every k-nearest-neighbour metric goes through here. Choices of ours:
 - Ties go to the lowest index. So an answer depends on its query and on the base alone, not on batches or chunks.
 
 `parts` above 1 makes the distance the largest over that many equal runs of columns, each a Euclidean distance of its
-own: for images that are compared tile by tile.
+own: for images that are compared tile by tile. `transforms` searches over several versions of each query, such as
+its mirror image: the distance to a row is the smallest over these.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,19 +31,34 @@ _SPARE = 12  # shortlisted beyond k, so that the bound seldom fails
 
 @dataclass(frozen=True)
 class Neighbours:
-    """`index` (N, k) int64 into the base and `distance` (N, k) float64, nearest first."""
+    """`index` (N, k) int64 into the base and `distance` (N, k) float64, nearest first; `transform` (N, k) int64, which
+    of the transforms that were searched over was the nearest, or None without any."""
 
     index: Tensor
     distance: Tensor
+    transform: Tensor | None = None
 
 
-def nearest(queries: Tensor | FeatureRows, base: Tensor | FeatureRows, k: int = 1, parts: int = 1) -> Neighbours:
+def nearest(
+    queries: Tensor | FeatureRows,
+    base: Tensor | FeatureRows,
+    k: int = 1,
+    parts: int = 1,
+    transforms: Sequence[Callable[[Tensor], Tensor]] = (),
+) -> Neighbours:
     """The k rows of `base` (M, D) nearest to each of `queries` (N, D), on the tensors' device. Either may be a table
     whose rows are made when they are asked for.
+
+    `transforms`: functions of images (n, C, H, W) to images, applied to the images of the queries, which then have to
+    be a FeatureRows. Ties between transforms go to the first one.
 
     An exact copy has distance exactly 0. Raises ValueError when the widths differ or are no multiple of `parts`, when k
     is not in 1 .. M, or when a value is not finite.
     """
+    if transforms:
+        if not isinstance(queries, FeatureRows):
+            raise ValueError("transforms are applied to images: give the queries as FeatureRows of these")
+        return _merge([nearest(queries.transformed(one), base, k, parts) for one in transforms], k)
     _check(queries, base, parts)
     if not 1 <= k <= len(base):
         raise ValueError(f"k = {k} neighbours asked for among {len(base)} rows")
@@ -69,7 +86,7 @@ def links(points: Tensor, radius: float, parts: int = 1) -> Tensor:
 
 
 def within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
-    """Which of `queries` (N, D) lie within any row's `radius` (M,) of `base` (M, D), the boundary included: bool (N,).
+    """Mask bool (N,) of the `queries` (N, D) within any row's `radius` (M,) of `base` (M, D), the boundary included.
 
     A radius that `nearest` returned includes the neighbour it belongs to. Raises ValueError when the widths differ, a
     value is not finite, or a radius is negative.
@@ -122,6 +139,22 @@ def _rank(index: Tensor, distance: Tensor, k: int) -> Neighbours:
     return Neighbours(index.gather(1, places)[:, :k].contiguous(), distance[:, :k].contiguous())
 
 
+def _merge(found: list[Neighbours], k: int) -> Neighbours:
+    """The k nearest distinct rows over several searches for the same queries, and the search that found each."""
+    blocks = []
+    for part in _slices(len(found[0].index), _QUERIES):
+        index = torch.cat([one.index[part] for one in found], dim=1)
+        distance = torch.cat([one.distance[part] for one in found], dim=1)
+        search = torch.arange(len(found), device=index.device).repeat_interleave(k).expand_as(index)
+        order = index.argsort(dim=1, stable=True)
+        order = order.gather(1, distance.gather(1, order).argsort(dim=1, stable=True))  # by distance, index, search
+        index, distance, search = (values.gather(1, order) for values in (index, distance, search))
+        same = (index[:, :, None] == index[:, None, :]).tril(diagonal=-1).any(dim=2)
+        first = same.long().argsort(dim=1, stable=True)[:, :k]
+        blocks.append([values.gather(1, first) for values in (index, distance, search)])
+    return Neighbours(*(torch.cat(values) for values in zip(*blocks, strict=True)))
+
+
 def _search(query: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> tuple[Tensor, Tensor]:
     """The k nearest to one query (D,), by brute force."""
     distance, index = torch.cat([distances(query, base[chunk], parts) for chunk in _chunks(base)]).sort(stable=True)
@@ -129,7 +162,7 @@ def _search(query: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> tu
 
 
 def pairs_within(queries: Tensor, base: Tensor, radius: Tensor, parts: int = 1) -> Tensor:
-    """Which pairs are within the base row's radius, bool (n, m): exactly, where rounding leaves a doubt."""
+    """Mask bool (n, m) of the pairs within the base row's radius: exact, also where rounding leaves a doubt."""
     squared, slack = _squared(queries, base, parts)
     limit = radius.double().square()
     inside = squared <= limit

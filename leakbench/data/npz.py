@@ -11,24 +11,32 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import PARTS, Dataset
-from leakbench.data.image_cache import Pack, identity_of, mapped, packed
-from leakbench.data.npz_blocks import Member, open_member
+from leakbench.data.image_cache import Pack, identify_file, pack_images
+from leakbench.data.npz_blocks import NpzArray, open_array
 from leakbench.runtime.errors import UsageError
 
-_BESIDE = ("labels", "attribute", "split", "index")
-_LARGE = 2**26  # bytes of images from which on they stay in their file, or in the cache where that is compressed
+OPTIONAL = ("labels", "attribute", "split", "index", "group")
+_LARGE = 2**26  # bytes of images from which on they are unpacked into the cache
 
 
 def npz(argument: str) -> Dataset:
-    """npz:PATH: `images` uint8 (N, H, W) or (N, H, W, C), and optional `labels`, `attribute`, `split` and `index`.
+    """npz:PATH: `images` uint8 (N, H, W) or (N, H, W, C), and optional `labels`, `attribute`, `split`, `index`
+    and `group`.
 
     `labels`, `attribute`: whole numbers (N,). `split`: words (N,). `index`: whole numbers (N,), an image's position in
-    its publisher's order.
+    its publisher's order. `group`: whole numbers (N,), the person or scene that an image is of.
     """
     path = Path(argument).expanduser()
     if not argument or not path.is_file():
         raise UsageError(f"dataset 'npz:{argument}': no such file; write npz:PATH with the path of an .npz file")
     arrays, images, large = _read_npz(path)
+    data = dataset_of(f"npz:{path.name}", path, images, arrays)
+    return data if large is None else replace(data, pixels=large.pixels, folder=large.folder)
+
+
+def dataset_of(name: str, path: Path, images: np.ndarray, arrays: dict[str, np.ndarray]) -> Dataset:
+    """The data set of images and the OPTIONAL arrays of each, which are checked; `path` is named in errors. Raises
+    UsageError."""
     if images.dtype != np.uint8:
         hint = " (NaN or infinite values among them)" if _has_nan(images) else ""
         raise UsageError(f"{path}: images: dtype is {images.dtype}{hint}; it must be uint8, 0 to 255")
@@ -37,11 +45,10 @@ def npz(argument: str) -> Dataset:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise UsageError(f"{path}: images: shape is {shape}; it must be (N, H, W) or (N, H, W, 1 or 3)")
-    keys = ("labels", "attribute", "index")
-    labels, attribute, index = (integers(path, key, arrays.get(key), len(images)) for key in keys)
+    keys = ("labels", "attribute", "index", "group")
+    labels, attribute, index, group = (integers(path, key, arrays.get(key), len(images)) for key in keys)
     split = _words(path, arrays.get("split"), len(images))
-    data = Dataset(f"npz:{path.name}", images, labels, attribute, split=split, index=index)
-    return data if large is None else replace(data, pixels=large.pixels, folder=large.folder)
+    return Dataset(name, images, labels, attribute, split=split, index=index, group=group)
 
 
 def read_arrays(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -69,31 +76,29 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray, Pack | Non
     """The arrays beside the images, the images, and their pack where they are too large to be read whole."""
     large = _large_images(path)
     if large is not None:
-        arrays, _ = read_arrays(path, _BESIDE)
+        arrays, _ = read_arrays(path, OPTIONAL)
         return arrays, large.images, large
-    arrays, _ = read_arrays(path, ("images", *_BESIDE))
+    arrays, _ = read_arrays(path, ("images", *OPTIONAL))
     if "images" not in arrays:
         raise UsageError(f"{path}: key 'images' is missing; it must hold uint8 images (N, H, W) or (N, H, W, C)")
     return arrays, arrays["images"], None
 
 
 def _large_images(path: Path) -> Pack | None:
-    """The images, mapped, if they are uint8, many and in a file that can be read; None leaves it to numpy's reader,
-    and to what is said about files that it cannot read."""
+    """The images, unpacked into the cache, if they are uint8, many and in a file that can be read; None leaves it to
+    numpy's reader, and to what is said about files that it cannot read."""
     try:
-        member = open_member(path, "images")
+        array = open_array(path, "images")
     except UsageError:
         return None
-    if member.bytes < _LARGE or member.dtype != np.uint8 or len(member.shape) not in (3, 4):
+    if array.bytes < _LARGE or array.dtype != np.uint8 or len(array.shape) not in (3, 4):
         return None
-    if member.offset is not None:
-        return mapped(member)
-    pack = packed("npz", {"file": identity_of(path), "path": str(path.resolve())}, lambda _: _blocks(member))
-    return replace(pack, images=pack.images.reshape(member.shape))
+    pack = pack_images("npz", {"file": identify_file(path), "path": str(path.resolve())}, lambda _: _blocks(array))
+    return replace(pack, images=pack.images.reshape(array.shape))
 
 
-def _blocks(member: Member) -> Iterator[tuple[np.ndarray, None]]:
-    for block in member.blocks:
+def _blocks(array: NpzArray) -> Iterator[tuple[np.ndarray, None]]:
+    for block in array.blocks:
         yield block.reshape(*block.shape[:3], -1), None
 
 

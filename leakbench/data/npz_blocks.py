@@ -1,7 +1,6 @@
-"""The arrays of an .npz file one block at a time, or mapped where they lie: large ones are never read whole.
+"""The arrays of an .npz file one block at a time: large ones are never read whole.
 
-A file of numpy.savez holds its arrays as they are, and such an array can be memory-mapped inside the .zip; one of
-numpy.savez_compressed has to be unpacked. Arrays of Python objects are pickles: they are refused, never loaded.
+Arrays of Python objects are pickles: they are refused, never loaded.
 """
 
 from __future__ import annotations
@@ -24,14 +23,13 @@ _ERRORS = (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, Runtim
 
 
 @dataclass(frozen=True)
-class Member:
+class NpzArray:
     """One array of an .npz file, of which only the header has been read."""
 
     path: Path
     key: str
     shape: tuple[int, ...]
     dtype: np.dtype
-    offset: int | None  # of its first number in the file, where it is stored as it is
 
     @property
     def bytes(self) -> int:
@@ -53,19 +51,12 @@ class Member:
         except _ERRORS as error:
             raise _unreadable(self.path, self.key, error) from None
 
-    def mapped(self) -> np.ndarray:
-        """The array where it lies; only for one that is stored as it is."""
-        assert self.offset is not None
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
 
-
-def open_member(path: Path, key: str) -> Member:
+def open_array(path: Path, key: str) -> NpzArray:
     """The array under a key. Raises UsageError if it is missing, pickled, damaged, or stored by columns."""
     try:
-        with zipfile.ZipFile(path) as packed:
-            about = packed.getinfo(f"{key}.npy")
-            with packed.open(about) as file:
-                shape, by_columns, dtype, length = _header(file)
+        with zipfile.ZipFile(path) as packed, packed.open(f"{key}.npy") as file:
+            shape, by_columns, dtype = _header(file)
     except KeyError:
         raise UsageError(f"{path}: key {key!r} is missing") from None
     except _ERRORS as error:
@@ -74,25 +65,17 @@ def open_member(path: Path, key: str) -> Member:
         raise UsageError(f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays")
     if by_columns and len(shape) > 1:
         raise UsageError(f"{path}: {key}: is stored by columns; save it after numpy.ascontiguousarray")
-    stored = about.compress_type == zipfile.ZIP_STORED
-    return Member(path, key, shape, dtype, _begin(path, about) + length if stored else None)
+    return NpzArray(path, key, shape, dtype)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, whether it is stored by columns, dtype and length of an .npy header, which is read."""
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read an .npy header: shape, True where the array is stored by columns, and dtype."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"a header of version {version}")
-    return (*read(file), file.tell())
-
-
-def _begin(path: Path, about: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: behind its local header, whose name and extra field have their own lengths."""
-    with path.open("rb") as file:
-        file.seek(about.header_offset + 26)
-        name, extra = struct.unpack("<HH", file.read(4))
-    return about.header_offset + 30 + int(name) + int(extra)
+    shape, by_columns, dtype = read(file)
+    return shape, by_columns, dtype
 
 
 def _unreadable(path: Path, key: str, error: Exception) -> UsageError:

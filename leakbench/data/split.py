@@ -3,6 +3,10 @@
 Near-duplicates are removed first, so that no image has a twin on the other side. Members and nonmembers come from the
 pool, or each from its own list of an index file (leakbench.data.split_file), which then counts for more than the words
 of the data set.
+
+Where images come in groups (people, patients, scenes), a draw keeps each group whole: groups are drawn in random order,
+and of a group that a part cuts off, the rest is used for nothing (a choice of ours, so that parts have the numbers of
+images asked for). Words of the data set and lists of an index file are taken as they are.
 """
 
 from __future__ import annotations
@@ -16,13 +20,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from leakbench.data.dataset import DUPLICATE_SHARE, PARTS, Dataset
-from leakbench.data.split_file import SplitFile, read_listed
+from leakbench.data.split_file import SplitFile, read_split_file
 from leakbench.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from leakbench.data.near_duplicates import NearDuplicates
 
-_COUNTS = {  # parts in the order in which they are drawn, and where SplitSpec says how many
+_COUNTS = {  # parts in the order in which they are drawn, and the field of SplitSpec with their number
     "member": "members",
     "nonmember": "nonmembers",
     "calibration_in": "calibration_in",
@@ -40,8 +44,8 @@ class TooFewImages(UsageError):
 
 
 class SplitSpec(BaseModel):
-    """How many images go into each drawn part, the seed of the draw, and the index file of a standard split. The rest
-    of the pool is `reference`. duplicate_radius: share of the median distance of random pairs within which images are
+    """Numbers of images of each drawn part, the seed of the draw, and the index file of a standard split. The rest of
+    the pool is `reference`. duplicate_radius: share of the median distance of random pairs within which images are
     near-duplicates; 0 leaves out exact copies only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,12 +62,13 @@ class SplitSpec(BaseModel):
 @dataclass(frozen=True)
 class Split:
     """Rows of the data set by part (sorted int64 arrays), the attribute of every row, the near-duplicates that were
-    removed first, and the index file (its name and sha256) that the parts were drawn by."""
+    removed first, the index file (its name and sha256) that the parts were drawn by, and the group of every row."""
 
     parts: dict[str, np.ndarray]
     attribute: np.ndarray | None
     duplicates: NearDuplicates
     file: str = ""
+    group: np.ndarray | None = None
 
     @property
     def removed(self) -> int:
@@ -90,30 +95,60 @@ def draw_split(data: Dataset, spec: SplitSpec) -> Split:
 
     duplicates = find_near_duplicates(data, spec.duplicate_radius)
     rows, keep = np.arange(len(data.images)), duplicates.keep
-    listed = read_listed(Path(spec.file).expanduser(), data) if spec.file else None
+    listed = read_split_file(Path(spec.file).expanduser(), data) if spec.file else None
     said = data.split if listed is None else None
     words = np.full(len(rows), "pool") if said is None else said.astype(str)
-    pool = np.random.default_rng([spec.seed, 0x5EED]).permutation(rows[keep & (words == "pool")])
+    pool = _draw_order(rows[keep & (words == "pool")], rows[words != "pool"], data.group, spec.seed)
     wanted = {part: getattr(spec, field) for part, field in _COUNTS.items()}
     parts = {part: rows[keep & (words == part)] for part in PARTS}
     for names, side in _sides(pool, listed):
         for part in names:
             if said is None or not len(parts[part]):
-                parts[part], side = side[: wanted[part]], side[wanted[part] :]
+                parts[part], side = _take(side, wanted[part], data.group)
         if "nonmember" in names:
             parts["reference"] = np.concatenate([parts["reference"], side])
     if listed is not None:
         parts["reference"] = np.concatenate([parts["reference"], pool[~(listed.members | listed.heldout)[pool]]])
+    if data.group is not None and said is None:
+        drawn = np.concatenate([parts[part] for part in _COUNTS])
+        parts["reference"] = _without_groups(parts["reference"], drawn, data.group)
     parts = {part: np.sort(index) for part, index in parts.items()}
     _check_enough(data, parts, _least(wanted, said, 0 if listed is None else int((~keep).sum())), int(keep.sum()))
     attribute = data.attribute
     if attribute is None and data.trait is not None:
         attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
-    return Split(parts, attribute, duplicates, "" if listed is None else listed.words)
+    return Split(parts, attribute, duplicates, "" if listed is None else listed.description, data.group)
+
+
+def _draw_order(pool: np.ndarray, placed: np.ndarray, group: np.ndarray | None, seed: int) -> np.ndarray:
+    """The pool in random order; with groups, those in random order one after the other, without groups of `placed`
+    rows."""
+    rng = np.random.default_rng([seed, 0x5EED])
+    order = rng.permutation(pool)
+    if group is None:
+        return order
+    return order_by_group(_without_groups(order, placed, group), group, rng)
+
+
+def order_by_group(rows: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The rows with those of a group one after the other, groups in random order."""
+    numbers, which = np.unique(group[rows], return_inverse=True)
+    return rows[np.argsort(rng.permutation(len(numbers))[which], kind="stable")]
+
+
+def _take(side: np.ndarray, count: int, group: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The first rows of a side, and those that later parts may draw."""
+    taken, left = side[:count], side[count:]
+    return taken, left if group is None else _without_groups(left, taken, group)
+
+
+def _without_groups(rows: np.ndarray, placed: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The rows that are of no group of the `placed` ones."""
+    return rows[~np.isin(group[rows], group[placed])]
 
 
 def _sides(pool: np.ndarray, listed: SplitFile | None) -> list[tuple[tuple[str, ...], np.ndarray]]:
-    """Which parts are drawn one after the other, and from which rows of the pool.
+    """Parts that are drawn one after the other, and the rows of the pool that they are drawn from.
 
     Standard splits use their lists up, so near-duplicates leave a list short: by images that are reported, then.
     """
@@ -124,7 +159,7 @@ def _sides(pool: np.ndarray, listed: SplitFile | None) -> list[tuple[tuple[str, 
 
 
 def _least(wanted: dict[str, int], said: np.ndarray | None, removed: int) -> dict[str, int]:
-    """How many images each part needs: as many as asked for, but for what near-duplicates took from the lists of an
+    """Least number of images of each part: as many as asked for, but for what near-duplicates took from the lists of an
     index file; a few, where the data set's words say which."""
     few = {part: min(wanted.get(part, _FEWEST), _FEWEST) for part in PARTS}
     return few if said is not None else {part: max(few[part], wanted.get(part, 0) - removed) for part in PARTS}

@@ -1,4 +1,4 @@
-"""An attribute attack against one release: of its samples, its members, or pairs of its outputs."""
+"""Measures an attribute attack on one release: on its samples, its members, or pairs of its outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leakbench.metrics.evaluate.attribute import evaluate_attribute
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """Images without the network's condition, and the truth about each, 0 or 1 (N,), on the CPU."""
+    """Images without the network's condition, and the attribute of each, 0 or 1 (N,), on the CPU."""
 
     images: Images
     attribute: Tensor
@@ -29,14 +29,14 @@ class Truth:
         return len(self.attribute)
 
     def take(self, rows: slice) -> Truth:
-        """Some of them."""
+        """Select rows."""
         index = torch.arange(len(self))[rows]
         return Truth(self.images.take(index.to(self.images.ids.device)), self.attribute[index])
 
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """What an attacker knows, what is reported, and the null (None: 1/2 by construction)."""
+    """Images that the attacker learns from, reported images, and those of the null (None: 1/2 by construction)."""
 
     known: Truth
     reported: Truth
@@ -44,7 +44,7 @@ class Groups:
 
 
 def measure_attribute(context: AuditContext, attack: AttributeAttack, access: Access) -> RecordContents:
-    """One attack at one of its levels."""
+    """Measure one attack at one of its levels."""
     began = time.perf_counter()
     raw = access is Access.WEIGHTS
     target, groups = context.target((attack,)), _groups(context, attack, raw)
@@ -76,47 +76,47 @@ def _evidence(scores: np.ndarray, reported: Truth, null: np.ndarray, of_null: Tr
 
 
 def _groups(context: AuditContext, attack: AttributeAttack, raw: bool) -> Groups:
-    parts = context.bench.split.parts
+    parts = context.inputs.split.parts
     if attack.of == "pairs":
-        pairs = pairs_of(context, raw)
+        pairs = draw_pairs(context, raw)
         half = len(pairs) // 2
         return Groups(pairs.take(slice(half)), pairs.take(slice(half, None)), None)
     if attack.of == "images":
         groups = (parts["reference"], parts["member"], parts["nonmember"])
         return Groups(*(_real(context, rows) for rows in groups))
-    known, null = (_real(context, rows) for rows in (parts["reference"], context.bench.heldout_rows))
+    known, null = (_real(context, rows) for rows in (parts["reference"], context.inputs.heldout_rows))
     return Groups(known, _samples(context), null)
 
 
 def _real(context: AuditContext, rows: np.ndarray) -> Truth:
     """Real images of these rows."""
-    attribute = context.bench.split.attribute
+    attribute = context.inputs.split.attribute
     assert attribute is not None  # the network is conditioned on it
     return Truth(dataclasses.replace(context.images(rows), labels=None), torch.from_numpy(attribute[rows]))
 
 
 def _samples(context: AuditContext) -> Truth:
-    """The samples, and what each was asked for."""
+    """The samples, and the attribute that each was requested with."""
     assert context.requested_labels is not None
-    device = context.bench.device
+    device = context.inputs.device
     return Truth(
         Images(context.samples.to(device), torch.arange(len(context.requested_labels), device=device), None),
         context.requested_labels,
     )
 
 
-def pairs_of(context: AuditContext, raw: bool) -> Truth:
+def draw_pairs(context: AuditContext, raw: bool) -> Truth:
     """As many pairs as the suite draws samples: two outputs of one noise, asked for either value, stacked in an order
     that a fair coin chose; true is whether the first was asked for 1. Of sample numbers that nothing else draws."""
     release = context.release.undefended() if raw else context.release
-    count, device = context.bench.suite.file.quality.samples, context.bench.device
+    count, device = context.inputs.suite.file.quality.samples, context.inputs.device
     zero, one = (release.sample(count, torch.full((count,), value), first=2 * count) for value in (0, 1))
     numbers = torch.arange(2 * count, 3 * count)
-    coin = context.bench.streams(context.seed).of("attacking", "order of pairs").integers(numbers, 2)
+    coin = context.inputs.streams(context.seed).of("attacking", "order of pairs").integers(numbers, 2)
     ordered = torch.where(coin.view(-1, 1, 1, 1) == 1, torch.cat([one, zero], dim=1), torch.cat([zero, one], dim=1))
     return Truth(Images(ordered.to(device), numbers.to(device), None), coin)
 
 
 def _pair_calls(release: Release) -> float:
-    """What a pair of the attacker's own costs it; it draws as many as it is shown."""
+    """Calls that a pair of the attacker's own costs it; it draws as many as it is shown."""
     return 2.0 * len(release.schedule.timesteps())

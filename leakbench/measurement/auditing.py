@@ -1,4 +1,4 @@
-"""An auditing attack against one release: of a canary release of its own, trained by the same chain of defenses.
+"""Measures an auditing attack: on a canary release of its own, trained by the same chain of defenses as the target.
 
 The bound speaks of the training that the target had, on other images: the guarantees of both are in `info`, and should
 be alike. The canaries are all images but the reference part, each included by an independent fair coin.
@@ -22,15 +22,15 @@ DELTA = 1e-5  # where no guarantee is stated, or delta 0, at which a Gaussian me
 
 
 def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Access) -> RecordContents:
-    """One attack at one of its levels."""
+    """Measure one attack at one of its levels."""
     began = time.perf_counter()
-    bench, canary = context.bench, context.auxiliary_releases((attack,))[CANARY.name]
+    inputs, canary = context.inputs, context.auxiliary_releases((attack,))[CANARY.name]
     # The attack's view has the needed release under its name as well. It is told of none that it was trained on.
     blind = AuxiliaryRelease(canary.source, np.empty(0, dtype=np.int64))
-    target = AttackTarget(canary.source, bench.streams(context.seed), {CANARY.name: blind})
+    target = AttackTarget(canary.source, inputs.streams(context.seed), {CANARY.name: blind})
     asked = {"it": AttackRequest(cast(Any, attack), access is Access.WEIGHTS)}
-    scores, queries = target.score(asked, context.images(bench.pool))
-    evidence = CanaryEvidence(scores["it"], np.isin(bench.pool, canary.rows))
+    scores, queries = target.score(asked, context.images(inputs.pool))
+    evidence = CanaryEvidence(scores["it"], np.isin(inputs.pool, canary.rows))
     guarantee = canary.source.release.guarantee
     found = evaluate_auditing(evidence, attack.guesses, guarantee.delta or DELTA, guarantee.epsilon)
     found.info |= {

@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 from leakbench.api import Attack, AuditSetting, Defense, Skip, as_pretrained, shipped_parts
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ChainLink
 
 _NOTHING_TO_FORGET = Skip("there is nothing to forget: write a [forget] table with `label` or `share`")
 
 
-def check_compatibility(bench: ReleaseBuilder) -> None:
+def check_compatibility(inputs: RunInputs) -> None:
     """Raise UsageError that names the suite, the defense or attack, and the reason why it cannot work there."""
-    _ = bench.forgotten  # attacks and metrics read [forget] for every release
-    where = f"suite {bench.suite.file.name!r}"
-    for point in bench.suite.points:
-        bench.network_of(point.chain)
-        bench.schedule_of(point.chain)
+    _ = inputs.forgotten  # attacks and metrics read [forget] for every release
+    where = f"suite {inputs.suite.file.name!r}"
+    for point in inputs.suite.points:
+        inputs.network_of(point.chain)
+        inputs.schedule_of(point.chain)
         for number, link in enumerate(point.chain):
-            if found := _skip_defense(bench, point.chain[:number], link, bench.condition(point.chain)):
+            if found := _skip_defense(inputs, point.chain[:number], link, inputs.condition(point.chain)):
                 raise UsageError(f"{where}: defense {link.id!r}: {found.reason}")
-    for name, attack in bench.suite.attacks.items():
-        for point in bench.suite.points:
-            if not bench.suite.asks(name, point):
+    for name, attack in inputs.suite.attacks.items():
+        for point in inputs.suite.points:
+            if not inputs.suite.asks(name, point):
                 continue
-            found = skip_attack(attack, audit_setting(bench, point.chain))
+            found = skip_attack(attack, audit_setting(inputs, point.chain))
             if found is not None and found.severity == "cannot-work":
                 raise UsageError(f"{where}: attack {name!r}: {found.reason}")
 
 
 def audit_setting(
-    bench: ReleaseBuilder, chain: tuple[ChainLink, ...], condition: str | None = None, forgets: bool = True
+    inputs: RunInputs, chain: tuple[ChainLink, ...], condition: str | None = None, forgets: bool = True
 ) -> AuditSetting:
     """Setting of what stands on a chain, or attacks it."""
-    forget, parts = bench.suite.file.forget, bench.split.parts
+    forget, parts = inputs.suite.file.forget, inputs.split.parts
     defenses = tuple(link.defense for link in chain)
     return AuditSetting(
         chain=defenses,
-        condition=condition or bench.condition(chain),
+        condition=condition or inputs.condition(chain),
         forget=forget.kind if forget and forgets else "nothing",
-        timesteps=bench.schedule_of(chain).T,
-        images=len(bench.split.train),
-        pixels=bench.data.shape[1] * bench.data.shape[2],
+        timesteps=inputs.schedule_of(chain).T,
+        images=len(inputs.split.train),
+        pixels=inputs.data.shape[1] * inputs.data.shape[2],
         calibration=len(parts["calibration_in"]) + len(parts["calibration_out"]),
         parts=shipped_parts(defenses),
     )
@@ -66,11 +66,11 @@ def is_applicable(attack: Attack, setting: AuditSetting) -> bool:
     return found is None or found.severity != "not-applicable"
 
 
-def _skip_defense(bench: ReleaseBuilder, below: tuple[ChainLink, ...], link: ChainLink, condition: str) -> Skip | None:
+def _skip_defense(inputs: RunInputs, below: tuple[ChainLink, ...], link: ChainLink, condition: str) -> Skip | None:
     defense = link.defense
-    if defense.forgets and bench.suite.file.forget is None:
+    if defense.forgets and inputs.suite.file.forget is None:
         return _NOTHING_TO_FORGET
-    setting = audit_setting(bench, below, condition, defense.forgets)
+    setting = audit_setting(inputs, below, condition, defense.forgets)
     return _skip_order(below, defense) or defense.skip(setting)
 
 

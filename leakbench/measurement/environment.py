@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 
 import torch
 
 
-def environment(device: torch.device) -> dict[str, str]:
+def describe_environment(device: torch.device) -> dict[str, str]:
     """Describe Python, the packages that compute, and the device."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     packages = {package: version(package) for package in ("leakbench", "torch", "numpy", "diffusers")}
     return {"python": platform.python_version(), "device": name, **packages}
+
+
+def merge_environments(environments: Iterable[dict[str, str]]) -> dict[str, str]:
+    """One environment of several, in order; where they differ, the values are joined by " / "."""
+    merged: dict[str, list[str]] = {}
+    for environment in environments:
+        for name, value in environment.items():
+            merged.setdefault(name, []).append(value)
+    return {name: " / ".join(dict.fromkeys(values)) for name, values in merged.items()}

@@ -19,7 +19,7 @@ from leakbench.api import ReplicationEvidence
 from leakbench.data.image_view import ImageView
 from leakbench.data.neighbours import Matches
 from leakbench.measurement.extra_features_policy import list_extra_features
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics import quality
 from leakbench.metrics.copying import feature_similarity
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
@@ -33,14 +33,15 @@ from leakbench.metrics.weights.sscd import PUBLISHED, SSCD
 class ExtraFeatures:
     """The extra networks, each with its features of real images, made once for all releases of a run."""
 
-    bench: ReleaseBuilder
+    inputs: RunInputs
 
     @cached_property
     def spaces(self) -> dict[str, FeatureSpace]:
         """By name; loads their networks. Raises ValueError when a file holds something else."""
         makers: dict[str, type[DINOv2] | type[SSCD]] = {"dinov2": DINOv2, "sscd": SSCD}
         return {
-            name: FeatureSpace(self.bench, makers[name](self.bench.device)) for name in list_extra_features(self.bench)
+            name: FeatureSpace(self.inputs, makers[name](self.inputs.device))
+            for name in list_extra_features(self.inputs)
         }
 
     def measure(self, samples: Tensor) -> MetricSet:
@@ -55,20 +56,20 @@ class ExtraFeatures:
 class FeatureSpace:
     """One network, and its features of a split's real images."""
 
-    bench: ReleaseBuilder
+    inputs: RunInputs
     embed: Features
     _known: dict[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, images: Tensor | ImageView) -> Tensor:
         """Features (N, D) of images (N, C, H, W), on the device."""
-        return self.embed(images.to(self.bench.device))  # type: ignore[arg-type]
+        return self.embed(images.to(self.inputs.device))  # type: ignore[arg-type]
 
     def real(self, part: str) -> Tensor:
         """Features of "train", "heldout" or a part of the split."""
         if part not in self._known:
-            rows = {"train": self.bench.split.train, "heldout": self.bench.heldout_rows, **self.bench.split.parts}
-            self._known[part] = self(self.bench.images(rows[part])).cpu()
-        return self._known[part].to(self.bench.device)
+            rows = {"train": self.inputs.split.train, "heldout": self.inputs.heldout_rows, **self.inputs.split.parts}
+            self._known[part] = self(self.inputs.images(rows[part])).cpu()
+        return self._known[part].to(self.inputs.device)
 
 
 def _distances(space: FeatureSpace, samples: Tensor) -> MetricSet:

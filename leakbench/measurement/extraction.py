@@ -1,4 +1,4 @@
-"""From replication attacks to what they got out of a release, batch by batch, through a view of their access level."""
+"""Runs replication attacks on a release, batch by batch, through a view of their access level."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Extracted:
 def extract_candidates(
     target: AttackTarget, attack: ReplicationAttack, samples: Tensor, embed: Callable[[Tensor], Tensor]
 ) -> Extracted:
-    """What the attack wants matched, where `samples` (N, C, H, W) are the release's first N."""
+    """Collect the images that the attack wants matched, where `samples` (N, C, H, W) are the release's first N."""
     release = target.release
     ids = torch.arange(len(samples), device=release.device)
     images, labels = samples.to(release.device), release.labels(ids)

@@ -1,4 +1,4 @@
-"""How each attack family is measured and evaluated, and at which access levels (rows of leakbench.results.families).
+"""Measuring, evaluating and access levels of each attack family (rows of leakbench.results.families).
 
 A family runs its attacks one by one, or all together where they share network calls.
 """
@@ -13,6 +13,7 @@ from leakbench.api import Access, Attack
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auditing import measure_auditing
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.membership import measure_membership
 from leakbench.measurement.membership_evidence import rows_written
 from leakbench.measurement.record_contents import RecordContents, RecordSpec
@@ -33,13 +34,26 @@ Attacks = dict[str, tuple[Any, list[Access]]]  # by id: the attack, and the acce
 class FamilyMeasurement:
     """One family. levels: the access levels at which an attack gets a record. evaluate: from the family's evidence to
     metrics. measure: one attack at one level; measure_together: all of a release's attacks; one of the two is given.
-    reads_feature_weights: its numbers depend on the weights of feature networks on this machine."""
+    On what records depend, beside the release and the attack: reads_samples: the suite's number of samples;
+    reads_features: the suite's features, and the weights of feature networks on this machine; reads_classifiers: the
+    classifiers of reference images; reads_forget_set: the suite's [forget] table; keeps_pictures: --no-images."""
 
     levels: Callable[[Attack], list[Access]]
     evaluate: Callable[..., MetricSet]
     measure: Callable[[AuditContext, Any, Access], RecordContents] | None = None
     measure_together: Callable[[AuditContext, Attacks], Iterator[tuple[RecordSpec, RecordContents]]] | None = None
-    reads_feature_weights: bool = False
+    reads_samples: Callable[[Any], bool] = lambda attack: bool(attack.may_read_samples)
+    reads_features: bool = False
+    reads_classifiers: bool = False
+    reads_forget_set: bool = False
+    keeps_pictures: bool = False
+
+    @property
+    def code(self) -> tuple[Callable[..., Any], ...]:
+        """The functions and classes that measure and evaluate: roots of the code that records depend on."""
+        measure: Any = self.measure or self.measure_together
+        extractor = [FeatureExtractor] if self.reads_features or self.reads_classifiers else []
+        return (measure, self.evaluate, *extractor)
 
 
 def _raw_and_answered(attack: Attack) -> list[Access]:
@@ -52,14 +66,30 @@ def _own_level(attack: Attack) -> list[Access]:
 
 
 MEASUREMENTS: dict[FamilyName, FamilyMeasurement] = {
-    "membership": FamilyMeasurement(_raw_and_answered, evaluate_membership, measure_together=measure_membership),
+    "membership": FamilyMeasurement(
+        _raw_and_answered, evaluate_membership, measure_together=measure_membership, reads_forget_set=True
+    ),
     "replication": FamilyMeasurement(  # of what the service gives out, at its own level alone
         _own_level,
         evaluate_replication,
-        lambda context, attack, access: measure_replication(context, attack),
-        reads_feature_weights=True,
+        measure_replication,
+        reads_samples=lambda attack: True,
+        reads_features=True,
+        keeps_pictures=True,
     ),
-    "attribute": FamilyMeasurement(_raw_and_answered, evaluate_attribute, measure_attribute),
-    "unlearning": FamilyMeasurement(_raw_and_answered, evaluate_unlearning, measure_unlearning),
+    "attribute": FamilyMeasurement(
+        _raw_and_answered,
+        evaluate_attribute,
+        measure_attribute,
+        reads_samples=lambda attack: attack.of != "images" or attack.may_read_samples,
+    ),
+    "unlearning": FamilyMeasurement(
+        _raw_and_answered,
+        evaluate_unlearning,
+        measure_unlearning,
+        reads_samples=lambda attack: True,
+        reads_classifiers=True,
+        reads_forget_set=True,
+    ),
     "auditing": FamilyMeasurement(_raw_and_answered, evaluate_auditing, measure_auditing),
 }

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.measurement.extra_features import ExtraFeatures
-from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import Parts, code_parts, hash_parts
 from leakbench.metrics.features import Features, resolve_features
 from leakbench.metrics.reference_classifier import (
     ReferenceClassifier,
@@ -22,39 +23,29 @@ from leakbench.metrics.reference_classifier import (
 )
 from leakbench.models.classifiers import SmallConvNet
 from leakbench.runtime.cache.artefacts import ArtefactCache
-from leakbench.runtime.cache.keys import key_of
-from leakbench.runtime.code_digest import sources
+from leakbench.runtime.cache.key_file import write_key_parts
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
-_TRAINING = (
-    "metrics.features",
-    "metrics.reference_classifier",
-    "models.classifiers",
-    "models.training",
-    "models.training.loop",
-    "runtime.device",
-    "data.image_view",
-    "data.prefetch",
-)
+CLASSIFIERS = ("classifier", "attribute", "rotation")  # of reference images, by what they are taught
 
 
 @dataclass(eq=False)
 class FeatureExtractor:
     """The suite's features and its reference classifiers, made once for a split and cached."""
 
-    bench: ReleaseBuilder
+    inputs: RunInputs
     _known: dict[bytes, Tensor] = field(default_factory=dict)
 
     @cached_property
     def features(self) -> Features:
         """The features that [quality] names. Raises UsageError when they cannot be had."""
-        return self._resolve(self.reference_classifier, self.bench.device)
+        return self._resolve(self.reference_classifier, self.inputs.device)
 
     @cached_property
     def extra(self) -> ExtraFeatures:
         """Features measured beside these where their weights lie on this machine."""
-        return ExtraFeatures(self.bench)
+        return ExtraFeatures(self.inputs)
 
     def check(self) -> None:
         """Raise UsageError when the features cannot be had; trains nothing."""
@@ -67,15 +58,15 @@ class FeatureExtractor:
 
         def random_weights(kind: str) -> ReferenceClassifier:
             with torch.random.fork_rng(devices=[]):
-                network = SmallConvNet(self.bench.data.shape[0], 10)
-            return ReferenceClassifier(place(network, self.bench.device).eval(), "rotation")
+                network = SmallConvNet(self.inputs.data.shape[0], 10)
+            return ReferenceClassifier(place(network, self.inputs.device).eval(), "rotation")
 
-        return self._resolve(random_weights, self.bench.device)
+        return self._resolve(random_weights, self.inputs.device)
 
     def _resolve(self, classifier: Callable[[str], ReferenceClassifier], device: torch.device) -> Features:
-        bench, name = self.bench, self.bench.suite.file.quality.features
+        inputs, name = self.inputs, self.inputs.suite.file.quality.features
         try:
-            return resolve_features(name, bench.data.labels is not None, classifier, device)
+            return resolve_features(name, inputs.data.labels is not None, classifier, device)
         except ValueError as error:
             raise UsageError(f"quality.features = {name!r}: {error}") from None
 
@@ -84,23 +75,36 @@ class FeatureExtractor:
     def reference_classifier(self, kind: str) -> ReferenceClassifier:
         """The classifier trained on the reference part: of labels ("classifier"), of quarter turns ("rotation") or of
         the sensitive attribute ("attribute"). From the cache, or trained now."""
-        bench = self.bench
-        key = key_of(kind=kind, source=sources(*_TRAINING), device=bench.device.type, **bench.data_key)
+        inputs, parts = self.inputs, self._classifier_parts(kind)
 
         def make(folder: Path) -> None:
-            rows = bench.split.parts["reference"]
-            known = {"classifier": bench.data.labels, "attribute": bench.split.attribute}.get(kind)
-            labels = None if known is None else torch.from_numpy(known[rows]).to(bench.device)
+            rows = inputs.split.parts["reference"]
+            known = {"classifier": inputs.data.labels, "attribute": inputs.split.attribute}.get(kind)
+            labels = None if known is None else torch.from_numpy(known[rows]).to(inputs.device)
             classes = 0 if known is None else int(known.max()) + 1
-            images, stream = bench.images(rows).to(bench.device), bench.streams(0).of("reader", kind)
+            images, stream = inputs.images(rows).to(inputs.device), inputs.streams(0).of("reader", kind)
             save_reference_classifier(train_reference_classifier(images, labels, stream, classes), folder)
+            write_key_parts(folder, parts)
 
-        folder = ArtefactCache.of_run(bench.setting, "readers").get_or_make(key, make)
-        return load_reference_classifier(folder, bench.device)
+        return load_reference_classifier(self._cache.get_or_make(hash_parts(parts), make), inputs.device)
+
+    @property
+    def _cache(self) -> ArtefactCache:
+        return ArtefactCache.of_run(self.inputs.config, "readers")
+
+    def _classifier_parts(self, kind: str) -> Parts:
+        """Parts of the cache key of a classifier of the reference images."""
+        code = code_parts(train_reference_classifier, save_reference_classifier, RunInputs)
+        return {"kind": kind, **code, "device": self.inputs.device.type, **self.inputs.data_key}
+
+    def delete_classifiers(self) -> None:
+        """Delete the classifiers of the reference images from the cache: they will be trained again."""
+        for kind in CLASSIFIERS:
+            self._cache.delete(hash_parts(self._classifier_parts(kind)))
 
     def label_probabilities(self, images: ImagesLike) -> Tensor:
         """Label probabilities (N, classes) of images (N, C, H, W), on the CPU, by the reference images' classifier."""
-        return self.reference_classifier("classifier").probabilities(images.to(self.bench.device)).cpu()
+        return self.reference_classifier("classifier").probabilities(images.to(self.inputs.device)).cpu()
 
     @cached_property
     def attribute_classifier(self) -> SmallConvNet:
@@ -116,19 +120,19 @@ class FeatureExtractor:
         return torch.cat([self._of(part) for part in parts])
 
     def _of(self, images: ImagesLike) -> Tensor:
-        if not isinstance(images, ImageView) or images.identity[0] != self.bench.pictures.identity[0]:
-            return self.features(images.to(self.bench.device))
+        if not isinstance(images, ImageView) or images.identity[0] != self.inputs.pictures.identity[0]:
+            return self.features(images.to(self.inputs.device))
         rows = images.identity[1]
         if rows not in self._known:
-            self._known[rows] = self.features(images.to(self.bench.device))
+            self._known[rows] = self.features(images.to(self.inputs.device))
         return self._known[rows]
 
     @property
     def train(self) -> Tensor:
         """Features of the training images."""
-        return self(self.bench.train_images)
+        return self(self.inputs.train_images)
 
     @property
     def heldout(self) -> Tensor:
         """Features of the held-out images."""
-        return self(self.bench.heldout_images)
+        return self(self.inputs.heldout_images)

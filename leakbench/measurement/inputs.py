@@ -1,25 +1,25 @@
-"""What a suite starts from, before anything is trained: data, split, networks, schedules, random streams."""
+"""A run's inputs, before anything is trained: data, split, networks, schedules, random streams."""
 
 from __future__ import annotations
 
 import time
 from functools import cached_property
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import torch
 
 from leakbench.api import AuxiliaryModel, as_pretrained, pretrained_spec
-from leakbench.data import Dataset, Split, draw_split
+from leakbench.data import Dataset, Split, SplitSpec, draw_split
 from leakbench.data.forget_set import forget_rows
 from leakbench.data.image_view import ImageView
+from leakbench.measurement.auxiliary import release_rng, trainable_rows, training_rows
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.models.pretrained.compatibility import check_fits, walked
+from leakbench.models.pretrained.compatibility import check_fits, schedule_with_walk
 from leakbench.runtime import registry
-from leakbench.runtime.device import Rng, prepare
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import ChainLink, Suite
@@ -30,26 +30,52 @@ NETWORK_SIZES = ("width", "blocks", "levels", "attention", "dropout")  # of [net
 class RunInputs:
     """One suite's data, split, networks, schedules and random streams. Loaded when first asked for."""
 
-    def __init__(self, suite: Suite, setting: RunConfig) -> None:
-        self.suite, self.setting = suite, setting
-        self.device = torch.device(setting.device)
-        prepare(self.device)
-        self.split_seconds = 0.0  # that drawing the split took
+    def __init__(self, suite: Suite, config: RunConfig) -> None:
+        self.suite, self.config = suite, config
+        self.device = torch.device(config.device)
+        self._datasets: dict[tuple[str, bool], tuple[Dataset, ImageView]] = {}  # of all versions of the suite
+        self._splits: dict[tuple[str, bool, SplitSpec], tuple[Split, float]] = {}
+
+    def with_suite(self, suite: Suite) -> RunInputs:
+        """Inputs for another version of the suite. The data is not loaded again, nor is an equal split drawn again."""
+        other = RunInputs(suite, self.config)
+        other._datasets, other._splits = self._datasets, self._splits
+        return other
+
+    @property
+    def split_seconds(self) -> float:
+        """Seconds that drawing the split took; 0 before."""
+        return self._splits[self._split_name][1] if self._split_name in self._splits else 0.0
+
+    @property
+    def _data_name(self) -> tuple[str, bool]:
+        return self.suite.file.dataset, self.suite.file.skip_broken
+
+    @property
+    def _split_name(self) -> tuple[str, bool, SplitSpec]:
+        return *self._data_name, self.suite.file.split
 
     @cached_property
     def data(self) -> Dataset:
         """The suite's data set."""
-        file = self.suite.file
-        loaded: Dataset = registry.dataset(file.dataset, f"suite {file.name!r}", file.skip_broken)()
-        return loaded
+        return self._loaded_data[0]
+
+    @property
+    def _loaded_data(self) -> tuple[Dataset, ImageView]:
+        if self._data_name not in self._datasets:
+            file = self.suite.file
+            data: Dataset = registry.dataset(file.dataset, f"suite {file.name!r}", file.skip_broken)()
+            self._datasets[self._data_name] = data, ImageView(data.images)
+        return self._datasets[self._data_name]
 
     @cached_property
     def split(self) -> Split:
         """Its split."""
-        data, began = self.data, time.perf_counter()
-        drawn = draw_split(data, self.suite.file.split)
-        self.split_seconds = time.perf_counter() - began
-        return drawn
+        if self._split_name not in self._splits:
+            data, began = self.data, time.perf_counter()
+            drawn = draw_split(data, self.suite.file.split)
+            self._splits[self._split_name] = drawn, time.perf_counter() - began
+        return self._splits[self._split_name][0]
 
     @cached_property
     def forgotten(self) -> np.ndarray | None:
@@ -110,7 +136,7 @@ class RunInputs:
         """The noise schedule of a chain, a given model's or the suite's, with the suite's walk."""
         spec = pretrained_spec(chain[0].defense) if chain else None
         sampler = self.suite.file.sampler
-        return self.schedule if spec is None else walked(chain[0].id, spec, sampler.steps, sampler.clip)
+        return self.schedule if spec is None else schedule_with_walk(chain[0].id, spec, sampler.steps, sampler.clip)
 
     def _check_attribute(self, values: np.ndarray) -> None:
         if set(values.tolist()) != {0, 1}:
@@ -133,17 +159,18 @@ class RunInputs:
         levels = "-" + ".".join(map(str, spec.levels)) if spec.levels else ""
         return f"{spec.kind}-{spec.width}x{spec.blocks}{levels}"
 
-    def streams(self, seed: int, need: AuxiliaryModel | None = None) -> Rng:
-        """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
-        if need is None or need.kind == "retrained":
-            return Rng(self.data.name, seed)
-        own = f"{need.draw}/{need.share}" if need.kind == "shadow" else f"canary/{need.draw}"
-        return Rng(f"{self.data.name}/{own}", seed)
+    def streams(self, seed: int, auxiliary: AuxiliaryModel | None = None) -> Rng:
+        """Random streams of a release of the target, or of an auxiliary model."""
+        return release_rng(self.data.name, seed, auxiliary)
+
+    def group_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Group numbers (person, patient, scene) of rows, int64; None where each image is on its own."""
+        return None if self.split.group is None else self.split.group[rows]
 
     @cached_property
     def pictures(self) -> ImageView:
         """All images of the data set."""
-        return ImageView(self.data.images)
+        return self._loaded_data[1]
 
     def images(self, rows: np.ndarray) -> ImageView:
         """Images of these rows on the CPU, made when they are asked for."""
@@ -178,28 +205,11 @@ class RunInputs:
             "duplicate_radius": self.split.duplicates.radius,
         }
 
-    def training_rows(self, need: AuxiliaryModel | None, seed: int) -> np.ndarray:
-        """Rows that a release trains on: the target's, or what a needed one is trained on (see Need)."""
-        if need is None:
-            return self.split.train
-        if need.kind == "retrained":
-            assert self.forgotten is not None
-            return np.setdiff1d(self.split.train, self.forgotten)
-        if need.kind == "canary":
-            return self.pool[np.random.default_rng([seed, need.draw, 0xC0145]).random(len(self.pool)) < 0.5]
-        order = np.random.default_rng([seed, need.draw, 0x5AD0]).permutation(self.pool)
-        return np.sort(order[: round(need.share * len(self.pool))])
+    def training_rows(self, auxiliary: AuxiliaryModel | None, seed: int) -> np.ndarray:
+        """Rows that a release trains on: the target's (None), or those of an auxiliary model."""
+        return training_rows(self.split, self.forgotten, auxiliary, seed)
 
     @cached_property
     def pool(self) -> np.ndarray:
         """Rows of every part but `reference`."""
-        return np.sort(np.concatenate([rows for part, rows in self.split.parts.items() if part != "reference"]))
-
-    def chain_of(self, need: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> tuple[ChainLink, ...]:
-        """The part of a target's chain that a needed release repeats."""
-        if need.kind == "canary":
-            return chain
-        if need.kind == "retrained":
-            own = takewhile(lambda link: link.defense.changes in ("training", "data"), chain[1:])
-            return (chain[0], *(link for link in own if not link.defense.forgets))
-        return tuple(link for link in chain if link.defense.changes != "sampling")
+        return trainable_rows(self.split)

@@ -1,4 +1,4 @@
-"""The membership attacks against one release, together, sharing its network calls."""
+"""Measures the membership attacks on one release together, sharing its network calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Attacks = dict[str, tuple[MembershipAttack, list[Access]]]  # by id: the attack,
 
 
 def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tuple[RecordSpec, RecordContents]]:
-    """Every attack at every level that is asked for."""
+    """Measure every attack at every level that is asked for."""
     began = time.perf_counter()
     asked: dict[str, AttackRequest] = {}
     written: list[tuple[RecordSpec, str]] = []
@@ -34,9 +34,11 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
             if access in levels:
                 written.append((RecordSpec(name, access), f"{name}/{raw}"))
     target = context.target(attack for attack, _ in attacks.values())
-    parts = {name: context.images(rows) for name, rows in context.bench.split.parts.items()}
+    parts = {name: context.images(rows) for name, rows in context.inputs.split.parts.items()}
     calls = CallCount()
-    evidence, queries = collect_membership_evidence(target, asked, parts, calls)
+    scores, queries = collect_membership_evidence(target, asked, parts, calls)
+    groups = _groups(context)
+    evidence = {name: dataclasses.replace(one, **groups) for name, one in scores.items()}
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls)
     masks = _forgotten(context)
@@ -58,27 +60,29 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
         if _unguarded(context, attack, row.access):
             found.flags.add("unguarded-shadows")
         found.info |= _consumed(attack, parts)
-        arrays = dataclasses.asdict(evidence[question]) | masks | who
+        arrays = evidence[question].arrays | masks | who
         yield row, RecordContents(found, arrays, timings, queries=queries[question], calls=shared)
 
 
 def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
-    """Whether an attack finds less with the weights than with the answers, each read as calibration asked for."""
+    """Tell whether an attack finds less with the weights than with the answers, each oriented by calibration."""
     answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
     if answers is None or weights is None:
         return False
-    return weaker_with_more_access(*membership.oriented_scores(weights), *membership.oriented_scores(answers))
+    return weaker_with_more_access(
+        *membership.oriented_scores(weights), *membership.oriented_scores(answers), answers.groups
+    )
 
 
 def _unguarded(context: AuditContext, attack: MembershipAttack, access: Access) -> bool:
-    """Whether an attack compares guarded answers with shadow models, which answer without the guard."""
+    """Tell whether an attack compares a sampling-time defense's answers with shadow models, which lack the defense."""
     guarded = access is not Access.WEIGHTS and any(link.defense.changes == "sampling" for link in context.point.chain)
     return guarded and any(need.kind == "shadow" for need in attack.auxiliary_models())
 
 
 def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:
-    """What an attack had beside its queries: membership labels of calibration images, images known not to be members,
-    shadow models."""
+    """Count what an attack had beside its queries: membership labels of calibration images, images known not to be
+    members, shadow models."""
     held = len(parts["calibration_in"].ids) + len(parts["calibration_out"].ids)
     labels = min(held, getattr(attack, "labels", None) or held)  # an attack's own limit, where it has one
     return {
@@ -89,7 +93,7 @@ def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, i
 
 
 def randomised(release: Release, images: Images) -> bool:
-    """Whether the service answers one question in two ways: then an attack has to average its answers."""
+    """Tell whether the service answers the same query differently twice: then an attack has to average its answers."""
     few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device)).made
     middle = release.schedule.T // 2
 
@@ -101,10 +105,24 @@ def randomised(release: Release, images: Images) -> bool:
         return not torch.equal(answer(0), answer(1))
 
 
+def _groups(context: AuditContext) -> dict[str, np.ndarray]:
+    """The group of each reported and calibration image, by the names of the evidence; nothing without groups."""
+    group, parts = context.inputs.split.group, context.inputs.split.parts
+    if group is None:
+        return {}
+    names = {
+        "member_groups": "member",
+        "nonmember_groups": "nonmember",
+        "calibration_member_groups": "calibration_in",
+        "calibration_nonmember_groups": "calibration_out",
+    }
+    return {name: group[parts[part]] for name, part in names.items()}
+
+
 def _who(context: AuditContext) -> dict[str, np.ndarray]:
-    """Which rows of the data set the reported images are (their `index` where it has one, by which its user knows
+    """Rows of the data set that the reported images are (their `index` where it has one, by which its user knows
     them), and their labels: for leakage by class and by image."""
-    split, labels, index = context.bench.split.parts, context.bench.data.labels, context.bench.data.index
+    split, labels, index = context.inputs.split.parts, context.inputs.data.labels, context.inputs.data.index
     found = {f"{part}_rows": split[part] if index is None else index[split[part]] for part in ("member", "nonmember")}
     return found | (
         {} if labels is None else {f"{part}_labels": labels[split[part]] for part in ("member", "nonmember")}
@@ -113,12 +131,12 @@ def _who(context: AuditContext) -> dict[str, np.ndarray]:
 
 def _forgotten(context: AuditContext) -> dict[str, np.ndarray]:
     """Which members were to be forgotten, and which nonmembers they are compared with: the same class's, or all."""
-    bench, table = context.bench, context.bench.suite.file.forget
-    if bench.forgotten is None or table is None:
+    inputs, table = context.inputs, context.inputs.suite.file.forget
+    if inputs.forgotten is None or table is None:
         return {}
-    member, nonmember = bench.split.parts["member"], bench.split.parts["nonmember"]
+    member, nonmember = inputs.split.parts["member"], inputs.split.parts["nonmember"]
     alike = np.ones(len(nonmember), dtype=bool)
     if table.label is not None:
-        assert bench.data.labels is not None
-        alike = bench.data.labels[nonmember] == table.label
-    return {"member_forgotten": np.isin(member, bench.forgotten), "nonmember_alike": alike}
+        assert inputs.data.labels is not None
+        alike = inputs.data.labels[nonmember] == table.label
+    return {"member_forgotten": np.isin(member, inputs.forgotten), "nonmember_alike": alike}

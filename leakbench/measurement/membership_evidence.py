@@ -1,4 +1,4 @@
-"""From attacks to evidence: attacks that learn are fitted, then all are asked together about all images."""
+"""Collects membership evidence: attacks that learn are fitted, then all score all images together."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def collect_membership_evidence(
     counts = [len(parts[name].ids) for name in names]
     everything, calibration = (Images.joined([parts[name] for name in chosen]) for chosen in (names, names[2:]))
     member = np.repeat([True, False], counts[2:])
-    studio = _CalibrationFitter(target, calibration, member, parts.get("reference"))
+    studio = CalibrationFitter(target, calibration, member, parts.get("reference"))
     out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
     ready = {name: AttackRequest(studio.fit(one), one.raw) for name, one in asked.items()}
     scores, queries = target.score(ready, everything, calls)
@@ -50,8 +50,8 @@ def collect_membership_evidence(
 
 
 @dataclass(frozen=True)
-class _CalibrationFitter:
-    """Where attacks are fitted: with calibration images, and with public ones. No reported image comes in."""
+class CalibrationFitter:
+    """Fits attacks on calibration images and public ones. No reported image comes in."""
 
     target: AttackTarget
     images: Images

@@ -1,4 +1,4 @@
-"""How good a release's samples are, what it forgot, whether its attribute can be read, and what it cost."""
+"""Measures a release without an adversary: quality of its samples, unlearning, fairness, and cost."""
 
 from __future__ import annotations
 
@@ -18,48 +18,51 @@ from leakbench.runtime.device import EXECUTION_KEYS
 def measure_quality(context: AuditContext) -> RecordContents:
     """Measure everything that is read off samples without an adversary."""
     began = time.perf_counter()
-    bench, extractor = context.bench, context.extractor
+    inputs, extractor = context.inputs, context.extractor
     features = extractor(context.samples)
-    train_seconds, evaluations = bench.cost(context.point.chain, context.seed)
+    train_seconds, evaluations = context.builder.cost(context.point.chain, context.seed)
     metrics = evaluate_quality(features, extractor.train, extractor.heldout, evaluations)
-    on_device = context.samples.to(bench.device), bench.train_images.to(bench.device)
-    metrics = metrics.joined(evaluate_lpips(*on_device, bench.streams(context.seed)))
+    on_device = context.samples.to(inputs.device), inputs.train_images.to(inputs.device)
+    metrics = metrics.joined(evaluate_lpips(*on_device, inputs.streams(context.seed)))
     metrics = metrics.joined(_measure_unlearned(context, features)).joined(_measure_fairness(context))
     metrics = metrics.joined(extractor.extra.measure(context.samples))
     metrics.info["network_calls_a_step"] = context.release.network_calls
     unlisted = ("sample_seconds", *EXECUTION_KEYS)
     facts = {key: value for key, value in context.sampling_facts.items() if key not in unlisted}
     metrics.info["defense"] = context.release.info | facts
+    last = context.builder.training_facts(context.point.chain, context.seed)[-1]
     timings = {
         "quality": time.perf_counter() - began,
         "train": train_seconds,
-        "train_last": float(bench.artefacts(context.point.chain, context.seed).info.get("train_seconds", 0.0)),
+        "train_last": float(last.get("train_seconds", 0.0)),
         "sample": context.sampling_facts["sample_seconds"],
     }
     return RecordContents(metrics, moment_arrays(features), timings, extractor.features.name)
 
 
 def _measure_unlearned(context: AuditContext, features: torch.Tensor) -> MetricSet:
-    label, samples, bench = context.forgotten_label, context.forgotten_label_samples, context.bench
+    label, samples, inputs = context.forgotten_label, context.forgotten_label_samples, context.inputs
     if label is None or samples is None:
         return MetricSet([])
-    assert context.requested_labels is not None and bench.data.labels is not None
-    real_labels = torch.from_numpy(bench.data.labels[bench.heldout_rows])
+    assert context.requested_labels is not None and inputs.data.labels is not None
+    real_labels = torch.from_numpy(inputs.data.labels[inputs.heldout_rows])
     return evaluate_unlearned_samples(
         label,
         context.extractor.label_probabilities(samples),
-        context.extractor.label_probabilities(bench.heldout_images.subset(real_labels == label)),
+        context.extractor.label_probabilities(inputs.heldout_images.subset(real_labels == label)),
         features[context.requested_labels != label],
         context.extractor.heldout[real_labels != label],
     )
 
 
 def _measure_fairness(context: AuditContext) -> MetricSet:
-    bench = context.bench
+    inputs = context.inputs
     if context.condition != "attribute":
         return MetricSet([])
-    assert context.requested_labels is not None and bench.split.attribute is not None
-    real = torch.from_numpy(bench.split.attribute[bench.heldout_rows])
-    streams = bench.streams(context.seed).of("reader", "trained on samples")
+    assert context.requested_labels is not None and inputs.split.attribute is not None
+    real = torch.from_numpy(inputs.split.attribute[inputs.heldout_rows])
+    streams = inputs.streams(context.seed).of("reader", "trained on samples")
     classifier = context.extractor.attribute_classifier
-    return evaluate_fairness(context.samples, context.requested_labels, classifier, bench.heldout_images, real, streams)
+    return evaluate_fairness(
+        context.samples, context.requested_labels, classifier, inputs.heldout_images, real, streams
+    )

@@ -23,7 +23,7 @@ from leakbench.api import (
     Release,
 )
 from leakbench.api.answer_cache import LIMIT, AnswerCache, QueriedRelease
-from leakbench.api.views import VIEWS, NoneView
+from leakbench.api.views import VIEWS, NoneView, QueryCount
 from leakbench.data.image_batch import Batch, Images
 from leakbench.runtime import distributed
 from leakbench.runtime.device import AdaptiveBatch, Rng, padded
@@ -57,7 +57,7 @@ class CallCount:
 
 @dataclass(frozen=True)
 class _Put:
-    """A question, and the view through which it is put."""
+    """A query, and the view through which it is put."""
 
     question: Query
     attack: Attack
@@ -71,7 +71,7 @@ class _Put:
 
 @dataclass(frozen=True)
 class AttackTarget:
-    """What is attacked: a release with its samples, and other releases that attacks need, by the names of needs()."""
+    """The release under attack with its samples, and other releases that attacks need, by the names of their models."""
 
     source: QueriedRelease
     streams: Rng
@@ -113,14 +113,17 @@ class AttackTarget:
         self._check_needs(put)
         count, batch = len(images.ids), self.release.batch
         if distributed.world_size() == 1:
-            return self._room(put).attempt(partial(self._batches, put, images, calls))
+            found, counts = self._room(put).run(partial(self._batches, put, images, calls))
+            return found, {name: (one.total + one.once) / count for name, one in counts.items()}
         if any(one.attack.access is Access.SAMPLES for one in put.values()):
             _ = self.source.samples  # drawn together, before each works for itself
         mine, answers, queries = distributed.shard(count, batch), dict[str, Tensor](), dict[str, float]()
         if mine.start < mine.stop:
             some = images.take(torch.arange(mine.start, mine.stop, device=images.ids.device))
             with distributed.single_process():
-                answers, queries = self._room(put).attempt(partial(self._batches, put, some, calls))
+                answers, counts = self._room(put).run(partial(self._batches, put, some, calls))
+            share = mine.stop - mine.start  # samples are drawn for all images, not for this process's
+            queries = {name: one.total / share + one.once / count for name, one in counts.items()}
         queries, told = distributed.broadcast(lambda: (queries, calls))  # the first process always has images
         calls.together, calls.apart, calls.attacks = told.together, told.apart, told.attacks
         return {name: distributed.all_gather(answers.get(name), count, batch) for name in put}, queries
@@ -132,11 +135,11 @@ class AttackTarget:
 
     def _batches(
         self, put: Mapping[str, _Put], images: Images, calls: CallCount, size: int
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+    ) -> tuple[dict[str, Tensor], dict[str, QueryCount]]:
         """All images in batches of one size."""
         answers: dict[str, Tensor] = {}
-        queries: dict[str, float] = {}
-        calls.together, calls.apart = 0.0, 0.0
+        counts = {name: QueryCount() for name in put}
+        together = 0.0
         masks = self._masks(images.ids)
         with torch.no_grad():
             for rows, short in padded(len(images.ids), size):
@@ -150,15 +153,31 @@ class AttackTarget:
                 }
                 for name, one in put.items():
                     needed = {need.name: others[need.name] for need in one.attack.auxiliary_models()}
-                    view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares)
-                    found = _answer(one, view, batch, memory)[: len(index) - short]
+                    owner = type(one.attack).__module__
+                    view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares, owner, counts[name])
+                    found = self._checked_answer(one, view, batch, memory)[: len(index) - short]
                     # Into one place: small tensors kept from every batch would hold the memory between them.
                     answers.setdefault(name, found.new_empty(len(images.ids), *found.shape[1:]))[rows] = found
-                    queries[name] = view.queries
-                calls.together = float(memory.calls)
+                    counts[name].finish(size - short)
+                together += memory.calls * (size - short)
         sharing = [name for name, one in put.items() if one.shares]
-        calls.apart, calls.attacks = sum(queries[name] for name in sharing), float(len(sharing))
-        return answers, queries
+        calls.together, calls.attacks = together / len(images.ids), float(len(sharing))
+        calls.apart = sum(counts[name].total + counts[name].once for name in sharing) / len(images.ids)
+        return answers, counts
+
+    def _checked_answer(self, put: _Put, view: NoneView, batch: Batch, memory: AnswerCache) -> Tensor:
+        """The answers for a batch. Raises ValueError where an attack reads samples and its records are not keyed by
+        their number."""
+        sources = [self.source, *(other.source for other in self.others.values())]
+        for source in sources:
+            source.samples_read = False
+        answer = _answer(put, view, batch, memory)
+        if not put.attack.may_read_samples and any(source.samples_read for source in sources):
+            raise ValueError(
+                f"it reads samples at {put.attack.access.name}: say `reads_samples = True` in its class, so that its "
+                "records are made again when the number of samples changes"
+            )
+        return answer
 
     def _check_needs(self, put: Mapping[str, _Put]) -> None:
         for one in put.values():

@@ -1,4 +1,4 @@
-"""The record that is to be written of a release, and what goes into it."""
+"""Names and contents of a record that is to be written of a release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RecordSpec:
 
 @dataclass(frozen=True)
 class RecordContents:
-    """What goes into one record.
+    """Contents of one record.
 
     arrays: raw scores, for the npz file. timings: seconds, by what took them. features: the embedding that was used.
     queries: calls of eps an image. calls: what the attacks of the run shared, which depends on those that ran together

@@ -10,64 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leakbench.api import Access, Attack, Skip
-from leakbench.measurement.audit_context import AuditContext, needs_of
+from leakbench.measurement.audit_context import AuditContext, collect_auxiliary_models
 from leakbench.measurement.compatibility import audit_setting, skip_attack
-from leakbench.measurement.environment import environment
-from leakbench.measurement.extra_features_policy import hash_extra_weights
+from leakbench.measurement.environment import describe_environment, merge_environments
 from leakbench.measurement.families import MEASUREMENTS, Attacks
+from leakbench.measurement.keys import Parts, hash_parts
 from leakbench.measurement.quality import measure_quality
 from leakbench.measurement.record_contents import RecordContents, RecordSpec
+from leakbench.measurement.record_key import record_parts
 from leakbench.metrics.evaluate.metric_set import MetricSet
-from leakbench.metrics.weights.digests import feature_weights_digest, file_digest
-from leakbench.metrics.weights.perceptual import alexnet_weights
-from leakbench.metrics.weights.sscd import sscd_weights
 from leakbench.results.families import FamilyName
 from leakbench.results.record import QUALITY, Environment, Record, RunInfo
 from leakbench.results.record_files import save_record
-from leakbench.runtime import distributed, registry
-from leakbench.runtime.cache.keys import key_of
-from leakbench.runtime.code_digest import sources
+from leakbench.runtime import distributed
 from leakbench.runtime.device import merge_execution_notes, record_execution
 from leakbench.runtime.files import disk_is_full
 
-__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "environment", "needs_of"]
-
-_JUDGING = (
-    "measurement.attribute",
-    "measurement.audit_context",
-    "measurement.auditing",
-    "measurement.families",
-    "measurement.membership",
-    "measurement.quality",
-    "measurement.release_audit",
-    "measurement.replication",
-    "measurement.unlearning",
-    "measurement.extra_features",
-    "measurement.extra_features_policy",
-    "measurement.membership_evidence",
-    "metrics.copying",
-    "measurement.feature_extractor",
-    "metrics.evaluate.attribute",
-    "metrics.evaluate.auditing",
-    "metrics.evaluate.membership",
-    "metrics.evaluate.quality",
-    "metrics.evaluate.replication",
-    "metrics.evaluate.unlearning",
-    "metrics.evaluate.unlearning_samples",
-    "measurement.extraction",
-    "metrics.fairness",
-    "metrics.features",
-    "metrics.reference_classifier",
-    "metrics.quality",
-    "models.classifiers",
-    "measurement.query_engine",
-    "measurement.compatibility",
-    "statistics",
-    "metrics.weights.dinov2",
-    "metrics.weights.perceptual",
-    "metrics.weights.resources",
-    "metrics.weights.sscd",
-)
+__all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "collect_auxiliary_models"]
 
 
 @dataclass(eq=False)
@@ -79,7 +38,7 @@ class ReleaseAudit:
 
     def rows(self) -> list[RecordSpec]:
         """The records that this release gets. An attack that does not apply gets them as well: they say so."""
-        suite, point = self.context.bench.suite, self.context.point
+        suite, point = self.context.inputs.suite, self.context.point
         attacks = {name: attack for name, attack in suite.attacks.items() if suite.asks(name, point)}
         return [RecordSpec(QUALITY, Access.SAMPLES)] + [
             RecordSpec(name, access)
@@ -89,20 +48,12 @@ class ReleaseAudit:
 
     def row_key(self, row: RecordSpec) -> str:
         """Key of a record: everything that its numbers depend on."""
-        bench, attack = self.context.bench, self._attack(row)
-        file = bench.suite.file
-        return key_of(
-            release=self.context.key,
-            attack=attack and [attack.name, attack.model_dump(mode="json"), registry.source_digest(type(attack))],
-            access=row.access.name,
-            quality=file.quality.model_dump(),
-            forget=file.forget and file.forget.model_dump(),
-            judging=sources(*_JUDGING),
-            images=bench.setting.images,
-            beside=attack is None and hash_extra_weights(bench),
-            weights=(attack is None or MEASUREMENTS[attack.family].reads_feature_weights)
-            and [feature_weights_digest(file.quality.features), *map(file_digest, (alexnet_weights(), sscd_weights()))],
-        )
+        return hash_parts(self.row_parts(row))
+
+    def row_parts(self, row: RecordSpec) -> Parts:
+        """The parts of a record's key."""
+        context = self.context
+        return record_parts(context.inputs, context.release_parts, self._attack(row), row.access)
 
     def run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         """Make and save the wanted records, one after the other. Raises AttackFailed at the end, when all others are
@@ -112,7 +63,7 @@ class ReleaseAudit:
 
     def _attack(self, row: RecordSpec) -> Attack | None:
         """The attack of a record; None for quality."""
-        return self.context.bench.suite.attacks.get(row.attack)
+        return self.context.inputs.suite.attacks.get(row.attack)
 
     def _run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         skips = {row: self._skip(row) for row in wanted}
@@ -176,19 +127,20 @@ class ReleaseAudit:
     def _skip(self, row: RecordSpec) -> Skip | None:
         """Reason why a row gets no numbers; None where it does."""
         attack, context = self._attack(row), self.context
-        found = attack and skip_attack(attack, audit_setting(context.bench, context.point.chain))
+        found = attack and skip_attack(attack, audit_setting(context.inputs, context.point.chain))
         return found if found and found.severity == "not-applicable" else None
 
     def _save(self, row: RecordSpec, contents: RecordContents) -> Record:
-        context, bench, metrics = self.context, self.context.bench, contents.metrics
+        context, inputs, metrics = self.context, self.context.inputs, contents.metrics
         attack = self._attack(row)
         needing = [attack] if attack and metrics.metrics else []  # one that was not applicable needed nothing
         notes = merge_execution_notes(context.execution_notes(needing), self._execution_notes())
         shrunk = ["smaller-batches"] if "smaller_batches" in notes else []
+        parts = self.row_parts(row)
         record = Record(
-            suite=bench.suite.file.name,
-            dataset=bench.data.name,
-            model=bench.model_of(context.point.chain),
+            suite=inputs.suite.file.name,
+            dataset=inputs.data.name,
+            model=inputs.model_of(context.point.chain),
             defense=context.point.id,
             point=context.point.label,
             defense_params=context.point.parameters,
@@ -205,14 +157,15 @@ class ReleaseAudit:
             flags=sorted({*metrics.flags, *context.release.flags, *shrunk}),
             guarantee=context.release.guarantee.to_json(),
             info=metrics.info | notes,
-            inputs=self.row_key(row),
-            run=RunInfo(
-                environment=Environment(auditor=environment(bench.device)),
-                timings=contents.timings,
-                calls=contents.calls,
-            ),
+            inputs=hash_parts(parts),
+            run=RunInfo(environment=self._environments(), timings=contents.timings, calls=contents.calls, key=parts),
         )
-        return distributed.broadcast(lambda: save_record(bench.setting.out, record, contents.arrays))
+        return distributed.broadcast(lambda: save_record(inputs.config.out, record, contents.arrays))
+
+    def _environments(self) -> Environment:
+        context = self.context
+        trained = context.builder.training_environments(context.point.chain, context.seed)
+        return Environment(trainer=merge_environments(trained), auditor=describe_environment(context.inputs.device))
 
 
 class AttackFailed(Exception):

@@ -1,4 +1,4 @@
-"""A replication attack against one release: what it got out beside the training set, and the null of real images."""
+"""Measures a replication attack on one release: copies among what it got out, and the null of real images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import RecoveryAttack, ReplicationAttack, ReplicationEvidence
+from leakbench.api import Access, RecoveryAttack, ReplicationAttack, ReplicationEvidence
 from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.extraction import Extracted, extract_candidates, recover
@@ -18,7 +18,7 @@ from leakbench.metrics.evaluate.replication import evaluate_replication
 _PAIRS = 12  # nearest pairs kept as pictures
 
 
-def measure_replication(context: AuditContext, attack: ReplicationAttack) -> RecordContents:
+def measure_replication(context: AuditContext, attack: ReplicationAttack, access: Access) -> RecordContents:
     """Match what was generated; and held-out images, to choose the threshold and to measure its false-copy rate."""
     return _recovered(context, attack) if isinstance(attack, RecoveryAttack) else _matched(context, attack)
 
@@ -27,7 +27,7 @@ def _matched(context: AuditContext, attack: ReplicationAttack) -> RecordContents
     began = time.perf_counter()
     drawn = extract_candidates(context.target([attack]), attack, context.samples, context.extractor)
     evidence = _evidence(context, drawn)
-    found = evaluate_replication(evidence, drawn.attack.published, searched=len(context.bench.split.train))
+    found = evaluate_replication(evidence, drawn.attack.published, searched=len(context.inputs.split.train))
     found.info |= drawn.attack.facts()
     arrays = evidence.arrays | _pairs(context, drawn.images.cpu(), evidence)
     timings = {"attack": time.perf_counter() - began}
@@ -37,14 +37,14 @@ def _matched(context: AuditContext, attack: ReplicationAttack) -> RecordContents
 
 def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
     """All images are matched together: the training images are embedded once."""
-    bench, attack = context.bench, drawn.attack
+    inputs, attack = context.inputs, drawn.attack
     sets: list[ImagesLike] = [
         drawn.images,
-        bench.part("reference").to(bench.device),
-        bench.part("nonmember").to(bench.device),
+        inputs.part("reference").to(inputs.device),
+        inputs.part("nonmember").to(inputs.device),
     ]
-    sets += [context.samples.to(bench.device)] if attack.generates else []
-    train = bench.train_images.to(bench.device)
+    sets += [context.samples.to(inputs.device)] if attack.generates else []
+    train = inputs.train_images.to(inputs.device)
     matches = attack.match(ImageView.joined(sets), train, context.extractor)
     ours, calibration, null, *ordinary = matches.split(*map(len, sets))
     real = ImageView.joined(sets[1:3])  # nothing was chosen on either: both serve
@@ -64,13 +64,13 @@ def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
 def _recovered(context: AuditContext, attack: RecoveryAttack) -> RecordContents:
     """Members are asked about, nonmembers for the null, and no more reference images than these for the threshold."""
     began = time.perf_counter()
-    bench, target, parts = context.bench, context.target([attack]), context.bench.split.parts
+    inputs, target, parts = context.inputs, context.target([attack]), context.inputs.split.parts
     few = parts["reference"][: len(parts["nonmember"])]
     similarity, queries = {}, 0.0
     for name, rows in {"member": parts["member"], "reference": few, "nonmember": parts["nonmember"]}.items():
         answer, queries = recover(target, attack, context.images(rows))
         similarity[name] = answer.double().cpu().numpy()
-    itself = np.searchsorted(bench.split.train, parts["member"])
+    itself = np.searchsorted(inputs.split.train, parts["member"])
     evidence = ReplicationEvidence(similarity["member"], itself, similarity["reference"], similarity["nonmember"])
     found = evaluate_replication(evidence, attack.published, grows=False)
     found.info |= attack.facts()
@@ -87,11 +87,11 @@ def _pairs(context: AuditContext, images: Tensor, evidence: ReplicationEvidence)
     """
     top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
     similarity = {"pair_similarity": evidence.similarity[top]}
-    if not context.bench.setting.images:
+    if not context.inputs.config.images:
         return similarity
     return {
         "pair_samples": _stored(images[torch.from_numpy(top)]),
-        "pair_nearest": _stored(context.bench.train_images[torch.from_numpy(evidence.nearest[top])]),
+        "pair_nearest": _stored(context.inputs.train_images[torch.from_numpy(evidence.nearest[top])]),
         **similarity,
     }
 

@@ -1,4 +1,4 @@
-"""An attack on unlearning against one release, beside the release from before and the retrained one."""
+"""Measures an attack on unlearning on one release, beside the release from before and the retrained one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.query_engine import AttackTarget
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.metric_set import MetricSet
-from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
+from leakbench.metrics.evaluate.unlearning import evaluate_unlearning, flatten_evidence
 
 
 def measure_unlearning(context: AuditContext, attack: UnlearningAttack, access: Access) -> RecordContents:
-    """One attack at one of its levels."""
+    """Measure one attack at one of its levels."""
     began = time.perf_counter()
     inquiry = Inquiry(context, attack, access is Access.WEIGHTS)
     ground = inquiry.ground
@@ -28,12 +28,12 @@ def measure_unlearning(context: AuditContext, attack: UnlearningAttack, access: 
         return RecordContents(MetricSet([], {"forget-set-too-small"}))
     evidence = attack.run(ground)
     found, timings = evaluate_unlearning(evidence), {"attack": time.perf_counter() - began}
-    return RecordContents(found, arrays_of(evidence), timings, queries=inquiry.queries)
+    return RecordContents(found, flatten_evidence(evidence), timings, queries=inquiry.queries)
 
 
 @dataclass
 class Inquiry:
-    """An attack before a release: what it is given, and how much it asks."""
+    """An attack on a release: what it is given, and the calls that it makes."""
 
     context: AuditContext
     attack: UnlearningAttack
@@ -49,7 +49,7 @@ class Inquiry:
     @property
     def ground(self) -> UnlearningContext:
         """The three releases, the three groups of images, and the rest."""
-        bench, target = self.context.bench, self.context.target((self.attack,))
+        inputs, target = self.context.inputs, self.context.target((self.attack,))
         before = self._before(target)
         forget, unseen, retained = map(self.context.images, self._rows())
         null = AttackTarget(target.others[RETRAINED.name].source, target.streams, target.others)
@@ -63,29 +63,29 @@ class Inquiry:
             label=self.context.forgotten_label,
             reference_classifier=self.context.extractor.label_probabilities,
             streams=target.streams,
-            device=bench.device,
-            first=bench.suite.file.quality.samples,
+            device=inputs.device,
+            first=inputs.suite.file.quality.samples,
         )
 
     def _before(self, target: AttackTarget) -> AttackTarget | None:
         """The base of the chain's last link that forgets."""
-        chain, bench = self.context.point.chain, self.context.bench
+        chain, inputs = self.context.point.chain, self.context.inputs
         last = max((number for number, link in enumerate(chain) if link.defense.forgets), default=0)
         if not last:
             return None
-        release = bench.released(chain[:last], self.context.seed)
-        source = QueriedRelease(release, lambda: release.sample(bench.suite.file.quality.samples))
+        release = self.context.builder.build_release(chain[:last], self.context.seed)
+        source = QueriedRelease(release, lambda: release.sample(inputs.suite.file.quality.samples))
         return AttackTarget(source, target.streams, target.others)
 
     def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of the reported images: to be forgotten, never seen (of that class), retained."""
-        bench, table = self.context.bench, self.context.bench.suite.file.forget
-        assert bench.forgotten is not None and table is not None
-        member, nonmember = bench.split.parts["member"], bench.split.parts["nonmember"]
-        gone = np.isin(member, bench.forgotten)
+        inputs, table = self.context.inputs, self.context.inputs.suite.file.forget
+        assert inputs.forgotten is not None and table is not None
+        member, nonmember = inputs.split.parts["member"], inputs.split.parts["nonmember"]
+        gone = np.isin(member, inputs.forgotten)
         if table.label is not None:
-            assert bench.data.labels is not None
-            nonmember = nonmember[bench.data.labels[nonmember] == table.label]
+            assert inputs.data.labels is not None
+            nonmember = nonmember[inputs.data.labels[nonmember] == table.label]
         return member[gone], nonmember, member[~gone]
 
     def _model(self, target: AttackTarget, counted: bool = True) -> QueriedModel:

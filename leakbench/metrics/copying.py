@@ -121,8 +121,8 @@ def copy_report(
 
 
 def unique_copies_by_n(similarity: np.ndarray, nearest_index: np.ndarray, threshold: float) -> dict[str, Estimate]:
-    """How the number of distinct training images copied grows with the number of samples (N,): its expectation at an
-    eighth, a quarter and half of them."""
+    """Expected number of distinct training images copied at an eighth, a quarter and half of the samples (N,): how it
+    grows with their number."""
     hits, samples = nearest_index[similarity >= threshold], len(similarity)
     sizes = sorted({samples >> halvings for halvings in (1, 2, 3)} - {0})
     return {f"unique_copies@samples={n}": rarefied_unique(hits, samples, n) for n in sizes}
@@ -153,7 +153,7 @@ def similarity_bands(similarity: np.ndarray, nearest_index: np.ndarray, limits: 
 
 
 def rarefied_unique(hits: np.ndarray, samples: int, n: int) -> Estimate:
-    """How many distinct training images a random n of the samples hit, 1 <= n <= samples: rarefaction, in closed form.
+    """Number of distinct training images that a random n of the samples hit, 1 <= n <= samples, in closed form.
 
     `hits` are the training images that some samples copied, repeated as often. One that was hit k times is missed by
     all n with probability C(samples - k, n) / C(samples, n). Leaving one sample out changes the count only if its image

@@ -1,4 +1,4 @@
-"""Can a sensitive attribute be read off samples? AUC of two classifiers, and how often each value comes out.
+"""Fairness: AUC of two classifiers that read a sensitive attribute off samples, and how often each value comes out.
 
 - `attribute_auc`: the classifier is trained on real images of the reference part, apart from any release; it ranks
   samples by how much they look like attribute 1, and the AUC is of those asked for 1 against those asked for 0. 1/2
@@ -72,7 +72,7 @@ def evaluate_fairness(
 
 
 def logits(classifier: SmallConvNet, images: ImagesLike) -> Tensor:
-    """How much images (N, C, H, W) look like attribute 1 rather than 0 to the classifier: (N,), on their device."""
+    """Log odds (N,), on their device, that images (N, C, H, W) have attribute 1 rather than 0, by the classifier."""
     with torch.no_grad():
         return in_batches(lambda batch: classifier(batch).diff(dim=1)[:, 0], images, size=_ROWS)
 

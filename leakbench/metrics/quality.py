@@ -1,4 +1,4 @@
-"""How good samples are: Frechet distance, kernel distance, precision and recall, all from embeddings (N, D).
+"""Quality of samples: Frechet distance, kernel distance, precision and recall, all from embeddings (N, D).
 
 - Frechet distance (Heusel et al. 1706.08500): |mu_a - mu_b|^2 + tr S_a + tr S_b - 2 tr (S_a^1/2 S_b S_a^1/2)^1/2. The
   last trace is taken from eigenvalues of symmetric matrices in float64, never from a root that may turn complex.

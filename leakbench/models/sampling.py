@@ -1,7 +1,7 @@
 """Drawing the samples of a release: in full compute batches, shared out over the processes of a group.
 
 Which batch a sample falls into depends on its place among all, never on how many processes there are: each draws whole
-batches, so one process and many draw the same bits. On CUDA the network is compiled where a trial says that it pays.
+batches, so one process and many draw the same bits. The network is compiled where the suite asks for that.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from leakbench.models.diffusion import Schedule, full_timesteps
+from leakbench.models.diffusion import Schedule
 from leakbench.runtime import distributed
 from leakbench.runtime.device import autocast, in_batches, maybe_compile
 
 
 class Sampler(Protocol):
-    """What samples can be drawn from; a Release is one."""
+    """Source of samples; a Release is one."""
 
     @property
     def network(self) -> nn.Module: ...
@@ -31,7 +31,6 @@ class Sampler(Protocol):
     @property
     def batch(self) -> int: ...
     def initial_noise(self, ids: Tensor, draw: int = 0) -> Tensor: ...
-    def raw_eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor: ...
     def generate(self, ids: Tensor, label: Tensor | None = None, draw: int = 0) -> Tensor: ...
     def decode(self, x0: Tensor) -> Tensor: ...
 
@@ -44,15 +43,11 @@ def draw(release: Sampler, ids: Tensor, label: Tensor | None) -> Tensor:
     def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
         return release.decode(release.generate(ids, label)).float()
 
-    def step() -> list[Tensor]:
-        x = release.initial_noise(torch.arange(size, device=release.device))
-        return [release.raw_eps(x, full_timesteps(walk[0], x), None if label is None else label[:1].expand(size))]
-
     rows = [values[mine] for values in (ids, label) if values is not None]
     work = f"sampling by {type(release).__name__} in batches of {size} {[*release.shape]}"
     steps = len(walk) * ceil(count / size)  # of all processes: how many they are must not change the choice
     drawn = None
-    with torch.no_grad(), autocast(release.device), maybe_compile(release.network, step, steps, release.device, work):
+    with torch.no_grad(), autocast(release.device), maybe_compile(release.network, steps, release.device, work):
         if mine.start < mine.stop:
             with distributed.single_process():
                 drawn = in_batches(batch, *rows, size=size, work=work)

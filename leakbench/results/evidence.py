@@ -12,12 +12,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MembershipEvidence:
-    """Raw scores, float64, higher = more likely a member."""
+    """Raw scores, float64, higher = more likely a member.
+
+    ..._groups (int64): the group (person, patient, scene) that each image is of, all four or none of them: None where
+    images do not come in groups.
+    """
 
     member_scores: np.ndarray
     nonmember_scores: np.ndarray
     calibration_member_scores: np.ndarray
     calibration_nonmember_scores: np.ndarray
+    member_groups: np.ndarray | None = None
+    nonmember_groups: np.ndarray | None = None
+    calibration_member_groups: np.ndarray | None = None
+    calibration_nonmember_groups: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Those that there are, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}
+
+    @property
+    def groups(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Groups of the reported members and nonmembers."""
+        return _both(self.member_groups, self.nonmember_groups)
+
+    @property
+    def calibration_groups(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Groups of the calibration members and nonmembers."""
+        return _both(self.calibration_member_groups, self.calibration_nonmember_groups)
+
+
+def _both(first: np.ndarray | None, second: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if first is None or second is None else (first, second)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class Flag(StrEnum):
         "the lower bound of epsilon is above the stated epsilon; where the guarantee holds, this happens in 1 of 20 "
         "trainings at most",
     )
+    FEW_GROUPS = (
+        "few-groups",
+        "fewer than ten groups (people, patients, scenes) on a side: no interval is worth much",
+    )
     FEW_NEGATIVES = (
         "few-negatives",
         "a TPR was measured at a false-positive rate below 10 / nonmembers: it rests on a handful of images and is "

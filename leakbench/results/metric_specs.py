@@ -146,19 +146,24 @@ METRICS = (  # of several rows that match a name the first counts
 
 def find_metric(name: str) -> MetricSpec:
     """The row of a metric with its name and title filled in; without a row, one that says nothing but the name."""
-    return _find(name, METRICS)
+    return _find(name, METRICS)[1]
+
+
+def row_number(name: str) -> int:
+    """The place of a metric's row in METRICS, for sorting; metrics without a row come last."""
+    return _find(name, METRICS)[0]
 
 
 @cache
-def _find(name: str, table: tuple[MetricSpec, ...]) -> MetricSpec:
+def _find(name: str, table: tuple[MetricSpec, ...]) -> tuple[int, MetricSpec]:
     plain, _, features = name.removeprefix(_ORIENTED).partition(_FEATURES)
-    for row in table:
+    for number, row in enumerate(table):
         if matched := row.pattern.fullmatch(plain):
             words = {key: _percent(value) if key == "rate" else value for key, value in matched.groupdict().items()}
             title = row.title.format(**words)
             title += ", sign from calibration" if name.startswith(_ORIENTED) else ""
-            return replace(row, name=name, title=title + (f" ({features})" if features else ""))
-    return MetricSpec(name, name)
+            return number, replace(row, name=name, title=title + (f" ({features})" if features else ""))
+    return len(table), MetricSpec(name, name)
 
 
 def _percent(rate: str) -> str:
@@ -168,8 +173,3 @@ def _percent(rate: str) -> str:
 def other_features(name: str) -> str:
     """The features that a metric was measured in, where these are not the suite's own; else ""."""
     return name.partition(_FEATURES)[2]
-
-
-def without_features(name: str) -> str:
-    """The name of the metric whatever the features."""
-    return name.partition(_FEATURES)[0]

@@ -62,11 +62,13 @@ class Environment(_Strict):
 
 
 class RunInfo(_Strict):
-    """Facts of the one run that made a record: seconds by name, network calls an image by how they were counted."""
+    """Facts of the one run that made a record: seconds by name, network calls an image by how they were counted, and
+    the parts of the cache key `inputs`, by which `leakbench why` tells what changed since."""
 
     environment: Environment = Field(default_factory=Environment)
     timings: dict[str, float] = Field(default_factory=dict)
     calls: dict[str, float] = Field(default_factory=dict)
+    key: dict[str, Any] = Field(default_factory=dict)
 
 
 class Record(_Strict):

@@ -30,6 +30,16 @@ class PlannedPoint(_Planned):
     condition: str = "none"
     given: bool = False  # its network was handed in, not trained here
 
+    @property
+    def name(self) -> str:
+        """The name that tables use."""
+        return self.point
+
+    @property
+    def method(self) -> str:
+        """The outermost method: several ids may share one. The id itself, where a plan says nothing of methods."""
+        return self.chain[-1] if self.chain else self.defense
+
 
 class BudgetChange(_Planned):
     """A setting of the suite that --budget made smaller."""

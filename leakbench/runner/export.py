@@ -1,6 +1,6 @@
-"""The release of a run that `leakbench export` writes: found in the cache, never trained.
+"""Loads the release that `leakbench export` writes from the cache, and checks that it can be exported.
 
-A defense around the sampler stays behind: `raw` says that this is meant.
+Nothing is trained. A defense around the sampler is no part of a pipeline: `raw` confirms that it may stay behind.
 """
 
 from __future__ import annotations
@@ -8,26 +8,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 from leakbench.api import Release, as_pretrained
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusers_export import objection
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec, Suite
 
 
-def found(bench: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
-    """The release of a point whose training is in the cache. Raises UsageError where it is not: nothing is trained."""
+def load_release(builder: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
+    """Load the release of a point from the cache. Raises UsageError where its training is not there."""
     for length in range(1, len(point.chain) + 1):
-        if bench.trainings.get_valid(bench.fit_key(point.chain[:length], seed)) is None:
+        if builder.trainings.get_valid(fit_key(builder.inputs, point.chain[:length], seed)) is None:
             raise UsageError(
-                f"{point.label}, seed {seed}: its weights are not in the cache {bench.setting.cache} for device "
-                f"{bench.device.type} and this version of leakbench; train them again: {command}"
+                f"{point.label}, seed {seed}: its weights are not in the cache {builder.inputs.config.cache} "
+                f"for device {builder.inputs.device.type} and this version of leakbench; train them again: {command}"
             )
-    return bench.released(point.chain, seed)
+    return builder.build_release(point.chain, seed)
 
 
-def trained_here(suite: Suite, point: ReleaseSpec) -> Suite:
-    """The suite without the points whose model was given, so that nothing reads their files or runs their code. Raises
-    UsageError where `point` is one of them."""
+def drop_given_models(suite: Suite, point: ReleaseSpec) -> Suite:
+    """The suite without the points whose model was handed in, so that nothing reads their files or runs their code.
+    Raises UsageError where `point` is one of them."""
     check_not_given(point)
     return replace(suite, points=tuple(one for one in suite.points if as_pretrained(one.chain[0].defense) is None))
 

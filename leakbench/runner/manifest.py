@@ -15,23 +15,23 @@ from leakbench.suite.ensemble import format_ensemble
 from leakbench.suite.load import ReleaseSpec, Suite
 
 
-def to_manifest(bench: ReleaseBuilder, command: str) -> RunPlan:
+def to_manifest(builder: ReleaseBuilder, command: str) -> RunPlan:
     """The plan of a run, as plan.json holds it."""
-    suite = bench.suite
+    suite = builder.inputs.suite
     return RunPlan(
         suite=suite.file.name,
         summary=suite.file.summary,
         ensemble=format_ensemble(suite.file),
         identity=suite.identity,
         command=command,
-        dataset=bench.data.name,
-        model=bench.model,
+        dataset=builder.inputs.data.name,
+        model=builder.inputs.model,
         headline=suite.file.headline,
         seeds=list(suite.file.seeds),
         samples=suite.file.quality.samples,
         features=suite.file.quality.features,
-        split=_describe_split(bench),
-        points=[_describe_point(bench, point) for point in suite.points],
+        split=_describe_split(builder),
+        points=[_describe_point(builder, point) for point in suite.points],
         attacks={name: type(attack).summary for name, attack in suite.attacks.items()},
         budget=None if suite.budget is None else PlannedBudget.model_validate(asdict(suite.budget)),
         published=[PublishedNumber.model_validate(row.model_dump(mode="json")) for row in suite.file.published],
@@ -39,8 +39,8 @@ def to_manifest(bench: ReleaseBuilder, command: str) -> RunPlan:
     )
 
 
-def _describe_split(bench: ReleaseBuilder) -> dict[str, Any]:
-    split, skipped = bench.split, bench.data.skipped
+def _describe_split(builder: ReleaseBuilder) -> dict[str, Any]:
+    split, skipped = builder.inputs.split, builder.inputs.data.skipped
     return {
         **{name: len(rows) for name, rows in split.parts.items()},
         "near_duplicates_removed": split.removed,
@@ -49,14 +49,14 @@ def _describe_split(bench: ReleaseBuilder) -> dict[str, Any]:
     }
 
 
-def _describe_point(bench: ReleaseBuilder, point: ReleaseSpec) -> PlannedPoint:
+def _describe_point(builder: ReleaseBuilder, point: ReleaseSpec) -> PlannedPoint:
     return PlannedPoint(
         point=point.label,
         defense=point.id,
         role=point.role,
         chain=tuple(link.defense.name for link in point.chain),
         bases=tuple(link.id for link in point.chain[:-1]),
-        condition=bench.condition(point.chain),
+        condition=builder.inputs.condition(point.chain),
         given=as_pretrained(point.chain[0].defense) is not None,
     )
 

@@ -14,9 +14,11 @@ from typing import Literal
 from leakbench.api import AuxiliaryModel
 from leakbench.data.near_duplicates import format_near_duplicates
 from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.auxiliary import auxiliary_chain
 from leakbench.measurement.compatibility import audit_setting, is_applicable
 from leakbench.measurement.feature_extractor import FeatureExtractor
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, needs_of
+from leakbench.measurement.keys import fit_key
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, collect_auxiliary_models
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, rename_dependencies
@@ -35,10 +37,10 @@ _TOGETHER_BYTES = 2**32  # of their images
 class Plan:
     """The cells of a suite, in an order in which each stands behind what it depends on."""
 
-    def __init__(self, bench: ReleaseBuilder, rerun: Rerun = "missing") -> None:
-        self.bench, self.rerun = bench, rerun
-        self.out = bench.setting.out
-        self.embedding = FeatureExtractor(bench)
+    def __init__(self, builder: ReleaseBuilder, rerun: Rerun = "missing") -> None:
+        self.builder, self.inputs, self.rerun = builder, builder.inputs, rerun
+        self.out = self.inputs.config.out
+        self.embedding = FeatureExtractor(builder.inputs)
         self.finished = FinishedRecords(self.out)
         self._is_trained: dict[str, bool] = {}
 
@@ -51,9 +53,9 @@ class Plan:
     @cached_property
     def audits(self) -> list[ReleaseAudit]:
         """The audits of all releases at all seeds, done or not."""
-        suite = self.bench.suite
+        suite = self.inputs.suite
         return [
-            ReleaseAudit(AuditContext(self.bench, self.embedding, point, seed))
+            ReleaseAudit(AuditContext(self.builder, self.embedding, point, seed))
             for point in suite.points
             for seed in suite.file.seeds
         ]
@@ -70,7 +72,7 @@ class Plan:
             for model in (None, *self._list_auxiliary_models(cell.point, cell.records)):
                 self._add_fits(self._chain_of(model, cell.point), cell.seed, model, fits)
         joined, new_names = batch_shadow_trainings(
-            fits.values(), lambda cell: self.bench.fit_key(cell.chain, cell.seed), self._shadows_a_cell()
+            fits.values(), lambda cell: fit_key(self.inputs, cell.chain, cell.seed), self._shadows_a_cell()
         )
         planned = [Cell("reader", "reader", "embedding of the reference images"), *joined]
         return order_cells([*planned, *(rename_dependencies(cell, new_names) for cell in audits)])
@@ -78,19 +80,19 @@ class Plan:
     def _shadows_a_cell(self) -> int:
         """How many shadow models a cell trains: one on the CPU, where each core has its own; on a CUDA device as many
         as hold it, with their images, at once."""
-        if self.bench.device.type != "cuda":
+        if self.inputs.device.type != "cuda":
             return 1
-        size = 4 * prod(self.bench.data.shape) * len(self.bench.pool)
+        size = 4 * prod(self.inputs.data.shape) * len(self.inputs.pool)
         return max(1, min(_TOGETHER, _TOGETHER_BYTES // size))
 
     def _list_auxiliary_models(self, point: ReleaseSpec, records: tuple[RecordSpec, ...]) -> list[AuxiliaryModel]:
         """The models that the attacks of these records need, each once."""
-        attacks, setting = self.bench.suite.attacks, audit_setting(self.bench, point.chain)
+        attacks, setting = self.inputs.suite.attacks, audit_setting(self.inputs, point.chain)
         asked = [attacks[record.attack] for record in records if record.attack in attacks]
-        return needs_of(tuple(attack for attack in asked if is_applicable(attack, setting)))
+        return collect_auxiliary_models(tuple(attack for attack in asked if is_applicable(attack, setting)))
 
     def _chain_of(self, model: AuxiliaryModel | None, point: ReleaseSpec) -> tuple[ChainLink, ...]:
-        return point.chain if model is None else self.bench.chain_of(model, point.chain)
+        return point.chain if model is None else auxiliary_chain(model, point.chain)
 
     def _plan_audit(self, audit: ReleaseAudit) -> Cell | None:
         """The cell that makes a release's missing records, or None if there are none."""
@@ -102,9 +104,9 @@ class Plan:
         records = tuple(spec for spec in audit.rows() if rerun or not self.finished.is_up_to_date(audit, spec))
         if not records:
             return None
-        fits = [self.bench.fit_key(point.chain[:length], seed) for length in range(1, len(point.chain) + 1)]
+        fits = [fit_key(self.inputs, point.chain[:length], seed) for length in range(1, len(point.chain) + 1)]
         for model in self._list_auxiliary_models(point, records):
-            fits.append(self.bench.fit_key(self._chain_of(model, point), seed, model))
+            fits.append(fit_key(self.inputs, self._chain_of(model, point), seed, model))
         depends_on = ("reader", *self._unfinished(fits))
         description = f"{point.label}, seed {seed}"
         return Cell(name, "audit", description, depends_on, point.chain, point, seed, records=records)
@@ -113,7 +115,7 @@ class Plan:
         self, chain: tuple[ChainLink, ...], seed: int, model: AuxiliaryModel | None, fits: dict[str, Cell]
     ) -> None:
         """Add the unfinished trainings of a chain, from its first link on, to `fits`."""
-        keys = [self.bench.fit_key(chain[:length], seed, model) for length in range(1, len(chain) + 1)]
+        keys = [fit_key(self.inputs, chain[:length], seed, model) for length in range(1, len(chain) + 1)]
         for number, key in enumerate(keys):
             if self._unfinished([key]):
                 purpose = f" for {model.name}" if model else ""
@@ -126,28 +128,32 @@ class Plan:
         """Those of these trainings that this run has to do. Each is looked at once, as its files are hashed."""
         for key in keys:
             if key not in self._is_trained:
-                self._is_trained[key] = self.rerun != "all" and self.bench.trainings.is_valid(key)
+                self._is_trained[key] = self.rerun != "all" and self.builder.trainings.is_valid(key)
         return tuple(key for key in keys if not self._is_trained[key])
 
     # The run folder ---------------------------------------------------------------------------------------------------
 
     def check_folder(self) -> None:
         """Raise UsageError if the folder holds another plan's run."""
-        check_same_run(self.out, self.bench.suite)
+        check_same_run(self.out, self.inputs.suite)
 
     def to_manifest(self, command: str) -> RunPlan:
         """The contents of plan.json."""
-        return to_manifest(self.bench, command)
+        return to_manifest(self.builder, command)
 
     def drop_artefacts(self) -> None:
-        """For `--rerun all`: delete what training and sampling made for this plan's releases."""
+        """For `--rerun all`: delete what training and sampling made for this plan's releases, those of shadow,
+        retrained and canary models among them, and the classifiers of reference images."""
         for cell in self.cells:
             for model in cell.models:
-                key = self.bench.fit_key(cell.chain, cell.seed, model)
-                self.bench.trainings.delete(key)
-                shutil.rmtree(self.bench.checkpoints(key), ignore_errors=True)
+                key = fit_key(self.inputs, cell.chain, cell.seed, model)
+                self.builder.trainings.delete(key)
+                shutil.rmtree(self.builder.checkpoints(key), ignore_errors=True)
         for audit in self.audits:
-            audit.context.samples_cache.delete(audit.context.samples_key)
+            rows = tuple(audit.rows())
+            for key in audit.context.list_samples_keys(self._list_auxiliary_models(audit.context.point, rows)):
+                audit.context.samples_cache.delete(key)
+        self.embedding.delete_classifiers()
 
     def write(self, command: str) -> None:
         """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""
@@ -163,5 +169,5 @@ class Plan:
             self.finished.delete(path)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
-        left_out = format_near_duplicates(self.bench.data, self.bench.split.duplicates)
+        left_out = format_near_duplicates(self.inputs.data, self.inputs.split.duplicates)
         write_atomically(self.out / "near_duplicates.csv", left_out.encode())

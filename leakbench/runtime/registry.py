@@ -1,11 +1,11 @@
 """Finds attacks, defenses, data sets, suites and report formats by entry point, and loads --plugin files.
 
-The built-in ones are found like anybody else's. A broken plugin is a named warning, not a crash.
+Built-in ones are found like those of other packages. A broken plugin is a named warning, not a crash; a name that is
+taken twice is an error that names both origins.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import inspect
@@ -21,7 +21,6 @@ from typing import Any
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.runtime.plugin import Plugin
 
-_API = ("leakbench.api.", Plugin.__module__)  # the contracts: their changes count as the harness's
 _loaded: dict[str, dict[str, type[Plugin]]] = {"attacks": {}, "defenses": {}}  # by --plugin
 _files: list[Path] = []
 
@@ -36,7 +35,7 @@ def _entries(group: str) -> dict[str, dict[str, EntryPoint]]:
 
 
 def names(group: str) -> list[str]:
-    """All names of a group (attacks, defenses, datasets, reports, suites), sorted; nothing is imported."""
+    """List the names of a group (attacks, defenses, datasets, reports, suites), sorted. Imports nothing."""
     return sorted({*_entries(group), *_loaded.get(group, {})})
 
 
@@ -66,7 +65,7 @@ def _origin(entry: EntryPoint) -> str:
 
 
 def all_of(group: str) -> Iterable[tuple[str, Any]]:
-    """(name, object) of every plugin that loads; a broken one is a warning that names it."""
+    """Yield (name, object) of every plugin that loads; a broken one is a warning that names it."""
     for name in names(group):
         try:
             yield name, find(group, name)
@@ -80,9 +79,9 @@ def module_of(path: Path) -> str:
 
 
 def load_file(path: Path, module_name: str = "") -> list[str]:
-    """Load a --plugin file and take in every attack and defense that it defines. Returns their names.
+    """Load a --plugin file and register every attack and defense that it defines. Returns their names.
 
-    `module_name`: that of the file which this one is a copy of, on another machine.
+    `module_name`: that of the original, where this file is its copy on another machine.
     """
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file")
@@ -129,36 +128,8 @@ def _check_free(path: Path, plugin: type[Plugin], defined: list[type[Plugin]]) -
 
 
 def loaded_files() -> list[Path]:
-    """The --plugin files taken in so far, for worker processes to load as well."""
+    """The --plugin files loaded so far, for worker processes to load as well."""
     return list(_files)
-
-
-def source_digest(plugin: type[Plugin]) -> str:
-    """sha256 of the plugin's version and sources: its own file, those of the plugins that it inherits from, and what
-    these import relatively. A plugin that imports other modules of its own raises `version` for them.
-    """
-    own = [c for c in plugin.__mro__ if issubclass(c, Plugin) and not c.__module__.startswith(_API)]
-    total = hashlib.sha256(plugin.version.encode())
-    for source in _with_neighbours([Path(inspect.getfile(c)) for c in own]):
-        total.update(source.read_bytes())
-    return total.hexdigest()
-
-
-def _with_neighbours(sources: list[Path]) -> list[Path]:
-    """The files, those that they import relatively (`from ._helper import ...`), and so on."""
-    found: list[Path] = []
-    waiting = list(sources)
-    while waiting:
-        source = waiting.pop(0)
-        if source in found:
-            continue
-        found.append(source)
-        for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                folder = source.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-                named = [folder.with_suffix(".py"), *(folder / f"{alias.name}.py" for alias in node.names)]
-                waiting += [path for path in named if path.is_file()]
-    return found
 
 
 def suite_path(name: str) -> Path:
@@ -210,7 +181,6 @@ __all__ = [
     "loaded_files",
     "module_of",
     "names",
-    "source_digest",
     "suite_files",
     "suite_path",
 ]

@@ -16,21 +16,21 @@ from .epsilon_rates import epsilon_clopper_pearson, epsilon_gaussian, gaussian_e
 from .estimate import Estimate
 from .exposed import Exposed, exposed
 from .group_z import group_z
+from .groups import Groups, effective_number, fewer_groups, has_few_groups, mean_scores
 from .health import calibration_leaks, finite, flags, oriented, weaker_with_more_access
 from .multiple import holm
-from .needs import Gives, Need, images_give, images_needed
-from .pairs import Pair, all_pairs
-from .power import auc_half_width, auc_images, auc_images_to_see, smallest_detectable_auc
+from .power import auc_half_width, auc_images, auc_images_to_see, effective_images, smallest_detectable_auc
 from .power_tpr import ranked_images, smallest_detectable_tpr, tpr_half_width, tpr_images, tpr_images_to_see
-from .proportions import clopper_pearson, difference
+from .proportions import clopper_pearson, difference, proportion, proportion_difference
 from .roc import OperatingPoint, Roc, roc_curve
+from .sample_size import Attainable, RequiredImages, list_attainable, list_required_images
 from .seeds import Summary, over_seeds
-from .select import strongest
 from .sets import SetInference, SetSize, set_inference
 from .tpr import TprAtFpr, few_negatives, tpr_at_fpr, tpr_at_threshold
 from .verdict import Verdict, blind_invalid, family_wise, tpr_verdict, verdict
 
 __all__ = [
+    "Attainable",
     "BalancedAccuracy",
     "ByClass",
     "ClassLeak",
@@ -38,18 +38,16 @@ __all__ = [
     "EpsilonBound",
     "Estimate",
     "Exposed",
-    "Gives",
-    "Need",
+    "Groups",
     "OperatingPoint",
-    "Pair",
     "PairedDifference",
+    "RequiredImages",
     "Roc",
     "SetInference",
     "SetSize",
     "Summary",
     "TprAtFpr",
     "Verdict",
-    "all_pairs",
     "auc",
     "auc_half_width",
     "auc_images",
@@ -63,6 +61,8 @@ __all__ = [
     "contrast",
     "delong_pair",
     "difference",
+    "effective_images",
+    "effective_number",
     "epsilon_bayes",
     "epsilon_clopper_pearson",
     "epsilon_gaussian",
@@ -70,22 +70,26 @@ __all__ = [
     "exposed",
     "family_wise",
     "few_negatives",
+    "fewer_groups",
     "finite",
     "flags",
     "gaussian_epsilon",
     "group_z",
     "guesses",
+    "has_few_groups",
     "holm",
-    "images_give",
-    "images_needed",
+    "list_attainable",
+    "list_required_images",
+    "mean_scores",
     "oriented",
     "over_seeds",
+    "proportion",
+    "proportion_difference",
     "ranked_images",
     "roc_curve",
     "set_inference",
     "smallest_detectable_auc",
     "smallest_detectable_tpr",
-    "strongest",
     "tpr_at_fpr",
     "tpr_at_threshold",
     "tpr_half_width",

@@ -1,4 +1,4 @@
-"""What every function here demands of scores and levels before it computes anything."""
+"""Checks of scores and levels, which every function here makes before it computes anything."""
 
 from __future__ import annotations
 

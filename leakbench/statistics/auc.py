@@ -30,7 +30,7 @@ from a few rare images; of the difference of two, at n = 100 and 300 and AUCs fr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,12 +51,12 @@ class PairedDifference:
 def auc(member: ArrayLike, nonmember: ArrayLike, level: float = 0.95, groups: Groups | None = None) -> Estimate:
     """P(member scores above nonmember) + half of P(equal), in [0, 1], with its interval; `n` is the smaller side.
 
-    Scores have shapes (m,) and (n,); `groups`, two arrays of these shapes, say whose images they are, and `n` is then a
-    number of groups. Raises ValueError with fewer than two of either, where one is not finite, and for a level outside
+    Scores have shapes (m,) and (n,); `groups`, two arrays of these shapes, say whose images they are. Raises
+    ValueError with fewer than two images of either, where a score is not finite, and for a level outside
     (0, 1).
     """
     found = measured(member, nonmember, groups)
-    return Estimate(found.value, *found.interval(tail(level)), found.n)
+    return Estimate(found.value, *found.interval(tail(level)), found.n, found.groups)
 
 
 def auc_p_value(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> float:
@@ -68,7 +68,7 @@ def auc_p_value(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None =
 
     found = measured(member, nonmember, groups)
     further = max(found.value, 1 - found.value)  # both parts of the interval are mirror images of each other
-    unseen = min(1.0, 2 * (2 * further) ** -found.n)
+    unseen = min(1.0, 2 * (2 * further) ** -found.independent)
     if found.error == 0 or further == 1:
         return unseen
     scale = found.error / (found.value * (1 - found.value))
@@ -77,21 +77,27 @@ def auc_p_value(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None =
 
 @dataclass(frozen=True)
 class Measured:
-    """An AUC with its standard error, and `n`, the number of images or groups on the smaller side."""
+    """An AUC with its standard error, and the smaller side's numbers of images and, if any, of groups."""
 
     value: float
     error: float
     n: int
+    groups: int | None = None
+
+    @property
+    def independent(self) -> int:
+        """Groups, or images where there are none."""
+        return self.n if self.groups is None else self.groups
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """The interval that leaves `alpha` outside on each side."""
         low, high = _logit_interval(self.value, self.error, alpha)
-        unseen = _unseen_share(self.n, alpha)
+        unseen = _unseen_share(self.independent, alpha)
         return min(low, self.value * (1 - unseen)), max(high, self.value + (1 - self.value) * unseen)
 
 
 def measured(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> Measured:
-    """What `auc` rests on, for the files beside this one. Raises ValueError as `auc` does."""
+    """AUC, standard error and numbers behind `auc`, for the files beside this one. Raises ValueError as `auc` does."""
     v, w = _placements(checked(member, 2), checked(nonmember, 2))
     return _measured(v, w, number_sides(groups, v.size, w.size))
 
@@ -108,9 +114,7 @@ def _measured(v: Scores, w: Scores, sides: Sides | None) -> Measured:
     if sides is None:
         return Measured(value, _standard_error(v, w), min(v.size, w.size))
     fewest = min(np.unique(sides.member).size, np.unique(sides.nonmember).size)
-    if fewest < 2:
-        raise ValueError("at least 2 groups are needed on either side")
-    return Measured(value, _clustered_error(v, w, sides), int(fewest))
+    return Measured(value, _clustered_error(v, w, sides), min(v.size, w.size), int(fewest))
 
 
 def delong_pair(
@@ -131,28 +135,31 @@ def delong_pair(
         raise ValueError("both attacks must have scored the same images")
     found = _measured(v_a - v_b, w_a - w_b, number_sides(groups, v_a.size, w_a.size))
     if found.error == 0:
-        return _same_everywhere(found.value, found.n, tail(level))
-    return _wald(found.value, found.n, found.error, tail(level))
+        return _same_everywhere(found, tail(level))
+    return _wald(found, tail(level))
 
 
-def _wald(value: float, n: int, error: float, alpha: float) -> PairedDifference:
+def _wald(found: Measured, alpha: float) -> PairedDifference:
     from scipy.special import ndtr, ndtri
 
-    half = -float(ndtri(alpha)) * error
-    p_value = 2 * float(ndtr(-abs(value) / error))
-    return PairedDifference(Estimate(value, max(value - half, -1.0), min(value + half, 1.0), n), p_value)
+    value, half = found.value, -float(ndtri(alpha)) * found.error
+    p_value = 2 * float(ndtr(-abs(value) / found.error))
+    low, high = max(value - half, -1.0), min(value + half, 1.0)
+    return PairedDifference(Estimate(value, low, high, found.n, found.groups), p_value)
 
 
-def _same_everywhere(value: float, n: int, alpha: float) -> PairedDifference:
-    """Zero variance: each of `n` disjoint pairs of images differs by `value`. An unseen share may differ by -1 or 1.
+def _same_everywhere(found: Measured, alpha: float) -> PairedDifference:
+    """Zero variance: each of n disjoint pairs of images (or groups) differs by `value`. An unseen share may differ by
+    -1 or 1.
 
     The p value inverts that interval: were the true difference 0, one pair would show `value` with probability at most
     1 / (1 + |value|).
     """
+    value, n = found.value, found.independent
     unseen = _unseen_share(n, alpha)
     centre = value * (1 - unseen)
     p_value = min(1.0, 2 * (1 + abs(value)) ** -n)
-    return PairedDifference(Estimate(value, centre - unseen, centre + unseen, n), p_value)
+    return PairedDifference(Estimate(value, centre - unseen, centre + unseen, found.n, found.groups), p_value)
 
 
 def _placements(member: Scores, nonmember: Scores) -> tuple[Scores, Scores]:
@@ -177,6 +184,8 @@ def _clustered_error(v: Scores, w: Scores, sides: Sides) -> float:
     total = 0.0
     for deviations, codes, images in zip(apart, (sides.member, sides.nonmember), (v.size, w.size), strict=True):
         found = np.unique(codes).size
+        if found == 1:  # one person says nothing of how persons differ: the interval is all of [0, 1]
+            return inf
         total += found / (found - 1) * float((deviations**2).sum()) / images**2
     both = sides.count / (sides.count - 1) * float((apart[0] * apart[1]).sum()) / (v.size * w.size)
     spread = max(0.0, total + 2 * both)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from ._scores import checked
 from .estimate import Estimate
-from .groups import Groups
+from .groups import Groups, fewer_groups
 from .proportions import proportion
 from .roc import roc_curve
 from .tpr import tpr_at_threshold
@@ -42,7 +42,7 @@ def balanced_accuracy(
     """Chooses a threshold on the calibration scores and measures it on the reported ones, all 1-D; value in [0, 1].
 
     The estimate's `n` is the smaller reported side's size. `groups` are those of the reported members and nonmembers:
-    the rates' intervals are then those of `proportion`, and `n` counts groups. Raises ValueError where scores are empty
+    the rates' intervals are then those of `proportion`, Raises ValueError where scores are empty
     or not finite, and for a level outside (0, 1).
     """
     threshold = _best_threshold(calibration_member, calibration_nonmember)
@@ -53,7 +53,8 @@ def balanced_accuracy(
     value = (tpr.value + tnr.value) / 2
     low = value - hypot(tpr.value - tpr.low, tnr.value - tnr.low) / 2
     high = value + hypot(tpr.high - tpr.value, tnr.high - tnr.value) / 2
-    return BalancedAccuracy(Estimate(value, max(low, 0.0), min(high, 1.0), min(tpr.n, tnr.n)), threshold)
+    n, fewest = min(tpr.n, tnr.n), fewer_groups(tpr, tnr)
+    return BalancedAccuracy(Estimate(value, max(low, 0.0), min(high, 1.0), n, fewest), threshold)
 
 
 def _best_threshold(member: ArrayLike, nonmember: ArrayLike) -> float:

@@ -21,7 +21,7 @@ from ._scores import Scores, checked
 from .auc import auc
 from .contrast import contrast
 from .estimate import Estimate
-from .groups import Groups, count_groups
+from .groups import Groups, count_independent
 from .multiple import holm
 
 FEWEST = 5
@@ -86,7 +86,7 @@ def _groups_by_class(
 def _smaller(pair: Sides, groups: Groups | None) -> int:
     """Images, or groups, on the smaller side."""
     whose = (None, None) if groups is None else groups
-    return min(count_groups(one, side.size) for one, side in zip(whose, pair, strict=True))
+    return min(count_independent(one, side.size) for one, side in zip(whose, pair, strict=True))
 
 
 def _labels(labels: ArrayLike, count: int) -> NDArray[np.int64]:

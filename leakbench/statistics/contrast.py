@@ -58,7 +58,9 @@ def contrast(
     related = None if groups is None else _correlations(sets, groups)
     low, high = _interval(found, weights, tail(level), related)
     value = sum(weight * one.value for weight, one in zip(weights, found, strict=True))
-    return Contrast(Estimate(value, low, high, min(one.n for one in found)), _p_value(found, weights, related))
+    counts = [one.groups for one in found if one.groups is not None]
+    estimate = Estimate(value, low, high, min(one.n for one in found), min(counts, default=None))
+    return Contrast(estimate, _p_value(found, weights, related))
 
 
 def _correlations(sets: Sequence[tuple[ArrayLike, ArrayLike]], groups: Sequence[Groups]) -> Scores:

@@ -26,7 +26,7 @@ from .groups import mean_scores, number_groups
 
 
 def guesses(scores: ArrayLike, included: ArrayLike, share: float, groups: ArrayLike | None = None) -> tuple[int, int]:
-    """How many coins are guessed and how many of the guesses are right: `(r, v)`, for `epsilon_one_run`.
+    """Count the coins that are guessed and the guesses that are right: `(r, v)`, for `epsilon_one_run`.
 
     `scores` (m,), higher = more likely included; `included` (m,) bool, the coins; `share` in (0, 1] of them is
     guessed. With `groups` (m,) each group had one coin, is guessed by the mean score of its images, and counts as one

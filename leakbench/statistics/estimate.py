@@ -7,13 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured `value`, the interval `[low, high]` around it, and `n`, how many independent things it rests on.
+    """A measured `value`, the interval `[low, high]` around it, and `n`, the number of images that it rests on.
 
-    `n` is the number of trials for a proportion, and the size of the smaller group where two groups are compared
-    (members and nonmembers; two sets of samples): never more than was there.
+    `n` is the number of trials for a proportion, and the size of the smaller side where two are compared (members and
+    nonmembers; two sets of samples): never more than was there. `groups`: the number of groups (people, patients) of
+    that side, where images come in groups; None where they do not.
     """
 
     value: float
     low: float
     high: float
     n: int
+    groups: int | None = None
+
+    @property
+    def independent(self) -> int:
+        """The number of independent things that the estimate rests on: groups where there are any, else images."""
+        return self.n if self.groups is None else self.groups

@@ -1,4 +1,4 @@
-"""Do members score higher than nonmembers on average? The one-sided z-test of CPSample's membership table (2409.07025).
+"""One-sided z-test of "members score higher on average", as in CPSample's membership table (2409.07025).
 
 z = (mean of members - mean of nonmembers) / sqrt(s_m^2 / m + s_n^2 / n), p = 1 - Phi(z). It speaks of the group and of
 no image: with enough images any difference of means is significant, and an attack that tells single images apart
@@ -21,7 +21,7 @@ from .groups import Groups, number_groups
 
 
 def group_z(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> tuple[float, float]:
-    """z and its one-sided p value, of scores (m,) and (n,), two or more of each (and of groups)."""
+    """z and its one-sided p value, of scores (m,) and (n,), two or more of each."""
     a, b = checked(member, 2), checked(nonmember, 2)
     unit = max(abs(a).max(), abs(b).max()) or 1.0  # z does not depend on it; squares of the rest do not overflow
     a, b = a / unit, b / unit
@@ -37,6 +37,6 @@ def group_z(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = Non
 def _variance_of_mean(scores: Scores, groups: ArrayLike) -> float:
     codes = number_groups(groups, scores.size)
     sums = np.bincount(codes, scores - scores.mean())
-    if sums.size < 2:
-        raise ValueError("at least 2 groups are needed on either side")
+    if sums.size == 1:  # one person says nothing of how persons differ
+        return inf
     return float(sums.size / (sums.size - 1) * (sums**2).sum() / scores.size**2)

@@ -1,8 +1,8 @@
 """Images that come in groups (people, patients, scenes): what every function with a `groups` argument computes by.
 
 The images of a group resemble one another, so n images of k groups tell less than n independent ones: with groups,
-variances are those of sums over groups, and `n` of an estimate is the number of groups. Without (`groups=None`), every
-image is a group of its own.
+variances are those of sums over groups, and an estimate says how many groups it rests on. Without (`groups=None`),
+every image is a group of its own.
 
 A share p of n images in k groups has the variance (ratio estimator; Rao and Scott, Biometrics 48, 1992)
     v = k / ((k - 1) n^2) * sum_i (a_i - p n_i)^2,   a_i of the n_i images of group i accepted,
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._scores import Scores
+from .estimate import Estimate
 
 FEW_GROUPS = 10  # below so many on a side, an interval is not worth much
 _TELLING = 5
@@ -50,16 +51,27 @@ def number_sides(groups: Groups | None, members: int, nonmembers: int) -> Sides 
     return Sides(codes[:members].astype(np.int64), codes[members:].astype(np.int64), labels.size)
 
 
-def count_groups(groups: ArrayLike | None, size: int) -> int:
-    """The number of groups among `size` images; `size` for None."""
+def count_groups(groups: ArrayLike | None, size: int) -> int | None:
+    """The number of groups among `size` images; None for None."""
+    return None if groups is None else int(np.unique(_checked(groups, size)).size)
+
+
+def count_independent(groups: ArrayLike | None, size: int) -> int:
+    """The number of groups, or of images where there are none."""
     return size if groups is None else int(np.unique(_checked(groups, size)).size)
 
 
+def fewer_groups(*estimates: Estimate) -> int | None:
+    """The least number of groups that some estimates rest on; None where images have none."""
+    counts = [one.groups for one in estimates if one.groups is not None]
+    return min(counts) if counts else None
+
+
 def has_few_groups(groups: Groups | None, members: int, nonmembers: int) -> bool:
-    """Whether there are fewer than ten groups on a side. Never for None: then there are no groups."""
+    """Tell whether there are fewer than ten groups on a side. Never for None: then there are no groups."""
     if groups is None:
         return False
-    return min(count_groups(groups[0], members), count_groups(groups[1], nonmembers)) < FEW_GROUPS
+    return min(count_independent(groups[0], members), count_independent(groups[1], nonmembers)) < FEW_GROUPS
 
 
 def mean_scores(scores: Scores, groups: ArrayLike) -> Scores:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from ._scores import Scores
 from .auc import delong_pair
 from .contrast import contrast
-from .groups import Groups, count_groups, has_few_groups
+from .groups import Groups, count_independent, has_few_groups
 from .roc import roc_curve
 from .tpr import few_negatives
 
@@ -50,7 +50,7 @@ def flags(
     """
     scores = np.concatenate([np.asarray(member, dtype=np.float64), np.asarray(nonmember, dtype=np.float64)])
     n = np.size(nonmember)
-    independent = n if groups is None else count_groups(groups[1], n)
+    independent = n if groups is None else count_independent(groups[1], n)
     curve = roc_curve(finite(member), finite(nonmember))
     found = {
         "non-finite": not np.isfinite(scores).all(),
@@ -69,7 +69,7 @@ def calibration_leaks(
     nonmember: ArrayLike,
     groups: tuple[Groups, Groups] | None = None,
 ) -> bool:
-    """Whether the calibration AUC lies above the reported one, one-sided at 0.1 %.
+    """Tell whether the calibration AUC lies above the reported one, one-sided at 0.1 %.
 
     Both groups are drawn alike, so an attack is as strong on either; one that scores the very images it was fitted on
     is stronger there. The two are compared by `contrast`; `groups` are those of the calibration images and of the
@@ -86,7 +86,7 @@ def weaker_with_more_access(
     denoiser_nonmember: ArrayLike,
     groups: Groups | None = None,
 ) -> bool:
-    """Whether an attack on the weights lies below one on the answers, one-sided at 1 %, by DeLong for the same images.
+    """Tell whether an attack on the weights lies below one on the answers, one-sided at 1 %, by paired DeLong.
 
     Who holds the weights can do all that others can, so then the attack on the weights is not what it could be. Scores
     carry the sign that calibration gave them. Raises ValueError as `delong_pair` does.

@@ -1,4 +1,4 @@
-"""How many images an AUC needs, for an interval of a wanted width or to see an effect of a wanted size.
+"""Number of images that an AUC needs, for an interval of a wanted width or to see an effect of a wanted size.
 
 The standard error of an AUC A from n members and n nonmembers (Hanley and McNeil, Radiology 143, 1982):
     Q1 = A / (2 - A),   Q2 = 2 A^2 / (1 + A),
@@ -55,7 +55,7 @@ def auc_images_to_see(auc: float) -> int:
 
 
 def effective_images(groups: int, images_per_group: float, correlation: float = 1.0) -> int:
-    """How many independent images tell as much as so many groups of as many images: `n` of the functions here.
+    """Number of independent images that tell as much as so many groups of as many images: `n` of the functions here.
 
     `correlation` in [0, 1] is that of scores within a group; at 1, the default, groups are counted. Raises ValueError
     outside, below one group, and below one image a group.

@@ -1,4 +1,4 @@
-"""How many images a TPR at a fixed FPR needs, for an interval of a wanted width or to see an effect of a wanted size.
+"""Number of images that a TPR at a fixed FPR needs, for an interval of a wanted width or to see a wanted effect.
 
 The interval of `tpr_at_fpr` is foretold by its own formula, with what it would find put in for what it finds. The ROC
 is taken for that of two normal distributions of equal variance through (target, tpr):

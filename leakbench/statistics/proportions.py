@@ -10,6 +10,9 @@ binomials, at 14 pairs of rates from (0, 0) to (1, .01) and 5 pairs of sizes fro
 nominal 95 % is at least .953 so, .945 with Wilson and .918 with Jeffreys intervals. `test_proportions.py` repeats a
 part of it.
 
+Choice of ours: the betas themselves, and not scipy.stats.binomtest(k, n).proportion_ci, which agrees within 2e-12 and
+takes 280 times as long (6.4 ms to 23 us), as it tests first; the audit asks for thousands.
+
 With groups, Clopper-Pearson at the effective number of images (see `groups`; betas take counts that are not whole).
 """
 
@@ -22,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from ._scores import tail
 from .estimate import Estimate
-from .groups import count_groups, effective_number
+from .groups import count_groups, effective_number, fewer_groups
 
 
 def clopper_pearson(k: int, n: int, level: float = 0.95) -> Estimate:
@@ -41,7 +44,7 @@ def clopper_pearson(k: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def proportion(accepted: ArrayLike, level: float = 0.95, groups: ArrayLike | None = None) -> Estimate:
-    """The share of `accepted` (n,), true or false an image, with its interval; `n` counts `groups` (n,) where given.
+    """The share of `accepted` (n,), true or false an image, with its interval; `groups` (n,) say whose.
 
     Raises ValueError as `clopper_pearson` does.
     """
@@ -51,7 +54,7 @@ def proportion(accepted: ArrayLike, level: float = 0.95, groups: ArrayLike | Non
     if hits.size == 0:
         raise ValueError("0 successes of 0 trials are no proportion")
     found = fractional_clopper_pearson(float(hits.mean()), effective_number(hits, groups), level)
-    return Estimate(found.value, found.low, found.high, count_groups(groups, hits.size))
+    return Estimate(found.value, found.low, found.high, hits.size, count_groups(groups, hits.size))
 
 
 def fractional_clopper_pearson(share: float, n: float, level: float) -> Estimate:
@@ -92,4 +95,4 @@ def _mover(first: Estimate, second: Estimate) -> Estimate:
     value = first.value - second.value
     low = value - hypot(first.value - first.low, second.high - second.value)
     high = value + hypot(first.high - first.value, second.value - second.low)
-    return Estimate(value, max(low, -1.0), min(high, 1.0), min(first.n, second.n))
+    return Estimate(value, max(low, -1.0), min(high, 1.0), min(first.n, second.n), fewer_groups(first, second))

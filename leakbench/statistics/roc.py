@@ -17,7 +17,7 @@ from ._scores import Scores, checked
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What the rule `score >= threshold` does: `tpr` and `fpr` in [0, 1]. A `threshold` of inf accepts nobody."""
+    """A point of a ROC: `tpr` and `fpr` in [0, 1] of the rule `score >= threshold`; inf accepts nobody."""
 
     tpr: float
     fpr: float

@@ -44,7 +44,7 @@ from numpy.typing import ArrayLike
 
 from ._scores import Scores, checked, tail
 from .estimate import Estimate
-from .groups import Groups, count_groups, effective_number
+from .groups import Groups, count_independent, effective_number
 from .proportions import clopper_pearson, fractional_clopper_pearson, proportion
 from .roc import roc_curve
 
@@ -66,7 +66,7 @@ class TprAtFpr:
 
 
 def few_negatives(target: float, nonmembers: int) -> bool:
-    """Whether fewer than ten of `nonmembers` false alarms are expected at `target`: such a TPR ranks nothing."""
+    """Tell whether fewer than ten of `nonmembers` false alarms are expected at `target`: such a TPR ranks nothing."""
     return target < 10 / nonmembers
 
 
@@ -75,7 +75,7 @@ def tpr_at_fpr(
 ) -> TprAtFpr:
     """TPR at `FPR <= target` from scores of shapes (m,) and (n,); the estimate's `n` is m.
 
-    `groups`, two arrays of these shapes, say whose images they are: `n` and `few_negatives` then count groups.
+    `groups`, two arrays of these shapes, say whose images they are: `few_negatives` then counts groups.
 
     Raises ValueError where scores are empty or not finite, and unless `target` and `level` lie in (0, 1).
     """
@@ -89,8 +89,8 @@ def tpr_at_fpr(
     fewest, most = _ranks(nonmembers, point.threshold, target, level, theirs)
     here = tpr_at_threshold(members, point.threshold, level, ours)
     strict, lax = (_tpr_above(members, nonmembers, rank, trials, level) for rank in (fewest, most + 1))
-    estimate = Estimate(here.value, *joined(here, strict, lax), here.n)
-    few = few_negatives(target, count_groups(theirs, nonmembers.size))
+    estimate = Estimate(here.value, *joined(here, strict, lax), here.n, here.groups)
+    few = few_negatives(target, count_independent(theirs, nonmembers.size))
     return TprAtFpr(estimate, point.fpr, point.threshold, few)
 
 
@@ -110,7 +110,7 @@ def tpr_at_threshold(
 def _ranks(
     nonmembers: Scores, threshold: float, target: float, level: float, groups: ArrayLike | None
 ) -> tuple[int, int]:
-    """How many of the nonmembers lie above the population's threshold at the least, and at the most."""
+    """Number of nonmembers above the population's threshold, at the least and at the most."""
     if groups is None:
         return _false_alarms(nonmembers.size, target, level)
     trials = effective_number(nonmembers >= threshold, groups)

@@ -1,4 +1,4 @@
-"""What a run's numbers say in words, and the rules that judge the judges: the blind baseline and the controls.
+"""Verdicts on AUCs and TPRs in words, and the rules for the blind baseline and the controls.
 
 A verdict on an AUC is two-sided: an AUC whose interval lies below 1/2 is leakage too (whoever reverses the score
 wins), called `inverted`; no sign is flipped by looking at reported labels. A verdict on a TPR at a fixed FPR has one
@@ -36,8 +36,8 @@ class Verdict:
 
 
 def verdict(auc: Estimate) -> Verdict:
-    """The two-sided verdict on an AUC, whose `n` is the smaller group's size. Raises ValueError if that is below 1."""
-    detectable = smallest_detectable_auc(auc.n)
+    """The two-sided verdict on an AUC, of at least one image (or group) a side. Raises ValueError else."""
+    detectable = smallest_detectable_auc(auc.independent)
     digits = _digits(auc, 0.5, 2)
     numbers = f"AUC {auc.value:.{digits}f} [{auc.low:.{digits}f}, {auc.high:.{digits}f}]"
     if auc.low > 0.5:
@@ -50,9 +50,10 @@ def verdict(auc: Estimate) -> Verdict:
 def tpr_verdict(tpr: Estimate, target: float, nonmembers: int) -> Verdict:
     """The verdict on a TPR at FPR `target`, in (0, 1): `leaks` where the interval lies above the target, else `none`.
 
-    `tpr.n` is the number of members. Raises ValueError for another target, and without a member or a nonmember.
+    `nonmembers` counts groups where images come in groups. Raises ValueError for another target, and without a member
+    or a nonmember.
     """
-    detectable = smallest_detectable_tpr(target, tpr.n, nonmembers)
+    detectable = smallest_detectable_tpr(target, tpr.independent, nonmembers)
     percent = Estimate(100 * tpr.value, 100 * tpr.low, 100 * tpr.high, tpr.n)
     digits = _digits(percent, 100 * target, 0)
     interval = f"[{percent.low:.{digits}f}, {percent.high:.{digits}f}]"
@@ -65,7 +66,7 @@ def tpr_verdict(tpr: Estimate, target: float, nonmembers: int) -> Verdict:
 
 
 def blind_invalid(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> bool:
-    """Whether a baseline that never saw the model tells reported members from nonmembers: the split itself leaks.
+    """Tell whether a baseline that never saw the model separates members from nonmembers: the split itself leaks.
 
     Scores have shapes (m,) and (n,); `groups` as in `auc`. Raises ValueError as it does.
     """

@@ -68,8 +68,9 @@ class SuiteFile(_Table):
     """A suite file as written. `headline` is the TPR that ranks: at FPR 10 % where negatives are few.
 
     `version` is that of a frozen set of attacks, and `ensemble` names the suite whose attacks this one takes over.
-    `skip_broken`: leave image files out that do not decode. `small`: values by path that --budget takes where the size
-    as written is out of reach. `published`: what papers report.
+    `skip_broken`: leave image files out that do not decode. `compile`: run networks by torch.compile in long trainings
+    and sampling. `small`: values by path that --budget takes where the size as written is out of reach. `published`:
+    what papers report.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")  # it names a folder
@@ -78,6 +79,7 @@ class SuiteFile(_Table):
     ensemble: str = ""
     dataset: str
     skip_broken: bool = False
+    compile: bool = False
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     headline: Literal["tpr@fpr=0.1", "tpr@fpr=0.01", "tpr@fpr=0.001"] = "tpr@fpr=0.1"
     split: SplitSpec = SplitSpec()

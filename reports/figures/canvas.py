@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE = Path(__file__).parents[1] / "leakbench.mplstyle"
+STYLE = Path(__file__).parent / "leakbench.mplstyle"
 COLUMN, PAGE = 3.3, 7.0  # inches: one column and both
 _LINE = 0.16  # inches that a line of a legend takes
 _LETTER, _HANDLE = 0.056, 0.46  # inches: a letter of a legend's label, and what stands before it
 _DASHES = 0.2  # inches more that a line takes whose dashes are to be seen
 
 
-class Missing(Exception):
+class MissingData(Exception):
     """The records do not hold what a figure needs; says what."""
 
 

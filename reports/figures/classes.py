@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from leakbench.results.run_folder import RunFolder
 
-from ..exposure import LEVEL, MANY, Exposure, exposures
-from .canvas import PAGE, Missing, entries, figure, legend
+from ..reading.exposure import LEVEL, MANY, Exposure, list_exposures
+from .canvas import PAGE, MissingData, entries, figure, legend
 from .dots import mark
-from .looks import Look, looks, turns
+from .styles import PointStyle, list_styles, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ class Classes:
     """What is drawn."""
 
     found: list[Exposure]
-    looks: dict[str, Look]
+    styles: dict[str, PointStyle]
 
     @property
     def labels(self) -> list[int]:
@@ -37,19 +37,19 @@ class Classes:
         return sorted({one.label for exposure in self.found for one in exposure.classes})
 
 
-def gather(run: RunFolder) -> Classes:
+def collect_data(run: RunFolder) -> Classes:
     """Raises Missing where no scores with labels were kept, or of too many classes."""
-    data = Classes([one for one in exposures(run) if one.classes], looks(run))
+    data = Classes([one for one in list_exposures(run) if one.classes], list_styles(run))
     if not data.found:
-        raise Missing("no membership attack with raw scores of labelled images, five a side and class")
+        raise MissingData("no membership attack with raw scores of labelled images, five a side and class")
     if len(data.labels) > MANY:
-        raise Missing(f"{len(data.labels)} classes are more than a figure can show")
+        raise MissingData(f"{len(data.labels)} classes are more than a figure can show")
     return data
 
 
-def draw(data: Classes) -> Figure:
+def plot(data: Classes) -> Figure:
     """One panel; many defenses in several rows."""
-    rows = turns((one.point.name for one in data.found), data.looks)
+    rows = turns((one.point.name for one in data.found), data.styles)
     drawn = figure(PAGE, 2.2 if len(rows) == 1 else 1.7 * len(rows))
     axes = drawn.subplots(len(rows), 1, squeeze=False, sharex=True, sharey=True).flatten()
     for ax, names in zip(axes, rows, strict=True):
@@ -64,7 +64,7 @@ def _panel(ax: Axes, found: list[Exposure], data: Classes) -> None:
     for i, exposure in enumerate(found):
         beside = _SPREAD * ((i + 0.5) / len(found) - 0.5)
         for one in exposure.classes:
-            mark(ax, places[one.label] + beside, one.auc.summary, data.looks[exposure.point.name])
+            mark(ax, places[one.label] + beside, one.auc.summary, data.styles[exposure.point.name])
     ax.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     for place in range(1, len(places)):
         ax.axvline(place - 0.5, color="0.85", linewidth=0.5, zorder=0)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from math import inf, isnan
 from typing import TYPE_CHECKING, Any
 
+from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import Summary
 
-from ..measured import Measured
-from ..points import Point
-from .looks import Look
+from ..reading.aggregate import Aggregate
 from .strip import Strip, crowded, strip
+from .styles import PointStyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,11 +27,11 @@ class Dot:
     name: str
     defense: str
     role: str
-    x: Measured
-    y: Measured
+    x: Aggregate
+    y: Aggregate
 
 
-def dots(found: Iterable[tuple[Point, Measured | None, Measured | None]]) -> list[Dot]:
+def list_dots(found: Iterable[tuple[PlannedPoint, Aggregate | None, Aggregate | None]]) -> list[Dot]:
     """The points that have both."""
     return [
         Dot(point.name, point.defense, point.role, x, y) for point, x, y in found if x is not None and y is not None
@@ -48,7 +48,9 @@ def axis_of(found: list[Dot], floor: float | None = None) -> Strip:
     return strip(near, [dot.x.summary.mean for dot in found if dot.role == "control"])
 
 
-def draw_dots(ax: Axes, found: list[Dot], look: dict[str, Look], scale: float = 1.0, axis: Strip | None = None) -> None:
+def plot_dots(
+    ax: Axes, found: list[Dot], look: dict[str, PointStyle], scale: float = 1.0, axis: Strip | None = None
+) -> None:
     """Curves first, then the points. `scale` turns y into what the axis shows; `axis` places x (see strip.py)."""
     for defense in dict.fromkeys(dot.defense for dot in found if dot.role == "defense"):
         curve = [dot for dot in found if dot.defense == defense and dot.role == "defense"]
@@ -59,16 +61,18 @@ def draw_dots(ax: Axes, found: list[Dot], look: dict[str, Look], scale: float = 
         _draw_dot(ax, dot, look[dot.name], scale, axis)
 
 
-def _draw_dot(ax: Axes, dot: Dot, look: Look, scale: float, axis: Strip | None) -> None:
+def _draw_dot(ax: Axes, dot: Dot, look: PointStyle, scale: float, axis: Strip | None) -> None:
     x, y = dot.x.summary, dot.y.summary
     far = axis is not None and x.mean in axis.far
     for seed in sorted(dot.x.by_seed.keys() & dot.y.by_seed.keys()) if x.seeds > 1 and not far else ():
         place = dot.x.by_seed[seed].value, dot.y.by_seed[seed].value * scale
         ax.plot(*place, look.marker, color=look.colour, markersize=2.2, markeredgewidth=0, alpha=0.6, zorder=3)
-    mark(ax, axis.place(x.mean) if axis else x.mean, y, look, scale, None if far else reach(x))
+    mark(ax, axis.place(x.mean) if axis else x.mean, y, look, scale, None if far else error_lengths(x))
 
 
-def mark(ax: Axes, x: float, y: Summary, look: Look, scale: float = 1.0, xerr: list[list[float]] | None = None) -> None:
+def mark(
+    ax: Axes, x: float, y: Summary, look: PointStyle, scale: float = 1.0, xerr: list[list[float]] | None = None
+) -> None:
     """One marker with its interval in y, and in x where given."""
     style: dict[str, Any] = {"color": look.colour, "markeredgecolor": look.curve, "markeredgewidth": 0.5}
     style |= {"elinewidth": 0.7, "zorder": 4}
@@ -76,16 +80,16 @@ def mark(ax: Axes, x: float, y: Summary, look: Look, scale: float = 1.0, xerr: l
         style |= {"markerfacecolor": "none", "markersize": 7.5, "markeredgewidth": 1.1, "zorder": 5}
     if look.marker == _STAR:
         style |= {"markersize": 8}
-    ax.errorbar(x, y.mean * scale, reach(y, scale), xerr, fmt=look.marker, label=look.label, **style)
+    ax.errorbar(x, y.mean * scale, error_lengths(y, scale), xerr, fmt=look.marker, label=look.label, **style)
 
 
-def reach(found: Summary, scale: float = 1.0) -> list[list[float]] | None:
+def error_lengths(found: Summary, scale: float = 1.0) -> list[list[float]] | None:
     """The lengths of an error bar; an interval beside its value (as a bootstrap's can be) has none on that side."""
     if isnan(found.low):
         return None
     return [[max(0.0, found.mean - found.low) * scale], [max(0.0, found.high - found.mean) * scale]]
 
 
-def starred(look: Look) -> Look:
+def as_star(look: PointStyle) -> PointStyle:
     """The same as a star: a point that the figure's other points are to be seen beside."""
     return replace(look, marker=_STAR)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from leakbench.results.run_folder import RunFolder
 
-from ..forgetting import FORGOTTEN, Forgetting, forgetting
-from ..points import points
-from ..tradeoff import distance_name
-from .canvas import COLUMN, Missing, entries, figure, legend, log_ticks
-from .dots import Dot, axis_of, dots, draw_dots, starred
-from .looks import MANY, Look, looks
+from ..reading.distances import distance_name
+from ..reading.forgetting import FORGOTTEN, Forgetting, list_forgetting
+from .canvas import COLUMN, MissingData, entries, figure, legend, log_ticks
+from .dots import Dot, as_star, axis_of, list_dots, plot_dots
+from .styles import MANY, PointStyle, list_styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,19 +31,19 @@ class Forgettings:
     """What is drawn; `real` is the rate on real images of the label."""
 
     dots: list[Dot]
-    looks: dict[str, Look]
+    styles: dict[str, PointStyle]
     distance: str
     real: float | None
 
 
-def gather(run: RunFolder) -> Forgettings:
+def collect_data(run: RunFolder) -> Forgettings:
     """Raises Missing where no label was to be forgotten."""
-    found = forgetting(run)
-    placed = dots((row.point, row.retained, row.probability) for row in found)
+    found = list_forgetting(run)
+    placed = list_dots((row.point, row.retained, row.probability) for row in found)
     if not placed:
-        raise Missing("no record holds `forget_probability` and `frechet_retained`")
-    retrained = {point.name for point in points(run) if point.method == RETRAINED}
-    look = {name: starred(one) if name in retrained else one for name, one in looks(run, by_point=False).items()}
+        raise MissingData("no record holds `forget_probability` and `frechet_retained`")
+    retrained = {point.name for point in run.plan.points if point.method == RETRAINED}
+    look = {name: as_star(one) if name in retrained else one for name, one in list_styles(run, by_point=False).items()}
     return Forgettings(placed, look, distance_name(run), _real(found))
 
 
@@ -53,11 +52,11 @@ def _real(found: list[Forgetting]) -> float | None:
     return next((row.real.summary.mean for row in found if row.real is not None), None)
 
 
-def draw(data: Forgettings) -> Figure:
+def plot(data: Forgettings) -> Figure:
     """One panel."""
-    drawn = figure(COLUMN, 2.6 if len(data.looks) <= MANY else 3.2)
+    drawn = figure(COLUMN, 2.6 if len(data.styles) <= MANY else 3.2)
     ax, axis = drawn.subplots(), axis_of(data.dots)
-    draw_dots(ax, data.dots, data.looks, axis=axis)
+    plot_dots(ax, data.dots, data.styles, axis=axis)
     if data.real is not None:
         ax.axhline(data.real, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="real images")
     ax.axhline(FORGOTTEN, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label=f"forgotten: {FORGOTTEN:g}")
@@ -67,5 +66,5 @@ def draw(data: Forgettings) -> Figure:
     if min(means) > 0 and max(means) / min(means) > _CROWDED:
         log_ticks(ax)
         ax.set_ylim(min(means) / 2, max(1.15, ax.get_ylim()[1]) if max(means) > 0.5 else None)
-    legend(drawn, entries([ax], (look.label for look in data.looks.values())))
+    legend(drawn, entries([ax], (look.label for look in data.styles.values())))
     return drawn

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
-from ..points import points, quality
-from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
-from .looks import Look, looks
+from ..reading.selection import quality_records
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
+from .styles import PointStyle, list_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ class Trace:
     """One line, on a group of images ("" if there is but one): of a point, and of so many more that are alike."""
 
     label: str
-    look: Look
+    look: PointStyle
     group: str
     line: Line
     alike: int = 0
@@ -52,20 +52,20 @@ class Gates:
         return sorted(found, key=lambda group: ([*GROUPS, group].index(group), group))
 
 
-def gather(run: RunFolder) -> Gates:
+def collect_data(run: RunFolder) -> Gates:
     """Raises Missing where no release says anything of a gate."""
     facts = {fact: _traces(run, fact) for fact in FACTS}
     facts = {fact: traces for fact, traces in facts.items() if traces}
     if not facts:
-        raise Missing("no release has a gate")
+        raise MissingData("no release has a gate")
     return Gates(facts)
 
 
 def _traces(run: RunFolder, fact: str) -> list[Trace]:
-    look = looks(run)
+    look = list_styles(run)
     found: list[Trace] = []
-    for point in points(run):
-        for group, line in _mean([_read(record, fact) for record in quality(run, point)]).items():
+    for point in run.plan.points:
+        for group, line in _mean([_read(record, fact) for record in quality_records(run, point)]).items():
             twins = [t for t in found if (t.group, t.line) == (group, line)]
             if not twins:
                 found.append(Trace(point.name, look[point.name], group, line))
@@ -103,7 +103,7 @@ def _mean(seeds: list[dict[str, Line]]) -> dict[str, Line]:
     return {group: {t: sum(v) / len(v) for t, v in line.items()} for group, line in gathered.items()}
 
 
-def draw(data: Gates) -> Figure:
+def plot(data: Gates) -> Figure:
     """One panel a fact; colours are points, dashes are groups of images."""
     from matplotlib.lines import Line2D
 

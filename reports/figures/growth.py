@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Summary
 
-from ..points import few
-from ..replication import copies
-from ..series import Series
-from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
+from ..reading.attack_results import AttackResult
+from ..reading.replication import list_copy_results
+from ..reading.strongest import representative_points
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
 from .dots import mark
-from .looks import Look, looks, turns
+from .styles import PointStyle, list_styles, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,39 +34,39 @@ class Growth:
     """What is drawn: by attack and point, the number of samples with the copies among them."""
 
     panels: dict[str, dict[str, dict[int, Summary]]]
-    looks: dict[str, Look]
+    styles: dict[str, PointStyle]
 
 
-def gather(run: RunFolder) -> Growth:
+def collect_data(run: RunFolder) -> Growth:
     """Raises Missing where no attack counted copies among fewer samples."""
     panels: dict[str, dict[str, dict[int, Summary]]] = {}
-    for point in (point for point in few(run) if point.role != "control"):
-        for row in copies(run, point):
+    for point in (point for point in representative_points(run) if point.role != "control"):
+        for row in list_copy_results(run, point):
             if grown := _grown(row):
                 panels.setdefault(row.attack, {})[point.name] = grown
     if not panels:
-        raise Missing("no record counts copies among fewer samples")
-    return Growth(dict(list(panels.items())[:PANELS]), looks(run))
+        raise MissingData("no record counts copies among fewer samples")
+    return Growth(dict(list(panels.items())[:PANELS]), list_styles(run))
 
 
-def _grown(row: Series) -> dict[int, Summary]:
+def _grown(row: AttackResult) -> dict[int, Summary]:
     names = {m.name for record in row.records for m in record.metrics if m.name.startswith(_AT)}
-    found = {int(name.removeprefix(_AT)): row.found(name) for name in names}
-    whole = row.found("unique_copies")
+    found = {int(name.removeprefix(_AT)): row.aggregate(name) for name in names}
+    whole = row.aggregate("unique_copies")
     if found and whole is not None:
         found[min(one.n for one in whole.by_seed.values())] = whole
     return {size: found[size].summary for size in sorted(found) if found[size] is not None}  # type: ignore[union-attr]
 
 
-def draw(data: Growth) -> Figure:
+def plot(data: Growth) -> Figure:
     """Side by side; many defenses in several rows."""
-    rows = turns((name for points in data.panels.values() for name in points), data.looks)
+    rows = turns((name for points in data.panels.values() for name in points), data.styles)
     columns = len(data.panels)
     drawn = figure(COLUMN if columns == 1 else PAGE, 2.1 if len(rows) == 1 else 1.8 * len(rows))
     grid = drawn.subplots(len(rows), columns, squeeze=False, sharex=True, sharey="col")
     for names, axes in zip(rows, grid, strict=True):
         for ax, (attack, points) in zip(axes, data.panels.items(), strict=True):
-            _panel(ax, attack, {name: points[name] for name in names if name in points}, data.looks)
+            _panel(ax, attack, {name: points[name] for name in names if name in points}, data.styles)
     for ax in grid[1:].flatten():
         ax.set_title("")
     for ax in grid[:-1].flatten():
@@ -76,7 +76,7 @@ def draw(data: Growth) -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, attack: str, points: dict[str, dict[int, Summary]], look: dict[str, Look]) -> None:
+def _panel(ax: Axes, attack: str, points: dict[str, dict[int, Summary]], look: dict[str, PointStyle]) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     sizes = sorted({size for grown in points.values() for size in grown})

@@ -10,8 +10,9 @@ import numpy as np
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
-from ..points import copy_attacks, few, records_at
-from .canvas import PAGE, Missing, figure
+from ..reading.selection import copy_attacks, select_records
+from ..reading.strongest import representative_points
+from .canvas import PAGE, MissingData, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,15 +37,19 @@ class Block:
     similarity: np.ndarray
 
 
-def gather(run: RunFolder) -> list[Block]:
+def collect_data(run: RunFolder) -> list[Block]:
     """The pairs of the first attack that kept images. Raises Missing where none did."""
     for attack, label in copy_attacks(run).items():
-        shown = [(p.name, records_at(run, p, "replication", attack)) for p in few(run) if p.role != "control"]
+        shown = [
+            (p.name, select_records(run, p, "replication", attack))
+            for p in representative_points(run)
+            if p.role != "control"
+        ]
         found = [_block(run, f"{name} (similarity in {label})", records[0]) for name, records in shown if records]
         blocks = [block for block in found if block is not None]
         if blocks:
             return blocks[:_ROWS]
-    raise Missing("no record holds images of pairs (a run with --no-images keeps none)")
+    raise MissingData("no record holds images of pairs (a run with --no-images keeps none)")
 
 
 def _block(run: RunFolder, title: str, record: Record) -> Block | None:
@@ -60,7 +65,7 @@ def _rgb(images: np.ndarray) -> np.ndarray:
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
 
 
-def draw(data: list[Block]) -> Figure:
+def plot(data: list[Block]) -> Figure:
     """One block of two rows a point, one under the other."""
     height, width = data[0].samples.shape[1:3]
     # Inches of one image; what is left of the width holds the names of the rows.

@@ -7,17 +7,18 @@ from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
 from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import Summary
 
-from ..auditing import audits
-from ..guarantees import claim_of
-from ..measured import Measured, leakage, measure
-from ..points import Point, points, quality, strongest, unprotected
-from ..tradeoff import distance_name
-from .canvas import COLUMN, Missing, entries, figure, legend, log_ticks
+from ..reading.aggregate import Aggregate, aggregate_oriented
+from ..reading.auditing import list_audits
+from ..reading.distances import distance_name, floor_mean, heldout_distance
+from ..reading.guarantees import find_guarantee
+from ..reading.points import find_baseline
+from ..reading.strongest import strongest
+from .canvas import COLUMN, MissingData, entries, figure, legend, log_ticks
 from .dots import mark
-from .fairness import floor_of
-from .looks import Look, looks
+from .styles import PointStyle, list_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,23 +35,23 @@ _GAP = 0.3  # of the range of log epsilon, between the largest epsilon and infin
 
 
 @dataclass(frozen=True)
-class Budget:
+class PrivacyPoint:
     """A point; `epsilon` is None where it claims none."""
 
-    point: Point
+    point: PlannedPoint
     epsilon: float | None
-    auc: Measured | None
-    distance: Measured | None
+    auc: Aggregate | None
+    distance: Aggregate | None
     bounds: tuple[float, ...] = ()  # of epsilon, one a seed
     ceilings: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
-class Budgets:
+class PrivacyData:
     """What is drawn."""
 
-    budgets: list[Budget]
-    looks: dict[str, Look]
+    budgets: list[PrivacyPoint]
+    styles: dict[str, PointStyle]
     distance: str
     floor: float | None
 
@@ -66,30 +67,30 @@ class Budgets:
         return float(10 ** (high + _GAP * max(high - low, 1.0)))
 
 
-def gather(run: RunFolder) -> Budgets:
+def collect_data(run: RunFolder) -> PrivacyData:
     """Raises Missing where nothing but controls claims an epsilon."""
-    claimed = {point: epsilon for point in points(run) if (epsilon := _epsilon(run, point)) is not None}
+    claimed = {point: epsilon for point in run.plan.points if (epsilon := _epsilon(run, point)) is not None}
     methods = {point.method for point in claimed}
     if not claimed:
-        raise Missing("no release claims an epsilon")
-    shown = [p for p in points(run) if p.role != "control" and (p == unprotected(run) or p.method in methods)]
+        raise MissingData("no release claims an epsilon")
+    shown = [p for p in run.plan.points if p.role != "control" and (p == find_baseline(run) or p.method in methods)]
     found = [_budget(run, point, claimed.get(point)) for point in shown]
-    return Budgets(found, looks(run, by_point=False), distance_name(run), floor_of(run))
+    return PrivacyData(found, list_styles(run, by_point=False), distance_name(run), floor_mean(run))
 
 
-def _epsilon(run: RunFolder, point: Point) -> float | None:
-    epsilon = claim_of(run, point).epsilon if point.role != "control" else None
+def _epsilon(run: RunFolder, point: PlannedPoint) -> float | None:
+    epsilon = find_guarantee(run, point).epsilon if point.role != "control" else None
     return epsilon if epsilon and isfinite(epsilon) else None
 
 
-def _budget(run: RunFolder, point: Point, epsilon: float | None) -> Budget:
-    auc = leakage(strongest(run, point, LEVEL).values(), "auc")
-    audit = next((audit for audit in audits(run) if audit.point == point), None)
+def _budget(run: RunFolder, point: PlannedPoint, epsilon: float | None) -> PrivacyPoint:
+    auc = aggregate_oriented(strongest(run, point, LEVEL).values(), "auc")
+    audit = next((audit for audit in list_audits(run) if audit.point == point), None)
     found = [audit.values(f"epsilon_{which}") for which in ("lower", "ceiling")] if audit else [[], []]
-    return Budget(point, epsilon, auc, measure(quality(run, point), "frechet_heldout"), *map(tuple, found))
+    return PrivacyPoint(point, epsilon, auc, heldout_distance(run, point), *map(tuple, found))
 
 
-def draw(data: Budgets) -> Figure:
+def plot(data: PrivacyData) -> Figure:
     """Two panels, one under the other, and a third where releases were audited."""
     audited = any(budget.bounds for budget in data.budgets)
     drawn = figure(COLUMN, 5.2 if audited else 3.6)
@@ -102,14 +103,14 @@ def draw(data: Budgets) -> Figure:
     for ax in more:
         _bounds(ax, data)
         away.set_xlabel("")
-    legend(drawn, entries([leak, away, *more], (look.label for look in data.looks.values())))
+    legend(drawn, entries([leak, away, *more], (look.label for look in data.styles.values())))
     return drawn
 
 
-def _bounds(ax: Axes, data: Budgets) -> None:
+def _bounds(ax: Axes, data: PrivacyData) -> None:
     """Lower bounds beside the claims, and what they could have been at most."""
     for budget in (budget for budget in data.budgets if budget.bounds):
-        x, look = budget.epsilon or data.infinity, data.looks[budget.point.name]
+        x, look = budget.epsilon or data.infinity, data.styles[budget.point.name]
         face = "none" if look.ring else look.colour
         style: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": look.curve, "markersize": 4.0}
         ax.plot([x] * len(budget.bounds), budget.bounds, look.marker, zorder=4, **style)
@@ -123,20 +124,20 @@ def _bounds(ax: Axes, data: Budgets) -> None:
     ax.set(xlabel="epsilon claimed", ylabel="epsilon, lower bound", ylim=(-0.03 * top, top))
 
 
-def _panel(ax: Axes, data: Budgets, values: dict[Point, Measured | None]) -> None:
+def _panel(ax: Axes, data: PrivacyData, values: dict[PlannedPoint, Aggregate | None]) -> None:
     placed = [(b.point, b.epsilon or data.infinity, v.summary) for b in data.budgets if (v := values[b.point])]
     for defense in dict.fromkeys(point.defense for point, _, _ in placed):
         curve = sorted((x, y.mean, p.name) for p, x, y in placed if p.defense == defense)
-        look = data.looks[curve[0][2]]
+        look = data.styles[curve[0][2]]
         ax.plot(
             [x for x, _, _ in curve], [y for _, y, _ in curve], color=look.curve, linestyle=look.dash, linewidth=0.7
         )
     for point, x, y in placed:
-        mark(ax, x, y, data.looks[point.name])
+        mark(ax, x, y, data.styles[point.name])
     _axis(ax, data)
 
 
-def _axis(ax: Axes, data: Budgets) -> None:
+def _axis(ax: Axes, data: PrivacyData) -> None:
     """Logarithmic up to the largest epsilon, then a strip with infinity in it."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -152,7 +153,7 @@ def _axis(ax: Axes, data: Budgets) -> None:
     ax.axvspan(last * margin, end * margin, color="0.95", linewidth=0, zorder=0)
 
 
-def _distances(ax: Axes, data: Budgets) -> None:
+def _distances(ax: Axes, data: PrivacyData) -> None:
     """The second panel's own: the floor, and a logarithmic axis where the distances are far apart."""
     if data.floor is not None:
         ax.axhline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")

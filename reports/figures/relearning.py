@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import Estimate, Summary
 
-from ..measured import measure, summarise
-from ..points import Point, points, quality
-from ..unlearning import Asked, curves
-from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
-from .dots import reach
-from .looks import Look, looks, turns
+from ..reading.aggregate import aggregate, summarise
+from ..reading.selection import quality_records
+from ..reading.unlearning import UnlearningResult, list_curves
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
+from .dots import error_lengths
+from .styles import PointStyle, list_styles, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Panel:
+class RecoveryPanel:
     """One way to bring a label back; `retrained` has each distinct yardstick once."""
 
     title: str
@@ -52,43 +53,43 @@ class Panel:
 class Relearning:
     """What is drawn."""
 
-    panels: list[Panel]
-    looks: dict[str, Look]
+    panels: list[RecoveryPanel]
+    styles: dict[str, PointStyle]
 
 
-def gather(run: RunFolder) -> Relearning:
+def collect_data(run: RunFolder) -> Relearning:
     """Raises Missing where no attack kept curves."""
-    shown, rows = _shown(run), curves(run)
+    shown, rows = _shown(run), list_curves(run)
     names = list(dict.fromkeys(row.name for row in rows))
     panels = [_panel_data(run, [row for row in rows if row.name == name and row.point in shown]) for name in names]
     kept = [panel for panel in panels if panel is not None]
     if not kept:
-        raise Missing("no attack on unlearning kept curves")
-    return Relearning(kept, looks(run))
+        raise MissingData("no attack on unlearning kept curves")
+    return Relearning(kept, list_styles(run))
 
 
-def _shown(run: RunFolder) -> list[Point]:
+def _shown(run: RunFolder) -> list[PlannedPoint]:
     """Baselines, and each defense at its point of least forget probability; equals go to the first."""
-    found: dict[str, tuple[float, Point]] = {}
-    for point in points(run):
-        measured = measure(quality(run, point), "forget_probability")
+    found: dict[str, tuple[float, PlannedPoint]] = {}
+    for point in run.plan.points:
+        measured = aggregate(quality_records(run, point), "forget_probability")
         probability = measured.summary.mean if measured else 1.0
         if point.role != "control" and (point.defense not in found or probability < found[point.defense][0]):
             found[point.defense] = (probability, point)
     return [point for _, point in found.values()]
 
 
-def _panel_data(run: RunFolder, rows: list[Asked]) -> Panel | None:
+def _panel_data(run: RunFolder, rows: list[UnlearningResult]) -> RecoveryPanel | None:
     ours = {row.point.name: line for row in rows if (line := _line(run, row, "model")) is not None}
     null = [line for row in rows if (line := _line(run, row, "retrained")) is not None]
     levels = [record.info.get(f"{row.name}_level") for row in rows for record in row.records]
     level = [float(one) for one in levels if isinstance(one, float)]
     if not ours:
         return None
-    return Panel(rows[0].what, ours, list(dict.fromkeys(null)), sum(level) / len(level) if level else 0.0)
+    return RecoveryPanel(rows[0].what, ours, list(dict.fromkeys(null)), sum(level) / len(level) if level else 0.0)
 
 
-def _line(run: RunFolder, row: Asked, side: str) -> Line | None:
+def _line(run: RunFolder, row: UnlearningResult, side: str) -> Line | None:
     """Over the seeds; None where a seed kept no curve, or looked at other steps."""
     found = [run.arrays(record) for record in row.records]
     names = (f"{row.name}_steps", f"{row.name}_{side}")
@@ -107,15 +108,15 @@ def _mean(values: np.ndarray) -> Estimate:
     return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), values.size)
 
 
-def draw(data: Relearning) -> Figure:
+def plot(data: Relearning) -> Figure:
     """Side by side; many defenses in several rows."""
-    rows = turns((name for panel in data.panels for name in panel.lines), data.looks)
+    rows = turns((name for panel in data.panels for name in panel.lines), data.styles)
     columns = len(data.panels)
     drawn = figure(COLUMN if columns == 1 else PAGE, 2.2 if len(rows) == 1 else 1.8 * len(rows))
     grid = drawn.subplots(len(rows), columns, squeeze=False, sharex="col", sharey=True)
     for names, axes in zip(rows, grid, strict=True):
         for ax, panel in zip(axes, data.panels, strict=True):
-            _panel(ax, panel, names, data.looks)
+            _panel(ax, panel, names, data.styles)
         axes[0].set_ylabel("forget probability")
     for ax in grid[1:].flatten():
         ax.set_title("")
@@ -125,7 +126,7 @@ def draw(data: Relearning) -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, panel: Panel, names: list[str], look: dict[str, Look]) -> None:
+def _panel(ax: Axes, panel: RecoveryPanel, names: list[str], look: dict[str, PointStyle]) -> None:
     for line in panel.retrained:
         _draw(ax, line, {"color": "0.45", "linestyle": "--", "label": "retrained without it", "zorder": 5})
     for name in (name for name in names if name in panel.lines):
@@ -144,5 +145,7 @@ def _panel(ax: Axes, panel: Panel, names: list[str], look: dict[str, Look]) -> N
 
 def _draw(ax: Axes, line: Line, style: dict[str, Any]) -> None:
     values = [one.mean for one in line.means]
-    below, above = zip(*((lengths[0][0], lengths[1][0]) for one in line.means if (lengths := reach(one))), strict=True)
+    below, above = zip(
+        *((lengths[0][0], lengths[1][0]) for one in line.means if (lengths := error_lengths(one))), strict=True
+    )
     ax.errorbar(line.steps, values, [below, above], linewidth=0.9, elinewidth=0.6, **style)

@@ -9,9 +9,10 @@ from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Roc, oriented, roc_curve
 
-from ..points import LEVELS, few, strongest
-from .canvas import PAGE, Missing, entries, figure, legend
-from .looks import Look, line_width, looks, turns
+from ..reading.points import TRADEOFF_LEVELS
+from ..reading.strongest import representative_points, strongest
+from .canvas import PAGE, MissingData, entries, figure, legend
+from .styles import PointStyle, line_width, list_styles, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ CAPTION = (
 
 
 @dataclass(frozen=True)
-class Curve:
+class RocCurve:
     """The curve of one seed; `members` and `nonmembers` are the numbers of images."""
 
     point: str
@@ -39,42 +40,42 @@ class Curve:
 class Rocs:
     """The curves of each access level."""
 
-    levels: dict[str, list[Curve]]
-    looks: dict[str, Look]
+    levels: dict[str, list[RocCurve]]
+    styles: dict[str, PointStyle]
 
 
-def gather(run: RunFolder) -> Rocs:
+def collect_data(run: RunFolder) -> Rocs:
     """Raises Missing where no membership attack kept its scores."""
-    levels = {level: _curves(run, level) for level in LEVELS}
+    levels = {level: _curves(run, level) for level in TRADEOFF_LEVELS}
     levels = {level: curves for level, curves in levels.items() if curves}
     if not levels:
-        raise Missing("no membership attack with raw scores")
-    return Rocs(levels, looks(run))
+        raise MissingData("no membership attack with raw scores")
+    return Rocs(levels, list_styles(run))
 
 
-def _curves(run: RunFolder, level: str) -> list[Curve]:
-    chosen = [(p.name, record) for p in few(run) for record in strongest(run, p, level).values()]
+def _curves(run: RunFolder, level: str) -> list[RocCurve]:
+    chosen = [(p.name, record) for p in representative_points(run) for record in strongest(run, p, level).values()]
     found = [_curve(run, name, record) for name, record in chosen]
     return [curve for curve in found if curve is not None]
 
 
-def _curve(run: RunFolder, name: str, record: Record) -> Curve | None:
+def _curve(run: RunFolder, name: str, record: Record) -> RocCurve | None:
     arrays = run.arrays(record)
     if "member_scores" not in arrays or "nonmember_scores" not in arrays:
         return None
     sign = record.info.get("orientation", 1.0)  # the one that the calibration images asked for
     member, nonmember = (oriented(arrays[side], sign) for side in ("member_scores", "nonmember_scores"))
-    return Curve(name, roc_curve(member, nonmember), member.size, nonmember.size)
+    return RocCurve(name, roc_curve(member, nonmember), member.size, nonmember.size)
 
 
-def draw(data: Rocs) -> Figure:
+def plot(data: Rocs) -> Figure:
     """One panel a level, side by side; many defenses in several rows of them."""
-    rows = turns((curve.point for curves in data.levels.values() for curve in curves), data.looks)
+    rows = turns((curve.point for curves in data.levels.values() for curve in curves), data.styles)
     drawn = figure(PAGE, 2.8 if len(rows) == 1 else 2.2 * len(rows))
     grid = drawn.subplots(len(rows), len(data.levels), squeeze=False, sharex=True, sharey=True)
     for names, axes in zip(rows, grid, strict=True):
         for ax, (level, curves) in zip(axes, data.levels.items(), strict=True):
-            _panel(ax, level, curves, names, data.looks)
+            _panel(ax, level, curves, names, data.styles)
     for ax in grid[1:].flatten():
         ax.set_title("")
     for ax in grid[:-1].flatten():
@@ -83,7 +84,7 @@ def draw(data: Rocs) -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, level: str, curves: list[Curve], names: list[str], look: dict[str, Look]) -> None:
+def _panel(ax: Axes, level: str, curves: list[RocCurve], names: list[str], look: dict[str, PointStyle]) -> None:
     left, bottom = (1 / max(getattr(c, n) for c in curves) for n in ("nonmembers", "members"))
     for curve in (curve for curve in curves if curve.point in names):
         # Zero has no place on a logarithmic axis: put just outside, so that the first step is drawn whole.

@@ -10,9 +10,10 @@ import numpy as np
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
-from ..points import copy_attacks, few, records_at
-from .canvas import COLUMN, PAGE, Missing, entries, figure, legend
-from .looks import Look, line_width, looks, turns
+from ..reading.selection import copy_attacks, select_records
+from ..reading.strongest import representative_points
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
+from .styles import PointStyle, line_width, list_styles, turns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,20 +42,22 @@ class Similarities:
     """What is drawn, a panel an attack."""
 
     panels: list[Similarity]
-    looks: dict[str, Look]
+    styles: dict[str, PointStyle]
 
 
-def gather(run: RunFolder) -> Similarities:
+def collect_data(run: RunFolder) -> Similarities:
     """Raises Missing where no replication attack kept its similarities."""
     panels = [_panel_data(run, attack, label) for attack, label in copy_attacks(run).items()]
     panels = [panel for panel in panels if panel.samples]
     if not panels:
-        raise Missing("no replication attack with raw similarities")
-    return Similarities(panels, looks(run))
+        raise MissingData("no replication attack with raw similarities")
+    return Similarities(panels, list_styles(run))
 
 
 def _panel_data(run: RunFolder, attack: str, label: str) -> Similarity:
-    records = {p.name: records_at(run, p, "replication", attack) for p in few(run) if p.role != "control"}
+    records = {
+        p.name: select_records(run, p, "replication", attack) for p in representative_points(run) if p.role != "control"
+    }
     samples = {name: _joined(run, found, "similarity") for name, found in records.items()}
     every = [record for found in records.values() for record in found]
     thresholds = sorted({float(r.info["threshold"]) for r in every if r.info.get("threshold") is not None})
@@ -68,14 +71,14 @@ def _joined(run: RunFolder, records: list[Record], name: str) -> np.ndarray:
     return joined[np.isfinite(joined)]
 
 
-def draw(data: Similarities) -> Figure:
+def plot(data: Similarities) -> Figure:
     """Side by side, one panel an attack; many defenses in several rows of them."""
-    rows = turns((name for panel in data.panels for name in panel.samples), data.looks)
+    rows = turns((name for panel in data.panels for name in panel.samples), data.styles)
     drawn = figure(COLUMN if len(data.panels) == 1 else PAGE, 2.1 if len(rows) == 1 else 1.8 * len(rows))
     grid = drawn.subplots(len(rows), len(data.panels), squeeze=False, sharex="col", sharey="col")
     for names, axes in zip(rows, grid, strict=True):
         for ax, panel in zip(axes, data.panels, strict=True):
-            _panel(ax, panel, names, data.looks)
+            _panel(ax, panel, names, data.styles)
     for ax in grid[1:].flatten():
         ax.set_title("")
     for ax in grid[:-1].flatten():
@@ -84,7 +87,7 @@ def draw(data: Similarities) -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, panel: Similarity, names: list[str], look: dict[str, Look]) -> None:
+def _panel(ax: Axes, panel: Similarity, names: list[str], look: dict[str, PointStyle]) -> None:
     everything = np.concatenate([*panel.samples.values(), panel.null, panel.thresholds])
     edges = np.histogram_bin_edges(everything, bins=_BINS).tolist()
     if panel.null.size:

@@ -1,4 +1,4 @@
-"""How tau was chosen: the published criterion over tau, and what a reader can tell at the taus that were run."""
+"""How tau was chosen: the published criterion over tau, and what a classifier can tell at the taus that were run."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedPoint
 
-from ..fairness import READERS, Fairness, fairness, taus
-from ..measured import Measured
-from ..points import Point, points, quality, reference
-from .canvas import COLUMN, Missing, entries, figure, legend
-from .dots import reach
-from .looks import Look, looks
+from ..reading.aggregate import Aggregate
+from ..reading.fairness import CLASSIFIERS, AttributeFairness, list_fairness, list_taus
+from ..reading.points import find_reference
+from ..reading.selection import quality_records
+from .canvas import COLUMN, MissingData, entries, figure, legend
+from .dots import error_lengths
+from .styles import PointStyle, list_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "Above: the published criterion over tau, one line a seed, with its minimum. Below: the AUC at which a reader "
+    "Above: the published criterion over tau, one line a seed, with its minimum. Below: the AUC at which a classifier "
     "tells the attribute of samples, at the taus that were run, with intervals; tau of a search is the mean over the "
     "seeds. The baseline never switches, which is tau = 0."
 )
@@ -30,10 +32,10 @@ STYLES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Curve:
+class TauSearch:
     """The criterion at each tau, of one search; `best` is where the search found its minimum."""
 
-    look: Look
+    look: PointStyle
     tau: tuple[float, ...]
     criterion: tuple[float, ...]
 
@@ -44,57 +46,59 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Reading:
+class TauReading:
     """One point's AUC at its tau."""
 
     defense: str
     tau: float
-    auc: Measured
-    look: Look
+    auc: Aggregate
+    look: PointStyle
 
 
 @dataclass(frozen=True)
 class Taus:
-    """The searches, and by reader what was read at each tau."""
+    """The searches, and by classifier what was read at each tau."""
 
-    curves: list[Curve]
-    readings: dict[str, list[Reading]]
+    curves: list[TauSearch]
+    readings: dict[str, list[TauReading]]
 
 
-def gather(run: RunFolder) -> Taus:
+def collect_data(run: RunFolder) -> Taus:
     """Raises Missing where no release searched for a tau."""
-    look = looks(run)
-    curves: list[Curve] = []
-    for point in points(run):
+    look = list_styles(run)
+    curves: list[TauSearch] = []
+    for point in run.plan.points:
         for curve in _curves(run, point, look[point.name]):
             if all((curve.tau, curve.criterion) != (one.tau, one.criterion) for one in curves):
                 curves.append(curve)  # points of one base share a search
     if not curves:
-        raise Missing("no release has a `tau_curve`")
-    found = [(row, tau) for row in fairness(run) if (tau := _tau(run, row.point)) is not None]
-    readings = {reader: _readings(found, reader, look) for reader in READERS}
-    return Taus(curves, {reader: read for reader, read in readings.items() if read})
+        raise MissingData("no release has a `tau_curve`")
+    found = [(row, tau) for row in list_fairness(run) if (tau := _tau(run, row.point)) is not None]
+    readings = {classifier: _readings(found, classifier, look) for classifier in CLASSIFIERS}
+    return Taus(curves, {classifier: read for classifier, read in readings.items() if read})
 
 
-def _curves(run: RunFolder, point: Point, look: Look) -> list[Curve]:
-    facts: list[Any] = [record.info.get("defense", {}).get("tau_curve") for record in quality(run, point)]
-    return [Curve(look, tuple(fact["tau"]), tuple(fact["criterion"])) for fact in facts if fact]
+def _curves(run: RunFolder, point: PlannedPoint, look: PointStyle) -> list[TauSearch]:
+    facts: list[Any] = [record.info.get("defense", {}).get("tau_curve") for record in quality_records(run, point)]
+    return [TauSearch(look, tuple(fact["tau"]), tuple(fact["criterion"])) for fact in facts if fact]
 
 
-def _tau(run: RunFolder, point: Point) -> float | None:
+def _tau(run: RunFolder, point: PlannedPoint) -> float | None:
     """The mean over the seeds; 0 for the baseline, which never switches."""
-    if point == reference(run, point):
+    if point == find_reference(run, point):
         return 0.0
-    found = taus(run, point)
+    found = list_taus(run, point)
     return sum(found) / len(found) if found else None
 
 
-def _readings(found: list[tuple[Fairness, float]], reader: str, look: dict[str, Look]) -> list[Reading]:
-    read = [(row.point, tau, row.aucs[reader]) for row, tau in found]
-    return [Reading(point.defense, tau, auc, look[point.name]) for point, tau, auc in read if auc is not None]
+def _readings(
+    found: list[tuple[AttributeFairness, float]], classifier: str, look: dict[str, PointStyle]
+) -> list[TauReading]:
+    read = [(row.point, tau, row.aucs[classifier]) for row, tau in found]
+    return [TauReading(point.defense, tau, auc, look[point.name]) for point, tau, auc in read if auc is not None]
 
 
-def draw(data: Taus) -> Figure:
+def plot(data: Taus) -> Figure:
     """The criterion, and where something was read a panel under it on the same axis."""
     from matplotlib.lines import Line2D
 
@@ -107,25 +111,27 @@ def draw(data: Taus) -> Figure:
     if data.readings:
         _readings_panel(axes[1], data.readings)
     axes[-1].set_xlabel("tau")
-    readers = {READERS[reader]: Line2D([], [], color="0.4", **STYLES[reader]) for reader in data.readings}
-    legend(drawn, entries(axes) | readers)
+    classifiers = {
+        CLASSIFIERS[classifier]: Line2D([], [], color="0.4", **STYLES[classifier]) for classifier in data.readings
+    }
+    legend(drawn, entries(axes) | classifiers)
     return drawn
 
 
-def _readings_panel(ax: Axes, readings: dict[str, list[Reading]]) -> None:
-    for number, (reader, read) in enumerate(readings.items()):
+def _readings_panel(ax: Axes, readings: dict[str, list[TauReading]]) -> None:
+    for number, (classifier, read) in enumerate(readings.items()):
         for defense in dict.fromkeys(one.defense for one in read):
             line = sorted((one for one in read if one.defense == defense), key=lambda one: one.tau)
-            _line(ax, line, reader, named=number == 0)
+            _line(ax, line, classifier, named=number == 0)
     ax.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="cannot be read")
     ax.set(ylabel="attribute AUC", ylim=(-0.03, 1.03))
 
 
-def _line(ax: Axes, read: list[Reading], reader: str, named: bool) -> None:
+def _line(ax: Axes, read: list[TauReading], classifier: str, named: bool) -> None:
     """One defense's points, by tau; `named` in the legend."""
     look, summaries = read[0].look, [one.auc.summary for one in read]
-    lengths = [reach(found) or [[0.0], [0.0]] for found in summaries]
-    style = STYLES[reader] | ({"markersize": 6.5, "markerfacecolor": "none"} if look.ring else {"markersize": 3.5})
+    lengths = [error_lengths(found) or [[0.0], [0.0]] for found in summaries]
+    style = STYLES[classifier] | ({"markersize": 6.5, "markerfacecolor": "none"} if look.ring else {"markersize": 3.5})
     ax.errorbar(
         [one.tau for one in read],
         [found.mean for found in summaries],

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from leakbench.results.metric_specs import HELDOUT_DISTANCE
 from leakbench.results.run_folder import RunFolder
 
-from ..measured import Measured
-from ..points import LEVELS, copy_attacks
-from ..tradeoff import Row, distance_name, rows
-from .canvas import PAGE, Missing, entries, figure, legend
-from .dots import Dot, axis_of, dots, draw_dots
-from .looks import MANY, Look, looks
+from ..reading.aggregate import Aggregate
+from ..reading.distances import distance_name, floor_mean
+from ..reading.points import TRADEOFF_LEVELS
+from ..reading.selection import copy_attacks
+from ..reading.tradeoff import TradeoffRow, list_rows
+from .canvas import PAGE, MissingData, entries, figure, legend
+from .dots import Dot, axis_of, list_dots, plot_dots
+from .styles import MANY, PointStyle, list_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +30,7 @@ _SAME = 1e-3  # AUCs, or shares, closer than this are one point to the eye
 
 
 @dataclass(frozen=True)
-class Panel:
+class LeakagePanel:
     """One access level; `even` is where nothing leaks, `scale` turns the metric into what the axis shows."""
 
     title: str
@@ -44,53 +47,47 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Tradeoff:
+class TradeoffData:
     """What is drawn."""
 
-    panels: list[Panel]
-    looks: dict[str, Look]
+    panels: list[LeakagePanel]
+    styles: dict[str, PointStyle]
     distance: str
     floor: float | None
 
 
-def gather(run: RunFolder) -> Tradeoff:
+def collect_data(run: RunFolder) -> TradeoffData:
     """Raises Missing without a distance or without any leakage."""
-    found = rows(run)
-    if not any(row.distances["frechet_heldout"] for row in found):
-        raise Missing("no record holds `frechet_heldout`")
-    panels = [_level(found, level) for level in LEVELS]
+    found = list_rows(run)
+    if not any(row.distances[HELDOUT_DISTANCE] for row in found):
+        raise MissingData(f"no record holds `{HELDOUT_DISTANCE}`")
+    panels = [_level(found, level) for level in TRADEOFF_LEVELS]
     panels += [_copies(found, attack, label) for attack, label in copy_attacks(run).items()]
     panels = [panel for panel in panels if panel.dots]
     if not panels:
-        raise Missing("no point has both a distance and a membership or replication attack")
-    return Tradeoff(panels, looks(run), distance_name(run), _floor(found))
+        raise MissingData("no point has both a distance and a membership or replication attack")
+    return TradeoffData(panels, list_styles(run), distance_name(run), floor_mean(run))
 
 
-def _level(found: list[Row], level: str) -> Panel:
+def _level(found: list[TradeoffRow], level: str) -> LeakagePanel:
     leakage = {row.point.name: row.leaks[level].auc for row in found}
-    return Panel(level, "AUC of the strongest attack", _dots(found, leakage), 0.5)
+    return LeakagePanel(level, "AUC of the strongest attack", _dots(found, leakage), 0.5)
 
 
-def _copies(found: list[Row], attack: str, label: str) -> Panel:
+def _copies(found: list[TradeoffRow], attack: str, label: str) -> LeakagePanel:
     shares = {row.point.name: row.copies[attack] for row in found}
-    return Panel(f"SAMPLES ({label})", "copies beyond null (%)", _dots(found, shares), 0.0, scale=100)
+    return LeakagePanel(f"SAMPLES ({label})", "copies beyond null (%)", _dots(found, shares), 0.0, scale=100)
 
 
-def _dots(found: list[Row], leakage: dict[str, Measured | None]) -> list[Dot]:
-    return dots((row.point, row.distances["frechet_heldout"], leakage[row.point.name]) for row in found)
+def _dots(found: list[TradeoffRow], leakage: dict[str, Aggregate | None]) -> list[Dot]:
+    return list_dots((row.point, row.distances[HELDOUT_DISTANCE], leakage[row.point.name]) for row in found)
 
 
-def _floor(found: list[Row]) -> float | None:
-    """The real-against-real distance; each point measured the same one, so the first will do."""
-    floors = [floor for row in found if (floor := row.distances["frechet_floor"]) is not None]
-    return floors[0].summary.mean if floors else None
-
-
-def draw(data: Tradeoff) -> Figure:
+def plot(data: TradeoffData) -> Figure:
     """Up to three panels in a row, four in a square."""
     columns = len(data.panels) if len(data.panels) <= 3 else 2
     lines = -(-len(data.panels) // columns)
-    drawn = figure(PAGE, (2.0 if len(data.looks) <= MANY else 2.6) * lines)
+    drawn = figure(PAGE, (2.0 if len(data.styles) <= MANY else 2.6) * lines)
     grid = drawn.subplots(lines, columns, squeeze=False).flatten()
     axes = grid[: len(data.panels)]
     for ax, panel in zip(axes, data.panels, strict=True):
@@ -98,13 +95,13 @@ def draw(data: Tradeoff) -> Figure:
     for ax in grid[len(data.panels) :]:
         ax.set_axis_off()
     _same_heights([ax for ax, panel in zip(axes, data.panels, strict=True) if panel.scale == 1.0])
-    legend(drawn, entries(axes, (look.label for look in data.looks.values())))
+    legend(drawn, entries(axes, (look.label for look in data.styles.values())))
     return drawn
 
 
-def _panel(ax: Axes, panel: Panel, data: Tradeoff) -> None:
+def _panel(ax: Axes, panel: LeakagePanel, data: TradeoffData) -> None:
     axis = axis_of(panel.dots, data.floor)
-    draw_dots(ax, panel.dots, data.looks, panel.scale, axis)
+    plot_dots(ax, panel.dots, data.styles, panel.scale, axis)
     ax.axhline(panel.even, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     if data.floor is not None:
         ax.axvline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")

@@ -8,7 +8,7 @@ import torch
 from leakbench.api import Access, AttributeTrainingSet, AuditSetting, Release
 from leakbench.attacks.adaptive.adaptive_switching import AdaptiveSwitching, turned
 from leakbench.defenses.attribute_switching import SwitchedRelease
-from leakbench.measurement.attribute import pairs_of
+from leakbench.measurement.attribute import draw_pairs
 from leakbench.metrics.fairness import logits, train_attribute_classifier
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import Rng
@@ -67,7 +67,7 @@ def test_a_pair_turned_round_has_the_opposite_score_and_the_unfitted_attack_is_l
 
 @dataclass
 class Bench:
-    """What `pairs_of` reads of a workbench."""
+    """What `draw_pairs` reads of a run's inputs."""
 
     samples: int
     device = torch.device("cpu")
@@ -85,7 +85,7 @@ class Bench:
 @dataclass
 class Subject:
     release: Release
-    bench: Bench
+    builder: Bench
     seed: int = 3
 
 
@@ -97,7 +97,7 @@ def switched(tau):
 
 def test_a_pair_is_one_noise_asked_for_both_values_in_the_order_of_the_coin():
     release = switched(400)
-    drawn = pairs_of(Subject(release, Bench(30)), raw=False)
+    drawn = draw_pairs(Subject(release, Bench(30)), raw=False)
     zero, one = (release.sample(30, torch.full((30,), value), first=60) for value in (0, 1))
     assert not torch.allclose(zero, one, atol=1e-3)
     for i, coin in enumerate(drawn.attribute.tolist()):
@@ -109,9 +109,9 @@ def test_a_pair_is_one_noise_asked_for_both_values_in_the_order_of_the_coin():
 
 def test_asked_raw_the_pairs_are_the_unswitched_networks():
     release = switched(400)
-    raw, plainly = (pairs_of(Subject(one, Bench(10)), raw=True) for one in (release, release.base))
+    raw, plainly = (draw_pairs(Subject(one, Bench(10)), raw=True) for one in (release, release.base))
     assert torch.equal(raw.images.images, plainly.images.images)
-    assert not torch.equal(raw.images.images, pairs_of(Subject(release, Bench(10)), raw=False).images.images)
+    assert not torch.equal(raw.images.images, draw_pairs(Subject(release, Bench(10)), raw=False).images.images)
 
 
 @pytest.mark.parametrize("condition", ["none", "label", "attribute"])

@@ -16,6 +16,7 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.evaluate.attribute import evaluate_attribute
@@ -171,8 +172,8 @@ def audit(tmp_path_factory, tiny_text):
     text = tiny_text.replace("[network]\n", '[network]\ncondition = "attribute"\n').split("[[attack]]")[0]
     text = text.split('[[defense]]\nname = "cpsample"')[0] + '[quality]\nsamples = 60\nfeatures = "classifier"\n'
     (home / "s.toml").write_text(text)
-    bench = ReleaseBuilder(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache"))
-    return AuditContext(bench, FeatureExtractor(bench), bench.suite.points[0], 0)
+    builder = ReleaseBuilder(RunInputs(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache")))
+    return AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0)
 
 
 class Peeking(AttributeAttack):
@@ -202,9 +203,9 @@ class PeekingAtSamples(Peeking):
 @pytest.mark.parametrize("kind", [Peeking, PeekingAtSamples])
 def test_the_truth_is_told_of_reference_images_and_of_nothing_that_is_reported(kind, audit):
     found = measure_attribute(audit, kind(), Access.DENOISER)
-    parts, truth = audit.bench.split.parts, audit.bench.split.attribute
+    parts, truth = audit.inputs.split.parts, audit.inputs.split.attribute
     known = kind.seen["known"]
-    assert known.labels is None and torch.equal(known.images[:], audit.bench.part("reference")[:])
+    assert known.labels is None and torch.equal(known.images[:], audit.inputs.part("reference")[:])
     assert known.attribute.tolist() == truth[parts["reference"]].tolist()
     torch.testing.assert_close(kind.seen["bright"], known.images[:].flatten(1).mean(dim=1))
     if kind.of == "images":
@@ -215,19 +216,19 @@ def test_the_truth_is_told_of_reference_images_and_of_nothing_that_is_reported(k
 @pytest.mark.parametrize("kind", [Peeking, PeekingAtSamples])
 def test_scores_are_sorted_by_the_truth(kind, audit):
     arrays = measure_attribute(audit, kind(), Access.DENOISER).arrays
-    bench = audit.bench
+    builder = audit.builder
 
     def split(pictures, truth):
         bright, truth = pictures[:].flatten(1).mean(dim=1).double().numpy(), np.asarray(truth)
         return bright[truth == 1], bright[truth == 0]
 
-    rows = (bench.split.parts["nonmember"], bench.heldout_rows)[kind.of == "samples"]
-    null = split(bench.images(rows), bench.split.attribute[rows])
+    rows = (builder.inputs.split.parts["nonmember"], builder.inputs.heldout_rows)[kind.of == "samples"]
+    null = split(builder.inputs.images(rows), builder.inputs.split.attribute[rows])
     if kind.of == "samples":
         reported = split(audit.samples, audit.requested_labels)
     else:
-        member = bench.split.parts["member"]
-        reported = split(bench.images(member), bench.split.attribute[member])
+        member = builder.inputs.split.parts["member"]
+        reported = split(builder.inputs.images(member), builder.inputs.split.attribute[member])
     for name, wanted in zip(("one", "zero", "null_one", "null_zero"), (*reported, *null), strict=True):
         np.testing.assert_allclose(arrays[name], wanted, rtol=1e-6)
 

@@ -15,6 +15,7 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auditing import DELTA, measure_auditing
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.evaluate import auditing
@@ -158,8 +159,8 @@ def audit_of(home, tiny_text, defense, seed=0):
     split = "[split]\nmembers = 60\nnonmembers = 60\ncalibration_in = 20\ncalibration_out = 20\n"
     text = tiny_text.split("[split]")[0] + split + "[network]\nwidth = 32\nblocks = 1\n[sampler]\nsteps = 5\n" + defense
     (home / "s.toml").write_text(text)
-    bench = ReleaseBuilder(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache"))
-    return AuditContext(bench, FeatureExtractor(bench), bench.suite.points[0], seed)
+    builder = ReleaseBuilder(RunInputs(load(str(home / "s.toml")), RunConfig(home / "out", home / "cache")))
+    return AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], seed)
 
 
 BASELINE = '[[defense]]\nname = "baseline"\nsteps = 2000\nbatch = 40\nlr = 0.01\n'
@@ -185,15 +186,15 @@ def audit(tmp_path_factory, tiny_text):
 
 def test_the_coins_are_told_to_nobody_and_the_canary_release_is_what_answers(audit):
     found = measure_auditing(audit, Peeking(), Access.WEIGHTS)
-    bench, chain = audit.bench, audit.point.chain
-    canary = bench.released(chain, 0, CANARY)
+    builder, chain = audit.builder, audit.point.chain
+    canary = builder.build_release(chain, 0, CANARY)
     weights = sum(float(parameter.double().sum()) for parameter in canary.network.parameters())
     others = sum(float(parameter.double().sum()) for parameter in audit.release.network.parameters())
     np.testing.assert_allclose(found.arrays["scores"], weights, rtol=1e-5)
     assert abs(weights - others) > 0.1
-    inside = np.isin(bench.pool, bench.training_rows(CANARY, 0))
+    inside = np.isin(builder.inputs.pool, builder.inputs.training_rows(CANARY, 0))
     np.testing.assert_array_equal(found.arrays["included"], inside)
-    assert len(bench.pool) == 160 and 50 < inside.sum() < 110 and inside.sum() != 80
+    assert len(builder.inputs.pool) == 160 and 50 < inside.sum() < 110 and inside.sum() != 80
 
 
 def test_the_claims_of_both_releases_stand_beside_the_bound(audit):
@@ -219,7 +220,7 @@ def test_a_private_release_exceeds_its_claim_at_most_three_times_in_twenty(tmp_p
     above = 0
     for seed in range(20):
         audit = audit_of(tmp_path, tiny_text, private, seed)
-        vars(audit)["release"] = audit.bench.released(audit.point.chain, seed, CANARY)
+        vars(audit)["release"] = audit.builder.build_release(audit.point.chain, seed, CANARY)
         found = measure_auditing(audit, CanaryOneRun(draws=2), Access.DENOISER).metrics
         claim = found.info["canary_guarantee"]["epsilon"]
         assert 1 < claim < values(found)["epsilon_ceiling"] and "ceiling-below-claim" not in found.flags

@@ -12,12 +12,14 @@ from leakbench.defenses.amg import AMG
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease
 from leakbench.defenses.overfit import Overfit
 from leakbench.defenses.reject_resample import RejectResample
-from leakbench.measurement.releases import ReleaseBuilder, RunConfig
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.diffusion import add_noise, full_timesteps, predict_x0
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training.loop import Batch
 from leakbench.runtime.device import RngStream
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 KINDS = ("images", "classes", "captions")
@@ -72,8 +74,8 @@ def tasks(models, tmp_path):
         path = home / kind / "pipeline" if latent else home / kind
         file = tmp_path / f"{kind}{guidance}.toml"
         file.write_text(SUITE.format(data=home / "data.npz", model=path, more=more, sampler=sampler))
-        made = ReleaseBuilder(load.load(str(file)), RunConfig(tmp_path, tmp_path / "cache"))
-        return made.task(made.suite.points[1].chain, 0)
+        made = ReleaseBuilder(RunInputs(load.load(str(file)), RunConfig(tmp_path, tmp_path / "cache")))
+        return made.task(made.inputs.suite.points[1].chain, 0)
 
     return make
 

@@ -1,6 +1,6 @@
 """Any sensible pair composes, and the claims that survive are right: epsilon lives on while nobody reads members."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -89,6 +89,25 @@ def test_epsilon_is_void_above_samplers_that_read_members_and_stays_void(build, 
     if name != "reject_resample":
         twice = build("attribute", DP, (name, parameters), ("attribute_switching", {"search_images": 4}))
         assert twice.guarantee == once.guarantee
+
+
+def test_a_gate_below_another_counts_as_well(build):
+    """Beside the gates of the inner release, asked again at the states of the outer walk."""
+    release = build("none", ("baseline", FEW), ("cpsample", FEW | {"alpha": 0.5}), ("amg", {"scale": 0.1}))
+    inner, walk, seen = release.base, release.schedule.timesteps(), []
+    release.fired.clear(), inner.fired.clear()
+    release.sample(6)
+    counted = release.facts()
+
+    class Watched(type(release)):
+        def guided(self, x, t, label=None):
+            seen.append(float(inner.guided(x, t, label)[1][:6].float().mean()))
+            return super().guided(x, t, label)
+
+    Watched(**{f.name: getattr(release, f.name) for f in fields(release)}).generate(torch.arange(6))
+    expected = {str(t): pytest.approx(rate) for t, rate in zip(walk, seen, strict=True)}
+    assert counted["gate_rate_by_t_below"] == [expected] and max(seen) > 0
+    assert counted["gate_rate_by_t"].keys() == expected.keys()
 
 
 def test_what_claims_nothing_voids_nothing(build):

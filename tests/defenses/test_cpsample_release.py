@@ -8,6 +8,8 @@ import torch
 
 from leakbench.api import Release
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusion import Schedule, ddim_step, full_timesteps
 from leakbench.runtime.run_config import RunConfig
@@ -78,10 +80,10 @@ def test_sweeping_the_sampling_parameters_trains_nothing(tmp_path):
 
     def keys(*overrides: str) -> set[str]:
         suite = load(str(tmp_path / "s.toml"), tuple(f"defense.cpsample.{one}" for one in overrides))
-        bench = ReleaseBuilder(suite, RunConfig(tmp_path / "out", tmp_path / "cache"))
+        builder = ReleaseBuilder(RunInputs(suite, RunConfig(tmp_path / "out", tmp_path / "cache")))
         chains = [point.chain for point in suite.points if point.id == "cpsample"]
         assert len(chains) == 12
-        return {bench.fit_key(chain, 0) for chain in chains}
+        return {fit_key(builder.inputs, chain, 0) for chain in chains}
 
     (key,) = keys()
     changed = [keys(one) for one in ("steps=99", "batch=7", "lr=0.5", "width=9", "blocks=1", "flip=true")]

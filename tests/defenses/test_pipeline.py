@@ -17,6 +17,8 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
@@ -67,20 +69,20 @@ def data(tmp_path_factory):
     return file
 
 
-def bench(data, model, out, more=""):
+def builder(data, model, out, more=""):
     file = out / "suite.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(SUITE.format(data=data, model=model) + more)
-    return ReleaseBuilder(load.load(str(file)), RunConfig(out / "run", out / "cache"))
+    return ReleaseBuilder(RunInputs(load.load(str(file)), RunConfig(out / "run", out / "cache")))
 
 
 @pytest.mark.slow
 def test_scores_are_those_of_the_same_weights_as_our_own_release(network, model, data, tmp_path):
-    made = bench(data, model, tmp_path)
-    theirs = made.released(made.suite.points[0].chain, 0)
+    made = builder(data, model, tmp_path)
+    theirs = made.build_release(made.inputs.suite.points[0].chain, 0)
     ours = Release(network, Schedule(steps=4), theirs.streams, SPEC.shape, CPU, batch=32)
     assert theirs.schedule.timesteps() == ours.schedule.timesteps() and theirs.eps_is_raw
-    images = Images(made.images(np.arange(40)), torch.arange(40), None)
+    images = Images(made.inputs.images(np.arange(40)), torch.arange(40), None)
     attacks = [Loss(), PIA(), SecMI(), ReDiffuse()]
     asked = {attack.name: AttackRequest(attack, False) for attack in attacks}
     (one, _), (other, _) = (AttackTarget.of(release, theirs.streams).score(asked, images) for release in (ours, theirs))
@@ -112,12 +114,12 @@ name = "lira_offline"
 
 @pytest.mark.slow
 def test_sampling_time_defenses_stand_on_it_and_shadow_models_are_left_out(model, data, tmp_path):
-    made = bench(data, model, tmp_path, ABOVE)
-    check_compatibility(made)
+    made = builder(data, model, tmp_path, ABOVE)
+    check_compatibility(made.inputs)
     cells = Plan(made).cells
     assert sum(cell.kind == "fit" for cell in cells) == 4, "no shadow model"
-    embedding = FeatureExtractor(made)
-    for point in made.suite.points:
+    embedding = FeatureExtractor(made.inputs)
+    for point in made.inputs.suite.points:
         audit = ReleaseAudit(AuditContext(made, embedding, point, 0))
         found = {(r.attack, r.access): r for r in audit.run(audit.rows())}
         assert {"not-applicable", "not-trained-here"} <= set(found["lira_offline", "DENOISER"].flags)
@@ -127,23 +129,23 @@ def test_sampling_time_defenses_stand_on_it_and_shadow_models_are_left_out(model
 
 
 def test_the_key_follows_the_files(model, data, tmp_path):
-    made = bench(data, model, tmp_path)
-    chain = made.suite.points[0].chain
-    before = made.fit_key(chain, 0)
-    assert before == bench(data, model, tmp_path).fit_key(chain, 0)
+    made = builder(data, model, tmp_path)
+    chain = made.inputs.suite.points[0].chain
+    before = fit_key(made.inputs, chain, 0)
+    assert before == fit_key(builder(data, model, tmp_path).inputs, chain, 0)
     other = tmp_path / "other"
     other.mkdir()
     for file in Path(model).rglob("*"):
         if file.is_file():
             (other / file.relative_to(model)).parent.mkdir(parents=True, exist_ok=True)
             (other / file.relative_to(model)).write_bytes(file.read_bytes())
-    same = bench(data, other, tmp_path / "a")
-    first = same.fit_key(same.suite.points[0].chain, 0)
+    same = builder(data, other, tmp_path / "a")
+    first = fit_key(same.inputs, same.inputs.suite.points[0].chain, 0)
     config = other / "scheduler" / "scheduler_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"beta_end": 0.03}))
 
-    changed = bench(data, other, tmp_path / "b")
-    assert changed.fit_key(changed.suite.points[0].chain, 0) != first
+    changed = builder(data, other, tmp_path / "b")
+    assert fit_key(changed.inputs, changed.inputs.suite.points[0].chain, 0) != first
 
 
 def test_images_of_another_size_are_one_line(model, tmp_path):
@@ -154,11 +156,11 @@ def test_images_of_another_size_are_one_line(model, tmp_path):
         split=np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 12),
     )
     with pytest.raises(UsageError) as caught:
-        check_compatibility(bench(file, model, tmp_path))
+        check_compatibility(builder(file, model, tmp_path).inputs)
     assert "its images are 1x16x16, and those of npz:data.npz 3x8x8" in str(caught.value)
 
 
 def test_more_steps_than_timesteps_are_one_line(network, data, tmp_path):
     DDPMPipeline(network.body, DDPMScheduler(num_train_timesteps=3)).save_pretrained(tmp_path / "short")
     with pytest.raises(UsageError, match="steps = 4: the model of defense 'pipeline' has 3 timesteps"):
-        check_compatibility(bench(data, tmp_path / "short", tmp_path))
+        check_compatibility(builder(data, tmp_path / "short", tmp_path).inputs)

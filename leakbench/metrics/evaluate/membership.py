@@ -1,4 +1,4 @@
-"""Evidence -> statistics -> metrics. The only place where raw scores become numbers."""
+"""Evidence of membership attacks -> metrics, by the statistics."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from leakbench.statistics import (
     finite,
     flags,
     group_z,
+    mean_scores,
     oriented,
     set_inference,
     tpr_at_fpr,
@@ -30,39 +31,42 @@ def evaluate_membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:
     """AUC, TPR at fixed FPR, balanced accuracy, and the calibration AUC by which the strongest attack is chosen.
 
     `oriented_...` are the same with the sign of the scores that the calibration images asked for: where members score
-    lower, a TPR of the raw scores would look like protection. No reported label has a say in it.
+    lower, a TPR of the raw scores would look like protection. No reported label has a say in it. Where images come in
+    groups, all intervals and tests count groups.
     """
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
     inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
-    found, calibrated, sign = auc(member, nonmember), auc(inside, outside), score_sign(evidence)
+    groups, held_out_groups, sign = evidence.groups, evidence.calibration_groups, score_sign(evidence)
+    plain = auc(member, nonmember, groups=groups)
+    metrics = MetricSet(
+        [metric("auc", plain), metric("calibration_auc", auc(inside, outside, groups=held_out_groups))],
+        set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()), groups)),
+    )
     reported = oriented_scores(evidence)
     held_out = oriented(evidence.calibration_member_scores, sign), oriented(evidence.calibration_nonmember_scores, sign)
-    findings = MetricSet(
-        [metric("auc", found), metric("calibration_auc", calibrated)],
-        set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()))),
-    )
-    findings.metrics.append(metric("oriented_auc", auc(*reported)))
+    metrics.metrics.append(metric("oriented_auc", auc(*reported, groups=groups)))
     for name, target in TARGETS.items():
-        at = tpr_at_fpr(member, nonmember, target)
-        findings.metrics.append(metric(name, at.estimate))
-        findings.realised_fpr[name] = at.realised_fpr
-        at_sign = tpr_at_fpr(*reported, target)
-        findings.metrics.append(metric(f"oriented_{name}", at_sign.estimate))
-    balanced = balanced_accuracy(*reported, *held_out)
-    findings.metrics.append(metric("balanced_accuracy", balanced.estimate))
+        at = tpr_at_fpr(member, nonmember, target, groups=groups)
+        metrics.metrics.append(metric(name, at.estimate))
+        metrics.realised_fpr[name] = at.realised_fpr
+        at_sign = tpr_at_fpr(*reported, target, groups=groups)
+        metrics.metrics.append(metric(f"oriented_{name}", at_sign.estimate))
+    balanced = balanced_accuracy(*reported, *held_out, groups=groups)
+    metrics.metrics.append(metric("balanced_accuracy", balanced.estimate))
     if isfinite(balanced.threshold):  # JSON has no infinity: "accept nobody" is said by its absence
-        findings.info["balanced_threshold"] = sign * balanced.threshold
-    findings.info["orientation"] = sign
+        metrics.info["balanced_threshold"] = sign * balanced.threshold
+    metrics.info["orientation"] = sign
     if min(len(member), len(nonmember)) > 1:
-        z, p_value = group_z(member, nonmember)
-        findings.info |= {"group_z": z, "group_p_value": p_value} if isfinite(z) else {}
-    if verdict(found).kind == "inverted":
-        findings.flags.add("inverted")
-    if calibration_leaks(*held_out, *reported):
-        findings.flags.add("calibration-leaks")
-    if blind and blind_invalid(member, nonmember):
-        findings.flags.add("track-invalid")
-    return findings
+        z, p_value = group_z(member, nonmember, groups)
+        metrics.info |= {"group_z": z, "group_p_value": p_value} if isfinite(z) else {}
+    if verdict(plain).kind == "inverted":
+        metrics.flags.add("inverted")
+    both = None if groups is None or held_out_groups is None else (held_out_groups, groups)
+    if calibration_leaks(*held_out, *reported, both):
+        metrics.flags.add("calibration-leaks")
+    if blind and blind_invalid(member, nonmember, groups):
+        metrics.flags.add("track-invalid")
+    return metrics
 
 
 def score_sign(evidence: MembershipEvidence) -> float:
@@ -80,41 +84,50 @@ def oriented_scores(evidence: MembershipEvidence) -> tuple[np.ndarray, np.ndarra
 def dataset_inference(evidence: MembershipEvidence) -> MetricSet:
     """Data-set inference (CDI): the mean p value of sets of so many members against as many nonmembers.
 
-    `set_null_p_value@images=` is the same of nonmembers against other nonmembers: it must stay near 1/2.
+    `set_null_p_value@images=` is the same of nonmembers against other nonmembers: it must stay near 1/2. Where images
+    come in groups, sets are of groups, each by its mean score: `@groups=`.
     """
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
-    found = MetricSet([])
+    unit = "images"
+    if evidence.groups is not None:
+        member, nonmember = (mean_scores(x, g) for x, g in zip((member, nonmember), evidence.groups, strict=True))
+        unit = "groups"
+    metrics = MetricSet([])
     for name, suspected, known in (
         ("set_p_value", member, nonmember),
         ("set_null_p_value", nonmember[::2], nonmember[1::2]),
     ):
         inference = set_inference(suspected, known)
         for one in inference.by_size:
-            found.metrics.append(
+            metrics.metrics.append(
                 Metric(
-                    name=f"{name}@images={one.size}", value=one.p_value, ci_low=one.low, ci_high=one.high, n=one.size
+                    name=f"{name}@{unit}={one.size}", value=one.p_value, ci_low=one.low, ci_high=one.high, n=one.size
                 )
             )
         if name == "set_p_value":
-            found.info["set_images_needed"] = inference.smallest
-    return found
+            metrics.info[f"set_{unit}_needed"] = inference.smallest
+    return metrics
 
 
 def forget_set_auc(
     evidence: MembershipEvidence, member_forgotten: np.ndarray, nonmember_alike: np.ndarray, orientation: float
 ) -> MetricSet:
-    """Can images that were to be forgotten still be told from never-seen ones? At 1/2 they can not.
+    """AUC of images that were to be forgotten against never-seen ones. At 1/2 they can not be told apart.
 
     `member_forgotten` (N,) and `nonmember_alike` (M,) are masks: what was to be forgotten, and the never-seen images
     that it is compared with (of the same class, where a class was forgotten). `oriented_forget_auc` has the sign that
     all calibration images asked for.
     """
-    inside, outside = evidence.member_scores[member_forgotten], evidence.nonmember_scores[nonmember_alike]
-    if min(len(inside), len(outside)) < 2:
+    sides = evidence.member_scores[member_forgotten], evidence.nonmember_scores[nonmember_alike]
+    if min(len(sides[0]), len(sides[1])) < 2:
         return MetricSet([], {"forget-set-too-small"})
+    groups = evidence.groups
+    if groups is not None:
+        groups = groups[0][member_forgotten], groups[1][nonmember_alike]
+    named = {"forget_auc": 1.0, "oriented_forget_auc": orientation}
     return MetricSet(
         [
-            metric("forget_auc", auc(finite(inside), finite(outside))),
-            metric("oriented_forget_auc", auc(oriented(inside, orientation), oriented(outside, orientation))),
+            metric(name, auc(oriented(sides[0], sign), oriented(sides[1], sign), groups=groups))
+            for name, sign in named.items()
         ]
     )

@@ -30,4 +30,11 @@ class MetricSet:
 
 def metric(name: str, estimate: Estimate) -> Metric:
     """Name an estimate."""
-    return Metric(name=name, value=estimate.value, ci_low=estimate.low, ci_high=estimate.high, n=estimate.n)
+    return Metric(
+        name=name,
+        value=estimate.value,
+        ci_low=estimate.low,
+        ci_high=estimate.high,
+        n=estimate.n,
+        n_groups=estimate.groups,
+    )

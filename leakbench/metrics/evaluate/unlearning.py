@@ -1,4 +1,4 @@
-"""What attacks on unlearning saw -> metrics. NAME is what the attack calls a statistic or a curve.
+"""Evidence of attacks on unlearning -> metrics. NAME is what the attack calls a statistic or a curve.
 
 Of a statistic of images:
 - NAME_auc: whether it tells images that were to be forgotten from never-seen ones. 1/2 = it does not. Below 1/2 is
@@ -40,13 +40,13 @@ def evaluate_unlearning(evidence: UnlearningEvidence) -> MetricSet:
     """All metrics of all that the attack saw."""
     found = MetricSet([])
     for name, contrast in evidence.scores.items():
-        found = found.joined(of_contrast(name, contrast))
+        found = found.joined(evaluate_paired_scores(name, contrast))
     for name, curve in evidence.curves.items():
-        found = found.joined(of_curve(name, curve))
+        found = found.joined(evaluate_curve(name, curve))
     return found
 
 
-def arrays_of(evidence: UnlearningEvidence) -> dict[str, np.ndarray]:
+def flatten_evidence(evidence: UnlearningEvidence) -> dict[str, np.ndarray]:
     """Flat arrays for the npz: NAME_model_forget, NAME_retrained_unseen, .., NAME_standard; NAME_steps, NAME_model,
     NAME_retrained, NAME_real of a curve."""
     found: dict[str, np.ndarray | None] = {}
@@ -60,7 +60,7 @@ def arrays_of(evidence: UnlearningEvidence) -> dict[str, np.ndarray]:
     return {name: array for name, array in found.items() if array is not None}
 
 
-def of_contrast(name: str, contrast: PairedScores) -> MetricSet:
+def evaluate_paired_scores(name: str, contrast: PairedScores) -> MetricSet:
     """The AUCs of a statistic by both models, and their difference."""
     ours, null = contrast.model, contrast.retrained
     measured = auc(finite(ours.forget), finite(ours.unseen))
@@ -111,12 +111,12 @@ def _means(contrast: PairedScores) -> dict[str, float | None]:
     return {name: float(scores.mean()) if np.isfinite(scores).all() else None for name, scores in groups.items()}
 
 
-def of_curve(name: str, curve: RecoveryCurve) -> MetricSet:
+def evaluate_curve(name: str, curve: RecoveryCurve) -> MetricSet:
     """When a curve reaches half of the real images' probability, where it ends, and how far it lies above the null."""
     if not all(np.isfinite(part).all() for part in (curve.model, curve.retrained, curve.real)):
         return MetricSet([], {"non-finite"})
     level = BROUGHT_BACK * float(curve.real.mean())
-    ours, null = (reached(curve.steps, side, level) for side in (curve.model, curve.retrained))
+    ours, null = (first_step_reaching(curve.steps, side, level) for side in (curve.model, curve.retrained))
     return MetricSet(
         [
             ours.model_copy(update={"name": f"{name}_steps"}),
@@ -136,7 +136,7 @@ def _after_the_first_step(curve: RecoveryCurve) -> np.ndarray:
     return difference[1:] if len(difference) > 1 else difference
 
 
-def reached(steps: np.ndarray, probabilities: np.ndarray, level: float) -> Metric:
+def first_step_reaching(steps: np.ndarray, probabilities: np.ndarray, level: float) -> Metric:
     """The first of the `steps` (K,) at which the mean of `probabilities` (K, S) is `level` or more, None if at none;
     the interval has the first at which the upper bound of the mean is, and the lower one."""
     means = [_mean(row) for row in probabilities]

@@ -1,4 +1,4 @@
-"""What a label-conditional release still knows of the label that it was to forget.
+"""Evaluates samples of a label-conditional release for what it still knows of the label that it was to forget.
 
 - forget_probability (EraseDiff 2401.05779, SA 2305.10120: P_psi): the mean probability that a classifier gives to the
   forgotten label, over samples conditioned on it. Low = forgotten. Its yardstick, on held-out real images of that

@@ -44,7 +44,7 @@ USES = {"inception": "FID", "lpips": "LPIPS", "dinov2": "FD-dinov2", "sscd": "co
 
 
 def weights_folder() -> Path:
-    """Where pretrained weights are looked for: the artefact cache's folder, $LEAKBENCH_CACHE/weights."""
+    """The folder in which pretrained weights are looked for: $LEAKBENCH_CACHE/weights."""
     return cache_root() / "weights"
 
 

@@ -95,37 +95,33 @@ def train(
     checkpoint: Path | None = None,
     progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
-    ahead: Callable[[Sequence[Tensor]], None] | None = None,
+    prefetch: Callable[[Sequence[Tensor]], None] | None = None,
 ) -> nn.Module:
     """Train in place, leave the EMA weights in the module, set it to eval mode and return it.
 
     `loss(module, batch)` returns a scalar, a mean over the batch. `count` is the number of training images.
     `checkpoint` is a file that is written now and then and resumed from. `progress` is told the number of steps done.
-    `ahead` is told the `index` of the next steps' batches before they are taken: Pictures.ahead fetches them meanwhile.
+    `prefetch` is given the `index` of the next steps' batches before they are taken: ImageView.prefetch fetches them
+    meanwhile.
     """
     device = next(module.parameters()).device
 
     def batches(first: int, last: int) -> list[Batch]:
         sizes: dict[str, Any] = {"batch": recipe.batch, "count": count, "timesteps": timesteps, "shape": noise_shape}
         drawn = draws(stream, first, last, **sizes, device=device)
-        if ahead:
-            ahead([one.index for one in drawn])
+        if prefetch:
+            prefetch([one.index for one in drawn])
         return drawn
 
     def rule(module: nn.Module, batch: Batch) -> None:
         mean_gradient(module, loss, batch)
 
-    def step() -> list[Tensor]:
-        with distributed.single_process():
-            rule(module.train(), batches(0, 1)[0])
-        return [p.grad for p in module.parameters() if p.grad is not None]
-
     numbers = recipe.batch * math.prod(noise_shape)
-    # A trial's steps must change nothing, and a watch asks the module in other ways.
-    steady = watch is None and not drops(module) and next(module.buffers(), None) is None
+    # A watch asks the module in other shapes and modes; compiled dropout would draw other numbers.
+    steady = watch is None and not drops(module)
     name = getattr(loss, "__qualname__", type(loss).__qualname__)
     work = f"training {type(module).__name__} by {name} in batches of {recipe.batch} {[*noise_shape]}"
-    with maybe_compile(module, step, recipe.steps, device, work) if steady else nullcontext():
+    with maybe_compile(module, recipe.steps, device, work) if steady else nullcontext():
         return optimise(
             module,
             rule,

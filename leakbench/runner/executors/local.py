@@ -23,13 +23,16 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import torch
+
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.cell import Cell
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.executors.worker import Worker, packed, portable, unpacked
 from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
-from leakbench.runtime.device import devices
+from leakbench.runtime.device import devices, prepare
 
 
 class LocalExecutor(Executor):
@@ -46,7 +49,7 @@ class LocalExecutor(Executor):
             self._on_workers()
 
     def _in_process(self) -> None:
-        worker = Worker(self.plan.bench)
+        worker = Worker(self.plan.builder)
         for cell in self.ready_cells():
             try:
                 worker.do(cell, lambda share, cell=cell: self.report(cell.name, share))  # type: ignore[misc]
@@ -56,12 +59,18 @@ class LocalExecutor(Executor):
                 self.mark_done(cell)
 
     def _on_workers(self) -> None:
-        bench, context = self.plan.bench, _RecordingContext()
+        builder, context = self.plan.builder, _RecordingContext()
         news: Any = context.Queue()
         places: Any = context.Queue()  # a device for each worker, in turn
-        for place in islice(cycle(devices(bench.device.type)), self.workers):
+        for place in islice(cycle(devices(builder.inputs.device.type)), self.workers):
             places.put(place)
-        start = (os.getpid(), packed(bench.suite, bench.setting), registry.loaded_files(), news, places)
+        start = (
+            os.getpid(),
+            packed(builder.inputs.suite, builder.inputs.config),
+            registry.loaded_files(),
+            news,
+            places,
+        )
         pool = ProcessPoolExecutor(self.workers, context, _start_worker, start)
         try:
             self._feed(pool, news)
@@ -143,7 +152,9 @@ def _start_worker(parent: int, suite: bytes, files: list[Path], news: Any, place
     for file in files:
         registry.load_file(file)
     checked, setting = unpacked(suite)
-    _worker, _news = Worker(ReleaseBuilder(checked, replace(setting, device=places.get()))), news
+    config = replace(setting, device=places.get())
+    prepare(torch.device(config.device))
+    _worker, _news = Worker(ReleaseBuilder(RunInputs(checked, config))), news
 
 
 def _stop_with(parent: int) -> None:

@@ -16,15 +16,15 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.cache.keys import key_of
 
 
-def fingerprint(bench: ReleaseBuilder) -> dict[str, str]:
+def fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
     """What has to be equal everywhere, by name; what comes later contains what comes earlier."""
     packages = [f"{name} {version(name)}" for name in ("leakbench", "torch", "numpy", "diffusers")]
-    embedding = FeatureExtractor(bench)
-    seed = bench.suite.file.seeds[0]
-    audits = [ReleaseAudit(AuditContext(bench, embedding, point, seed)) for point in bench.suite.points]
+    embedding = FeatureExtractor(builder.inputs)
+    seed = builder.inputs.suite.file.seeds[0]
+    audits = [ReleaseAudit(AuditContext(builder, embedding, point, seed)) for point in builder.inputs.suite.points]
     return {
         "packages": ", ".join(packages),
-        "data": key_of(**bench.data_key),
+        "data": key_of(**builder.inputs.data_key),
         "code of leakbench, of a plugin, or weights": key_of(keys=[a.row_key(row) for a in audits for row in a.rows()]),
     }
 

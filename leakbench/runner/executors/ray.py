@@ -54,7 +54,7 @@ class RayExecutor(Executor):
         self._lost: Counter[str] = Counter()
         self._written: set[tuple[str, RecordSpec]] = set()
         with connected() as ray, self._marker() as marker:
-            needs = {"num_gpus": 1} if self.plan.bench.device.type == "cuda" else {"num_cpus": 1}
+            needs = {"num_gpus": 1} if self.plan.builder.inputs.device.type == "cuda" else {"num_cpus": 1}
             self._task = ray.remote(**needs, num_returns="streaming", max_retries=0)(do)
             self._start = ray.put(self._what_nodes_know(marker))
             running: dict[Any, Cell] = {}
@@ -125,24 +125,24 @@ class RayExecutor(Executor):
             running[self._submitted(cell)] = cell
 
     def _what_nodes_know(self, marker: Path) -> Start:
-        bench = self.plan.bench
-        setting = replace(bench.setting, cache=bench.setting.cache.absolute())
+        builder = self.plan.builder
+        setting = replace(builder.inputs.config, cache=builder.inputs.config.cache.absolute())
         ours = {key: value for key, value in os.environ.items() if key.startswith("LEAKBENCH_")}
         return Start(
             run=uuid.uuid4().hex,
             plugins=tuple((registry.module_of(p), p.name, p.read_bytes()) for p in registry.loaded_files()),
-            suite=packed(bench.suite, setting),
+            suite=packed(builder.inputs.suite, setting),
             marker=marker.absolute(),
             folder=Path.cwd(),
             environment={k: v for k, v in ours.items() if k != "LEAKBENCH_CACHE"}
             | {k: os.environ[k] for k in ("HF_HUB_OFFLINE",) if k in os.environ},
-            fingerprint=fingerprint(bench),
+            fingerprint=fingerprint(builder),
         )
 
     @contextmanager
     def _marker(self) -> Iterator[Path]:
         """A file in the cache folder, while the run lasts."""
-        marker = self.plan.bench.setting.cache / f".run-{uuid.uuid4().hex}"
+        marker = self.plan.builder.inputs.config.cache / f".run-{uuid.uuid4().hex}"
         marker.touch()
         try:
             yield marker

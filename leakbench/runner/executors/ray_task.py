@@ -21,6 +21,9 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+import torch
+
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.record import Record
@@ -28,6 +31,7 @@ from leakbench.runner.executors.node_check import difference, fingerprint
 from leakbench.runner.executors.worker import Worker, portable, unpacked
 from leakbench.runtime import registry
 from leakbench.runtime.cache.location import cache_root
+from leakbench.runtime.device import prepare
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def _end(start: Start, cell: bytes, tell: Callable[[News], None]) -> TaskFinishe
     with contextlib.redirect_stderr(said):
         try:
             worker = _worker_of(start)
-            deliver = partial(_deliver, worker.bench.setting.out, tell)
+            deliver = partial(_deliver, worker.builder.inputs.config.out, tell)
             worker.do(pickle.loads(cell), _seldom(tell), deliver)  # our own bytes, from the command's machine
         except (Exception, SystemExit) as caught:
             error = portable(caught) if isinstance(caught, Exception) else RuntimeError(str(caught))
@@ -104,11 +108,11 @@ _workers: dict[str, Worker] = {}  # by run; at most one, as a process serves one
 
 def _worker_of(start: Start) -> Worker:
     if start.run not in _workers:
-        _workers[start.run] = Worker(_workbench(start))
+        _workers[start.run] = Worker(_release_builder(start))
     return _workers[start.run]
 
 
-def _workbench(start: Start) -> ReleaseBuilder:
+def _release_builder(start: Start) -> ReleaseBuilder:
     os.environ.update(start.environment)
     with contextlib.suppress(OSError):
         os.chdir(start.folder)
@@ -126,10 +130,11 @@ def _workbench(start: Start) -> ReleaseBuilder:
                 f"node {os.uname().nodename} does not see the cache folder {setting.cache} of this run: let "
                 "LEAKBENCH_CACHE name a folder that all nodes share, or a URL such as s3://bucket/folder"
             )
-    bench = ReleaseBuilder(suite, replace(setting, out=scratch))
-    if wrong := difference(fingerprint(bench), start.fingerprint):
+    prepare(torch.device(setting.device))
+    builder = ReleaseBuilder(RunInputs(suite, replace(setting, out=scratch)))
+    if wrong := difference(fingerprint(builder), start.fingerprint):
         raise IncompatibleNode(wrong)
-    return bench
+    return builder
 
 
 def _seldom(tell: Callable[[News], None]) -> Callable[[float], None]:

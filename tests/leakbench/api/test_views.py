@@ -324,3 +324,52 @@ def test_samples_of_one_label_start_from_equal_noise():
     asked = torch.tensor([2, 2, 2])
     assert torch.equal(view.sample(3, label=2, first=4), release.sample(3, asked, first=len(SAMPLES) + 4))
     assert view.conditions == 3
+
+
+def test_answers_in_inference_mode_are_the_same_tensors_that_gradients_can_use():
+    """Inference tensors count no versions, and autograd refuses them: what is shared is made as any other tensor."""
+    _, memory = batch()
+    view, plain = VIEWS[Access.DENOISER](memory), VIEWS[Access.DENOISER](batch()[1])
+    with torch.inference_mode():
+        x, eps, step = view.noised(9), view.eps(view.noised(9), 9), view.ddim(view.noised(9), 9, 19)
+    assert not any(made.is_inference() for made in (x, eps, step))
+    assert torch.equal(eps, plain.eps(plain.noised(9), 9)) and memory.untouched
+    weight = torch.ones(1, requires_grad=True)
+    (x * weight).sum().backward()
+    assert view.eps(x, 9) is eps  # remembered for whoever asks outside
+
+
+def test_an_inference_tensor_is_asked_about_anew_since_its_changes_cannot_be_seen():
+    network, memory = batch()
+    view = VIEWS[Access.DENOISER](memory)
+    with torch.inference_mode():
+        x = IMAGES * 0.5
+        first = view.eps(x, 7)
+        x.mul_(2.0)
+        second = view.eps(x, 7)
+    torch.testing.assert_close(second, torch.tanh(IMAGES + 0.007))
+    assert not torch.equal(first, second) and network.calls == [7, 7] and view.queries == 2
+    torch.testing.assert_close(view.memoize("half", x, lambda: x / 2), IMAGES / 2)
+
+
+def test_a_network_that_answers_in_inference_mode_can_be_asked():
+    class Serving(Counting):
+        @torch.inference_mode()
+        def forward(self, *inputs):
+            return super().forward(*inputs)
+
+    _, memory = batch()
+    release = Release(Serving(), Schedule(steps=10), STREAMS, SHAPE, torch.device("cpu"))
+    served = AnswerCache(QueriedRelease(release, lambda: SAMPLES), STREAMS, IMAGES, torch.arange(100, 100 + N), None)
+    view, plain = VIEWS[Access.DENOISER](served), VIEWS[Access.DENOISER](memory)
+    assert torch.equal(view.ddim(view.noised(9), 9, 19), plain.ddim(plain.noised(9), 9, 19))
+    assert view.eps(view.noised(9), 9) is view.eps(view.noised(9), 9) and served.untouched
+
+
+def test_names_of_two_plugins_do_not_collide():
+    _, memory = batch()
+    ours, theirs = (VIEWS[Access.DENOISER](memory, owner=owner) for owner in ("one", "another"))
+    x = ours.noised(9)
+    assert torch.equal(ours.memoize("scaled", x, lambda: x * 2), x * 2)
+    assert torch.equal(theirs.memoize("scaled", x, lambda: x * 3), x * 3)
+    assert ours.memoize("scaled", x, lambda: x * 4) is ours.memoize("scaled", x, lambda: x * 5)

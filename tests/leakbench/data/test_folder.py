@@ -110,6 +110,12 @@ TABLES = {
     "a word as label": ("file,label\n0.png,cat\n1.png,1\n2.png,1", ["0.png", "label = 'cat'", "whole number"]),
     "an empty label": ("file,label\n0.png,\n1.png,1\n2.png,1", ["0.png", "label = ''"]),
     "a short row": ("file,label,attribute\n0.png,1\n1.png,1,1\n2.png,1,1", ["0.png", "attribute = ''"]),
+    "a long row": ("file,label\n0.png,1,2\n1.png,1\n2.png,1", ["cannot be read", "CSV"]),
+    "a long row further down": ("file,label\n0.png,1\n1.png,1,2\n2.png,1", ["cannot be read", "CSV"]),
+    "every row too long": ("file,label\n0.png,1,2\n1.png,1,2\n2.png,1,2", ["cannot be read", "CSV"]),
+    "an open quote": ('file,label\n0.png,1\n1.png,"1\n2.png,1', ["cannot be read", "CSV"]),
+    "nothing": ("", ["column 'file' is missing"]),
+    "no number": ("file,label\n0.png,NA\n1.png,1\n2.png,1", ["0.png", "label = 'NA'"]),
     "a wrong part": ("file,split\n0.png,train\n1.png,pool\n2.png,pool", ["split = 'train'", "member", "pool"]),
     "no UTF-8": (b"file,label\n\xff\xfe.png,1", ["cannot be read", "UTF-8"]),
 }

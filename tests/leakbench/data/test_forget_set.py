@@ -7,7 +7,10 @@ import torch
 from leakbench.data import SplitSpec, draw_split
 from leakbench.data.digits import digits
 from leakbench.data.forget_set import ForgetTable, forget_rows
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.measurement.tasks import build_task
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
@@ -66,23 +69,24 @@ def test_a_table_that_cannot_be_meant_is_one_line(tiny, tiny_text, table):
 
 def bench_of(tiny, text, tmp_path, *overrides):
     tiny.write_text(text)
-    return ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
+    return ReleaseBuilder(RunInputs(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache")))
 
 
 def test_only_those_who_forget_are_told_and_trained_again(tiny, tiny_text, tmp_path):
-    bench = bench_of(tiny, tiny_text + FORGET, tmp_path)
+    builder = bench_of(tiny, tiny_text + FORGET, tmp_path)
     other = bench_of(tiny, tiny_text + FORGET, tmp_path, "forget.label=4")
-    chain = next(point.chain for point in bench.suite.points if point.id == "finetune")
-    assert bench.fit_key(chain[:1], 0) == other.fit_key(chain[:1], 0)
-    assert bench.fit_key(chain, 0) != other.fit_key(chain, 0)
-    mask = bench._forget_mask(bench.split.train)
-    assert torch.equal(mask, torch.from_numpy(bench.data.labels[bench.split.train]) == 3)
-    assert bench.task(chain[:1], 0).forget is None
+    chain = next(point.chain for point in builder.inputs.suite.points if point.id == "finetune")
+    assert fit_key(builder.inputs, chain[:1], 0) == fit_key(other.inputs, chain[:1], 0)
+    assert fit_key(builder.inputs, chain, 0) != fit_key(other.inputs, chain, 0)
+    rows = builder.inputs.split.train
+    mask = build_task(builder.inputs, chain, 0).forget
+    assert torch.equal(mask, torch.from_numpy(builder.inputs.data.labels[rows]) == 3)
+    assert builder.task(chain[:1], 0).forget is None
 
 
 def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_path):
-    bench = bench_of(tiny, tiny_text, tmp_path)
-    task = bench.task(bench.suite.points[0].chain, 0)
+    builder = bench_of(tiny, tiny_text, tmp_path)
+    task = builder.task(builder.inputs.suite.points[0].chain, 0)
     keep = task.labels != 3
     kept = task.subset(keep)
     assert torch.equal(kept.images[:], task.images[keep]) and torch.equal(
@@ -96,9 +100,12 @@ def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(ti
     asked = []
     found = lambda images, radius: asked.append(len(images)) or torch.arange(len(images))  # noqa: E731
     monkeypatch.setattr("leakbench.measurement.releases.near_duplicate_groups", found)
-    bench = bench_of(tiny, tiny_text, tmp_path)
-    chain = bench.suite.points[0].chain
-    few = bench.task(chain, 0).subset(torch.arange(5))
+    builder = bench_of(tiny, tiny_text, tmp_path)
+    chain = builder.inputs.suite.points[0].chain
+    few = builder.task(chain, 0).subset(torch.arange(5))
     assert not asked
-    assert few.groups.tolist() == [0, 1, 2, 3, 4] and len(bench.task(chain, 0).groups) == asked[0]
-    assert asked == [len(bench.split.train)]
+    assert (
+        few.near_duplicate_groups.tolist() == [0, 1, 2, 3, 4]
+        and len(builder.task(chain, 0).near_duplicate_groups) == asked[0]
+    )
+    assert asked == [len(builder.inputs.split.train)]

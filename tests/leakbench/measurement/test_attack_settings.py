@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from leakbench.api import AuxiliaryModel, shadow_models
+from leakbench.measurement.auxiliary import auxiliary_chain
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
@@ -201,23 +204,23 @@ def test_needed_releases_are_trained_on_what_they_say(tiny, tmp_path):
         + "[forget]\nlabel = 3\n[split]"
         + tiny.read_text().split("[split]", 1)[1]
     )
-    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache"))
-    chain, train = bench.suite.points[1].chain, set(bench.split.train.tolist())
-    retrained = set(bench.training_rows(AuxiliaryModel("r", kind="retrained"), 0).tolist())
-    assert retrained == {row for row in train if bench.data.labels[row] != 3} and retrained < train
-    canaries = [bench.training_rows(AuxiliaryModel("c", kind="canary"), seed) for seed in range(40)]
-    pool = set(bench.pool.tolist())
+    builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache")))
+    chain, train = builder.inputs.suite.points[1].chain, set(builder.inputs.split.train.tolist())
+    retrained = set(builder.inputs.training_rows(AuxiliaryModel("r", kind="retrained"), 0).tolist())
+    assert retrained == {row for row in train if builder.inputs.data.labels[row] != 3} and retrained < train
+    canaries = [builder.inputs.training_rows(AuxiliaryModel("c", kind="canary"), seed) for seed in range(40)]
+    pool = set(builder.inputs.pool.tolist())
     assert all(set(rows.tolist()) < pool for rows in canaries) and not pool & set(
-        bench.split.parts["reference"].tolist()
+        builder.inputs.split.parts["reference"].tolist()
     )
     sizes = np.array([len(rows) for rows in canaries])
     assert 0.5 * sizes.std() < np.sqrt(len(pool)) / 2 < 2 * sizes.std()  # independent coins: the number of heads varies
     assert abs(sizes.mean() / len(pool) - 0.5) < 0.06
-    assert [len(bench.training_rows(need, 0)) for need in shadow_models(3)] == [60, 60, 60]
-    assert bench.chain_of(AuxiliaryModel("c", kind="canary"), chain) == chain
-    assert bench.chain_of(shadow_models(1)[0], chain) == chain[:1]
+    assert [len(builder.inputs.training_rows(need, 0)) for need in shadow_models(3)] == [60, 60, 60]
+    assert auxiliary_chain(AuxiliaryModel("c", kind="canary"), chain) == chain
+    assert auxiliary_chain(shadow_models(1)[0], chain) == chain[:1]
     keys = {
-        bench.fit_key(chain[:1], 0, need)
+        fit_key(builder.inputs, chain[:1], 0, need)
         for need in (
             None,
             AuxiliaryModel("s"),
@@ -228,9 +231,9 @@ def test_needed_releases_are_trained_on_what_they_say(tiny, tmp_path):
     }
     assert len(keys) == 5
     assert (
-        bench.streams(0, AuxiliaryModel("r", kind="retrained"))
-        == bench.streams(0)
-        != bench.streams(0, AuxiliaryModel("s"))
+        builder.inputs.streams(0, AuxiliaryModel("r", kind="retrained"))
+        == builder.inputs.streams(0)
+        != builder.inputs.streams(0, AuxiliaryModel("s"))
     )
 
 
@@ -253,10 +256,10 @@ def test_shadow_models_repeat_what_trains_or_edits_weights(tiny, tmp_path):
         1,
     )
     tiny.write_text(text + "[forget]\nshare = 0.2\n")
-    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache"))
-    (point,) = [point for point in bench.suite.points if point.id == "both"]
-    assert [link.id for link in bench.chain_of(shadow_models(1)[0], point.chain)] == ["baseline", "finetune"]
-    assert [link.id for link in bench.chain_of(AuxiliaryModel("r", kind="retrained"), point.chain)] == ["baseline"]
+    builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache")))
+    (point,) = [point for point in builder.inputs.suite.points if point.id == "both"]
+    assert [link.id for link in auxiliary_chain(shadow_models(1)[0], point.chain)] == ["baseline", "finetune"]
+    assert [link.id for link in auxiliary_chain(AuxiliaryModel("r", kind="retrained"), point.chain)] == ["baseline"]
 
 
 def test_the_retrained_reference_repeats_all_that_trained_before_something_was_forgotten(tiny, tmp_path):
@@ -269,9 +272,9 @@ def test_the_retrained_reference_repeats_all_that_trained_before_something_was_f
         1,
     )
     tiny.write_text(text + "[forget]\nshare = 0.2\n")
-    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache"))
-    (point,) = [point for point in bench.suite.points if point.id == "again"]
-    repeated = [link.id for link in bench.chain_of(AuxiliaryModel("r", kind="retrained"), point.chain)]
+    builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache")))
+    (point,) = [point for point in builder.inputs.suite.points if point.id == "again"]
+    repeated = [link.id for link in auxiliary_chain(AuxiliaryModel("r", kind="retrained"), point.chain)]
     assert repeated == ["pretrain", "overfit"]
 
 

@@ -13,12 +13,14 @@ from torch import nn
 
 from leakbench.measurement import extra_features
 from leakbench.measurement.extra_features_policy import list_extra_features
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.weights.resources import DINOV2, SSCD
-from leakbench.reports.markdown import render
-from leakbench.reports.tradeoff import tradeoff_table, tradeoff_text
+from leakbench.reports.reading.tradeoff import tradeoff_table
+from leakbench.reports.reading.tradeoff_text import format_tradeoff
+from leakbench.reports.site.report import render
 from leakbench.results.run_folder import RunFolder
-from leakbench.runner.estimate import extra_features_cost
+from leakbench.runner.estimate import timing
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
@@ -115,39 +117,43 @@ def weights(tmp_path, monkeypatch, write):
     return folder
 
 
-def bench(path, tmp_path, *overrides):
-    return ReleaseBuilder(load(str(path), overrides), RunConfig(tmp_path / "run", tmp_path / "cache", "cpu", True))
+def builder(path, tmp_path, *overrides):
+    return ReleaseBuilder(
+        RunInputs(load(str(path), overrides), RunConfig(tmp_path / "run", tmp_path / "cache", "cpu", True))
+    )
 
 
 def test_who_joins(write, weights, tmp_path):
     path = write()
-    assert list_extra_features(bench(path, tmp_path)) == ("dinov2", "sscd")
-    assert list_extra_features(bench(path, tmp_path, 'quality.beside=["sscd"]')) == ("sscd",)
-    assert list_extra_features(bench(path, tmp_path, "quality.beside=[]")) == ()
-    assert list_extra_features(bench(path, tmp_path, "quality.features=dinov2")) == ("sscd",)
-    assert list_extra_features(bench(path, tmp_path, "attack.nearest_copy.by=sscd")) == ("dinov2",)
-    assert list_extra_features(bench(write(31), tmp_path)) == ()
-    hurried = replace(bench(path, tmp_path).suite, budget=Budget(5, 0.1, False))
-    assert list_extra_features(bench(path, tmp_path).with_suite(hurried)) == ("sscd",)
-    named = bench(path, tmp_path, 'quality.beside=["sscd", "dinov2"]')
-    hurried = replace(named.suite, budget=Budget(5, 0.1, False))
-    assert list_extra_features(named.with_suite(hurried)) == ("sscd", "dinov2")
+    assert list_extra_features(builder(path, tmp_path).inputs) == ("dinov2", "sscd")
+    assert list_extra_features(builder(path, tmp_path, 'quality.beside=["sscd"]').inputs) == ("sscd",)
+    assert list_extra_features(builder(path, tmp_path, "quality.beside=[]").inputs) == ()
+    assert list_extra_features(builder(path, tmp_path, "quality.features=dinov2").inputs) == ("sscd",)
+    assert list_extra_features(builder(path, tmp_path, "attack.nearest_copy.by=sscd").inputs) == ("dinov2",)
+    assert list_extra_features(builder(write(31), tmp_path).inputs) == ()
+    hurried = replace(builder(path, tmp_path).inputs.suite, budget=Budget(5, 0.1, False))
+    assert list_extra_features(builder(path, tmp_path).inputs.with_suite(hurried)) == ("sscd",)
+    named = builder(path, tmp_path, 'quality.beside=["sscd", "dinov2"]')
+    hurried = replace(named.inputs.suite, budget=Budget(5, 0.1, False))
+    assert list_extra_features(named.inputs.with_suite(hurried)) == ("sscd", "dinov2")
     (weights / DINOV2.file).unlink()
-    assert list_extra_features(bench(path, tmp_path)) == ("sscd",)
+    assert list_extra_features(builder(path, tmp_path).inputs) == ("sscd",)
 
 
 def test_without_weights_nobody_does(write, tmp_path):
-    assert list_extra_features(bench(write(), tmp_path)) == ()
+    assert list_extra_features(builder(write(), tmp_path).inputs) == ()
 
 
 def test_a_plan_foresees_them(write, weights, tmp_path, monkeypatch):
     """Two releases of 40 samples, and each real image once."""
-    monkeypatch.setattr(extra_features_cost, "_products_per_second", lambda bench: 87.8e9)  # one image of both a second
+    monkeypatch.setattr(timing, "_products_per_second", lambda device: 87.8e9)  # one image of both a second
     path = write()
-    work, without = bench(path, tmp_path), bench(path, tmp_path, "quality.beside=[]")
-    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: StepTimes(0.0, 0.0))
-    seconds, fewer = (TimeEstimate().seconds(one, Plan(one, "all").cells, 1) for one in (work, without))
-    assert seconds - fewer == pytest.approx(2 * 40 + 40 + 40 + len(work.split.parts["reference"]), abs=1)
+    work, without = builder(path, tmp_path), builder(path, tmp_path, "quality.beside=[]")
+    monkeypatch.setattr("leakbench.runner.estimate.timing.time_network", lambda *_: StepTimes(0.0, 0.0))
+    seconds, fewer = (
+        TimeEstimate(one.inputs).seconds(one.inputs, Plan(one, "all").cells, 1) for one in (work, without)
+    )
+    assert seconds - fewer == pytest.approx(2 * 40 + 40 + 40 + len(work.inputs.split.parts["reference"]), abs=1)
 
 
 def frechet_by_hand(a, b):
@@ -157,13 +163,13 @@ def frechet_by_hand(a, b):
 
 def test_what_they_say(write, weights, tmp_path):
     """Samples that are twenty training images and twenty others, which nothing was trained on."""
-    work = bench(write(), tmp_path)
-    rows, others = work.split.train, work.split.parts["reference"]
-    samples = torch.cat([work.images(rows[:20])[:], work.images(others[:20])[:]])
-    found = extra_features.ExtraFeatures(work).measure(samples)
+    work = builder(write(), tmp_path)
+    rows, others = work.inputs.split.train, work.inputs.split.parts["reference"]
+    samples = torch.cat([work.inputs.images(rows[:20])[:], work.inputs.images(others[:20])[:]])
+    found = extra_features.ExtraFeatures(work.inputs).measure(samples)
     metrics = {metric.name: metric for metric in found.metrics}
     assert {name.partition("@")[2] for name in metrics} == {"features=dinov2", "features=sscd"}
-    train, heldout = (work.images(part)[:][:, :, 0, 0].numpy() for part in (rows, work.heldout_rows))
+    train, heldout = (work.inputs.images(part)[:][:, :, 0, 0].numpy() for part in (rows, work.inputs.heldout_rows))
     ours = samples[:, :, 0, 0].numpy()
     assert len(train) == len(heldout) == len(ours) == 40
     for name, (a, b) in {"": (ours, train), "_heldout": (ours, heldout), "_floor": (train, heldout)}.items():
@@ -179,13 +185,13 @@ def test_weights_that_appear_give_the_next_run_columns(leakbench, write, tmp_pat
     words = ("run", path, "--out", tmp_path / "run", "--workers", 1)
     assert leakbench(*words).code == 0
     before = RunFolder(tmp_path / "run")
-    assert not set(COLUMNS) & set(tradeoff_text(before)[0])
+    assert not set(COLUMNS) & set(format_tradeoff(before)[0])
     flags = {record.stem: record.flags for record in before.records}
     request.getfixturevalue("weights")
     outcome = leakbench(*words)
     assert outcome.code == 0, outcome.err
     after = RunFolder(tmp_path / "run")
-    titles, cells = tradeoff_text(after)
+    titles, cells = format_tradeoff(after)
     assert titles[-4:-1] == COLUMNS and all("[" in cell for row in cells for cell in row[-4:-1])
     assert all(column in render(after) for column in COLUMNS)
     table = tradeoff_table(after)

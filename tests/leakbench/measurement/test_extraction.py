@@ -133,7 +133,7 @@ def test_the_conformance_suite_sees_what_depends_on_the_batch():
 
 def test_what_a_machine_lacks_is_a_flag_and_no_crash():
     lacking = type("Lacking", (Pixels,), {"lacks": lambda self: "weights-missing"})
-    found = measure_replication(None, lacking())  # type: ignore[arg-type]
+    found = measure_replication(None, lacking(), Access.SAMPLES)  # type: ignore[arg-type]
     assert found.metrics.flags == {"not-applicable", "weights-missing"} and found.metrics.metrics == []
     assert [result.passed for result in check_plugin(lacking) if "weights-missing" in result.skip] == [True]
 

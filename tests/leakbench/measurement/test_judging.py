@@ -11,13 +11,14 @@ import torch
 
 from leakbench.data.image_view import ImageView
 from leakbench.measurement import feature_extractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import Lpips
 from leakbench.models.classifiers import SmallConvNet
-from leakbench.runner.estimate import metric_cost
-from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
-from leakbench.runner.estimate.time_estimate import TimeEstimate
-from leakbench.runner.estimate.timing import StepTimes
+from leakbench.runner.estimate import timing
+from leakbench.runner.estimate.time_estimate import TimeEstimate, count_lpips_pairs, fill_batches
+from leakbench.runner.estimate.timing import StepTimes, UnitTimes
 from leakbench.runner.plan import Plan
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
@@ -64,15 +65,15 @@ class Slow:
 
 
 @pytest.fixture
-def bench(tmp_path):
-    """bench(features, samples): a workbench on random images, which trains nothing."""
+def builder(tmp_path):
+    """builder(features, samples): a workbench on random images, which trains nothing."""
 
     def make(features="pixels", samples=130):
         path = tmp_path / f"{samples}.toml"
         images = np.random.default_rng(0).integers(0, 256, (500, 12, 12, 1), dtype=np.uint8)
         np.savez(tmp_path / "data.npz", images=images)
         path.write_text(SUITE.format(data=tmp_path / "data.npz", samples=samples, features=features))
-        return ReleaseBuilder(load(str(path)), RunConfig(tmp_path / "run", tmp_path / "cache"))
+        return ReleaseBuilder(RunInputs(load(str(path)), RunConfig(tmp_path / "run", tmp_path / "cache")))
 
     return make
 
@@ -80,27 +81,27 @@ def bench(tmp_path):
 @pytest.fixture(autouse=True)
 def free(monkeypatch):
     """The suite's own network takes no time, and no weights are at hand."""
-    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: StepTimes(0.0, 0.0))
-    monkeypatch.setattr(metric_cost, "load_lpips", lambda: None)
+    monkeypatch.setattr("leakbench.runner.estimate.timing.time_network", lambda *_: StepTimes(0.0, 0.0))
+    monkeypatch.setattr(timing, "load_lpips", lambda: None)
 
 
-def foreseen(bench):
-    return TimeEstimate().seconds(bench, Plan(bench, "all").cells, 1)
+def foreseen(builder):
+    return TimeEstimate(builder.inputs).seconds(builder.inputs, Plan(builder, "all").cells, 1)
 
 
-def test_a_slow_embedding_is_foreseen(bench, monkeypatch):
+def test_a_slow_embedding_is_foreseen(builder, monkeypatch):
     """Two releases of 130 samples, which fill two batches of 128, and the real images in whole batches once."""
-    work = bench()
+    work = builder()
     without = foreseen(work)
     monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Slow())
     Slow.asked = 0
     seconds = foreseen(work) - without
     assert Slow.asked < 100, "a plan is no run"
-    parts = [len(work.split.train), len(work.heldout_rows), len(work.split.parts["reference"])]
+    parts = [len(work.inputs.split.train), len(work.inputs.heldout_rows), len(work.inputs.split.parts["reference"])]
     assert seconds == pytest.approx(SLOW * (2 * 256 + sum(-(-part // 128) * 128 for part in parts)), rel=0.2)
 
 
-def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
+def test_images_of_the_data_set_are_embedded_once(builder, monkeypatch):
     """Also where an attack joins them to samples, which are embedded whenever they come."""
 
     class Counting:
@@ -111,8 +112,11 @@ def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
             return images[:].flatten(1)
 
     monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Counting())
-    work = bench()
-    embed, real = feature_extractor.FeatureExtractor(work), [work.part("reference"), work.part("nonmember")]
+    work = builder()
+    embed, real = (
+        feature_extractor.FeatureExtractor(work.inputs),
+        [work.inputs.part("reference"), work.inputs.part("nonmember")],
+    )
     for seed in range(2):
         samples = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
         found = embed(ImageView.joined([samples, *real]))
@@ -121,7 +125,7 @@ def test_images_of_the_data_set_are_embedded_once(bench, monkeypatch):
     assert Counting.seen == [7, *map(len, real), 7, 3]
 
 
-def test_slow_lpips_is_foreseen(bench, monkeypatch):
+def test_slow_lpips_is_foreseen(builder, monkeypatch):
     """Each sample beside its nearest, and disjoint pairs of samples, 500 at the most."""
 
     class Network(torch.nn.Module):
@@ -129,30 +133,28 @@ def test_slow_lpips_is_foreseen(bench, monkeypatch):
             busy(SLOW * len(a))
             return a.flatten(1).mean(1)
 
-    few, many = bench(), bench(samples=2000)
+    few, many = builder(), builder(samples=2000)
     without, more = foreseen(few), foreseen(many)
-    monkeypatch.setattr(metric_cost, "load_lpips", lambda: Lpips(Network()))
+    monkeypatch.setattr(timing, "load_lpips", lambda: Lpips(Network()))
     assert foreseen(few) - without == pytest.approx(SLOW * 2 * (130 + 65), rel=0.2)
     assert foreseen(many) - more == pytest.approx(SLOW * 2 * (2000 + 500), rel=0.2)
 
 
 def test_counts():
-    assert [embedded(n) for n in (0, 1, 128, 129)] == [0, 128, 128, 256]
-    assert [pairs_of(n) for n in (20, 999, 1000, 5000)] == [30, 999 + 499, 1500, 5500]
+    assert [fill_batches(n, ROWS) for n in (0, 1, 128, 129)] == [0, 128, 128, 256]
+    assert [count_lpips_pairs(n) for n in (20, 999, 1000, 5000)] == [30, 999 + 499, 1500, 5500]
 
 
-def test_an_embedding_is_timed_by_name_once(bench, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "leakbench.runner.estimate.time_estimate.seconds_embedding", lambda bench: asked.append(1) or 0.0
-    )
-    estimate, work = TimeEstimate(), bench()
+def test_an_embedding_is_timed_by_name_once(builder, monkeypatch):
+    asked, work = [], builder()
+    monkeypatch.setattr(timing, "seconds_an_image", lambda call, most: asked.append(most) or 0.0)
+    estimate = TimeEstimate(work.inputs)
     for _ in range(3):
-        estimate.seconds(work, Plan(work, "all").cells, 1)
+        estimate.seconds(work.inputs, Plan(work, "all").cells, 1)
     assert len(asked) == 1
 
 
-def test_a_reader_is_timed_without_being_trained(bench, monkeypatch):
+def test_a_reader_is_timed_without_being_trained(builder, monkeypatch):
     monkeypatch.setattr(
         "leakbench.measurement.feature_extractor.train_reference_classifier", lambda *_: pytest.fail("trained")
     )
@@ -160,18 +162,18 @@ def test_a_reader_is_timed_without_being_trained(bench, monkeypatch):
     features = SmallConvNet.features
     monkeypatch.setattr(SmallConvNet, "features", lambda self, x: seen.append(x.shape) or features(self, x))
     before = torch.random.get_rng_state()
-    assert seconds_embedding(bench("rotation")) > 0
+    assert UnitTimes(builder("rotation").inputs).features > 0
     assert seen and all(shape[1:] == (1, 12, 12) for shape in seen)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_what_cannot_be_timed_is_one_line(bench, monkeypatch):
+def test_what_cannot_be_timed_is_one_line(builder, monkeypatch):
     with pytest.raises(UsageError, match=r"there is no TorchScript file nowhere\.pt"):
-        foreseen(bench("torchscript:nowhere.pt"))
+        foreseen(builder("torchscript:nowhere.pt"))
 
     def broken():
         raise ValueError("alexnet is not a state dict\nand more")
 
-    monkeypatch.setattr(metric_cost, "load_lpips", broken)
+    monkeypatch.setattr(timing, "load_lpips", broken)
     with pytest.raises(UsageError, match=r"^alexnet is not a state dict$"):
-        seconds_lpips(bench())
+        _ = UnitTimes(builder().inputs).lpips

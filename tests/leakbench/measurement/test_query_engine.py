@@ -16,6 +16,7 @@ from leakbench.api.views import DenoiserView
 from leakbench.data.image_batch import Images
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.membership import randomised
 from leakbench.measurement.membership_evidence import collect_membership_evidence, rows_written
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
@@ -203,6 +204,7 @@ class Recorder(Defense):
     """Trains nothing and keeps the images that it was told to train on."""
 
     name = "recorder"
+    ships = frozenset({"images"})
 
     def fit(self, task: Task) -> Artefacts:
         return Artefacts({"denoiser": build(task.network, task.streams.of("weights"))}, {"images": task.images[:]})
@@ -231,7 +233,7 @@ class TwoShadows(MembershipAttack):
 
 
 @pytest.fixture
-def bench(tmp_path) -> ReleaseBuilder:
+def builder(tmp_path) -> ReleaseBuilder:
     pixels = np.random.default_rng(0).integers(0, 256, (140, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", images=pixels)
     file = SuiteFile.model_validate(
@@ -245,14 +247,16 @@ def bench(tmp_path) -> ReleaseBuilder:
         }
     )
     point = ReleaseSpec("recorder", (ChainLink("recorder", Recorder()),), "defense")
-    return ReleaseBuilder(Suite(file, (point,), {"two": TwoShadows()}), RunConfig(tmp_path / "out", tmp_path / "cache"))
+    return ReleaseBuilder(
+        RunInputs(Suite(file, (point,), {"two": TwoShadows()}), RunConfig(tmp_path / "out", tmp_path / "cache"))
+    )
 
 
-def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(bench):
+def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(builder):
     SEEN.clear()
-    fits = [cell for cell in Plan(bench).cells if cell.kind == "fit"]
+    fits = [cell for cell in Plan(builder).cells if cell.kind == "fit"]
     assert sorted(need.name if need else "" for cell in fits for need in cell.models) == ["", "shadow 0", "shadow 1"]
-    audit = ReleaseAudit(AuditContext(bench, FeatureExtractor(bench), bench.suite.points[0], 0))
+    audit = ReleaseAudit(AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0))
     records = list(audit.run([RecordSpec("two", Access.DENOISER)]))
     share = {}
     for name in ("shadow 0", "shadow 1"):
@@ -265,9 +269,9 @@ def test_an_attack_gets_the_shadow_models_it_needs_with_the_right_masks(bench):
     assert auc == 1.0
 
 
-def test_shadow_models_are_trained_on_anything_but_the_reference_part(bench):
-    reference = set(bench.split.parts["reference"].tolist())
-    rows = [bench.training_rows(need, seed) for need in TwoShadows().auxiliary_models() for seed in (0, 1)]
+def test_shadow_models_are_trained_on_anything_but_the_reference_part(builder):
+    reference = set(builder.inputs.split.parts["reference"].tolist())
+    rows = [builder.inputs.training_rows(need, seed) for need in TwoShadows().auxiliary_models() for seed in (0, 1)]
     assert [len(r) for r in rows] == [50, 50, 25, 25] and all(not reference & set(r.tolist()) for r in rows)
     assert len({tuple(r.tolist()) for r in rows}) == 4
 
@@ -352,3 +356,33 @@ def test_few_calibration_images_are_folded_as_far_as_they_go():
         collect_membership_evidence(
             target(16), {"m": AttackRequest(Memoriser(), False)}, SPLIT | {"calibration_in": images(2000, 1)}
         )
+
+
+class Uneven(MembershipAttack):
+    """Asks about the first batch of images twice, about all others once."""
+
+    name = "uneven"
+    access = Access.DENOISER
+
+    def score(self, view: DenoiserView, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        again = [view.eps(images, 1)] if int(view.ids.min()) == 0 else []
+        return torch.stack([view.eps(images, 0), *again]).mean(dim=0).flatten(1).sum(dim=1)
+
+
+class Sampling(MembershipAttack):
+    """Draws three further samples, the same for all images."""
+
+    name = "sampling"
+    access = Access.API
+
+    def score(self, view: Any, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        return images.flatten(1).sum(dim=1) - view.sample(3).sum()
+
+
+@pytest.mark.parametrize("batch", [4, 5, 16])
+def test_queries_are_a_mean_over_all_batches_and_samples_cost_what_they_cost_once(batch):
+    images = Images(torch.zeros(10, *SHAPE), torch.arange(10), None)
+    asked = {"uneven": AttackRequest(Uneven(), False), "sampling": AttackRequest(Sampling(), False)}
+    _, queries = target(batch).score(asked, images)
+    assert queries["uneven"] == (10 + min(batch, 10)) / 10
+    assert queries["sampling"] == 3 * 5 / 10  # three samples, five steps each, ten images

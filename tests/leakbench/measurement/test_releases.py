@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from leakbench.api import Artefacts, AuxiliaryModel
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import fit_key, release_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
@@ -23,9 +25,11 @@ def keys(tiny, tmp_path):
     """keys(*overrides): fit key and release key of the last cpsample point of the tiny suite."""
 
     def of(*overrides, seed=0, device="cpu"):
-        bench = ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache", device))
-        point = [point for point in bench.suite.points if point.id == "cpsample"][-1]
-        return bench.fit_key(point.chain, seed), bench.release_key(point, seed)
+        builder = ReleaseBuilder(
+            RunInputs(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache", device))
+        )
+        point = [point for point in builder.inputs.suite.points if point.id == "cpsample"][-1]
+        return fit_key(builder.inputs, point.chain, seed), release_key(builder.inputs, point.chain, seed)
 
     return of
 
@@ -82,10 +86,10 @@ def test_every_seed_trains_its_own(keys):
 
 
 def test_points_of_a_sweep_share_their_training_and_not_their_release(tiny, tmp_path):
-    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache"))
-    weak, strong = (point for point in bench.suite.points if point.id == "cpsample")
-    assert bench.fit_key(weak.chain, 0) == bench.fit_key(strong.chain, 0)
-    assert bench.release_key(weak, 0) != bench.release_key(strong, 0)
+    builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache")))
+    weak, strong = (point for point in builder.inputs.suite.points if point.id == "cpsample")
+    assert fit_key(builder.inputs, weak.chain, 0) == fit_key(builder.inputs, strong.chain, 0)
+    assert release_key(builder.inputs, weak.chain, 0) != release_key(builder.inputs, strong.chain, 0)
 
 
 def test_other_images_and_another_name_of_the_data_train_again(keys, tmp_path):
@@ -109,12 +113,12 @@ class Mine(Baseline):
 """
     tiny.write_text(tiny.read_text().replace('name = "baseline"\n', 'id = "baseline"\nname = "mine"\n'))
     found = []
-    for text in (source, source + "# another line\n"):
+    for text in (source, source + "# another line\n", source + "    batch: int = 7\n"):
         (tmp_path / "mine.py").write_text(text)
         registry.load_file(tmp_path / "mine.py")
-        bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache"))
-        found.append(bench.fit_key(bench.suite.points[0].chain, 0))
-    assert len(set(found)) == 2
+        builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache")))
+        found.append(fit_key(builder.inputs, builder.inputs.suite.points[0].chain, 0))
+    assert found[0] == found[1] != found[2]  # a comment is none of it
 
 
 def test_artefacts_survive_the_disk_bit_for_bit(tmp_path):
@@ -139,16 +143,16 @@ def test_artefacts_survive_the_disk_bit_for_bit(tmp_path):
 def test_a_needed_release_trains_on_its_share_of_all_but_the_reference_images(tiny, tmp_path):
     from leakbench.api import AuxiliaryModel
 
-    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache"))
-    first, second = (bench.training_rows(AuxiliaryModel("shadow", draw), 0) for draw in (0, 1))
+    builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache")))
+    first, second = (builder.inputs.training_rows(AuxiliaryModel("shadow", draw), 0) for draw in (0, 1))
     assert len(first) == len(second) == 60  # half of 40 + 40 + 20 + 20
     assert set(first) != set(second)
-    assert not set(first) & set(bench.split.parts["reference"])
-    chain = bench.suite.points[0].chain
+    assert not set(first) & set(builder.inputs.split.parts["reference"])
+    chain = builder.inputs.suite.points[0].chain
     assert (
         len(
             {
-                bench.fit_key(chain, 0, need)
+                fit_key(builder.inputs, chain, 0, need)
                 for need in (None, AuxiliaryModel("s", 0), AuxiliaryModel("s", 1), AuxiliaryModel("s", 1, 0.7))
             }
         )
@@ -171,16 +175,16 @@ class Forgetful(Baseline):
     found = set()
     for rounds in (1, 2):
         suite = load(str(tiny), (f"defense.baseline.rounds={rounds}",))
-        bench = ReleaseBuilder(suite, RunConfig(tmp_path / "run", tmp_path / "cache"))
-        found.add(bench.fit_key(suite.points[0].chain, 0))
+        builder = ReleaseBuilder(RunInputs(suite, RunConfig(tmp_path / "run", tmp_path / "cache")))
+        found.add(fit_key(builder.inputs, suite.points[0].chain, 0))
     assert len(found) == 2
 
 
 def test_shadow_models_share_no_randomness(tiny, tmp_path):
     """Neither the start weights nor the noise of training: else a shadow's score would tell of the target's noise."""
-    bench = ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache"))
+    builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "run", tmp_path / "cache")))
     needs = (None, AuxiliaryModel("a", draw=0), AuxiliaryModel("b", draw=1), AuxiliaryModel("c", draw=0, share=0.25))
-    keys = {bench.streams(0, need).of(purpose).key for need in needs for purpose in ("weights", "train")}
+    keys = {builder.inputs.streams(0, need).of(purpose).key for need in needs for purpose in ("weights", "train")}
     assert len(keys) == 2 * len(needs)
-    task = bench.task(bench.suite.points[0].chain[:1], 0, needs[1])
-    assert task.streams == bench.streams(0, needs[1]) != bench.streams(0)
+    task = builder.task(builder.inputs.suite.points[0].chain[:1], 0, needs[1])
+    assert task.streams == builder.inputs.streams(0, needs[1]) != builder.inputs.streams(0)

@@ -11,6 +11,7 @@ from leakbench.attacks.unlearning.relearning import Relearning
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import audit_setting
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.membership_evidence import rows_written
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.measurement.unlearning import Inquiry, measure_unlearning
@@ -60,10 +61,10 @@ def audits(tmp_path_factory, tiny_text):
             text = tiny_text.replace("[network]", f'[network]\ncondition = "{condition}"')
             path = home / f"suite{len(made)}.toml"
             path.write_text(text + MORE.format(forget=forget))
-            bench = ReleaseBuilder(load(str(path)), RunConfig(home / "run", home / "cache"))
-            made[forget, condition] = bench, FeatureExtractor(bench)
-        bench, embedding = made[forget, condition]
-        return AuditContext(bench, embedding, next(p for p in bench.suite.points if p.id == point), 0)
+            builder = ReleaseBuilder(RunInputs(load(str(path)), RunConfig(home / "run", home / "cache")))
+            made[forget, condition] = builder, FeatureExtractor(builder.inputs)
+        builder, embedding = made[forget, condition]
+        return AuditContext(builder, embedding, next(p for p in builder.inputs.suite.points if p.id == point), 0)
 
     return of
 
@@ -74,20 +75,20 @@ def ids(images):
 
 def test_a_forgotten_class_is_compared_with_its_own_unseen_images(audits):
     audit = audits("finetune")
-    parts, labels = audit.bench.split.parts, audit.bench.data.labels
+    parts, labels = audit.inputs.split.parts, audit.inputs.data.labels
     ground = Inquiry(audit, ForgetMembership(), raw=False).ground
     assert ids(ground.forget) == {row for row in parts["member"] if labels[row] == 3}
     assert ids(ground.unseen) == {row for row in parts["nonmember"] if labels[row] == 3}
     assert ids(ground.retained) == {row for row in parts["member"] if labels[row] != 3}
     assert set(ground.unseen.labels.tolist()) == {3} and ground.label == 3
-    assert torch.equal(ground.forget.images[:], audit.bench.images(ground.forget.ids.numpy())[:])
+    assert torch.equal(ground.forget.images[:], audit.inputs.images(ground.forget.ids.numpy())[:])
 
 
 def test_a_forgotten_share_is_compared_with_all_unseen_images(audits):
     audit = audits("finetune", "share = 0.3", "none")
-    parts = audit.bench.split.parts
+    parts = audit.inputs.split.parts
     ground = Inquiry(audit, ForgetMembership(), raw=False).ground
-    assert len(ground.forget.ids) == 12 and ids(ground.forget) <= set(audit.bench.forgotten.tolist())
+    assert len(ground.forget.ids) == 12 and ids(ground.forget) <= set(audit.inputs.forgotten.tolist())
     assert ids(ground.unseen) == set(parts["nonmember"].tolist())
     assert ids(ground.forget) | ids(ground.retained) == set(parts["member"].tolist())
     assert ground.label is None and ground.forget.labels is None
@@ -140,7 +141,7 @@ def test_a_guarded_release_answers_otherwise_than_its_weights(audits):
 
 def test_relearning_begins_at_the_forget_probability_of_the_record(audits):
     audit = audits("finetune")
-    count = audit.bench.suite.file.quality.samples // 2
+    count = audit.inputs.suite.file.quality.samples // 2
     found = measure_unlearning(audit, Relearning(steps=0, samples=count), Access.WEIGHTS)
     wanted = audit.extractor.label_probabilities(audit.forgotten_label_samples)[:, 3].double()
     np.testing.assert_allclose(found.arrays["relearn_model"][0], wanted, atol=1e-5)
@@ -162,7 +163,7 @@ def test_too_few_images_are_said_and_nothing_is_run(audits):
 def test_where_they_apply_in_a_suite(audits):
     def applies(attack, point, *more):
         audit = audits(point, *more)
-        return attack.skip(audit_setting(audit.bench, audit.point.chain)) is None
+        return attack.skip(audit_setting(audit.inputs, audit.point.chain)) is None
 
     assert applies(BeforeAfter(), "finetune") and applies(BeforeAfter(), "guarded")
     assert not applies(BeforeAfter(), "baseline")

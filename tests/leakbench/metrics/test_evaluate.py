@@ -7,7 +7,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import MembershipEvidence
-from leakbench.metrics.evaluate.membership import evaluate_membership, forget_set_auc, oriented_scores
+from leakbench.metrics.evaluate.membership import (
+    dataset_inference,
+    evaluate_membership,
+    forget_set_auc,
+    oriented_scores,
+)
 
 RANDOM = np.random.default_rng(0)
 
@@ -55,7 +60,7 @@ def test_a_score_that_is_no_number_is_the_least_member_like_of_either_sign():
     in the direction in which the scores are read."""
     random = np.random.default_rng(1)
     upright = MembershipEvidence(*(random.normal(shift, 1, 200) for shift in (2.0, 0.0, 2.0, 0.0)))
-    reversed_scores = MembershipEvidence(*(-scores for scores in vars(upright).values()))
+    reversed_scores = MembershipEvidence(*(-scores for scores in upright.arrays.values()))
     for scores in (upright.member_scores, reversed_scores.member_scores):
         scores[:20] = np.nan
     ours, theirs = (evaluate_membership(one, blind=False) for one in (upright, reversed_scores))
@@ -76,6 +81,38 @@ def test_a_score_that_is_no_number_is_the_least_member_like_of_either_sign():
         for evidence, sign in ((upright, 1.0), (reversed_scores, -1.0))
     ]
     assert forgotten[0] == forgotten[1]
+
+
+def test_groups_of_the_evidence_reach_every_interval():
+    """Five images a person, strongly alike: the same values, wider intervals, and persons counted."""
+    random = np.random.default_rng(2)
+    plain, whose = [], []
+    for number, shift in enumerate((1.0, 0.0, 1.0, 0.0)):
+        plain.append(np.repeat(random.normal(shift, 1, 40), 5) + random.normal(0, 0.3, 200))
+        whose.append(np.repeat(np.arange(40), 5) + 100 * number)
+    by_image, by_group = (MembershipEvidence(*plain), MembershipEvidence(*plain, *whose))
+    ours, theirs = (evaluate_membership(one, blind=False) for one in (by_group, by_image))
+    assert [m.name for m in ours.metrics] == [m.name for m in theirs.metrics]
+    for group, image in zip(ours.metrics, theirs.metrics, strict=True):
+        assert group.value == image.value and group.n == image.n
+        assert (group.n_groups, image.n_groups) == (40, None)
+        assert group.ci_high - group.ci_low > 1.2 * (image.ci_high - image.ci_low)
+    assert ours.info["group_z"] < theirs.info["group_z"] / 1.5 and ours.flags == {*theirs.flags, "few-negatives"}
+    forgotten = np.arange(200) < 100
+    first, second = (forget_set_auc(one, forgotten, forgotten, 1.0).metrics[0] for one in (by_group, by_image))
+    assert first.n_groups == 20 and first.ci_low < second.ci_low and first.value == second.value
+    names = {m.name for m in dataset_inference(by_group).metrics}
+    assert names == {f"{name}@groups={n}" for name in ("set_p_value", "set_null_p_value") for n in (5, 10, 20)}
+
+
+def test_evidence_without_groups_has_the_arrays_that_it_always_had():
+    evidence = MembershipEvidence(*(np.zeros(3) for _ in range(4)))
+    assert list(evidence.arrays) == [
+        "member_scores",
+        "nonmember_scores",
+        "calibration_member_scores",
+        "calibration_nonmember_scores",
+    ]
 
 
 def value(found, name):

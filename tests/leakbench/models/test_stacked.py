@@ -15,6 +15,7 @@ from torch import nn
 from leakbench.api import Access, Artefacts, AuxiliaryModel, Defense, MembershipAttack, Task
 from leakbench.defenses.baseline import Baseline
 from leakbench.defenses.dedup import Dedup
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.denoiser_training import train_denoiser, train_denoisers
@@ -252,8 +253,8 @@ class Fresh(Defense):
 
 
 @pytest.fixture
-def bench(tmp_path):
-    """bench(stop): two seeds of one point, on a workbench that believes it has a CUDA device."""
+def builder(tmp_path):
+    """builder(stop): two seeds of one point, on a workbench that believes it has a CUDA device."""
     pixels = np.random.default_rng(0).integers(0, 256, (140, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", images=pixels)
 
@@ -265,9 +266,9 @@ def bench(tmp_path):
         )
         points = (ReleaseSpec("fresh", (ChainLink("fresh", Fresh(stop=stop)),), "defense"),)
         suite = Suite(file, points, {"shadowed": Shadowed(), "fewer": Fewer()})
-        bench = ReleaseBuilder(suite, RunConfig(tmp_path / "out", tmp_path / "cache"))
-        bench.device = torch.device(device)
-        return bench
+        builder = ReleaseBuilder(RunInputs(suite, RunConfig(tmp_path / "out", tmp_path / "cache")))
+        builder.inputs.device = torch.device(device)
+        return builder
 
     return of
 
@@ -276,9 +277,9 @@ def needed(cells: list[Cell]) -> list[tuple[int, list[str]]]:
     return [(cell.seed, [need.name if need else "" for need in cell.models]) for cell in cells if cell.kind == "fit"]
 
 
-def test_shadow_models_of_a_seed_are_one_cell_on_cuda_and_others_wait_for_it(bench, monkeypatch):
+def test_shadow_models_of_a_seed_are_one_cell_on_cuda_and_others_wait_for_it(builder, monkeypatch):
     five = [f"shadow {n}" for n in range(5)]
-    cells = Plan(bench()).cells
+    cells = Plan(builder()).cells
     assert needed(cells) == [(seed, names) for seed in (0, 1) for names in ([""], five, ["canary"])]
     names = [cell.name for cell in cells]
     assert len(set(names)) == len(names)
@@ -286,17 +287,17 @@ def test_shadow_models_of_a_seed_are_one_cell_on_cuda_and_others_wait_for_it(ben
         fits = {cell.name for cell in cells if cell.kind == "fit" and cell.seed == audit.seed}
         assert len(fits) == 3 and set(audit.depends_on) == {"reader", *fits}
     monkeypatch.setattr(plan, "_TOGETHER", 3)
-    assert needed(Plan(bench()).cells)[:4] == [(0, [""]), (0, five[:3]), (0, five[3:]), (0, ["canary"])]
+    assert needed(Plan(builder()).cells)[:4] == [(0, [""]), (0, five[:3]), (0, five[3:]), (0, ["canary"])]
 
 
-def test_on_the_cpu_every_shadow_model_is_a_cell(bench):
-    cells = needed(Plan(bench(device="cpu")).cells)
+def test_on_the_cpu_every_shadow_model_is_a_cell(builder):
+    cells = needed(Plan(builder(device="cpu")).cells)
     assert len(cells) == 14 and all(len(names) == 1 for _, names in cells)
 
 
-def test_what_a_joint_cell_finished_is_kept(bench):
+def test_what_a_joint_cell_finished_is_kept(builder):
     """The third of five fails: two are in the cache, and the next plan trains the other three, telling its progress."""
-    killed, told = bench(stop=2), []
+    killed, told = builder(stop=2), []
     cell = next(cell for cell in Plan(killed).cells if len(cell.models) == 5)
     with pytest.raises(Killed):
         Worker(killed).do(cell, told.append)

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from leakbench.api import Access, Artefacts, AuxiliaryModel, Defense, MembershipAttack, Task
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.runner import plan
@@ -50,7 +52,7 @@ class Shadowed(MembershipAttack):
 
 
 @pytest.fixture
-def bench(tmp_path):
+def builder(tmp_path):
     """A chain of three trainings at two seeds, attacked with shadow models, on what is taken for a CUDA device."""
     pixels = np.random.default_rng(0).integers(0, 256, (140, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", images=pixels)
@@ -61,8 +63,8 @@ def bench(tmp_path):
     )
     chain = (ChainLink("fresh", Fresh()), ChainLink("onward", Onward()), ChainLink("further", Onward()))
     suite = Suite(file, (ReleaseSpec("further", chain, "defense"),), {"shadowed": Shadowed()})
-    made = ReleaseBuilder(suite, RunConfig(tmp_path / "out", tmp_path / "cache"))
-    made.device = torch.device("cuda")
+    made = ReleaseBuilder(RunInputs(suite, RunConfig(tmp_path / "out", tmp_path / "cache")))
+    made.inputs.device = torch.device("cuda")
     return made
 
 
@@ -87,30 +89,30 @@ class Devices(Executor):
 
 @pytest.mark.parametrize("most", [16, 2])
 @pytest.mark.parametrize("count", [1, 2, 50])
-def test_every_training_starts_behind_its_bases(bench, monkeypatch, most, count):
+def test_every_training_starts_behind_its_bases(builder, monkeypatch, most, count):
     monkeypatch.setattr(plan, "_TOGETHER", most)
-    executor = Devices(Plan(bench), count)
+    executor = Devices(Plan(builder), count)
     executor.run()
     trained = set()
     for what, cell in executor.events:
         if cell.kind == "fit":
-            keys = {bench.fit_key(cell.chain, cell.seed, model) for model in cell.models}
+            keys = {fit_key(builder.inputs, cell.chain, cell.seed, model) for model in cell.models}
             if what == "end":
                 trained |= keys
             elif len(cell.chain) > 1:
-                assert {bench.fit_key(cell.chain[:-1], cell.seed, model) for model in cell.models} <= trained
+                assert {fit_key(builder.inputs, cell.chain[:-1], cell.seed, model) for model in cell.models} <= trained
         elif cell.kind == "audit" and what == "start":
             models = (None, *Shadowed().auxiliary_models())
-            assert {bench.fit_key(cell.chain, cell.seed, model) for model in models} <= trained
+            assert {fit_key(builder.inputs, cell.chain, cell.seed, model) for model in models} <= trained
     assert len(trained) == 2 * 3 * 6
 
 
-def test_what_is_trained_already_is_no_dependency(bench):
+def test_what_is_trained_already_is_no_dependency(builder):
     """The base of one shadow model is in the cache: the others' bases are still waited for."""
     first = Shadowed().auxiliary_models()[0]
-    chain = bench.suite.points[0].chain
-    bench.trainings.write(bench.fit_key(chain[:1], 0, first), lambda folder: (folder / "x").write_text("x"))
-    cells = Plan(bench).cells
+    chain = builder.inputs.suite.points[0].chain
+    builder.trainings.write(fit_key(builder.inputs, chain[:1], 0, first), lambda folder: (folder / "x").write_text("x"))
+    cells = Plan(builder).cells
     by_name = {cell.name: cell for cell in cells}
     second = next(cell for cell in cells if first in cell.models and len(cell.chain) == 2 and cell.seed == 0)
     (base,) = (by_name[name] for name in second.depends_on)
@@ -150,9 +152,9 @@ def test_a_dependency_that_nobody_makes_and_a_circle_are_errors():
         CellQueue([Cell("1", "fit", "one", ("2",)), Cell("2", "fit", "two", ("1",))])
 
 
-def test_ctrl_c_ends_the_pools_processes_and_no_others(bench, monkeypatch):
+def test_ctrl_c_ends_the_pools_processes_and_no_others(builder, monkeypatch):
     """A notebook may have children of its own."""
-    bench.device = torch.device("cpu")
+    builder.inputs.device = torch.device("cpu")
     own = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     own.start()
 
@@ -163,7 +165,7 @@ def test_ctrl_c_ends_the_pools_processes_and_no_others(bench, monkeypatch):
     monkeypatch.setattr(LocalExecutor, "_feed", interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
-            LocalExecutor(Plan(bench), 2, lambda name, share: None).run()
+            LocalExecutor(Plan(builder), 2, lambda name, share: None).run()
         own.join(0.5)
         assert multiprocessing.active_children() == [own]
     finally:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from leakbench.measurement import inputs
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_folder import RunFolder
 from leakbench.runner.executors import ray as on_ray
@@ -21,6 +21,7 @@ from leakbench.runner.executors import ray_task
 from leakbench.runner.executors.node_check import difference
 from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
+from leakbench.runtime.code_digest import code_digest
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
@@ -154,12 +155,12 @@ def test_a_copy_of_a_plugin_loads_under_the_name_of_its_original(tmp_path):
     original.write_text(PLUGIN)
     registry.load_file(original)
     attack = registry.find("attacks", "norm")
-    pickled, digest = pickle.dumps(attack()), registry.source_digest(attack)
+    pickled, digest = pickle.dumps(attack()), code_digest(attack)
     copy.write_bytes(original.read_bytes())
     original.unlink()
     registry.load_file(copy, registry.module_of(original))
     assert type(pickle.loads(pickled)) is registry.find("attacks", "norm")
-    assert registry.source_digest(registry.find("attacks", "norm")) == digest
+    assert code_digest(registry.find("attacks", "norm")) == digest
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def start(tiny, tmp_path, cache, monkeypatch):
     """What nodes are told of a run of the tiny suite, and its first cell."""
     monkeypatch.setattr(ray_task, "_workers", {})
     (cache).mkdir()
-    plan = Plan(ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", cache)))
+    plan = Plan(ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "run", cache))))
     (cache / "marker").touch()
     told = on_ray.RayExecutor(plan, lambda name, share: None)._what_nodes_know(cache / "marker")
     return told, pickle.dumps(plan.cells[0])
@@ -204,7 +205,7 @@ def test_the_first_difference_is_the_one_that_is_named():
 
 def test_an_unfit_node_ends_the_run_in_one_line(cluster, run, monkeypatch):
     cluster()
-    monkeypatch.setattr(ray_task, "fingerprint", lambda bench: dict.fromkeys(on_ray.fingerprint(bench), "other"))
+    monkeypatch.setattr(ray_task, "fingerprint", lambda builder: dict.fromkeys(on_ray.fingerprint(builder), "other"))
     outcome = run()
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
@@ -212,11 +213,11 @@ def test_an_unfit_node_ends_the_run_in_one_line(cluster, run, monkeypatch):
 
 
 def test_on_cuda_each_cell_has_a_gpu_to_itself(cluster, start, tiny, tmp_path, cache, monkeypatch):
-    ray, bench = cluster(), ReleaseBuilder(load(str(tiny)), RunConfig(tmp_path / "run", cache))
-    plan = Plan(bench)
+    ray, builder = cluster(), ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "run", cache)))
+    plan = Plan(builder)
     plan.embedding.check()
     assert [cell.kind for cell in plan.cells][:2] == ["reader", "fit"]
-    bench.device = torch.device("cuda")  # which this machine, where the command is typed, need not have
+    builder.inputs.device = torch.device("cuda")  # which this machine, where the command is typed, need not have
     monkeypatch.setattr(on_ray, "do", lambda start, cell: iter([ray_task.TaskFinished(None)]))
     executor = on_ray.RayExecutor(plan, lambda name, share: None)
     executor.run()
@@ -228,7 +229,6 @@ def test_times_are_not_measured_for_a_device_that_is_not_here(cluster, leakbench
     cluster()
     monkeypatch.setattr(on_ray, "resources", lambda: (2, 1))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(inputs, "prepare", lambda device: None)  # it would change this process for good
     outcome = leakbench("run", tiny, "--out", tmp_path / "run", "--executor", "ray", "--plan")
     assert outcome.code == 2
     assert outcome.err == (

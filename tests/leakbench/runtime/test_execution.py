@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -10,10 +10,10 @@ import torch
 from leakbench.api import Access, Release
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.models import sampling
-from leakbench.models.training import gradients
+from leakbench.models.training import gradients, loop
 from leakbench.runtime.device import batching, compile
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
@@ -27,8 +27,8 @@ def audit(tiny, tmp_path):
 
     def make(*overrides):
         batching._FITTED.clear()
-        bench = ReleaseBuilder(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache"))
-        return ReleaseAudit(AuditContext(bench, FeatureExtractor(bench), bench.suite.points[0], 0))
+        builder = ReleaseBuilder(RunInputs(load(str(tiny), overrides), RunConfig(tmp_path / "run", tmp_path / "cache")))
+        return ReleaseAudit(AuditContext(builder, FeatureExtractor(builder.inputs), builder.inputs.suite.points[0], 0))
 
     return make
 
@@ -41,7 +41,7 @@ def test_a_training_that_was_halved_is_told_by_every_record_of_its_release(audit
     whole, first = gradients._gradient, audit()
     with monkeypatch.context() as patch:
         patch.setattr(gradients, "_gradient", lambda *given: (full if given[-1] > 8 else whole)(*given))
-        first.context.bench.train(first.context.point.chain, 0, (None,))
+        first.context.builder.train(first.context.point.chain, 0, (None,))
     (record,) = audit().run([LOSS])
     assert set(record.info["smaller_batches"].values()) == {8} and "smaller-batches" in record.flags
     assert "compiled" not in record.info
@@ -53,16 +53,13 @@ def test_what_ran_as_asked_says_nothing(audit):
 
 
 def test_samples_drawn_compiled_say_so_when_they_come_from_the_cache(audit, monkeypatch):
-    def faster(module, step, calls, device, work):
-        return compile.maybe_compile(module, step, 1000, torch.device("cuda"), work)
-
+    """A walk of 5 steps and one batch is long enough here; the training of 60 steps is not."""
+    monkeypatch.setattr(compile, "_MIN_STEPS", 5)
+    monkeypatch.setattr(loop, "maybe_compile", lambda *_: nullcontext())
     with monkeypatch.context() as patch:
-        patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
-        patch.setattr(compile, "compile_pays_off", lambda *_: True)
-        patch.setattr(compile, "captured", lambda forward: partial(forward))
-        patch.setattr(sampling, "maybe_compile", faster)
-        drawn = audit().context.samples
-    later = audit()
+        patch.setattr(compile, "_BACKEND", "eager")
+        drawn = audit("compile=true").context.samples
+    later = audit("compile=true")
     assert torch.equal(later.context.samples, drawn)
     (record,) = later.run([LOSS])
     assert [work.split()[0] for work in record.info["compiled"]] == ["sampling"]

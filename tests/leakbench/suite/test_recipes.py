@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from leakbench.reports.markdown import render
+from leakbench.reports.site.report import render
 from leakbench.results.run_folder import RunFolder
 from leakbench.runner.estimate import budget
 from leakbench.suite.load import load

@@ -7,6 +7,7 @@ import torch
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.run_config import RunConfig
@@ -53,16 +54,16 @@ def test_a_text_conditional_latent_model_is_audited_from_start_to_end(stable_dif
     captions.write_text("".join(f"{('the', 'a', 'one')[n % 3]} cat {'abcdefgh'[n % 8]}\n" for n in range(100)))
     toml = tmp_path / "suite.toml"
     toml.write_text(LATENT.format(data=file, model=stable_diffusion[1], captions=captions))
-    made = ReleaseBuilder(load.load(str(toml)), RunConfig(tmp_path / "run", tmp_path / "cache"))
-    check_compatibility(made)
-    assert made.network_of(made.suite.points[1].chain).shape == (4, 8, 8)
-    embedding = FeatureExtractor(made)
-    for point in made.suite.points:
+    made = ReleaseBuilder(RunInputs(load.load(str(toml)), RunConfig(tmp_path / "run", tmp_path / "cache")))
+    check_compatibility(made.inputs)
+    assert made.inputs.network_of(made.inputs.suite.points[1].chain).shape == (4, 8, 8)
+    embedding = FeatureExtractor(made.inputs)
+    for point in made.inputs.suite.points:
         audit = ReleaseAudit(AuditContext(made, embedding, point, 0))
         found = {(r.attack, r.access): r for r in audit.run(audit.rows())}
         assert audit.context.samples.shape == (20, 3, 16, 16) and audit.context.samples.abs().max() <= 1
         assert found["pia", "DENOISER"].metric("auc") is not None
         assert found["sima", "WEIGHTS"].metric("auc") is not None
-    task = made.task(made.suite.points[1].chain, 0)
-    latents = task.base.encode(made.images(made.split.train)[:])
+    task = made.task(made.inputs.suite.points[1].chain, 0)
+    latents = task.base.encode(made.inputs.images(made.inputs.split.train)[:])
     assert torch.equal(task.images[:], latents) and task.images.shape == (40, 4, 8, 8)

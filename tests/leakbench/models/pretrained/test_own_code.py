@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from leakbench.defenses.pipeline import Pipeline
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.keys import fit_key, release_key
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.models.pretrained.adapter import adapted
+from leakbench.models.pretrained.adapter import load_adapter
 from leakbench.models.pretrained.build import build, digest
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
@@ -63,12 +65,18 @@ def read(tmp_path):
 
     def found(scale, shift):
         torch.save((torch.tensor(scale), torch.tensor(shift)), weights)
-        adapted.cache_clear()
+        load_adapter.cache_clear()
         build.cache_clear()
-        bench = ReleaseBuilder(load.load(str(tmp_path / "suite.toml")), RunConfig(tmp_path / "run", tmp_path / "cache"))
-        model, above = bench.suite.points
-        release = bench.released(model.chain, 0)
-        keys = bench.fit_key(model.chain, 0), bench.release_key(model, 0), bench.release_key(above, 0)
+        builder = ReleaseBuilder(
+            RunInputs(load.load(str(tmp_path / "suite.toml")), RunConfig(tmp_path / "run", tmp_path / "cache"))
+        )
+        model, above = builder.inputs.suite.points
+        release = builder.build_release(model.chain, 0)
+        keys = (
+            fit_key(builder.inputs, model.chain, 0),
+            release_key(builder.inputs, model.chain, 0),
+            release_key(builder.inputs, above.chain, 0),
+        )
         return *keys, release.info["model_sha256"]
 
     return found

@@ -1,0 +1,51 @@
+"""The rows, random streams and defenses of a target and of the auxiliary models that attacks ask for."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+
+import numpy as np
+
+from leakbench.api import AuxiliaryModel
+from leakbench.data import Split
+from leakbench.runtime.device import Rng
+from leakbench.suite.load import ChainLink
+
+
+def auxiliary_chain(auxiliary: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> tuple[ChainLink, ...]:
+    """The part of a target's chain that an auxiliary model repeats."""
+    if auxiliary.kind == "canary":
+        return chain
+    if auxiliary.kind == "retrained":
+        own = takewhile(lambda link: link.defense.changes in ("training", "data"), chain[1:])
+        return (chain[0], *(link for link in own if not link.defense.forgets))
+    return tuple(link for link in chain if link.defense.changes != "sampling")
+
+
+def training_rows(
+    split: Split, forgotten: np.ndarray | None, auxiliary: AuxiliaryModel | None, seed: int
+) -> np.ndarray:
+    """Rows that a release trains on: the target's (None), or those of an auxiliary model."""
+    if auxiliary is None:
+        return split.train
+    if auxiliary.kind == "retrained":
+        assert forgotten is not None
+        return np.setdiff1d(split.train, forgotten)
+    pool = trainable_rows(split)
+    if auxiliary.kind == "canary":
+        return pool[np.random.default_rng([seed, auxiliary.draw, 0xC0145]).random(len(pool)) < 0.5]
+    order = np.random.default_rng([seed, auxiliary.draw, 0x5AD0]).permutation(pool)
+    return np.sort(order[: round(auxiliary.share * len(pool))])
+
+
+def trainable_rows(split: Split) -> np.ndarray:
+    """Rows of every part but `reference`."""
+    return np.sort(np.concatenate([rows for part, rows in split.parts.items() if part != "reference"]))
+
+
+def release_rng(dataset: str, seed: int, auxiliary: AuxiliaryModel | None = None) -> Rng:
+    """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
+    if auxiliary is None or auxiliary.kind == "retrained":
+        return Rng(dataset, seed)
+    kind = f"{auxiliary.draw}/{auxiliary.share}" if auxiliary.kind == "shadow" else f"canary/{auxiliary.draw}"
+    return Rng(f"{dataset}/{kind}", seed)

@@ -1,0 +1,103 @@
+"""Cache keys of artefacts and releases: pure functions of a run's inputs, a chain of defenses, a seed.
+
+A key is the hash of its parts; the parts are kept beside what was made, so that a difference can be told by name. Those
+of a fit: its fit-stage parameters, the plugin's version, the code that it can reach and the versions of the libraries
+which that code imports, the base's key, data, split, network, schedule, device kind, seed. A release adds the
+release-stage parameters of the whole chain, the sampler and the compute batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from leakbench.api import AuxiliaryModel, Defense, as_pretrained
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.tasks import build_task
+from leakbench.models.artefact_io import save_artefacts
+from leakbench.runtime.cache.keys import digest_of, key_of
+from leakbench.runtime.code_digest import code_closure
+from leakbench.suite.load import ChainLink
+
+Parts = dict[str, Any]
+
+
+def code_parts(*roots: Any) -> Parts:
+    """The parts that stand for code: modules with their digests, and libraries with their versions."""
+    found = code_closure(*roots)
+    return {"code": found.modules, "libraries": found.libraries}
+
+
+def hash_parts(parts: Parts) -> str:
+    """The key of parts. Of code, where a module lies does not count."""
+    return key_of(**parts | ({"code": sorted(parts["code"].values())} if "code" in parts else {}))
+
+
+def fit_key(inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None) -> str:
+    """Key of what training the last link of a chain makes, for the target (None) or an auxiliary model."""
+    return hash_parts(fit_parts(inputs, chain, seed, auxiliary))
+
+
+def fit_parts(
+    inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None
+) -> Parts:
+    """All that training the last link of a chain depends on."""
+    defense = chain[-1].defense
+    return {
+        "defense": defense.name,
+        "version": defense.version,
+        # All but release-stage parameters: a missing mark causes a needless training, never a stale artefact.
+        "parameters": {key: getattr(defense, key) for key in sorted(_fit_fields(type(defense)))},
+        **code_parts(type(defense), build_task, save_artefacts),
+        "base": _base_key(inputs, chain, seed, auxiliary) if len(chain) > 1 else None,
+        "forget": _forget_part(inputs) if _reads_forget_set(defense, auxiliary) else None,
+        "network": inputs.network_of(chain).model_dump(),
+        "model": (model := as_pretrained(defense)) and [digest_of(model.files()), model.content_digest()],
+        "condition": inputs.condition(chain),
+        "schedule": asdict(replace(inputs.schedule_of(chain), steps=0, clip=False)),  # the walk is the release's
+        "device": inputs.device.type,
+        "compile": inputs.suite.file.compile,
+        "seed": seed,
+        "auxiliary": auxiliary and [auxiliary.kind, auxiliary.draw, auxiliary.share],
+        **inputs.data_key,
+    }
+
+
+def release_key(
+    inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None
+) -> str:
+    """Key of a release."""
+    return hash_parts(release_parts(inputs, chain, seed, auxiliary))
+
+
+def release_parts(
+    inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None
+) -> Parts:
+    """All that a release depends on: its chain's fits, all their parameters, the sampler and the compute batch."""
+    return {
+        "fits": [fit_key(inputs, chain[: i + 1], seed, auxiliary) for i in range(len(chain))],
+        "parameters": [link.defense.model_dump(mode="json") for link in chain],
+        "sampler": inputs.suite.file.sampler.model_dump(),
+        "compile": inputs.suite.file.compile,
+    }
+
+
+def _base_key(inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None) -> str:
+    """Key of the base: of its training alone, or of its release where the fit samples it."""
+    key = release_key if chain[-1].defense.fit_samples_base else fit_key
+    return key(inputs, chain[:-1], seed, auxiliary)
+
+
+def _forget_part(inputs: RunInputs) -> str | None:
+    table = inputs.suite.file.forget
+    if inputs.forgotten is None or table is None:
+        return None
+    return key_of(rows=inputs.forgotten.tolist(), label=table.label)
+
+
+def _reads_forget_set(defense: Defense, auxiliary: AuxiliaryModel | None) -> bool:
+    return defense.forgets or (auxiliary is not None and auxiliary.kind == "retrained")
+
+
+def _fit_fields(defense: type[Defense]) -> set[str]:
+    return set(defense.model_fields) - defense.fields_of("sampling")

@@ -1,0 +1,77 @@
+"""The task that the last link of a chain trains on, and the release made of what training it gave.
+
+Together with a defense's own code, this is the code that a fit can reach: what it reads of the run's inputs (the data,
+the split, the network, the schedule) is in the fit's cache key by value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leakbench.api import Artefacts, AuxiliaryModel, Release, Task, shipped_parts
+from leakbench.data.image_view import ImageView
+from leakbench.data.near_duplicates import near_duplicate_groups
+from leakbench.measurement.auxiliary import release_rng, training_rows
+from leakbench.measurement.inputs import RunInputs
+from leakbench.models.latent_cache import encode_images
+from leakbench.runtime.errors import UsageError
+from leakbench.suite.load import ChainLink
+
+Progress = Callable[[float], None]
+Groups = Callable[[ImageView, float], Tensor]
+
+
+def build_task(
+    inputs: RunInputs,
+    chain: tuple[ChainLink, ...],
+    seed: int,
+    auxiliary: AuxiliaryModel | None = None,
+    *,
+    base: Release | None = None,
+    groups: Groups = near_duplicate_groups,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Task:
+    """The task of a chain's last link. `base`: the release of the links below it; `groups` finds near-duplicates."""
+    split, defense, table = inputs.split, chain[-1].defense, inputs.suite.file.forget
+    rows = training_rows(split, inputs.forgotten, auxiliary, seed)
+    images = inputs.pictures.subset(rows)
+    labels, attribute = (
+        None if values is None else torch.from_numpy(values[rows]) for values in (inputs.data.labels, split.attribute)
+    )
+    return Task(
+        images=encode_images(images, base),
+        labels=labels,
+        attribute=attribute,
+        condition=inputs.condition(chain),
+        near_duplicates=lambda: groups(images, split.duplicates.radius),
+        heldout=encode_images(inputs.pictures.subset(split.parts["reference"]), base),
+        network=inputs.network_of(chain),
+        schedule=inputs.schedule_of(chain),
+        streams=release_rng(inputs.data.name, seed, auxiliary),
+        device=inputs.device,
+        forget=_forget_mask(inputs.forgotten, rows) if defense.forgets else None,
+        forget_label=table.label if table and defense.forgets else None,
+        chain=tuple(link.defense for link in chain[:-1]),
+        base=base,
+        folder=folder,
+        progress=progress,
+    )
+
+
+def _forget_mask(forgotten: np.ndarray | None, rows: np.ndarray) -> Tensor | None:
+    return None if forgotten is None else torch.from_numpy(np.isin(rows, forgotten))
+
+
+def build_release(chain: tuple[ChainLink, ...], artefacts: Artefacts, task: Task, batch: int) -> Release:
+    """The release of a chain's last link, with its release-stage parameters and the suite's compute batch. Raises
+    UsageError where it ships parts that no defense of the chain declares."""
+    release = chain[-1].defense.release(artefacts, task)
+    if undeclared := set(release.parts) - shipped_parts([link.defense for link in chain]):
+        raise UsageError(f"defense {chain[-1].id!r} ships {min(undeclared)!r}, which it does not declare in `ships`")
+    return Release.with_batch(release, batch)

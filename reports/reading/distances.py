@@ -1,0 +1,40 @@
+"""The Frechet distances of a run: to held-out images (the quality axis), its floor, and what to call them."""
+
+from __future__ import annotations
+
+from leakbench.results.metric_specs import DISTANCE_FLOOR, HELDOUT_DISTANCE
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedPoint
+
+from .aggregate import Aggregate, aggregate
+from .formatting import distance_title
+from .selection import quality_records
+
+
+def heldout_distance(run: RunFolder, point: PlannedPoint) -> Aggregate | None:
+    """The distance of a point's samples to held-out images."""
+    return aggregate(quality_records(run, point), HELDOUT_DISTANCE)
+
+
+def find_floor(run: RunFolder) -> Aggregate | None:
+    """The distance of real to real images. Each point measured the same one, so the first will do."""
+    floors = (aggregate(quality_records(run, point), DISTANCE_FLOOR) for point in run.plan.points)
+    return next((floor for floor in floors if floor is not None), None)
+
+
+def floor_mean(run: RunFolder) -> float | None:
+    """The mean of the floor over the seeds."""
+    floor = find_floor(run)
+    return None if floor is None else floor.summary.mean
+
+
+def distance_name(run: RunFolder) -> str:
+    """The name of the run's Frechet distance: by its features, and FID for Inception's alone."""
+    features = {join_features(quality_records(run, point)) for point in run.plan.points} - {""}
+    return " / ".join(distance_title(f) for f in sorted(features)) or "FD"
+
+
+def join_features(records: list[Record]) -> str:
+    """The features that some records were measured in."""
+    return " / ".join(sorted({record.features for record in records}))

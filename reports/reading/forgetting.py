@@ -1,0 +1,72 @@
+"""What was forgotten, what that did to the rest, and what it cost: a row a point, and a comparison at equal forgetting.
+
+Choices of ours. A point has forgotten when the whole interval of its forget probability lies below 0.2, and the
+baseline's above: what was never known cannot be forgotten. Costs are compared among points that have, each defense at
+the point of its sweep that spent the fewest network evaluations, and only with those that started from the same base. A
+ratio of distances is mean over mean; it has no interval. Only points that kept the rest are compared, at a retained
+distance of 1.5 times the baseline's at most: wrecking a model is quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedPoint
+
+from .aggregate import Aggregate, aggregate, aggregate_oriented, ratio_of_means
+from .costs import Cost, find_cost
+from .points import find_reference
+from .selection import quality_records
+from .strongest import strongest
+
+FORGOTTEN = 0.2
+
+
+KEPT = 1.5
+
+
+LEVEL = "DENOISER"
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """A point: `probability` of the label that was to go, `real` that of real images of it, `retained` the distance on
+    the other labels and `ratio` that to the baseline's; `auc` of the images to forget, by the strongest attack."""
+
+    point: PlannedPoint
+    probability: Aggregate | None
+    real: Aggregate | None
+    retained: Aggregate | None
+    ratio: float | None
+    attack: str
+    auc: Aggregate | None
+    cost: Cost
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the whole interval of the probability lies below 0.2."""
+        return self.probability is not None and self.probability.summary.high < FORGOTTEN
+
+
+def list_forgetting(run: RunFolder) -> list[Forgetting]:
+    """A row a point whose samples were asked for what was to go; where none was (a subset is no label), a row a point
+    whose attacks looked for it."""
+    found = [_row(run, point) for point in run.plan.points]
+    asked = [row for row in found if row.probability is not None]
+    return asked or [row for row in found if row.auc is not None]
+
+
+def _row(run: RunFolder, point: PlannedPoint) -> Forgetting:
+    start = find_reference(run, point)
+    before = aggregate(quality_records(run, start), "frechet_retained") if start else None
+    measured, attacks = quality_records(run, point), list(strongest(run, point, LEVEL).values())
+    names = ("forget_probability", "forget_probability_real", "frechet_retained")
+    probability, real, retained = (aggregate(measured, name) for name in names)
+    change, auc = ratio_of_means(retained, before), aggregate_oriented(attacks, "forget_auc")
+    return Forgetting(point, probability, real, retained, change, _named(attacks), auc, find_cost(run, point))
+
+
+def _named(attacks: list[Record]) -> str:
+    return " / ".join(sorted({record.attack for record in attacks}))

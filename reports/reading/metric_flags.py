@@ -1,0 +1,19 @@
+"""The health flags of a run and what each of them means. `NAME=VALUE` is the flag NAME, with a number to it."""
+
+from __future__ import annotations
+
+from leakbench.results.flags import Flag
+from leakbench.results.record import Record
+from leakbench.statistics import few_negatives
+
+
+def flags_of(record: Record, metric: str) -> list[str]:
+    """The flags of a record that concern one of its metrics, sorted: `few-negatives` is about single TPRs."""
+    name, _, target = metric.partition("tpr@fpr=")
+    auc = record.metric("auc")
+    scarce = (
+        name in ("", "oriented_")
+        and bool(target)
+        and (auc is None or few_negatives(float(target), auc.n_groups or auc.n))
+    )
+    return sorted(flag for flag in record.flags if flag != Flag.FEW_NEGATIVES or scarce)

@@ -1,0 +1,50 @@
+"""The raw scores behind a record, with the sign that the calibration images asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.statistics import PairedDifference, delong_pair, oriented
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAMES = ("member_scores", "nonmember_scores")
+GROUPS = ("member_groups", "nonmember_groups")
+
+
+def load_scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    """Those of members and of nonmembers, finite; None where they were not kept."""
+    arrays = run.arrays(record)
+    if any(name not in arrays for name in NAMES):
+        return None
+    sign = float(record.info.get("orientation", 1.0))
+    return oriented(arrays[NAMES[0]], sign), oriented(arrays[NAMES[1]], sign)
+
+
+def load_groups(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    """Groups of the members and of the nonmembers; None where images do not come in groups."""
+    arrays = run.arrays(record)
+    return (arrays[GROUPS[0]], arrays[GROUPS[1]]) if all(name in arrays for name in GROUPS) else None
+
+
+def compare_paired(run: RunFolder, first: Record, second: Record) -> PairedDifference | None:
+    """AUC of `first` minus AUC of `second` by DeLong, as both scored the same images; None where scores lack."""
+    one, other = load_scores(run, first), load_scores(run, second)
+    if one is None or other is None or [len(side) for side in one] != [len(side) for side in other]:
+        return None
+    return delong_pair(*one, *other, groups=load_groups(run, first))
+
+
+def same_computation(first: Record, second: Record) -> bool:
+    """Whether two records hold one computation, written for two access levels or for two releases."""
+    return first.metrics == second.metrics and first.arrays == second.arrays
+
+
+def all_same_computation(records: Sequence[Record], others: Sequence[Record]) -> bool:
+    """Whether every one of some records is the computation of the other of its seed."""
+    by_seed = {record.seed: record for record in others}
+    return all(record.seed in by_seed and same_computation(record, by_seed[record.seed]) for record in records)

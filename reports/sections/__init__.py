@@ -1,0 +1,1 @@
+"""The sections of report.md: one file each, named in `registry`."""

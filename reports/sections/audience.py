@@ -1,0 +1,178 @@
+"""Who may use a defense whose answers differ from its weights: what each way of sharing the model leaks, side by side.
+
+For whoever hands out samples, whoever answers queries, to attackers that do not know the defense and to those that do,
+and whoever hands out the weights. What is said of several points of a sweep is said of each. A leak is "less" than
+without the defense only where the two AUC intervals have nothing in common. Attacks that touch nothing of the model are
+left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedPoint
+
+from ..reading.access_gaps import list_access_gaps
+from ..reading.adaptive import defeat_by_adaptive, strongest_adaptive, strongest_other
+from ..reading.aggregate import aggregate_oriented, summary_of
+from ..reading.changes import compare_intervals
+from ..reading.formatting import NOTHING, drop_empty_columns, format_ci, join_words
+from ..reading.leakage import collect_leak
+from ..reading.points import find_reference
+from ..reading.scores import same_computation
+from ..reading.strongest import strongest
+from ..reading.verdicts import measured_levels, verdict_kind
+
+SHARES = {
+    "SAMPLES": "hands out samples alone",
+    "API": "lets others sample and vary images",
+    "DENOISER": "answers noise queries",
+    "WEIGHTS": "hands out the weights",
+}
+
+
+TITLES = ("point", "samples", "API", "answers, defense unknown", "answers, defense known", "weights")
+
+
+@dataclass(frozen=True)
+class Audience:
+    """The points of one defense beside what they are compared with, and the sentences on them."""
+
+    defense: str
+    titles: list[str]
+    cells: list[list[str]]
+    sentences: list[str]
+
+
+def list_audiences(run: RunFolder) -> list[Audience]:
+    """One a defense whose answers differ from its weights."""
+    differing = {gap.point for gap in list_access_gaps(run)}
+    found: dict[str, list[PlannedPoint]] = {}
+    for point in run.plan.points:
+        if point.name in differing and point.role == "defense":
+            found.setdefault(point.defense, []).append(point)
+    return [_audience(run, defense, own) for defense, own in found.items()]
+
+
+def _audience(run: RunFolder, defense: str, own: list[PlannedPoint]) -> Audience:
+    before = list(dict.fromkeys(start for point in own if (start := find_reference(run, point)) is not None))
+    titles, cells = drop_empty_columns(list(TITLES), [_cells(run, point) for point in [*before, *own]])
+    sentences = [_sentence(run, level, own) for level in measured_levels(run)]
+    return Audience(defense, titles, cells, [sentence for sentence in sentences if sentence])
+
+
+def at(run: RunFolder, point: PlannedPoint, level: str) -> dict[int, Record]:
+    """The strongest attack that touches the model, with a level's access or less, for each seed."""
+    return strongest(run, point, level, among=lambda record: record.access != "NONE")
+
+
+def _cells(run: RunFolder, point: PlannedPoint) -> list[str]:
+    known, unknown = strongest_adaptive(run, point, "DENOISER"), strongest_other(run, point, "DENOISER")
+    return [
+        point.name,
+        *(_cell(run, at(run, point, level)) for level in ("SAMPLES", "API")),
+        *(_cell(run, unknown), _cell(run, known), _cell(run, at(run, point, "WEIGHTS"))),
+    ]
+
+
+def _cell(run: RunFolder, found: dict[int, Record]) -> str:
+    leak = collect_leak(run, list(found.values()))
+    return f"{leak.attack} {format_ci(leak.auc)}" if leak.auc else NOTHING
+
+
+def _sentence(run: RunFolder, level: str, own: list[PlannedPoint]) -> str:
+    """What sharing the model in one way does, the points that do the same together."""
+    outcomes: dict[str, list[str]] = {}
+    for point in own:
+        outcomes.setdefault(_outcome(run, point, level), []).append(_swept(point))
+    outcomes.pop("", None)
+    if not outcomes:
+        return ""
+    parts = [f"{words} ({_where(names, own)})" for words, names in outcomes.items()]
+    said = f"Whoever **{SHARES[level]}**: {'; '.join(parts)}."
+    return f"{said} {_knowing(run, own)}" if level == "DENOISER" else said
+
+
+def _swept(point: PlannedPoint) -> str:
+    """What tells it from the other points of its defense."""
+    return point.name.removeprefix(f"{point.defense} ")
+
+
+def _where(names: list[str], own: list[PlannedPoint]) -> str:
+    return join_words(names) if len(names) < len(own) or len(own) == 1 else "at every point"
+
+
+def _outcome(run: RunFolder, point: PlannedPoint, level: str) -> str:
+    """In words; empty where there is nothing to judge."""
+    start = find_reference(run, point)
+    after, before = at(run, point, level), at(run, start, level) if start else {}
+    auc = aggregate_oriented(after.values(), "auc")
+    kind = verdict_kind(auc)
+    if kind == "unknown":
+        return ""
+    if start is None or start == point or not before:
+        return {"none": "no leak was found", "disagree": "the seeds disagree"}.get(kind, "leaks")
+    if after.keys() == before.keys() and all(same_computation(after[seed], before[seed]) for seed in after):
+        leak = "no leak was found either way" if kind == "none" else f"leaks what {start.name} leaks"
+        return f"gains nothing against these attacks: {leak}, number for number"
+    moved = compare_intervals(
+        "", summary_of(aggregate_oriented(before.values(), "auc")), summary_of(auc), ("", "")
+    ).kind
+    return _OUTCOMES[kind if kind in ("none", "disagree") else "leaks", moved].format(start.name)
+
+
+_OUTCOMES = {
+    ("none", "fell"): "no leak was found, where {} leaks",
+    ("none", ""): "no leak was found, and no difference from {} was shown",
+    ("none", "rose"): "no leak was found, and no gain over {}",
+    ("leaks", "fell"): "leaks less than {}, and still leaks",
+    ("leaks", ""): "leaks, and was not shown to leak less than {}",
+    ("leaks", "rose"): "leaks more than {}",
+    ("disagree", "fell"): "the seeds disagree on a leak, which is less than that of {}",
+    ("disagree", ""): "the seeds disagree on a leak, and no difference from {} was shown",
+    ("disagree", "rose"): "the seeds disagree on a leak, which is more than that of {}",
+}
+
+
+def _knowing(run: RunFolder, own: list[PlannedPoint]) -> str:
+    """What is known of attackers who know the defense."""
+    attacked = [point for point in own if strongest_adaptive(run, point, "DENOISER")]
+    if not attacked:
+        return "No attack that knows the defense was run: of an attacker who knows it, this says nothing."
+    falls: dict[str, list[str]] = {}
+    for point in attacked:
+        if (found := defeat_by_adaptive(run, point, "DENOISER")) is not None:
+            falls.setdefault(found.adaptive.attack, []).append(_swept(point))
+    if not falls:
+        return "The attack that knows the defense was not shown to find more than those that do not."
+    said = [f"{_where(names, own)} by {attack}" for attack, names in falls.items()]
+    return f"An attacker who knows the defense defeats it: {join_words(said)}."
+
+
+TEMPLATE = """\
+## Who may use it
+
+These defenses answer differently from their weights, so it matters what is handed out. The table shows the strongest
+attack and its AUC. Attacks that touch nothing of the model are left out. It is about membership alone; for copying, see
+above.
+
+{% for audience in audiences %}
+**{{ audience.defense }}**
+
+{{ table(audience.titles, audience.cells) }}
+{% for sentence in audience.sentences %}
+- {{ sentence }}
+{% endfor %}
+
+{% endfor %}
+
+"""
+
+
+def collect(run: RunFolder) -> dict[str, Any] | None:
+    """The ways of sharing each such defense; None where no defense answers differently from its weights."""
+    audiences = list_audiences(run)
+    return {"audiences": audiences} if audiences else None

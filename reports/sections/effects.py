@@ -1,0 +1,108 @@
+"""What a defense moved, in words: copying, membership, and the distance to held-out data.
+
+A quantity "moved" from one point to another only if the two intervals have nothing in common: stricter than a test of
+the difference. The rest is "not shown to move".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from leakbench.results.metric_specs import COPY_EXCESS
+from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedPoint
+
+from ..reading.aggregate import aggregate, aggregate_oriented, summary_of
+from ..reading.changes import Change, compare_intervals
+from ..reading.distances import distance_name, heldout_distance
+from ..reading.formatting import format_ci, format_distance, format_percent, join_words
+from ..reading.points import TRADEOFF_LEVELS, find_reference, list_sweeps
+from ..reading.selection import copy_attacks, select_records
+from ..reading.strongest import strongest
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a point of a defense changed: copying by each attack, membership, distance to held-out data."""
+
+    reference: PlannedPoint
+    point: PlannedPoint
+    membership: list[Change]
+    copying: list[Change]
+    quality: Change
+
+    @property
+    def conclusion(self) -> str:
+        """Both directions of the trade, and no more than was shown."""
+        moved = {
+            "rose": "rose (samples moved away from real data)",
+            "fell": "fell (samples moved towards real data)",
+            "": "was not shown to move, which does not show that quality is unharmed",
+        }[self.quality.kind]
+        return f"Copying {self._copying}; the distance to held-out data {moved}."
+
+    @property
+    def _copying(self) -> str:
+        """By how many of the measures it fell or rose, where they do not all say the same."""
+        kinds = [change.kind for change in self.copying]
+        if len(set(kinds)) <= 1:
+            return (kinds or [""])[0] or "was not shown to move"
+        counts = [(kind, kinds.count(kind)) for kind in ("fell", "rose") if kind in kinds]
+        return join_words([f"{kind} by {n} of {len(kinds)} measures" for kind, n in counts])
+
+
+def list_effects(run: RunFolder) -> list[Effect]:
+    """One for each point of each defense, none picked; empty where there is nothing to compare with."""
+    swept = [point for sweep in list_sweeps(run).values() for point in sweep]
+    return [_effect(run, before, point) for point in swept if (before := find_reference(run, point)) is not None]
+
+
+def _effect(run: RunFolder, reference: PlannedPoint, point: PlannedPoint) -> Effect:
+    copying = [_copying(run, attack, label, reference, point) for attack, label in copy_attacks(run).items()]
+    before, after = (summary_of(heldout_distance(run, p)) for p in (reference, point))
+    title, texts = f"{distance_name(run)} (held-out)", (format_distance(before), format_distance(after))
+    membership = [_leaking(run, level, reference, point) for level in TRADEOFF_LEVELS]
+    return Effect(reference, point, membership, copying, compare_intervals(title, before, after, texts))
+
+
+def _leaking(run: RunFolder, level: str, reference: PlannedPoint, point: PlannedPoint) -> Change:
+    found = [aggregate_oriented(strongest(run, p, level).values(), "auc") for p in (reference, point)]
+    before, after = (summary_of(measured) for measured in found)
+    return compare_intervals(
+        f"AUC of the strongest attack at {level}", before, after, (format_ci(before), format_ci(after))
+    )
+
+
+def _copying(run: RunFolder, attack: str, label: str, reference: PlannedPoint, point: PlannedPoint) -> Change:
+    found = [select_records(run, p, "replication", attack) for p in (reference, point)]
+    before, after = (summary_of(aggregate(records, COPY_EXCESS)) for records in found)
+    return compare_intervals(
+        f"copying beyond its null ({label})", before, after, (format_percent(before), format_percent(after))
+    )
+
+
+TEMPLATE = """\
+## What the defenses moved
+
+{% for effect in effects %}
+From **{{ effect.reference.name }}** to **{{ effect.point.name }}**:
+
+{% for change in effect.copying + effect.membership + [effect.quality] %}
+- {{ change.words }}.
+{% endfor %}
+
+{{ effect.conclusion }}
+
+{% else %}
+No defense is compared in this run.
+
+{% endfor %}
+A quantity is said to have moved only where the two intervals do not overlap.
+
+"""
+
+
+def collect(run: RunFolder) -> dict[str, Any]:
+    """The effects of every point of every defense."""
+    return {"effects": list_effects(run)}

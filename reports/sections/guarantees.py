@@ -1,0 +1,41 @@
+"""Guarantees: what releases state of differential privacy, and which guarantees were lost on the way and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leakbench.results.run_folder import RunFolder
+
+from ..reading.formatting import drop_empty_columns
+from ..reading.guarantees import TITLES, list_guarantees
+
+TEMPLATE = """\
+## Guarantees
+
+{% if cells %}
+Differential privacy as the releases state it: with one image more or less in training, no outcome becomes more than
+e^epsilon times as likely, but for a probability of delta. The accountant computed it. The attacks above can refute it,
+and cannot prove it.
+
+{{ table(titles, cells) }}
+{% endif %}
+{% for name, words in notes %}
+- **{{ name }}**: {{ words }}.
+{% endfor %}
+{% if notes %}
+
+{% endif %}
+Points that are not named here state no guarantee.
+
+"""
+
+
+def collect(run: RunFolder) -> dict[str, Any] | None:
+    """The table of those that hold, and notes on the others; None where nothing but controls states any."""
+    found = list_guarantees(run)
+    if not found:
+        return None
+    titles, cells = drop_empty_columns(list(TITLES), [one.cells for one in found if one.holds])
+    notes = [(one.point.name, f"void, since {one.void}") for one in found if one.void]
+    notes += [(one.point.name, f"states {one.others}") for one in found if one.others]
+    return {"titles": titles, "cells": cells, "notes": notes}

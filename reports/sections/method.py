@@ -1,0 +1,33 @@
+"""How the numbers were made, in one paragraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leakbench.results.run_folder import RunFolder
+
+from ..reading.pretrained import pretrained_defenses
+
+TEMPLATE = """\
+## Method
+
+{% if pretrained %}
+Members and nonmembers are as they were given; near-duplicates are removed from the nonmembers.
+{% else %}
+Near-duplicates are removed before the split; members and nonmembers are drawn at random before any training.
+{% endif %}
+Thresholds, orientations and supervised models come from calibration images, never from reported ones. For each seed,
+the strongest attack at an access level is chosen on the calibration images, among the attacks that need that level or
+less, and reported on the others. AUC intervals are DeLong's, and so are differences of two attacks on the same
+images. Where a table tests many hypotheses, p values are corrected by Holm. A copy is a sample at or beyond a
+threshold that was calibrated on held-out real images; what is reported is its excess over the rate that further
+held-out images reach. Frechet distances compare equal numbers of images, and stand beside the distance of real images
+to real images (the floor). All intervals are at 95 %. The exact definitions are in the modules of
+`leakbench.statistics`; every number with its interval is in `results.csv`.
+
+"""
+
+
+def collect(run: RunFolder) -> dict[str, Any]:
+    """Whether the models were trained here."""
+    return {"pretrained": pretrained_defenses(run)}

@@ -1,0 +1,30 @@
+"""The sections of report.md in their order. A new section is one file in this folder and its name in one of these."""
+
+from __future__ import annotations
+
+FINDINGS = (
+    "heading",
+    "scaled",
+    "setting",
+    "tradeoff",
+    "verdicts",
+    "audience",
+    "attacks",
+    "effects",
+    "access_gaps",
+    "collapse",
+    "replication",
+    "guarantees",
+    "auditing",
+    "forgetting",
+    "unlearning",
+    "fairness",
+    "attribute",
+    "exposure",
+    "sets",
+    "sharing",
+    "published",
+    "controls",
+    "flags",
+)
+CLOSING = ("method", "reproduce")  # after the figures

@@ -1,0 +1,79 @@
+"""Data-set inference: how many images an owner needs to tell whether they were trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.statistics import Summary
+
+from ..reading.aggregate import summary_of
+from ..reading.attack_ranking import rank_results, repeats_reference
+from ..reading.attack_results import AttackResult
+from ..reading.formatting import NOTHING, drop_empty_columns, format_ci
+
+_VALUE, _NULL, _NEEDED = "set_p_value@images=", "set_null_p_value@images=", "set_images_needed"
+
+
+def sets(run: RunFolder) -> tuple[list[str], list[list[str]]] | None:
+    """A row a point and attack, as text: the mean p value by set size; None without such attacks.
+
+    A row that is the same computation without protection is not repeated.
+    """
+    rows = [row for point in run.plan.points for row in rank_results(run, point) if _sizes(row.records, _VALUE)]
+    rows = [row for row in rows if not repeats_reference(run, row)]
+    if not rows:
+        return None
+    sizes = sorted({size for row in rows for size in _sizes(row.records, _VALUE)})
+    titles = ["point", "attack", "needs", *(f"p, {size} images" for size in sizes), "p < 0.01 from", "null"]
+    return drop_empty_columns(titles, [_cells(row, sizes) for row in rows])
+
+
+def _sizes(records: tuple[Record, ...], prefix: str) -> list[int]:
+    names = {metric.name for record in records for metric in record.metrics if metric.name.startswith(prefix)}
+    return sorted(int(name.removeprefix(prefix)) for name in names)
+
+
+def _cells(row: AttackResult, sizes: list[int]) -> list[str]:
+    found = [_p(summary_of(row.aggregate(f"{_VALUE}{size}"))) for size in sizes]
+    return [row.point.name, row.attack, row.access, *found, _needed(row), _null(row)]
+
+
+def _p(found: Summary | None) -> str:
+    return "< 0.001" if found is not None and found.high < 0.001 else format_ci(found, 3)
+
+
+def _needed(row: AttackResult) -> str:
+    """Of each seed; beyond the sizes that were tried nothing is known."""
+    most = max(_sizes(row.records, _VALUE))
+    needed = [record.info.get(_NEEDED) for record in row.records]
+    return " / ".join(dict.fromkeys(f"{n} images" if n else f"not with {most}" for n in needed))
+
+
+def _null(row: AttackResult) -> str:
+    """The mean p value of nonmembers at the largest size that there were enough of."""
+    sizes = _sizes(row.records, _NULL)
+    if not sizes:
+        return NOTHING
+    found = summary_of(row.aggregate(f"{_NULL}{sizes[-1]}"))
+    return f"{format_ci(found, 2)} ({sizes[-1]} images)"
+
+
+TEMPLATE = """\
+## Sets of images
+
+Can an owner of several images tell that they were trained on, where no single image can be told?
+
+{{ table(titles, cells) }}
+Mean p value (Welch's test) over 1,000 draws of that many members and as many nonmembers. In brackets the central 95 %
+of the draws, which is the luck of the draw and not an interval of the mean. "Null": nonmembers against other
+nonmembers, which must stay near 0.5.
+
+"""
+
+
+def collect(run: RunFolder) -> dict[str, Any] | None:
+    """The table; None without attacks on sets."""
+    found = sets(run)
+    return {"titles": found[0], "cells": found[1]} if found else None

@@ -1,0 +1,35 @@
+"""The trade-off: the table of quality against leakage, and how to read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leakbench.results.run_folder import RunFolder
+
+from ..reading.tradeoff_text import format_tradeoff
+from .setting import describe_setting
+
+TEMPLATE = """\
+## The trade-off
+
+{{ table(titles, cells) }}
+{% if seeds == 1 %}
+Brackets are 95 % intervals of the one seed; they do not say how much another training would differ.
+{% elif seeds == 2 %}
+Two seeds: their mean, and in brackets the envelope of their two 95 % intervals. Two seeds are too few for a standard
+deviation.
+{% else %}
+{{ seeds }} seeds: their mean, and in brackets a 95 % interval that accounts for the images and for the seeds.
+{% endif %}
+Leakage is two-sided: where members score lower on the calibration images, the attack is read with the opposite sign,
+there and on the reported images alike. `(inverted)` beside its name says that its raw AUC lies below 0.5. `results.csv`
+has both readings. Copies beyond the null can be negative: fewer samples than held-out real images then passed for
+copies.
+
+"""
+
+
+def collect(run: RunFolder) -> dict[str, Any]:
+    """The table, and the number of seeds."""
+    titles, cells = format_tradeoff(run)
+    return {"titles": titles, "cells": cells, "seeds": len(describe_setting(run)["seeds"])}

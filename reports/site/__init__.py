@@ -1,0 +1,1 @@
+"""Whole pages, put together from sections and figures."""

@@ -1,0 +1,26 @@
+"""report.md: the sections of one run, with its figures. The words stand in the files of sections/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leakbench.results.run_folder import RunFolder
+from leakbench.runtime.files import write_atomically
+
+from ..sections.registry import CLOSING, FINDINGS
+from ..sections.section import render_section
+from .figure_list import render_figures
+
+
+def write_markdown(run: RunFolder) -> list[Path]:
+    """Write report.md into the run's folder. Figures are embedded where they have been drawn."""
+    path = run.path / "report.md"
+    write_atomically(path, render(run).encode())
+    return [path]
+
+
+def render(run: RunFolder) -> str:
+    """The text of report.md."""
+    found = [render_section(name, run) for name in FINDINGS]
+    closing = [render_section(name, run) for name in CLOSING]
+    return "".join([*found, render_figures(run), *closing])

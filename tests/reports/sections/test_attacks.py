@@ -1,0 +1,193 @@
+"""Many attacks on one page: every row with what it took, no computation twice, and p values that know of each other."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from leakbench.reports.reading.access_gaps import list_access_gaps, top_access_gaps
+from leakbench.reports.reading.attack_ranking import rank_results
+from leakbench.reports.reading.runner_up import NEXT, format_runners_up, list_runners_up
+from leakbench.reports.reading.strongest import strongest
+from leakbench.reports.sections.attacks import attack_tables, inapplicable, smallest_detectable
+from leakbench.reports.sections.controls import Control, list_controls, top_controls
+from leakbench.reports.sections.sets import sets
+from leakbench.reports.sections.sharing import format_shared_calls, list_shared_calls
+from leakbench.reports.site.report import render
+from leakbench.reports.tables.csv_files import write_csv
+from leakbench.reports.tables.terminal import print_table
+from leakbench.results.run_folder import RunFolder
+from leakbench.statistics import Estimate, auc_p_value, delong_pair, holm, smallest_detectable_auc
+
+
+@pytest.fixture(scope="module")
+def report(army):
+    return render(army)
+
+
+def cells_of(table):
+    return [dict(zip(table.titles, row, strict=True)) for row in table.cells]
+
+
+def scores(run, record):
+    arrays = run.arrays(record)
+    sign = record.info["orientation"]
+    return sign * arrays["member_scores"], sign * arrays["nonmember_scores"]
+
+
+def test_without_protection_every_attack_has_one_row(army):
+    plain, supervised, *_ = attack_tables(army)
+    assert (plain.point, plain.supervised, supervised.point, supervised.supervised) == (
+        *("baseline", False),
+        *("baseline", True),
+    )
+    told = [row["attack"].removesuffix(" (inverted)") for row in [*cells_of(plain), *cells_of(supervised)]]
+    everybody = {r.attack for r in army.records if r.family == "membership"} - {"adaptive_cpsample"}
+    assert sorted(told) == sorted(everybody)
+    labels = {row["attack"]: row["labels"] for row in cells_of(supervised)}
+    assert labels == dict.fromkeys(("blind", "rediffuse_nn", "cdi", "secmi_nn", "gsa1"), "120")
+    assert "labels" not in plain.titles
+    had = {row["attack"]: (row["public images"], row["shadow models"]) for row in cells_of(plain)}
+    assert (had["quantile"], had["rmia"], had["gsa2"]) == (("200", "-"), ("-", "16"), ("-", "4"))
+
+
+def test_rows_stand_by_access_and_the_strongest_first(army):
+    rows = rank_results(army, army.plan.points[0])
+    order = [("NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS").index(row.access) for row in rows]
+    assert order == sorted(order)
+    first = next(row for row in rows if row.access == "DENOISER")
+    means = {}
+    for record in army.records:
+        if (record.point, record.access, record.family) == ("baseline", "DENOISER", "membership") and record.metrics:
+            means.setdefault(record.attack, []).append(abs(record.metric("calibration_auc").value - 0.5))
+    assert first.attack == max(means, key=lambda attack: np.mean(means[attack]))
+
+
+def test_p_values_are_of_all_seeds_and_adjusted_over_the_table(army):
+    plain, *_ = attack_tables(army)
+    raw = []
+    for row in cells_of(plain):
+        name = row["attack"].removesuffix(" (inverted)")
+        records = [r for r in army.records if (r.point, r.attack, r.access) == ("baseline", name, row["needs"])]
+        raw.append(max(auc_p_value(*scores(army, record)) for record in records))
+    expected = ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in holm(raw)]
+    assert [row["p (Holm)"] for row in cells_of(plain)] == expected
+
+
+def test_at_other_points_the_strongest_of_each_level_and_who_knows_the_defense(army):
+    _, _, plain, supervised = attack_tables(army)
+    assert (plain.point, supervised.point) == ("", "")
+    own = [row for row in cells_of(plain) if row["point"] == "cpsample alpha=0.5"]
+    assert [row["needs"] for row in own] == ["SAMPLES", "API", "DENOISER", "DENOISER"]  # the weights are the baseline's
+    assert "adaptive_cpsample" in [row["attack"] for row in own]
+    assert {row["point"] for row in cells_of(plain)} == {"cpsample alpha=0.1", "cpsample alpha=0.5"}
+    rows = [row for row in cells_of(supervised) if row["point"] == "cpsample alpha=0.1"]
+    assert [row["needs"] for row in rows] == ["API", "DENOISER"]
+
+
+def test_what_does_not_apply_is_a_sentence(army, report):
+    assert inapplicable(army) == ["adaptive_cpsample (at 3 of 5 points)"]
+    assert "Not applicable, as the release ships no such part" in " ".join(report.split())
+    assert "| adaptive_cpsample | DENOISER | - |" not in report
+
+
+def test_what_would_have_been_seen_is_rounded_up(army):
+    seen = float(smallest_detectable(army))
+    assert seen - 0.01 < smallest_detectable_auc(250) <= seen
+
+
+def test_the_strongest_is_compared_pair_by_pair(army):
+    found = list_runners_up(army)
+    first = [rival for rival in found if rival.strongest == found[0].strongest]
+    assert len(first) == NEXT
+    raw = []
+    for rival in found:
+        pairs = []
+        for seed in (0, 1):
+            chosen = {r.attack: r for r in army.records if (r.point, r.seed) == ("baseline", seed) and r.metrics}
+            pair = delong_pair(*scores(army, chosen[rival.strongest]), *scores(army, chosen[rival.name]))
+            assert rival.difference.by_seed[seed] == pair.difference
+            pairs.append(pair.p_value)
+        raw.append(max(pairs))
+    assert [rival.p for rival in found] == pytest.approx(holm(raw))
+    assert format_runners_up(army)[0].startswith(f"**baseline**, {found[0].strongest} against: {found[0].name} ")
+
+
+def test_attacks_that_are_alike_are_not_called_weaker(army):
+    for rival in list_runners_up(army):
+        summary = rival.difference.summary
+        assert ("weaker" in rival.words) == (rival.p < 0.05 and summary.low > 0)
+        assert ("not shown to differ" in rival.words) == (
+            summary.high >= 0 and not (rival.p < 0.05 and summary.low > 0)
+        )
+
+
+def test_an_attack_that_does_not_apply_is_never_the_strongest(army):
+    chosen = [
+        r for p in army.plan.points for level in ("DENOISER", "WEIGHTS") for r in strongest(army, p, level).values()
+    ]
+    assert all(record.metrics for record in chosen)
+
+
+def test_sets_of_images(army):
+    titles, cells = sets(army)
+    rows = [dict(zip(titles, row, strict=True)) for row in cells]
+    assert [(row["point"], row["needs"]) for row in rows if row["point"] != "untrained"] == [
+        *(("baseline", "DENOISER"), ("cpsample alpha=0.1", "DENOISER"), ("cpsample alpha=0.5", "DENOISER"))
+    ]
+    assert rows[0]["p < 0.01 from"] == "20 images" and rows[2]["p < 0.01 from"] == "not with 100"
+    assert rows[0]["null"] == "0.49 [0.03, 0.97] (20 images)"
+    assert rows[0]["p, 5 images"] == "0.010 [0.000, 0.050]"
+
+
+def test_shared_calls_are_told_in_the_report_and_nowhere_else(army, report):
+    assert format_shared_calls(army) == [
+        "every point: 214 calls an image for 23 questions, 365 if each ran alone: 41 % saved"
+    ]
+    assert "41 % saved" in report
+    cells = {cell for path in write_csv(army) for row in csv.reader(path.read_text().splitlines()) for cell in row}
+    assert not cells & {"214.0", "365.0", "23.0"} and "0.192" in cells
+
+
+def test_of_several_askings_the_one_with_most_attacks_counts(tmp_path, muster_run, army):
+    run = muster_run(
+        tmp_path, seeds=(0,), points=[{**p.model_dump(), "truth": (1.0, 0.1, 4.0)} for p in army.plan.points[:1]]
+    )
+    path = next(path for path in (tmp_path / "records").glob("*__loss__DENOISER*"))
+    told = json.loads(path.read_text())
+    told["run"]["calls"] = {"together": 3.0, "apart": 3.0, "attacks": 2}
+    path.write_text(json.dumps(told))
+    ((names, shared),) = list_shared_calls(RunFolder(run.path))
+    assert (names, shared.attacks, shared.together) == (["baseline"], 23, 214.0)
+
+
+def test_the_gaps_of_many_attacks_are_those_of_the_strongest(army):
+    every, shown = list_access_gaps(army), top_access_gaps(army, list_access_gaps(army))
+    assert len([gap for gap in every if gap.point == "cpsample alpha=0.5"]) > 10
+    assert [gap.point for gap in shown] == ["cpsample alpha=0.1"] * 3 + ["cpsample alpha=0.5"] * 3
+
+
+def test_of_many_controls_those_that_misbehave_are_never_left_out(army):
+    found = list_controls(army)
+    assert len(top_controls(found)) == 12 < len(found)
+    wrong = [Control(f"x{i}", Estimate(0.6, 0.55, 0.65, 100), exact=True) for i in range(14)]
+    right = Control("y", Estimate(0.5, 0.4, 0.9, 100), exact=True)
+    assert top_controls([right, *wrong]) == wrong
+
+
+def test_a_run_without_a_frozen_set_names_none(run):
+    assert run.plan.ensemble == ""
+
+
+def test_the_frozen_set_is_named(army, report, capsys):
+    assert "| attacks | strongest 1 |" in report
+    print_table(army)
+    assert "quick (attacks: strongest 1): the trade-off" in capsys.readouterr().out
+
+
+def test_the_page_has_no_gap_in_a_table(report):
+    section = report.split("## Attacks\n")[1].split("\n## ")[0]
+    assert section.count("\n|---|") == 4 and len(section.split("\n\n| ")) == 5
