@@ -11,7 +11,13 @@ from leakbench.cli.app import PluginOption, app, load_plugins
 
 @app.command(
     "list",
-    help="List attacks, defenses, data sets or suites by name, with one line on each.\n\n\b\nExamples:\n  leakbench list attacks\n  leakbench list suites",
+    help="""List attacks, defenses, data sets or suites by name, with one line on each.
+
+    \b
+    Examples:
+      leakbench list attacks
+      leakbench list suites
+    """,
 )
 def list_(
     what: Annotated[Literal["attacks", "defenses", "datasets", "suites"], typer.Argument()], plugin: PluginOption = None

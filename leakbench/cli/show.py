@@ -12,7 +12,12 @@ from leakbench.runtime.errors import UsageError
 
 
 @app.command(
-    help="Print one record: what was measured, and its metrics with intervals.\n\n\b\nExample:\n  leakbench show runs/quick/records/baseline__pia__DENOISER__seed0.json"
+    help="""Print one record: what was measured, and its metrics with intervals.
+
+    \b
+    Example:
+      leakbench show runs/quick/records/baseline__pia__DENOISER__seed0.json
+    """,
 )
 def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records.")]) -> None:
     from rich.console import Console
