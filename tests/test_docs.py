@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -70,30 +69,6 @@ def test_an_example_passes_the_conformance_suite(name, number, tmp_path):
     found = list(check_plugin(loaded(tmp_path, name, number)))
     assert found
     assert [result for result in found if not result.passed] == []
-
-
-@pytest.mark.parametrize("name", ["docs/adding_an_attack.md", "docs/adding_a_defense.md"])
-def test_the_tests_of_a_package_in_the_docs_pass(name, tmp_path, monkeypatch):
-    """The page's plugins are the package's modules."""
-    (tmp_path / "my_package").mkdir()
-    for block in examples(name):
-        plugin = re.search(r'^    name = "(\w+)"', block, re.MULTILINE)[1]
-        (tmp_path / "my_package" / f"{plugin}.py").write_text(block)
-    monkeypatch.syspath_prepend(tmp_path)
-    ran = 0
-    for block in blocks(text_of(name), "python"):
-        if "from my_package" in block:
-            space = {}
-            exec(compile(block, "<docs>", "exec"), space)
-            for key, test in space.items():
-                if key.startswith("test_") and key != "test_conformance":
-                    test()
-                    ran += 1
-            if "plugin_tests" in space:
-                ran += len(space["test_conformance"].pytestmark[0].args[1]) > 8
-    for module in [module for module in sys.modules if module.startswith("my_package")]:
-        monkeypatch.delitem(sys.modules, module)
-    assert ran == 2
 
 
 def test_the_examples_of_the_readme_have_at_most_ten_lines():
