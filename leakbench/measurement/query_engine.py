@@ -113,7 +113,7 @@ class AttackTarget:
         self._check_needs(put)
         count, batch = len(images.ids), self.release.batch
         if distributed.world_size() == 1:
-            found, counts = self._room(put).attempt(partial(self._batches, put, images, calls))
+            found, counts = self._room(put).run(partial(self._batches, put, images, calls))
             return found, {name: (one.total + one.once) / count for name, one in counts.items()}
         if any(one.attack.access is Access.SAMPLES for one in put.values()):
             _ = self.source.samples  # drawn together, before each works for itself
@@ -121,7 +121,7 @@ class AttackTarget:
         if mine.start < mine.stop:
             some = images.take(torch.arange(mine.start, mine.stop, device=images.ids.device))
             with distributed.single_process():
-                answers, counts = self._room(put).attempt(partial(self._batches, put, some, calls))
+                answers, counts = self._room(put).run(partial(self._batches, put, some, calls))
             share = mine.stop - mine.start  # samples are drawn for all images, not for this process's
             queries = {name: one.total / share + one.once / count for name, one in counts.items()}
         queries, told = distributed.broadcast(lambda: (queries, calls))  # the first process always has images
