@@ -90,7 +90,7 @@ def clipped_sum(
     trained = [p for p in module.parameters() if p.requires_grad]
     count = sum(p.numel() for p in trained)
 
-    def attempt(size: int) -> list[Tensor]:
+    def run(size: int) -> list[Tensor]:
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
         pieces = [slice(start, min(start + size, images)) for start in range(0, images, size)]
@@ -98,7 +98,7 @@ def clipped_sum(
 
     work = f"clipped gradients of {type(module).__name__} with {count} parameters and {draws} draws"
     most = 1 << max(images - 1, 0).bit_length()  # rounded up: the number of images is another one at every step
-    return AdaptiveBatch(work, trained[0].device, min(most, max(1, _AT_ONCE // count))).attempt(attempt)
+    return AdaptiveBatch(work, trained[0].device, min(most, max(1, _AT_ONCE // count))).run(run)
 
 
 def add_clipped(module: nn.Module, losses: Callable[[], Tensor], draws: int, clip: float) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from leakbench.api import Artefacts, PretrainedModel, Release, Task, fit_param
 from leakbench.data import Dataset
-from leakbench.data.member_folders import loaded
+from leakbench.data.member_folders import load_dataset
 from leakbench.runtime.errors import UsageError
 
 
@@ -31,7 +31,7 @@ class SamplesOnly(Release):
 
     @property
     def conditions(self) -> int:
-        """None that anybody could ask for."""
+        """Zero: nobody can ask for a label."""
         return 0
 
     def sample(self, n: int, label: Tensor | None = None, first: int = 0) -> Tensor:
@@ -48,7 +48,7 @@ class SamplesOnly(Release):
         return self.given.tensors(ids.cpu().numpy()).to(self.device)
 
     def _nobody(self, *asked: object, **more: object) -> NoReturn:
-        """There is no network."""
+        """Refuse a question to the network: there is none."""
         raise UsageError("only generated images were given: there is no model to ask")
 
     raw_eps = vary = inpaint = _nobody
@@ -71,7 +71,7 @@ class GivenSamples(PretrainedModel):
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """The images, opened where they lie. Raises UsageError where their size or channels are not the data's."""
-        given = loaded(self.images, self.name, self.skip_broken)
+        given = load_dataset(self.images, self.name, self.skip_broken)
         if given.shape != task.network.shape:
             ours, theirs = ("x".join(map(str, shape)) for shape in (given.shape, task.network.shape))
             raise UsageError(

@@ -156,9 +156,9 @@ def tiny(tmp_path):
 @pytest.fixture
 def leakbench(monkeypatch):
     """leakbench(*words): the command line in this process, without figures, which take seconds. Returns an Outcome."""
-    from leakbench.runner import session
+    from leakbench.runner import run_log
 
-    monkeypatch.setattr(session, "FORMATS", ("csv",))
+    monkeypatch.setattr(run_log, "FORMATS", ("csv",))
     return _main
 
 

@@ -17,11 +17,11 @@ import torch
 from leakbench.results.run_folder import RunFolder
 
 PLAIN, PUSHED, PUBLISHED = "pipeline", "cpsample alpha=0.25 scale=100.0", "cpsample-published"
-SIZES = ["sampler.steps=20", "sampler.batch=40", "quality.samples=40", "quality.features=pixels"]
+SIZES = ["sampler.steps=10", "sampler.batch=40", "quality.samples=40", "quality.features=pixels"]
 SIZES += [
     f"defense.{one}.{size}"
     for one in ("cpsample", "cpsample-published", "random-direction")
-    for size in ("steps=800", "batch=32")
+    for size in ("steps=400", "batch=32")
 ]
 
 
@@ -132,7 +132,7 @@ NO_HUB = "stable-diffusion-v1-5': no such folder, and the hub's files cannot be 
     ],
 )
 def test_what_was_not_given_is_one_line(given, words, unfinished, tmp_path, leakbench, monkeypatch):
-    monkeypatch.setattr("leakbench.runtime.download.resource.offline", lambda: True)
+    monkeypatch.setattr("leakbench.runtime.download.resource.is_offline", lambda: True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     options = [word for value in given for word in ("--set", value.format(unfinished))]
     outcome = leakbench("run", "mode_collapse", "--out", tmp_path / "run", *options)

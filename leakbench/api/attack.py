@@ -1,4 +1,4 @@
-"""Questions put to a release. An attack never computes an AUC: the harness does, the same way for all."""
+"""Contract of all attacks, and the auxiliary models that one may ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AuxiliaryModel:
-    """Another release that an attack needs. The plan trains each once for all that ask.
+    """Another release that an attack needs, trained once for all attacks that ask for it.
 
     shadow: all of the target's chain that trains or edits weights, on a random `share` of all images but `reference`,
     with random streams of its own; number `draw` of them. What only changes the sampling is left out: the attack does
@@ -37,21 +37,21 @@ def shadow_models(count: int) -> tuple[AuxiliaryModel, ...]:
 
 
 class Attack(Plugin):
-    """A question put to a release."""
+    """A question put to a release. It emits raw scores; the harness computes AUCs, the same way for all attacks."""
 
     group = "attacks"
     family: ClassVar[FamilyName]
     access: ClassVar[Access]
+    reads_samples: ClassVar[bool] = False  # above API: whether it reads `view.samples` or `view.sample()`
     adaptive: ClassVar[bool] = False  # made against one defense, and knows how that works; reports read this
 
     @property
-    def reads_samples(self) -> bool:
-        """Whether `score` reads `view.samples` or `view.sample()`: then records follow the suite's number of samples.
-        At DENOISER and WEIGHTS the views refuse both to an attack that does not say so."""
-        return self.access in (Access.SAMPLES, Access.API)
+    def may_read_samples(self) -> bool:
+        """Tell whether the views give it samples; its records then follow the suite's number of samples."""
+        return self.reads_samples or self.access in (Access.SAMPLES, Access.API)
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
-        """Other releases to train for this attack."""
+        """List the other releases to train for this attack."""
         return ()
 
     def skip(self, setting: AuditSetting) -> Skip | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from leakbench.runner.session import Session
+    from leakbench.runner.run import Run
 
 app = typer.Typer(
     add_completion=False,
@@ -60,14 +60,20 @@ def load_plugins(files: list[Path] | None) -> None:
         registry.load_file(file)
 
 
-def finish(session: Session) -> None:
-    """Run it to its end. Exit code 130 on Ctrl-C, 1 where something failed."""
+def finish(run: Run, plan: bool) -> None:
+    """Execute a run, or print its `plan`. Exit code 130 on Ctrl-C, 1 where something failed."""
+    if plan:
+        for line in run.describe():
+            print(line)
+        return
     try:
-        done = session.run(command_line())
+        failures = run.execute(command_line())
     except KeyboardInterrupt:
         print("leakbench: interrupted; what was finished is kept: run the same command to go on", file=sys.stderr)
         raise typer.Exit(130) from None
-    if not done:
+    for failure in failures.values():
+        print(f"leakbench: failed: {failure}", file=sys.stderr)
+    if failures:
         raise typer.Exit(1)
 
 

@@ -54,7 +54,8 @@ def audit(
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
-    from leakbench.runner.session import Session
+    from leakbench.runner.process import start_process
+    from leakbench.runner.run import prepare_run
     from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
     from leakbench.suite.audit_request.suite import build_audit_suite
 
@@ -78,8 +79,4 @@ def audit(
     suite, left_out = build_audit_suite(request, tuple(settings or ()))
     for name, objection in left_out.items():
         print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)
-    session = Session(suite, out, device=device, workers=workers, rerun="missing", overrides=(), images=images)
-    if plan:
-        session.print_plan()
-        return
-    finish(session)
+    finish(prepare_run(suite, out, device=start_process(device), workers=workers, images=images), plan)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from leakbench.cli.app import PluginOption, app, load_plugins, one_thread_a_process
-from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime.errors import UsageError, nearest_name
 
 if TYPE_CHECKING:
@@ -35,13 +34,14 @@ def export(
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
+    from leakbench.measurement.inputs import RunInputs
     from leakbench.measurement.releases import ReleaseBuilder
     from leakbench.models.diffusers_export import write
     from leakbench.results.record_files import read_record
     from leakbench.results.run_folder import RunFolder
-    from leakbench.runner import export
+    from leakbench.runner.export import check_exportable, drop_given_models, load_release
+    from leakbench.runner.process import start_process
     from leakbench.runtime.cache.location import cache_root
-    from leakbench.runtime.device import kind_of
     from leakbench.runtime.run_config import RunConfig
     from leakbench.suite.load import build_suite
 
@@ -54,18 +54,18 @@ def export(
         raise UsageError(f"{folder}: not the folder of a run (it has no plan.json)")
     plan = RunFolder(folder).plan
     suite = build_suite(plan.settings, str(folder / "plan.json"))
-    chosen, of_seed = _point(suite, point), _seed(suite, seed)
-    suite = export.trained_here(suite, chosen)  # a plan may be somebody else's: no code that it names is run
-    builder = ReleaseBuilder(RunInputs(suite, RunConfig(folder, cache_root(), kind_of(device))))
-    release = export.found(builder, chosen, of_seed, plan.command_line)
-    export.check_exportable(release, chosen, raw)
+    chosen, of_seed = _choose_point(suite, point), _choose_seed(suite, seed)
+    suite = drop_given_models(suite, chosen)  # a plan may be somebody else's: no code that it names is run
+    builder = ReleaseBuilder(RunInputs(suite, RunConfig(folder, cache_root(), start_process(device))))
+    release = load_release(builder, chosen, of_seed, plan.command_line)
+    check_exportable(release, chosen, raw)
     write(release, out)
     print(f"{out}: {chosen.label}, seed {of_seed}: load it with DDIMPipeline.from_pretrained({str(out)!r})")
     if release.conditions:
         print(f"its UNet takes class_labels, 0 to {release.conditions - 1}, which the pipeline does not ask for")
 
 
-def _point(suite: Suite, label: str | None) -> ReleaseSpec:
+def _choose_point(suite: Suite, label: str | None) -> ReleaseSpec:
     labels = {point.label: point for point in suite.points}
     if label is None:
         return suite.points[0]
@@ -74,7 +74,7 @@ def _point(suite: Suite, label: str | None) -> ReleaseSpec:
     return labels[label]
 
 
-def _seed(suite: Suite, seed: int | None) -> int:
+def _choose_seed(suite: Suite, seed: int | None) -> int:
     if seed is None:
         return suite.file.seeds[0]
     if seed not in suite.file.seeds:

@@ -74,9 +74,9 @@ def _weights(resource: Resource) -> Iterator[str]:
 
 def _data(word: str, load: Callable[[], object]) -> Iterator[str]:
     """A data set is fetched by being loaded once; then it also is as quick to load as it will be."""
-    from leakbench.runtime.download.resource import noted
+    from leakbench.runtime.download.resource import record_fetches
 
-    with noted() as files:
+    with record_fetches() as files:
         data = load()
     yield from (_line(resource, path) for resource, path in files)
     count, height, width, channels = data.images.shape  # type: ignore[attr-defined]
@@ -84,10 +84,10 @@ def _data(word: str, load: Callable[[], object]) -> Iterator[str]:
 
 
 def _line(resource: Resource, path: Path) -> str:
-    from leakbench.runtime.download.http import size
-    from leakbench.runtime.download.resource import known_hash
+    from leakbench.runtime.download.checksum import file_sha256
+    from leakbench.runtime.download.http import format_bytes
 
-    return f"{resource.name}: {path} ({size(path.stat().st_size)}, sha256 {known_hash(path)})"
+    return f"{resource.name}: {path} ({format_bytes(path.stat().st_size)}, sha256 {file_sha256(path)})"
 
 
 def _list() -> None:
@@ -96,7 +96,7 @@ def _list() -> None:
 
     from leakbench.metrics.weights.resources import USES, WEIGHTS, at_hand
     from leakbench.runtime import registry
-    from leakbench.runtime.download.http import size
+    from leakbench.runtime.download.http import format_bytes
     from leakbench.runtime.download.resource import downloads_folder
 
     table = Table(box=None, pad_edge=False)
@@ -104,11 +104,13 @@ def _list() -> None:
         table.add_column(heading, overflow="fold")
     for name, resource in WEIGHTS.items():
         words = f"for {USES[name]}"
-        table.add_row(f"weights:{name}", f"about {size(resource.bytes or 0)}", str(at_hand(resource) or "no"), words)
+        table.add_row(
+            f"weights:{name}", f"about {format_bytes(resource.bytes or 0)}", str(at_hand(resource) or "no"), words
+        )
     for name, load in registry.all_of("datasets"):
         folder = downloads_folder() / name
         held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
         table.add_row(
-            name, size(held) if held else "", str(folder) if held else "", (load.__doc__ or "").splitlines()[0]
+            name, format_bytes(held) if held else "", str(folder) if held else "", (load.__doc__ or "").splitlines()[0]
         )
     Console().print(table)

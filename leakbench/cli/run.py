@@ -47,13 +47,14 @@ def run(
     no_images: Annotated[bool, typer.Option("--no-images", help="Keep no pictures of members.")] = False,
 ) -> None:
     one_thread_a_process()
-    from leakbench.runner.session import Session
+    from leakbench.runner.process import start_process
+    from leakbench.runner.run import prepare_run
 
     load_plugins(plugin)
-    session = Session(
+    prepared = prepare_run(
         suite,
         out,
-        device=device,
+        device=start_process(device, executor),
         workers=workers,
         rerun=rerun,
         overrides=(*(settings or ()), *(["skip_broken=true"] if skip_broken else [])),
@@ -61,7 +62,4 @@ def run(
         budget=budget,
         executor=executor,
     )
-    if plan:
-        session.print_plan()
-        return
-    finish(session)
+    finish(prepared, plan)

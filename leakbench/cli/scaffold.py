@@ -1,4 +1,4 @@
-"""`leakbench new attack|defense NAME`: a working plugin to start from."""
+"""Files that `leakbench new` writes: a working attack or defense, and its conformance tests."""
 
 from __future__ import annotations
 
@@ -66,19 +66,35 @@ class {title}(Defense):
     strength: float = release_param(0.1, ge=0, le=1)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """Put it over the base, whose claims are void then; a step that reads no training image may pass them on."""
+        """Put it over the base. The base's guarantee is void then, unless `guarantee=task.base.guarantee` passes it on,
+        which a step may that reads no training image."""
         assert task.base is not None
         return {title}Release.wrap(task.base, strength=self.strength)
 '''
 
 
-def write(kind: str, name: str, folder: Path) -> Path:
-    """Write folder/NAME.py. Raises UsageError if the name is no identifier or the file is there already."""
+_TEST = '''"""Conformance tests of {name}: `pytest {test}` runs them, and `leakbench check plugin` prints them."""
+
+from {name} import {title}
+
+from leakbench.testing import plugin_tests
+
+test_conformance = plugin_tests({title})
+'''
+
+
+def write_plugin(kind: str, name: str, folder: Path) -> tuple[Path, Path]:
+    """Write folder/NAME.py and folder/test_NAME.py, and return both paths.
+
+    Raises UsageError if the name is no identifier or one of the files exists.
+    """
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
         raise UsageError(f"{name!r}: write a name of lower-case letters, digits and underscores, such as my_{kind}")
-    path = folder / f"{name}.py"
-    if path.exists():
-        raise UsageError(f"{path}: is there already; choose another name")
+    plugin, test = folder / f"{name}.py", folder / f"test_{name}.py"
+    for path in (plugin, test):
+        if path.exists():
+            raise UsageError(f"{path}: the file exists; choose another name")
     title = "".join(word.capitalize() for word in name.split("_"))
-    path.write_text({"attack": _ATTACK, "defense": _DEFENSE}[kind].format(title=title, name=name))
-    return path
+    plugin.write_text({"attack": _ATTACK, "defense": _DEFENSE}[kind].format(title=title, name=name))
+    test.write_text(_TEST.format(title=title, name=name, test=test.name))
+    return plugin, test

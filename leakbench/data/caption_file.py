@@ -1,5 +1,4 @@
-"""The file of the captions of a text-conditional model: one reader for those who number captions and those who embed
-them, so that a number is the same caption to both.
+"""Read the captions file of a text-conditional model; the data set and the model read it alike.
 
 A caption's number is its row, from 0. Two kinds of file, in UTF-8, with or without a byte order mark: a .txt of one
 caption a line, and a .csv with the column `caption` and perhaps `file`. Choices of ours: case does not matter in a

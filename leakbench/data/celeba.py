@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import square
-from leakbench.data.image_cache import packed
+from leakbench.data.decoding import resize_and_crop
+from leakbench.data.image_cache import pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.runtime.download.resource import downloads_folder
 from leakbench.runtime.errors import UsageError, nearest_name
@@ -45,7 +45,7 @@ def celeba(argument: str, skip_broken: bool = False) -> Dataset:
         raise UsageError(f"{place / _TABLE}: {len(missing)} of {len(names)} images have no row, such as {missing[0]!r}")
     hint = f"all of them should be {_SIZE[0]}x{_SIZE[1]}"
     identity = {"files": files.identity, "skip": skip_broken}
-    pack = packed("celeba", identity, lambda skipped: files.decoded(skip_broken, skipped, _cropped, hint))
+    pack = pack_images("celeba", identity, lambda skipped: files.decode(skip_broken, skipped, _cropped, hint))
     left = [name for name in names if name not in set(pack.skipped)]
     attribute = np.array([values[Path(name).name] for name in left], dtype=np.int64)
     index = None if len(left) == len(names) else np.flatnonzero(np.isin(names, left))
@@ -58,7 +58,7 @@ def _cropped(image: Image.Image) -> Image.Image:
             f"celeba: an image is {image.size[0]}x{image.size[1]}, not {_SIZE[0]}x{_SIZE[1]}; "
             f"{_PICTURES} should hold the aligned and cropped images"
         )
-    return square(64)(image.crop(_BOX))
+    return resize_and_crop(64)(image.crop(_BOX))
 
 
 def _attribute(path: Path, name: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.image_cache import identity_of, packed
+from leakbench.data.image_cache import identify_file, pack_images
 from leakbench.runtime.download.resource import Resource, downloads_folder, fetch
 from leakbench.runtime.errors import UsageError
 
@@ -26,7 +26,7 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class _Archive:
-    """Where the binary version lies, its files in official order, and the bytes of labels before an image."""
+    """Address of the binary version, its files in official order, and the bytes of labels before an image."""
 
     resource: Resource
     files: tuple[str, ...]
@@ -71,7 +71,7 @@ def _load(name: str, argument: str, archive: _Archive) -> Dataset:
     if argument:
         raise UsageError(f"dataset '{name}:{argument}': {name} takes no argument; write dataset = \"{name}\"")
     path = fetch(archive.resource, downloads_folder() / name)
-    pack = packed(name, {"archive": identity_of(path)}, lambda _: _records(path, archive))
+    pack = pack_images(name, {"archive": identify_file(path)}, lambda _: _records(path, archive))
     return Dataset(name, **pack.fields)
 
 

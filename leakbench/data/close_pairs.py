@@ -101,7 +101,7 @@ def close_pairs(
 
 
 def _near(a: Tensor, b: Tensor, radius: float) -> Tensor:
-    """Which descriptions may belong to images within the radius, bool (n, m): all that do, and some more."""
+    """Mask bool (n, m) of descriptions that may belong to images within the radius: all that do, and some more."""
     aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
     slack = 8 * (a.shape[1] + 1) * torch.finfo(a.dtype).eps * float(aa.max() + bb.max())
     return torch.addmm(aa + bb, a, b.T, alpha=-2.0) <= radius**2 + slack
@@ -110,7 +110,7 @@ def _near(a: Tensor, b: Tensor, radius: float) -> Tensor:
 def _measured(
     a: FeatureRows, one: Tensor, b: FeatureRows, other: Tensor, radius: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Those of the candidate pairs that lie within the radius."""
+    """Candidate pairs that lie within the radius, measured pixel by pixel."""
     columns, column = other.unique(return_inverse=True)
     size = max(1, _ELEMENTS // a.shape[1])
     for start in range(0, len(columns), size):

@@ -53,7 +53,7 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """sha256 of all that it holds; the same wherever the images lie."""
-        total = hashlib.sha256(f"{self.images.shape} {self.pixels or hash_of(self.images)}".encode())
+        total = hashlib.sha256(f"{self.images.shape} {self.pixels or hash_images(self.images)}".encode())
         for array in (self.labels, self.attribute, self.trait, self.split, self.index, self.precedence):
             total.update(
                 b"none" if array is None else str(array.dtype).encode() + np.ascontiguousarray(array).tobytes()
@@ -70,7 +70,7 @@ class Dataset:
         return (images.float() / 127.5 - 1.0).contiguous()
 
 
-def hash_of(images: np.ndarray) -> str:
+def hash_images(images: np.ndarray) -> str:
     """sha256 of the bytes of images (N, ...), read block by block."""
     total = hashlib.sha256()
     for start in range(0, len(images), _BLOCK):

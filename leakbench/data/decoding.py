@@ -28,7 +28,7 @@ _KINDS = {1: "grey", 3: "RGB"}
 _SHOWN = 5  # file names in one message
 
 
-def decoded(
+def decode_images(
     where: str,
     names: list[str],
     read: Callable[[str], bytes],
@@ -108,12 +108,12 @@ def _pixels(where: str, image: Image.Image, change: Change) -> np.ndarray:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def as_it_is(image: Image.Image) -> Image.Image:
+def unchanged(image: Image.Image) -> Image.Image:
     """The change that changes nothing."""
     return image
 
 
-def square(size: int) -> Change:
+def resize_and_crop(size: int) -> Change:
     """Shorter side to `size`, by bilinear interpolation, then the middle of the longer one: as torchvision's Resize and
     CenterCrop do."""
 

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.image_cache import identity_of, packed
+from leakbench.data.image_cache import identify_file, pack_images
 from leakbench.runtime.download.resource import Resource, downloads_folder, fetch
 from leakbench.runtime.errors import UsageError
 
@@ -45,7 +45,7 @@ def fashion_mnist(argument: str) -> Dataset:
         raise UsageError(f"dataset 'fashion-mnist:{argument}': write dataset = \"fashion-mnist\", without an argument")
     folder = downloads_folder() / "fashion-mnist"
     paths = [fetch(resource, folder) for resource in RESOURCES]
-    pack = packed("fashion-mnist", {"files": [identity_of(path) for path in paths]}, lambda _: _rows(*paths))
+    pack = pack_images("fashion-mnist", {"files": [identify_file(path) for path in paths]}, lambda _: _rows(*paths))
     return Dataset("fashion-mnist", **pack.fields)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import as_it_is, peek_shape, square
-from leakbench.data.image_cache import packed
+from leakbench.data.decoding import peek_shape, resize_and_crop, unchanged
+from leakbench.data.image_cache import pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.tables import find_table, read_table
 from leakbench.runtime.errors import UsageError
@@ -27,12 +27,12 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
     table = find_table(path)
     if table is not None:
         known = read_table(table, names)
-    change = as_it_is if size is None else square(size)
+    change = unchanged if size is None else resize_and_crop(size)
     hint = f"folder:{path.name}@SIZE resizes and crops them all to SIZE x SIZE"
-    pack = packed(
+    pack = pack_images(
         "folder",
         {"files": files.identity, "size": size, "skip": skip_broken},
-        lambda skipped: files.decoded(skip_broken, skipped, change, hint),
+        lambda skipped: files.decode(skip_broken, skipped, change, hint),
     )
     left = ~np.isin(names, pack.skipped)
     columns = ("label", "attribute", "split", "group")

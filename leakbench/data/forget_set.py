@@ -1,4 +1,4 @@
-"""What is to be forgotten: the [forget] table of a suite, and the training images that it names.
+"""The forget set: the [forget] table of a suite, and the training images that it names.
 
 It belongs to the suite and not to a defense, so that every method, the retrained reference and the attacks speak of the
 same images.

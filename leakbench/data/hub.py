@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import as_it_is, decoded, square
-from leakbench.data.image_cache import packed
+from leakbench.data.decoding import decode_images, resize_and_crop, unchanged
+from leakbench.data.image_cache import pack_images
 from leakbench.data.npz import integers
-from leakbench.runtime.download.resource import offline
+from leakbench.runtime.download.resource import is_offline
 from leakbench.runtime.errors import UsageError
 
 _OLDEST = 4  # major version of datasets: the first that runs no code of data sets
@@ -34,11 +34,11 @@ def hub(argument: str, skip_broken: bool = False) -> Dataset:
     parts = _loaded(where, found[1])
     table = Table(where, parts)
     hint = f"hf:{found[1]}@SIZE resizes and crops them all to SIZE x SIZE"
-    change = square(size) if size else as_it_is
-    pack = packed(
+    change = resize_and_crop(size) if size else unchanged
+    pack = pack_images(
         "hub",
         {"id": found[1], "size": size, "skip": skip_broken, "parts": table.identity},
-        lambda skipped: decoded(where, table.names, table.read, skip_broken, skipped, change, hint),
+        lambda skipped: decode_images(where, table.names, table.read, skip_broken, skipped, change, hint),
     )
     left = ~np.isin(table.names, pack.skipped)
     columns = {"labels": ("label", "labels"), "attribute": ("attribute",), "group": ("group",)}
@@ -63,7 +63,7 @@ def _loaded(where: str, name: str) -> dict[str, Any]:
     except Exception as error:  # of the library, of its HTTP client, of the data set
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "load it once where there is a network, and copy the library's cache ($HF_HOME)"
-        raise UsageError(f"{where}: cannot be loaded ({words})" + f"; {hint}" * offline()) from None
+        raise UsageError(f"{where}: cannot be loaded ({words})" + f"; {hint}" * is_offline()) from None
 
 
 class Table:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from leakbench.data.dataset import hash_of
+from leakbench.data.dataset import hash_images
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.cache.location import cache_root
@@ -28,7 +28,7 @@ from leakbench.runtime.files import check_writable
 
 Rows = Callable[[list[str]], Iterable[tuple[np.ndarray, np.ndarray | None]]]
 
-_TOLD = 50_000  # images after which a line says how far it is
+_REPORT_EVERY = 50_000  # images after which a line says how far it is
 _FORMAT = 1  # raise it when the same sources would be decoded to other pixels
 
 
@@ -44,12 +44,13 @@ class Pack:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What of it a Dataset holds."""
+        """The fields that a Dataset takes from it."""
         return {key: getattr(self, key) for key in ("images", "labels", "pixels", "folder", "skipped")}
 
 
-def packed(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
-    """The pack of a data set: found, or made now. Raises what decoding raises; then nothing is left behind.
+def pack_images(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
+    """Pack the images of a data set, or open the pack that is there. Raises what decoding raises, and then leaves
+    nothing behind.
 
     `rows(skipped)` gives blocks of images, uint8 (n, H, W, C) of one size, with their labels (n,) or None, one after
     the other, and puts the names of what it leaves out into `skipped`; it is called only where there is no pack yet.
@@ -71,7 +72,7 @@ def hash_once(images: np.ndarray, identity: dict[str, Any]) -> Pack:
     store = ArtefactCache(cache_root(), "packed")
 
     def note(folder: Path) -> None:
-        (folder / "pack.json").write_text(json.dumps({"pixels": hash_of(images)}) + "\n")
+        (folder / "pack.json").write_text(json.dumps({"pixels": hash_images(images)}) + "\n")
 
     folder = store.get_or_make(key_of(format=_FORMAT, **identity), note)
     return Pack(images, None, json.loads((folder / "pack.json").read_text())["pixels"], folder)
@@ -93,7 +94,7 @@ def _write(name: str, rows: Rows, folder: Path) -> None:
             if not shape[0]:
                 file.write(_header((0, *block.shape[1:])))
             before, shape = shape[0], (shape[0] + len(block), *block.shape[1:])
-            if before // _TOLD != shape[0] // _TOLD:
+            if before // _REPORT_EVERY != shape[0] // _REPORT_EVERY:
                 print(f"leakbench: {name}: {shape[0]:,} images packed", file=sys.stderr)
             pixels = np.ascontiguousarray(block).tobytes()
             total.update(pixels)
@@ -114,7 +115,7 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return text.getvalue()
 
 
-def identity_of(path: Path) -> list[Any]:
-    """What tells a file from a later one of the same name: name, size, time of last change."""
+def identify_file(path: Path) -> list[Any]:
+    """Name, size and time of last change: they tell a file from a later one of the same name."""
     about = path.stat()
     return [path.name, about.st_size, about.st_mtime_ns]

@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from leakbench.data.decoding import Change, Row, decoded
-from leakbench.data.image_cache import identity_of
+from leakbench.data.decoding import Change, Row, decode_images
+from leakbench.data.image_cache import identify_file
 from leakbench.runtime.errors import UsageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
@@ -51,18 +51,18 @@ class ImageFiles:
 
     @property
     def identity(self) -> list[Any]:
-        """What changes when a file is added, removed or changed."""
+        """Names, sizes and times of the files: other ones when a file is added, removed or changed."""
         if self._zip is not None:
-            return identity_of(self.path)
-        return [[name, *identity_of(self.path / name)[1:]] for name in self.names]
+            return identify_file(self.path)
+        return [[name, *identify_file(self.path / name)[1:]] for name in self.names]
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
         return (self.path / name).read_bytes() if self._zip is None else self._zip.read(name)
 
-    def decoded(self, skip: bool, skipped: list[str], change: Change, hint: str) -> Iterator[Row]:
-        """All of them, decoded one by one; see leakbench.data.decoding."""
-        return decoded(str(self.path), self.names, self.read, skip, skipped, change, hint)
+    def decode(self, skip: bool, skipped: list[str], change: Change, hint: str) -> Iterator[Row]:
+        """All of them, decoded one by one; see leakbench.data.decoding.decode_images."""
+        return decode_images(str(self.path), self.names, self.read, skip, skipped, change, hint)
 
 
 def _seen(path: Path) -> bool:

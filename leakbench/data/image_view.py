@@ -1,14 +1,14 @@
 """Images by number: 8 bits at rest, float32 in [-1, 1] where they are asked for.
 
 A data set lies in memory or in a file of a hundred gigabytes; what is computed with is a batch of it. `ImageView` is a
-view of some rows of it: to choose rows and to join views copies numbers and no pixels, and `pictures[index]` makes the
+view of some rows of it: to choose rows and to join views copies numbers and no pixels, and `view[index]` makes the
 pixels of these images alone.
 
 On CUDA the bytes of the whole data set are put on the device once, where they take no more than a quarter of its free
 memory (a choice of ours): no batch then waits for the host. Otherwise a batch comes from pinned memory, and what
-`ahead` was told of is fetched by a thread while the device computes (leakbench.data.prefetch). The values are the same
-on every device, bit for bit: those of byte / 127.5 - 1 on the CPU, looked up in a table (CUDA multiplies by the rounded
-reciprocal instead, which differs in the last bit).
+`prefetch` was given is fetched by a thread while the device computes (leakbench.data.prefetch). The values are the
+same on every device, bit for bit: those of byte / 127.5 - 1 on the CPU, looked up in a table (CUDA multiplies by the
+rounded reciprocal instead, which differs in the last bit).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def floats(pixels: Tensor) -> Tensor:
 
 
 class ImageStore:
-    """What views are of: uint8 (N, H, W, C), an array or anything that is indexed alike; or float32 (N, C, H, W)."""
+    """Storage behind views: uint8 (N, H, W, C), an array or anything that is indexed alike; or float32 (N, C, H, W)."""
 
     def __init__(self, pixels: Any) -> None:
         self.pixels = pixels
@@ -95,7 +95,7 @@ class _Chain(ImageStore):
         return self.parts[0].shape[1:]
 
     def resident(self, device: torch.device) -> Tensor | None:
-        """Never: its parts may be."""
+        """None: only its parts can be resident."""
         return None
 
     def read(self, rows: np.ndarray) -> Tensor:
@@ -110,10 +110,10 @@ class _Chain(ImageStore):
 
 
 class ImageView:
-    """Images (N, C, H, W) by number: `pictures[index]` with an integer, a slice, a mask or numbers of any shape.
+    """Images (N, C, H, W) by number: `view[index]` with an integer, a slice, a mask or numbers of any shape.
 
-    Answers are float32 in [-1, 1] on `device`; `pictures[:]` is all of them. Where a whole tensor is small it may stand
-    in a Pictures' place: both have len, shape, [] and to().
+    Answers are float32 in [-1, 1] on `device`; `view[:]` is all of them. A tensor of the images can be used in its
+    place: both have len, shape, [] and to().
     """
 
     def __init__(self, pixels: Any, rows: np.ndarray | None = None, device: torch.device = _CPU) -> None:
@@ -144,7 +144,7 @@ class ImageView:
 
     @property
     def identity(self) -> tuple[int, bytes]:
-        """Which images these are: equal for equal rows of one data set, for as long as one of the views lives."""
+        """Identity of these images: equal for equal rows of one data set, for as long as one of the views lives."""
         return id(self._store), self._rows.tobytes()
 
     @property
@@ -159,7 +159,7 @@ class ImageView:
         if resident is not None:
             rows = self._rows_there[_tensor(index, self.device)]
             return _shaped(resident[rows.flatten()], rows.shape, self._store.is_float)
-        fetched = self._ahead.take(index) if isinstance(index, Tensor) else None
+        fetched = self._prefetcher.get(index) if isinstance(index, Tensor) else None
         shape, pixels = self._read(index) if fetched is None else (index.shape, fetched)
         return _shaped(pixels.to(self.device), shape, self._store.is_float)
 
@@ -176,11 +176,11 @@ class ImageView:
         """All of them, (N, C, H, W)."""
         return self[:]
 
-    def ahead(self, indices: Sequence[Tensor]) -> None:
-        """Tell which index tensors `[]` will be given next, in this order: they are fetched meanwhile, where that
+    def prefetch(self, indices: Sequence[Tensor]) -> None:
+        """Start to fetch the images of these index tensors, which `[]` will be given next in this order, where that
         helps. The tensors have to be kept until then."""
         if self.device.type == "cuda" and self._store.resident(self.device) is None:
-            self._ahead.schedule(indices)
+            self._prefetcher.schedule(indices)
 
     def _read(self, index: Any) -> tuple[torch.Size, Tensor]:
         """The shape of an index, and the bytes of its images on the host, one after the other."""
@@ -188,7 +188,7 @@ class ImageView:
         return torch.Size(rows.shape), self._store.read(rows.reshape(-1))
 
     @cached_property
-    def _ahead(self) -> Prefetcher:
+    def _prefetcher(self) -> Prefetcher:
         return Prefetcher(lambda index: self._store.read(self._rows[index.numpy().reshape(-1)]), self.device)
 
     @cached_property

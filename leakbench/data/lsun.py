@@ -8,8 +8,8 @@ with the publisher's script, and the images, a folder or a .zip of them, are put
 from __future__ import annotations
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import square
-from leakbench.data.image_cache import packed
+from leakbench.data.decoding import resize_and_crop
+from leakbench.data.image_cache import pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.runtime.download.resource import downloads_folder
 from leakbench.runtime.errors import UsageError
@@ -31,6 +31,6 @@ def lsun_church(argument: str, skip_broken: bool = False) -> Dataset:
         )
     files = ImageFiles(path)
     identity, hint = {"files": files.identity, "size": size, "skip": skip_broken}, f"each should become {size}x{size}"
-    change = square(size)
-    pack = packed("lsun-church", identity, lambda skipped: files.decoded(skip_broken, skipped, change, hint))
+    change = resize_and_crop(size)
+    pack = pack_images("lsun-church", identity, lambda skipped: files.decode(skip_broken, skipped, change, hint))
     return Dataset(f"lsun-church:{size}", **pack.fields)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.image_cache import identity_of, packed
-from leakbench.data.npz_blocks import open_member
+from leakbench.data.image_cache import identify_file, pack_images
+from leakbench.data.npz_blocks import open_array
 from leakbench.runtime.download.resource import Resource, downloads_folder, fetch
 from leakbench.runtime.errors import UsageError, nearest_name
 
@@ -50,15 +50,15 @@ def medmnist(argument: str) -> Dataset:
     if argument not in RESOURCES:
         raise UsageError(f"dataset 'medmnist:{argument}': no such set; {nearest_name(argument, RESOURCES)}")
     path = fetch(RESOURCES[argument], downloads_folder() / "medmnist")
-    pack = packed(f"medmnist:{argument}", {"file": identity_of(path)}, lambda _: _rows(path))
+    pack = pack_images(f"medmnist:{argument}", {"file": identify_file(path)}, lambda _: _rows(path))
     binary = pack.labels is not None and set(np.unique(pack.labels).tolist()) == {0, 1}
     return Dataset(f"medmnist:{argument}", attribute=pack.labels if binary else None, **pack.fields)
 
 
 def _rows(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     for part in _PARTS:
-        labels = np.concatenate(list(open_member(path, f"{part}_labels").blocks))
-        images = open_member(path, f"{part}_images")
+        labels = np.concatenate(list(open_array(path, f"{part}_labels").blocks))
+        images = open_array(path, f"{part}_images")
         if labels.ndim != 2 or len(labels) != images.shape[0] or images.dtype != np.uint8 or len(images.shape) < 3:
             raise UsageError(f"{path}: {part}: images {images.shape} and labels {labels.shape} do not belong together")
         start = 0

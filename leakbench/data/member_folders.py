@@ -21,10 +21,10 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
-from leakbench.data.captions import caption_labels
+from leakbench.data.caption_labels import number_captions
 from leakbench.data.dataset import Dataset
 from leakbench.data.folder import folder
-from leakbench.data.image_cache import Pack, packed
+from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.split import order_by_group
 from leakbench.runtime.errors import UsageError
@@ -35,8 +35,8 @@ _LEAST = 20  # images of a part, as in every split
 _ROWS = 1024  # images that are held at one time
 
 
-def sides_name(members: str, nonmembers: str, captions: str = "", seed: int = 0, skip_broken: bool = False) -> str:
-    """What `dataset = "..."` calls them; both by the names of data sets, such as folder:PATH or npz:PATH."""
+def name_sides(members: str, nonmembers: str, captions: str = "", seed: int = 0, skip_broken: bool = False) -> str:
+    """The name for `dataset = "..."` of two data sets, such as folder:PATH and npz:PATH, as members and nonmembers."""
     options: dict[str, object] = {"members": members, "nonmembers": nonmembers, "seed": seed}
     options |= {"captions": captions} if captions else {}
     options |= {"skip_broken": 1} if skip_broken else {}
@@ -46,17 +46,19 @@ def sides_name(members: str, nonmembers: str, captions: str = "", seed: int = 0,
 def sides(argument: str, skip_broken: bool = False) -> Dataset:
     """Members and nonmembers of a given model, each a data set: sides:members=folder:A&nonmembers=folder:B.
 
-    Further: &captions=FILE (leakbench.data.captions; then a label is the number of an image's caption), &seed=N of the
-    draw, &skip_broken=1.
+    Further: &captions=FILE (leakbench.data.caption_labels; then a label is the number of an image's caption), &seed=N
+    of the draw, &skip_broken=1.
     """
     options, where = dict(parse_qsl(argument)), f"dataset 'sides:{argument}'"
     if not set(SHARES) <= set(options) <= {*SHARES, "captions", "seed", "skip_broken"}:
         raise UsageError(f"{where}: write sides:members=DATASET&nonmembers=DATASET, and &seed=N if wanted")
     if not options.setdefault("seed", "0").isdigit():
         raise UsageError(f"{where}: seed = {options['seed']!r}: it should be a whole number, 0 or more")
-    members, nonmembers = (loaded(options[side], where, skip_broken or "skip_broken" in options) for side in SHARES)
+    members, nonmembers = (
+        load_dataset(options[side], where, skip_broken or "skip_broken" in options) for side in SHARES
+    )
     _check_alike(members, nonmembers)
-    known = hashes(members), hashes(nonmembers)
+    known = hash_each(members), hash_each(nonmembers)
     _check_apart(options, (members, nonmembers), known)
     draws = np.random.default_rng([int(options["seed"]), 0x51DE5]).spawn(2)
     words = [
@@ -80,7 +82,7 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
     )
 
 
-def loaded(name: str, where: str, skip_broken: bool) -> Dataset:
+def load_dataset(name: str, where: str, skip_broken: bool) -> Dataset:
     """The data set of a name; of a folder, without what does not decode where `skip_broken`. Raises UsageError."""
     from leakbench.runtime import registry
 
@@ -95,11 +97,11 @@ def _captioned(options: dict[str, str], members: Dataset, nonmembers: Dataset) -
     """The number of every image's caption."""
     found = []
     for side, data in zip(SHARES, (members, nonmembers), strict=True):
-        folder_and_names = files_of(options[side], data.skipped)
+        folder_and_names = list_image_files(options[side], data.skipped)
         if folder_and_names is None:
             raise UsageError(f"--{side} {data.name}: captions go by the names of files: give a folder of images")
         found.append(folder_and_names)
-    return np.concatenate(caption_labels(Path(options["captions"]), found))
+    return np.concatenate(number_captions(Path(options["captions"]), found))
 
 
 def _sorted(found: list[str]) -> np.ndarray:
@@ -120,7 +122,7 @@ def _joined(members: Dataset, nonmembers: Dataset, known: tuple[list[str], list[
             yield block, None
 
     held = [hashlib.sha256("".join(sorted(found)).encode()).hexdigest() for found in known]
-    return packed("sides", {"held": held, "shape": members.shape}, rows)
+    return pack_images("sides", {"held": held, "shape": members.shape}, rows)
 
 
 def _both(first: np.ndarray | None, second: np.ndarray | None, order: np.ndarray) -> np.ndarray | None:
@@ -181,7 +183,7 @@ def _check_apart(names: dict[str, str], sides: tuple[Dataset, Dataset], known: t
             )
 
 
-def hashes(data: Dataset) -> list[str]:
+def hash_each(data: Dataset) -> list[str]:
     """sha256 of the pixels of every image."""
     found: list[str] = []
     for start in range(0, len(data.images), _ROWS):
@@ -191,12 +193,12 @@ def hashes(data: Dataset) -> list[str]:
 
 
 def _image(name: str, data: Dataset, row: int) -> str:
-    """Which image a row of the data set of a name is: its file where it has one."""
-    found = files_of(name, data.skipped)
+    """Name of the image of a row of a data set: its file where it has one."""
+    found = list_image_files(name, data.skipped)
     return f"{data.name} image {row}" if found is None else str(found[0] / found[1][row])
 
 
-def files_of(name: str, skipped: Collection[str]) -> tuple[Path, list[str]] | None:
+def list_image_files(name: str, skipped: Collection[str]) -> tuple[Path, list[str]] | None:
     """The folder of a data set of this name, and the files of its images below that, in order, but for `skipped`; None
     where they do not lie in files of their own."""
     kind, _, argument = name.partition(":")

@@ -79,7 +79,7 @@ def format_near_duplicates(data: Dataset, found: NearDuplicates) -> str:
 
 
 def near_duplicates(images: ImagesLike, radius: float) -> Tensor:
-    """Which `images` (N, ...) to keep, bool (N,): greedily in order, one within `radius` of a kept earlier one goes.
+    """Mask bool (N,) of `images` (N, ...) to keep: greedily in order, one within `radius` of a kept earlier one goes.
 
     `radius` is a Euclidean distance between whole images, in their own units; 0 drops exact copies only. Raises
     ValueError when a value is not finite or the radius is negative.
@@ -150,7 +150,7 @@ def _search(data: Dataset, order: np.ndarray, share: float) -> NearDuplicates:
 
 
 def _keep(seen: Descriptions, radius: float) -> Tensor:
-    """Which images to keep, bool (N,)."""
+    """Mask bool (N,) of the images to keep."""
     keep = torch.zeros(len(seen.table), dtype=torch.bool, device=seen.level.device)
     for rows in pieces(torch.arange(len(keep), device=keep.device), _BLOCK):
         fresh = torch.ones_like(rows, dtype=torch.bool)

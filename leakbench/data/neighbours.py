@@ -86,7 +86,7 @@ def links(points: Tensor, radius: float, parts: int = 1) -> Tensor:
 
 
 def within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
-    """Which of `queries` (N, D) lie within any row's `radius` (M,) of `base` (M, D), the boundary included: bool (N,).
+    """Mask bool (N,) of the `queries` (N, D) within any row's `radius` (M,) of `base` (M, D), the boundary included.
 
     A radius that `nearest` returned includes the neighbour it belongs to. Raises ValueError when the widths differ, a
     value is not finite, or a radius is negative.
@@ -162,7 +162,7 @@ def _search(query: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> tu
 
 
 def pairs_within(queries: Tensor, base: Tensor, radius: Tensor, parts: int = 1) -> Tensor:
-    """Which pairs are within the base row's radius, bool (n, m): exactly, where rounding leaves a doubt."""
+    """Mask bool (n, m) of the pairs within the base row's radius: exact, also where rounding leaves a doubt."""
     squared, slack = _squared(queries, base, parts)
     limit = radius.double().square()
     inside = squared <= limit

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.image_cache import hash_once, identity_of
+from leakbench.data.image_cache import hash_once, identify_file
 from leakbench.data.npz import OPTIONAL, dataset_of
 from leakbench.runtime.errors import UsageError
 
@@ -28,7 +28,7 @@ def npy(argument: str) -> Dataset:
     data = dataset_of(f"npy:{path.name}", file, images, arrays)
     if images.nbytes < _LARGE:
         return data
-    pack = hash_once(data.images, {"path": str(file.resolve()), "file": identity_of(file)})
+    pack = hash_once(data.images, {"path": str(file.resolve()), "file": identify_file(file)})
     return replace(data, pixels=pack.pixels, folder=pack.folder)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import PARTS, Dataset
-from leakbench.data.image_cache import Pack, identity_of, packed
-from leakbench.data.npz_blocks import Member, open_member
+from leakbench.data.image_cache import Pack, identify_file, pack_images
+from leakbench.data.npz_blocks import NpzArray, open_array
 from leakbench.runtime.errors import UsageError
 
 OPTIONAL = ("labels", "attribute", "split", "index", "group")
@@ -88,17 +88,17 @@ def _large_images(path: Path) -> Pack | None:
     """The images, unpacked into the cache, if they are uint8, many and in a file that can be read; None leaves it to
     numpy's reader, and to what is said about files that it cannot read."""
     try:
-        member = open_member(path, "images")
+        array = open_array(path, "images")
     except UsageError:
         return None
-    if member.bytes < _LARGE or member.dtype != np.uint8 or len(member.shape) not in (3, 4):
+    if array.bytes < _LARGE or array.dtype != np.uint8 or len(array.shape) not in (3, 4):
         return None
-    pack = packed("npz", {"file": identity_of(path), "path": str(path.resolve())}, lambda _: _blocks(member))
-    return replace(pack, images=pack.images.reshape(member.shape))
+    pack = pack_images("npz", {"file": identify_file(path), "path": str(path.resolve())}, lambda _: _blocks(array))
+    return replace(pack, images=pack.images.reshape(array.shape))
 
 
-def _blocks(member: Member) -> Iterator[tuple[np.ndarray, None]]:
-    for block in member.blocks:
+def _blocks(array: NpzArray) -> Iterator[tuple[np.ndarray, None]]:
+    for block in array.blocks:
         yield block.reshape(*block.shape[:3], -1), None
 
 

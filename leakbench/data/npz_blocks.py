@@ -23,7 +23,7 @@ _ERRORS = (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, Runtim
 
 
 @dataclass(frozen=True)
-class Member:
+class NpzArray:
     """One array of an .npz file, of which only the header has been read."""
 
     path: Path
@@ -52,7 +52,7 @@ class Member:
             raise _unreadable(self.path, self.key, error) from None
 
 
-def open_member(path: Path, key: str) -> Member:
+def open_array(path: Path, key: str) -> NpzArray:
     """The array under a key. Raises UsageError if it is missing, pickled, damaged, or stored by columns."""
     try:
         with zipfile.ZipFile(path) as packed, packed.open(f"{key}.npy") as file:
@@ -65,7 +65,7 @@ def open_member(path: Path, key: str) -> Member:
         raise UsageError(f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays")
     if by_columns and len(shape) > 1:
         raise UsageError(f"{path}: {key}: is stored by columns; save it after numpy.ascontiguousarray")
-    return Member(path, key, shape, dtype)
+    return NpzArray(path, key, shape, dtype)
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -20,13 +20,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from leakbench.data.dataset import DUPLICATE_SHARE, PARTS, Dataset
-from leakbench.data.split_file import SplitFile, read_listed
+from leakbench.data.split_file import SplitFile, read_split_file
 from leakbench.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from leakbench.data.near_duplicates import NearDuplicates
 
-_COUNTS = {  # parts in the order in which they are drawn, and where SplitSpec says how many
+_COUNTS = {  # parts in the order in which they are drawn, and the field of SplitSpec with their number
     "member": "members",
     "nonmember": "nonmembers",
     "calibration_in": "calibration_in",
@@ -44,8 +44,8 @@ class TooFewImages(UsageError):
 
 
 class SplitSpec(BaseModel):
-    """How many images go into each drawn part, the seed of the draw, and the index file of a standard split. The rest
-    of the pool is `reference`. duplicate_radius: share of the median distance of random pairs within which images are
+    """Numbers of images of each drawn part, the seed of the draw, and the index file of a standard split. The rest of
+    the pool is `reference`. duplicate_radius: share of the median distance of random pairs within which images are
     near-duplicates; 0 leaves out exact copies only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,7 +95,7 @@ def draw_split(data: Dataset, spec: SplitSpec) -> Split:
 
     duplicates = find_near_duplicates(data, spec.duplicate_radius)
     rows, keep = np.arange(len(data.images)), duplicates.keep
-    listed = read_listed(Path(spec.file).expanduser(), data) if spec.file else None
+    listed = read_split_file(Path(spec.file).expanduser(), data) if spec.file else None
     said = data.split if listed is None else None
     words = np.full(len(rows), "pool") if said is None else said.astype(str)
     pool = _draw_order(rows[keep & (words == "pool")], rows[words != "pool"], data.group, spec.seed)
@@ -117,7 +117,7 @@ def draw_split(data: Dataset, spec: SplitSpec) -> Split:
     attribute = data.attribute
     if attribute is None and data.trait is not None:
         attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
-    return Split(parts, attribute, duplicates, "" if listed is None else listed.words, data.group)
+    return Split(parts, attribute, duplicates, "" if listed is None else listed.description, data.group)
 
 
 def _draw_order(pool: np.ndarray, placed: np.ndarray, group: np.ndarray | None, seed: int) -> np.ndarray:
@@ -148,7 +148,7 @@ def _without_groups(rows: np.ndarray, placed: np.ndarray, group: np.ndarray) -> 
 
 
 def _sides(pool: np.ndarray, listed: SplitFile | None) -> list[tuple[tuple[str, ...], np.ndarray]]:
-    """Which parts are drawn one after the other, and from which rows of the pool.
+    """Parts that are drawn one after the other, and the rows of the pool that they are drawn from.
 
     Standard splits use their lists up, so near-duplicates leave a list short: by images that are reported, then.
     """
@@ -159,7 +159,7 @@ def _sides(pool: np.ndarray, listed: SplitFile | None) -> list[tuple[tuple[str, 
 
 
 def _least(wanted: dict[str, int], said: np.ndarray | None, removed: int) -> dict[str, int]:
-    """How many images each part needs: as many as asked for, but for what near-duplicates took from the lists of an
+    """Least number of images of each part: as many as asked for, but for what near-duplicates took from the lists of an
     index file; a few, where the data set's words say which."""
     few = {part: min(wanted.get(part, _FEWEST), _FEWEST) for part in PARTS}
     return few if said is not None else {part: max(few[part], wanted.get(part, 0) - removed) for part in PARTS}

@@ -23,15 +23,15 @@ KEYS = ("mia_train_idxs", "mia_eval_idxs")
 
 @dataclass(frozen=True)
 class SplitFile:
-    """A mask bool (N,) of a data set's images for each list, and what reports say of the file."""
+    """A mask bool (N,) of a data set's images for each list, and the file's name and sha256 for reports."""
 
     members: np.ndarray
     heldout: np.ndarray
-    words: str
+    description: str
 
 
-def read_listed(path: Path, data: Dataset) -> SplitFile:
-    """Which images of a data set an index file names. Raises UsageError.
+def read_split_file(path: Path, data: Dataset) -> SplitFile:
+    """Read the images of a data set that an index file names. Raises UsageError.
 
     A data set with `index` may hold a part of what the lists name; without it, a position is a row.
     """

@@ -91,10 +91,14 @@ class AuditContext:
         for need in collect_auxiliary_models(tuple(attacks)):
             chain = auxiliary_chain(need, self.point.chain)
             release = self.builder.build_release(chain, self.seed, need)
-            parts = samples_parts(release_parts(inputs, chain, self.seed, need), count)
+            parts = self._auxiliary_samples_parts(need)
             source = QueriedRelease(release, partial(self._load_samples_of, release, count, parts))
             others[need.name] = AuxiliaryRelease(source, inputs.training_rows(need, self.seed))
         return others
+
+    def _auxiliary_samples_parts(self, model: AuxiliaryModel) -> Parts:
+        release = release_parts(self.inputs, auxiliary_chain(model, self.point.chain), self.seed, model)
+        return samples_parts(release, self.inputs.suite.file.quality.samples)
 
     def _load_samples_of(self, release: Release, count: int, parts: Parts) -> Tensor:
         """Samples of another release, drawn once for all attacks and points."""
@@ -108,10 +112,10 @@ class AuditContext:
         """The cache of samples."""
         return ArtefactCache.of_run(self.inputs.config, "samples")
 
-    @property
-    def samples_key(self) -> str:
-        """Key of the drawn samples."""
-        return hash_parts(self._samples_parts)
+    def list_samples_keys(self, models: Iterable[AuxiliaryModel]) -> list[str]:
+        """Keys of the release's own samples, and of those of auxiliary models."""
+        parts = [self._samples_parts, *map(self._auxiliary_samples_parts, models)]
+        return list(map(hash_parts, parts))
 
     @property
     def _samples_parts(self) -> Parts:

@@ -42,7 +42,7 @@ class FamilyMeasurement:
     evaluate: Callable[..., MetricSet]
     measure: Callable[[AuditContext, Any, Access], RecordContents] | None = None
     measure_together: Callable[[AuditContext, Attacks], Iterator[tuple[RecordSpec, RecordContents]]] | None = None
-    reads_samples: Callable[[Any], bool] = lambda attack: bool(attack.reads_samples)
+    reads_samples: Callable[[Any], bool] = lambda attack: bool(attack.may_read_samples)
     reads_features: bool = False
     reads_classifiers: bool = False
     reads_forget_set: bool = False
@@ -78,7 +78,10 @@ MEASUREMENTS: dict[FamilyName, FamilyMeasurement] = {
         keeps_pictures=True,
     ),
     "attribute": FamilyMeasurement(
-        _raw_and_answered, evaluate_attribute, measure_attribute, reads_samples=lambda attack: attack.of != "images"
+        _raw_and_answered,
+        evaluate_attribute,
+        measure_attribute,
+        reads_samples=lambda attack: attack.of != "images" or attack.may_read_samples,
     ),
     "unlearning": FamilyMeasurement(
         _raw_and_answered,

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 
 from leakbench.api import AuxiliaryModel, as_pretrained, pretrained_spec
-from leakbench.data import Dataset, Split, draw_split
+from leakbench.data import Dataset, Split, SplitSpec, draw_split
 from leakbench.data.forget_set import forget_rows
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.auxiliary import release_rng, trainable_rows, training_rows
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.models.pretrained.compatibility import check_fits, walked
+from leakbench.models.pretrained.compatibility import check_fits, schedule_with_walk
 from leakbench.runtime import registry
-from leakbench.runtime.device import Rng, prepare
+from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import ChainLink, Suite
@@ -33,30 +33,49 @@ class RunInputs:
     def __init__(self, suite: Suite, config: RunConfig) -> None:
         self.suite, self.config = suite, config
         self.device = torch.device(config.device)
-        prepare(self.device)
-        self.split_seconds = 0.0  # that drawing the split took
+        self._datasets: dict[tuple[str, bool], tuple[Dataset, ImageView]] = {}  # of all versions of the suite
+        self._splits: dict[tuple[str, bool, SplitSpec], tuple[Split, float]] = {}
 
     def with_suite(self, suite: Suite) -> RunInputs:
-        """Inputs for another version of the suite, with the same data and split, which are not made again."""
+        """Inputs for another version of the suite. The data is not loaded again, nor is an equal split drawn again."""
         other = RunInputs(suite, self.config)
-        kept = ("data", "split", "split_seconds", "pictures")
-        vars(other).update({key: vars(self)[key] for key in kept if key in vars(self)})
+        other._datasets, other._splits = self._datasets, self._splits
         return other
+
+    @property
+    def split_seconds(self) -> float:
+        """Seconds that drawing the split took; 0 before."""
+        return self._splits[self._split_name][1] if self._split_name in self._splits else 0.0
+
+    @property
+    def _data_name(self) -> tuple[str, bool]:
+        return self.suite.file.dataset, self.suite.file.skip_broken
+
+    @property
+    def _split_name(self) -> tuple[str, bool, SplitSpec]:
+        return *self._data_name, self.suite.file.split
 
     @cached_property
     def data(self) -> Dataset:
         """The suite's data set."""
-        file = self.suite.file
-        loaded: Dataset = registry.dataset(file.dataset, f"suite {file.name!r}", file.skip_broken)()
-        return loaded
+        return self._loaded_data[0]
+
+    @property
+    def _loaded_data(self) -> tuple[Dataset, ImageView]:
+        if self._data_name not in self._datasets:
+            file = self.suite.file
+            data: Dataset = registry.dataset(file.dataset, f"suite {file.name!r}", file.skip_broken)()
+            self._datasets[self._data_name] = data, ImageView(data.images)
+        return self._datasets[self._data_name]
 
     @cached_property
     def split(self) -> Split:
         """Its split."""
-        data, began = self.data, time.perf_counter()
-        drawn = draw_split(data, self.suite.file.split)
-        self.split_seconds = time.perf_counter() - began
-        return drawn
+        if self._split_name not in self._splits:
+            data, began = self.data, time.perf_counter()
+            drawn = draw_split(data, self.suite.file.split)
+            self._splits[self._split_name] = drawn, time.perf_counter() - began
+        return self._splits[self._split_name][0]
 
     @cached_property
     def forgotten(self) -> np.ndarray | None:
@@ -117,7 +136,7 @@ class RunInputs:
         """The noise schedule of a chain, a given model's or the suite's, with the suite's walk."""
         spec = pretrained_spec(chain[0].defense) if chain else None
         sampler = self.suite.file.sampler
-        return self.schedule if spec is None else walked(chain[0].id, spec, sampler.steps, sampler.clip)
+        return self.schedule if spec is None else schedule_with_walk(chain[0].id, spec, sampler.steps, sampler.clip)
 
     def _check_attribute(self, values: np.ndarray) -> None:
         if set(values.tolist()) != {0, 1}:
@@ -151,7 +170,7 @@ class RunInputs:
     @cached_property
     def pictures(self) -> ImageView:
         """All images of the data set."""
-        return ImageView(self.data.images)
+        return self._loaded_data[1]
 
     def images(self, rows: np.ndarray) -> ImageView:
         """Images of these rows on the CPU, made when they are asked for."""

@@ -36,7 +36,7 @@ def collect_membership_evidence(
     counts = [len(parts[name].ids) for name in names]
     everything, calibration = (Images.joined([parts[name] for name in chosen]) for chosen in (names, names[2:]))
     member = np.repeat([True, False], counts[2:])
-    studio = _CalibrationFitter(target, calibration, member, parts.get("reference"))
+    studio = CalibrationFitter(target, calibration, member, parts.get("reference"))
     out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
     ready = {name: AttackRequest(studio.fit(one), one.raw) for name, one in asked.items()}
     scores, queries = target.score(ready, everything, calls)
@@ -50,7 +50,7 @@ def collect_membership_evidence(
 
 
 @dataclass(frozen=True)
-class _CalibrationFitter:
+class CalibrationFitter:
     """Fits attacks on calibration images and public ones. No reported image comes in."""
 
     target: AttackTarget

@@ -113,7 +113,7 @@ class AttackTarget:
         self._check_needs(put)
         count, batch = len(images.ids), self.release.batch
         if distributed.world_size() == 1:
-            found, counts = self._room(put).attempt(partial(self._batches, put, images, calls))
+            found, counts = self._room(put).run(partial(self._batches, put, images, calls))
             return found, {name: (one.total + one.once) / count for name, one in counts.items()}
         if any(one.attack.access is Access.SAMPLES for one in put.values()):
             _ = self.source.samples  # drawn together, before each works for itself
@@ -121,7 +121,7 @@ class AttackTarget:
         if mine.start < mine.stop:
             some = images.take(torch.arange(mine.start, mine.stop, device=images.ids.device))
             with distributed.single_process():
-                answers, counts = self._room(put).attempt(partial(self._batches, put, some, calls))
+                answers, counts = self._room(put).run(partial(self._batches, put, some, calls))
             share = mine.stop - mine.start  # samples are drawn for all images, not for this process's
             queries = {name: one.total / share + one.once / count for name, one in counts.items()}
         queries, told = distributed.broadcast(lambda: (queries, calls))  # the first process always has images
@@ -155,7 +155,7 @@ class AttackTarget:
                     needed = {need.name: others[need.name] for need in one.attack.auxiliary_models()}
                     owner = type(one.attack).__module__
                     view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares, owner, counts[name])
-                    found = _answer(one, view, batch, memory)[: len(index) - short]
+                    found = self._checked_answer(one, view, batch, memory)[: len(index) - short]
                     # Into one place: small tensors kept from every batch would hold the memory between them.
                     answers.setdefault(name, found.new_empty(len(images.ids), *found.shape[1:]))[rows] = found
                     counts[name].finish(size - short)
@@ -164,6 +164,20 @@ class AttackTarget:
         calls.together, calls.attacks = together / len(images.ids), float(len(sharing))
         calls.apart = sum(counts[name].total + counts[name].once for name in sharing) / len(images.ids)
         return answers, counts
+
+    def _checked_answer(self, put: _Put, view: NoneView, batch: Batch, memory: AnswerCache) -> Tensor:
+        """The answers for a batch. Raises ValueError where an attack reads samples and its records are not keyed by
+        their number."""
+        sources = [self.source, *(other.source for other in self.others.values())]
+        for source in sources:
+            source.samples_read = False
+        answer = _answer(put, view, batch, memory)
+        if not put.attack.may_read_samples and any(source.samples_read for source in sources):
+            raise ValueError(
+                f"it reads samples at {put.attack.access.name}: say `reads_samples = True` in its class, so that its "
+                "records are made again when the number of samples changes"
+            )
+        return answer
 
     def _check_needs(self, put: Mapping[str, _Put]) -> None:
         for one in put.values():

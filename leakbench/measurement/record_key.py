@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from leakbench.api import Access, Attack
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.extra_features_policy import hash_extra_weights
 from leakbench.measurement.families import MEASUREMENTS
 from leakbench.measurement.feature_extractor import FeatureExtractor
@@ -21,7 +22,7 @@ def record_parts(inputs: RunInputs, release: Parts, attack: Attack | None, acces
     if attack is None:
         return {
             "release": release,
-            **code_parts(measure_quality, FeatureExtractor, RunInputs),
+            **code_parts(measure_quality, FeatureExtractor, AuditContext, RunInputs),
             "quality": inputs.suite.file.quality.model_dump(mode="json"),
             "forget": _forget_table(inputs),
             "weights": _hash_weights(inputs) | {"beside": hash_extra_weights(inputs)},
@@ -33,7 +34,7 @@ def record_parts(inputs: RunInputs, release: Parts, attack: Attack | None, acces
         "parameters": attack.model_dump(mode="json"),
         "access": access.name,
         "auxiliary": [[one.name, one.kind, one.draw, one.share] for one in attack.auxiliary_models()],
-        **code_parts(type(attack), *MEASUREMENTS[attack.family].code, RunInputs),
+        **code_parts(type(attack), *MEASUREMENTS[attack.family].code, AuditContext, RunInputs),
         **_settings(inputs, attack),
     }
 

@@ -62,8 +62,8 @@ def train_denoiser(
         label = None if labels is None else labels[batch.index // versions]
         return F.mse_loss(module(x_t, batch.t, label), batch.noise)
 
-    ahead = images.ahead if drawn is None and isinstance(images, ImageView) else None
-    return minimise(task, network, loss, recipe, name, count=len(images) * versions, watch=watch, ahead=ahead)
+    prefetch = images.prefetch if drawn is None and isinstance(images, ImageView) else None
+    return minimise(task, network, loss, recipe, name, count=len(images) * versions, watch=watch, prefetch=prefetch)
 
 
 def train_watched(
@@ -104,14 +104,14 @@ def minimise(
     timesteps: int | None = None,
     noise_shape: tuple[int, ...] | None = None,
     watch: Watch | None = None,
-    ahead: Callable[[Sequence[Tensor]], None] | None = None,
+    prefetch: Callable[[Sequence[Tensor]], None] | None = None,
 ) -> Artefacts:
     """Train a network on the task with a loss of one's own: place it, keep checkpoints, tell the progress, keep the
     books. Returns it as "denoiser".
 
     A batch has `index` below `count` (the number of images), `t` below `timesteps` (T), `noise` of `noise_shape` (an
-    image's); `loss(module, batch)` is called with them on the task's device and is a mean over the batch. `ahead`: see
-    leakbench.models.training.loop.train.
+    image's); `loss(module, batch)` is called with them on the task's device and is a mean over the batch.
+    `prefetch`: see leakbench.models.training.loop.train.
     """
     done = 0
 
@@ -133,7 +133,7 @@ def minimise(
         checkpoint=task.folder and task.folder / f"{name}.safetensors",
         progress=progress,
         watch=watch,
-        ahead=ahead,
+        prefetch=prefetch,
     )
     spent = recipe.evaluations * done // recipe.steps  # a watch may have ended it early
     return Artefacts(

@@ -1,1 +1,1 @@
-"""Running a suite: plan, session, executors, time estimate, export."""
+"""Running a suite: plan, executors, time estimate, export."""

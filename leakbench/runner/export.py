@@ -1,6 +1,6 @@
-"""The release of a run that `leakbench export` writes: found in the cache, never trained.
+"""Loads the release that `leakbench export` writes from the cache, and checks that it can be exported.
 
-A defense around the sampler stays behind: `raw` says that this is meant.
+Nothing is trained. A defense around the sampler is no part of a pipeline: `raw` confirms that it may stay behind.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import ReleaseSpec, Suite
 
 
-def found(builder: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
-    """The release of a point whose training is in the cache. Raises UsageError where it is not: nothing is trained."""
+def load_release(builder: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:
+    """Load the release of a point from the cache. Raises UsageError where its training is not there."""
     for length in range(1, len(point.chain) + 1):
         if builder.trainings.get_valid(fit_key(builder.inputs, point.chain[:length], seed)) is None:
             raise UsageError(
@@ -26,9 +26,9 @@ def found(builder: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) 
     return builder.build_release(point.chain, seed)
 
 
-def trained_here(suite: Suite, point: ReleaseSpec) -> Suite:
-    """The suite without the points whose model was given, so that nothing reads their files or runs their code. Raises
-    UsageError where `point` is one of them."""
+def drop_given_models(suite: Suite, point: ReleaseSpec) -> Suite:
+    """The suite without the points whose model was handed in, so that nothing reads their files or runs their code.
+    Raises UsageError where `point` is one of them."""
     check_not_given(point)
     return replace(suite, points=tuple(one for one in suite.points if as_pretrained(one.chain[0].defense) is None))
 

@@ -142,14 +142,18 @@ class Plan:
         return to_manifest(self.builder, command)
 
     def drop_artefacts(self) -> None:
-        """For `--rerun all`: delete what training and sampling made for this plan's releases."""
+        """For `--rerun all`: delete what training and sampling made for this plan's releases, those of shadow,
+        retrained and canary models among them, and the classifiers of reference images."""
         for cell in self.cells:
             for model in cell.models:
                 key = fit_key(self.inputs, cell.chain, cell.seed, model)
                 self.builder.trainings.delete(key)
                 shutil.rmtree(self.builder.checkpoints(key), ignore_errors=True)
         for audit in self.audits:
-            audit.context.samples_cache.delete(audit.context.samples_key)
+            rows = tuple(audit.rows())
+            for key in audit.context.list_samples_keys(self._list_auxiliary_models(audit.context.point, rows)):
+                audit.context.samples_cache.delete(key)
+        self.embedding.delete_classifiers()
 
     def write(self, command: str) -> None:
         """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""

@@ -4,7 +4,8 @@ The closure follows `import` statements, statically, from the file of the root t
 and every file that no installed distribution owns (a helper beside a --plugin file). The rules:
 
 - An import counts wherever it stands, inside functions as well, but where it is not reached at run time: under `if
-  TYPE_CHECKING`, or where its name only annotates functions (with `from __future__ import annotations`).
+  TYPE_CHECKING`, or where its name only annotates functions or fields of dataclasses (with `from __future__ import
+  annotations`).
 - `from package import name` reaches the module that defines the name. A package's `__init__.py` is reached only where
   it defines the name or does something when it is imported; one that hands names on is not.
 - What an installed distribution owns is not followed: its version counts. The standard library does not.

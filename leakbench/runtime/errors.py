@@ -1,4 +1,4 @@
-"""The errors that a user sees: one clear line, no traceback."""
+"""Errors for users: one clear line, no traceback."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Iterable
 
 
 class UsageError(Exception):
-    """Wrong usage. The message is one line that names the file, the key, the value and what would be right. Exit code
-    2.
-    """
+    """Wrong usage: exit code 2. The message is one line that names the file, the key, the value and what is allowed."""
 
 
 class SettingError(UsageError):
@@ -28,13 +26,13 @@ class SettingError(UsageError):
 
 
 def in_a_line(error: BaseException) -> str:
-    """Another's error: its kind, and the first line of what it says."""
+    """Format an error as one line: its class and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def nearest_name(word: str, names: Iterable[str]) -> str:
-    """'; did you mean ...?' with the nearest valid name, or the list of all when none is near."""
+    """Suggest the nearest valid name ("did you mean 'loss'?"), or list all names when none is near."""
     names = sorted(names)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"

@@ -1,15 +1,11 @@
-"""Files written whole or not at all."""
+"""Atomic writes, and checks of folders and disks."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 import errno
+import os
 import tempfile
+from pathlib import Path
 
 from leakbench.runtime.errors import UsageError
 
@@ -31,7 +27,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def check_writable(folder: Path, what: str) -> None:
-    """Raise UsageError if the folder cannot be made or written to."""
+    """Raise UsageError if a folder cannot be created or written to; `what` names it in the message."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -41,7 +37,7 @@ def check_writable(folder: Path, what: str) -> None:
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Whether an error says that nothing more can be written: no space, quota or file size limit reached."""
+    """True if an error says that nothing more can be written: no space, quota or file size limit reached."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    # safetensors and zipfile say it in words of their own
+    # safetensors and zipfile raise errors of their own, with the number in the text
     return getattr(error, "errno", None) in full or any(f"os error {number}" in str(error) for number in full)

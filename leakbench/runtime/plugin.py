@@ -1,4 +1,4 @@
-"""Access levels, and what every attack and defense has in common: frozen, validated parameters."""
+"""Access levels, and the base class of attacks and defenses: frozen, validated parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Access(IntEnum):
-    """What the adversary may touch. Each level includes those below it."""
+    """Access that the adversary has to a release. Each level includes those below it."""
 
     NONE = 0  # nothing: images only
     SAMPLES = 1  # generated images
@@ -19,12 +19,12 @@ class Access(IntEnum):
 
 
 def fit_param(default: Any = ..., **constraints: Any) -> Any:
-    """A parameter of the training stage: changing it trains again. Takes pydantic's constraints (ge=0, ...)."""
+    """Declare a fit-stage parameter: changing it trains again. Takes pydantic's constraints (ge=0, ...)."""
     return Field(default, json_schema_extra={"stage": "training"}, **constraints)
 
 
 def release_param(default: Any = ..., **constraints: Any) -> Any:
-    """A parameter of the sampling stage: changing it trains nothing."""
+    """Declare a release-stage parameter: changing it trains nothing. Takes pydantic's constraints."""
     return Field(default, json_schema_extra={"stage": "sampling"}, **constraints)
 
 
@@ -35,9 +35,7 @@ class Plugin(BaseModel):
 
     group: ClassVar[str]  # of entry points, with `leakbench.` before it: "attacks" or "defenses"
     name: ClassVar[str]
-    version: ClassVar[str] = (
-        "1"  # raise it when the method changes: cached artefacts of the old one are then left alone
-    )
+    version: ClassVar[str] = "1"  # part of cache keys: raise it when the method changes in ways its code does not show
     summary: ClassVar[str] = ""
 
     @classmethod

@@ -1,6 +1,7 @@
 """Finds attacks, defenses, data sets, suites and report formats by entry point, and loads --plugin files.
 
-The built-in ones are found like anybody else's. A broken plugin is a named warning, not a crash.
+Built-in ones are found like those of other packages. A broken plugin is a named warning, not a crash; a name that is
+taken twice is an error that names both origins.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _entries(group: str) -> dict[str, dict[str, EntryPoint]]:
 
 
 def names(group: str) -> list[str]:
-    """All names of a group (attacks, defenses, datasets, reports, suites), sorted; nothing is imported."""
+    """List the names of a group (attacks, defenses, datasets, reports, suites), sorted. Imports nothing."""
     return sorted({*_entries(group), *_loaded.get(group, {})})
 
 
@@ -64,7 +65,7 @@ def _origin(entry: EntryPoint) -> str:
 
 
 def all_of(group: str) -> Iterable[tuple[str, Any]]:
-    """(name, object) of every plugin that loads; a broken one is a warning that names it."""
+    """Yield (name, object) of every plugin that loads; a broken one is a warning that names it."""
     for name in names(group):
         try:
             yield name, find(group, name)
@@ -78,9 +79,9 @@ def module_of(path: Path) -> str:
 
 
 def load_file(path: Path, module_name: str = "") -> list[str]:
-    """Load a --plugin file and take in every attack and defense that it defines. Returns their names.
+    """Load a --plugin file and register every attack and defense that it defines. Returns their names.
 
-    `module_name`: that of the file which this one is a copy of, on another machine.
+    `module_name`: that of the original, where this file is its copy on another machine.
     """
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file")
@@ -127,7 +128,7 @@ def _check_free(path: Path, plugin: type[Plugin], defined: list[type[Plugin]]) -
 
 
 def loaded_files() -> list[Path]:
-    """The --plugin files taken in so far, for worker processes to load as well."""
+    """The --plugin files loaded so far, for worker processes to load as well."""
     return list(_files)
 
 

@@ -77,12 +77,15 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    if not isinstance(node, ast.If):
+        return False
+    test = node.test
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
 
 
 def _for_annotations_alone(tree: ast.Module) -> set[str]:
-    """Imported names that only annotate functions. Such annotations are never evaluated where `from __future__ import
-    annotations` stands; those of classes may be (pydantic, dataclasses)."""
+    """Imported names that only annotate functions or fields of dataclasses. Where `from __future__ import annotations`
+    stands such annotations are never evaluated; those of other classes may be (pydantic)."""
     lazy = any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in tree.body)
     if not lazy:
         return set()
@@ -95,22 +98,24 @@ def _for_annotations_alone(tree: ast.Module) -> set[str]:
     return bound - set(_used(tree, False))
 
 
-def _used(node: ast.AST, in_function: bool) -> Iterator[str]:
-    """Names that are read at run time, and all strings, which may name something (`__all__`)."""
+def _used(node: ast.AST, unevaluated: bool) -> Iterator[str]:
+    """Names that are read at run time, and all strings, which may name something (`__all__`). `unevaluated`: whether
+    annotations of variables are not evaluated where the node stands."""
     if isinstance(node, ast.Name):
         yield node.id
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
-    unevaluated = isinstance(node, ast.arg) or (in_function and isinstance(node, ast.AnnAssign))
-    in_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
-        in_function and not isinstance(node, ast.ClassDef)
-    )
+    skipped = isinstance(node, ast.arg) or (unevaluated and isinstance(node, ast.AnnAssign))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        unevaluated = True
+    elif isinstance(node, ast.ClassDef):
+        unevaluated = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     for field, value in ast.iter_fields(node):
-        if field == "returns" or (field == "annotation" and unevaluated):
+        if field == "returns" or (field == "annotation" and skipped):
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
-                yield from _used(child, in_function)
+                yield from _used(child, unevaluated)
 
 
 class _Stripper(ast.NodeTransformer):

@@ -13,12 +13,13 @@ from leakbench.defenses.cpsample import CPSample, ProtectedRelease
 from leakbench.defenses.overfit import Overfit
 from leakbench.defenses.reject_resample import RejectResample
 from leakbench.measurement.inputs import RunInputs
-from leakbench.measurement.releases import ReleaseBuilder, RunConfig
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.diffusion import add_noise, full_timesteps, predict_x0
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training.loop import Batch
 from leakbench.runtime.device import RngStream
+from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 KINDS = ("images", "classes", "captions")

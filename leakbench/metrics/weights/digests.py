@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from leakbench.metrics.weights.resources import DINOV2, INCEPTION, at_hand
-from leakbench.runtime.download.resource import known_hash
+from leakbench.runtime.download.checksum import file_sha256
 
 
 def feature_weights_digest(name: str) -> str:
@@ -24,4 +24,4 @@ def file_digest(path: Path | None) -> str:
 
 @cache
 def _digest_at(path: Path, changed: int) -> str:
-    return known_hash(path)
+    return file_sha256(path)

@@ -1,4 +1,4 @@
-"""Where a model lies: a folder, or a hub id whose files are in the hub's cache or can be fetched into it."""
+"""Locating a model: a folder, or a hub id whose files are in the hub's cache or can be fetched into it."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ def _fetched(name: str, wanted: list[str]) -> Path:
     """The folder in the hub's cache, filled unless the network is not to be used."""
     from huggingface_hub import snapshot_download
 
-    from leakbench.runtime.download.resource import offline
+    from leakbench.runtime.download.resource import is_offline
 
-    return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=_UNWANTED, local_files_only=offline()))
+    return Path(
+        snapshot_download(name, allow_patterns=wanted, ignore_patterns=_UNWANTED, local_files_only=is_offline())
+    )

@@ -44,7 +44,7 @@ def mean_gradient(module: nn.Module, loss: Loss, batch: Batch) -> None:
     rows = distributed.shard(count, 1) if shared else slice(0, count)
     name, first = getattr(loss, "__qualname__", type(loss).__name__), [*next(module.parameters()).shape]
     work = f"training {type(module).__name__} {first} by {name}"
-    AdaptiveBatch(work, batch.index.device, count).attempt(partial(_gradient, module, loss, batch, rows))
+    AdaptiveBatch(work, batch.index.device, count).run(partial(_gradient, module, loss, batch, rows))
     if shared:
         _add_up(module)
 

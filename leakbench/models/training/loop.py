@@ -95,21 +95,22 @@ def train(
     checkpoint: Path | None = None,
     progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
-    ahead: Callable[[Sequence[Tensor]], None] | None = None,
+    prefetch: Callable[[Sequence[Tensor]], None] | None = None,
 ) -> nn.Module:
     """Train in place, leave the EMA weights in the module, set it to eval mode and return it.
 
     `loss(module, batch)` returns a scalar, a mean over the batch. `count` is the number of training images.
     `checkpoint` is a file that is written now and then and resumed from. `progress` is told the number of steps done.
-    `ahead` is told the `index` of the next steps' batches before they are taken: Pictures.ahead fetches them meanwhile.
+    `prefetch` is given the `index` of the next steps' batches before they are taken: ImageView.prefetch fetches them
+    meanwhile.
     """
     device = next(module.parameters()).device
 
     def batches(first: int, last: int) -> list[Batch]:
         sizes: dict[str, Any] = {"batch": recipe.batch, "count": count, "timesteps": timesteps, "shape": noise_shape}
         drawn = draws(stream, first, last, **sizes, device=device)
-        if ahead:
-            ahead([one.index for one in drawn])
+        if prefetch:
+            prefetch([one.index for one in drawn])
         return drawn
 
     def rule(module: nn.Module, batch: Batch) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.estimate.time_estimate import TimeEstimate
+from leakbench.runner.estimate.timing import UnitTimes
 from leakbench.runner.plan import Plan
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import Budget, Suite, load
 
 _FORESEEN = 0.8  # of the minutes: an estimate is one
@@ -26,31 +26,31 @@ _LEAST = 500
 _HALVINGS = 12
 
 
-def within(name: str, overrides: tuple[str, ...], minutes: float, config: RunConfig, workers: int) -> RunInputs:
-    """The inputs of the suite that fits. Raises UsageError where not even the least suite does."""
-    written, kept = load(name, overrides), _kept(config.out, minutes)
-    if kept is not None:
-        return RunInputs(load(name, overrides, kept), config)
-    seconds = minutes * 60 * _FORESEEN
-    estimate = TimeEstimate()
-    small = bool(written.file.small) and _hopeless(RunInputs(written, config), estimate, seconds * workers)
-    if small:
-        estimate = TimeEstimate()  # of another network
+def fit_to_budget(inputs: RunInputs, name: str, overrides: tuple[str, ...], minutes: float, workers: int) -> Suite:
+    """The version of a suite that fits. Raises UsageError where not even the least does.
 
-    def suite(factor: float) -> Suite:
+    inputs: those of the suite as written; versions share the data, and the split where it is the same.
+    """
+    if (kept := _read_budget(inputs.config.out, minutes)) is not None:
+        return load(name, overrides, kept)
+    seconds = minutes * 60 * _FORESEEN
+    small = bool(inputs.suite.file.small) and _is_hopeless(inputs, seconds * workers)
+
+    def scale(factor: float) -> Suite:
         return load(name, overrides, Budget(minutes, factor, small))
 
-    inputs = RunInputs(suite(1.0), config)
-    _ = inputs.split
+    whole = inputs.with_suite(scale(1.0))
+    _ = whole.split  # which the estimate counts, if it has to be drawn
+    estimate = TimeEstimate(whole)
 
     def takes(factor: float) -> float:
-        other = ReleaseBuilder(inputs.with_suite(suite(factor)))
-        return estimate.seconds(other.inputs, Plan(other, "all").cells, workers)
+        version = ReleaseBuilder(whole.with_suite(scale(factor)))
+        return estimate.seconds(version.inputs, Plan(version, "all").cells, workers)
 
-    return inputs.with_suite(suite(_largest(takes, seconds, minutes, written.file.name)))
+    return scale(_find_factor(takes, seconds, minutes, inputs.suite.file.name))
 
 
-def _largest(takes: Any, seconds: float, minutes: float, suite: str) -> float:
+def _find_factor(takes: Callable[[float], float], seconds: float, minutes: float, suite: str) -> float:
     """The largest factor, two significant digits, that takes no more than so many seconds."""
     if takes(1.0) <= seconds:
         return 1.0
@@ -69,17 +69,17 @@ def _largest(takes: Any, seconds: float, minutes: float, suite: str) -> float:
     return float(f"{math.floor(10**low / digits) * digits:.2g}")
 
 
-def _hopeless(inputs: RunInputs, estimate: TimeEstimate, seconds: float) -> bool:
-    """Whether the suite as written would leave too few steps: by its training alone, which needs no split."""
-    chains = {point.chain[: i + 1] for point in inputs.suite.points for i in range(len(point.chain))}
-    last = [chain[-1].defense for chain in chains]
-    evaluations = sum(defense.cost().plain_training for defense in last)
-    total = evaluations * estimate.pace(inputs, "none").training / 3
-    return total * len(inputs.suite.file.seeds) / _LEAST > seconds
+def _is_hopeless(inputs: RunInputs, seconds: float) -> bool:
+    """True if the suite as written would be left with too few steps: by its training alone, which needs no split."""
+    suite = inputs.suite
+    chains = {point.chain[: i + 1] for point in suite.points for i in range(len(point.chain))}
+    evaluations = sum(chain[-1].defense.cost().plain_training for chain in chains)
+    total = evaluations * UnitTimes(inputs).network("none").training / 3
+    return total * len(suite.file.seeds) / _LEAST > seconds
 
 
-def _kept(out: Path, minutes: float) -> Budget | None:
-    """What a run of the same budget in this folder was scaled by."""
+def _read_budget(out: Path, minutes: float) -> Budget | None:
+    """The scaling of a run of the same budget in this folder, or None."""
     try:
         found = json.loads((out / "plan.json").read_text()).get("budget")
         budget = Budget(float(found["minutes"]), float(found["factor"]), bool(found["small"]))

@@ -1,9 +1,11 @@
-"""How many network calls attacks make: they are run on a few images against a tiny network that counts.
+"""Counts the network calls that attacks make, by running them on a few images against a tiny network that counts.
 
 All membership attacks of a release are run together, as in the audit, so calls that they share are counted once;
 attacks that learn are fitted, and shadow models are asked as well. A call with gradients counts as three. Choices of
-ours: the network is a small MLP for any image size, the images are noise, and attacks that cannot be run so are taken
-to make `_UNKNOWN` calls each. Calls inside `torch.func` are seen once a batch, not once an image: too few.
+ours: the network is a small MLP for any image size, the images are noise, attacks that cannot be run so are taken to
+make `_UNKNOWN` calls each, and an attack that learns is fitted once: the fits that leave out a fold of the calibration
+images are taken to make as many calls each. Calls inside `torch.func` are seen once a batch, not once an image: too
+few.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from leakbench.api import Access, AttributeAttack, MembershipAttack, Release
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
-from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.membership_evidence import CALIBRATION_FOLDS, CalibrationFitter
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.measurement.release_audit import collect_auxiliary_models
 from leakbench.models import networks
@@ -51,32 +53,46 @@ class CountingModel:
         return Images(images, ids, ids % conditions if conditions else None)
 
 
-def calls_of(
+def count_membership_calls(
     attacks: Sequence[MembershipAttack], shape: tuple[int, int, int], conditions: int, schedule: Schedule
 ) -> float:
     """Network calls an attacked image, of all these attacks together at one level."""
     if not attacks:
         return 0.0
-    stage = CountingModel(shape, conditions, schedule)
-    parts = stage.parts
-    seen = np.concatenate([parts[name].ids.numpy() for name in ("member", "calibration_in")])
-    others = {need.name: AuxiliaryRelease(stage.source, seen) for need in collect_auxiliary_models(tuple(attacks))}
-    asked = {str(i): AttackRequest(attack, attack.access is Access.WEIGHTS) for i, attack in enumerate(attacks)}
+    model = CountingModel(shape, conditions, schedule)
     try:
-        collect_membership_evidence(AttackTarget(stage.source, stage.streams, others), asked, parts)
+        _run_membership(model, attacks)
     except Exception:  # whatever they lack here, the run will show
         return _UNKNOWN * len(attacks)
-    return stage.counted / (_EACH * (len(parts) - 1))
+    return model.counted / (_EACH * (len(_PARTS) - 1))
 
 
-def calls_of_attribute(attack: AttributeAttack, shape: tuple[int, int, int], schedule: Schedule) -> float:
+def _run_membership(model: CountingModel, attacks: Sequence[MembershipAttack]) -> None:
+    parts = model.parts
+    seen = np.concatenate([parts[name].ids.numpy() for name in ("member", "calibration_in")])
+    others = {need.name: AuxiliaryRelease(model.source, seen) for need in collect_auxiliary_models(tuple(attacks))}
+    target = AttackTarget(model.source, model.streams, others)
+    calibration = Images.joined([parts["calibration_in"], parts["calibration_out"]])
+    fitter = CalibrationFitter(target, calibration, np.repeat([True, False], _EACH), parts["reference"])
+    fitted = {}
+    for number, attack in enumerate(attacks):
+        before, request = model.counted, AttackRequest(attack, attack.access is Access.WEIGHTS)
+        fitted[str(number)] = AttackRequest(fitter.fit(request), request.raw)
+        if attack.out_of_fold:
+            model.counted += (model.counted - before) * CALIBRATION_FOLDS
+            before = model.counted
+            target.score({"": fitted[str(number)]}, calibration.take(torch.arange(2 * _EACH // CALIBRATION_FOLDS)))
+            model.counted += (model.counted - before) * (CALIBRATION_FOLDS - 1)
+    target.score(fitted, Images.joined([parts[name] for name in _PARTS[:-1]]))
+
+
+def count_attribute_calls(attack: AttributeAttack, shape: tuple[int, int, int], schedule: Schedule) -> float:
     """Network calls an image, of an attack on the attribute of images at one level."""
-    stage = CountingModel(shape, 2, schedule)
-    images = Images(stage.parts["member"].images, stage.parts["member"].ids, None)
+    model = CountingModel(shape, 2, schedule)
+    images = Images(model.parts["member"].images, model.parts["member"].ids, None)
+    request = AttackRequest(cast(MembershipAttack, attack), False)
     try:
-        AttackTarget(stage.source, stage.streams).score(
-            {"": AttackRequest(cast(MembershipAttack, attack), False)}, images
-        )
+        AttackTarget(model.source, model.streams).score({"": request}, images)
     except Exception:  # one that has to be fitted first
         return _UNKNOWN
-    return stage.counted / _EACH
+    return model.counted / _EACH

@@ -1,8 +1,14 @@
-"""How fast this machine calls a suite's network: a few timed calls, the middle one of which counts.
+"""Times what a suite is made of on this machine. Everything that an estimate times stands here, each timed once:
 
-The batch grows until a call takes long enough to be timed, so that a large network on a small machine is not asked for
-hundreds of images only to be timed. On the CPU the seconds are the process's own, so that what else runs on the machine
-at this moment does not count: a choice of ours, for a plan of many minutes.
+- one image through the suite's network without gradients: a step of sampling, or one query of an attack;
+- one image forward and backward: its part in a step of training;
+- one image in the features of [quality]; features that would be trained are timed with random weights;
+- one pair of images by LPIPS;
+- the products a second of this device, for DINOv2 and SSCD, whose products an image are known.
+
+Networks whose weights are not on this machine take no time. The batch of a timed call grows until it takes long enough
+to be timed. On the CPU with one thread the seconds are the process's own, so that what else runs on the machine at this
+moment does not count: a choice of ours, for a plan of many minutes.
 """
 
 from __future__ import annotations
@@ -11,15 +17,23 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from math import inf
 
 import torch
 
+from leakbench.measurement.extra_features_policy import list_extra_features
+from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
+from leakbench.metrics.features import ROWS
+from leakbench.metrics.weights.perceptual import load_lpips
 from leakbench.models import networks
 from leakbench.runtime.device import autocast, place
+from leakbench.runtime.errors import UsageError
 
-_LONG_ENOUGH = 0.2  # seconds
-_TIMES = 3
+PRODUCTS = {"dinov2": 81e9, "sscd": 6.8e9}  # an image: ViT-L/14 at 224, ResNet-50 at 288
+_LONG_ENOUGH = 0.2  # seconds of a timed call
+_TIMES = 3  # calls, the middle one of which counts
 
 
 @dataclass(frozen=True)
@@ -30,12 +44,55 @@ class StepTimes:
     training: float
 
 
-def pace_of(inputs: RunInputs, condition: str) -> StepTimes:
-    """Measured with a fresh network of the suite."""
-    spec = inputs.network(condition)
+class UnitTimes:
+    """Seconds of one image, or of one pair, by what is done to it."""
+
+    def __init__(self, inputs: RunInputs) -> None:
+        self.inputs = inputs
+        self._networks: dict[str, StepTimes] = {}
+
+    def network(self, condition: str) -> StepTimes:
+        """Step times of the suite's network of this condition."""
+        if condition not in self._networks:
+            self._networks[condition] = time_network(self.inputs, condition)
+        return self._networks[condition]
+
+    @cached_property
+    def features(self) -> float:
+        """Seconds of one image in the features that [quality] names. Raises UsageError where they cannot be had."""
+        embed = FeatureExtractor(self.inputs).untrained()
+        with torch.no_grad():
+            return seconds_an_image(lambda images: embed.at_once(self._blank(images)).sum().item(), ROWS)
+
+    @cached_property
+    def lpips(self) -> float:
+        """Seconds of one pair of images by LPIPS; 0 without weights. Raises UsageError for weights that are none."""
+        try:
+            lpips = load_lpips()
+        except ValueError as error:
+            raise UsageError(str(error).splitlines()[0]) from None
+        if lpips is None:
+            return 0.0
+        lpips.network.to(self.inputs.device)
+        with torch.no_grad():
+            return seconds_an_image(lambda n: lpips.at_once(self._blank(n), self._blank(n)).sum().item(), ROWS)
+
+    @cached_property
+    def extra_features(self) -> float:
+        """Seconds of one image by DINOv2 and SSCD, as far as the run measures them."""
+        products = sum(PRODUCTS[name] for name in list_extra_features(self.inputs))
+        return products / _products_per_second(self.inputs.device) if products else 0.0
+
+    def _blank(self, images: int) -> torch.Tensor:
+        return torch.zeros(images, *self.inputs.data.shape, device=self.inputs.device)
+
+
+def time_network(inputs: RunInputs, condition: str) -> StepTimes:
+    """Time a fresh network of the suite."""
+    spec, batch = inputs.network(condition), inputs.suite.file.sampler.batch
     network = place(networks.build(spec, inputs.streams(0).of("estimate")), inputs.device).eval()
 
-    def forward(images: int) -> None:
+    def call(images: int) -> None:
         x = torch.zeros(images, *spec.shape, device=inputs.device)
         t = torch.zeros(images, dtype=torch.int64, device=inputs.device)
         with autocast(inputs.device):
@@ -45,12 +102,12 @@ def pace_of(inputs: RunInputs, condition: str) -> StepTimes:
         answer.item()
 
     with torch.no_grad():
-        alone = seconds_an_image(forward, inputs.suite.file.sampler.batch)
-    return StepTimes(alone, seconds_an_image(forward, inputs.suite.file.sampler.batch))
+        forward = seconds_an_image(call, batch)
+    return StepTimes(forward, seconds_an_image(call, batch))
 
 
-def seconds_an_image(call: Callable[[int], None], most: int) -> float:
-    """Of one image, by calls of so many images, `most` at the most."""
+def seconds_an_image(call: Callable[[int], object], most: int) -> float:
+    """Seconds of one image, by calls of so many images, `most` at the most."""
     clock = time.perf_counter if torch.cuda.is_available() or torch.get_num_threads() > 1 else time.process_time
     images = 1
     while True:
@@ -65,3 +122,14 @@ def seconds_an_image(call: Callable[[int], None], most: int) -> float:
         if middle > _LONG_ENOUGH or images >= most:
             return middle / images
         images = min(most, images * 4)
+
+
+def _products_per_second(device: torch.device) -> float:
+    """The best of five multiplications of matrices."""
+    left, right = (torch.ones(1024, 1024, device=device) for _ in range(2))
+    best = inf
+    for _ in range(5):
+        began = time.perf_counter()
+        (left @ right).sum().item()
+        best = min(best, time.perf_counter() - began)
+    return 1024**3 / best

@@ -23,6 +23,8 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import torch
+
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.cell import Cell
@@ -30,7 +32,7 @@ from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.executors.worker import Worker, packed, portable, unpacked
 from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
-from leakbench.runtime.device import devices
+from leakbench.runtime.device import devices, prepare
 
 
 class LocalExecutor(Executor):
@@ -150,7 +152,9 @@ def _start_worker(parent: int, suite: bytes, files: list[Path], news: Any, place
     for file in files:
         registry.load_file(file)
     checked, setting = unpacked(suite)
-    _worker, _news = Worker(ReleaseBuilder(RunInputs(checked, replace(setting, device=places.get())))), news
+    config = replace(setting, device=places.get())
+    prepare(torch.device(config.device))
+    _worker, _news = Worker(ReleaseBuilder(RunInputs(checked, config))), news
 
 
 def _stop_with(parent: int) -> None:

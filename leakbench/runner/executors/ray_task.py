@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
+import torch
+
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec
 from leakbench.measurement.releases import ReleaseBuilder
@@ -29,6 +31,7 @@ from leakbench.runner.executors.node_check import difference, fingerprint
 from leakbench.runner.executors.worker import Worker, portable, unpacked
 from leakbench.runtime import registry
 from leakbench.runtime.cache.location import cache_root
+from leakbench.runtime.device import prepare
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ def _release_builder(start: Start) -> ReleaseBuilder:
                 f"node {os.uname().nodename} does not see the cache folder {setting.cache} of this run: let "
                 "LEAKBENCH_CACHE name a folder that all nodes share, or a URL such as s3://bucket/folder"
             )
+    prepare(torch.device(setting.device))
     builder = ReleaseBuilder(RunInputs(suite, replace(setting, out=scratch)))
     if wrong := difference(fingerprint(builder), start.fingerprint):
         raise IncompatibleNode(wrong)

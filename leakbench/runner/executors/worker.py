@@ -20,7 +20,7 @@ def _nobody(row: RecordSpec, record: Record) -> None:
 
 
 class Worker:
-    """Does cells, one after the other, keeping what it has loaded."""
+    """Does cells, one after the other. Features of real images are kept between them, networks of releases are not."""
 
     def __init__(self, builder: ReleaseBuilder) -> None:
         self.builder, self.embedding = builder, FeatureExtractor(builder.inputs)
@@ -29,6 +29,12 @@ class Worker:
         self, cell: Cell, progress: Callable[[float], None], written: Callable[[RecordSpec, Record], None] = _nobody
     ) -> None:
         """Do one cell. `progress` is told the share done, `written` each record once its files are written."""
+        try:
+            self._do(cell, progress, written)
+        finally:
+            self.builder.unload()  # else every point, seed and shadow model of the run would stay on the device
+
+    def _do(self, cell: Cell, progress: Callable[[float], None], written: Callable[[RecordSpec, Record], None]) -> None:
         if cell.kind == "reader":
             _ = self.embedding.features
         elif cell.kind == "fit":

@@ -113,7 +113,7 @@ class ArtefactCache:
                 lock.__exit__(None, None, None)
 
     def _locked(self, key: str) -> AbstractContextManager[None]:
-        return exclusive(self.folder.parent / "locks" / f"{self.kind}-{key}", f"{self.kind}/{key}")
+        return exclusive(self.folder.parent / "locks" / f"{self.kind}-{key}", f"makes {self.kind}/{key}")
 
     def _manifest(self, key: str) -> Manifest | None:
         return self.remote.manifest(key) if self.remote else read_manifest(self.path(key))

@@ -16,11 +16,11 @@ def key_of(**parts: Any) -> str:
 
 
 def digest_of(files: Sequence[Path]) -> str:
-    """sha256 of the content of files in their order, 40 hex digits; each is read again only once it has changed."""
-    return key_of(files=[_unchanged(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files])
+    """sha256 of the contents of files in their order, 40 hex digits. A file is read again only if it changed."""
+    return key_of(files=[_file_sha256(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files])
 
 
 @cache
-def _unchanged(file: Path, _changed: int, _size: int) -> str:
+def _file_sha256(file: Path, _changed: int, _size: int) -> str:
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -14,29 +14,32 @@ _QUIET = 5.0  # seconds of waiting after which a line says why
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Inside, no other process holds the lock file `path`. `what` is what it protects, for the line about waiting.
+    """Inside, no other process holds the lock file `path`. `what` says what the
+    other process does, for the line about waiting: "makes fits/KEY".
 
     The same process may hold it more than once. On file systems without locks (some of NFS and Lustre) nothing is
     locked: artefacts stay whole all the same, as they are renamed into place, but two processes may make the same one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, is_singleton=True, fallback_to_soft=False)  # a soft lock outlives a killed process
-    try:
-        _acquire(lock, what)
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        yield
-        return
+    locked = _acquire(lock, what)
     try:
         yield
     finally:
-        lock.release()
+        if locked:
+            lock.release()
 
 
-def _acquire(lock: FileLock, what: str) -> None:
-    with suppress(Timeout):
-        lock.acquire(timeout=_QUIET)
-        return
-    print(f"leakbench: waiting for another process that makes {what}", file=sys.stderr)
-    lock.acquire()
+def _acquire(lock: FileLock, what: str) -> bool:
+    """Wait for the lock. Returns False on a file system that has none."""
+    try:
+        with suppress(Timeout):
+            lock.acquire(timeout=_QUIET)
+            return True
+        print(f"leakbench: waiting for another process that {what}", file=sys.stderr)
+        lock.acquire()
+        return True
+    except PermissionError:
+        raise
+    except (OSError, NotImplementedError):
+        return False

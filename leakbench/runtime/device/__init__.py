@@ -1,11 +1,12 @@
-"""The shared CUDA harness: which devices, at which precision, in which batches, with which random numbers.
+"""The shared harness of CPU and CUDA: devices, precision, compute batches, random numbers.
 
-machine.py    what there is, and the settings of a process that computes on it
-precision.py  bf16 or float32, and the memory order of a network
-batches.py    compute batches of a fixed size, and what is remembered where they do not fit
-compiling.py  torch.compile with graph capture, where a trial says that it pays
-manner.py     which of these happened, for the record
-streams.py    random numbers that depend on what they are for and on nothing else
+devices.py     the devices of a machine, and the settings of a process that computes
+precision.py   bf16 or float32, and the memory format of a network
+batching.py    compute batches of a fixed size, smaller where memory runs out
+compile.py     torch.compile, where a suite requests it
+execution.py   notes for the record: smaller batches, compiled work
+rng.py         random numbers by purpose, image and draw, from a counter-based generator
+row_digest.py  digests of tensor rows, for random numbers of a question that has no image number
 """
 
 from leakbench.runtime.device.batching import AdaptiveBatch, in_batches, padded, record_batch_reductions

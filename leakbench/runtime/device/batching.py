@@ -1,8 +1,8 @@
-"""Compute batches: always full, always of one size; smaller ones where memory runs out, and that is remembered.
+"""Compute batches: always full and of one size, smaller only where memory runs out.
 
-A fixed batch is what makes results equal bit for bit however many rows are asked for. Where a CUDA device runs out of
-memory the batch is halved until it fits, and what fitted is where the same work begins the next time in this process.
-Results then agree within the device's tolerance, no longer bit for bit, so a record says so
+Batches of a fixed size make results bitwise equal however many rows are computed. Where a CUDA device runs out of
+memory the batch is halved until it fits, and later work of the same name in this process starts at the size that
+fitted. Results then agree within the device's tolerance, no longer bitwise, so a record says so
 (`record_batch_reductions`).
 """
 
@@ -25,7 +25,7 @@ _NOTES: list[dict[str, int]] = []
 
 @dataclass(frozen=True)
 class AdaptiveBatch:
-    """How many rows of one kind of `work` fit on a device at a time, of as many as were `asked` for."""
+    """Number of rows of one kind of `work` that fit on a device at a time, at most `asked`."""
 
     work: str
     device: torch.device
@@ -33,11 +33,11 @@ class AdaptiveBatch:
 
     @property
     def rows(self) -> int:
-        """What fitted the last time."""
+        """Number of rows that fitted the last time."""
         return _FITTED.get(self, self.asked)
 
-    def attempt(self, work: Callable[[int], Answer]) -> Answer:
-        """work(rows) with ever fewer rows, as long as memory runs out. Raises torch.cuda.OutOfMemoryError at one."""
+    def run(self, work: Callable[[int], Answer]) -> Answer:
+        """Call work(rows), with half the rows each time memory runs out. Raises torch.cuda.OutOfMemoryError at 1."""
         while True:
             rows = self.rows
             try:
@@ -48,7 +48,7 @@ class AdaptiveBatch:
             else:
                 self._note(rows)
                 return answer
-            # Out of the `except`, whose traceback keeps alive all that the attempt had allocated.
+            # Outside the `except`, whose traceback keeps alive all that the failed call had allocated.
             _FITTED[self] = (rows + 1) // 2
             torch.cuda.empty_cache()
 
@@ -60,29 +60,13 @@ class AdaptiveBatch:
 
 @contextmanager
 def record_batch_reductions() -> Iterator[dict[str, int]]:
-    """Inside, what runs in smaller batches than asked for is noted: {work: rows}."""
+    """Record the work that runs in smaller batches than asked for inside: {work: rows}."""
     note: dict[str, int] = {}
     _NOTES.append(note)
     try:
         yield note
     finally:
         _NOTES[:] = [other for other in _NOTES if other is not note]
-
-
-@contextmanager
-def unchanged() -> Iterator[None]:
-    """For a trial: what fitted inside is forgotten and not noted. Raises torch.cuda.OutOfMemoryError at the end if a
-    batch was halved."""
-    fitted, notes = dict(_FITTED), _NOTES[:]
-    _NOTES.clear()
-    try:
-        yield
-        if fitted != _FITTED:
-            raise torch.cuda.OutOfMemoryError("in a trial")
-    finally:
-        _NOTES[:] = notes
-        _FITTED.clear()
-        _FITTED.update(fitted)
 
 
 def padded(count: int, size: int) -> Iterator[tuple[slice, int]]:
@@ -93,21 +77,21 @@ def padded(count: int, size: int) -> Iterator[tuple[slice, int]]:
 
 
 def in_batches(function: Callable[..., Tensor], *tensors: Any, size: int, work: str = "") -> Tensor:
-    """Apply a function of equally long tensors, or Pictures, in batches of exactly `size` rows, the last padded by its
-    first row.
+    """Apply a function to equally long tensors, or ImageViews, in batches of exactly `size` rows.
 
-    `work` names what is done, for what is remembered of it; by default the function's name and the rows' shapes.
+    The last batch is padded by its first row. `work` names the work for AdaptiveBatch; by default it is the function's
+    name and the rows' shape.
     """
     name = work or f"{getattr(function, '__qualname__', type(function).__qualname__)} {[*tensors[0].shape[1:]]}"
-    room, outputs, start = AdaptiveBatch(name, tensors[0].device, size), list[Tensor](), 0
+    batch, outputs, start = AdaptiveBatch(name, tensors[0].device, size), list[Tensor](), 0
     while start < len(tensors[0]):
-        outputs.append(room.attempt(partial(_batch, function, tensors, start)))
+        outputs.append(batch.run(partial(_apply, function, tensors, start)))
         start += len(outputs[-1])
     return torch.cat(outputs)
 
 
-def _batch(function: Callable[..., Tensor], tensors: Sequence[Any], start: int, size: int) -> Tensor:
-    """The function of `size` rows from `start`, or of as many as are left."""
+def _apply(function: Callable[..., Tensor], tensors: Sequence[Any], start: int, size: int) -> Tensor:
+    """Apply the function to `size` rows from `start`, padded where fewer are left."""
     rows = [tensor[start : start + size] for tensor in tensors]
     short = size - len(rows[0])
     full = [torch.cat([r, r[:1].expand(short, *r.shape[1:])]) if short else r for r in rows]

@@ -1,8 +1,8 @@
-"""What there is to compute on, and the settings of a process that does.
+"""The devices of a machine, and the settings of a process that computes on one.
 
 CUDA always runs in its deterministic mode: equal runs on equal devices give equal bits. torch's deterministic kernels
-are asked for with warn_only: an operation that has none runs all the same and torch names it in a warning (a choice of
-ours: an audit that stops for the sum order of one kernel helps nobody, and one that hides it neither). TF32 is off: the
+are requested with warn_only: an operation that has none runs all the same, and torch names it in a warning (a choice of
+ours: an audit should neither stop for the sum order of one kernel nor hide it). TF32 is off: the
 scores of attacks are differences of near-equal numbers, and its 10 bits would be seen in them.
 """
 
@@ -16,7 +16,7 @@ from leakbench.runtime.errors import UsageError
 
 
 def kind_of(name: str) -> str:
-    """cpu or cuda for the `--device` auto, cpu or cuda. Raises UsageError when CUDA is asked for and absent."""
+    """Resolve the `--device` auto, cpu or cuda to cpu or cuda. Raises UsageError when CUDA is requested but absent."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UsageError("--device cuda: this machine has no usable CUDA device; use --device cpu or auto")
@@ -24,12 +24,13 @@ def kind_of(name: str) -> str:
 
 
 def devices(kind: str) -> list[str]:
-    """The names of this machine's devices of a kind: cpu, or cuda:0, cuda:1 ... as far as CUDA_VISIBLE_DEVICES goes."""
+    """List this machine's devices of a kind: cpu, or cuda:0, cuda:1 ... as CUDA_VISIBLE_DEVICES allows."""
     return ["cpu"] if kind == "cpu" else [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 
 
 def prepare(device: torch.device) -> None:
-    """Settings of a process that computes. CPU: one thread (benchmarks/speed/test_threads.py shows why)."""
+    """Set up a process that computes: one thread on the CPU (see benchmarks/speed/test_threads.py); on CUDA, kernels
+    that are deterministic and without TF32."""
     if device.type == "cpu":
         torch.set_num_threads(1)
         return
@@ -40,5 +41,5 @@ def prepare(device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    if device.index is not None:  # what asks for "cuda" alone means this one
+    if device.index is not None:  # code that says "cuda" alone means this one
         torch.cuda.set_device(device)

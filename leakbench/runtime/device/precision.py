@@ -1,4 +1,4 @@
-"""At which precision, and in which memory order, networks run.
+"""Precision and memory format of networks.
 
 bf16 for training and sampling on CUDA; float32 for scores, which are differences of near-equal numbers, and everywhere
 on the CPU, where bf16 is slower on most machines. channels_last on CUDA, where convolutions of images run faster in it.
@@ -16,9 +16,9 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def autocast(device: torch.device, cached: bool = True) -> AbstractContextManager[object]:
-    """bf16 on CUDA for training and sampling; float32 on CPU.
+    """Autocast to bf16 on CUDA, for training and sampling; no autocast on the CPU.
 
-    `cached`: whether weights are cast once. Not where they change, or are asked without gradients first, on the way.
+    `cached=True` casts weights once. Pass False where they change inside, or are first used without gradients.
     """
     if device.type != "cuda":
         return nullcontext()
@@ -33,7 +33,10 @@ def place(module: Module, device: torch.device) -> Module:
 
 
 def takes_channels_last(module: nn.Module) -> bool:
-    """Whether a network, of whoever's making, can be laid out so: not one with weights of five dimensions (videos,
-    volumes: torch refuses them) nor a scripted one, whose code may count on the order that it was traced with."""
+    """True if a network can be laid out in channels_last.
+
+    False for weights of five dimensions (videos, volumes: torch refuses them) and for scripted modules, whose code may
+    count on the order that they were traced with.
+    """
     tensors = [*module.parameters(), *module.buffers()]
     return not isinstance(module, torch.jit.ScriptModule) and all(tensor.dim() < 5 for tensor in tensors)

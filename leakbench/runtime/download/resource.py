@@ -1,28 +1,29 @@
 """Files from the network: downloaded once, resumed, checksummed, and named to users who have no network.
 
 A file is received under its name with `.part` and renamed when it is whole and its hash is right, so what bears the
-final name can be trusted. Beside it lies FILE.sha256, as `sha256sum` writes and checks it. Choices of ours:
+final name can be trusted. Choices of ours:
 
-- Where the publisher gives no hash, the one found at the first download counts from then on.
-- A file that was not touched since its .sha256 was written is not hashed again: some are many gigabytes.
 - A file that somebody put there by hand is checked like a downloaded one. A damaged one stays until its successor is
   whole.
-- Two processes that want one file: the second waits for the first, by a lock on the .part file.
+- Of two processes that want one file, the second waits for the first.
+- No library: pooch (1.9) takes up no broken download (it asks for no ranges, and deletes what came), and two processes
+  download twice; huggingface_hub resumes, but only from its own hub.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from leakbench.runtime.cache.keys import key_of
 from leakbench.runtime.cache.location import cache_root
+from leakbench.runtime.cache.locks import exclusive
+from leakbench.runtime.download.checksum import compare_hashes, find_damage, record_sha256, recorded_sha256
 from leakbench.runtime.download.http import DownloadError, Progress, StderrProgress, receive
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import check_writable
@@ -44,14 +45,18 @@ class Resource:
     md5: str | None = None
     bytes: int | None = None
 
+    def find_damage(self, path: Path) -> str | None:
+        """Say what is wrong with a file that should be this one, or None: then its hash is recorded beside it."""
+        return find_damage(path, self.sha256, self.md5)
 
-def offline() -> bool:
-    """Whether the network is forbidden: `--offline`, or $HF_HUB_OFFLINE as the hub's own libraries read it."""
+
+def is_offline() -> bool:
+    """True if the network must not be used: `--offline`, or $HF_HUB_OFFLINE as the hub's own libraries read it."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def downloads_folder() -> Path:
-    """Where data sets are kept: $LEAKBENCH_CACHE/downloads."""
+    """Folder of the data sets' files: $LEAKBENCH_CACHE/downloads."""
     return cache_root() / "downloads"
 
 
@@ -59,94 +64,51 @@ def fetch(resource: Resource, folder: Path, progress: Progress | None = None) ->
     """The file of a resource in a folder, downloaded if it is not there or damaged; `progress(here, total)` in bytes.
 
     Raises UsageError, in one line that says which file comes from where and belongs where, when there is no network,
-    it is forbidden, no address has the file, or what came has another hash.
+    it must not be used, no address has the file, or what came has another hash.
     """
     path = folder / resource.file
-    wrong = damage(resource, path) if path.is_file() else "it is not here"
+    wrong = resource.find_damage(path) if path.is_file() else "it is not here"
     if wrong is not None:
         _replace(resource, path, wrong, progress or StderrProgress(resource.file, folder))
-    for files in _listening:
+    for files in _records:
         files.append((resource, path))
     return path
 
 
 @contextmanager
-def noted() -> Iterator[list[tuple[Resource, Path]]]:
-    """The files that are fetched meanwhile, whether they were there before or not."""
+def record_fetches() -> Iterator[list[tuple[Resource, Path]]]:
+    """List the files that are fetched inside, whether they were there before or not."""
     files: list[tuple[Resource, Path]] = []
-    _listening.append(files)
+    _records.append(files)
     try:
         yield files
     finally:
-        _listening.remove(files)
+        _records.remove(files)
 
 
-_listening: list[list[tuple[Resource, Path]]] = []
+_records: list[list[tuple[Resource, Path]]] = []
 
 
 def _replace(resource: Resource, path: Path, wrong: str, progress: Progress) -> None:
-    if offline():
+    """Download a file that is missing or damaged, unless another process does so first."""
+    if is_offline():
         words = f"{resource.name}: {path}: {wrong}, and the network is not to be used (--offline, HF_HUB_OFFLINE)"
         raise UsageError(f"{words}; {_by_hand(resource, path.parent)}")
     if path.is_file():
         print(f"leakbench: {path}: {wrong}; downloading it again", file=sys.stderr)
     check_writable(path.parent, f"{resource.name}: the folder")
-    with _alone(path.with_name(f"{path.name}.part")) as file:
-        if not path.is_file() or damage(resource, path) is not None:  # else another process was faster
-            _download(resource, file, path, progress)
-
-
-def damage(resource: Resource, path: Path) -> str | None:
-    """What is wrong with a file that should be the resource, in words, or None: then its hash is noted beside it."""
-    noted = noted_hash(path)
-    if _untouched(path) and noted.startswith((resource.sha256 or "").lower()):
-        return None
-    wrong = _wrong(resource, path, noted)
-    if wrong is None:
-        _write_note(path)
-    return wrong
-
-
-def noted_hash(path: Path) -> str:
-    """The sha256 that was noted beside a fetched file; "" where there is none."""
-    return next(iter(_note(path).read_text().split()), "") if _note(path).is_file() else ""
-
-
-def known_hash(path: Path) -> str:
-    """sha256 of a file: the noted one where the file was not touched since, else computed."""
-    return noted_hash(path) if _untouched(path) else _hash(path, "sha256")
-
-
-def _untouched(path: Path) -> bool:
-    """Whether the file's hash was noted and the file not touched since: of that, the time of last change cannot lie."""
-    return bool(noted_hash(path)) and path.stat().st_ctime_ns <= _note(path).stat().st_mtime_ns
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _write_note(path: Path) -> None:
-    with suppress(OSError):  # a read-only folder: then the file is hashed every time
-        _note(path).write_text(f"{_hash(path, 'sha256')}  {path.name}\n")
-
-
-def _hash(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest()
-
-
-def _wrong(resource: Resource, path: Path, noted: str) -> str | None:
-    """What does not match: the publisher's hashes or, where there are none, the one noted at the first download."""
-    wanted = {"sha256": resource.sha256, "md5": resource.md5}
-    first = not any(wanted.values())
-    for kind, digits in wanted.items() if not first else [("sha256", noted)]:
-        if digits and not (found := _hash(path, kind)).startswith(digits.lower()):
-            return f"its {kind} is {found}, not {digits}" + ", which the first download had" * first
-    return None
+    part, lock = path.with_name(f"{path.name}.part"), f"download-{key_of(path=str(path.resolve()))}"
+    with exclusive(cache_root() / "locks" / lock, f"downloads {resource.file}"), part.open("ab") as file:
+        try:
+            if not path.is_file() or resource.find_damage(path) is not None:
+                _download(resource, file, path, progress)
+        finally:
+            if part.is_file() and not part.stat().st_size:
+                part.unlink()
 
 
 def _download(resource: Resource, file: IO[bytes], path: Path, progress: Progress) -> None:
+    """Receive a file from the first address that has it, and rename it. Raises UsageError that lists what failed."""
     failed = []
     for url in resource.urls:
         try:
@@ -154,10 +116,10 @@ def _download(resource: Resource, file: IO[bytes], path: Path, progress: Progres
         except DownloadError as error:
             failed.append(f"{url}: {error}")
             continue
-        wrong = _wrong(resource, Path(file.name), noted_hash(path))
+        wrong = compare_hashes(Path(file.name), resource.sha256, resource.md5, recorded_sha256(path))
         if wrong is None:
             os.replace(file.name, path)
-            _write_note(path)
+            record_sha256(path)
             return
         file.truncate(0)
         failed.append(f"{url}: {wrong}; deleted")
@@ -166,27 +128,3 @@ def _download(resource: Resource, file: IO[bytes], path: Path, progress: Progres
 
 def _by_hand(resource: Resource, folder: Path) -> str:
     return f"put {resource.file} from {resource.urls[0]} into {folder}"
-
-
-@contextmanager
-def _alone(part: Path) -> Iterator[IO[bytes]]:
-    """The .part file, open for appending, for one process at a time. An empty one is not left behind."""
-    while True:
-        with part.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not _still(file, part):
-                continue  # the process that had it finished it, and it bears its final name now
-            try:
-                yield file
-            finally:
-                if _still(file, part) and not part.stat().st_size:
-                    part.unlink()
-            return
-
-
-def _still(file: IO[bytes], part: Path) -> bool:
-    """Whether an open file is the one that bears this name."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), part.stat())
-    except FileNotFoundError:
-        return False

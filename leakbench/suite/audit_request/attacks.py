@@ -1,4 +1,4 @@
-"""Which attacks an audit of a given model runs.
+"""The attacks that an audit of a given model runs.
 
 Choices of ours: first those of the frozen set `strongest`, then every other that reads membership or copies, with its
 default parameters. One that asks for shadow models, which nobody can train without the recipe, is taken with its
@@ -45,7 +45,7 @@ def entries_of(choice: str, reach: Reach) -> list[dict[str, Any]]:
 
 
 def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any]]:
-    """Those that can be put to a given model, some of them with default parameters."""
+    """The entries that can be run against a given model, some of them with default parameters."""
     found = []
     for entry in entries:
         kind: type[Attack] = registry.find("attacks", str(entry["name"]))

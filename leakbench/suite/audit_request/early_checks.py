@@ -24,7 +24,7 @@ class _Images(Protocol):
 
 
 def peek_at(name: str) -> Glimpse | None:
-    """What is known of a data set's images without decoding them; None where it is no folder. Raises UsageError."""
+    """Facts about a data set's images, without decoding them; None where it is no folder. Raises UsageError."""
     kind, _, argument = name.partition(":")
     return peek(argument) if kind == "folder" else None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from leakbench.data.captions import SIDECARS, arranged, gathered
-from leakbench.data.member_folders import files_of, loaded
+from leakbench.data.caption_labels import SIDECARS, arrange_captions, collect_sidecars
+from leakbench.data.member_folders import list_image_files, load_dataset
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.audit_request.suite import Request
@@ -30,7 +30,7 @@ def request_of_model(model: str, said: dict[str, Any], captions: str | None, giv
     parameters = {key: value for key, value in said.items() if value is not None}
     if captions is not None:
         folders = [_images_of(side, captions, given) for side in ("members", "nonmembers")]
-        table = gathered(folders) if captions == SIDECARS else arranged(Path(captions), folders)
+        table = collect_sidecars(folders) if captions == SIDECARS else arrange_captions(Path(captions), folders)
         parameters["captions"] = given["captions"] = str(table)
         given["typed_captions"] = captions
     return Request(Path(model).name, {"name": "pipeline", "path": model, **parameters}, **given)
@@ -52,7 +52,7 @@ def _images_of(side: str, captions: str, given: dict[str, Any]) -> tuple[Path, l
     name = given[side]
     if not name.startswith("folder:"):
         raise UsageError(f"--captions {captions}: --{side} {name} is no folder: captions go by image files")
-    skipped = loaded(name, f"--{side}", True).skipped if given["skip_broken"] else ()
-    found = files_of(name, skipped)
+    skipped = load_dataset(name, f"--{side}", True).skipped if given["skip_broken"] else ()
+    found = list_image_files(name, skipped)
     assert found is not None
     return found

@@ -22,7 +22,7 @@ import numpy as np
 
 from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, pretrained_spec, shipped_parts
 from leakbench.data import Dataset, draw_split
-from leakbench.data.member_folders import SHARES, loaded, sides_name
+from leakbench.data.member_folders import SHARES, load_dataset, name_sides
 from leakbench.data.split import TooFewImages
 from leakbench.runtime import registry
 from leakbench.runtime.errors import SettingError, UsageError
@@ -38,7 +38,7 @@ _HEADLINES = {"tpr@fpr=0.001": 10_000, "tpr@fpr=0.01": 1_000}  # and the nonmemb
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be audited.
+    """An audit request.
 
     model: parameters of the plugin that hands it out, with its `name`. generated: name of the data set of generated
     images, where there is no model. members, nonmembers: names of data sets. attacks: "all", "strongest" or names.
@@ -90,7 +90,7 @@ def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Sui
 
 
 def _dataset(request: Request) -> str:
-    return sides_name(request.members, request.nonmembers, request.captions, request.seed, request.skip_broken)
+    return name_sides(request.members, request.nonmembers, request.captions, request.seed, request.skip_broken)
 
 
 def _table(request: Request) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _read_samples(request: Request) -> Request:
     if glimpse is not None and not request.skip_broken:
         expected = None if members is None else members.shape
         check_samples(request.generated, glimpse.count, glimpse.shape, expected)
-    data = loaded(request.generated, "--samples", request.skip_broken)
+    data = load_dataset(request.generated, "--samples", request.skip_broken)
     model = request.model | {"digest": data.digest}
     title = data.name.partition(":")[2] or data.name
     check_samples(request.generated, len(data.images), None, None)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from leakbench.api import Access
-from leakbench.data.member_folders import sides_name
+from leakbench.data.member_folders import name_sides
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import registry
 from leakbench.suite.audit_request.attacks import Reach, entries_of
@@ -96,7 +96,7 @@ name = "gan_leaks"
 
 
 def test_an_exported_release_audits_to_the_scores_of_the_release_itself(sides, leakbench, tmp_path):
-    dataset = sides_name(f"folder:{sides[1]}", f"folder:{sides[3]}")
+    dataset = name_sides(f"folder:{sides[1]}", f"folder:{sides[3]}")
     (tmp_path / "trained.toml").write_text(TRAINED.format(dataset=dataset))
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     assert leakbench("run", tmp_path / "trained.toml", "--out", ours, "--workers", 1).code == 0
@@ -246,7 +246,7 @@ def undecoded(monkeypatch):
     def decoded(*given):
         raise AssertionError("an image was decoded before what is cheap was checked")
 
-    monkeypatch.setattr("leakbench.data.image_files.decoded", decoded)
+    monkeypatch.setattr("leakbench.data.image_files.decode_images", decoded)
 
 
 def test_what_is_cheap_is_said_before_an_image_is_decoded(sides, pipeline, copied, leakbench, tmp_path, undecoded):
@@ -321,24 +321,24 @@ def test_broken_images_can_be_left_out_and_are_counted(sides, copied, leakbench,
 
 
 def test_captions_number_the_rows_of_their_file(sides):
-    from leakbench.data.captions import gathered
-    from leakbench.data.member_folders import files_of
+    from leakbench.data.caption_labels import collect_sidecars
+    from leakbench.data.member_folders import list_image_files
     from leakbench.runtime.errors import UsageError
 
     names = [f"folder:{sides[1]}", f"folder:{sides[3]}"]
-    files = [files_of(name, ()) for name in names]
+    files = [list_image_files(name, ()) for name in names]
     for folder, those in files:
         for name in those:
             (folder / name).with_suffix(".txt").write_text(f"{folder.name}  {name}\n")
-    path = gathered(files)
+    path = collect_sidecars(files)
     rows = list(csv.DictReader(path.read_text().split("\n")))
-    data = registry.dataset(sides_name(*names, captions=str(path)))()
+    data = registry.dataset(name_sides(*names, captions=str(path)))()
     told = [rows[label]["caption"] for label in data.labels]
     written = [f"{folder.name} {name}" for folder, those in files for name in those]
     assert told == [written[number] for number in data.index]
     (sides[1] / "000.txt").unlink()
     with pytest.raises(UsageError, match=r"members/000\.png: caption missing"):
-        gathered(files)
+        collect_sidecars(files)
     path.write_text("file,caption\nmembers/000.png,a\n")
     with pytest.raises(UsageError, match=r"caption missing for .*members/001\.png"):
-        registry.dataset(sides_name(*names, captions=str(path)))()
+        registry.dataset(name_sides(*names, captions=str(path)))()

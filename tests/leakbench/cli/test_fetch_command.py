@@ -39,7 +39,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(resources, "WEIGHTS", found)
     monkeypatch.setitem(PUBLISHED, "tiles", publish("tiles", sha256=SHA256))
     monkeypatch.setattr(EntryPoint, "load", lambda entry: tiles)
-    monkeypatch.setattr(registry, "_entries", lambda group: {"tiles": EntryPoint("tiles", "x:y", "z")})
+    monkeypatch.setattr(registry, "_entries", lambda group: {"tiles": {"x:y": EntryPoint("tiles", "x:y", "z")}})
     return folder
 
 

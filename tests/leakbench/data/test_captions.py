@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from leakbench.data.caption_file import Captions, read
-from leakbench.data.captions import arranged, caption_labels, gathered
-from leakbench.data.member_folders import files_of, loaded, sides_name
+from leakbench.data.caption_labels import arrange_captions, collect_sidecars, number_captions
+from leakbench.data.member_folders import list_image_files, name_sides
 from leakbench.models.pretrained.text_conditioning import read_captions
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
@@ -84,16 +84,16 @@ def test_folders_of_one_name_are_told_apart_by_those_above(tmp_path):
     both = folders(tmp_path, "train/images", "test/images")
     files = [f"{side}/images/{n}.png" for side in ("train", "test") for n in (1, 2)]
     path = written(tmp_path, *((file, f"caption {at}") for at, file in enumerate(files)))
-    assert [found.tolist() for found in caption_labels(path, both)] == [[0, 1], [2, 3]]
+    assert [found.tolist() for found in number_captions(path, both)] == [[0, 1], [2, 3]]
     with pytest.raises(UsageError, match=r"both folders hold 1\.png: write train/images/1\.png"):
-        caption_labels(written(tmp_path, ("images/1.png", "a"), ("images/2.png", "b")), both)
+        number_captions(written(tmp_path, ("images/1.png", "a"), ("images/2.png", "b")), both)
 
 
 def test_a_row_that_could_be_two_images_is_refused_with_names_that_are_not(tmp_path):
     both = folders(tmp_path, "a", "b", ["1.png"], ["a/1.png"])
     with pytest.raises(UsageError, match=r"'a/1\.png' could be .*: write a/1\.png and b/a/1\.png"):
-        caption_labels(written(tmp_path, ("a/1.png", "x")), both)
-    found = caption_labels(written(tmp_path, ("a/1.png", "x"), ("b/a/1.png", "y")), both)
+        number_captions(written(tmp_path, ("a/1.png", "x")), both)
+    found = number_captions(written(tmp_path, ("a/1.png", "x"), ("b/a/1.png", "y")), both)
     assert [numbers.tolist() for numbers in found] == [[0], [1]]
 
 
@@ -102,7 +102,7 @@ def test_a_caption_beside_an_image_that_is_no_utf8_is_named(tmp_path, text):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.txt").write_bytes(text)
     with pytest.raises(UsageError, match=r"1\.txt: cannot be read .*UTF-8") as caught:
-        gathered(folders(tmp_path, "a", "b", ["1.png"], ["2.png"]))
+        collect_sidecars(folders(tmp_path, "a", "b", ["1.png"], ["2.png"]))
     assert "\n" not in str(caught.value)
 
 
@@ -111,12 +111,12 @@ def test_numbers_that_could_tell_the_side_are_refused_and_arranged(tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text("file,caption\na/1.png,z\na/2.png,m\nb/1.png,m\nb/2.png,c\nelsewhere.png,b\n")
     with pytest.raises(UsageError, match="sort them by caption"):
-        caption_labels(table, both)
-    path = arranged(table, both)
+        number_captions(table, both)
+    path = arrange_captions(table, both)
     assert read(path).texts == ("c", "m", "m", "z")  # what the model's labels are numbers of
-    assert [found.tolist() for found in caption_labels(path, both)] == [[3, 1], [1, 0]]  # equal captions: one number
-    swapped = arranged(table, both[::-1])
-    assert [found.tolist() for found in caption_labels(swapped, both)] == [[3, 1], [1, 0]]
+    assert [found.tolist() for found in number_captions(path, both)] == [[3, 1], [1, 0]]  # equal captions: one number
+    swapped = arrange_captions(table, both[::-1])
+    assert [found.tolist() for found in number_captions(swapped, both)] == [[3, 1], [1, 0]]
 
 
 def test_the_label_of_an_image_is_its_own_caption_to_the_model(tmp_path):
@@ -130,8 +130,8 @@ def test_the_label_of_an_image_is_its_own_caption_to_the_model(tmp_path):
             text = f"\ufeff{ODD[number % 4]} {image.sum()}\n"
             (tmp_path / side / "images" / f"{number:02}.txt").write_text(text, encoding="utf-8")
         names.append(f"folder:{tmp_path / side / 'images'}")
-    path = gathered([files_of(name, loaded(name, "", False)) for name in names])
-    data = registry.dataset(sides_name(*names, captions=str(path)))()
+    path = collect_sidecars([list_image_files(name, ()) for name in names])
+    data = registry.dataset(name_sides(*names, captions=str(path)))()
     captions = read_captions(str(path))
     assert [int(captions[label].split()[-1]) for label in data.labels] == data.images.sum(axis=(1, 2, 3)).tolist()
     rows = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="\n")))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from leakbench.data import PARTS, Dataset, SplitSpec, draw_split
 from leakbench.data.folder import folder
-from leakbench.data.member_folders import sides, sides_name
+from leakbench.data.member_folders import name_sides, sides
 from leakbench.data.npz import npz
 from leakbench.runtime.errors import UsageError
 
@@ -95,7 +95,7 @@ def test_members_and_nonmembers_of_a_given_model_keep_groups_whole_in_their_part
     write_folder(tmp_path / "members", noise(100), np.arange(100) // 7)
     write_folder(tmp_path / "nonmembers", noise(150, seed=1), 50 + np.arange(150) // 7)
     names = [f"folder:{tmp_path / side}" for side in ("members", "nonmembers")]
-    data = sides(sides_name(*names).partition(":")[2])
+    data = sides(name_sides(*names).partition(":")[2])
     groups = np.concatenate([np.arange(100) // 7, 50 + np.arange(150) // 7])
     np.testing.assert_array_equal(data.group, groups[data.index])
     assert all(len(np.unique(data.split[data.group == number])) == 1 for number in np.unique(groups))
@@ -105,4 +105,4 @@ def test_members_and_nonmembers_of_a_given_model_keep_groups_whole_in_their_part
         "\n".join(["file,group", *(f"{number:03}.png,{number // 90}" for number in range(100)), ""])
     )
     with pytest.raises(UsageError, match=r"--members .*groups are kept whole, which leaves \d+ images for member"):
-        sides(sides_name(*names).partition(":")[2])
+        sides(name_sides(*names).partition(":")[2])

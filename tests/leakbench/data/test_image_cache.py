@@ -92,7 +92,7 @@ def test_pixels_are_hashed_once(tmp_path, large, monkeypatch, save):
     def never(images):
         raise AssertionError("hashed again")
 
-    monkeypatch.setattr(dataset, "hash_of", never)
+    monkeypatch.setattr(dataset, "hash_images", never)
     assert npz(str(path)).digest == first
     save(path, images=RANDOM.integers(0, 256, (300, 8, 8), dtype=np.uint8))
     os.utime(path, ns=(1, 1))
@@ -126,16 +126,16 @@ def blocks(count, calls):
 
 def test_a_pack_is_made_once_per_source_and_again_when_it_was_damaged(cache, capsys):
     calls = []
-    first = image_cache.packed("mine", {"file": 1}, blocks(3, calls))
+    first = image_cache.pack_images("mine", {"file": 1}, blocks(3, calls))
     np.testing.assert_array_equal(first.images[:, 0, 0, 0], [0, 0, 1, 1, 2, 2])
     np.testing.assert_array_equal(first.labels, [0, 1, 1, 2, 2, 3])
-    assert image_cache.packed("mine", {"file": 1}, blocks(3, calls)).pixels == first.pixels
+    assert image_cache.pack_images("mine", {"file": 1}, blocks(3, calls)).pixels == first.pixels
     assert len(calls) == 1
-    assert image_cache.packed("mine", {"file": 2}, blocks(4, calls)).pixels != first.pixels
+    assert image_cache.pack_images("mine", {"file": 2}, blocks(4, calls)).pixels != first.pixels
     assert len(calls) == 2
     whole = (first.folder / "images.npy").read_bytes()
     (first.folder / "images.npy").write_bytes(whole[:-5])
-    again = image_cache.packed("mine", {"file": 1}, blocks(3, calls))
+    again = image_cache.pack_images("mine", {"file": 1}, blocks(3, calls))
     assert len(calls) == 3
     assert "damaged pack" in capsys.readouterr().err
     assert (again.folder / "images.npy").read_bytes() == whole
@@ -147,12 +147,12 @@ def test_a_pack_that_could_not_be_finished_leaves_nothing(cache):
         raise UsageError("no more")
 
     with pytest.raises(UsageError, match="no more"):
-        image_cache.packed("mine", {}, rows)
+        image_cache.pack_images("mine", {}, rows)
     assert list((cache / "packed").iterdir()) == []
 
 
 def test_the_file_of_a_pack_is_one_that_numpy_reads(cache):
-    pack = image_cache.packed("mine", {}, blocks(1200, []))  # four digits: the header was written for none
+    pack = image_cache.pack_images("mine", {}, blocks(1200, []))  # four digits: the header was written for none
     images = np.load(pack.folder / "images.npy")
     assert images.shape == (2400, 4, 5, 1)
     np.testing.assert_array_equal(images[:, 0, 0, 0], np.repeat(np.arange(1200) % 256, 2))
@@ -164,7 +164,7 @@ def twins(skipped):
 
 
 def test_near_duplicates_of_a_pack_are_looked_for_once(cache, monkeypatch):
-    pack = image_cache.packed("twins", {}, twins)
+    pack = image_cache.pack_images("twins", {}, twins)
     first = find_near_duplicates(dataset.Dataset("twins", **pack.fields))
     np.testing.assert_array_equal(first.keep, np.tile([True, False], 30))
     np.testing.assert_array_equal(first.resembles, np.repeat(np.arange(0, 60, 2), 2))
@@ -178,7 +178,7 @@ def test_near_duplicates_of_a_pack_are_looked_for_once(cache, monkeypatch):
 
 @pytest.mark.parametrize("change", ["code", "radius", "precedence"])
 def test_near_duplicates_are_looked_for_again_when_what_they_depend_on_changes(cache, monkeypatch, change):
-    pack = image_cache.packed("twins", {}, twins)
+    pack = image_cache.pack_images("twins", {}, twins)
     data = dataset.Dataset("twins", **pack.fields)
     find_near_duplicates(data)
     monkeypatch.setattr(near_duplicates, "_keep", nothing_kept)

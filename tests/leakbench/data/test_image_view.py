@@ -109,14 +109,14 @@ def test_a_prefetcher_gives_announced_batches_and_pieces_of_them_and_reads_in_or
         return torch.from_numpy(PIXELS[index.numpy()])
 
     ahead, batches = Prefetcher(reading, torch.device("cpu")), list(torch.arange(12).view(4, 3))
-    assert ahead.take(batches[0]) is None
+    assert ahead.get(batches[0]) is None
     ahead.schedule(batches)
     for index in batches:
         for piece in (index, index[0:3], index[1:], index[2:3]):
-            assert torch.equal(ahead.take(piece), torch.from_numpy(PIXELS[piece.numpy()]))
-        assert ahead.take(index.clone()) is None and ahead.take(index[::2]) is None
+            assert torch.equal(ahead.get(piece), torch.from_numpy(PIXELS[piece.numpy()]))
+        assert ahead.get(index.clone()) is None and ahead.get(index[::2]) is None
     assert read == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
-    assert ahead.take(batches[2]) is None  # a later one was asked for
+    assert ahead.get(batches[2]) is None  # a later one was asked for
 
 
 def test_a_prefetcher_works_while_others_do_and_drops_what_was_not_asked_for():
@@ -131,8 +131,8 @@ def test_a_prefetcher_works_while_others_do_and_drops_what_was_not_asked_for():
     ahead.schedule(batches)  # returns while the first is still being read
     ahead.schedule(batches[6:])
     release.set()
-    assert int(ahead.take(batches[7])[0, 0, 0, 0]) == PIXELS[7, 0, 0, 0]
-    assert set(read) <= {0, 6, 7} and ahead.take(batches[1]) is None
+    assert int(ahead.get(batches[7])[0, 0, 0, 0]) == PIXELS[7, 0, 0, 0]
+    assert set(read) <= {0, 6, 7} and ahead.get(batches[1]) is None
 
 
 def test_an_error_while_reading_ahead_is_raised_where_the_batch_is_asked_for():
@@ -142,7 +142,7 @@ def test_an_error_while_reading_ahead_is_raised_where_the_batch_is_asked_for():
     ahead, index = Prefetcher(reading, torch.device("cpu")), torch.arange(3)
     ahead.schedule([index])
     with pytest.raises(OSError, match="the disk is gone"):
-        ahead.take(index)
+        ahead.get(index)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -151,7 +151,7 @@ def test_on_cuda_the_values_are_the_same_bits(resident, monkeypatch):
     monkeypatch.setattr("leakbench.data.image_view._SHARE", 0.25 if resident else 0.0)
     pictures = ImageView(PIXELS, ROWS).to("cuda")
     batches = list(torch.randint(25, (6, 4), device="cuda"))
-    pictures.ahead(batches)
+    pictures.prefetch(batches)
     for index in batches:
         assert torch.equal(pictures[index].cpu(), PLAIN[ROWS][index.cpu()])
     assert torch.equal(pictures.all().cpu(), PLAIN[ROWS]) and pictures[:].is_cuda

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from leakbench.data import SplitSpec, draw_split
-from leakbench.data.member_folders import sides_name
+from leakbench.data.member_folders import name_sides
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 
@@ -24,7 +24,7 @@ def named(tmp_path):
     def write(members, nonmembers, **more):
         np.savez(tmp_path / "m.npz", images=members)
         np.savez(tmp_path / "n.npz", images=nonmembers)
-        return sides_name(f"npz:{tmp_path / 'm.npz'}", f"npz:{tmp_path / 'n.npz'}", **more)
+        return name_sides(f"npz:{tmp_path / 'm.npz'}", f"npz:{tmp_path / 'n.npz'}", **more)
 
     return write
 
@@ -105,7 +105,7 @@ def test_the_order_and_the_names_of_files_change_no_row(tmp_path):
     for turn in (slice(None), slice(None, None, -1)):
         for side, images in (("m", members[turn]), ("n", nonmembers[turn])):
             np.savez(tmp_path / f"{side}.npz", images=images, labels=images.sum(axis=(1, 2, 3), dtype=np.int64))
-        found.append(registry.dataset(sides_name(f"npz:{tmp_path / 'm.npz'}", f"npz:{tmp_path / 'n.npz'}"))())
+        found.append(registry.dataset(name_sides(f"npz:{tmp_path / 'm.npz'}", f"npz:{tmp_path / 'n.npz'}"))())
     assert held(found[0]) == held(found[1])
     assert found[0].labels.tolist() == np.asarray(found[0].images).sum(axis=(1, 2, 3), dtype=np.int64).tolist()
     first = np.where(found[1].index < 50, 49 - found[1].index, 50 + 109 - found[1].index)
@@ -122,7 +122,7 @@ def test_sides_of_two_shapes_are_refused(named):
 def test_labels_are_kept_where_both_sides_have_them(tmp_path):
     for name, count, label in (("m", 50, 1), ("n", 60, 2)):
         np.savez(tmp_path / f"{name}.npz", images=pictures(count, label), labels=np.full(count, label))
-    data = registry.dataset(sides_name(f"npz:{tmp_path / 'm.npz'}", f"npz:{tmp_path / 'n.npz'}"))()
+    data = registry.dataset(name_sides(f"npz:{tmp_path / 'm.npz'}", f"npz:{tmp_path / 'n.npz'}"))()
     assert data.labels.tolist() == np.where(data.index < 50, 1, 2).tolist()
 
 

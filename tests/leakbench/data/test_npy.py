@@ -39,7 +39,7 @@ def test_pixels_of_a_large_file_are_hashed_once_and_again_when_they_change(tmp_p
     assert first.folder is not None and first.folder.is_relative_to(cache)
     assert not any(path.stat().st_size > 1000 for path in first.folder.iterdir())  # nothing is copied
     hashed = []
-    monkeypatch.setattr("leakbench.data.image_cache.hash_of", lambda images: hashed.append(1) or "another")
+    monkeypatch.setattr("leakbench.data.image_cache.hash_images", lambda images: hashed.append(1) or "another")
     assert load(tmp_path / "images.npy").digest == first.digest and not hashed
     np.save(tmp_path / "images.npy", IMAGES[:140])
     assert load(tmp_path / "images.npy").digest != first.digest and hashed

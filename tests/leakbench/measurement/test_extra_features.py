@@ -20,7 +20,7 @@ from leakbench.reports.reading.tradeoff import tradeoff_table
 from leakbench.reports.reading.tradeoff_text import format_tradeoff
 from leakbench.reports.site.report import render
 from leakbench.results.run_folder import RunFolder
-from leakbench.runner.estimate import extra_features_cost
+from leakbench.runner.estimate import timing
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
@@ -146,13 +146,13 @@ def test_without_weights_nobody_does(write, tmp_path):
 
 def test_a_plan_foresees_them(write, weights, tmp_path, monkeypatch):
     """Two releases of 40 samples, and each real image once."""
-    monkeypatch.setattr(
-        extra_features_cost, "_products_per_second", lambda device: 87.8e9
-    )  # one image of both a second
+    monkeypatch.setattr(timing, "_products_per_second", lambda device: 87.8e9)  # one image of both a second
     path = write()
     work, without = builder(path, tmp_path), builder(path, tmp_path, "quality.beside=[]")
-    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: StepTimes(0.0, 0.0))
-    seconds, fewer = (TimeEstimate().seconds(one.inputs, Plan(one, "all").cells, 1) for one in (work, without))
+    monkeypatch.setattr("leakbench.runner.estimate.timing.time_network", lambda *_: StepTimes(0.0, 0.0))
+    seconds, fewer = (
+        TimeEstimate(one.inputs).seconds(one.inputs, Plan(one, "all").cells, 1) for one in (work, without)
+    )
     assert seconds - fewer == pytest.approx(2 * 40 + 40 + 40 + len(work.inputs.split.parts["reference"]), abs=1)
 
 

@@ -13,12 +13,12 @@ from leakbench.data.image_view import ImageView
 from leakbench.measurement import feature_extractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import Lpips
 from leakbench.models.classifiers import SmallConvNet
-from leakbench.runner.estimate import metric_cost
-from leakbench.runner.estimate.metric_cost import embedded, pairs_of, seconds_embedding, seconds_lpips
-from leakbench.runner.estimate.time_estimate import TimeEstimate
-from leakbench.runner.estimate.timing import StepTimes
+from leakbench.runner.estimate import timing
+from leakbench.runner.estimate.time_estimate import TimeEstimate, count_lpips_pairs, fill_batches
+from leakbench.runner.estimate.timing import StepTimes, UnitTimes
 from leakbench.runner.plan import Plan
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
@@ -81,12 +81,12 @@ def builder(tmp_path):
 @pytest.fixture(autouse=True)
 def free(monkeypatch):
     """The suite's own network takes no time, and no weights are at hand."""
-    monkeypatch.setattr("leakbench.runner.estimate.time_estimate.pace_of", lambda *_: StepTimes(0.0, 0.0))
-    monkeypatch.setattr(metric_cost, "load_lpips", lambda: None)
+    monkeypatch.setattr("leakbench.runner.estimate.timing.time_network", lambda *_: StepTimes(0.0, 0.0))
+    monkeypatch.setattr(timing, "load_lpips", lambda: None)
 
 
 def foreseen(builder):
-    return TimeEstimate().seconds(builder.inputs, Plan(builder, "all").cells, 1)
+    return TimeEstimate(builder.inputs).seconds(builder.inputs, Plan(builder, "all").cells, 1)
 
 
 def test_a_slow_embedding_is_foreseen(builder, monkeypatch):
@@ -135,22 +135,20 @@ def test_slow_lpips_is_foreseen(builder, monkeypatch):
 
     few, many = builder(), builder(samples=2000)
     without, more = foreseen(few), foreseen(many)
-    monkeypatch.setattr(metric_cost, "load_lpips", lambda: Lpips(Network()))
+    monkeypatch.setattr(timing, "load_lpips", lambda: Lpips(Network()))
     assert foreseen(few) - without == pytest.approx(SLOW * 2 * (130 + 65), rel=0.2)
     assert foreseen(many) - more == pytest.approx(SLOW * 2 * (2000 + 500), rel=0.2)
 
 
 def test_counts():
-    assert [embedded(n) for n in (0, 1, 128, 129)] == [0, 128, 128, 256]
-    assert [pairs_of(n) for n in (20, 999, 1000, 5000)] == [30, 999 + 499, 1500, 5500]
+    assert [fill_batches(n, ROWS) for n in (0, 1, 128, 129)] == [0, 128, 128, 256]
+    assert [count_lpips_pairs(n) for n in (20, 999, 1000, 5000)] == [30, 999 + 499, 1500, 5500]
 
 
 def test_an_embedding_is_timed_by_name_once(builder, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "leakbench.runner.estimate.time_estimate.seconds_embedding", lambda builder: asked.append(1) or 0.0
-    )
-    estimate, work = TimeEstimate(), builder()
+    asked, work = [], builder()
+    monkeypatch.setattr(timing, "seconds_an_image", lambda call, most: asked.append(most) or 0.0)
+    estimate = TimeEstimate(work.inputs)
     for _ in range(3):
         estimate.seconds(work.inputs, Plan(work, "all").cells, 1)
     assert len(asked) == 1
@@ -164,7 +162,7 @@ def test_a_reader_is_timed_without_being_trained(builder, monkeypatch):
     features = SmallConvNet.features
     monkeypatch.setattr(SmallConvNet, "features", lambda self, x: seen.append(x.shape) or features(self, x))
     before = torch.random.get_rng_state()
-    assert seconds_embedding(builder("rotation").inputs) > 0
+    assert UnitTimes(builder("rotation").inputs).features > 0
     assert seen and all(shape[1:] == (1, 12, 12) for shape in seen)
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -176,6 +174,6 @@ def test_what_cannot_be_timed_is_one_line(builder, monkeypatch):
     def broken():
         raise ValueError("alexnet is not a state dict\nand more")
 
-    monkeypatch.setattr(metric_cost, "load_lpips", broken)
+    monkeypatch.setattr(timing, "load_lpips", broken)
     with pytest.raises(UsageError, match=r"^alexnet is not a state dict$"):
-        seconds_lpips(builder().inputs)
+        _ = UnitTimes(builder().inputs).lpips

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leakbench.measurement import inputs
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusion import Schedule
-from leakbench.runner.estimate import budget
-from leakbench.runner.estimate.dry_run import calls_of, calls_of_attribute
+from leakbench.runner.estimate.budget import fit_to_budget
+from leakbench.runner.estimate.dry_run import count_attribute_calls, count_membership_calls
+from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
+from leakbench.runner.run import prepare_run
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
@@ -61,7 +64,7 @@ def machine(monkeypatch):
 
     def told(forward):
         monkeypatch.setattr(
-            "leakbench.runner.estimate.time_estimate.pace_of",
+            "leakbench.runner.estimate.timing.time_network",
             lambda builder, condition: StepTimes(forward, 3 * forward),
         )
 
@@ -70,6 +73,12 @@ def machine(monkeypatch):
 
 def setting(tmp_path):
     return RunConfig(tmp_path / "run", tmp_path / "cache")
+
+
+def fit(path, minutes, tmp_path, overrides=()):
+    """The inputs of the suite that fits into so many minutes of one worker."""
+    inputs = RunInputs(load(path, overrides), setting(tmp_path))
+    return inputs.with_suite(fit_to_budget(inputs, path, overrides, minutes, 1))
 
 
 def lengths(suite):
@@ -113,8 +122,8 @@ def test_more_minutes_give_more_and_the_estimate_keeps_within(path, machine, tmp
     machine(1e-4)
     found = []
     for minutes in (20.0, 40.0, 80.0, 5000.0):
-        inputs = budget.within(path, (), minutes, setting(tmp_path), workers=1)
-        taken = budget.TimeEstimate().seconds(inputs, Plan(ReleaseBuilder(inputs), "all").cells, 1)
+        inputs = fit(path, minutes, tmp_path)
+        taken = TimeEstimate(inputs).seconds(inputs, Plan(ReleaseBuilder(inputs), "all").cells, 1)
         assert taken <= 60 * minutes
         assert inputs.suite.budget.factor == 1 or taken > 0.6 * 60 * minutes  # nothing is wasted, either
         found.append(inputs.suite.budget.factor)
@@ -123,58 +132,80 @@ def test_more_minutes_give_more_and_the_estimate_keeps_within(path, machine, tmp
 
 def test_small_is_taken_only_where_the_rest_is_out_of_reach(path, machine, tmp_path):
     machine(1e-4)
-    assert not budget.within(path, (), 20.0, setting(tmp_path), 1).suite.budget.small
+    assert not fit(path, 20.0, tmp_path).suite.budget.small
     machine(1e-1)
     quick = ("quality.samples=200", "sampler.steps=1", "sampler.batch=60", "split.nonmembers=60")
-    suite = budget.within(path, quick, 110.0, setting(tmp_path), 1).suite
+    suite = fit(path, 110.0, tmp_path, quick).suite
     assert suite.budget.small and suite.file.split.members == 60
+
+
+@pytest.mark.parametrize("forward", [1e-5, 1e-4, 1e-1])
+def test_the_data_is_loaded_and_searched_for_near_duplicates_once(forward, path, machine, tmp_path, monkeypatch, cache):
+    """Whether all of the suite fits, or a part of it, or [small], which splits the data otherwise."""
+    machine(forward)
+    calls, find, draw = [], registry.dataset, inputs.draw_split
+
+    def dataset(*words):
+        load = find(*words)
+        return lambda: calls.append("load") or load()
+
+    monkeypatch.setattr(registry, "dataset", dataset)
+    monkeypatch.setattr(inputs, "draw_split", lambda *words: calls.append("draw") or draw(*words))
+    overrides = ("quality.samples=200", "sampler.steps=1", "sampler.batch=60", "split.nonmembers=60")
+    run = prepare_run(path, str(tmp_path / "run"), device="cpu", workers=1, overrides=overrides, budget=110.0)
+    assert run.plan.cells and run.inputs.split and list(run.describe())
+    assert calls == ["load", "draw"]
+    assert run.inputs.suite.budget.small == (forward == 1e-1)
 
 
 def test_a_budget_that_nothing_fits_into_says_how_many_minutes_it_takes(path, machine, tmp_path):
     machine(1e-2)
     with pytest.raises(UsageError, match=r"--budget 1: suite 'scaled' takes about \d+ minutes here at its least"):
-        budget.within(path, (), 1.0, setting(tmp_path), 1)
+        fit(path, 1.0, tmp_path)
 
 
 def test_a_folder_keeps_its_factor_on_a_slower_day(path, machine, tmp_path):
     machine(1e-4)
-    first = budget.within(path, (), 20.0, setting(tmp_path), 1)
+    first = fit(path, 20.0, tmp_path)
     Plan(ReleaseBuilder(first)).write("leakbench run scaled --budget 20")
     said = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert said["budget"]["factor"] == first.suite.budget.factor and said["budget"]["changes"]
     machine(3e-4)
-    again = budget.within(path, (), 20.0, setting(tmp_path), 1)
+    again = fit(path, 20.0, tmp_path)
     assert again.suite.identity == first.suite.identity
     Plan(ReleaseBuilder(again)).check_folder()
     with pytest.raises(UsageError, match="--budget of that run"):
-        Plan(ReleaseBuilder(budget.within(path, (), 40.0, setting(tmp_path), 1))).check_folder()
+        Plan(ReleaseBuilder(fit(path, 40.0, tmp_path))).check_folder()
     with pytest.raises(UsageError, match="--budget of that run"):
         Plan(ReleaseBuilder(RunInputs(load(path), setting(tmp_path)))).check_folder()
 
 
 def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(path, machine, tmp_path):
     machine(1e-4)
-    builder, estimate = ReleaseBuilder(RunInputs(load(path), setting(tmp_path))), budget.TimeEstimate()
+    builder = ReleaseBuilder(RunInputs(load(path), setting(tmp_path)))
+    estimate = TimeEstimate(builder.inputs)
     cells = Plan(builder, "all").cells
     taken = [estimate.seconds(builder.inputs, cells, workers) for workers in (1, 2, 4, 64)]
     assert taken == sorted(taken, reverse=True) and taken[0] > taken[-1]
     by_name = {cell.name: cell for cell in cells}
 
     def chain(cell):
-        return estimate.of(builder.inputs, cell) + max((chain(by_name[name]) for name in cell.depends_on), default=0.0)
+        return estimate.seconds_of(builder.inputs, cell) + max(
+            (chain(by_name[name]) for name in cell.depends_on), default=0.0
+        )
 
     assert taken[-1] >= max(chain(cell) for cell in cells)
 
 
 @pytest.mark.parametrize(("attack", "calls"), [("blind", 0), ("loss", 1), ("secmi", 11), ("pia", 2), ("pfami", 20)])
 def test_an_attack_makes_the_calls_that_its_paper_counts(attack, calls):
-    assert calls_of([registry.find("attacks", attack)()], (3, 12, 12), 0, Schedule()) == calls
+    assert count_membership_calls([registry.find("attacks", attack)()], (3, 12, 12), 0, Schedule()) == calls
 
 
 def test_attacks_share_calls_in_the_rehearsal_too():
     """Both losses ask one question, and PIA's first call is SecMI's: both start from the image at timestep 0."""
     attacks = [registry.find("attacks", name)() for name in ("loss", "loss", "pia", "secmi")]
-    assert calls_of(attacks, (1, 8, 8), 10, Schedule()) == 1 + 2 + 11 - 1
+    assert count_membership_calls(attacks, (1, 8, 8), 10, Schedule()) == 1 + 2 + 11 - 1
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -198,7 +229,7 @@ def test_a_recipe_can_be_planned_on_images_of_ones_own(name, leakbench, tmp_path
 
 def test_an_attack_on_the_attribute_asks_under_either_value():
     attack = registry.find("attacks", "attribute_member")()
-    assert calls_of_attribute(attack, (1, 12, 12), Schedule()) == 2 * len(attack.t) * attack.draws
+    assert count_attribute_calls(attack, (1, 12, 12), Schedule()) == 2 * len(attack.t) * attack.draws
 
 
 def test_levels_of_a_network_that_has_none_are_refused(path, tmp_path):

@@ -72,7 +72,7 @@ def ready():
     """Processes that have already imported what a run needs."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["sklearn.datasets", "scipy.stats", "leakbench.runner.session", "leakbench.measurement.release_audit"]
+        ["sklearn.datasets", "scipy.stats", "leakbench.runner.run", "leakbench.measurement.release_audit"]
     )
     return context
 

@@ -178,10 +178,10 @@ def test_waiting_is_said_in_one_line(store, monkeypatch, capsys, filler):
 
 
 def test_without_locks_on_a_file_system_artefacts_are_made_all_the_same(store, monkeypatch, filler):
-    def acquire(lock, what):
+    def acquire(lock, **options):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(locks, "_acquire", acquire)
+    monkeypatch.setattr(locks.FileLock, "acquire", acquire)
     assert (store.get_or_make(KEY, filler()) / "data.bin").read_text() == "content"
 
 

@@ -109,7 +109,7 @@ def test_memory_that_runs_out_halves_the_batch_and_the_work_stays_compiled(modul
     monkeypatch.setattr(compile, "compile_forward", compile_forward)
     x, room = torch.ones(8, 2), AdaptiveBatch("compiled", CPU, 8)
     with request_compile(True), record_execution() as notes, maybe_compile(module, 200, CPU, "work"):
-        answer = room.attempt(lambda rows: module(x[:rows]))
+        answer = room.run(lambda rows: module(x[:rows]))
     assert len(answer) == 2 and not capsys.readouterr().err
     assert notes() == {"smaller_batches": {"compiled": 2}, "compiled": ["work"]}
 

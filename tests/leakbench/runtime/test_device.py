@@ -182,7 +182,7 @@ def test_one_row_too_many_is_an_error_that_nothing_hides():
         raise torch.cuda.OutOfMemoryError("simulated")
 
     with pytest.raises(torch.cuda.OutOfMemoryError), record_batch_reductions() as note:
-        AdaptiveBatch("never", torch.device("cpu"), 5).attempt(never)
+        AdaptiveBatch("never", torch.device("cpu"), 5).run(never)
     assert note == {}
 
 

@@ -14,7 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from leakbench.runtime.download.resource import Resource, damage, downloads_folder, fetch, noted_hash, offline
+from leakbench.runtime.download.checksum import recorded_sha256
+from leakbench.runtime.download.resource import Resource, downloads_folder, fetch, is_offline
 from leakbench.runtime.errors import UsageError
 
 BODY = np.random.default_rng(0).bytes(3_000_001)
@@ -111,7 +112,7 @@ def test_a_file_is_fetched_once(served, tmp_path, hashes):
 
 def test_the_note_is_one_that_sha256sum_reads(served, tmp_path):
     path = fetch(resource(f"{served.url}/thing"), tmp_path)
-    assert noted_hash(path) == SHA256
+    assert recorded_sha256(path) == SHA256
     done = subprocess.run(["sha256sum", "-c", "thing.bin.sha256"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "thing.bin: OK\n"
 
@@ -155,8 +156,9 @@ def test_a_part_of_another_file_is_started_again(served, tmp_path, rest):
 @pytest.mark.parametrize("hashes", [{"sha256": "0" * 64}, {"sha256": "00000000"}, {"md5": "1" * 32}])
 def test_a_wrong_checksum_deletes_and_says_both(served, tmp_path, hashes):
     ((kind, digits),) = hashes.items()
-    refused(resource(f"{served.url}/thing", **hashes), tmp_path, digits, SHA256 if kind == "sha256" else MD5, "deleted")
-    assert list(tmp_path.iterdir()) == []
+    found = SHA256 if kind == "sha256" else MD5
+    refused(resource(f"{served.url}/thing", **hashes), tmp_path / "new", digits, found, "deleted")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_mirrors_are_tried_in_order(served, tmp_path):
@@ -166,8 +168,8 @@ def test_mirrors_are_tried_in_order(served, tmp_path):
 
 
 def test_an_address_without_the_file_is_one_line(served, tmp_path):
-    refused(resource(f"{served.url}/missing"), tmp_path, "HTTP 404")
-    assert list(tmp_path.iterdir()) == []
+    refused(resource(f"{served.url}/missing"), tmp_path / "new", "HTTP 404")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_no_network_is_one_line(monkeypatch, tmp_path):
@@ -180,7 +182,7 @@ def test_no_network_is_one_line(monkeypatch, tmp_path):
 
 def test_offline_asks_nobody(served, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert offline()
+    assert is_offline()
     refused(resource(f"{served.url}/thing"), tmp_path, "--offline")
     (tmp_path / "thing.bin").write_bytes(BODY)
     assert fetch(resource(f"{served.url}/thing"), tmp_path) == tmp_path / "thing.bin"
@@ -201,7 +203,7 @@ def test_a_damaged_file_is_named_and_fetched_again(served, tmp_path, capsys):
 def test_without_a_published_hash_the_first_one_counts(served, tmp_path):
     wanted = Resource(name="thing", file="thing.bin", urls=(f"{served.url}/thing",))
     path = fetch(wanted, tmp_path)
-    assert noted_hash(path) == SHA256 and damage(wanted, path) is None
+    assert recorded_sha256(path) == SHA256 and wanted.find_damage(path) is None
     path.unlink()
     served.body = BODY[::-1]
     refused(wanted, tmp_path, SHA256, hashlib.sha256(served.body).hexdigest(), "first download")
@@ -218,7 +220,7 @@ def test_two_processes_share_one_download(served, tmp_path):
     code = f"""
 from pathlib import Path
 from leakbench.runtime.download.resource import Resource, fetch
-fetch(Resource(name="thing", file="thing.bin", urls=("{served.url}/thing",)), Path({str(tmp_path)!r}))
+fetch(Resource(name="thing", file="thing.bin", urls=("{served.url}/thing",)), Path({str(tmp_path / "new")!r}))
 """
     served.gate.clear()
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
@@ -228,8 +230,8 @@ fetch(Resource(name="thing", file="thing.bin", urls=("{served.url}/thing",)), Pa
     served.gate.set()
     assert [process.wait(60) for process in both] == [0, 0]
     assert len(served.asked) == 1
-    assert (tmp_path / "thing.bin").read_bytes() == BODY
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["thing.bin", "thing.bin.sha256"]
+    assert (tmp_path / "new" / "thing.bin").read_bytes() == BODY
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["thing.bin", "thing.bin.sha256"]
 
 
 def test_downloads_lie_in_the_cache(monkeypatch, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 
 import pytest
 
@@ -55,6 +57,15 @@ def test_a_new_plugin_conforms_and_runs_in_a_suite(leakbench, tiny, tmp_path, mo
     assert outcome.code == 0
     assert "leakbench check plugin my_own --plugin my_own.py" in outcome.out
     assert leakbench("check", "plugin", "my_own", "--plugin", "my_own.py").code == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_own.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
     base = '\nbase = "baseline"' if kind == "defense" else ""
     tiny.write_text(tiny.read_text() + f'\n[[{kind}]]\nname = "my_own"{base}\n')
     settings = ["--set", "defense.cpsample.alpha=0.5", "--set", "quality.features=pixels"]
@@ -77,6 +88,9 @@ def test_new_never_overwrites(leakbench, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("precious")
     assert leakbench("new", "attack", "mine").code == 2
     assert (tmp_path / "mine.py").read_text() == "precious"
+    (tmp_path / "test_other.py").write_text("precious")
+    assert leakbench("new", "attack", "other").code == 2
+    assert (tmp_path / "test_other.py").read_text() == "precious" and not (tmp_path / "other.py").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which caption belongs to which image file: what a text-conditional model is told about each.
+"""Captions of image files, and their numbers as labels of a text-conditional model.
 
 Two ways to say it: a CSV with the columns `file` and `caption`, or a .txt file beside every image (a.png, a.txt), whose
 text is its caption. Either is turned into a table of its own in the cache, which both the data set and the model read.
@@ -25,12 +25,12 @@ from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
 
-SIDECARS = "txt"  # what stands for "a .txt beside every image"
+SIDECARS = "txt"  # of the option: a .txt file beside every image
 
 Folders = list[tuple[Path, list[str]]]  # of each side: the folder, and the names of its images below it
 
 
-def gathered(folders: Folders) -> Path:
+def collect_sidecars(folders: Folders) -> Path:
     """The table, in the cache, of the .txt files beside the images. Raises UsageError."""
     rows = []
     for (folder, names), title in zip(folders, _titles(folders), strict=True):
@@ -46,7 +46,7 @@ def gathered(folders: Folders) -> Path:
     return _kept(rows)
 
 
-def arranged(path: Path, folders: Folders) -> Path:
+def arrange_captions(path: Path, folders: Folders) -> Path:
     """The table, in the cache, of what a user's CSV says of the images. Raises UsageError."""
     captions = read(path)
     found: list[tuple[str, str]] = []
@@ -56,9 +56,9 @@ def arranged(path: Path, folders: Folders) -> Path:
     return _kept(found)
 
 
-def caption_labels(path: Path, folders: Folders) -> list[np.ndarray]:
-    """The number of every image's caption, int64, for each folder: the first row of a table, arranged, that has it.
-    Raises UsageError, also where an image has none."""
+def number_captions(path: Path, folders: Folders) -> list[np.ndarray]:
+    """The number of every image's caption, int64, for each folder: the first row that holds this caption in a table of
+    `arrange_captions`. Raises UsageError, also where an image has none."""
     captions = read(path)
     numbers = _numbers(path, captions, folders)
     if list(captions.texts) != sorted(captions.texts):
@@ -121,7 +121,7 @@ def _rows(path: Path, captions: Captions) -> dict[str, int]:
 
 
 def _titles(folders: Folders) -> list[str]:
-    """What the folders are called in a table: their names, with as many of those above as tell them apart."""
+    """Names of the folders in a table: their own, with as many of those above as tell them apart."""
     parts = [Path(os.path.abspath(folder)).parts[1:] for folder, _ in folders]
     for depth in range(1, max(map(len, parts)) + 1):
         found = ["/".join(names[-depth:]) for names in parts]

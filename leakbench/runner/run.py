@@ -1,0 +1,173 @@
+"""Prepares a run of a suite, describes it, and executes it.
+
+run = prepare_run("quick", device=start_process("auto"))
+failures = run.execute("leakbench run quick")
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from leakbench.measurement.compatibility import check_compatibility
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.runner.executors.base import Executor, Report
+from leakbench.runner.plan import Plan, Rerun
+from leakbench.runner.process import ExecutorName, Placement, check_measurable, place_run
+from leakbench.runner.progress import Display
+from leakbench.runner.run_log import append_history, has_current_report, print_table, write_failures, write_reports
+from leakbench.runtime import distributed
+from leakbench.runtime.cache.location import cache_root
+from leakbench.runtime.cache.remote import check_reachable
+from leakbench.runtime.files import check_writable
+from leakbench.runtime.run_config import RunConfig
+from leakbench.suite.load import Suite, load
+
+
+def prepare_run(
+    suite: str | Suite,
+    out: str | None = None,
+    *,
+    device: str,
+    workers: int | None = None,
+    rerun: Rerun = "missing",
+    overrides: tuple[str, ...] = (),
+    images: bool = True,
+    budget: float | None = None,
+    executor: ExecutorName = "local",
+) -> Run:
+    """Check what can be checked before anything is computed, and plan the run. Writes nothing. Raises UsageError.
+
+    - suite: a suite's name or file, or a checked suite; `overrides` and `budget` are of the former alone.
+    - out: the folder for the results, else runs/SUITE.
+    - device: as `start_process` returned it.
+    - workers: processes; None for one a core, or one a CUDA device.
+    - images: keep pictures of members beside what copies them.
+    - budget: minutes that the run may take on this machine; steps and samples are scaled to fit.
+    """
+    checked = load(suite, overrides) if isinstance(suite, str) else suite
+    placement = place_run(device, workers, executor)
+    config = RunConfig(Path(out) if out else Path("runs") / checked.file.name, cache_root(), placement.device, images)
+    if config.url:
+        check_reachable(config.url)
+    inputs = RunInputs(checked, config)
+    if budget is not None and isinstance(suite, str):
+        inputs = _fit_budget(inputs, suite, overrides, budget, placement)
+    plan = Plan(ReleaseBuilder(inputs), rerun)
+    plan.check_folder()
+    plan.embedding.check()
+    check_compatibility(inputs)
+    return Run(plan, placement, executor)
+
+
+def _fit_budget(
+    inputs: RunInputs, suite: str, overrides: tuple[str, ...], minutes: float, placement: Placement
+) -> RunInputs:
+    from leakbench.runner.estimate.budget import fit_to_budget
+
+    check_measurable(placement.device)
+    # Measured by one process for all of a group.
+    fit = distributed.broadcast(lambda: fit_to_budget(inputs, suite, overrides, minutes, placement.workers))
+    return inputs.with_suite(fit)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A planned run."""
+
+    plan: Plan
+    placement: Placement
+    executor: ExecutorName = "local"
+
+    @property
+    def inputs(self) -> RunInputs:
+        """Suite, data and split."""
+        return self.plan.inputs
+
+    @property
+    def out(self) -> Path:
+        """The folder of the results."""
+        return self.inputs.config.out
+
+    def describe(self) -> Iterator[str]:
+        """Lines that list the cells, their number, an estimate of time and disk, and what --budget changed."""
+        cells, workers = self.plan.cells, self.placement.workers
+        for number, cell in enumerate(cells, start=1):
+            yield f"{number:4}  {cell.kind:<6}  {cell.description}"
+        fits = sum(cell.kind == "fit" for cell in cells)
+        yield f"{len(cells)} cells ({fits} to train), {workers} workers, into {self.out}"
+        seconds, size = self.estimate()
+        yield f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine"
+        if budget := self.inputs.suite.budget:
+            small = "[small], and of it " if budget.small else ""
+            yield f"scaled to a budget of {budget.minutes:g} minutes: {small}steps and samples x{budget.factor:g}"
+            for change in budget.changes:
+                yield f"  {change.path}: {change.published} -> {change.used}"
+
+    def estimate(self) -> tuple[float, float]:
+        """Seconds and bytes, from a few timed network calls on this machine and the number of calls that are left."""
+        from leakbench.runner.estimate.time_estimate import TimeEstimate, estimate_bytes
+
+        check_measurable(self.placement.device)
+        cells = self.plan.cells
+        seconds = TimeEstimate(self.inputs).seconds(self.inputs, cells, self.placement.workers)
+        return seconds, estimate_bytes(self.inputs, cells)
+
+    def execute(self, command: str) -> dict[str, str]:
+        """Do the cells, write reports and print the table. `command` is kept for the record.
+
+        Returns the cells that failed, with one line each. Raises UsageError, and OSError for a full disk.
+        """
+        _ = self.plan.cells
+        distributed.barrier()  # all have their cells before the first process changes what those rest on
+        distributed.broadcast(lambda: self._begin(command))
+        return self._lead(command) if distributed.rank() == 0 else self._follow()
+
+    def _begin(self, command: str) -> None:
+        """Check and write what a run starts from."""
+        check_writable(self.out, "--out")
+        check_writable(self.inputs.config.cache, "cache folder")
+        self.plan.write(command)
+        if self.plan.rerun == "all":
+            self.plan.drop_artefacts()
+
+    def _follow(self) -> dict[str, str]:
+        """The part of a process of torchrun's that is not the first: it writes and prints nothing."""
+        executor = self._build_executor(lambda name, share: None)
+        executor.run()
+        distributed.destroy_process_group()
+        return executor.failures
+
+    def _lead(self, command: str) -> dict[str, str]:
+        with distributed.single_process():
+            foreseen = f" of about {self.estimate()[0]:.0f} s foreseen" if self.inputs.suite.budget else ""
+        began = time.perf_counter()
+        with Display(self.plan.cells) as display:
+            executor = self._build_executor(display.update)
+            try:
+                executor.run()
+            finally:
+                write_failures(self.out, executor.failures)
+                seconds = time.perf_counter() - began
+                append_history(self.out, command, display.finished, self.placement.workers, seconds)
+        distributed.destroy_process_group()
+        if self.plan.cells or not has_current_report(self.out):
+            write_reports(self.out)
+        print_table(self.out)
+        seconds = time.perf_counter() - began
+        print(f"{self.out}/report.md, results.csv, summary.csv, figures/ ({seconds:.0f} s{foreseen})")
+        return executor.failures
+
+    def _build_executor(self, report: Report) -> Executor:
+        debug = bool(os.environ.get("LEAKBENCH_DEBUG"))
+        if self.executor == "ray":
+            from leakbench.runner.executors.ray import RayExecutor
+
+            return RayExecutor(self.plan, report, debug)
+        from leakbench.runner.executors.local import LocalExecutor
+
+        return LocalExecutor(self.plan, self.placement.workers, report, debug)
