@@ -90,10 +90,10 @@ class Explanation:
             yield Reason(f"{audit.context.point.label}, seed {audit.context.seed}, {'; '.join(rows)}", differences)
 
     def _explain_record(self, audit: ReleaseAudit, spec: RecordSpec) -> tuple[str, ...]:
-        found = self.plan.finished.by_identity.get(identify(audit, spec))
-        if found is None:
+        known = self.plan.finished.by_identity.get(identify(audit, spec))
+        if known is None:
             return (NEVER,)
-        record = found[1]
+        record = known[1]
         old, new = record.run.key, audit.row_parts(spec)
         if record.inputs == hash_parts(new):
             return ("a score was not finite",) if "non-finite" in record.flags else ("its arrays are damaged or gone",)
