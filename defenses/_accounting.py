@@ -42,7 +42,7 @@ _CLOSE = 1e-3  # of the noise multiplier that is looked for
 
 @dataclass(frozen=True)
 class Spent:
-    """What a history spends at a delta. `accountant` is the one whose answer `epsilon` is."""
+    """Epsilon that a history spends at a delta. `accountant` is the one whose answer `epsilon` is."""
 
     epsilon: float
     accountant: Literal["prv", "rdp"]
@@ -77,12 +77,13 @@ def noise_multiplier_for(epsilon: float, delta: float, rate: float, steps: int) 
         found = spent([(math.exp(log_noise), rate, steps)], delta).epsilon
         return math.log(found / epsilon) if found > 0 else -math.inf  # a large delta may pay for all
 
-    upper = math.log(
-        enough_noise(epsilon, delta, rate, steps)
-    )  # RDP's answer is enough noise, and nearly always more than enough
-    lower = upper - 0.1
-    while over(lower) <= 0:
-        upper, lower = lower, lower - 0.1
+    # RDP's answer is enough noise, and nearly always more than enough.
+    upper = math.log(enough_noise(epsilon, delta, rate, steps))
+    width = 0.1
+    lower = upper - width
+    while over(lower) <= 0:  # where delta is large, RDP asks for several times the noise
+        width *= 2
+        upper, lower = lower, lower - width
     noise = brentq(lambda at: max(over(at), -1.0), lower, upper, xtol=_CLOSE / 2) if over(upper) < 0 else upper
     while over(noise) > 0:
         noise += _CLOSE / 2
@@ -122,7 +123,7 @@ def _prv(history: History, delta: float, error: float) -> float | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warnings of full batches (log 0) and of an order at the end of its list, which is only a looser
+    """Silence the warnings of full batches (log 0) and of an order at the end of its list, which is only a looser
     bound."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -52,7 +52,7 @@ class Mechanism:
 
     @cached_property
     def labels(self) -> Tensor | None:
-        """What the network is conditioned on (N,), or None."""
+        """Labels (N,) that the network is conditioned on, or None."""
         found = self.task.conditions
         return None if found is None else found.to(self.task.device)
 

@@ -1,4 +1,4 @@
-"""What every unlearning method shares: data order, step loop, checkpoints and the books.
+"""Parts that every unlearning method shares: data order, step loop, checkpoints and the books.
 
 A method says how one step's gradient is made (`rule`); the rest is the same for all, so that a table of them compares
 methods and not scripts. Every method sees the same images to forget and to keep, in the same order, with the same
@@ -57,7 +57,7 @@ class Edit:
 
     @cached_property
     def labels(self) -> Tensor | None:
-        """What the network is conditioned on (N,), or None."""
+        """Labels (N,) that the network is conditioned on, or None."""
         found = self.task.conditions
         return None if found is None else found.to(self.task.device)
 
@@ -70,7 +70,7 @@ class Edit:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What is trained."""
+        """Parameters that are trained."""
         return [p for p in self.network.parameters() if p.requires_grad]
 
     @property
@@ -129,7 +129,7 @@ class Edit:
         return (label + 1 + shift[0]) % count
 
     def gradient(self, loss: Tensor, again: bool = False) -> list[Tensor]:
-        """Of a loss in the trained parameters; zero where one has no part in it. `again`: its graph is used again."""
+        """Gradient of a loss in the trained parameters; zero where one has no part in it. `again`: keep its graph."""
         found = torch.autograd.grad(loss, self.parameters, allow_unused=True, retain_graph=again)
         return [torch.zeros_like(p) if g is None else g for g, p in zip(found, self.parameters, strict=True)]
 
@@ -163,7 +163,7 @@ class Unlearning(Defense):
     lr: float = fit_param(1e-4, gt=0)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Methods that speak to a label need one."""
+        """Refuse methods that speak to a label where there is none."""
         if not self.labels_only or (setting.condition == "label" and setting.forget == "label"):
             return None
         return Skip(
@@ -172,7 +172,7 @@ class Unlearning(Defense):
         )
 
     def rule(self, edit: Edit) -> Rule:
-        """How a step's gradient is made: rule(module, pair) calls `edit.leave`. Here once-only work is done, too."""
+        """Build the rule of a step's gradient: rule(module, pair) calls `edit.leave`. Do here what is done once."""
         raise NotImplementedError
 
     def step_cost(self) -> int:

@@ -91,7 +91,7 @@ class Ambient(Baseline):
     delta: float = fit_param(0.1, ge=0, lt=1)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """A mask that hides a whole image teaches nothing."""
+        """Refuse masks that hide a whole image, which teach nothing."""
         if setting.images * self.p**setting.pixels < 0.5 or not setting.pixels:
             return None
         return Skip(f"p = {self.p} hides every pixel of some of the {setting.images} training images: use a smaller p")

@@ -55,7 +55,7 @@ class Crowd:
 
     @classmethod
     def of(cls, task: Task, members: Tensor) -> Crowd:
-        """Of the training images (n, C, H, W)."""
+        """Build the crowd of the training images (n, C, H, W)."""
         flat = members.flatten(1).to(task.device)
         noise = task.streams.of("crowd", AMG.name).normal(torch.arange(len(flat), device=task.device), flat.shape[1:])
         return cls(flat, noise)
@@ -148,7 +148,7 @@ class AMG(Defense):
     despecify: float = release_param(0.0, ge=0, le=1)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Where there is no condition there is none to take away."""
+        """Refuse to take a condition away where there is none."""
         if self.despecify > 0 and setting.condition == "none":
             return Skip("despecify takes the condition away, and the network has none: use despecify = 0")
         return None

@@ -71,7 +71,7 @@ class AttributeSwitching(Defense):
         return Cost(2 * Schedule.T * self.search_images, budget_params=("search_images",))
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """It needs a network conditioned on the attribute, and a tau on the schedule."""
+        """Refuse a network that is not conditioned on the attribute, and a tau off the schedule."""
         if setting.condition != "attribute":
             return Skip(
                 f'it switches the sensitive attribute, and the network is conditioned on "{setting.condition}": '

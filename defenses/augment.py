@@ -47,7 +47,7 @@ class Augment(Baseline):
 
     @property
     def versions(self) -> int:
-        """How many versions of an image there are."""
+        """Number of versions of an image."""
         shifts = (2 * self.shift + 1) ** 2
         return {"flip": 2, "crop": shifts, "flip+crop": 2 * shifts, "randaugment": self.views}[self.kind]
 
@@ -76,7 +76,7 @@ class Augment(Baseline):
 
 
 def mirrored(task: Task, flip: bool) -> dict[str, Any]:
-    """What `train_denoiser` is told for other recipes to train on mirror images as well; nothing without `flip`."""
+    """Arguments of `train_denoiser` that make other recipes train on mirror images as well; none without `flip`."""
     both = Augment(kind="flip")
     return {"drawn": both.drawing(task), "versions": both.versions} if flip else {}
 

@@ -25,7 +25,7 @@ class Baseline(Defense):
 
     @property
     def recipe(self) -> Recipe:
-        """How it is trained."""
+        """Recipe of the training."""
         return Recipe(self.steps, self.batch, self.lr, ema=self.ema)
 
     def cost(self) -> Cost:
@@ -37,8 +37,11 @@ class Baseline(Defense):
         return train_denoiser(task, self.recipe, self.name)
 
     def fit_together(self, tasks: Sequence[Task]) -> Iterable[Artefacts]:
-        """On a CUDA device in one batched pass; on the CPU, where every core trains a network of its own, with dropout,
-        and in a subclass that trains otherwise, one after the other."""
+        """Train on a CUDA device in one batched pass.
+
+        One after the other on the CPU, where every core trains a network of its own, with dropout, and in a subclass
+        that trains otherwise.
+        """
         on_cuda = len(tasks) > 1 and tasks[0].device.type == "cuda"
         batched = on_cuda and not tasks[0].network.dropout and type(self).fit is Baseline.fit
         return train_denoisers(tasks, self.recipe, self.name) if batched else super().fit_together(tasks)

@@ -112,7 +112,7 @@ class CPSample(Defense):
 
     @property
     def recipe(self) -> Recipe:
-        """How the classifier is trained."""
+        """Recipe of the classifier's training."""
         return Recipe(self.steps, self.batch, self.lr)
 
     def cost(self) -> Cost:

@@ -111,7 +111,7 @@ class DPSGD(Defense):
         return max(1, images // 10) if self.batch is None else self.batch
 
     def recipe(self, images: int) -> Recipe:
-        """How it is trained: the loop clips no more."""
+        """Recipe of the training: the loop clips no more."""
         rows = self.expected(images) * self.noise_multiplicity
         return Recipe(self.steps, rows, self.lr, clip=math.inf, ema=self.ema)
 
@@ -123,7 +123,7 @@ class DPSGD(Defense):
         return Cost(self.recipe(1280).evaluations, relative=1.5)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """No more than all images take part in a step; and it trains weights, not answers."""
+        """Refuse a batch of more than all images, a base that changes only answers, a budget that no noise keeps."""
         if self.expected(setting.images) > setting.images:
             return Skip(f"batch = {self.batch}: it should be at most the number of training images, {setting.images}")
         for below in setting.chain:

@@ -61,7 +61,7 @@ class EraseDiff(Unlearning):
     inner: int = fit_param(2, ge=0)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Another label takes a network that has labels."""
+        """Refuse another label as the target of a network that has none."""
         if self.target == "other_label" and setting.condition != "label":
             return Skip('target = "other_label" needs a label-conditional network: write [network] condition = "label"')
         return super().skip(setting)

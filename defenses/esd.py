@@ -47,7 +47,7 @@ class ESD(Unlearning):
     train: Literal["all", "label"] = fit_param("all")
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """A batch has a row for each place on the walk, and the walk a timestep for each of its own."""
+        """Refuse a walk that is longer than the batch or the schedule."""
         if self.walk > min(self.batch, setting.timesteps):
             return Skip(
                 f"walk = {self.walk} is to be at most batch = {self.batch} and at most {setting.timesteps}, the "
@@ -64,7 +64,7 @@ class ESD(Unlearning):
         return Cost(super().cost().training + self.steps * sum(self.moves()))
 
     def moves(self) -> list[int]:
-        """How many moves of the walk each row of a batch makes, in ascending order."""
+        """Number of moves of the walk that each row of a batch makes, ascending."""
         return [row * self.walk // self.batch for row in range(self.batch)]
 
     def rule(self, edit: Edit) -> Rule:

@@ -31,7 +31,7 @@ class SamplesOnly(Release):
 
     @property
     def conditions(self) -> int:
-        """None that anybody could ask for."""
+        """Zero: nobody can ask for a label."""
         return 0
 
     def sample(self, n: int, label: Tensor | None = None, first: int = 0) -> Tensor:
@@ -48,7 +48,7 @@ class SamplesOnly(Release):
         return self.given.tensors(ids.cpu().numpy()).to(self.device)
 
     def _nobody(self, *asked: object, **more: object) -> NoReturn:
-        """There is no network."""
+        """Refuse a question to the network: there is none."""
         raise UsageError("only generated images were given: there is no model to ask")
 
     raw_eps = vary = inpaint = _nobody

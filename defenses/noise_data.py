@@ -67,7 +67,7 @@ class NoiseData(Baseline):
     objective: Literal["double_tweedie", "plain"] = fit_param("double_tweedie")
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """The level has to leave timesteps to learn from."""
+        """Refuse a level that leaves no timestep to learn from."""
         if self.level < setting.timesteps - 1:
             return None
         return Skip(f"level = {self.level} leaves no timestep above it: use 0 .. {setting.timesteps - 2}")

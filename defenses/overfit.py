@@ -100,7 +100,7 @@ class Overfit(Baseline):
         return Cost(self.recipe.evaluations + looks, budget_params=("steps", "every"))
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """There has to be a network."""
+        """Refuse a base of finished samples, which has no network."""
         if all(defense.is_iterative for defense in setting.chain):
             return None
         return Skip(

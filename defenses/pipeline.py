@@ -43,7 +43,7 @@ class Pipeline(PretrainedModel):
         return read_spec(self.options)
 
     def display_name(self) -> str:
-        """By its folder or hub id."""
+        """Name of its folder or hub id."""
         return Path(self.path).name
 
     def files(self) -> tuple[Path, ...]:
@@ -51,7 +51,7 @@ class Pipeline(PretrainedModel):
         return files_of(self.options)
 
     def content_digest(self) -> str:
-        """What an adapter answered."""
+        """Digest of what an adapter answered."""
         return content_digest(self.options)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:

@@ -31,7 +31,7 @@ class Pretrain(Baseline):
     flip: bool = fit_param(False)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Without labels."""
+        """Refuse a network that is conditioned: the reference images come without labels."""
         if setting.condition == "none":
             return None
         return Skip(

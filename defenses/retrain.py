@@ -18,7 +18,7 @@ class Retrain(Defense):
     forgets = True
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Its base has to be a recipe that trains from nothing, on images of which some can be left out."""
+        """Refuse a base that is no recipe which trains from nothing, on images of which some can be left out."""
         if len(setting.chain) == 1:
             (recipe,) = setting.chain
             if recipe.changes in ("training", "data") and recipe.role != "control":
@@ -34,7 +34,7 @@ class Retrain(Defense):
         return replace(made, info=made.info | {"images_to_forget": int(task.forget.sum())})
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """As its recipe hands it out."""
+        """Hand it out as its recipe does."""
         return recipe_of(task).release(artefacts, replace(task, base=None, chain=()))
 
 

@@ -37,7 +37,7 @@ _FIRST = 2**30  # number of the first sample: no evaluation draws so many
 
 @dataclass(frozen=True)
 class Samples:
-    """What the base makes of each label in turn: images (N, C, H, W), labels (N,)."""
+    """Samples of the base for each label in turn: images (N, C, H, W), labels (N,)."""
 
     images: Tensor
     labels: Tensor
@@ -60,7 +60,7 @@ class SelectiveAmnesia(Unlearning):
     fisher_samples: int = fit_param(5, ge=1)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Fisher samples are some of the samples."""
+        """Refuse more Fisher samples than samples."""
         if self.fisher_samples > self.samples:
             return Skip(f"fisher_samples = {self.fisher_samples} is to be at most samples = {self.samples}")
         return super().skip(setting)

@@ -17,11 +17,11 @@ import torch
 from leakbench.results.run_folder import RunFolder
 
 PLAIN, PUSHED, PUBLISHED = "pipeline", "cpsample alpha=0.25 scale=100.0", "cpsample-published"
-SIZES = ["sampler.steps=20", "sampler.batch=40", "quality.samples=40", "quality.features=pixels"]
+SIZES = ["sampler.steps=10", "sampler.batch=40", "quality.samples=40", "quality.features=pixels"]
 SIZES += [
     f"defense.{one}.{size}"
     for one in ("cpsample", "cpsample-published", "random-direction")
-    for size in ("steps=800", "batch=32")
+    for size in ("steps=400", "batch=32")
 ]
 
 

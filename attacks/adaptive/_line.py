@@ -39,7 +39,7 @@ CALLS = 1 + DOUBLINGS + HALVINGS
 
 @dataclass(frozen=True)
 class Walk:
-    """What a walk found: the error of the first answer, the error without guidance (both N, C, H, W), the least length
+    """Result of a walk: the error of the first answer, the error without guidance (both N, C, H, W), the least length
     `near` (N,) up to which guidance had not turned round, and whether it ever did, bool (N,)."""
 
     naive: Tensor
@@ -90,7 +90,7 @@ def mean_square(x: Tensor) -> Tensor:
 
 
 def shorter(a: Tensor, b: Tensor) -> Tensor:
-    """Of each pair of rows of a and b (N, C, H, W) the one of less length; of equal ones that of a."""
+    """The shorter of each pair of rows of a and b (N, C, H, W); of equal ones that of a."""
     return torch.where(_each(mean_square(b) < mean_square(a)), b, a)
 
 

@@ -32,7 +32,7 @@ from ..membership._shared import beyond
 
 
 class AdaptiveAMG(MembershipAttack):
-    """How much the answer turns round with the noise, beyond what is linear; 4 network calls an image and draw."""
+    """Share of the answer that turns round with the noise, beyond what is linear; 4 network calls an image and draw."""
 
     name = "adaptive_amg"
     summary = "finds the guard's push away from a member by its turning round with the noise (knows AMG)"
@@ -43,7 +43,7 @@ class AdaptiveAMG(MembershipAttack):
     draws: int = release_param(4, ge=1)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable where no member images ship; cannot work at a timestep that the schedule does not have."""
+        """Skip releases without member images, and timesteps that the schedule does not have."""
         return setting.without("members") or beyond(setting, self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:

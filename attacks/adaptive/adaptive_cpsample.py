@@ -48,8 +48,10 @@ class AdaptiveCPSample(MembershipAttack):
     draws: int = release_param(2, ge=1)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable where no classifier ships, of which it is shown nothing: the part marks where CPSample stands.
-        Cannot work at timesteps that the schedule does not have."""
+        """Skip releases without a classifier, and timesteps that the schedule does not have.
+
+        The part only marks where CPSample stands: the attack is shown nothing of it.
+        """
         return setting.without("classifier") or beyond(setting, *self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:

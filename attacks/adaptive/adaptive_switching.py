@@ -40,7 +40,7 @@ class AdaptiveSwitching(AttributeAttack):
     _reader: Any = PrivateAttr(default=None)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable where the attribute is not switched, or is no condition of the network."""
+        """Skip releases that do not switch the attribute, or are not conditioned on it."""
         return super().skip(setting) or setting.without("tau")
 
     def fit(self, known: AttributeTrainingSet) -> AdaptiveSwitching:

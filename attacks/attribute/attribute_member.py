@@ -36,11 +36,11 @@ class AttributeMember(AttributeAttack):
     draws: int = release_param(4, ge=1)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable without the attribute; cannot work at timesteps that the schedule does not have."""
+        """Skip releases not conditioned on the attribute, and timesteps that the schedule does not have."""
         return super().skip(setting) or beyond(setting, *self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: None) -> Tensor:
-        """How much larger the loss is under 0 than under 1, mean over timesteps and draws."""
+        """Loss under 0 minus loss under 1, mean over timesteps and draws."""
         zero, one = (torch.full((len(images),), value, device=images.device) for value in (0, 1))
 
         def gap(t: int, draw: int) -> Tensor:

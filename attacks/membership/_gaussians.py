@@ -26,7 +26,7 @@ class Side:
 
     @classmethod
     def of(cls, values: Tensor, chosen: Tensor) -> Side:
-        """Of values (N, K) where `chosen` (N, K), bool, is true."""
+        """Summarise values (N, K) where `chosen` (N, K), bool, is true."""
         values, count = values.double(), chosen.sum(dim=1)
         mean = torch.where(chosen, values, 0.0).sum(dim=1) / count
         deviations = torch.where(chosen, values - mean[:, None], 0.0)
@@ -42,7 +42,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Pool:
-    """What many images say together, as scalar tensors: the standard deviation around an image's own mean with and
+    """Statistics of many images together, as scalar tensors: the standard deviation around an image's own mean with and
     without the image, and by how much the mean falls when the image is in (mean OUT minus mean IN)."""
 
     std_in: Tensor

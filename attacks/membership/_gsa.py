@@ -1,4 +1,4 @@
-"""What the two gradient attacks share: see gsa1.py."""
+"""Parts that the two gradient attacks share: see gsa1.py."""
 
 from __future__ import annotations
 

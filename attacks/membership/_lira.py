@@ -1,4 +1,4 @@
-"""What the online and the offline likelihood ratio attack share: see lira_online.py."""
+"""Parts that the online and the offline likelihood ratio attack share: see lira_online.py."""
 
 from __future__ import annotations
 

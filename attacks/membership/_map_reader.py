@@ -46,7 +46,7 @@ class MapReader:
 
 
 def too_many(labels: int | None, setting: AuditSetting) -> Skip | None:
-    """An attack's objection to more labels than calibration holds."""
+    """Refuse more labels than calibration holds."""
     if labels is None or labels <= setting.calibration:
         return None
     return Skip(f"labels = {labels}: calibration holds {setting.calibration} images, half of them members")

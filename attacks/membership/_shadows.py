@@ -1,4 +1,4 @@
-"""What attacks with shadow models read off a view: losses of the same images, with the same noise, in every shadow."""
+"""Losses of the same images, with the same noise, in every shadow model of a view."""
 
 import torch
 from torch import Tensor

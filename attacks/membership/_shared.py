@@ -1,4 +1,4 @@
-"""What several membership attacks have in common."""
+"""Losses, distances and skip reasons that several membership attacks share."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def mean_losses(view: DenoiserView, timesteps: Sequence[int], draws: int) -> Ten
 
 
 def beyond(setting: AuditSetting, *timesteps: int) -> Skip | None:
-    """An attack's objection to timesteps that the suite's schedule does not have."""
+    """Refuse timesteps that the suite's schedule does not have."""
     last = max(timesteps)
     if last < setting.timesteps:
         return None

@@ -1,4 +1,4 @@
-"""What the two attacks on image variation share: the mean of several variations."""
+"""Mean of several variations of an image, which two attacks share."""
 
 import torch
 from torch import Tensor

@@ -75,7 +75,7 @@ class MonteCarlo(MembershipAttack):
         return torch.cat([self._crowd(d).mean(dim=1) for d in self._distances(images, view.samples)])
 
     def _crowd(self, distances: Tensor) -> Tensor:
-        """What each sample counts, (rows, M)."""
+        """Weight of each sample, (rows, M)."""
         within = (distances <= self._radius).double()
         if self.form == "share":
             return within

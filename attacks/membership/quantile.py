@@ -108,6 +108,6 @@ def _regressor(images: ImagesLike, target: Tensor, rows: Tensor, alpha: float, s
 
 
 def _predicted(network: nn.Module, images: ImagesLike, rows: Tensor) -> Tensor:
-    """What it predicts for the images of these rows."""
+    """Predictions for the images of these rows."""
     with torch.no_grad():
         return in_batches(lambda some: network(images[some])[:, 0], rows, size=_ROWS)

@@ -26,7 +26,7 @@ from ._shared import beyond
 
 
 class ShippedClassifier(MembershipAttack):
-    """How sure a shipped classifier of noisy images is; asks the denoiser nothing."""
+    """Score by the certainty of a shipped classifier of noisy images; asks the denoiser nothing."""
 
     name = "shipped_classifier"
     summary = "how sure the classifier is that a defense ships (CPSample's)"
@@ -45,7 +45,7 @@ class ShippedClassifier(MembershipAttack):
         return [i * self.below // self.timesteps for i in range(self.timesteps)]
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable where no classifier ships; cannot work at timesteps that the schedule does not have."""
+        """Skip releases without a classifier, and timesteps that the schedule does not have."""
         return setting.without("classifier") or beyond(setting, *self.small)
 
     def score(self, view: WeightsView, images: Tensor, labels: Tensor | None) -> Tensor:

@@ -37,7 +37,7 @@ class SimA(MembershipAttack):
 
     @property
     def learns(self) -> bool:
-        """Whether t is chosen on calibration images."""
+        """Tell whether t is chosen on calibration images."""
         return self.tune
 
     def skip(self, setting: AuditSetting) -> Skip | None:

@@ -1,4 +1,4 @@
-"""What SIDE learns from a model's own samples: clusters of them, and a classifier of noised samples into clusters."""
+"""Clusters of a model's own samples, and a classifier of noised samples into clusters: what SIDE learns."""
 
 from __future__ import annotations
 

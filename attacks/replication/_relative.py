@@ -25,7 +25,7 @@ def relative_similarity(queries: ImagesLike, train: ImagesLike, alpha: float, ne
 
 
 def too_few(setting: AuditSetting, neighbours: int) -> Skip | None:
-    """Why the distance cannot be had there."""
+    """Refuse fewer training images than neighbours."""
     if setting.images >= neighbours:
         return None
     return Skip(f"neighbours = {neighbours}, and there are {setting.images} training images: ask for fewer")

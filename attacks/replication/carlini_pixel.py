@@ -37,7 +37,7 @@ class CarliniPixel(ReplicationAttack):
         return PUBLISHED
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """It needs as many training images as neighbours."""
+        """Refuse fewer training images than neighbours."""
         return too_few(setting, self.neighbours)
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:

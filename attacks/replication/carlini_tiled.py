@@ -45,7 +45,7 @@ class CarliniTiled(ReplicationAttack):
         return -self.delta
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable to images whose tiles are a few pixels."""
+        """Skip images whose tiles are a few pixels."""
         if setting.pixels >= _LEAST:
             return None
         return Skip(f"images of {setting.pixels} pixels have no tiles: it takes {_LEAST}", "not-applicable")

@@ -44,7 +44,7 @@ class NearestCopy(ReplicationAttack):
         return PUBLISHED if self.cutoff is None and self.by == "sscd" else self.cutoff
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable where the weights of LPIPS or SSCD are not on this machine."""
+        """Skip where the weights of LPIPS or SSCD are not on this machine."""
         needed = {"lpips": alexnet_weights, "sscd": sscd_weights}
         if self.by not in needed or needed[self.by]() is not None:
             return None
@@ -60,5 +60,5 @@ class NearestCopy(ReplicationAttack):
         return feature_similarity(descriptor(queries), descriptor(train))
 
     def space(self, features: str) -> str:
-        """What the similarity was taken by; the suite's features by their name."""
+        """Space of the similarity; the suite's features by their name."""
         return features if self.by == "features" else self.by

@@ -63,7 +63,7 @@ class SIDE(ReplicationAttack):
         return PUBLISHED
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """It needs as many training images as neighbours."""
+        """Refuse fewer training images than neighbours."""
         return too_few(setting, self.neighbours)
 
     def fit(self, drawn: SampleSet) -> SIDE:
@@ -81,7 +81,7 @@ class SIDE(ReplicationAttack):
         return fitted
 
     def candidates(self, view: DenoiserView, samples: Tensor, labels: Tensor | None) -> Tensor:
-        """As many guided samples, from the same noise."""
+        """Draw as many guided samples, from the same noise."""
         if self._classifier is None:
             return samples
         wanted = view.stream("side", "cluster").integers(view.ids, self._clusters.kept)
@@ -99,7 +99,7 @@ class SIDE(ReplicationAttack):
         return relative_similarity(queries, train, self.alpha, self.neighbours)
 
     def facts(self) -> dict[str, Any]:
-        """How many clusters were made and kept."""
+        """Numbers of clusters that were made and kept."""
         return {"clusters": self._clusters.made, "clusters_kept": self._clusters.kept}
 
     def space(self, features: str) -> str:

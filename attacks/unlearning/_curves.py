@@ -1,4 +1,4 @@
-"""How much training brings the forgotten label back: its probability among samples, against steps."""
+"""Probability of the forgotten label among samples, against steps of training that bring it back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leakbench.runtime.errors import UsageError
 
 @dataclass(frozen=True)
 class Effort:
-    """What is trained on, how, and how many samples are drawn at each look; `embedding` trains the label's alone."""
+    """Training of an attacker: images, recipe, and samples at each look; `embedding` trains the label's alone."""
 
     images: Images
     recipe: Recipe

@@ -1,4 +1,4 @@
-"""What several attacks on unlearning share: questions about all groups at once, and few of the images."""
+"""Questions about all groups of images at once, and choices of few images, for attacks on unlearning."""
 
 from __future__ import annotations
 

@@ -50,13 +50,13 @@ class BeforeAfter(UnlearningAttack):
     draws: int = release_param(8, ge=1)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable unless a step that forgets stands on another release."""
+        """Skip releases in which no step that forgets stands on another release."""
         if not any(defense.forgets for defense in setting.chain[1:]):
             return Skip("no step that forgets stands on another release", "not-applicable")
         return super().skip(setting)
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:
-        """By the release, and by the retrained model as if that had been handed out in its place."""
+        """Compare the release with the one before, and the retrained model as if it had been handed out instead."""
         assert ground.before is not None
         before = self._losses(ground.before, ground)
         ours, null = (

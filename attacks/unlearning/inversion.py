@@ -66,11 +66,11 @@ class Inversion(UnlearningAttack):
     samples: int = release_param(64, ge=2)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """By the label: not applicable unless a label was to be forgotten by a network conditioned on labels."""
+        """Skip, where it inverts the label, releases that were not to forget one or are not conditioned on labels."""
         return (no_label(setting) if self.by == "label" else None) or super().skip(setting)
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:
-        """By the one or the other."""
+        """Invert the initial noise, or the label."""
         return self._by_label(ground) if self.by == "label" else self._by_noise(ground)
 
     def _by_label(self, ground: UnlearningContext) -> UnlearningEvidence:

@@ -43,7 +43,7 @@ class Relearning(UnlearningAttack):
     samples: int = release_param(64, ge=2)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable unless a label was to be forgotten by a network that is conditioned on labels."""
+        """Skip releases that were not to forget a label or are not conditioned on labels."""
         return no_label(setting) or super().skip(setting)
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:

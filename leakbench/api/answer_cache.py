@@ -51,8 +51,8 @@ class QueriedRelease:
 
 @dataclass
 class AnswerCache:
-    """The memory of one compute batch. `ids` (N,): the images' numbers in the data set. `noises`: another release's
-    memory of the same batch, which makes the noise for both."""
+    """Answers about one compute batch. `ids` (N,): the images' numbers in the data set. `noises`: another release's
+    cache of the same batch, which makes the noise for both."""
 
     source: QueriedRelease
     streams: Rng
@@ -138,7 +138,7 @@ class AnswerCache:
 
     @property
     def calls(self) -> int:
-        """Of eps, an image, by attacks whose calls count as shared: distinct questions."""
+        """Count the distinct questions an image of attacks whose calls count as shared."""
         return self._counted_before + len(self._counted)
 
     def _recalled(self, key: tuple[Any, ...], keep: tuple[Tensor, ...], make: Callable[[], Tensor]) -> Tensor:

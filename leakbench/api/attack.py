@@ -1,4 +1,4 @@
-"""Questions put to a release. An attack never computes an AUC: the harness does, the same way for all."""
+"""Contract of all attacks, and the auxiliary models that one may ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AuxiliaryModel:
-    """Another release that an attack needs. The plan trains each once for all that ask.
+    """Another release that an attack needs, trained once for all attacks that ask for it.
 
     shadow: all of the target's chain that trains or edits weights, on a random `share` of all images but `reference`,
     with random streams of its own; number `draw` of them. What only changes the sampling is left out: the attack does
@@ -37,7 +37,7 @@ def shadow_models(count: int) -> tuple[AuxiliaryModel, ...]:
 
 
 class Attack(Plugin):
-    """A question put to a release."""
+    """A question put to a release. It emits raw scores; the harness computes AUCs, the same way for all attacks."""
 
     group = "attacks"
     family: ClassVar[FamilyName]
@@ -47,11 +47,11 @@ class Attack(Plugin):
 
     @property
     def may_read_samples(self) -> bool:
-        """Whether the views give it samples; its records then follow the suite's number of samples."""
+        """Tell whether the views give it samples; its records then follow the suite's number of samples."""
         return self.reads_samples or self.access in (Access.SAMPLES, Access.API)
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
-        """Other releases to train for this attack."""
+        """List the other releases to train for this attack."""
         return ()
 
     def skip(self, setting: AuditSetting) -> Skip | None:

@@ -1,4 +1,4 @@
-"""Attribute inference: does a model give away a sensitive attribute, 0 or 1, that it is conditioned on?"""
+"""Contract of attacks that infer a sensitive attribute, 0 or 1, on which a model is conditioned."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AttributeTrainingSet(ImageSet):
-    """What an attacker may learn from. None of it is ever reported.
+    """Images that an attacker may learn from, none of which is ever reported.
 
     `attribute` (N,), 0 or 1, is the truth about `images`: real ones that the model was not trained on, or, for an
     attack of pairs, pairs of the attacker's own. `labels` is None. `streams` are for the attack's own randomness.
@@ -29,7 +29,7 @@ class AttributeTrainingSet(ImageSet):
 
 
 class AttributeAttack(Attack):
-    """What is the sensitive attribute of this image, 0 or 1?
+    """An attack that infers the sensitive attribute of an image, 0 or 1.
 
     `of` says of which images it is asked, and what is true of them:
     - "samples": images that the model generated; the attribute that each was asked for.
@@ -42,7 +42,7 @@ class AttributeAttack(Attack):
     of: ClassVar[Literal["samples", "images", "pairs"]]
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Not applicable unless the network is conditioned on the attribute."""
+        """Skip releases whose network is not conditioned on the attribute."""
         if setting.condition == "attribute":
             return None
         return Skip("the network is not conditioned on the attribute", "not-applicable")

@@ -1,4 +1,4 @@
-"""Auditing: how much privacy has a training lost at least, by what can be guessed of coins that it was given?"""
+"""Contract of attacks that audit a training: they guess which of its coins fell heads, which bounds epsilon below."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CANARY = AuxiliaryModel("canary", kind="canary")
 
 
 class AuditingAttack(Attack):
-    """Was this image's coin heads? Asked of a release of its own, each of whose images was included by a fair coin.
+    """An attack that guesses whether an image was included by the fair coin of a canary release.
 
     The harness turns scores into guesses: `guesses` is the share of coins that is guessed, the surest ones, half of
     them "heads". It is a parameter, so it is fixed before anything is seen.
@@ -28,11 +28,11 @@ class AuditingAttack(Attack):
     guesses: float = release_param(0.5, gt=0, le=1)
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
-        """The release that is asked."""
+        """Ask for the canary release, which is the one that is queried."""
         return (CANARY,)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Too few canaries for a guess. All images but the reference part are canaries: at least those trained on."""
+        """Refuse too few canaries for a guess. Canaries are all images but the reference part."""
         if round(self.guesses * setting.images / 2) >= 1:
             return None
         return Skip(

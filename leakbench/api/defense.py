@@ -1,4 +1,4 @@
-"""A way to train, edit or sample a model so that it leaks less."""
+"""Contract of defenses: ways to train, edit or sample a model so that it leaks less."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Defense(Plugin):
         return None
 
     def fit(self, task: Task) -> Artefacts:
-        """Train; nothing to train by default."""
+        """Train on a task; there is nothing to train by default."""
         return Artefacts()
 
     def fit_together(self, tasks: Sequence[Task]) -> Iterable[Artefacts]:

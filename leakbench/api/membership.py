@@ -1,4 +1,4 @@
-"""Membership inference: was this image in the training set?"""
+"""Contract of membership inference attacks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Calibration(ImageSet):
-    """What attacks learn, tune or orient themselves by.
+    """Images by which an attack learns, tunes or orients itself.
 
     Its own images are half members, half not: `is_member` (N,) bool. `public` are images of the same distribution on
     which neither the target nor any shadow model was trained. `streams` are for the attack's own randomness.
@@ -47,7 +47,7 @@ class Calibration(ImageSet):
 
 
 class MembershipAttack(Attack):
-    """Was this image in the training set? Higher score = more likely a member."""
+    """An attack that scores whether an image was in the training set; higher = more likely a member."""
 
     family = "membership"
     # What `fit` reads. "calibration": membership labels of calibration images; their own scores are then made out of
@@ -58,19 +58,19 @@ class MembershipAttack(Attack):
     sets: ClassVar[bool] = False  # whether its scores are also judged in sets of images (data-set inference)
 
     def fit(self, calibration: Calibration) -> MembershipAttack:
-        """A fitted copy of the attack; itself if there is nothing to learn."""
+        """Fit a copy of the attack; the attack itself where there is nothing to learn."""
         return self
 
     def score(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
-        """Scores (N,) of one compute batch of images (N, C, H, W)."""
+        """Score one compute batch of images (N, C, H, W): (N,)."""
         raise NotImplementedError
 
     @property
     def learns(self) -> bool:
-        """Whether it learns anything."""
+        """Tell whether the attack learns anything before it scores."""
         return type(self).fit is not MembershipAttack.fit
 
     @property
     def out_of_fold(self) -> bool:
-        """Whether its scores of calibration images must come from fits that have not seen them."""
+        """Tell whether its scores of calibration images must come from fits that have not seen them."""
         return self.learns and self.learns_from == "calibration"

@@ -1,4 +1,4 @@
-"""Replication: does the model hand its training images back?"""
+"""Contract of replication attacks, which look for training images among what a model generates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """What a release generated, for an attack to learn from: samples (N, C, H, W), labels (N,) or None.
+    """Samples of a release, for an attack to learn from: samples (N, C, H, W), labels (N,) or None.
 
     `schedule` is None below DENOISER; `embed` gives the suite's features (N, D) of images; `streams` are for the
     attack's own randomness.
@@ -35,7 +35,9 @@ class SampleSet:
 
 
 class ReplicationAttack(Attack):
-    """Does a generated image repeat a training image? The harness asks the same of held-out real images: the null."""
+    """An attack that matches generated images with training images.
+
+    The harness matches held-out real images in the same way, as the null."""
 
     family = "replication"
     access = Access.SAMPLES
@@ -51,7 +53,7 @@ class ReplicationAttack(Attack):
         return features
 
     def fit(self, drawn: SampleSet) -> ReplicationAttack:
-        """A fitted copy of the attack; itself if there is nothing to learn before it asks for candidates."""
+        """Fit a copy of the attack; itself where there is nothing to learn before it asks for candidates."""
         return self
 
     def candidates(self, view: Any, samples: Tensor, labels: Tensor | None) -> Tensor:
@@ -77,13 +79,15 @@ class ReplicationAttack(Attack):
 
     @property
     def generates(self) -> bool:
-        """Whether it asks for images of its own."""
+        """Tell whether the attack asks for images of its own."""
         return type(self).candidates is not ReplicationAttack.candidates
 
 
 class RecoveryAttack(ReplicationAttack):
-    """Can this very image be got back? Asked of members, of reference images for the threshold, and of nonmembers: the
-    null. `match` and `candidates` are not used."""
+    """An attack that tries to get a given image back.
+
+    Asked of members, of reference images for the threshold, and of nonmembers as the null. `match` and `candidates` are
+    not used."""
 
     def recover(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
         """Similarity (N,) of what came back to each of a compute batch of images (N, C, H, W); higher = more alike."""

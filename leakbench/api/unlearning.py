@@ -1,4 +1,4 @@
-"""Unlearning: does a model still hold what it was to forget?"""
+"""Contract of attacks on unlearning."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class QueriedModel:
 
 @dataclass(frozen=True)
 class UnlearningContext:
-    """What an attack on unlearning is given.
+    """Context of an attack on unlearning.
 
     model: the release under attack. before: the release on which its last step that forgets was built, or None where
     there is none. retrained: the recipes at the bottom of its chain, trained without what is to be forgotten. It is
@@ -75,12 +75,12 @@ class UnlearningContext:
 
 
 class UnlearningAttack(Attack):
-    """Is what was to be forgotten still there? It looks at the release, and in the same way at the retrained one."""
+    """An attack that looks for what was to be forgotten, in the release and in the same way in the retrained model."""
 
     family = "unlearning"
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
-        """The null: the model that was trained without what is to be forgotten."""
+        """Ask for the null: the model that was trained without what is to be forgotten."""
         return (RETRAINED,)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
@@ -90,5 +90,5 @@ class UnlearningAttack(Attack):
         return None
 
     def run(self, ground: UnlearningContext) -> UnlearningEvidence:
-        """Attack both models; the numbers as they are."""
+        """Attack both models, and return the numbers as they are."""
         raise NotImplementedError

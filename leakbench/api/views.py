@@ -1,4 +1,4 @@
-"""Views: what an adversary of an access level can touch, and nothing more.
+"""Views of a release: the access of an adversary, one class a level.
 
 A view serves one compute batch of attacked images. All views of a batch share one memory of the release's answers
 (leakbench.api.answer_cache), so attacks share network calls without knowing of each other. Each view counts what its
@@ -47,15 +47,18 @@ class QueryCount:
 
 @dataclass(frozen=True)
 class AuxiliaryView:
-    """A release that needs() asked for: a view of it, at the attack's own access level, of the same images with the
-    same noise; and the mask `is_member` (N,) of those that it was trained on."""
+    """A release that `auxiliary_models()` asked for.
+
+    view: of the same images with the same noise, at the attack's own access level. is_member: mask (N,) of the images
+    that it was trained on; all false for a retrained or canary model.
+    """
 
     view: Any
     is_member: Tensor
 
 
 class AuxiliaryViews(Mapping[str, AuxiliaryView]):
-    """The needed releases by name; a view of one is made when it is asked for."""
+    """Views of the auxiliary releases by name, each made when it is asked for."""
 
     def __init__(
         self, memories: Mapping[str, tuple[AnswerCache, Tensor]], kind: type[NoneView], raw: bool, owner: str
@@ -74,7 +77,7 @@ class AuxiliaryViews(Mapping[str, AuxiliaryView]):
 
 
 class NoneView:
-    """NONE: nothing but the images that `score` is given."""
+    """View at NONE: the images that `score` is given, and nothing of the model."""
 
     def __init__(
         self,
@@ -105,11 +108,11 @@ class NoneView:
 
 
 class SamplesView(NoneView):
-    """SAMPLES: the images that the release generated."""
+    """View at SAMPLES: the images that the release generated."""
 
     @property
     def others(self) -> Mapping[str, AuxiliaryView]:
-        """Releases asked for by needs(), by name."""
+        """Views of the releases that `auxiliary_models()` asked for, by name."""
         return self._others
 
     @property
@@ -120,8 +123,10 @@ class SamplesView(NoneView):
 
 
 class ApiView(SamplesView):
-    """API: a hosted model that samples, varies and completes images. Asked raw, it is the raw network behind the plain
-    sampler."""
+    """View at API: a hosted model that samples, varies and completes images.
+
+    Asked raw, it is the raw network behind the plain sampler.
+    """
 
     @property
     def _release(self) -> Release:
@@ -129,14 +134,14 @@ class ApiView(SamplesView):
 
     @property
     def conditions(self) -> int:
-        """How many labels the model is conditioned on; 0: unconditional."""
+        """Number of labels that the model is conditioned on; 0: unconditional."""
         return self._memory.release.conditions
 
     def sample(self, n: int, label: int | None = None, first: int = 0) -> Tensor:
-        """n images (n, C, H, W) beyond those in `samples`, the same at every call, on the CPU.
+        """Draw n images (n, C, H, W) beyond those in `samples`, the same at every call, on the CPU.
 
         `label`: what all of them are conditioned on; by default uniform labels. `first` numbers them: equal numbers
-        start from equal noise, whatever the label.
+        start from equal noise, whatever the label. Costs n walks of the sampler, once for all attacked images.
         """
         release = self._release
         self._memory.source.samples_read = True  # they are numbered from the last of `samples` on
@@ -150,7 +155,7 @@ class ApiView(SamplesView):
         return self._memory.source.cached_samples(name, make)
 
     def vary(self, images: Tensor, strength: float, draw: int = 0) -> Tensor:
-        """Noise to strength * T (0 to 1) and back, as the service does it."""
+        """Noise images (N, C, H, W) to strength * T (0 to 1) and denoise them as the service does: (N, C, H, W)."""
         release = self._release
         start = diffusion.nearest_timestep(release.schedule, strength)
         self._count.batch += sum(t <= start for t in release.schedule.timesteps())
@@ -174,20 +179,27 @@ class ApiView(SamplesView):
 
 
 class DenoiserView(ApiView):
-    """DENOISER: the noise prediction as the defended service answers it, and the schedule."""
+    """View at DENOISER: the noise prediction as the defended service answers it, and the schedule.
+
+    `images` of `score` are x_0, what the network denoises: latents where the release has a codec, else the images.
+    """
 
     @property
     def schedule(self) -> Schedule:
-        """The noise schedule."""
+        """Noise schedule (leakbench.models.diffusion.Schedule).
+
+        `T`: number of timesteps, t = 0 .. T - 1. `alpha_bar`: float64 numpy array (T,), falling in t. `timesteps()`:
+        list of the timesteps of the sampler's walk, highest first. `steps`: its length.
+        """
         return self._memory.release.schedule
 
     @property
     def labels(self) -> Tensor | None:
-        """What the batch's images are conditioned on unless asked otherwise."""
+        """Labels int64 (N,) that the batch's images are conditioned on unless asked otherwise; None: unconditional."""
         return self._memory.labels
 
     def eps(self, x: Tensor, t: int, label: Tensor | None = None, repeat: int = 0) -> Tensor:
-        """Noise prediction (N, C, H, W) for x at timestep t; one query an image. Treat the answer as read-only.
+        """Predict the noise (N, C, H, W) in x at timestep t, 0 .. T - 1; one query an image. The answer is read-only.
 
         The same question gets the remembered answer; another `repeat` asks anew, for a service whose answers are random
         (see Release.answer_noise).
@@ -197,7 +209,7 @@ class DenoiserView(ApiView):
         return self._memory.eps(self._raw, x, t, label, repeat, counted=self._shares)
 
     def noise(self, draw: int = 0) -> Tensor:
-        """The forward noise of draw number `draw`, (N, C, H, W)."""
+        """Forward noise of draw number `draw`, standard normal (N, C, H, W), the same for every attack."""
         return self._memory.noise("forward", draw)
 
     def noised(self, t: int, draw: int = 0) -> Tensor:
@@ -205,7 +217,7 @@ class DenoiserView(ApiView):
         return self._memory.noised(t, draw)
 
     def noise_to(self, t: int, noise: Tensor) -> Tensor:
-        """The same with noise (N, C, H, W) of the attack's own: one tensor for all that bring the same noise."""
+        """x_t with noise (N, C, H, W) of the attack's own: one tensor for all that bring the same noise."""
         x0 = self._memory.x0
         return self._memory.cached(
             ("noised with", t),
@@ -214,12 +226,14 @@ class DenoiserView(ApiView):
         )
 
     def memoize(self, name: Hashable, x: Tensor, make: Callable[[], Tensor]) -> Tensor:
-        """What attacks make of x, a tensor that the view handed out, under a name of their own: made for the first that
-        asks, and the very same tensor for all others, so that the network is asked about it once."""
+        """Remember what `make` makes of x, a tensor of the view, so that the network is asked about it once.
+
+        Attacks of one module share the tensor of a name: the name says all on which it depends beside x.
+        """
         return self._memory.cached(("memoize", self._owner, name), x, make)
 
     def ddim(self, x: Tensor, s: int, u: int) -> Tensor:
-        """One deterministic DDIM step from timestep s to u (u > s inverts); one query an image."""
+        """Move x (N, C, H, W) by a deterministic DDIM step from timestep s to u (u > s inverts); one query an image."""
         eps = self.eps(x, s)
         return self._memory.cached(
             ("ddim", self._raw, s, u), x, lambda: diffusion.ddim_step(self.schedule, x, s, u, eps)
@@ -227,21 +241,24 @@ class DenoiserView(ApiView):
 
 
 class WeightsView(DenoiserView):
-    """WEIGHTS: the raw network, its gradients, and all that ships with it."""
+    """View at WEIGHTS: the raw network, its gradients, and all that ships with it.
+
+    `eps` asks the raw network, whatever defends the service.
+    """
 
     @property
     def network(self) -> torch.nn.Module:
-        """The raw network."""
+        """Raw network, called as network(x, t, label) with x (N, C, H, W) and t, label int64 (N,): eps (N, C, H, W)."""
         return self._memory.release.network
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What ships beside the network: CPSample's classifier, for one."""
+        """Parts that ship beside the network by name, such as "classifier" (see Defense.ships)."""
         return self._memory.release.parts
 
     @property
     def release(self) -> Release:
-        """The whole release."""
+        """The release itself; its calls are not counted."""
         return self._memory.release
 
 

@@ -17,7 +17,7 @@ from leakbench.measurement.auxiliary import release_rng, trainable_rows, trainin
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
-from leakbench.models.pretrained.compatibility import check_fits, walked
+from leakbench.models.pretrained.compatibility import check_fits, schedule_with_walk
 from leakbench.runtime import registry
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
@@ -136,7 +136,7 @@ class RunInputs:
         """The noise schedule of a chain, a given model's or the suite's, with the suite's walk."""
         spec = pretrained_spec(chain[0].defense) if chain else None
         sampler = self.suite.file.sampler
-        return self.schedule if spec is None else walked(chain[0].id, spec, sampler.steps, sampler.clip)
+        return self.schedule if spec is None else schedule_with_walk(chain[0].id, spec, sampler.steps, sampler.clip)
 
     def _check_attribute(self, values: np.ndarray) -> None:
         if set(values.tolist()) != {0, 1}:

@@ -1,4 +1,4 @@
-"""What training made, as files: networks and tensors by safetensors, facts as JSON."""
+"""Artefacts of a training as files: networks and tensors by safetensors, facts as JSON."""
 
 from __future__ import annotations
 

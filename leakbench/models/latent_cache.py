@@ -1,4 +1,4 @@
-"""What a latent model denoises of pictures: made once, when it is first asked for, and kept on the host."""
+"""Latents of images: encoded once, when they are first asked for, and kept on the host."""
 
 from __future__ import annotations
 

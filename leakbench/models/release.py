@@ -1,4 +1,4 @@
-"""A model as it is handed out."""
+"""Releases: models as they are handed out."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Release:
 
     @property
     def eps_is_raw(self) -> bool:
-        """Whether eps() is the raw network's answer: then DENOISER and WEIGHTS see the same numbers."""
+        """Tell whether eps() is the raw network's answer: then DENOISER and WEIGHTS see the same numbers."""
         return type(self).eps is Release.eps and (self.base is None or self.base.eps_is_raw)
 
     def undefended(self) -> Release:
@@ -123,12 +123,14 @@ class Release:
         return Release(*plain, codec=self.codec)
 
     def encode(self, images: Tensor) -> Tensor:
-        """What the network denoises of images (N, C, H, W) in [-1, 1]: x0 (N, *shape), the images themselves unless
-        the release has a codec."""
+        """Encode images (N, C, H, W) in [-1, 1] as the x0 (N, *shape) that the network denoises.
+
+        Latents where the release has a codec, else the images themselves.
+        """
         return self.codec.encode(images) if self.codec else images
 
     def decode(self, x0: Tensor) -> Tensor:
-        """The images in [-1, 1] of x0 (N, *shape)."""
+        """Decode x0 (N, *shape) to images (N, C, H, W) in [-1, 1]."""
         return self.codec.decode(x0) if self.codec else x0
 
     def raw_eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
@@ -159,12 +161,12 @@ class Release:
 
     @property
     def conditions(self) -> int:
-        """How many labels the network is conditioned on; 0: unconditional."""
+        """Number of labels that the network is conditioned on; 0: unconditional."""
         spec: NetworkSpec = self.network.spec  # type: ignore[assignment]
         return spec.conditions
 
     def labels(self, ids: Tensor) -> Tensor | None:
-        """What samples of these numbers are conditioned on unless asked otherwise: uniform labels (N,), or None."""
+        """Labels (N,) of the samples with these numbers unless asked otherwise, uniform; None: unconditional."""
         return self.streams.of("sampling", "labels").integers(ids, self.conditions) if self.conditions else None
 
     def sample(self, n: int, label: Tensor | None = None, first: int = 0) -> Tensor:

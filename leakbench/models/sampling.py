@@ -18,7 +18,7 @@ from leakbench.runtime.device import autocast, in_batches, maybe_compile
 
 
 class Sampler(Protocol):
-    """What samples can be drawn from; a Release is one."""
+    """Source of samples; a Release is one."""
 
     @property
     def network(self) -> nn.Module: ...

@@ -1,4 +1,4 @@
-"""What a defense is given to train on, and what training makes."""
+"""Tasks that a defense trains on, and artefacts that its training makes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What a defense is given to train on. Nothing here says which images will be reported.
+    """Task of a defense: the data, the network and all else that it trains with.
+
+    Nothing here says which images will be reported.
 
     images: the training images (member and calibration_in together, in the order of the data set). They are made when
         asked for: `images[batch.index]` is a batch, `images[:]` all of them, tensors (n, C, H, W); a tensor may stand
@@ -91,7 +93,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Artefacts:
-    """What training made: networks by name, further tensors by name, and JSON-able facts about the training.
+    """Artefacts of a training: networks by name, further tensors by name, and JSON-able facts about the training.
 
     `info` keys that the harness understands: "train_seconds" (kept apart from a record's identity),
     "network_evaluations" (int); all else is written into the record as it is.

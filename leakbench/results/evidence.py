@@ -29,7 +29,7 @@ class MembershipEvidence:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Those that there are, by name."""
+        """The arrays that are there, by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
     @property
@@ -68,7 +68,7 @@ class ReplicationEvidence:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Those that there are, by name."""
+        """The arrays that are there, by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
 
@@ -94,7 +94,7 @@ class PairedScores:
 
 @dataclass(frozen=True)
 class RecoveryCurve:
-    """What an attacker's effort brings back: the probability of the forgotten label for each sample asked for it.
+    """Recovery of a forgotten label by an attacker's effort: its probability for each sample asked for it.
 
     steps (K,): the effort, ascending from 0. model, retrained (K, S): column i of both is the same sample number.
     real (M,): that of real images of the label.
@@ -108,7 +108,7 @@ class RecoveryCurve:
 
 @dataclass(frozen=True)
 class UnlearningEvidence:
-    """What an attack on unlearning saw, by names that its metrics begin with: "forget" -> forget_auc."""
+    """Scores and curves of an attack on unlearning, by names that its metrics begin with: "forget" -> forget_auc."""
 
     scores: Mapping[str, PairedScores] = field(default_factory=dict)
     curves: Mapping[str, RecoveryCurve] = field(default_factory=dict)

@@ -38,8 +38,8 @@ _KEYS = ("shape", "prediction", "alpha_bar", "conditions")
 
 
 @dataclass(frozen=True)
-class Adapted:
-    """What an adapter answered; `digest` of the network's tensors and of what it predicts."""
+class AdapterModel:
+    """Answer of an adapter; `digest` of the network's tensors and of what it predicts."""
 
     body: nn.Module
     spec: PretrainedSpec
@@ -48,7 +48,7 @@ class Adapted:
 
 
 @lru_cache(maxsize=4)
-def adapted(path: str, prediction: str | None, trust_code: bool) -> Adapted:
+def load_adapter(path: str, prediction: str | None, trust_code: bool) -> AdapterModel:
     """Run an adapter. Raises UsageError."""
     if not trust_code:
         raise UsageError(f"model {path!r}: an adapter is code: read it, then pass --trust-code (trust_code = true)")
@@ -66,11 +66,11 @@ def adapted(path: str, prediction: str | None, trust_code: bool) -> Adapted:
     schedule = Schedule() if table is None else Schedule.given(np.asarray(table))
     spec = networks.default_spec(tuple(said["shape"]), int(said.get("conditions", 0)))
     digest = key_of(tensors=_tensors(body), target=target)
-    return Adapted(body, PretrainedSpec(spec.shape, spec, schedule), Prediction(schedule, target), digest)
+    return AdapterModel(body, PretrainedSpec(spec.shape, spec, schedule), Prediction(schedule, target), digest)
 
 
 def _tensors(body: nn.Module) -> dict[str, list[str]]:
-    """Of every parameter and buffer, those that are never saved included: type, shape, and sha256 of its bytes."""
+    """Describe every parameter and buffer, also those that are never saved: type, shape, and sha256 of its bytes."""
     found = {}
     for name, tensor in [*body.named_parameters(), *body.named_buffers()]:
         data: Any = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()

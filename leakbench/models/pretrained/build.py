@@ -13,12 +13,12 @@ from torch import nn
 
 from leakbench.models import networks
 from leakbench.models.pretrained import text_conditioning
-from leakbench.models.pretrained.adapter import adapted
+from leakbench.models.pretrained.adapter import load_adapter
 from leakbench.models.pretrained.denoiser import Denoiser
-from leakbench.models.pretrained.inspect import BODIES, Folder, Options, Part, files_of, look
+from leakbench.models.pretrained.inspect import BODIES, Folder, Options, Part, files_of, inspect_folder
 from leakbench.models.pretrained.prediction import Prediction, prediction_of
 from leakbench.models.pretrained.spec import PretrainedSpec
-from leakbench.models.pretrained.vae import latent_shape, on
+from leakbench.models.pretrained.vae import latent_shape, vae_codec
 from leakbench.models.pretrained.weights import load_model
 from leakbench.models.release import Codec
 from leakbench.runtime.cache.keys import digest_of, key_of
@@ -47,15 +47,15 @@ class LoadedModel:
 def read_spec(options: Options) -> PretrainedSpec:
     """Shapes, conditions and schedule, from settings alone. Raises UsageError for what is not known here."""
     if options.path.startswith("module:"):
-        return adapted(options.path, options.prediction, options.trust_code).spec
-    folder = look(options.path, options.trust_code)
+        return load_adapter(options.path, options.prediction, options.trust_code).spec
+    folder = inspect_folder(options.path, options.trust_code)
     return _read_spec(folder, options)[0]
 
 
 def content_digest(options: Options) -> str:
     """A digest of what the model is beside its files: of what an adapter answered, "" for folders."""
     if options.path.startswith("module:"):
-        return adapted(options.path, options.prediction, options.trust_code).digest
+        return load_adapter(options.path, options.prediction, options.trust_code).digest
     return ""
 
 
@@ -70,15 +70,15 @@ def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
     """The model with its weights, in eval mode and without gradients. `_digest`: of its files, so that a changed file
     is read again."""
     if options.path.startswith("module:"):
-        module = adapted(options.path, options.prediction, options.trust_code)
+        module = load_adapter(options.path, options.prediction, options.trust_code)
         network = Denoiser(module.body, module.spec.network, module.prediction)
         return LoadedModel(options.path, module.spec, _ready(network, device), None)
-    folder = look(options.path, options.trust_code)
+    folder = inspect_folder(options.path, options.trust_code)
     found, prediction = _read_spec(folder, options)
     body = _loaded(folder.parts["body"], options)
     captions = _captions(folder, options, device) if options.captions else (None, None)
     vae = folder.parts.get("vae")
-    codec = on(_loaded(vae, options), device) if vae else None
+    codec = vae_codec(_loaded(vae, options), device) if vae else None
     network = Denoiser(body, found.network, prediction, *captions)
     return LoadedModel(Path(options.path).name, found, _ready(network, device), codec)
 
@@ -126,7 +126,7 @@ def _check_own(part: Part, config: dict[str, Any], folder: Folder) -> None:
 
 
 def _conditions(part: Part, config: dict[str, Any], folder: Folder, options: Options) -> int:
-    """How many labels there are. Raises UsageError where captions are missing, or given for nothing."""
+    """Count the labels. Raises UsageError where captions are missing, or given for nothing."""
     where, textual = str(folder.path), part.kind == "UNet2DConditionModel"
     if textual and not {"encoder", "tokenizer"} <= set(folder.parts):
         raise UsageError(f"{where}: a text-conditional network without its text_encoder and tokenizer (CLIP)")
@@ -148,11 +148,13 @@ def _captions(folder: Folder, options: Options, device: torch.device) -> tuple[t
     try:
         import transformers
     except ImportError:
-        raise text_conditioning.missing() from None
+        raise text_conditioning.missing_transformers() from None
     part = folder.parts["tokenizer"]
     tokenizer = part.loaded or transformers.CLIPTokenizer.from_pretrained(part.folder, local_files_only=True)
     encoder = _loaded(folder.parts["encoder"], options).to(device)
-    return text_conditioning.embedded(tokenizer, encoder, text_conditioning.read_captions(options.captions), device)
+    return text_conditioning.embed_captions(
+        tokenizer, encoder, text_conditioning.read_captions(options.captions), device
+    )
 
 
 def _loaded(part: Part, options: Options) -> nn.Module:
@@ -174,13 +176,13 @@ def _class(kind: str) -> Any:
     try:
         import transformers
     except ImportError:
-        raise text_conditioning.missing() from None
+        raise text_conditioning.missing_transformers() from None
     transformers.utils.logging.disable_progress_bar()  # its own, beside ours
     return getattr(transformers, kind)
 
 
 def _defaults(part: Part) -> dict[str, Any]:
-    """What a setting is where the folder does not say it."""
+    """Defaults of the settings that the folder does not say."""
     kind = _class(part.kind) if part.loaded is None else type(part.loaded)
     taken = inspect.signature(kind.__init__).parameters.values()
     return {one.name: one.default for one in taken if one.default is not inspect.Parameter.empty}

@@ -1,4 +1,4 @@
-"""Whether a model that was given fits the data and the sampler of a suite. Raises UsageError in one line."""
+"""Checks that a pretrained model fits the data and the sampler of a suite. They raise UsageError in one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leakbench.runtime.errors import UsageError
 
 
 def check_fits(identity: str, spec: PretrainedSpec, data: Dataset) -> None:
-    """The model of the defense `identity`: images of the data's size, and a label for each."""
+    """Check the model of the defense `identity`: it makes images of the data's size, and each has a label."""
     if spec.images != data.shape:
         theirs, ours = ("x".join(map(str, shape)) for shape in (spec.images, data.shape))
         raise UsageError(
@@ -31,7 +31,7 @@ def check_fits(identity: str, spec: PretrainedSpec, data: Dataset) -> None:
         )
 
 
-def walked(identity: str, spec: PretrainedSpec, steps: int, clip: bool) -> Schedule:
+def schedule_with_walk(identity: str, spec: PretrainedSpec, steps: int, clip: bool) -> Schedule:
     """Its schedule with a walk of so many steps; one of latents is not clipped."""
     if steps > spec.schedule.T:
         raise UsageError(f"sampler.steps = {steps}: the model of defense {identity!r} has {spec.schedule.T} timesteps")

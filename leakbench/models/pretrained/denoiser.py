@@ -1,4 +1,4 @@
-"""How each kind of network is asked, and with what condition: nothing, a class, or a caption.
+"""Calls of each kind of network, with its condition: nothing, a class, or a caption.
 
 A label of -1 stands for no condition: the empty caption, or DiT's class of none.
 """
@@ -44,7 +44,7 @@ class Denoiser(nn.Module):
         return self.prediction.eps(ask, x, t)
 
     def answer(self, x: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
-        """What the network itself says, in its own terms."""
+        """Answer of the network in its own terms: noise, v, or the image."""
         found: Any
         if self.captions is not None and self.which is not None:
             assert label is not None

@@ -1,4 +1,4 @@
-"""What a folder says about its model, read before any of its weights and without running any of its code.
+"""Parts and settings of a model in a folder, read before its weights and without running its code.
 
 `DiffusionPipeline.from_pretrained` is never called on a folder that was not trusted: the parts that model_index.json
 names are looked up among diffusers' and transformers' own classes, and whatever it names beside those is refused. A
@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from leakbench.models.pretrained.locate import adapter_file, folder_of
-from leakbench.models.pretrained.weights import table_of, weight_files
+from leakbench.models.pretrained.weights import read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line, nearest_name
 
 BODIES = ("DiTTransformer2DModel", "UNet2DConditionModel", "UNet2DModel")
@@ -72,7 +72,7 @@ def files_of(options: Options) -> tuple[Path, ...]:
     captions = (Path(options.captions),) if options.captions else ()
     if options.path.startswith("module:"):
         return (adapter_file(options.path), *captions)
-    found = look(options.path, options.trust_code)
+    found = inspect_folder(options.path, options.trust_code)
     files = [path for part in found.parts.values() for path in _files(part)]
     heads = [found.path / "model_index.json", found.path / "scheduler" / "scheduler_config.json"]
     return (*(path for path in heads if path.is_file()), *sorted(files), *found.code, *captions)
@@ -84,15 +84,15 @@ def _files(part: Part) -> list[Path]:
     return [part.folder / "config.json", *weight_files(part.folder)]
 
 
-def look(path: str, trust_code: bool) -> Folder:
+def inspect_folder(path: str, trust_code: bool) -> Folder:
     """Find the parts of the model in a folder or behind a hub id. Raises UsageError."""
     folder = folder_of(path)
     settings = [*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*.py"), *folder.glob("*/*.py")]
-    return _looked(folder, trust_code, tuple(sorted((str(file), file.stat().st_mtime_ns) for file in settings)))
+    return _inspect(folder, trust_code, tuple(sorted((str(file), file.stat().st_mtime_ns) for file in settings)))
 
 
 @lru_cache(maxsize=8)
-def _looked(folder: Path, trust_code: bool, _settings_at: tuple[tuple[str, int], ...]) -> Folder:
+def _inspect(folder: Path, trust_code: bool, _settings_at: tuple[tuple[str, int], ...]) -> Folder:
     code = tuple(sorted(folder.rglob("*.py")))
     if code and not trust_code:
         raise UsageError(
@@ -103,13 +103,13 @@ def _looked(folder: Path, trust_code: bool, _settings_at: tuple[tuple[str, int],
         return _pipeline(folder, code)
     if (folder / "config.json").is_file():
         scheduler = folder / "scheduler_config.json"
-        bare = _part("unet", str(table_of(folder / "config.json").get("_class_name")), folder)
-        return Folder(folder, {"body": bare}, table_of(scheduler) if scheduler.is_file() else None, code)
+        bare = _part("unet", str(read_table(folder / "config.json").get("_class_name")), folder)
+        return Folder(folder, {"body": bare}, read_table(scheduler) if scheduler.is_file() else None, code)
     raise UsageError(f"{folder}: no model_index.json and no config.json: not a folder of save_pretrained")
 
 
 def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:
-    index = table_of(folder / "model_index.json")
+    index = read_table(folder / "model_index.json")
     named = {key: value for key, value in index.items() if isinstance(value, list) and not key.startswith("_")}
     named = {key: value for key, value in named.items() if any(value)}
     if foreign := _own_code(index, named):
@@ -126,11 +126,11 @@ def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:
             f"are {', '.join(_ROLES)}"
         )
     parts = {_ROLES[key][0]: _part(key, str(value[1]), folder / key) for key, value in named.items() if key in _ROLES}
-    return Folder(folder, _whole(folder, parts), table_of(folder / "scheduler" / "scheduler_config.json"), code)
+    return Folder(folder, _whole(folder, parts), read_table(folder / "scheduler" / "scheduler_config.json"), code)
 
 
 def _own_code(index: dict[str, Any], named: dict[str, list[Any]]) -> str | None:
-    """What of model_index.json asks for code that is not the libraries' own, in words."""
+    """Name the entry of model_index.json that asks for code other than the libraries'; None where none does."""
     if not isinstance(index.get("_class_name"), str):
         return f"_class_name = {index.get('_class_name')}"
     for key, (library, kind, *_) in named.items():
@@ -144,7 +144,7 @@ def _part(role: str, kind: str, folder: Path) -> Part:
     known = _ROLES[role][1]
     if kind not in known:
         raise UsageError(f"{folder}: {role} of class {kind!r} is not known; {nearest_name(kind, known)}")
-    return Part(kind, folder, table_of(folder / "config.json") if kind not in TOKENIZERS else {})
+    return Part(kind, folder, read_table(folder / "config.json") if kind not in TOKENIZERS else {})
 
 
 def _whole(folder: Path, parts: dict[str, Part]) -> dict[str, Part]:

@@ -1,4 +1,4 @@
-"""Where a model lies: a folder, or a hub id whose files are in the hub's cache or can be fetched into it."""
+"""Locating a model: a folder, or a hub id whose files are in the hub's cache or can be fetched into it."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ DDPM_LIKE = (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network predicts, on which schedule; `sigma_data`: with EDM's preconditioning around it."""
+    """Target that a network predicts, and its schedule; `sigma_data`: with EDM's preconditioning around it."""
 
     schedule: Schedule
     target: Target = "epsilon"
@@ -87,7 +87,7 @@ class Prediction:
 
 
 def prediction_of(config: Mapping[str, Any] | None, override: str | None, where: str) -> Prediction:
-    """What a scheduler's config says; `override` is what the user says that the network predicts.
+    """Read a scheduler's config; `override` is what the user says that the network predicts.
 
     Without a config (a bare network): DDPM's linear schedule, and the user has to say. Raises UsageError.
     """

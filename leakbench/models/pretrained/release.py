@@ -1,4 +1,4 @@
-"""A foreign model as a release: a service that guides where its user says so, over a network that does not.
+"""A pretrained model as a release: a service that guides where its user says so, over a network that does not.
 
 Classifier-free guidance (Ho and Salimans 2022, 2207.12598): the service answers eps(none) + w (eps(label) - eps(none)),
 two network calls; the raw network answers eps(label). w = 1 is the same answer, with one call.
@@ -23,7 +23,7 @@ class PretrainedRelease(Release):
 
     @property
     def eps_is_raw(self) -> bool:
-        """Whether nothing guides."""
+        """Tell whether nothing guides."""
         return self.guidance == 1 or not self.conditions
 
     def eps(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What is known of a pretrained model before its weights are read."""
+"""Specification of a pretrained model, known before its weights are read."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from leakbench.runtime.errors import UsageError
 _ROWS = 32  # captions that the encoder is given at one time
 
 
-def missing() -> UsageError:
-    """What to say where transformers is not installed."""
+def missing_transformers() -> UsageError:
+    """Error that says how to install transformers."""
     return UsageError("a text-conditional model needs the transformers library: pip install 'leakbench[text]'")
 
 
@@ -32,7 +32,9 @@ def read_captions(path: str) -> tuple[str, ...]:
     return read(Path(path)).texts
 
 
-def embedded(tokenizer: Any, encoder: Any, captions: tuple[str, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+def embed_captions(
+    tokenizer: Any, encoder: Any, captions: tuple[str, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Embeddings (K + 1, length, width) of the distinct captions and, last, of the empty one; and which of them each
     caption is, int64 (len(captions),)."""
     distinct = list(dict.fromkeys(captions))

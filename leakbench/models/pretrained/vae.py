@@ -63,6 +63,6 @@ def latent_shape(kind: str, config: dict[str, Any], side: int | tuple[int, int])
     return int(config.get("in_channels", 3)), height * factor, width * factor
 
 
-def on(autoencoder: nn.Module, device: torch.device) -> VaeCodec:
+def vae_codec(autoencoder: nn.Module, device: torch.device) -> VaeCodec:
     """The codec on a device."""
     return VaeCodec(autoencoder.to(device))

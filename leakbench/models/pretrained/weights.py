@@ -40,7 +40,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.Module:
     """A model of diffusers or transformers with the folder's weights, float32, in eval mode, without gradients."""
     config = folder / "config.json"
-    if "quantization_config" in table_of(config):
+    if "quantization_config" in read_table(config):
         raise UsageError(f"{config}: quantised weights; pass a model in full or half precision")
     with tempfile.TemporaryDirectory() as temporary:
         ready, variant = _ready(folder, Path(temporary), trust_pickle)
@@ -65,7 +65,7 @@ def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str
         return folder, variant
     tensors: dict[str, Any] = {}
     for file in shards or [first]:
-        tensors |= unpickled(file, trust_pickle)
+        tensors |= load_pickle(file, trust_pickle)
     # copies: safetensors keeps no two names for one memory
     kept = {key: value.clone().contiguous() for key, value in tensors.items() if isinstance(value, torch.Tensor)}
     stem = _STEMS[0] if first.name.startswith(_STEMS[0]) else _STEMS[1]
@@ -74,8 +74,8 @@ def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str
     return temporary, None
 
 
-def unpickled(file: Path, trust_pickle: bool) -> dict[str, Any]:
-    """What a pickle of weights holds. Raises UsageError where reading it could run a program."""
+def load_pickle(file: Path, trust_pickle: bool) -> dict[str, Any]:
+    """Read the tensors of a pickle. Raises UsageError where reading it could run a program."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a pickle's protocol: it is refused or read, and that is said
@@ -97,13 +97,13 @@ def unpickled(file: Path, trust_pickle: bool) -> dict[str, Any]:
 
 def _shards(index: Path) -> list[Path]:
     """The files of an index; none outside of its folder."""
-    names = sorted({str(name) for name in dict(table_of(index).get("weight_map", {})).values()})
+    names = sorted({str(name) for name in dict(read_table(index).get("weight_map", {})).values()})
     if any(Path(name).name != name for name in names):
         raise UsageError(f"{index}: names a file outside of its folder")
     return [index.parent / name for name in names]
 
 
-def table_of(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
     """The settings in a JSON file. Raises UsageError."""
     try:
         found = json.loads(path.read_text())

@@ -12,7 +12,7 @@ from leakbench.defenses.pipeline import Pipeline
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import fit_key, release_key
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.models.pretrained.adapter import adapted
+from leakbench.models.pretrained.adapter import load_adapter
 from leakbench.models.pretrained.build import build, digest
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
@@ -65,7 +65,7 @@ def read(tmp_path):
 
     def found(scale, shift):
         torch.save((torch.tensor(scale), torch.tensor(shift)), weights)
-        adapted.cache_clear()
+        load_adapter.cache_clear()
         build.cache_clear()
         builder = ReleaseBuilder(
             RunInputs(load.load(str(tmp_path / "suite.toml")), RunConfig(tmp_path / "run", tmp_path / "cache"))
