@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuditSetting, Defense, Release, Task
+from leakbench.api import Artefacts, AuditSetting, Defense, PretrainedModel, Release, Task
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.diffusion import full_timesteps
 from leakbench.testing.check import CLOSE, Check, CheckFailed, expect, expect_finite, expect_images, expect_same
