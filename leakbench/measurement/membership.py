@@ -94,7 +94,7 @@ def _count_consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[
 
 def randomised(release: Release, images: Images) -> bool:
     """Tell whether the service answers the same query differently twice: then an attack has to average its answers."""
-    few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device)).made
+    few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device)).batch
     middle = release.schedule.T // 2
 
     def answer(repeat: int) -> Tensor:

@@ -45,9 +45,9 @@ def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
     ]
     sets += [context.samples.to(inputs.device)] if attack.generates else []
     train = inputs.train_images.to(inputs.device)
-    matches = attack.match(ImageView.joined(sets), train, context.extractor)
+    matches = attack.match(ImageView.concatenate(sets), train, context.extractor)
     ours, calibration, null, *ordinary = matches.split(*map(len, sets))
-    real = ImageView.joined(sets[1:3])  # nothing was chosen on either: both serve
+    real = ImageView.concatenate(sets[1:3])  # nothing was chosen on either: both serve
     count = min(len(drawn.images), len(real))
     return ReplicationEvidence(
         ours.similarity,

@@ -1,4 +1,4 @@
-"""How long and how large a plan will be: what units cost on this machine, times how many of them the cells take.
+"""Estimates the seconds and bytes of a plan: the cost of a unit on this machine, times the number that cells take.
 
 Units are timed (leakbench.runner.estimate.timing). Their numbers are counted, not guessed: a defense says what its
 training evaluates and what its guidance adds to a call (`Defense.cost`), attacks are rehearsed on a network that counts
