@@ -56,11 +56,11 @@ def measure_attribute(context: AuditContext, attack: AttributeAttack, access: Ac
     scores, queries = target.score(asked, groups.reported.images)
     null = np.empty(0) if groups.null is None else target.score(asked, groups.null.images)[0]["it"]
     evidence = _evidence(scores["it"], groups.reported, null, groups.null)
-    found = evaluate_attribute(evidence, balanced=attack.of == "samples")
-    found.info |= {"of": attack.of, "known_images": len(groups.known) if learns else 0}
+    metrics = evaluate_attribute(evidence, balanced=attack.of == "samples")
+    metrics.info |= {"of": attack.of, "known_images": len(groups.known) if learns else 0}
     own = _pair_calls(context.release) if attack.of == "pairs" and learns else 0.0
     timings = {"attack": time.perf_counter() - began}
-    return RecordContents(found, evidence.arrays, timings, queries=queries["it"] + own)
+    return RecordContents(metrics, evidence.arrays, timings, queries=queries["it"] + own)
 
 
 def _fit(attack: AttributeAttack, target: AttackTarget, known: Truth, raw: bool) -> AttributeAttack:

@@ -28,8 +28,8 @@ def measure_unlearning(context: AuditContext, attack: UnlearningAttack, access: 
     if min(len(group.ids) for group in (ground.forget, ground.unseen, ground.retained)) < 2:
         return RecordContents(MetricSet([], {"forget-set-too-small"}))
     evidence = _with_groups(attack.run(ground), inquiry)
-    found, timings = evaluate_unlearning(evidence), {"attack": time.perf_counter() - began}
-    return RecordContents(found, flatten_evidence(evidence), timings, queries=inquiry.queries)
+    metrics, timings = evaluate_unlearning(evidence), {"attack": time.perf_counter() - began}
+    return RecordContents(metrics, flatten_evidence(evidence), timings, queries=inquiry.queries)
 
 
 def _with_groups(evidence: UnlearningEvidence, inquiry: Inquiry) -> UnlearningEvidence:
