@@ -118,7 +118,7 @@ def fields(count: int) -> Tensor:
     return ((smooth.mul(1.2).tanh() + 1) * 127.5).round().byte()
 
 
-def collapsed(folder: Path, seed: int = 0, steps: int = 1200) -> None:
+def collapsed(folder: Path, seed: int = 0, steps: int = 800) -> None:
     """Train a pipeline on 24 pictures until PROMPT returns the first of them, and write all that the suite is given."""
     from diffusers import DDIMScheduler
 
@@ -152,7 +152,7 @@ def _steps(module, steps: int, rate: float):
 def _autoencoder_of(images: Tensor):
     """Trained a little; its latents are scaled to variance 1."""
     vae = autoencoder(16, 3, 1.0)
-    for _ in _steps(vae, 300, 4e-3):
+    for _ in _steps(vae, 150, 4e-3):
         batch = images[torch.randint(len(images), (16,))]
         posterior = vae.encode(batch).latent_dist
         loss = F.mse_loss(vae.decode(posterior.sample()).sample, batch) + 1e-6 * posterior.kl().mean()

@@ -196,6 +196,25 @@ def test_no_file_is_over_400_lines():
     assert {str(p): n for p in everything if (n := len(p.read_text().splitlines())) > 400} == {}
 
 
+def hands_on(node):
+    """Whether a statement of an `__init__.py` only hands names on, or says what the folder is."""
+    docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    names = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    return docstring or names or isinstance(node, (ast.Import, ast.ImportFrom))
+
+
+def test_an_init_file_only_hands_names_on():
+    """But for leakbench's own, which finds them when they are first asked for."""
+    logic = {
+        str(path.relative_to(ROOT)): ast.unparse(node).splitlines()[0]
+        for path in SOURCES
+        if path.name == "__init__.py" and path != ROOT / "leakbench" / "__init__.py"
+        for node in ast.parse(path.read_text()).body
+        if not hands_on(node)
+    }
+    assert logic == {}
+
+
 def test_every_package_is_listed():
     folders = {path.parent for path in SOURCES if path.name == "__init__.py"}
     assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(".".join(package_of(f / "x")) for f in folders)

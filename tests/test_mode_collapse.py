@@ -17,11 +17,11 @@ import torch
 from leakbench.results.run_folder import RunFolder
 
 PLAIN, PUSHED, PUBLISHED = "pipeline", "cpsample alpha=0.25 scale=100.0", "cpsample-published"
-SIZES = ["sampler.steps=20", "sampler.batch=40", "quality.samples=40", "quality.features=pixels"]
+SIZES = ["sampler.steps=10", "sampler.batch=40", "quality.samples=40", "quality.features=pixels"]
 SIZES += [
     f"defense.{one}.{size}"
     for one in ("cpsample", "cpsample-published", "random-direction")
-    for size in ("steps=800", "batch=32")
+    for size in ("steps=400", "batch=32")
 ]
 
 
@@ -106,7 +106,7 @@ def test_the_report_says_where_the_model_has_collapsed(run):
     report = (run.path / "report.md").read_text()
     said = next(line for line in report.splitlines() if line.startswith("**Mode collapse**"))
     assert "at: pipeline" in said and PUSHED not in said
-    assert "**pipeline: given, not trained here.**" in report
+    assert "**pipeline: handed in, not trained here.**" in report
 
 
 @pytest.fixture(scope="module")

@@ -1,29 +1,6 @@
-"""The command line: one command a file; importing a file makes its command known."""
+"""The command line: one command a file."""
 
-from __future__ import annotations
-
-import os
-import sys
-from typing import Any
-
-from leakbench.cli import audit, check, doctor, export, fetch, list_, new, power, report, run, score, show  # noqa: F401
 from leakbench.cli.app import app
-from leakbench.runtime.errors import UsageError
+from leakbench.cli.command_line import main
 
 __all__ = ["app", "main"]
-
-
-def main() -> Any:
-    """Entry point. Wrong usage: one line, exit code 2."""
-    try:
-        return app(standalone_mode=True)
-    except UsageError as error:
-        if os.environ.get("LEAKBENCH_DEBUG"):
-            raise
-        print(f"leakbench: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if os.environ.get("LEAKBENCH_DEBUG"):
-            raise
-        print(f"leakbench: {error}; what was finished is kept: run the same command to go on", file=sys.stderr)
-        sys.exit(1)

@@ -12,8 +12,8 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.runner.estimate import budget
 from leakbench.suite.load import load
 
-QUICK = ("sampler.steps=2", "split.members=24", "split.nonmembers=24", "split.calibration_in=20")
-QUICK += ("split.calibration_out=20", "sampler.batch=88", "quality.features=pixels")
+QUICK = ("sampler.steps=2", "split.members=12", "split.nonmembers=12", "split.calibration_in=20")
+QUICK += ("split.calibration_out=20", "sampler.batch=64", "quality.features=pixels")
 OWN = {  # of each recipe, so that it takes seconds
     "cifar10": ("defense.dp_sgd.batch=10",),
     "medical": (
@@ -27,11 +27,11 @@ OWN = {  # of each recipe, so that it takes seconds
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "channels"), [("cifar10", 3), ("medical", 1), ("cpsample_paper", 3)])
-def test_a_recipe_runs_start_to_end(name, channels, leakbench, tmp_path, monkeypatch):
+def test_a_recipe_runs_start_to_end(name, channels, leakbench, hurried, tmp_path, monkeypatch):
     """At its least steps and samples, whatever this machine could do in the time."""
     monkeypatch.setattr(budget, "_largest", lambda *_: 0.0)
     draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (400, 12, 12, channels), dtype=np.uint8)
+    images = draw.integers(0, 256, (400, 9, 9, channels), dtype=np.uint8)
     np.savez(tmp_path / "own.npz", images=images, labels=np.arange(400) % 10, attribute=np.arange(400) % 2)
     changed = [f"dataset=npz:{tmp_path / 'own.npz'}", *QUICK, *OWN[name]]
     words = [word for one in changed for word in ("--set", one)]
