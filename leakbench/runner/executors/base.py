@@ -1,4 +1,4 @@
-"""What every executor shares: the order of the cells, which of them failed, and the report of progress."""
+"""The part that all executors share: the order of the cells, failures, and the report of progress."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Checks that a node computes as the machine of the command would: same packages, data, code and weights.
 
 Artefacts and records are known by keys, so a node that differs would make things that nobody looks for, or records that
-a local run would not have made. That is found before anything is computed, and said in one line.
+a local run would not have made. That is found before anything is computed, and reported in one line.
 """
 
 from __future__ import annotations
