@@ -11,7 +11,7 @@ from leakbench.runtime.device import RngStream
 
 def answers(model: QueriedModel, question: Query, *groups: Images) -> list[np.ndarray]:
     """A model's answers (N, ...) for each group of images, float64; asked all at once, so that batches are full."""
-    found = model.ask(question, Images.joined(groups)).double().cpu().numpy()
+    found = model.ask(question, Images.concatenate(groups)).double().cpu().numpy()
     return list(np.split(found, np.cumsum([len(group.ids) for group in groups])[:-1]))
 
 

@@ -1,4 +1,4 @@
-"""What this machine can run, what is missing and how to get it."""
+"""Checks that `leakbench doctor` prints: device, cache, weights of feature networks, plugins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leakbench.runtime.cache.location import cache_root, shared_url
 
 
 def findings() -> Iterator[tuple[str, str]]:
-    """(state, one line) pairs; state is ok, missing or broken. Nothing is downloaded."""
+    """Yield (state, one line) pairs; state is "ok", "missing" or "broken". Nothing is downloaded."""
     yield "ok", f"python {platform.python_version()}, leakbench {version('leakbench')}, torch {version('torch')}"
     yield _device()
     yield "ok", f"{os.cpu_count()} cores: that many workers with one thread each on CPU"
@@ -35,7 +35,7 @@ def _cache() -> tuple[str, str]:
     existing = next(path for path in (root, *root.parents) if path.exists())
     state = "ok" if os.access(existing, os.W_OK) else "broken"
     free = shutil.disk_usage(existing).free / 2**30
-    shares = f" for copies of {shared_url()}" if shared_url() else ""
+    shares = f" for local copies of {shared_url()}" if shared_url() else ""
     return state, f"cache {root}{shares}, {free:.0f} GiB free (set LEAKBENCH_CACHE to move it)"
 
 

@@ -51,7 +51,7 @@ def fetch(
 
 
 def _jobs(word: str) -> list[Callable[[], Iterator[str]]]:
-    """What has to be done for one word; wrong words are refused before anything is downloaded."""
+    """The downloads that one word asks for. Raises UsageError for an unknown word, before anything is downloaded."""
     from leakbench.metrics.weights.resources import WEIGHTS
     from leakbench.runtime import registry
 

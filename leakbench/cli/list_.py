@@ -9,7 +9,16 @@ import typer
 from leakbench.cli.app import PluginOption, app, load_plugins
 
 
-@app.command("list", help="List what is there.\n\n\b\nExamples:\n  leakbench list attacks\n  leakbench list suites")
+@app.command(
+    "list",
+    help="""List attacks, defenses, data sets or suites by name, with one line on each.
+
+    \b
+    Examples:
+      leakbench list attacks
+      leakbench list suites
+    """,
+)
 def list_(
     what: Annotated[Literal["attacks", "defenses", "datasets", "suites"], typer.Argument()], plugin: PluginOption = None
 ) -> None:

@@ -1,4 +1,4 @@
-"""What `leakbench power` prints: the images that wanted numbers need, and what usual numbers of images give."""
+"""Tables that `leakbench power` prints: images needed for wanted numbers, and what usual numbers of images give."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIZES = (100, 300, 1000, 2500, 10000, 25000)
 
 
 def tables(auc: float, half_width: float, fpr: float, tpr: float) -> Iterator[Table]:
-    """Both tables. Every number of images is of nonmembers, and of as many members."""
+    """Yield both tables. Every number of images is of nonmembers, and of as many members."""
     needs = _table("wanted", "nonmembers, and as many members")
     for need in list_required_images(auc, half_width, fpr, tpr):
         needs.add_row(need.wanted, str(need.images))

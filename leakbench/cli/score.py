@@ -11,7 +11,7 @@ from leakbench.cli.app import app, one_thread_a_process
 
 
 @app.command(
-    help="""Give scores from a script of your own the same treatment as an attack's: AUC, TPR, verdicts, flags.
+    help="""Evaluate scores from a script of your own as an attack's are: AUC, TPR, verdicts, flags.
 
     \b
     Examples:

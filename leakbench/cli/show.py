@@ -12,7 +12,12 @@ from leakbench.runtime.errors import UsageError
 
 
 @app.command(
-    help="Print one record.\n\n\b\nExample:\n  leakbench show runs/quick/records/baseline__pia__DENOISER__seed0.json"
+    help="""Print one record: what was measured, and its metrics with intervals.
+
+    \b
+    Example:
+      leakbench show runs/quick/records/baseline__pia__DENOISER__seed0.json
+    """,
 )
 def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records.")]) -> None:
     from rich.console import Console
@@ -26,7 +31,7 @@ def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records."
 
 
 def _tables(record: Any) -> list[Any]:
-    """A record for the terminal: what it is, its metrics."""
+    """Two tables for the terminal: what identifies the record, and its metrics."""
     from rich.table import Table
 
     head = Table(show_header=False, box=None, pad_edge=False)

@@ -23,11 +23,11 @@ class Images:
     labels: Tensor | None
 
     @classmethod
-    def joined(cls, parts: Sequence[Images]) -> Images:
+    def concatenate(cls, parts: Sequence[Images]) -> Images:
         """One after the other; no pixel is made."""
         labels = [part.labels for part in parts if part.labels is not None]
         ids = torch.cat([part.ids for part in parts])
-        return cls(ImageView.joined([part.images for part in parts]), ids, torch.cat(labels) if labels else None)
+        return cls(ImageView.concatenate([part.images for part in parts]), ids, torch.cat(labels) if labels else None)
 
     def take(self, index: Tensor) -> Images:
         """Some of them, by position."""
@@ -35,7 +35,7 @@ class Images:
         return Images(images, self.ids[index], None if self.labels is None else self.labels[index])
 
     @property
-    def made(self) -> Batch:
+    def batch(self) -> Batch:
         """The same with their pixels."""
         return Batch(self.images[:], self.ids, self.labels)
 

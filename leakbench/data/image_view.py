@@ -124,7 +124,7 @@ class ImageView:
         self.device = device
 
     @classmethod
-    def joined(cls, parts: Sequence[ImagesLike]) -> ImageView:
+    def concatenate(cls, parts: Sequence[ImagesLike]) -> ImageView:
         """One after the other, on the first one's device; no pixel is read."""
         views = [part if isinstance(part, ImageView) else cls(part, device=part.device) for part in parts]
         first = views[0]

@@ -20,10 +20,11 @@ from leakbench.metrics.evaluate.attribute import evaluate_attribute
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """Images without the network's condition, and the attribute of each, 0 or 1 (N,), on the CPU."""
+    """Images without the network's condition, and of each the attribute, 0 or 1 (N,), on the CPU."""
 
     images: Images
     attribute: Tensor
+    groups: np.ndarray | None = None  # whose each image is, where that is known
 
     def __len__(self) -> int:
         return len(self.attribute)
@@ -31,7 +32,8 @@ class Truth:
     def take(self, rows: slice) -> Truth:
         """Select rows."""
         index = torch.arange(len(self))[rows]
-        return Truth(self.images.take(index.to(self.images.ids.device)), self.attribute[index])
+        groups = None if self.groups is None else self.groups[index.numpy()]
+        return Truth(self.images.take(index.to(self.images.ids.device)), self.attribute[index], groups)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +56,11 @@ def measure_attribute(context: AuditContext, attack: AttributeAttack, access: Ac
     scores, queries = target.score(asked, groups.reported.images)
     null = np.empty(0) if groups.null is None else target.score(asked, groups.null.images)[0]["it"]
     evidence = _evidence(scores["it"], groups.reported, null, groups.null)
-    found = evaluate_attribute(evidence, balanced=attack.of == "samples")
-    found.info |= {"of": attack.of, "known_images": len(groups.known) if learns else 0}
+    metrics = evaluate_attribute(evidence, balanced=attack.of == "samples")
+    metrics.info |= {"of": attack.of, "known_images": len(groups.known) if learns else 0}
     own = _pair_calls(context.release) if attack.of == "pairs" and learns else 0.0
     timings = {"attack": time.perf_counter() - began}
-    return RecordContents(found, dataclasses.asdict(evidence), timings, queries=queries["it"] + own)
+    return RecordContents(metrics, evidence.arrays, timings, queries=queries["it"] + own)
 
 
 def _fit(attack: AttributeAttack, target: AttackTarget, known: Truth, raw: bool) -> AttributeAttack:
@@ -72,7 +74,12 @@ def _fit(attack: AttributeAttack, target: AttackTarget, known: Truth, raw: bool)
 def _evidence(scores: np.ndarray, reported: Truth, null: np.ndarray, of_null: Truth | None) -> AttributeEvidence:
     one = reported.attribute.numpy() == 1
     null_one = np.empty(0, dtype=bool) if of_null is None else of_null.attribute.numpy() == 1
-    return AttributeEvidence(scores[one], scores[~one], null[null_one], null[~null_one])
+    groups = _apart(reported.groups, one), _apart(None if of_null is None else of_null.groups, null_one)
+    return AttributeEvidence(scores[one], scores[~one], null[null_one], null[~null_one], *groups[0], *groups[1])
+
+
+def _apart(groups: np.ndarray | None, one: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    return (None, None) if groups is None else (groups[one], groups[~one])
 
 
 def _groups(context: AuditContext, attack: AttributeAttack, raw: bool) -> Groups:
@@ -90,9 +97,10 @@ def _groups(context: AuditContext, attack: AttributeAttack, raw: bool) -> Groups
 
 def _real(context: AuditContext, rows: np.ndarray) -> Truth:
     """Real images of these rows."""
-    attribute = context.inputs.split.attribute
+    attribute, group = context.inputs.split.attribute, context.inputs.split.group
     assert attribute is not None  # the network is conditioned on it
-    return Truth(dataclasses.replace(context.images(rows), labels=None), torch.from_numpy(attribute[rows]))
+    images = dataclasses.replace(context.images(rows), labels=None)
+    return Truth(images, torch.from_numpy(attribute[rows]), None if group is None else group[rows])
 
 
 def _samples(context: AuditContext) -> Truth:

@@ -32,10 +32,10 @@ def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Acce
     scores, queries = target.score(asked, context.images(inputs.pool))
     evidence = CanaryEvidence(scores["it"], np.isin(inputs.pool, canary.rows))
     guarantee = canary.source.release.guarantee
-    found = evaluate_auditing(evidence, attack.guesses, guarantee.delta or DELTA, guarantee.epsilon)
-    found.info |= {
+    metrics = evaluate_auditing(evidence, attack.guesses, guarantee.delta or DELTA, guarantee.epsilon)
+    metrics.info |= {
         "canary_guarantee": guarantee.to_json(),
         "target_guarantee": context.release.guarantee.to_json(),
     }
     timings = {"attack": time.perf_counter() - began}
-    return RecordContents(found, dataclasses.asdict(evidence), timings, queries=queries["it"])
+    return RecordContents(metrics, dataclasses.asdict(evidence), timings, queries=queries["it"])

@@ -163,10 +163,6 @@ class RunInputs:
         """Random streams of a release of the target, or of an auxiliary model."""
         return release_rng(self.data.name, seed, auxiliary)
 
-    def group_of(self, rows: np.ndarray) -> np.ndarray | None:
-        """Group numbers (person, patient, scene) of rows, int64; None where each image is on its own."""
-        return None if self.split.group is None else self.split.group[rows]
-
     @cached_property
     def pictures(self) -> ImageView:
         """All images of the data set."""

@@ -25,7 +25,7 @@ Parts = dict[str, Any]
 def code_parts(*roots: Any) -> Parts:
     """The parts that stand for code: modules with their digests, and libraries with their versions."""
     found = code_closure(*roots)
-    return {"code": found.modules, "libraries": found.libraries}
+    return {"code": found.modules, "imports": found.imports, "libraries": found.libraries}
 
 
 def hash_parts(parts: Parts) -> str:

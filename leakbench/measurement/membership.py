@@ -41,30 +41,30 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
     evidence = {name: dataclasses.replace(one, **groups) for name, one in scores.items()}
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls)
-    masks = _forgotten(context)
+    masks = _forget_masks(context)
     asks = any(Access.API <= row.access <= Access.DENOISER for row, _ in written)
     random = asks and randomised(context.release, parts["member"])
-    who = _who(context)
+    described = _describe_reported(context)
     for row, question in written:
         attack = attacks[row.attack][0]
-        found = membership.evaluate_membership(evidence[question], blind=row.access is Access.NONE)
+        metrics = membership.evaluate_membership(evidence[question], blind=row.access is Access.NONE)
         if masks:
-            forget = membership.forget_set_auc(evidence[question], **masks, orientation=found.info["orientation"])
-            found = found.joined(forget)
+            forget = membership.forget_set_auc(evidence[question], **masks, orientation=metrics.info["orientation"])
+            metrics = metrics.joined(forget)
         if attack.sets:
-            found = found.joined(membership.dataset_inference(evidence[question]))
+            metrics = metrics.joined(membership.dataset_inference(evidence[question]))
         if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
-            found.flags.add("randomised-answers")
-        if row.access is Access.WEIGHTS and _weaker(evidence, row.attack):
-            found.flags.add("weaker-with-more-access")
-        if _unguarded(context, attack, row.access):
-            found.flags.add("unguarded-shadows")
-        found.info |= _consumed(attack, parts)
-        arrays = evidence[question].arrays | masks | who
-        yield row, RecordContents(found, arrays, timings, queries=queries[question], calls=shared)
+            metrics.flags.add("randomised-answers")
+        if row.access is Access.WEIGHTS and _is_weaker_with_weights(evidence, row.attack):
+            metrics.flags.add("weaker-with-more-access")
+        if _has_unguarded_shadows(context, attack, row.access):
+            metrics.flags.add("unguarded-shadows")
+        metrics.info |= _count_consumed(attack, parts)
+        arrays = evidence[question].arrays | masks | described
+        yield row, RecordContents(metrics, arrays, timings, queries=queries[question], calls=shared)
 
 
-def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
+def _is_weaker_with_weights(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     """Tell whether an attack finds less with the weights than with the answers, each oriented by calibration."""
     answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
     if answers is None or weights is None:
@@ -74,13 +74,13 @@ def _weaker(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
     )
 
 
-def _unguarded(context: AuditContext, attack: MembershipAttack, access: Access) -> bool:
+def _has_unguarded_shadows(context: AuditContext, attack: MembershipAttack, access: Access) -> bool:
     """Tell whether an attack compares a sampling-time defense's answers with shadow models, which lack the defense."""
     guarded = access is not Access.WEIGHTS and any(link.defense.changes == "sampling" for link in context.point.chain)
     return guarded and any(need.kind == "shadow" for need in attack.auxiliary_models())
 
 
-def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:
+def _count_consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, int]:
     """Count what an attack had beside its queries: membership labels of calibration images, images known not to be
     members, shadow models."""
     held = len(parts["calibration_in"].ids) + len(parts["calibration_out"].ids)
@@ -94,7 +94,7 @@ def _consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[str, i
 
 def randomised(release: Release, images: Images) -> bool:
     """Tell whether the service answers the same query differently twice: then an attack has to average its answers."""
-    few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device)).made
+    few = images.take(torch.arange(min(8, len(images.ids)), device=images.ids.device)).batch
     middle = release.schedule.T // 2
 
     def answer(repeat: int) -> Tensor:
@@ -119,7 +119,7 @@ def _groups(context: AuditContext) -> dict[str, np.ndarray]:
     return {name: group[parts[part]] for name, part in names.items()}
 
 
-def _who(context: AuditContext) -> dict[str, np.ndarray]:
+def _describe_reported(context: AuditContext) -> dict[str, np.ndarray]:
     """Rows of the data set that the reported images are (their `index` where it has one, by which its user knows
     them), and their labels: for leakage by class and by image."""
     split, labels, index = context.inputs.split.parts, context.inputs.data.labels, context.inputs.data.index
@@ -129,7 +129,7 @@ def _who(context: AuditContext) -> dict[str, np.ndarray]:
     )
 
 
-def _forgotten(context: AuditContext) -> dict[str, np.ndarray]:
+def _forget_masks(context: AuditContext) -> dict[str, np.ndarray]:
     """Which members were to be forgotten, and which nonmembers they are compared with: the same class's, or all."""
     inputs, table = context.inputs, context.inputs.suite.file.forget
     if inputs.forgotten is None or table is None:

@@ -34,7 +34,7 @@ def collect_membership_evidence(
     """
     names = ("member", "nonmember", "calibration_in", "calibration_out")
     counts = [len(parts[name].ids) for name in names]
-    everything, calibration = (Images.joined([parts[name] for name in chosen]) for chosen in (names, names[2:]))
+    everything, calibration = (Images.concatenate([parts[name] for name in chosen]) for chosen in (names, names[2:]))
     member = np.repeat([True, False], counts[2:])
     studio = CalibrationFitter(target, calibration, member, parts.get("reference"))
     out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
@@ -74,7 +74,7 @@ class CalibrationFitter:
             return self.target.ask(question, one.attack, one.raw, images)
 
         inside = one.attack.access >= Access.DENOISER  # it sees what the network denoises, as when it scores
-        pictures = ImageView.joined([images.images])
+        pictures = ImageView.concatenate([images.images])
         seen = encode_images(pictures, self.target.release) if inside else pictures
         return ImageSet(seen, images.labels, ask)
 

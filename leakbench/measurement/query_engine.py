@@ -145,7 +145,7 @@ class AttackTarget:
             for rows, short in padded(len(images.ids), size):
                 index = torch.arange(rows.start, rows.start + size, device=images.ids.device)
                 index[len(index) - short :] = rows.start  # a short batch is padded by its first row
-                batch = images.take(index).made  # the one place where pixels of attacked images are made
+                batch = images.take(index).batch  # the one place where pixels of attacked images are made
                 memory = self._memory(self.source, batch)
                 others = {
                     name: (self._memory(one.source, batch, memory), masks[name][index])

@@ -27,12 +27,12 @@ def _matched(context: AuditContext, attack: ReplicationAttack) -> RecordContents
     began = time.perf_counter()
     drawn = extract_candidates(context.target([attack]), attack, context.samples, context.extractor)
     evidence = _evidence(context, drawn)
-    found = evaluate_replication(evidence, drawn.attack.published, searched=len(context.inputs.split.train))
-    found.info |= drawn.attack.facts()
+    metrics = evaluate_replication(evidence, drawn.attack.published, searched=len(context.inputs.split.train))
+    metrics.info |= drawn.attack.facts()
     arrays = evidence.arrays | _pairs(context, drawn.images.cpu(), evidence)
     timings = {"attack": time.perf_counter() - began}
     space = attack.space(context.extractor.features.name)
-    return RecordContents(found, arrays, timings, space, drawn.queries)
+    return RecordContents(metrics, arrays, timings, space, drawn.queries)
 
 
 def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
@@ -45,9 +45,9 @@ def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
     ]
     sets += [context.samples.to(inputs.device)] if attack.generates else []
     train = inputs.train_images.to(inputs.device)
-    matches = attack.match(ImageView.joined(sets), train, context.extractor)
+    matches = attack.match(ImageView.concatenate(sets), train, context.extractor)
     ours, calibration, null, *ordinary = matches.split(*map(len, sets))
-    real = ImageView.joined(sets[1:3])  # nothing was chosen on either: both serve
+    real = ImageView.concatenate(sets[1:3])  # nothing was chosen on either: both serve
     count = min(len(drawn.images), len(real))
     return ReplicationEvidence(
         ours.similarity,
@@ -72,11 +72,11 @@ def _recovered(context: AuditContext, attack: RecoveryAttack) -> RecordContents:
         similarity[name] = answer.double().cpu().numpy()
     itself = np.searchsorted(inputs.split.train, parts["member"])
     evidence = ReplicationEvidence(similarity["member"], itself, similarity["reference"], similarity["nonmember"])
-    found = evaluate_replication(evidence, attack.published, grows=False)
-    found.info |= attack.facts()
+    metrics = evaluate_replication(evidence, attack.published, grows=False)
+    metrics.info |= attack.facts()
     timings = {"attack": time.perf_counter() - began}
     space = attack.space(context.extractor.features.name)
-    return RecordContents(found, evidence.arrays, timings, space, queries)
+    return RecordContents(metrics, evidence.arrays, timings, space, queries)
 
 
 def _pairs(context: AuditContext, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:

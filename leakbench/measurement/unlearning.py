@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from leakbench.measurement.query_engine import AttackTarget
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.metric_set import MetricSet
 from leakbench.metrics.evaluate.unlearning import evaluate_unlearning, flatten_evidence
+from leakbench.results.evidence import UnlearningEvidence, UnlearningGroups
 
 
 def measure_unlearning(context: AuditContext, attack: UnlearningAttack, access: Access) -> RecordContents:
@@ -26,9 +27,18 @@ def measure_unlearning(context: AuditContext, attack: UnlearningAttack, access: 
     ground = inquiry.ground
     if min(len(group.ids) for group in (ground.forget, ground.unseen, ground.retained)) < 2:
         return RecordContents(MetricSet([], {"forget-set-too-small"}))
-    evidence = attack.run(ground)
-    found, timings = evaluate_unlearning(evidence), {"attack": time.perf_counter() - began}
-    return RecordContents(found, flatten_evidence(evidence), timings, queries=inquiry.queries)
+    evidence = _with_groups(attack.run(ground), inquiry)
+    metrics, timings = evaluate_unlearning(evidence), {"attack": time.perf_counter() - began}
+    return RecordContents(metrics, flatten_evidence(evidence), timings, queries=inquiry.queries)
+
+
+def _with_groups(evidence: UnlearningEvidence, inquiry: Inquiry) -> UnlearningEvidence:
+    """Evidence that says whose the images are, where the data set does."""
+    group = inquiry.context.inputs.split.group
+    if group is None:
+        return evidence
+    groups = UnlearningGroups(*(group[rows] for rows in inquiry.rows))
+    return replace(evidence, scores={name: replace(one, groups=groups) for name, one in evidence.scores.items()})
 
 
 @dataclass
@@ -51,7 +61,7 @@ class Inquiry:
         """The three releases, the three groups of images, and the rest."""
         inputs, target = self.context.inputs, self.context.target((self.attack,))
         before = self._before(target)
-        forget, unseen, retained = map(self.context.images, self._rows())
+        forget, unseen, retained = map(self.context.images, self.rows)
         null = AttackTarget(target.others[RETRAINED.name].source, target.streams, target.others)
         return UnlearningContext(
             model=self._model(target),
@@ -77,7 +87,8 @@ class Inquiry:
         source = QueriedRelease(release, lambda: release.sample(inputs.suite.file.quality.samples))
         return AttackTarget(source, target.streams, target.others)
 
-    def _rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of the reported images: to be forgotten, never seen (of that class), retained."""
         inputs, table = self.context.inputs, self.context.inputs.suite.file.forget
         assert inputs.forgotten is not None and table is not None

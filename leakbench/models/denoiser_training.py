@@ -175,7 +175,7 @@ def train_denoisers(tasks: Sequence[Task], recipe: Recipe, name: str) -> list[Ar
 def _losses(tasks: Sequence[Task]) -> Callable[[nn.Module, Batch], Tensor]:
     """The simple loss of each network of a stack on its own task: (K,)."""
     device, schedule, lengths = tasks[0].device, tasks[0].schedule, [len(task.images) for task in tasks]
-    images = ImageView.joined([task.images for task in tasks]).to(device)
+    images = ImageView.concatenate([task.images for task in tasks]).to(device)
     known = [task.conditions for task in tasks if task.conditions is not None]
     labels = torch.cat(known).to(device) if known else None
     starts = torch.tensor([0, *lengths[:-1]], device=device).cumsum(0)

@@ -1,1 +1,1 @@
-"""What crosses from the harness to reports, typed: records, evidence, the plan of a run."""
+"""All that crosses from the harness to reports, typed: records, evidence, run plan, metric specs, flags."""

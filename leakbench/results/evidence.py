@@ -29,7 +29,7 @@ class MembershipEvidence:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Those that there are, by name."""
+        """The arrays that are there, by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
     @property
@@ -68,7 +68,7 @@ class ReplicationEvidence:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Those that there are, by name."""
+        """The arrays that are there, by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
 
@@ -83,18 +83,31 @@ class UnlearningScores:
 
 
 @dataclass(frozen=True)
+class UnlearningGroups:
+    """The group (person, patient, scene) of each image of the three sets of an attack on unlearning, int64."""
+
+    forget: np.ndarray
+    unseen: np.ndarray
+    retained: np.ndarray
+
+
+@dataclass(frozen=True)
 class PairedScores:
-    """The same statistic of the same images by the release under attack and by the retrained one. `standard`: what it
-    would be in a perfect case, where that is known; the distances of the groups to it are then compared."""
+    """The same statistic of the same images by the release under attack and by the retrained one.
+
+    standard: what it would be in a perfect case, where that is known; the distances of the three sets to it are then
+    compared. groups: whose the images are, where they come in groups; the harness tells it, and an attack does not.
+    """
 
     model: UnlearningScores
     retrained: UnlearningScores
     standard: np.ndarray | None = None
+    groups: UnlearningGroups | None = None
 
 
 @dataclass(frozen=True)
 class RecoveryCurve:
-    """What an attacker's effort brings back: the probability of the forgotten label for each sample asked for it.
+    """Recovery of a forgotten label by an attacker's effort: its probability for each sample asked for it.
 
     steps (K,): the effort, ascending from 0. model, retrained (K, S): column i of both is the same sample number.
     real (M,): that of real images of the label.
@@ -108,7 +121,7 @@ class RecoveryCurve:
 
 @dataclass(frozen=True)
 class UnlearningEvidence:
-    """What an attack on unlearning saw, by names that its metrics begin with: "forget" -> forget_auc."""
+    """Scores and curves of an attack on unlearning, by names that its metrics begin with: "forget" -> forget_auc."""
 
     scores: Mapping[str, PairedScores] = field(default_factory=dict)
     curves: Mapping[str, RecoveryCurve] = field(default_factory=dict)
@@ -117,12 +130,35 @@ class UnlearningEvidence:
 @dataclass(frozen=True)
 class AttributeEvidence:
     """Raw scores, float64, higher = more likely attribute 1: of what has it, of what has not, and the same of a null:
-    real images beside samples, never-seen ones beside members (empty where there is none)."""
+    real images beside samples, never-seen ones beside members (empty where there is none).
+
+    ..._groups (int64): the group (person, patient, scene) of each image; None where images do not come in groups, and
+    of generated images.
+    """
 
     one: np.ndarray
     zero: np.ndarray
     null_one: np.ndarray
     null_zero: np.ndarray
+    one_groups: np.ndarray | None = None
+    zero_groups: np.ndarray | None = None
+    null_one_groups: np.ndarray | None = None
+    null_zero_groups: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Those that there are, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}
+
+    @property
+    def groups(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Groups of what has the attribute and of what has not."""
+        return _both(self.one_groups, self.zero_groups)
+
+    @property
+    def null_groups(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The same of the null."""
+        return _both(self.null_one_groups, self.null_zero_groups)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The families of attacks, one row each: what every room may know of a family before it knows any attack.
 
 Rooms above add their own columns under the same names: the contracts (leakbench.api.families), measuring, evaluating
-and what is written (leakbench.measurement.families), the conformance checks (leakbench.testing.conformance). A test
-holds that no table lacks a row.
+and what is written (leakbench.measurement.families), the conformance checks (leakbench.testing.conformance), and the
+network calls of a record (leakbench.runner.estimate.family_calls). A test holds that no table lacks a row.
 """
 
 from __future__ import annotations

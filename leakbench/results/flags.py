@@ -31,13 +31,13 @@ class Flag(StrEnum):
         "the attack is stronger on its calibration images than on the reported ones (one-sided test at 0.1 %), as if "
         "it had been fitted to them",
     )
-    CEILING_BELOW_CLAIM = (
-        "ceiling-below-claim",
+    CEILING_BELOW_GUARANTEE = (
+        "ceiling-below-guarantee",
         "even if all guesses were right, so few could not refute the guarantee: it takes more canaries",
     )
     CONSTANT_SCORES = ("constant-scores", "the attack gave every image the same score: its result says nothing")
-    EPSILON_ABOVE_CLAIM = (
-        "epsilon-above-claim",
+    EPSILON_ABOVE_GUARANTEE = (
+        "epsilon-above-guarantee",
         "the lower bound of epsilon is above the stated epsilon; where the guarantee holds, this happens in 1 of 20 "
         "trainings at most",
     )

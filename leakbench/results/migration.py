@@ -1,7 +1,8 @@
 """Bring records of an older schema to this one, so that results of earlier versions stay readable.
 
-Schema 1 to 2: a release's claims are its guarantee, with adjacency and unit; `run.environment` has the auditor's facts
-apart from the trainer's (which schema 1 did not keep); `adaptive` is a field, derived from the attack's name.
+Schema 1 to 2: a release's claims are its guarantee, with adjacency and unit, and two flags are called after it;
+`run.environment` has the auditor's facts apart from the trainer's (which schema 1 did not keep); `adaptive` is a field,
+derived from the attack's name.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _ADAPTIVE = "adaptive_"  # how names of attacks that know the defense began in schema 1
+_FLAGS = {"epsilon-above-claim": "epsilon-above-guarantee", "ceiling-below-claim": "ceiling-below-guarantee"}
 _ADJACENCY = {"add or remove one image": "add-or-remove"}
 
 
@@ -25,6 +27,7 @@ def migrate(fields: Any, methods: Mapping[str, str]) -> Any:
     return kept | {
         "schema_version": 2,
         "adaptive": any(name.startswith(_ADAPTIVE) for name in (attack, methods.get(attack, ""))),
+        "flags": sorted(_FLAGS.get(flag, flag) for flag in fields.get("flags") or []),
         "guarantee": _guarantee(fields.get("claims", {})),
         "info": _info(dict(fields.get("info") or {})),
         "run": _run(dict(fields.get("run") or {})),

@@ -78,8 +78,8 @@ class Plan:
         return order_cells([*planned, *(rename_dependencies(cell, new_names) for cell in audits)])
 
     def _shadows_a_cell(self) -> int:
-        """How many shadow models a cell trains: one on the CPU, where each core has its own; on a CUDA device as many
-        as hold it, with their images, at once."""
+        """The number of shadow models that a cell trains: one on the CPU, where each core has its own; on a CUDA device
+        as many as hold it, with their images, at once."""
         if self.inputs.device.type != "cuda":
             return 1
         size = 4 * prod(self.inputs.data.shape) * len(self.inputs.pool)
@@ -125,7 +125,7 @@ class Plan:
                 fits.setdefault(key, cell)
 
     def _unfinished(self, keys: list[str]) -> tuple[str, ...]:
-        """Those of these trainings that this run has to do. Each is looked at once, as its files are hashed."""
+        """The trainings that this run has to do. Each key is looked up once, as its files are hashed."""
         for key in keys:
             if key not in self._is_trained:
                 self._is_trained[key] = self.rerun != "all" and self.builder.trainings.is_valid(key)

@@ -1,4 +1,4 @@
-"""What a run shows while it works."""
+"""Shows the progress of a run: a bar on a terminal, a line for each finished cell elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leakbench.runner.cell import Cell
 
 
 class Display:
-    """Progress: a bar with the time left on a terminal, a plain line a finished cell elsewhere."""
+    """A progress bar with the time left on a terminal, or a plain line for each finished cell."""
 
     def __init__(self, cells: list[Cell]) -> None:
         self.descriptions = {cell.name: cell.description for cell in cells}

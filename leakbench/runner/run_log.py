@@ -1,4 +1,4 @@
-"""What a run leaves in its folder beside plan and records: history.json, failures.json, and the reports."""
+"""Writes history.json, failures.json and the reports of a run folder."""
 
 from __future__ import annotations
 

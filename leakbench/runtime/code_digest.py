@@ -37,16 +37,20 @@ ABSENT = "absent"  # the version of a library that is imported in some function,
 
 @dataclass(frozen=True)
 class CodeClosure:
-    """Modules that code reaches, by name, each with the digest of its code; and the versions of the libraries that
-    these import."""
+    """The code that a root reaches.
+
+    modules: by name, each with the digest of its own code. imports: digest of all imports between them, each by the
+    content of what it names. libraries: versions of the distributions that they import, by name.
+    """
 
     modules: dict[str, str]
+    imports: str
     libraries: dict[str, str]
 
     @property
     def digest(self) -> str:
         """sha256 of all but the modules' names, 40 hex digits."""
-        return _hash(sorted(self.modules.values()), sorted(self.libraries.items()))
+        return _hash(sorted(self.modules.values()), self.imports, sorted(self.libraries.items()))
 
 
 def code_digest(*roots: Any) -> str:
@@ -80,7 +84,7 @@ def closure_of_modules(names: Iterable[str]) -> CodeClosure:
     for name in names:
         walk.reach(name)
     versions = {name: _version(name) for name in sorted(walk.libraries)}
-    return CodeClosure(dict(sorted(walk.modules.items())), versions)
+    return CodeClosure(dict(sorted(walk.modules.items())), _hash(sorted(walk.imports)), versions)
 
 
 class _Walk:
@@ -89,6 +93,7 @@ class _Walk:
     def __init__(self, own: set[str]) -> None:
         self.own = own
         self.modules: dict[str, str] = {}
+        self.imports: set[tuple[str, ...]] = set()
         self.libraries: set[str] = set()
         self._files: dict[str, SourceFile | None] = {}
 
@@ -99,15 +104,13 @@ class _Walk:
             name = waiting.pop()
             if name in self.modules or (source := self._file(name)) is None:
                 continue
-            targets = [(one, self._target(name, source, one)) for one in source.imports if one.reached]
-            self.modules[name] = self._digest(source, targets)
-            for one, target in targets:
+            self.modules[name] = source.digest[:16]
+            for one in source.imports:
+                if not one.reached:
+                    continue
+                target = self._target(name, source, one)
+                self.imports.add((source.digest, str(one.scope), one.bound, one.name, self._content(target)))
                 waiting += [target, *self._handed_on(target, one.name), *self._active_parents(target)]
-
-    def _digest(self, source: SourceFile, targets: list[tuple[Import, str]]) -> str:
-        """Of a module's code, with each import compared by the content of what it names."""
-        found = sorted((one.scope, one.bound, one.name, self._content(target)) for one, target in targets)
-        return _hash(source.digest, found)[:16]
 
     def _content(self, module: str) -> str:
         source = self._file(module)

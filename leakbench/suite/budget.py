@@ -1,9 +1,9 @@
 """Makes a suite smaller for `--budget`, and lists what was changed.
 
 Two things, in this order. `[small]` of a suite names values of its own (of a network and a split that a small machine
-can work with), by the paths of --set: they are taken where the published size is out of reach. Then one factor scales
+can work with), by the paths of --set: they are used where the published size is out of reach. Then one factor scales
 the lengths of every defense's training (`Cost.budget_params`: its steps) and the number of samples, down to a floor
-and never up. What --set says is taken after [small], and is scaled as well.
+and never up. Values of --set are applied after [small], and are scaled as well.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Budget:
-    """Scaling of a suite to `minutes`: `factor` is at most 1, `small` is true if the values of [small] were taken."""
+    """Scaling of a suite to `minutes`: `factor` is at most 1, `small` is true if the values of [small] were used."""
 
     minutes: float
     factor: float

@@ -91,7 +91,7 @@ def expect_same(
     if not alike.all():
         place = tuple(int(i) for i in np.argwhere(~alike)[0])
         expected = f"the same numbers {ways[0]} and {ways[1]}" + (
-            f" to {close['rtol']:g}" if close else ", bit for bit"
+            f", to {close['rtol']:g} of their size" if close else ", bit for bit"
         )
         raise CheckFailed(
             f"{expected}{hint}",

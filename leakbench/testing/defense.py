@@ -15,11 +15,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from leakbench.api import Artefacts, Defense, PretrainedModel, Release, Task
+from leakbench.api import Artefacts, AuditSetting, Defense, PretrainedModel, Release, Task
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.diffusion import full_timesteps
 from leakbench.testing.check import CLOSE, Check, CheckFailed, expect, expect_finite, expect_images, expect_same
-from leakbench.testing.settings import defense_task, shortened
+from leakbench.testing.settings import defense_setting, defense_task, shortened
 from leakbench.testing.source_lines import answering_method
 from leakbench.testing.toys import SHAPE, toy_images
 
@@ -55,10 +55,15 @@ class _ToyRun:
         """The defense, with the shortest training that is one."""
         return self.plugin(**shortened(self.plugin))
 
+    @cached_property
+    def setting(self) -> AuditSetting:
+        """The simplest setting in which the defense can work."""
+        return defense_setting(self.defense)
+
     @property
     def task(self) -> Task:
         """A new task, so that nothing is handed from one fit to the next."""
-        return defense_task(self.defense)
+        return defense_task(self.defense, self.setting)
 
     @cached_property
     def artefacts(self) -> Artefacts:

@@ -51,9 +51,9 @@ def defense_setting(defense: Defense) -> AuditSetting:
     return _first_accepted(defense, (Plain(),) if defense.needs_base else (), forget)
 
 
-def defense_task(defense: Defense) -> Task:
-    """The toy task of that setting, over a toy release where the defense needs a base."""
-    setting = defense_setting(defense)
+def defense_task(defense: Defense, setting: AuditSetting | None = None) -> Task:
+    """The toy task of a setting, by default the simplest one, over a toy release where the defense needs a base."""
+    setting = setting or defense_setting(defense)
     base = toy_release(condition=setting.condition) if defense.needs_base else None
     return toy_task(setting.condition, setting.forget, base, setting.chain)
 

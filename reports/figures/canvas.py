@@ -1,4 +1,4 @@
-"""How figures look and how they are written: the package's own style, whatever the user's settings, and fixed bytes."""
+"""Style and files of figures: the package's own style whatever the user's settings, and the same bytes each time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DASHES = 0.2  # inches more that a line takes whose dashes are to be seen
 
 
 class MissingData(Exception):
-    """The records do not hold what a figure needs; says what."""
+    """Raised where the records do not hold what a figure needs; the message says what."""
 
 
 def styled() -> AbstractContextManager[None]:
-    """The settings to draw and to save under."""
+    """Settings to plot and to save under."""
     import matplotlib
 
     return matplotlib.rc_context(fname=STYLE)
@@ -42,13 +42,13 @@ def figure(width: float, height: float) -> Figure:
 
 
 def entries(axes: Iterable[Axes], first: Iterable[str] = ()) -> dict[str, Artist]:
-    """What a legend of these axes has to name, each label once: those in `first`, in that order, then the others."""
+    """Labels and handles for a legend of these axes, each label once: first those in `first`."""
     found = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     return {label: found[label] for label in dict.fromkeys([*first, *found]) if label in found}
 
 
 def legend(drawn: Figure, named: dict[str, Artist], dashed: bool = False) -> None:
-    """A legend below the panels, in as many columns as fit; the figure grows by its lines, not the panels shrink.
+    """Add a legend below the panels, in as many columns as fit; the figure grows by its lines.
 
     `dashed`: its lines are long enough to tell dashes apart.
     """
@@ -62,7 +62,7 @@ def legend(drawn: Figure, named: dict[str, Artist], dashed: bool = False) -> Non
 
 
 def log_ticks(ax: Axes) -> None:
-    """A logarithmic y axis with plain numbers at 1, 2 and 5."""
+    """Make the y axis logarithmic, with plain numbers at 1, 2 and 5."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     ax.set_yscale("log")
@@ -72,7 +72,7 @@ def log_ticks(ax: Axes) -> None:
 
 
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
-    """Writes NAME.png and NAME.pdf, without dates and versions: the same bytes from the same records."""
+    """Write NAME.png and NAME.pdf, without dates and versions: the same bytes from the same records."""
     metadata: dict[str, dict[str, str | None]] = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "Creator": "leakbench", "Producer": "leakbench"},

@@ -26,19 +26,19 @@ _SPREAD = 0.7  # of the room between two classes, that the points of one class t
 
 @dataclass(frozen=True)
 class Classes:
-    """What is drawn."""
+    """Data of the figure."""
 
     found: list[Exposure]
     styles: dict[str, PointStyle]
 
     @property
     def labels(self) -> list[int]:
-        """Those of all classes, ascending."""
+        """Labels of all classes, ascending."""
         return sorted({one.label for exposure in self.found for one in exposure.classes})
 
 
 def collect_data(run: RunFolder) -> Classes:
-    """Raises Missing where no scores with labels were kept, or of too many classes."""
+    """Collect the exposures by class. Raises MissingData without labelled scores, or of too many classes."""
     data = Classes([one for one in list_exposures(run) if one.classes], list_styles(run))
     if not data.found:
         raise MissingData("no membership attack with raw scores of labelled images, five a side and class")
@@ -48,7 +48,7 @@ def collect_data(run: RunFolder) -> Classes:
 
 
 def plot(data: Classes) -> Figure:
-    """One panel; many defenses in several rows."""
+    """Plot one panel; many defenses in several rows."""
     rows = turns((one.point.name for one in data.found), data.styles)
     drawn = figure(PAGE, 2.2 if len(rows) == 1 else 1.7 * len(rows))
     axes = drawn.subplots(len(rows), 1, squeeze=False, sharex=True, sharey=True).flatten()
@@ -68,7 +68,7 @@ def _panel(ax: Axes, found: list[Exposure], data: Classes) -> None:
     ax.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     for place in range(1, len(places)):
         ax.axvline(place - 0.5, color="0.85", linewidth=0.5, zorder=0)
-    style: dict[str, Any] = {"xlim": (-0.5, len(places) - 0.5), "ylabel": "AUC within the class"}
-    ax.set(**style)
+    options: dict[str, Any] = {"xlim": (-0.5, len(places) - 0.5), "ylabel": "AUC within the class"}
+    ax.set(**options)
     ax.set_xticks(list(places.values()), [str(label) for label in places])
     ax.grid(visible=False, axis="x")

@@ -32,7 +32,7 @@ class Dot:
 
 
 def list_dots(found: Iterable[tuple[PlannedPoint, Aggregate | None, Aggregate | None]]) -> list[Dot]:
-    """The points that have both."""
+    """Dots of the points that have both quantities."""
     return [
         Dot(point.name, point.defense, point.role, x, y) for point, x, y in found if x is not None and y is not None
     ]
@@ -49,47 +49,47 @@ def axis_of(found: list[Dot], floor: float | None = None) -> Strip:
 
 
 def plot_dots(
-    ax: Axes, found: list[Dot], look: dict[str, PointStyle], scale: float = 1.0, axis: Strip | None = None
+    ax: Axes, found: list[Dot], styles: dict[str, PointStyle], scale: float = 1.0, axis: Strip | None = None
 ) -> None:
-    """Curves first, then the points. `scale` turns y into what the axis shows; `axis` places x (see strip.py)."""
+    """Plot the curves, then the points. `scale` turns y into what the axis shows; `axis` places x (see strip.py)."""
     for defense in dict.fromkeys(dot.defense for dot in found if dot.role == "defense"):
         curve = [dot for dot in found if dot.defense == defense and dot.role == "defense"]
         x, y = [dot.x.summary.mean for dot in curve], [dot.y.summary.mean * scale for dot in curve]
-        first = look[curve[0].name]
+        first = styles[curve[0].name]
         ax.plot(x, y, color=first.curve, linestyle=first.dash, linewidth=0.7, zorder=2)
     for dot in found:
-        _draw_dot(ax, dot, look[dot.name], scale, axis)
+        _plot_dot(ax, dot, styles[dot.name], scale, axis)
 
 
-def _draw_dot(ax: Axes, dot: Dot, look: PointStyle, scale: float, axis: Strip | None) -> None:
+def _plot_dot(ax: Axes, dot: Dot, style: PointStyle, scale: float, axis: Strip | None) -> None:
     x, y = dot.x.summary, dot.y.summary
     far = axis is not None and x.mean in axis.far
     for seed in sorted(dot.x.by_seed.keys() & dot.y.by_seed.keys()) if x.seeds > 1 and not far else ():
         place = dot.x.by_seed[seed].value, dot.y.by_seed[seed].value * scale
-        ax.plot(*place, look.marker, color=look.colour, markersize=2.2, markeredgewidth=0, alpha=0.6, zorder=3)
-    mark(ax, axis.place(x.mean) if axis else x.mean, y, look, scale, None if far else error_lengths(x))
+        ax.plot(*place, style.marker, color=style.colour, markersize=2.2, markeredgewidth=0, alpha=0.6, zorder=3)
+    mark(ax, axis.place(x.mean) if axis else x.mean, y, style, scale, None if far else error_lengths(x))
 
 
 def mark(
-    ax: Axes, x: float, y: Summary, look: PointStyle, scale: float = 1.0, xerr: list[list[float]] | None = None
+    ax: Axes, x: float, y: Summary, style: PointStyle, scale: float = 1.0, xerr: list[list[float]] | None = None
 ) -> None:
-    """One marker with its interval in y, and in x where given."""
-    style: dict[str, Any] = {"color": look.colour, "markeredgecolor": look.curve, "markeredgewidth": 0.5}
-    style |= {"elinewidth": 0.7, "zorder": 4}
-    if look.ring:
-        style |= {"markerfacecolor": "none", "markersize": 7.5, "markeredgewidth": 1.1, "zorder": 5}
-    if look.marker == _STAR:
-        style |= {"markersize": 8}
-    ax.errorbar(x, y.mean * scale, error_lengths(y, scale), xerr, fmt=look.marker, label=look.label, **style)
+    """Plot one marker with its interval in y, and in x where given."""
+    options: dict[str, Any] = {"color": style.colour, "markeredgecolor": style.curve, "markeredgewidth": 0.5}
+    options |= {"elinewidth": 0.7, "zorder": 4}
+    if style.ring:
+        options |= {"markerfacecolor": "none", "markersize": 7.5, "markeredgewidth": 1.1, "zorder": 5}
+    if style.marker == _STAR:
+        options |= {"markersize": 8}
+    ax.errorbar(x, y.mean * scale, error_lengths(y, scale), xerr, fmt=style.marker, label=style.label, **options)
 
 
 def error_lengths(found: Summary, scale: float = 1.0) -> list[list[float]] | None:
-    """The lengths of an error bar; an interval beside its value (as a bootstrap's can be) has none on that side."""
+    """Lengths of an error bar; an interval beside its value (as a bootstrap can give) has none on that side."""
     if isnan(found.low):
         return None
     return [[max(0.0, found.mean - found.low) * scale], [max(0.0, found.high - found.mean) * scale]]
 
 
-def as_star(look: PointStyle) -> PointStyle:
-    """The same as a star: a point that the figure's other points are to be seen beside."""
-    return replace(look, marker=_STAR)
+def as_star(style: PointStyle) -> PointStyle:
+    """The same options with a star for a marker, for a point that the figure's others are compared with."""
+    return replace(style, marker=_STAR)

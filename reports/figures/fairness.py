@@ -1,4 +1,4 @@
-"""Whether the attribute can be read off against quality: one panel a classifier, one curve a defense."""
+"""Attribute AUC against quality: one panel a classifier, one curve a defense."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Readings:
 
 
 def collect_data(run: RunFolder) -> Readings:
-    """Raises Missing where no classifier read the attribute."""
+    """Collect the dots. Raises MissingData where no classifier read the attribute."""
     found = list_fairness(run)
     panels = {name: _dots(found, classifier) for classifier, name in CLASSIFIERS.items()}
     panels = {name: placed for name, placed in panels.items() if placed}
@@ -49,13 +49,13 @@ def _dots(found: list[AttributeFairness], classifier: str) -> list[Dot]:
 
 
 def plot(data: Readings) -> Figure:
-    """One panel a classifier, one under the other."""
+    """Plot one panel a classifier, one under the other."""
     drawn = figure(COLUMN, 0.4 + 1.8 * len(data.panels))
     axes = drawn.subplots(len(data.panels), 1, squeeze=False, sharex=True, sharey=True).flatten()
     for ax, (classifier, placed) in zip(axes, data.panels.items(), strict=True):
         _panel(ax, classifier, placed, data)
     axes[-1].set_xlabel(f"{data.distance} to held-out data")
-    legend(drawn, entries(axes, (look.label for look in data.styles.values())))
+    legend(drawn, entries(axes, (style.label for style in data.styles.values())))
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""Forgetting against what it did to the rest: one curve a defense, the points its sweep."""
+"""Forgetting against quality on the other labels: one curve a defense, the points its sweep."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CROWDED = 8.0  # a wider range of probabilities than this gets a logarithmic ax
 
 @dataclass(frozen=True)
 class Forgettings:
-    """What is drawn; `real` is the rate on real images of the label."""
+    """Data of the figure; `real` is the rate on real images of the label."""
 
     dots: list[Dot]
     styles: dict[str, PointStyle]
@@ -37,23 +37,25 @@ class Forgettings:
 
 
 def collect_data(run: RunFolder) -> Forgettings:
-    """Raises Missing where no label was to be forgotten."""
+    """Collect the dots. Raises MissingData where no label was to be forgotten."""
     found = list_forgetting(run)
     placed = list_dots((row.point, row.retained, row.probability) for row in found)
     if not placed:
         raise MissingData("no record holds `forget_probability` and `frechet_retained`")
     retrained = {point.name for point in run.plan.points if point.method == RETRAINED}
-    look = {name: as_star(one) if name in retrained else one for name, one in list_styles(run, by_point=False).items()}
-    return Forgettings(placed, look, distance_name(run), _real(found))
+    styles = {
+        name: as_star(one) if name in retrained else one for name, one in list_styles(run, by_point=False).items()
+    }
+    return Forgettings(placed, styles, distance_name(run), _real(found))
 
 
 def _real(found: list[Forgetting]) -> float | None:
-    """Of real images; each point of a seed was judged beside the same ones, so the first will do."""
+    """The rate on real images. Each point of a seed was judged beside the same ones, so the first will do."""
     return next((row.real.summary.mean for row in found if row.real is not None), None)
 
 
 def plot(data: Forgettings) -> Figure:
-    """One panel."""
+    """Plot one panel."""
     drawn = figure(COLUMN, 2.6 if len(data.styles) <= MANY else 3.2)
     ax, axis = drawn.subplots(), axis_of(data.dots)
     plot_dots(ax, data.dots, data.styles, axis=axis)
@@ -66,5 +68,5 @@ def plot(data: Forgettings) -> Figure:
     if min(means) > 0 and max(means) / min(means) > _CROWDED:
         log_ticks(ax)
         ax.set_ylim(min(means) / 2, max(1.15, ax.get_ylim()[1]) if max(means) > 0.5 else None)
-    legend(drawn, entries([ax], (look.label for look in data.styles.values())))
+    legend(drawn, entries([ax], (style.label for style in data.styles.values())))
     return drawn

@@ -1,4 +1,4 @@
-"""When a gated defense acts: how often its gate fires at each timestep, and how far its classifier can be trusted."""
+"""Gates over time: how often a gated defense fires at each timestep, and how far its classifier can be trusted."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Line = dict[float, float]  # value by timestep
 
 @dataclass(frozen=True)
 class Trace:
-    """One line, on a group of images ("" if there is but one): of a point, and of so many more that are alike."""
+    """A line of a point, on a group of images ("" if there is but one); `alike` more points have the same line."""
 
     label: str
-    look: PointStyle
+    style: PointStyle
     group: str
     line: Line
     alike: int = 0
@@ -47,13 +47,13 @@ class Gates:
 
     @property
     def groups(self) -> list[str]:
-        """What the dashes tell apart, members first."""
+        """The groups of images, which dashes tell apart; members first."""
         found = {trace.group for traces in self.facts.values() for trace in traces if trace.group}
         return sorted(found, key=lambda group: ([*GROUPS, group].index(group), group))
 
 
 def collect_data(run: RunFolder) -> Gates:
-    """Raises Missing where no release says anything of a gate."""
+    """Collect the lines. Raises MissingData where no release says anything of a gate."""
     facts = {fact: _traces(run, fact) for fact in FACTS}
     facts = {fact: traces for fact, traces in facts.items() if traces}
     if not facts:
@@ -62,13 +62,13 @@ def collect_data(run: RunFolder) -> Gates:
 
 
 def _traces(run: RunFolder, fact: str) -> list[Trace]:
-    look = list_styles(run)
+    styles = list_styles(run)
     found: list[Trace] = []
     for point in run.plan.points:
         for group, line in _mean([_read(record, fact) for record in quality_records(run, point)]).items():
             twins = [t for t in found if (t.group, t.line) == (group, line)]
             if not twins:
-                found.append(Trace(point.name, look[point.name], group, line))
+                found.append(Trace(point.name, styles[point.name], group, line))
             else:  # one classifier serves a sweep, or several defenses; a gate may be always open
                 found[found.index(twins[0])] = replace(twins[0], alike=twins[0].alike + 1)
     alone = len({trace.label for trace in found}) == 1
@@ -82,7 +82,7 @@ def _several(trace: Trace, fact: str, alone: bool) -> str:
 
 
 def _read(record: Record, fact: str) -> dict[str, Line]:
-    """By group of images: from {t: value}, or from {"t": [...], "member": [...], ...}."""
+    """A fact by group of images, from {t: value}, or from {"t": [...], "member": [...], ...}."""
     facts = record.info.get("defense")
     value: Any = (facts if isinstance(facts, dict) else record.info).get(fact) or {}
     if "t" not in value:
@@ -104,7 +104,7 @@ def _mean(seeds: list[dict[str, Line]]) -> dict[str, Line]:
 
 
 def plot(data: Gates) -> Figure:
-    """One panel a fact; colours are points, dashes are groups of images."""
+    """Plot one panel a fact; colours are points, dashes are groups of images."""
     from matplotlib.lines import Line2D
 
     drawn = figure(COLUMN if len(data.facts) == 1 else PAGE, 1.9)
@@ -120,6 +120,6 @@ def plot(data: Gates) -> Figure:
 def _panel(ax: Axes, label: str, traces: list[Trace], dashes: dict[str, Any]) -> None:
     # Solid lines last: they are the legend's.
     for trace in sorted(traces, key=lambda trace: trace.group in list(dashes)[:1]):
-        style: dict[str, Any] = {"color": trace.look.colour, "linewidth": 1.8 if trace.alike else 1.0}
-        ax.plot(list(trace.line), list(trace.line.values()), dashes.get(trace.group, "-"), label=trace.label, **style)
+        options: dict[str, Any] = {"color": trace.style.colour, "linewidth": 1.8 if trace.alike else 1.0}
+        ax.plot(list(trace.line), list(trace.line.values()), dashes.get(trace.group, "-"), label=trace.label, **options)
     ax.set(xlabel="timestep t", ylabel=label, ylim=(-0.03, 1.03))

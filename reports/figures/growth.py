@@ -1,4 +1,4 @@
-"""How the number of distinct training images copied grows with the number of samples, one panel an attack."""
+"""Growth of the number of distinct training images copied with the number of samples, one panel an attack."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _BESIDE = 0.09  # of a doubling, between points that are drawn at the same numbe
 
 @dataclass(frozen=True)
 class Growth:
-    """What is drawn: by attack and point, the number of samples with the copies among them."""
+    """Data of the figure: by attack and point, the number of samples with the copies among them."""
 
     panels: dict[str, dict[str, dict[int, Summary]]]
     styles: dict[str, PointStyle]
 
 
 def collect_data(run: RunFolder) -> Growth:
-    """Raises Missing where no attack counted copies among fewer samples."""
+    """Collect the counts. Raises MissingData where no attack counted copies among fewer samples."""
     panels: dict[str, dict[str, dict[int, Summary]]] = {}
     for point in (point for point in representative_points(run) if point.role != "control"):
         for row in list_copy_results(run, point):
@@ -59,7 +59,7 @@ def _grown(row: AttackResult) -> dict[int, Summary]:
 
 
 def plot(data: Growth) -> Figure:
-    """Side by side; many defenses in several rows."""
+    """Plot the attacks side by side; many defenses in several rows."""
     rows = turns((name for points in data.panels.values() for name in points), data.styles)
     columns = len(data.panels)
     drawn = figure(COLUMN if columns == 1 else PAGE, 2.1 if len(rows) == 1 else 1.8 * len(rows))
@@ -76,14 +76,14 @@ def plot(data: Growth) -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, attack: str, points: dict[str, dict[int, Summary]], look: dict[str, PointStyle]) -> None:
+def _panel(ax: Axes, attack: str, points: dict[str, dict[int, Summary]], styles: dict[str, PointStyle]) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     sizes = sorted({size for grown in points.values() for size in grown})
     for i, (name, grown) in enumerate(points.items()):
         beside = 2 ** (_BESIDE * (i - (len(points) - 1) / 2))
         places = [size * beside for size in grown]
-        style = look[name]
+        style = styles[name]
         ax.plot(places, [one.mean for one in grown.values()], color=style.curve, linestyle=style.dash, linewidth=0.7)
         for place, one in zip(places, grown.values(), strict=True):
             mark(ax, place, one, style)

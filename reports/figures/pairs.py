@@ -29,7 +29,7 @@ _GAP = 0.08  # of an image's width, between images
 
 @dataclass(frozen=True)
 class Block:
-    """One point's pairs, most similar first: images (K, H, W, 3) uint8, similarity (K,)."""
+    """Pairs of a point, most similar first: images (K, H, W, 3) uint8, similarity (K,)."""
 
     title: str
     samples: np.ndarray
@@ -38,7 +38,7 @@ class Block:
 
 
 def collect_data(run: RunFolder) -> list[Block]:
-    """The pairs of the first attack that kept images. Raises Missing where none did."""
+    """Collect the pairs of the first attack that kept images. Raises MissingData where none did."""
     for attack, label in copy_attacks(run).items():
         shown = [
             (p.name, select_records(run, p, "replication", attack))
@@ -66,18 +66,18 @@ def _rgb(images: np.ndarray) -> np.ndarray:
 
 
 def plot(data: list[Block]) -> Figure:
-    """One block of two rows a point, one under the other."""
+    """Plot a block of two rows for each point, one under the other."""
     height, width = data[0].samples.shape[1:3]
     # Inches of one image; what is left of the width holds the names of the rows.
     tall = 0.92 * PAGE / (_COLUMNS * (1 + _GAP)) * height / width
     drawn = figure(PAGE, len(data) * (2.08 * tall + 0.48))
     axes = drawn.subplots(len(data), 1, squeeze=False).flatten()
     for ax, block in zip(axes, data, strict=True):
-        _draw_block(ax, block)
+        _plot_block(ax, block)
     return drawn
 
 
-def _draw_block(ax: Axes, block: Block) -> None:
+def _plot_block(ax: Axes, block: Block) -> None:
     height, width = block.samples.shape[1:3]
     across, down = width * (1 + _GAP), height * (1 + _GAP)
     for k, similarity in enumerate(block.similarity):

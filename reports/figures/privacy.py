@@ -1,4 +1,4 @@
-"""Leakage and quality against the epsilon that is claimed, with infinity at the right end of the axis."""
+"""Leakage and quality against the epsilon that is stated, with infinity at the right end of the axis."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "The strongest attack at DENOISER, and the distance to held-out data, against the epsilon that is claimed; at "
-    "infinity the baseline and points of the same method that claim nothing. Means over the seeds with their "
+    "The strongest attack at DENOISER, and the distance to held-out data, against the epsilon that is stated; at "
+    "infinity the baseline and points of the same method that state none. Means over the seeds with their "
     "intervals; lines join a defense's points. Where releases were audited, each seed's lower bound of epsilon (95 %, "
-    "one run; grey bars: the ceiling of so many guesses): above the line it exceeds the claim."
+    "one run; grey bars: the ceiling of so many guesses): above the line it exceeds the stated one."
 )
 LEVEL = "DENOISER"
 _GAP = 0.3  # of the range of log epsilon, between the largest epsilon and infinity
@@ -36,7 +36,7 @@ _GAP = 0.3  # of the range of log epsilon, between the largest epsilon and infin
 
 @dataclass(frozen=True)
 class PrivacyPoint:
-    """A point; `epsilon` is None where it claims none."""
+    """A point; `epsilon` is None where it states none."""
 
     point: PlannedPoint
     epsilon: float | None
@@ -48,7 +48,7 @@ class PrivacyPoint:
 
 @dataclass(frozen=True)
 class PrivacyData:
-    """What is drawn."""
+    """Data of the figure."""
 
     budgets: list[PrivacyPoint]
     styles: dict[str, PointStyle]
@@ -57,24 +57,24 @@ class PrivacyData:
 
     @property
     def epsilons(self) -> list[float]:
-        """All that are claimed, ascending."""
+        """All epsilons that are stated, ascending."""
         return sorted(budget.epsilon for budget in self.budgets if budget.epsilon is not None)
 
     @property
     def infinity(self) -> float:
-        """Where infinity is drawn."""
+        """The place of infinity on the axis."""
         low, high = log10(self.epsilons[0]), log10(self.epsilons[-1])
         return float(10 ** (high + _GAP * max(high - low, 1.0)))
 
 
 def collect_data(run: RunFolder) -> PrivacyData:
-    """Raises Missing where nothing but controls claims an epsilon."""
-    claimed = {point: epsilon for point in run.plan.points if (epsilon := _epsilon(run, point)) is not None}
-    methods = {point.method for point in claimed}
-    if not claimed:
-        raise MissingData("no release claims an epsilon")
+    """Collect the points. Raises MissingData where nothing but controls states an epsilon."""
+    stated = {point: epsilon for point in run.plan.points if (epsilon := _epsilon(run, point)) is not None}
+    methods = {point.method for point in stated}
+    if not stated:
+        raise MissingData("no release states an epsilon")
     shown = [p for p in run.plan.points if p.role != "control" and (p == find_baseline(run) or p.method in methods)]
-    found = [_budget(run, point, claimed.get(point)) for point in shown]
+    found = [_budget(run, point, stated.get(point)) for point in shown]
     return PrivacyData(found, list_styles(run, by_point=False), distance_name(run), floor_mean(run))
 
 
@@ -91,7 +91,7 @@ def _budget(run: RunFolder, point: PlannedPoint, epsilon: float | None) -> Priva
 
 
 def plot(data: PrivacyData) -> Figure:
-    """Two panels, one under the other, and a third where releases were audited."""
+    """Plot two panels, one under the other, and a third where releases were audited."""
     audited = any(budget.bounds for budget in data.budgets)
     drawn = figure(COLUMN, 5.2 if audited else 3.6)
     leak, away, *more = drawn.subplots(3 if audited else 2, 1, sharex=True)
@@ -103,34 +103,34 @@ def plot(data: PrivacyData) -> Figure:
     for ax in more:
         _bounds(ax, data)
         away.set_xlabel("")
-    legend(drawn, entries([leak, away, *more], (look.label for look in data.styles.values())))
+    legend(drawn, entries([leak, away, *more], (style.label for style in data.styles.values())))
     return drawn
 
 
 def _bounds(ax: Axes, data: PrivacyData) -> None:
-    """Lower bounds beside the claims, and what they could have been at most."""
+    """Plot lower bounds beside the stated epsilons, and their ceilings."""
     for budget in (budget for budget in data.budgets if budget.bounds):
-        x, look = budget.epsilon or data.infinity, data.styles[budget.point.name]
-        face = "none" if look.ring else look.colour
-        style: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": look.curve, "markersize": 4.0}
-        ax.plot([x] * len(budget.bounds), budget.bounds, look.marker, zorder=4, **style)
+        x, style = budget.epsilon or data.infinity, data.styles[budget.point.name]
+        face = "none" if style.ring else style.colour
+        options: dict[str, Any] = {"markerfacecolor": face, "markeredgecolor": style.curve, "markersize": 4.0}
+        ax.plot([x] * len(budget.bounds), budget.bounds, style.marker, zorder=4, **options)
         ax.plot([x] * len(budget.ceilings), budget.ceilings, "_", color="0.6", markersize=9, label="ceiling")
     top = 1.1 * max(ceiling for budget in data.budgets for ceiling in budget.ceilings)
-    claims = [x for x in data.epsilons if x < top]
-    if claims:
-        line = [claims[0] * (top / claims[0]) ** (k / 50) for k in range(-25, 51)]
-        ax.plot(line, line, color="0.45", linewidth=0.7, linestyle="-.", zorder=1, label="the claim")
+    below = [x for x in data.epsilons if x < top]
+    if below:
+        line = [below[0] * (top / below[0]) ** (k / 50) for k in range(-25, 51)]
+        ax.plot(line, line, color="0.45", linewidth=0.7, linestyle="-.", zorder=1, label="as stated")
     _axis(ax, data)
-    ax.set(xlabel="epsilon claimed", ylabel="epsilon, lower bound", ylim=(-0.03 * top, top))
+    ax.set(xlabel="epsilon stated", ylabel="epsilon, lower bound", ylim=(-0.03 * top, top))
 
 
 def _panel(ax: Axes, data: PrivacyData, values: dict[PlannedPoint, Aggregate | None]) -> None:
     placed = [(b.point, b.epsilon or data.infinity, v.summary) for b in data.budgets if (v := values[b.point])]
     for defense in dict.fromkeys(point.defense for point, _, _ in placed):
         curve = sorted((x, y.mean, p.name) for p, x, y in placed if p.defense == defense)
-        look = data.styles[curve[0][2]]
+        style = data.styles[curve[0][2]]
         ax.plot(
-            [x for x, _, _ in curve], [y for _, y, _ in curve], color=look.curve, linestyle=look.dash, linewidth=0.7
+            [x for x, _, _ in curve], [y for _, y, _ in curve], color=style.curve, linestyle=style.dash, linewidth=0.7
         )
     for point, x, y in placed:
         mark(ax, x, y, data.styles[point.name])
@@ -138,7 +138,7 @@ def _panel(ax: Axes, data: PrivacyData, values: dict[PlannedPoint, Aggregate | N
 
 
 def _axis(ax: Axes, data: PrivacyData) -> None:
-    """Logarithmic up to the largest epsilon, then a strip with infinity in it."""
+    """Make the axis logarithmic up to the largest epsilon, then a strip with infinity in it."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     first, last, end = data.epsilons[0], data.epsilons[-1], data.infinity
@@ -154,10 +154,10 @@ def _axis(ax: Axes, data: PrivacyData) -> None:
 
 
 def _distances(ax: Axes, data: PrivacyData) -> None:
-    """The second panel's own: the floor, and a logarithmic axis where the distances are far apart."""
+    """Finish the second panel: the floor, and a logarithmic axis where the distances are far apart."""
     if data.floor is not None:
         ax.axhline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")
-    ax.set(xlabel="epsilon claimed", ylabel=f"{data.distance}, held-out")
+    ax.set(xlabel="epsilon stated", ylabel=f"{data.distance}, held-out")
     summaries: list[Summary] = [b.distance.summary for b in data.budgets if b.distance]
     lows = [min(found.mean, found.low) for found in summaries]  # a low that is NaN counts as none
     if summaries and min(lows) > 0 and max(found.mean for found in summaries) > 8 * min(lows):

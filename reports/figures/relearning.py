@@ -1,4 +1,4 @@
-"""How soon a forgotten label comes back: its probability against the attacker's steps, one panel a way to do it."""
+"""Recovery of a forgotten label: its probability against the attacker's steps, one panel a way to bring it back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class RecoveryPanel:
-    """One way to bring a label back; `retrained` has each distinct yardstick once."""
+    """A way to bring a label back; `retrained` has each distinct curve of the retrained model once."""
 
     title: str
     lines: dict[str, Line]
@@ -51,14 +51,14 @@ class RecoveryPanel:
 
 @dataclass(frozen=True)
 class Relearning:
-    """What is drawn."""
+    """Data of the figure."""
 
     panels: list[RecoveryPanel]
     styles: dict[str, PointStyle]
 
 
 def collect_data(run: RunFolder) -> Relearning:
-    """Raises Missing where no attack kept curves."""
+    """Collect the curves. Raises MissingData where no attack kept any."""
     shown, rows = _shown(run), list_curves(run)
     names = list(dict.fromkeys(row.name for row in rows))
     panels = [_panel_data(run, [row for row in rows if row.name == name and row.point in shown]) for name in names]
@@ -90,7 +90,7 @@ def _panel_data(run: RunFolder, rows: list[UnlearningResult]) -> RecoveryPanel |
 
 
 def _line(run: RunFolder, row: UnlearningResult, side: str) -> Line | None:
-    """Over the seeds; None where a seed kept no curve, or looked at other steps."""
+    """A curve over the seeds; None where a seed kept none, or looked at other steps."""
     found = [run.arrays(record) for record in row.records]
     names = (f"{row.name}_steps", f"{row.name}_{side}")
     if any(name not in arrays for arrays in found for name in names):
@@ -109,7 +109,7 @@ def _mean(values: np.ndarray) -> Estimate:
 
 
 def plot(data: Relearning) -> Figure:
-    """Side by side; many defenses in several rows."""
+    """Plot the panels side by side; many defenses in several rows."""
     rows = turns((name for panel in data.panels for name in panel.lines), data.styles)
     columns = len(data.panels)
     drawn = figure(COLUMN if columns == 1 else PAGE, 2.2 if len(rows) == 1 else 1.8 * len(rows))
@@ -126,15 +126,15 @@ def plot(data: Relearning) -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, panel: RecoveryPanel, names: list[str], look: dict[str, PointStyle]) -> None:
+def _panel(ax: Axes, panel: RecoveryPanel, names: list[str], styles: dict[str, PointStyle]) -> None:
     for line in panel.retrained:
-        _draw(ax, line, {"color": "0.45", "linestyle": "--", "label": "retrained without it", "zorder": 5})
+        _plot_line(ax, line, {"color": "0.45", "linestyle": "--", "label": "retrained without it", "zorder": 5})
     for name in (name for name in names if name in panel.lines):
-        its = look[name]
-        style = {"color": its.curve, "linestyle": its.dash, "marker": its.marker, "markersize": 3.0, "label": name}
+        its = styles[name]
+        options = {"color": its.curve, "linestyle": its.dash, "marker": its.marker, "markersize": 3.0, "label": name}
         if its.ring:
-            style |= {"markerfacecolor": "none", "markersize": 4.5}
-        _draw(ax, panel.lines[name], style)
+            options |= {"markerfacecolor": "none", "markersize": 4.5}
+        _plot_line(ax, panel.lines[name], options)
     ax.axhline(panel.level, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="half of real images")
     steps = sorted({step for line in panel.lines.values() for step in line.steps})
     ax.set_xscale("symlog", base=2, linthresh=1)
@@ -143,9 +143,9 @@ def _panel(ax: Axes, panel: RecoveryPanel, names: list[str], look: dict[str, Poi
     ax.set(title=panel.title, ylim=(-0.03, 1.03), xlim=(-0.3, steps[-1] * 1.25))
 
 
-def _draw(ax: Axes, line: Line, style: dict[str, Any]) -> None:
+def _plot_line(ax: Axes, line: Line, options: dict[str, Any]) -> None:
     values = [one.mean for one in line.means]
     below, above = zip(
         *((lengths[0][0], lengths[1][0]) for one in line.means if (lengths := error_lengths(one))), strict=True
     )
-    ax.errorbar(line.steps, values, [below, above], linewidth=0.9, elinewidth=0.6, **style)
+    ax.errorbar(line.steps, values, [below, above], linewidth=0.9, elinewidth=0.6, **options)

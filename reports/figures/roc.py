@@ -45,7 +45,7 @@ class Rocs:
 
 
 def collect_data(run: RunFolder) -> Rocs:
-    """Raises Missing where no membership attack kept its scores."""
+    """Collect the curves. Raises MissingData where no membership attack kept its scores."""
     levels = {level: _curves(run, level) for level in TRADEOFF_LEVELS}
     levels = {level: curves for level, curves in levels.items() if curves}
     if not levels:
@@ -69,7 +69,7 @@ def _curve(run: RunFolder, name: str, record: Record) -> RocCurve | None:
 
 
 def plot(data: Rocs) -> Figure:
-    """One panel a level, side by side; many defenses in several rows of them."""
+    """Plot one panel a level, side by side; many defenses in several rows of them."""
     rows = turns((curve.point for curves in data.levels.values() for curve in curves), data.styles)
     drawn = figure(PAGE, 2.8 if len(rows) == 1 else 2.2 * len(rows))
     grid = drawn.subplots(len(rows), len(data.levels), squeeze=False, sharex=True, sharey=True)
@@ -84,14 +84,14 @@ def plot(data: Rocs) -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, level: str, curves: list[RocCurve], names: list[str], look: dict[str, PointStyle]) -> None:
+def _panel(ax: Axes, level: str, curves: list[RocCurve], names: list[str], styles: dict[str, PointStyle]) -> None:
     left, bottom = (1 / max(getattr(c, n) for c in curves) for n in ("nonmembers", "members"))
     for curve in (curve for curve in curves if curve.point in names):
         # Zero has no place on a logarithmic axis: put just outside, so that the first step is drawn whole.
         x, y = curve.roc.fpr.clip(left / 2), curve.roc.tpr.clip(bottom / 2)
-        its, width = look[curve.point], line_width(names.index(curve.point), len(names))
-        style: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": width}
-        ax.plot(x, y, drawstyle="steps-post", label=curve.point, **style)
+        its, width = styles[curve.point], line_width(names.index(curve.point), len(names))
+        options: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": width}
+        ax.plot(x, y, drawstyle="steps-post", label=curve.point, **options)
     start = max(left, bottom)
     ax.plot([start, 1], [start, 1], color="0.45", linewidth=0.7, linestyle=":", label="chance")
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(bottom, 1), title=level)

@@ -1,4 +1,4 @@
-"""How close samples lie to the training images, beside how close held-out real images lie: the null of copying."""
+"""Similarity of samples to the training images, beside that of held-out real images: the null of copying."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BINS = 40
 
 @dataclass(frozen=True)
 class Similarity:
-    """One replication attack: similarities by point, the null's, and the thresholds."""
+    """A replication attack: similarities by point, the null's, and the thresholds."""
 
     label: str
     samples: dict[str, np.ndarray]
@@ -39,14 +39,14 @@ class Similarity:
 
 @dataclass(frozen=True)
 class Similarities:
-    """What is drawn, a panel an attack."""
+    """Data of the figure, a panel an attack."""
 
     panels: list[Similarity]
     styles: dict[str, PointStyle]
 
 
 def collect_data(run: RunFolder) -> Similarities:
-    """Raises Missing where no replication attack kept its similarities."""
+    """Collect the similarities. Raises MissingData where no replication attack kept its own."""
     panels = [_panel_data(run, attack, label) for attack, label in copy_attacks(run).items()]
     panels = [panel for panel in panels if panel.samples]
     if not panels:
@@ -72,7 +72,7 @@ def _joined(run: RunFolder, records: list[Record], name: str) -> np.ndarray:
 
 
 def plot(data: Similarities) -> Figure:
-    """Side by side, one panel an attack; many defenses in several rows of them."""
+    """Plot one panel an attack, side by side; many defenses in several rows of them."""
     rows = turns((name for panel in data.panels for name in panel.samples), data.styles)
     drawn = figure(COLUMN if len(data.panels) == 1 else PAGE, 2.1 if len(rows) == 1 else 1.8 * len(rows))
     grid = drawn.subplots(len(rows), len(data.panels), squeeze=False, sharex="col", sharey="col")
@@ -87,16 +87,16 @@ def plot(data: Similarities) -> Figure:
     return drawn
 
 
-def _panel(ax: Axes, panel: Similarity, names: list[str], look: dict[str, PointStyle]) -> None:
+def _panel(ax: Axes, panel: Similarity, names: list[str], styles: dict[str, PointStyle]) -> None:
     everything = np.concatenate([*panel.samples.values(), panel.null, panel.thresholds])
     edges = np.histogram_bin_edges(everything, bins=_BINS).tolist()
     if panel.null.size:
         ax.hist(panel.null, edges, weights=_shares(panel.null), color="0.82", label="real images (null)")
     shown = {name: values for name, values in panel.samples.items() if name in names}
     for i, (name, values) in enumerate(shown.items()):
-        its, weights = look[name], _shares(values)
-        style: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": line_width(i, len(shown))}
-        ax.hist(values, edges, weights=weights, histtype="step", label=name, **style)
+        its, weights = styles[name], _shares(values)
+        options: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": line_width(i, len(shown))}
+        ax.hist(values, edges, weights=weights, histtype="step", label=name, **options)
     for threshold in panel.thresholds:
         ax.axvline(threshold, color="0.3", linewidth=0.7, linestyle="--", label="threshold")
     smallest = 0.5 / max(values.size for values in (*panel.samples.values(), panel.null))

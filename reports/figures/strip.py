@@ -29,13 +29,13 @@ class Strip:
     far: tuple[float, ...]
 
     def place(self, distance: float) -> float:
-        """Where a distance is drawn."""
+        """The place of a distance on the axis."""
         if distance not in self.far:
             return distance
         return self._back(self._of(self.high) + self._width * (self.far.index(distance) + 1) / (len(self.far) + 1))
 
     def apply(self, ax: Axes) -> None:
-        """Sets scale and limits, and marks the strip with the distances in it."""
+        """Set scale and limits, and mark the strip with the distances in it."""
         from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
         if self.log:
@@ -57,7 +57,7 @@ class Strip:
             self._clear_words(ax)
 
     def _clear_words(self, ax: Axes) -> None:
-        """Raises the axis where a bar in the strip would run through the words at its top."""
+        """Raise the axis where a bar in the strip would run through the words at its top."""
         from matplotlib.collections import LineCollection
 
         bottom, top = ax.get_ylim()
@@ -78,7 +78,7 @@ class Strip:
 
 
 def crowded(values: Sequence[float]) -> bool:
-    """Whether a linear axis would press the smaller of these together."""
+    """Tell whether a linear axis would press the smaller of these together."""
     return min(values) > 0 and max(values) / min(values) > _CROWDED
 
 

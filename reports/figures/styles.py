@@ -48,7 +48,7 @@ class PointStyle:
 
 
 def list_styles(run: RunFolder, by_point: bool = True) -> dict[str, PointStyle]:
-    """The look of every point, by its name. `by_point`: whether a legend may name the points of a sweep one by one."""
+    """The style of every point, by its name. `by_point`: whether a legend may name the points of a sweep one by one."""
     every = run.plan.points
     found: dict[str, PointStyle] = {}
     for i, sweep in enumerate(list_sweeps(run).values()):
@@ -87,9 +87,9 @@ def line_width(index: int, count: int) -> float:
     return 0.8 if count == 1 else 2.4 - 1.7 * index / (count - 1)
 
 
-def turns(names: Iterable[str], look: dict[str, PointStyle]) -> list[list[str]]:
+def turns(names: Iterable[str], styles: dict[str, PointStyle]) -> list[list[str]]:
     """The names in rows of as many defenses as there are colours; baseline and controls stand in every row."""
     ordered = list(dict.fromkeys(names))
-    everywhere = {name for name in ordered if look[name].ring or look[name].marker == _CONTROL}
-    rows = sorted({look[name].turn for name in ordered if name not in everywhere}) or [0]
-    return [[name for name in ordered if name in everywhere or look[name].turn == row] for row in rows]
+    everywhere = {name for name in ordered if styles[name].ring or styles[name].marker == _CONTROL}
+    rows = sorted({styles[name].turn for name in ordered if name not in everywhere}) or [0]
+    return [[name for name in ordered if name in everywhere or styles[name].turn == row] for row in rows]

@@ -1,4 +1,4 @@
-"""How tau was chosen: the published criterion over tau, and what a classifier can tell at the taus that were run."""
+"""The choice of tau: the published criterion over tau, and what a classifier can tell at the taus that were run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STYLES: dict[str, dict[str, Any]] = {
 class TauSearch:
     """The criterion at each tau, of one search; `best` is where the search found its minimum."""
 
-    look: PointStyle
+    style: PointStyle
     tau: tuple[float, ...]
     criterion: tuple[float, ...]
 
@@ -47,12 +47,12 @@ class TauSearch:
 
 @dataclass(frozen=True)
 class TauReading:
-    """One point's AUC at its tau."""
+    """A point's AUC at its tau."""
 
     defense: str
     tau: float
     auc: Aggregate
-    look: PointStyle
+    style: PointStyle
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,23 @@ class Taus:
 
 
 def collect_data(run: RunFolder) -> Taus:
-    """Raises Missing where no release searched for a tau."""
-    look = list_styles(run)
+    """Collect the searches. Raises MissingData where no release searched for a tau."""
+    styles = list_styles(run)
     curves: list[TauSearch] = []
     for point in run.plan.points:
-        for curve in _curves(run, point, look[point.name]):
+        for curve in _curves(run, point, styles[point.name]):
             if all((curve.tau, curve.criterion) != (one.tau, one.criterion) for one in curves):
                 curves.append(curve)  # points of one base share a search
     if not curves:
         raise MissingData("no release has a `tau_curve`")
     found = [(row, tau) for row in list_fairness(run) if (tau := _tau(run, row.point)) is not None]
-    readings = {classifier: _readings(found, classifier, look) for classifier in CLASSIFIERS}
+    readings = {classifier: _readings(found, classifier, styles) for classifier in CLASSIFIERS}
     return Taus(curves, {classifier: read for classifier, read in readings.items() if read})
 
 
-def _curves(run: RunFolder, point: PlannedPoint, look: PointStyle) -> list[TauSearch]:
+def _curves(run: RunFolder, point: PlannedPoint, style: PointStyle) -> list[TauSearch]:
     facts: list[Any] = [record.info.get("defense", {}).get("tau_curve") for record in quality_records(run, point)]
-    return [TauSearch(look, tuple(fact["tau"]), tuple(fact["criterion"])) for fact in facts if fact]
+    return [TauSearch(style, tuple(fact["tau"]), tuple(fact["criterion"])) for fact in facts if fact]
 
 
 def _tau(run: RunFolder, point: PlannedPoint) -> float | None:
@@ -92,20 +92,20 @@ def _tau(run: RunFolder, point: PlannedPoint) -> float | None:
 
 
 def _readings(
-    found: list[tuple[AttributeFairness, float]], classifier: str, look: dict[str, PointStyle]
+    found: list[tuple[AttributeFairness, float]], classifier: str, styles: dict[str, PointStyle]
 ) -> list[TauReading]:
     read = [(row.point, tau, row.aucs[classifier]) for row, tau in found]
-    return [TauReading(point.defense, tau, auc, look[point.name]) for point, tau, auc in read if auc is not None]
+    return [TauReading(point.defense, tau, auc, styles[point.name]) for point, tau, auc in read if auc is not None]
 
 
 def plot(data: Taus) -> Figure:
-    """The criterion, and where something was read a panel under it on the same axis."""
+    """Plot the criterion, and where something was read a panel under it on the same axis."""
     from matplotlib.lines import Line2D
 
     drawn = figure(COLUMN, 3.4 if data.readings else 1.9)
     axes = drawn.subplots(1 + bool(data.readings), 1, squeeze=False, sharex=True).flatten()
     for curve in data.curves:
-        axes[0].plot(curve.tau, curve.criterion, color=curve.look.curve, linewidth=0.8)
+        axes[0].plot(curve.tau, curve.criterion, color=curve.style.curve, linewidth=0.8)
         axes[0].plot(*curve.best, "v", color="0.15", markersize=4, label="minimum", zorder=4)
     axes[0].set(ylabel="criterion")
     if data.readings:
@@ -128,18 +128,20 @@ def _readings_panel(ax: Axes, readings: dict[str, list[TauReading]]) -> None:
 
 
 def _line(ax: Axes, read: list[TauReading], classifier: str, named: bool) -> None:
-    """One defense's points, by tau; `named` in the legend."""
-    look, summaries = read[0].look, [one.auc.summary for one in read]
+    """Plot a defense's points by tau; `named`: in the legend."""
+    style, summaries = read[0].style, [one.auc.summary for one in read]
     lengths = [error_lengths(found) or [[0.0], [0.0]] for found in summaries]
-    style = STYLES[classifier] | ({"markersize": 6.5, "markerfacecolor": "none"} if look.ring else {"markersize": 3.5})
+    options = STYLES[classifier] | (
+        {"markersize": 6.5, "markerfacecolor": "none"} if style.ring else {"markersize": 3.5}
+    )
     ax.errorbar(
         [one.tau for one in read],
         [found.mean for found in summaries],
         [[length[side][0] for length in lengths] for side in (0, 1)],
-        color=look.curve,
-        marker=look.marker,
+        color=style.curve,
+        marker=style.marker,
         label=read[0].defense if named else None,
         linewidth=0.8,
         elinewidth=0.7,
-        **style,
+        **options,
     )

@@ -31,7 +31,7 @@ _SAME = 1e-3  # AUCs, or shares, closer than this are one point to the eye
 
 @dataclass(frozen=True)
 class LeakagePanel:
-    """One access level; `even` is where nothing leaks, `scale` turns the metric into what the axis shows."""
+    """An access level; `even` is where nothing leaks, `scale` turns the metric into what the axis shows."""
 
     title: str
     label: str
@@ -41,14 +41,14 @@ class LeakagePanel:
 
     @property
     def coincide(self) -> bool:
-        """Whether all points but the controls leak alike, so that nothing but their distances tells them apart."""
+        """True if all points but the controls leak alike, so that nothing but their distances tells them apart."""
         values = [dot.y.summary.mean for dot in self.dots if dot.role != "control"]
         return len(values) > 1 and max(values) - min(values) < _SAME
 
 
 @dataclass(frozen=True)
 class TradeoffData:
-    """What is drawn."""
+    """Data of the figure."""
 
     panels: list[LeakagePanel]
     styles: dict[str, PointStyle]
@@ -57,7 +57,7 @@ class TradeoffData:
 
 
 def collect_data(run: RunFolder) -> TradeoffData:
-    """Raises Missing without a distance or without any leakage."""
+    """Collect the panels. Raises MissingData without a distance or without any leakage."""
     found = list_rows(run)
     if not any(row.distances[HELDOUT_DISTANCE] for row in found):
         raise MissingData(f"no record holds `{HELDOUT_DISTANCE}`")
@@ -84,7 +84,7 @@ def _dots(found: list[TradeoffRow], leakage: dict[str, Aggregate | None]) -> lis
 
 
 def plot(data: TradeoffData) -> Figure:
-    """Up to three panels in a row, four in a square."""
+    """Plot up to three panels in a row, four in a square."""
     columns = len(data.panels) if len(data.panels) <= 3 else 2
     lines = -(-len(data.panels) // columns)
     drawn = figure(PAGE, (2.0 if len(data.styles) <= MANY else 2.6) * lines)
@@ -95,7 +95,7 @@ def plot(data: TradeoffData) -> Figure:
     for ax in grid[len(data.panels) :]:
         ax.set_axis_off()
     _same_heights([ax for ax, panel in zip(axes, data.panels, strict=True) if panel.scale == 1.0])
-    legend(drawn, entries(axes, (look.label for look in data.styles.values())))
+    legend(drawn, entries(axes, (style.label for style in data.styles.values())))
     return drawn
 
 
@@ -110,7 +110,7 @@ def _panel(ax: Axes, panel: LeakagePanel, data: TradeoffData) -> None:
 
 
 def _same_heights(axes: list[Axes]) -> None:
-    """AUC panels share their range, lest an empty one looks like a full one."""
+    """Give AUC panels the same range, lest an empty one looks like a full one."""
     limits = [ax.get_ylim() for ax in axes]
     for ax in axes:
         ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

@@ -1,1 +1,1 @@
-"""What records say: points, strongest attacks, aggregation over seeds, paired comparisons. No prose, no files."""
+"""Reading of records: points, strongest attacks, aggregation over seeds, paired comparisons. Writes no files."""

@@ -1,4 +1,4 @@
-"""How far protected answers differ from the weights: an attack at both levels, where those are two computations."""
+"""Gaps between protected answers and weights: an attack at both levels, where those are two computations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .strongest import calibration_strength
 
 @dataclass(frozen=True)
 class AccessGap:
-    """One attack against one release at both levels; `difference` is AUC at WEIGHTS minus AUC at DENOISER."""
+    """An attack against one release at both levels; `difference` is AUC at WEIGHTS minus AUC at DENOISER."""
 
     point: str
     attack: str
@@ -28,7 +28,7 @@ class AccessGap:
 
 
 def list_access_gaps(run: RunFolder) -> list[AccessGap]:
-    """Where the service answers otherwise than the raw network; elsewhere the two levels are one computation.
+    """Gaps where the service answers differently from the raw network; elsewhere the two levels are one computation.
 
     Signs are those that the calibration images asked for at each level.
     """
@@ -37,7 +37,7 @@ def list_access_gaps(run: RunFolder) -> list[AccessGap]:
 
 
 def top_access_gaps(run: RunFolder, found: list[AccessGap], count: int = 3) -> list[AccessGap]:
-    """Of each point the gaps of its `count` strongest attacks on calibration images, at either level."""
+    """Gaps of each point's `count` strongest attacks on calibration images, at either level."""
     kept: list[AccessGap] = []
     for point in run.plan.points:
         own = [gap for gap in found if gap.point == point.name]

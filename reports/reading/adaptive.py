@@ -1,7 +1,7 @@
-"""Where a defense falls to its adaptive attack: the one that knows how the defense works finds what the others miss.
+"""Defenses that their adaptive attack defeats: it knows how the defense works and finds what the others miss.
 
-Both the adaptive attack and the other one are the strongest of their kind on calibration images. The defense is said to
-fall only where the adaptive attack leaks, and its AUC lies above the other's by DeLong's paired interval at every seed.
+Both the adaptive attack and the other one are the strongest of their kind on calibration images. A defense is defeated
+only where the adaptive attack leaks, and its AUC lies above the other's by DeLong's paired interval at every seed.
 """
 
 from __future__ import annotations

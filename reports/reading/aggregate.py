@@ -23,24 +23,24 @@ class Aggregate:
 
     @property
     def summary(self) -> Summary:
-        """Over the seeds; the bounds are NaN where a seed has no interval."""
+        """Summary over the seeds; the bounds are NaN where a seed has no interval."""
         return summarise(self.metric, list(self.by_seed.values()))
 
 
 def aggregate(records: Iterable[Record], metric: str) -> Aggregate | None:
-    """The metric of one record a seed; None where no record has a value."""
+    """Aggregate a metric of one record a seed; None where no record has a value."""
     found = {record.seed: to_estimate(record.metric(metric)) for record in records}
     values = {seed: value for seed, value in sorted(found.items()) if value is not None}
     return Aggregate(metric, values) if values else None
 
 
 def summary_of(found: Aggregate | None) -> Summary | None:
-    """Over the seeds; None of nothing."""
+    """Summary over the seeds; None of nothing."""
     return found.summary if found else None
 
 
 def aggregate_oriented(records: Iterable[Record], metric: str) -> Aggregate | None:
-    """A membership metric with the sign that the calibration images asked for; as it is in records without that."""
+    """Aggregate a membership metric with the sign that calibration asked for; as it is in records without one."""
     found = list(records)
     return aggregate(found, f"oriented_{metric}") or aggregate(found, metric)
 
@@ -63,7 +63,7 @@ def ratio_of_means(found: Aggregate | None, to: Aggregate | None) -> float | Non
 
 
 def summarise(metric: str, estimates: list[Estimate]) -> Summary:
-    """Over the seeds. Raises ValueError without estimates."""
+    """Summary of one estimate a seed. Raises ValueError without estimates."""
     if not any(isnan(e.low) or isnan(e.high) for e in estimates):
         return over_seeds(estimates, bounds=find_metric(metric).bounds)
     values = [e.value for e in estimates]

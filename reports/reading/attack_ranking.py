@@ -1,13 +1,6 @@
-"""What each membership attack found and what it took: all of them without protection, elsewhere those that count.
+"""Ranking of the membership attacks at a point, and which of them a table shows.
 
-At other points the strongest of each access level stand, chosen on calibration images, and every attack that knows the
-defense. One computation that is on record twice is listed once: at the lower of two access levels, and without
-protection rather than at a defense that leaves it as it is. Attacks that learned from membership labels have tables of
-their own.
-
-Choices of ours: over seeds the p value of "AUC 1/2" is the largest of the seeds', which tests that each seed leaks;
-Holm's correction is over the rows of one table. The rows of the other points were not chosen on reported images, so
-that it holds there too.
+Attacks are ranked by their strength on calibration images, so that the reported ones stay untouched by the choice.
 """
 
 from __future__ import annotations
@@ -30,13 +23,13 @@ def strength(row: AttackResult) -> float:
 
 
 def rank_results(run: RunFolder, point: PlannedPoint) -> list[AttackResult]:
-    """All of a point, by access level and then the strongest first."""
+    """Results of all attacks of a point, by access level and then the strongest first."""
     found = list_results(run, point, "membership")
     return sorted(found, key=lambda row: (ACCESS_LEVELS.index(row.access), -strength(row), row.attack))
 
 
 def repeats_reference(run: RunFolder, row: AttackResult) -> bool:
-    """Whether it is, number for number, what the attack found at the point that this one is compared with."""
+    """True if the result is, number for number, that of the point that this one is compared with."""
     start = find_reference(run, row.point)
     if start is None or start == row.point:
         return False
@@ -44,7 +37,7 @@ def repeats_reference(run: RunFolder, row: AttackResult) -> bool:
 
 
 def top_attacks(run: RunFolder, rows: list[AttackResult]) -> list[AttackResult]:
-    """Of one point: the strongest of each access level above none, and every attack that knows the defense, once."""
+    """The strongest of each access level above none, and every attack that knows the defense, once; of one point."""
     found: dict[str, AttackResult] = {}
     for row in rows:
         if row.adaptive:
@@ -55,6 +48,6 @@ def top_attacks(run: RunFolder, rows: list[AttackResult]) -> list[AttackResult]:
 
 
 def baseline_points(run: RunFolder) -> list[PlannedPoint]:
-    """Those of role baseline, or else what the defenses are compared with."""
+    """Points of role baseline, or else the one that defenses are compared with."""
     first = find_baseline(run)
     return [p for p in run.plan.points if p.role == "baseline"] or ([first] if first else [])

@@ -1,4 +1,4 @@
-"""The records of one attack at one access level of a point, one a seed: what most tables have a row of."""
+"""Results of one attack at one access level of a point, one record a seed: a row of most tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .selection import select_records
 
 @dataclass(frozen=True)
 class AttackResult:
-    """All of them have metrics: where an attack is not applicable there is none."""
+    """Records with metrics of one attack at one access level of a point, one a seed."""
 
     point: PlannedPoint
     attack: str
@@ -58,7 +58,7 @@ def list_results(run: RunFolder, point: PlannedPoint, family: str) -> list[Attac
 
 
 def group_records(run: RunFolder, point: PlannedPoint, family: str) -> dict[tuple[str, str], list[Record]]:
-    """By attack and access level: the records of the seeds, repeated computations and all."""
+    """Records of the seeds by attack and access level, with those that repeat a computation."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in select_records(run, point, family):
         if record.metrics:
@@ -67,6 +67,6 @@ def group_records(run: RunFolder, point: PlannedPoint, family: str) -> dict[tupl
 
 
 def adjust_p_values(found: list[float | None]) -> list[float | None]:
-    """p values adjusted by Holm, over those that there are."""
+    """Adjust p values by Holm, over those that there are."""
     known = iter(holm([p for p in found if p is not None]))
     return [None if p is None else next(known) for p in found]

@@ -1,7 +1,6 @@
-"""What a defense moved, in words: copying, membership, and the distance to held-out data.
+"""Comparison of a quantity at two points by their intervals.
 
-A quantity "moved" from one point to another only if the two intervals have nothing in common: stricter than a test of
-the difference. The rest is "not shown to move".
+A quantity moved only if the two intervals do not overlap, which is stricter than a test of the difference.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from leakbench.statistics import Summary
 
 @dataclass(frozen=True)
 class Change:
-    """One quantity from no protection to a point of a defense; `kind` is "fell", "rose" or "" (not shown to move)."""
+    """A quantity from no protection to a point of a defense; `kind` is "fell", "rose" or "" (not shown to move)."""
 
     kind: str
     words: str

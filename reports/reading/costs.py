@@ -1,4 +1,4 @@
-"""What the outermost step of a point cost: seconds of its training, and evaluations of the network.
+"""Cost of the outermost step of a point: seconds of its training, and evaluations of the network.
 
 A record counts the evaluations of its whole chain. Those of the base are taken off where the base is a point of the run
 itself: the point whose methods and parameters are those below the outermost.
@@ -32,7 +32,7 @@ class Cost:
 
 
 def find_cost(run: RunFolder, point: PlannedPoint) -> Cost:
-    """Of the outermost step of a point."""
+    """Cost of the outermost step of a point."""
     chain = _evaluations(run, point)
     base = find_base(run, point)
     below = _evaluations(run, base) if base else {}

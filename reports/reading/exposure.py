@@ -1,9 +1,9 @@
-"""Who is exposed: leakage by class, and the members that the strongest attack at DENOISER finds first.
+"""Exposure: leakage by class, and the members that the strongest attack at DENOISER finds first.
 
-Members of a class are told from nonmembers of the same class, with the sign that all calibration images asked for.
-Choices of ours: over seeds the p value of "as the other classes" is the largest of the seeds', each adjusted by Holm; a
-member's one-image false-positive rate is the mean over the seeds. Members go by their row in the data set, never by
-picture.
+Members of a class are compared with nonmembers of the same class, with the sign that all calibration images asked for.
+Implementation choices: over seeds the p value of "as the other classes" is the largest of the seeds', each adjusted by
+Holm; a member's one-image false-positive rate is the mean over the seeds. Members are named by their row in the data
+set, never shown.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ClassLeakage:
 
     @property
     def differs(self) -> bool:
-        """Whether it was shown to leak otherwise than the other classes."""
+        """True if it was shown to leak differently from the other classes."""
         return self.p is not None and self.p < SHOWN
 
 
@@ -62,7 +62,7 @@ class Exposure:
 
 
 def list_exposures(run: RunFolder) -> list[Exposure]:
-    """Of no protection and of each defense at its least copying, unless the attack's numbers are the same at both."""
+    """Exposures without protection and at each defense's least copying, unless the numbers are the same there."""
     shown = [point for point in representative_points(run) if point.role != "control" and not _repeated(run, point)]
     found = [_exposure(run, point) for point in shown]
     return [one for one in found if one is not None]
@@ -98,7 +98,7 @@ def _by_class(run: RunFolder, record: Record) -> ByClass | None:
 
 
 def _classes(grouped: dict[int, ByClass]) -> list[ClassLeakage]:
-    """Over the seeds, classes that each of them could judge."""
+    """Classes that each of the seeds could judge, over the seeds."""
     each = {seed: {one.label: one for one in found.classes} for seed, found in grouped.items()}
     shared = set.intersection(*(set(found) for found in each.values())) if each else set()
     found = []

@@ -24,7 +24,7 @@ def list_extra_columns(run: RunFolder) -> list[str]:
 
 
 def aggregate_extra_columns(run: RunFolder, point: PlannedPoint) -> dict[str, Aggregate | None]:
-    """Their values at a point, by metric."""
+    """Values of the extra columns at a point, by metric."""
     return {name: aggregate(quality_records(run, point), name) for name in list_extra_columns(run)}
 
 

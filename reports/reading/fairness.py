@@ -1,8 +1,8 @@
-"""Whether the sensitive attribute can be read off the samples, and what hiding it cost: a row a point.
+"""The sensitive attribute in the samples of each point: AUCs of two classifiers, shares, distance and its ratio.
 
-Two classifiers look for it: one was trained on real images, the other on samples of the very release. Choice of ours: a
-point hides the attribute when a classifier's AUC is within 0.05 of 1/2 at every seed, as a mean would hide two seeds on
-either side of it. A ratio of distances is mean over mean; it has no interval.
+One classifier was trained on real images, the other on samples of the release itself. Implementation choice: a point
+hides the attribute when a classifier's AUC is within 0.05 of 1/2 at every seed; a mean would hide two seeds on either
+side of it. A ratio of distances is mean over mean; it has no interval.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class AttributeFairness:
     ratio: float | None
 
     def apart(self, classifier: str) -> float | None:
-        """How far the classifier's AUC lies from 1/2 at the seed where it lies farthest."""
+        """Distance of the classifier's AUC from 1/2 at the seed where it is largest."""
         found = self.aucs[classifier]
         return None if found is None else max(abs(one.value - 0.5) for one in found.by_seed.values())
 
     def hidden(self, classifier: str) -> bool:
-        """Whether it lies within 0.05 of it at every seed."""
+        """True if the AUC lies within 0.05 of 1/2 at every seed."""
         apart = self.apart(classifier)
         return apart is not None and apart <= HIDDEN
 

@@ -1,10 +1,7 @@
-"""What was forgotten, what that did to the rest, and what it cost: a row a point, and a comparison at equal forgetting.
+"""Forgetting at each point: of the label, the damage to the rest, and the cost.
 
-Choices of ours. A point has forgotten when the whole interval of its forget probability lies below 0.2, and the
-baseline's above: what was never known cannot be forgotten. Costs are compared among points that have, each defense at
-the point of its sweep that spent the fewest network evaluations, and only with those that started from the same base. A
-ratio of distances is mean over mean; it has no interval. Only points that kept the rest are compared, at a retained
-distance of 1.5 times the baseline's at most: wrecking a model is quick.
+Implementation choice: a point has forgotten when the whole interval of its forget probability lies below 0.2 and the
+baseline's lies above. A ratio of distances is mean over mean; it has no interval.
 """
 
 from __future__ import annotations
@@ -46,7 +43,7 @@ class Forgetting:
 
     @property
     def forgotten(self) -> bool:
-        """Whether the whole interval of the probability lies below 0.2."""
+        """True if the whole interval of the probability lies below 0.2."""
         return self.probability is not None and self.probability.summary.high < FORGOTTEN
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from leakbench.results.flags import Flag
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
@@ -24,6 +25,6 @@ class Leak:
 
 def collect_leak(run: RunFolder, records: list[Record]) -> Leak:
     """The leak that the chosen records of a point show, one record a seed."""
-    names = sorted({r.attack + (" (inverted)" if "inverted" in r.flags else "") for r in records})
+    names = sorted({r.attack + (" (inverted)" if Flag.INVERTED in r.flags else "") for r in records})
     headline = run.plan.headline
     return Leak(" / ".join(names), aggregate_oriented(records, "auc"), aggregate_oriented(records, headline))

@@ -1,4 +1,4 @@
-"""The health flags of a run and what each of them means. `NAME=VALUE` is the flag NAME, with a number to it."""
+"""The flags of a record that concern one of its metrics."""
 
 from __future__ import annotations
 

@@ -12,6 +12,6 @@ def pretrained_defenses(run: RunFolder) -> list[str]:
 
 
 def only_samples_asked(run: RunFolder) -> bool:
-    """Whether nothing was asked for but generated images, as of a model that nobody has."""
+    """True if nothing was asked for but generated images, as of a model that nobody has."""
     asked = {record.access for record in run.records if record.metrics}
     return bool(asked) and asked <= {"NONE", "SAMPLES"}

@@ -1,8 +1,4 @@
-"""Series by every replication attack: thresholds calibrated here and thresholds that papers fix, each with its null.
-
-The trade-off reads two attacks; here are all, at each point by what they find beyond the null. Where a published
-threshold takes real images for copies that were never trained on, that is said: what it finds is then no finding.
-"""
+"""Results of the replication attacks at a point, and published thresholds that real images pass."""
 
 from __future__ import annotations
 
@@ -16,13 +12,13 @@ AIM = 0.01  # share of real images that a calibrated threshold may take for copi
 
 
 def list_copy_results(run: RunFolder, point: PlannedPoint) -> list[AttackResult]:
-    """All that were measured at a point, those of the trade-off first."""
+    """Results of all replication attacks at a point, those of the trade-off first."""
     first = [*copy_attacks(run)]
     found = list_results(run, point, "replication")
     return sorted(found, key=lambda row: first.index(row.attack) if row.attack in first else len(first))
 
 
 def is_suspect(row: AttackResult) -> bool:
-    """Whether the published threshold takes more than 1 % of real images for copies, beyond its interval."""
+    """True if the published threshold takes more than 1 % of real images for copies, beyond its interval."""
     null = row.aggregate("copy_rate_published_null")
     return null is not None and null.summary.low > AIM

@@ -1,4 +1,4 @@
-"""Whether the strongest attack is really stronger than those next to it: DeLong's paired differences.
+"""Comparison of the strongest attack with those next to it, by DeLong's paired differences.
 
 Attacks are ranked on calibration images (mean over the seeds) and compared on the reported ones, with the signs that
 calibration asked for. Choices of ours: the strongest is compared with the three next to it; over seeds the p value is

@@ -17,7 +17,7 @@ GROUPS = ("member_groups", "nonmember_groups")
 
 
 def load_scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
-    """Those of members and of nonmembers, finite; None where they were not kept."""
+    """Load the scores of members and of nonmembers, finite; None where they were not kept."""
     arrays = run.arrays(record)
     if any(name not in arrays for name in NAMES):
         return None
@@ -40,11 +40,11 @@ def compare_paired(run: RunFolder, first: Record, second: Record) -> PairedDiffe
 
 
 def same_computation(first: Record, second: Record) -> bool:
-    """Whether two records hold one computation, written for two access levels or for two releases."""
+    """True if two records hold one computation, written for two access levels or for two releases."""
     return first.metrics == second.metrics and first.arrays == second.arrays
 
 
 def all_same_computation(records: Sequence[Record], others: Sequence[Record]) -> bool:
-    """Whether every one of some records is the computation of the other of its seed."""
+    """True if every one of some records is the computation of the other of its seed."""
     by_seed = {record.seed: record for record in others}
     return all(record.seed in by_seed and same_computation(record, by_seed[record.seed]) for record in records)

@@ -1,8 +1,8 @@
-"""Attacks on unlearning: what is left of the images to forget, and how soon a forgotten label comes back.
+"""Results of attacks on unlearning: statistics of the images to forget, recovery curves of a forgotten label.
 
-The yardstick is the model that was trained without them, attacked in the same way: only what lies beyond it is the
-method's. Over seeds a p value is the largest of the seeds', adjusted by Holm over all statistics of images in the run.
-What is one computation at the answers and at the weights is listed once.
+They are measured against a model that was trained without these images, attacked in the same way: only what lies beyond
+it is due to the method. Over seeds a p value is the largest of the seeds', adjusted by Holm over all statistics of
+images in the run. A computation that is the same at the answers and at the weights is listed once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CURVE_ENDING = "_excess"
 
 @dataclass(frozen=True)
 class UnlearningResult(AttackResult):
-    """One statistic or curve of an attack, by the name that its metrics begin with. `p`: adjusted, of a statistic."""
+    """A statistic or curve of an attack, by the name that its metrics begin with. `p`: adjusted, of a statistic."""
 
     name: str = ""
     p: float | None = None
@@ -46,19 +46,19 @@ class UnlearningResult(AttackResult):
 
     @property
     def what(self) -> str:
-        """In words."""
+        """The statistic or curve in words."""
         return WHAT.get(self.name, self.name)
 
 
 def list_statistics(run: RunFolder) -> list[UnlearningResult]:
-    """Those of images: forget images against never-seen ones."""
+    """Statistics of images: forget images against never-seen ones."""
     found = _asked(run, AUC_ENDING)
     after = adjust_p_values([row.p_value(f"{row.name}{AUC_ENDING}_p") for row in found])
     return [replace(row, p=p) for row, p in zip(found, after, strict=True)]
 
 
 def list_curves(run: RunFolder) -> list[UnlearningResult]:
-    """Those of labels: forget probability against the attacker's steps."""
+    """Curves of labels: forget probability against the attacker's steps."""
     return [row for row in _asked(run, CURVE_ENDING) if not row.name.endswith("_auc")]
 
 

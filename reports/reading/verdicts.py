@@ -1,8 +1,8 @@
 """Verdicts in plain words: what the strongest attack at each access level shows, by AUC and by headline TPR.
 
 Both are judged, each by its own 95 % interval: an attack may be no better than chance on average and still be sure of
-a few images. Where seeds disagree nothing is averaged, and each seed speaks for itself. Choice of ours: a TPR at a rate
-of which fewer than ten false alarms are expected (`few-negatives`) judges nothing.
+a few images. Where seeds disagree nothing is averaged, and each seed's own verdict stands. Implementation choice: a TPR
+at a rate of which fewer than ten false alarms are expected (`few-negatives`) judges nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def list_verdicts(run: RunFolder, point: PlannedPoint) -> list[Verdict]:
 
 
 def verdict_without_model(run: RunFolder) -> str:
-    """What attacks find that touch nothing of the model, which is the same at all points; empty without any."""
+    """Verdict on attacks that touch nothing of the model, which is the same at all points; empty without any."""
     first = find_baseline(run)
     leak = collect_leak(run, list(strongest(run, first, "NONE").values())) if first else None
     return f"{leak.attack}: {judge_leak(leak)}" if leak and leak.auc else ""
@@ -87,7 +87,7 @@ def verdict_kind(auc: Aggregate | None) -> str:
 
 
 def _whole(found: Aggregate | None) -> Estimate:
-    """Over the seeds, resting on as many images as the seed with the fewest."""
+    """Estimate over the seeds, resting on as many images as the seed with the fewest."""
     if found is None:
         return _UNKNOWN
     summary = found.summary

@@ -1,4 +1,4 @@
-"""What the service answers against what its weights give away, where a defense makes these differ."""
+"""Access gaps: attacks on the answers beside the same attacks on the weights, where a defense makes these differ."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""What each membership attack found and what it took: all of them without protection, elsewhere those that count.
+"""Membership attacks: results and costs, of all attacks without protection and of the strongest elsewhere.
 
-At other points the strongest of each access level stand, chosen on calibration images, and every attack that knows the
-defense. One computation that is on record twice is listed once: at the lower of two access levels, and without
+At other points the strongest of each access level are shown, chosen on calibration images, and every attack that knows
+the defense. A computation that is on record twice is listed once: at the lower of two access levels, and without
 protection rather than at a defense that leaves it as it is. Attacks that learned from membership labels have tables of
 their own.
 
-Choices of ours: over seeds the p value of "AUC 1/2" is the largest of the seeds', which tests that each seed leaks;
-Holm's correction is over the rows of one table. The rows of the other points were not chosen on reported images, so
-that it holds there too.
+Implementation choices: over seeds the p value of "AUC 1/2" is the largest of the seeds', which tests that each seed
+leaks. Holm's correction is over the rows of one table. The rows of the other points were not chosen on reported images,
+so it holds there too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from leakbench.results.flags import Flag
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import auc_p_value, smallest_detectable_auc
 
@@ -54,7 +55,7 @@ class AttackTable:
 
     @property
     def heading(self) -> str:
-        """What the table shows, in a line."""
+        """The line above the table."""
         if self.point:
             return f"**{self.point}**" + (", attacks that learned from membership labels" if self.supervised else "")
         which = "the strongest of each access level"
@@ -64,7 +65,7 @@ class AttackTable:
 
 
 def attack_tables(run: RunFolder) -> list[AttackTable]:
-    """One a point without protection, one of all other points; each without labels and with."""
+    """Tables of each point without protection and of all others together; each without labels and with."""
     whole = baseline_points(run)
     others = [
         p
@@ -80,7 +81,7 @@ def attack_tables(run: RunFolder) -> list[AttackTable]:
 
 
 def _halves(rows: list[AttackResult]) -> tuple[list[AttackResult], list[AttackResult]]:
-    """Without labels, and with."""
+    """Results without labels, and with."""
     return [row for row in rows if not row.fact(LABELS)], [row for row in rows if row.fact(LABELS)]
 
 
@@ -144,7 +145,7 @@ def inapplicable(run: RunFolder) -> list[str]:
     """The attacks that some release gave nothing to ask, each with the share of the points at which that was so."""
     found: dict[str, set[str]] = {}
     for record in run.records:
-        if "not-applicable" in record.flags:
+        if Flag.NOT_APPLICABLE in record.flags:
             found.setdefault(record.attack, set()).add(record.point)
     return [f"{attack} (at {len(where)} of {len(run.plan.points)} points)" for attack, where in sorted(found.items())]
 

@@ -31,12 +31,12 @@ class AttributeResult(AttackResult):
 
     @property
     def of(self) -> str:
-        """Of which images: "samples", "images" or "pairs"."""
+        """The images that it is about: "samples", "images" or "pairs"."""
         return str(self.records[0].info.get("of", ""))
 
 
 def list_attribute_results(run: RunFolder) -> list[AttributeResult]:
-    """In the order of the suite."""
+    """Results in the order of the suite."""
     found = [row for point in run.plan.points for row in list_results(run, point, "attribute")]
     after = adjust_p_values([row.p_value("attribute_auc_excess_p") for row in found])
     return [AttributeResult(**vars(row), p=p) for row, p in zip(found, after, strict=True)]

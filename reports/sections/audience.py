@@ -1,9 +1,8 @@
-"""Who may use a defense whose answers differ from its weights: what each way of sharing the model leaks, side by side.
+"""Audiences of a defense whose answers differ from its weights: what each way of sharing the model leaks.
 
-For whoever hands out samples, whoever answers queries, to attackers that do not know the defense and to those that do,
-and whoever hands out the weights. What is said of several points of a sweep is said of each. A leak is "less" than
-without the defense only where the two AUC intervals have nothing in common. Attacks that touch nothing of the model are
-left out.
+The ways are: handing out samples, answering queries (of attackers who know the defense or do not), handing out weights.
+A statement about several points of a sweep holds for each. A leak is "less" than without the defense only where the two
+AUC intervals do not overlap. Attacks that touch nothing of the model are left out.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Audience:
 
 
 def list_audiences(run: RunFolder) -> list[Audience]:
-    """One a defense whose answers differ from its weights."""
+    """Audiences of each defense whose answers differ from its weights."""
     differing = {gap.point for gap in list_access_gaps(run)}
     found: dict[str, list[PlannedPoint]] = {}
     for point in run.plan.points:
@@ -84,7 +83,7 @@ def _cell(run: RunFolder, found: dict[int, Record]) -> str:
 
 
 def _sentence(run: RunFolder, level: str, own: list[PlannedPoint]) -> str:
-    """What sharing the model in one way does, the points that do the same together."""
+    """A sentence on sharing the model in one way, points with the same outcome together."""
     outcomes: dict[str, list[str]] = {}
     for point in own:
         outcomes.setdefault(_outcome(run, point, level), []).append(_swept(point))
@@ -97,7 +96,7 @@ def _sentence(run: RunFolder, level: str, own: list[PlannedPoint]) -> str:
 
 
 def _swept(point: PlannedPoint) -> str:
-    """What tells it from the other points of its defense."""
+    """The part of its name that tells a point from the others of its defense."""
     return point.name.removeprefix(f"{point.defense} ")
 
 
@@ -106,7 +105,7 @@ def _where(names: list[str], own: list[PlannedPoint]) -> str:
 
 
 def _outcome(run: RunFolder, point: PlannedPoint, level: str) -> str:
-    """In words; empty where there is nothing to judge."""
+    """The outcome in words; empty where there is nothing to judge."""
     start = find_reference(run, point)
     after, before = at(run, point, level), at(run, start, level) if start else {}
     auc = aggregate_oriented(after.values(), "auc")
@@ -138,7 +137,7 @@ _OUTCOMES = {
 
 
 def _knowing(run: RunFolder, own: list[PlannedPoint]) -> str:
-    """What is known of attackers who know the defense."""
+    """A sentence on attackers who know the defense."""
     attacked = [point for point in own if strongest_adaptive(run, point, "DENOISER")]
     if not attacked:
         return "No attack that knows the defense was run: of an attacker who knows it, this says nothing."

@@ -1,8 +1,8 @@
-"""Audits: the epsilon that is claimed, the lower bound that an attack shows, and the ceiling of so many guesses.
+"""Audits in words: the epsilon that is stated, the lower bound that an attack shows, and its ceiling.
 
-A bound holds for its own training with 95 %, so bounds of several seeds are neither averaged nor is the best one
-picked: all stand in the cell; of more than three seeds, the least and the largest. One exceeded claim in twenty
-trainings is what a right claim gives at most.
+A bound holds for its own training with 95 %, so bounds of several seeds are not averaged, nor is the best one picked:
+all stand in the cell; of more than three seeds, the least and the largest. Where a guarantee holds, at most one
+training in twenty exceeds it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ALL = 3  # seeds that are told one by one
 
 def format_audits(found: list[AuditResult]) -> tuple[list[str], list[list[str]]]:
     """Titles and cells."""
-    titles = ["point", "attack", "needs", "epsilon claimed", "delta", "lower bound, one run", "its ceiling"]
+    titles = ["point", "attack", "needs", "epsilon stated", "delta", "lower bound, one run", "its ceiling"]
     titles += ["guesses right", "AUC of canaries", *(f"heuristic: {name} (ceiling)" for name in _HEURISTIC.values())]
     return drop_empty_columns(titles, [_cells(audit) for audit in found])
 
@@ -32,7 +32,7 @@ def _cells(audit: AuditResult) -> list[str]:
     deltas = dict.fromkeys(f"{info['delta']:.2g}" for info in facts if "delta" in info)
     right = [f"{info['right']} of {info['guessed']}" for info in facts if "guessed" in info]
     return [
-        *(audit.point.name, audit.attack, audit.access, " / ".join(f"{e:.3g}" for e in audit.claims) or NOTHING),
+        *(audit.point.name, audit.attack, audit.access, " / ".join(f"{e:.3g}" for e in audit.stated) or NOTHING),
         *(" / ".join(deltas) or NOTHING, _each(audit.values("epsilon_lower")), _each(audit.values("epsilon_ceiling"))),
         " / ".join(right) if len(right) <= _ALL else NOTHING,
         format_ci(audit.aggregate("canary_auc")),
@@ -46,7 +46,7 @@ def _heuristic(audit: AuditResult, name: str) -> str:
 
 
 def _each(values: list[float]) -> str:
-    """Those of the seeds; where all print alike, once."""
+    """The values of the seeds; once where all print alike."""
     texts = list(dict.fromkeys(f"{value:.2f}" for value in values))
     if len(texts) <= 1 or len(values) <= _ALL:
         return (texts[0] if len(texts) == 1 else " / ".join(f"{v:.2f}" for v in values)) or NOTHING
@@ -61,18 +61,19 @@ def verdicts(found: list[AuditResult]) -> list[str]:
 def _verdict(audit: AuditResult) -> str:
     bounds, ceilings = audit.values("epsilon_lower"), audit.values("epsilon_ceiling")
     of = f"the bound is {_each(bounds)}"
-    if not audit.claims:
+    if not audit.stated:
         shown = sum(bound > 0 for bound in bounds)
         private = "at no smaller epsilon, with that delta, is this training private (95 % each, for its own training)"
         said = f"{of}: {private}" if shown else "no loss was shown"
-        return f"nothing is claimed; {said}; {_ceiling(ceilings)}"
+        return f"no guarantee is stated; {said}; {_ceiling(ceilings)}"
     if audit.exceeded:
         seeds = join_words([str(seed) for seed in audit.exceeded])
         whose = f"at {count_noun(len(audit.exceeded), 'seed')} of {len(audit.records)} ({seeds})"
-        return f"{of}, which exceeds the claim {whose}; a right claim is exceeded in 1 of 20 trainings at most"
-    out_of_reach = max(ceilings) <= min(audit.claims)
-    rest = ", not above the claim: this audit could not have refuted it" if out_of_reach else ""
-    return f"{of}, which does not refute the claim; {_ceiling(ceilings)}{rest}"
+        rare = "where a guarantee holds, this happens in 1 of 20 trainings at most"
+        return f"{of}, which exceeds the stated epsilon {whose}; {rare}"
+    out_of_reach = max(ceilings) <= min(audit.stated)
+    rest = ", not above the stated epsilon: this audit could not have refuted it" if out_of_reach else ""
+    return f"{of}, which does not refute the guarantee; {_ceiling(ceilings)}{rest}"
 
 
 def _ceiling(ceilings: list[float]) -> str:
@@ -80,7 +81,7 @@ def _ceiling(ceilings: list[float]) -> str:
 
 
 def elsewhere(found: list[AuditResult]) -> list[str]:
-    """The points whose audited training claims something else than the release itself."""
+    """The points whose audited training states another guarantee than the release itself."""
     return list(dict.fromkeys(audit.point.name for audit in found if audit.elsewhere))
 
 

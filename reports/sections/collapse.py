@@ -1,7 +1,7 @@
-"""Whether copies are of one training image or of many: mode collapse, where a model returns one image over and over.
+"""Mode collapse: are copies of one training image, returned over and over, or of many.
 
-Told where some point copies beyond its null. A point is said to have collapsed where more than half of its samples copy
-one image, by the interval (a choice of ours).
+The section appears where some point copies beyond its null. Implementation choice: a point has collapsed where more
+than half of its samples copy one image, by the interval.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HALF = 0.5
 
 
 def list_rows(run: RunFolder) -> list[AttackResult]:
-    """All that counted copies of one image, of every point; none where nothing was copied beyond chance."""
+    """Results that counted copies of one image, of every point; empty where nothing was copied beyond chance."""
     found = [row for point in run.plan.points for row in list_copy_results(run, point) if row.aggregate(_SHARE)]
     return found if any(_copied(row) for row in found) else []
 

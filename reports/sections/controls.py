@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from leakbench.results.flags import Flag
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, auc, blind_invalid, family_wise, finite
@@ -29,7 +30,7 @@ SHOWN = 12  # of more controls, the farthest from 1/2
 
 @dataclass(frozen=True)
 class Control:
-    """One control: `exact` where its interval has the family's level, else it is the record's own 95 % interval."""
+    """A control: `exact` where its interval has the family's level, else it is the record's own 95 % interval."""
 
     what: str
     auc: Estimate
@@ -37,12 +38,12 @@ class Control:
 
     @property
     def behaves(self) -> bool:
-        """Whether the interval holds 1/2."""
+        """True if the interval holds 1/2."""
         return self.auc.low <= 0.5 <= self.auc.high
 
 
 def list_controls(run: RunFolder) -> list[Control]:
-    """All of them, each at the level at which they hold together."""
+    """All controls, each at the level at which they hold together."""
     records = _distinct(run)
     level = family_wise(LEVEL, len(records)) if records else LEVEL
     found = [_control(run, record, level) for record in records]
@@ -50,7 +51,7 @@ def list_controls(run: RunFolder) -> list[Control]:
 
 
 def top_controls(found: list[Control]) -> list[Control]:
-    """Those that a page shows: all, and of many those that misbehave and those that lie farthest from 1/2."""
+    """Controls that a page shows: all; of many, those that misbehave and those farthest from 1/2."""
     farthest = sorted(found, key=lambda control: (control.behaves, -abs(control.auc.value - 0.5)))
     shown = max(SHOWN, sum(not control.behaves for control in found))
     return [control for control in found if control in farthest[:shown]]
@@ -66,7 +67,7 @@ def _sees_the_split(run: RunFolder, record: Record) -> bool:
     if record.access != "NONE":
         return False
     scores = _scores(run, record)
-    return "track-invalid" in record.flags or (scores is not None and blind_invalid(*scores))
+    return Flag.TRACK_INVALID in record.flags or (scores is not None and blind_invalid(*scores))
 
 
 def _distinct(run: RunFolder) -> list[Record]:
@@ -125,7 +126,7 @@ No network that has seen no member (a point with the role `control`, such as `un
 
 
 def collect(run: RunFolder) -> dict[str, Any]:
-    """All controls, and the table of those that are shown."""
+    """Collect all controls, and the table of those that are shown."""
     found = list_controls(run)
     return {
         "controls": found,

@@ -1,4 +1,4 @@
-"""What a defense moved, in words: copying, membership, and the distance to held-out data.
+"""Effects of defenses in words: on copying, membership, and the distance to held-out data.
 
 A quantity "moved" from one point to another only if the two intervals have nothing in common: stricter than a test of
 the difference. The rest is "not shown to move".
@@ -24,7 +24,7 @@ from ..reading.strongest import strongest
 
 @dataclass(frozen=True)
 class Effect:
-    """What a point of a defense changed: copying by each attack, membership, distance to held-out data."""
+    """Changes at a point of a defense: copying by each attack, membership, distance to held-out data."""
 
     reference: PlannedPoint
     point: PlannedPoint
@@ -34,7 +34,7 @@ class Effect:
 
     @property
     def conclusion(self) -> str:
-        """Both directions of the trade, and no more than was shown."""
+        """A sentence on both directions of the trade, with no more than was shown."""
         moved = {
             "rose": "rose (samples moved away from real data)",
             "fell": "fell (samples moved towards real data)",
@@ -44,7 +44,7 @@ class Effect:
 
     @property
     def _copying(self) -> str:
-        """By how many of the measures it fell or rose, where they do not all say the same."""
+        """The direction of copying; where the measures differ, by how many it fell or rose."""
         kinds = [change.kind for change in self.copying]
         if len(set(kinds)) <= 1:
             return (kinds or [""])[0] or "was not shown to move"
@@ -53,7 +53,7 @@ class Effect:
 
 
 def list_effects(run: RunFolder) -> list[Effect]:
-    """One for each point of each defense, none picked; empty where there is nothing to compare with."""
+    """Effects of every point of each defense, none picked; empty where there is nothing to compare with."""
     swept = [point for sweep in list_sweeps(run).values() for point in sweep]
     return [_effect(run, before, point) for point in swept if (before := find_reference(run, point)) is not None]
 

@@ -1,10 +1,4 @@
-"""Who is exposed: leakage by class, and the members that the strongest attack at DENOISER finds first.
-
-Members of a class are told from nonmembers of the same class, with the sign that all calibration images asked for.
-Choices of ours: over seeds the p value of "as the other classes" is the largest of the seeds', each adjusted by Holm; a
-member's one-image false-positive rate is the mean over the seeds. Members go by their row in the data set, never by
-picture.
-"""
+"""Leakage by class, and the members that the strongest attack at DENOISER finds first, in words."""
 
 from __future__ import annotations
 

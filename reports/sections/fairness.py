@@ -1,9 +1,4 @@
-"""Whether the sensitive attribute can be read off the samples, and what hiding it cost: a row a point.
-
-Two classifiers look for it: one was trained on real images, the other on samples of the very release. Choice of ours: a
-point hides the attribute when a classifier's AUC is within 0.05 of 1/2 at every seed, as a mean would hide two seeds on
-either side of it. A ratio of distances is mean over mean; it has no interval.
-"""
+"""Fairness: can the sensitive attribute be read off the samples, and at what cost in quality was it hidden."""
 
 from __future__ import annotations
 
@@ -51,7 +46,7 @@ def _cells(row: AttributeFairness) -> list[str]:
 
 
 def hidden(run: RunFolder, found: list[AttributeFairness]) -> dict[str, str]:
-    """By classifier, in words: the points at which it cannot tell; controls, whose samples show nothing, aside."""
+    """The points at which each classifier cannot tell, in words; without controls, whose samples show nothing."""
     return {name: _hidden(run, found, classifier) for classifier, name in CLASSIFIERS.items()}
 
 
@@ -67,7 +62,7 @@ def _verdict(row: AttributeFairness) -> str:
 
 
 def classifier_quality(run: RunFolder) -> str:
-    """How well the classifier of real images tells the attribute of real images: without that, its AUC says nothing."""
+    """AUC of the classifier of real images on real images; where that is low, its AUC on samples says little."""
     found = [aggregate(quality_records(run, point), "attribute_reader_auc") for point in run.plan.points]
     known = [measured.summary for measured in found if measured is not None]
     return format_ci(known[0]) if known else ""

@@ -21,7 +21,7 @@ class RaisedFlag:
 
     @property
     def meaning(self) -> str:
-        """One line."""
+        """The meaning in one line."""
         return meaning_of(self.name)
 
     @property
@@ -31,7 +31,7 @@ class RaisedFlag:
 
 
 def list_raised_flags(run: RunFolder) -> list[RaisedFlag]:
-    """All flags of the run's records, by name."""
+    """Flags of the run's records, by name."""
     found: dict[str, list[str]] = {}
     for record in run.records:
         for flag in record.flags:

@@ -1,10 +1,8 @@
-"""What was forgotten, what that did to the rest, and what it cost: a row a point, and a comparison at equal forgetting.
+"""Forgetting in words: which points have forgotten, what that did to the rest, and costs at equal forgetting.
 
-Choices of ours. A point has forgotten when the whole interval of its forget probability lies below 0.2, and the
-baseline's above: what was never known cannot be forgotten. Costs are compared among points that have, each defense at
-the point of its sweep that spent the fewest network evaluations, and only with those that started from the same base. A
-ratio of distances is mean over mean; it has no interval. Only points that kept the rest are compared, at a retained
-distance of 1.5 times the baseline's at most: wrecking a model is quick.
+Implementation choices: costs are compared among points that have forgotten, each defense at the point of its sweep that
+spent the fewest network evaluations, and only with those that started from the same base. Only points that kept the
+rest are compared, at a retained distance of 1.5 times the baseline's at most: a method that wrecks the model is quick.
 """
 
 from __future__ import annotations
@@ -59,13 +57,13 @@ def _evaluations(cost: Cost) -> str:
 
 
 def known(run: RunFolder, found: list[Forgetting]) -> bool:
-    """Whether the baseline makes what was to go: the whole interval of its probability lies above 0.2."""
+    """True if the baseline makes what was to go: the whole interval of its probability lies above 0.2."""
     baselines = [row for row in found if row.point == find_reference(run, row.point) and row.probability is not None]
     return any(row.probability is not None and row.probability.summary.low > FORGOTTEN for row in baselines)
 
 
 def verdicts(found: list[Forgetting]) -> tuple[list[str], list[str]]:
-    """In words: which points of defenses have forgotten, and which have not."""
+    """Points of defenses that have forgotten, in words, and names of those that have not."""
     judged = [row for row in found if row.probability is not None and row.point.role == "defense"]
     return [_verdict(row) for row in judged if row.forgotten], [row.point.name for row in judged if not row.forgotten]
 
@@ -86,7 +84,7 @@ class Comparison:
 
 
 def list_comparisons(found: list[Forgetting]) -> list[Comparison]:
-    """One for each id of the yardstick that has forgotten."""
+    """Comparisons with each id of the yardstick that has forgotten."""
     cheapest = _cheapest(found)
     return [
         Comparison(row.point, _spent(row.cost), [_beside(other, row) for other in cheapest if _comparable(other, row)])
@@ -96,7 +94,7 @@ def list_comparisons(found: list[Forgetting]) -> list[Comparison]:
 
 
 def _cheapest(found: list[Forgetting]) -> list[Forgetting]:
-    """Each defense at the point that forgot with the fewest evaluations; the first of equals."""
+    """The point of each defense that forgot with the fewest evaluations; the first of equals."""
     best: dict[str, Forgetting] = {}
     for row in found:
         kept = row.ratio is None or row.ratio <= KEPT
@@ -118,7 +116,7 @@ def _spent(cost: Cost) -> str:
 
 
 def _beside(row: Forgetting, yardstick: Forgetting) -> str:
-    """Both directions of each ratio."""
+    """Ratios of costs to those of the yardstick, in both directions."""
     mine, its = row.cost, yardstick.cost
     pairs = [("network evaluations", mine.evaluations, its.evaluations), ("seconds", mine.seconds, its.seconds)]
     ratios = [(what, a / b) for what, a, b in pairs if a and b]

@@ -1,4 +1,4 @@
-"""How the numbers were made, in one paragraph."""
+"""A paragraph on how the numbers were made."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ to real images (the floor). All intervals are at 95 %. The exact definitions are
 
 
 def collect(run: RunFolder) -> dict[str, Any]:
-    """Whether the models were trained here."""
+    """Collect the defenses whose models were not trained here."""
     return {"pretrained": pretrained_defenses(run)}

@@ -1,8 +1,8 @@
-"""What papers report, beside the run's own number for the same defense, attack and metric.
+"""Published numbers: those that papers report, beside the run's own for the same defense, attack and metric.
 
-The numbers stand in the suite's [[published]] entries and are copied into the plan. A run's own is the lowest access
-level's that the attack was asked at, read as the calibration images asked for. A metric that the run has not (or that
-ours has no equal of) stands without one. Nothing is subtracted: the settings differ, and the section says how.
+They stand in the suite's [[published]] entries and are copied into the plan. The run's own number is that of the lowest
+access level that the attack was run at, with the sign that the calibration images asked for. A published metric that
+the run does not have stands without one. Nothing is subtracted, because the settings differ; the section says how.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
 
 
 def _rows(run: RunFolder, row: PublishedNumber) -> list[list[str]]:
-    """One a point of the defense."""
+    """Rows of a number, one for each point of the defense."""
     which: list[PlannedPoint | None] = [p for p in run.plan.points if p.defense == row.defense]
     return [_cells(run, row, point) for point in which or [None]]
 
@@ -92,7 +92,7 @@ def _cells(run: RunFolder, row: PublishedNumber, point: PlannedPoint | None) -> 
 
 
 def _records(run: RunFolder, point: PlannedPoint, attack: str) -> list[Record]:
-    """Of the lowest access level that has metrics."""
+    """Records of the lowest access level that has metrics."""
     found = [r for r in run.records if r.point == point.name and r.attack == (attack or QUALITY) and r.metrics]
     lowest = min((ACCESS_LEVELS.index(record.access) for record in found), default=0)
     return [record for record in found if ACCESS_LEVELS.index(record.access) == lowest]
@@ -123,7 +123,7 @@ def _is_rate(metric: str) -> bool:
 
 
 def here(run: RunFolder) -> str:
-    """What this run's numbers were measured on, in one sentence."""
+    """The setting of this run's numbers, in one sentence."""
     split, settings = run.plan.split, run.plan.settings
     words = [run.plan.model]
     if "member" in split:

@@ -1,7 +1,7 @@
-"""Series by every replication attack: thresholds calibrated here and thresholds that papers fix, each with its null.
+"""Copies by every replication attack: thresholds calibrated here and thresholds that papers fix, each with its null.
 
-The trade-off reads two attacks; here are all, at each point by what they find beyond the null. Where a published
-threshold takes real images for copies that were never trained on, that is said: what it finds is then no finding.
+The trade-off shows two attacks; here are all, at each point by what they find beyond the null. Where a published
+threshold takes never-trained-on real images for copies, the section says so: what it finds is then no finding.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ BANDS = ("low", "mid", "high")
 
 
 def says_more_than_tradeoff(run: RunFolder) -> bool:
-    """Whether there is more than the trade-off tells."""
+    """True if there is more than the trade-off shows."""
     every = [record for record in run.records if record.family == "replication" and record.metrics]
     more = {record.attack for record in every} - set(copy_attacks(run))
     return bool(more) or any(record.metric("copy_rate_published") for record in every)
 
 
 def format_baseline_copies(run: RunFolder) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Of each point without protection: its name, titles, and a row an attack."""
+    """Tables of points without protection: name, titles, and a row an attack."""
     titles = ["attack", "similarity", "needs", "copies", "of real images", "beyond", "training images copied"]
     titles += ["published: copies", "of real images", "beyond", "repeat one another", "of real images"]
     found = [(point.name, [_cells(row) for row in list_copy_results(run, point)]) for point in baseline_points(run)]
@@ -78,7 +78,7 @@ def list_suspects(run: RunFolder) -> list[str]:
 
 
 def format_guided(run: RunFolder) -> tuple[list[str], list[list[str]]]:
-    """Of attacks that generate images of their own: theirs beside as many ordinary samples, by band of similarity."""
+    """Images that attacks guided beside as many ordinary samples, by band of similarity."""
     titles = ["point", "attack", "band", "images in it", "of ordinary samples", "of real images"]
     titles += ["training images an image", "by ordinary samples"]
     rows = [
@@ -98,7 +98,7 @@ def _guided(row: AttackResult, band: str) -> list[str]:
 
 
 def guided_verdicts(run: RunFolder) -> list[str]:
-    """Where guidance finds more than ordinary sampling, by intervals that have nothing in common."""
+    """Sentences on where guidance finds more than ordinary sampling, by intervals that do not overlap."""
     found = []
     for point in (point for point in representative_points(run) if point.role != "control"):
         for row in list_copy_results(run, point):

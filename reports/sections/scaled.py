@@ -1,4 +1,4 @@
-"""What --budget made of the suite."""
+"""The settings that --budget made smaller."""
 
 from __future__ import annotations
 

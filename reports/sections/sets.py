@@ -45,7 +45,7 @@ def _p(found: Summary | None) -> str:
 
 
 def _needed(row: AttackResult) -> str:
-    """Of each seed; beyond the sizes that were tried nothing is known."""
+    """The size from which the p value is small, for each seed; beyond the sizes that were tried nothing is known."""
     most = max(_sizes(row.records, _VALUE))
     needed = [record.info.get(_NEEDED) for record in row.records]
     return " / ".join(dict.fromkeys(f"{n} images" if n else f"not with {most}" for n in needed))

@@ -1,4 +1,4 @@
-"""What was run: data set, network, seeds, split, and what of the plan was not measured."""
+"""The setting of the run: data set, network, seeds, split, and what of the plan was not measured."""
 
 from __future__ import annotations
 

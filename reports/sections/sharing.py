@@ -1,6 +1,6 @@
-"""How many network calls the attacks of a release shared: an image's calls as made, beside those of each attack alone.
+"""Network calls that the attacks of a release shared: calls for an image as made, beside those of each attack alone.
 
-A run that was resumed holds records of several askings of one release; the one with the most attacks is told.
+A resumed run holds records of several passes over one release; the one with the most attacks is reported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SharedCalls:
 
     @property
     def words(self) -> str:
-        """In one line."""
+        """The saving in one line."""
         made = f"{format_calls(self.together)} calls an image for {count_noun(self.attacks, 'question')}"
         if self.together >= self.apart:
             return f"{made}, as many as if each ran alone"

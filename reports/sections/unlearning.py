@@ -1,9 +1,4 @@
-"""Attacks on unlearning: what is left of the images to forget, and how soon a forgotten label comes back.
-
-The yardstick is the model that was trained without them, attacked in the same way: only what lies beyond it is the
-method's. Over seeds a p value is the largest of the seeds', adjusted by Holm over all statistics of images in the run.
-What is one computation at the answers and at the weights is listed once.
-"""
+"""Attacks on unlearning: remains of the images to forget, and recovery of a forgotten label."""
 
 from __future__ import annotations
 
@@ -48,7 +43,7 @@ def _curve(row: UnlearningResult) -> list[str]:
 
 
 def _steps(row: UnlearningResult, name: str) -> str:
-    """Over the seeds, where each was brought back; else each seed's own."""
+    """Steps over the seeds, where each was brought back; else each seed's own."""
     found = row.aggregate(name)
     if found is not None and len(found.by_seed) == len(row.records):
         return format_ci(found.summary, 0)
@@ -75,7 +70,7 @@ def _verdict(own: list[UnlearningResult]) -> str:
 
 
 def _kind(row: UnlearningResult) -> str:
-    """By the interval, and of a statistic by its adjusted p value as well."""
+    """The verdict by the interval, and for a statistic by its adjusted p value as well."""
     excess = row.aggregate(AUC_ENDING) or row.aggregate(CURVE_ENDING)
     if excess is None:
         return "not measured"

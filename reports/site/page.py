@@ -1,7 +1,7 @@
-"""One page from several runs, for a project's docs: what each was, how long it took and where, and what it found.
+"""A page of several runs, for a project's docs: command, duration, machine and findings of each.
 
-It is made from what lies in the runs' folders and from nothing else, so that the same folders give the same page, byte
-for byte. Figures are left to the runs' own reports.
+It is made from the files in the runs' folders alone, so the same folders give the same page, byte for byte. Figures are
+left to the runs' own reports.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TITLES = ("point", "steps", "batch", "training, s", "sampling, s", "network eva
 
 @dataclass(frozen=True)
 class Session:
-    """One call of `leakbench run` on a folder: command, seconds, cells done, workers, device, versions."""
+    """A call of `leakbench run` on a folder: command, seconds, cells done, workers, device, versions."""
 
     command: str
     seconds: float
@@ -41,12 +41,12 @@ class Session:
 
     @property
     def words(self) -> str:
-        """In a line."""
+        """The call in a line."""
         return f"`{self.command}`: {self.cells} cells in {self.seconds:.0f} s, workers: {self.workers}"
 
 
 def write_page(runs: Sequence[RunFolder], path: Path) -> Path:
-    """Writes the page. The folders of the runs stand in it as seen from the page's own."""
+    """Write the page. The folders of the runs stand in it as seen from the page's own."""
     write_atomically(path, render(runs, path.parent).encode())
     return path
 

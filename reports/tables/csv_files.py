@@ -41,7 +41,7 @@ TIMINGS = ("point", "attack", "access", "seed", "name", "seconds")
 
 
 def write_csv(run: RunFolder) -> list[Path]:
-    """Writes the three tables into the run's folder."""
+    """Write the three tables into the run's folder."""
     tables = {
         "results.csv": (RESULTS, results(run)),
         "summary.csv": (SUMMARY, summary(run)),
@@ -51,7 +51,7 @@ def write_csv(run: RunFolder) -> list[Path]:
 
 
 def results(run: RunFolder) -> Iterator[tuple[Any, ...]]:
-    """One row a metric of a record."""
+    """Rows of results.csv, one a metric of a record."""
     for record in run.records:
         for m in record.metrics:
             flags = ";".join(flags_of(record, m.name))
@@ -69,7 +69,7 @@ def results(run: RunFolder) -> Iterator[tuple[Any, ...]]:
 
 
 def summary(run: RunFolder) -> Iterator[tuple[Any, ...]]:
-    """One row a metric over its seeds; without any value, one with 0 seeds."""
+    """Rows of summary.csv, one a metric over its seeds; without any value, one with 0 seeds."""
     groups: dict[tuple[str, ...], list[Metric]] = {}
     for record in run.records:
         for metric in record.metrics:
@@ -87,7 +87,7 @@ def _over_seeds(name: str, metrics: list[Metric]) -> tuple[Any, ...]:
 
 
 def timings(run: RunFolder) -> Iterator[tuple[Any, ...]]:
-    """One row a duration that stands under `timings` of a record's `run`."""
+    """Rows of timings.csv, one a duration of a record."""
     for record in run.records:
         for name, seconds in sorted(record.run.timings.items()):
             yield record.point, record.attack, record.access, record.seed, name, seconds

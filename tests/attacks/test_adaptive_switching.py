@@ -85,7 +85,7 @@ class Bench:
 @dataclass
 class Subject:
     release: Release
-    builder: Bench
+    inputs: Bench
     seed: int = 3
 
 

@@ -1,5 +1,6 @@
 """Attribute inference: its numbers against sklearn, its attacks against loops, and that nobody is told the truth."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.evaluate.attribute import evaluate_attribute
 from leakbench.models.networks import NetworkSpec
 from leakbench.runtime.run_config import RunConfig
+from leakbench.statistics import auc
 from leakbench.suite.load import load
 from leakbench.testing import failures
 from leakbench.testing.toys import SHAPE, toy_images, toy_release, toy_rng
@@ -40,6 +42,24 @@ def evidence(shift, null_shift, n=150):
 
 def measured(found):
     return {one.name: one for one in found.metrics}
+
+
+def test_groups_of_the_evidence_reach_the_aucs_and_their_difference():
+    """Of members and never-seen images; and of samples, which are each on their own, beside real images."""
+    given = evidence(0.5, 0.2)
+    groups = [np.arange(len(side)) // 4 + 1000 * number for number, side in enumerate(given.arrays.values())]
+    every, null_alone = (
+        AttributeEvidence(*given.arrays.values(), *groups),
+        replace(given, null_one_groups=groups[2], null_zero_groups=groups[3]),
+    )
+    plain, both, null = (measured(evaluate_attribute(one, balanced=False)) for one in (given, every, null_alone))
+    sides = list(given.arrays.values())
+    assert both["attribute_auc"].ci_low == auc(*sides[:2], groups=groups[:2]).low
+    low = auc(*sides[2:], groups=groups[2:]).low
+    assert both["attribute_auc_null"].ci_low == null["attribute_auc_null"].ci_low == low
+    assert null["attribute_auc"] == plain["attribute_auc"]
+    assert [m["attribute_auc_excess"].n_groups for m in (plain, both)] == [None, both["attribute_auc"].n_groups]
+    assert null["attribute_auc_excess"].ci_low != plain["attribute_auc_excess"].ci_low
 
 
 def test_the_aucs_are_sklearns_and_the_excess_is_their_difference():

@@ -79,7 +79,7 @@ def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
         included = rng.random(150) < 0.5
         told = np.where(rng.random(150) < q, included, ~included)
         found = evaluate_auditing(CanaryEvidence(told + 1e-6 * rng.random(150), included), 0.6, 1e-6, claimed=epsilon)
-        flagged += "epsilon-above-claim" in found.flags
+        flagged += "epsilon-above-guarantee" in found.flags
         for name in above:
             above[name] += values(found)[f"epsilon_lower{name}"] > epsilon
     assert above[""] == flagged
@@ -90,8 +90,8 @@ def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
 def test_a_claim_that_the_ceiling_cannot_exceed_is_said_to_be_out_of_reach():
     included = coins(100)
     given = CanaryEvidence(included + 0.0, included)
-    assert evaluate_auditing(given, 0.5, 1e-5, claimed=8.0).flags == {"ceiling-below-claim"}
-    assert evaluate_auditing(given, 0.5, 1e-5, claimed=0.5).flags == {"epsilon-above-claim"}
+    assert evaluate_auditing(given, 0.5, 1e-5, claimed=8.0).flags == {"ceiling-below-guarantee"}
+    assert evaluate_auditing(given, 0.5, 1e-5, claimed=0.5).flags == {"epsilon-above-guarantee"}
     assert evaluate_auditing(given, 0.5, 1e-5).flags == set()
 
 
@@ -223,7 +223,7 @@ def test_a_private_release_exceeds_its_claim_at_most_three_times_in_twenty(tmp_p
         vars(audit)["release"] = audit.builder.build_release(audit.point.chain, seed, CANARY)
         found = measure_auditing(audit, CanaryOneRun(draws=2), Access.DENOISER).metrics
         claim = found.info["canary_guarantee"]["epsilon"]
-        assert 1 < claim < values(found)["epsilon_ceiling"] and "ceiling-below-claim" not in found.flags
+        assert 1 < claim < values(found)["epsilon_ceiling"] and "ceiling-below-guarantee" not in found.flags
         above += values(found)["epsilon_lower"] > claim
     assert above <= 3
 

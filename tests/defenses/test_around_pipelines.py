@@ -74,7 +74,7 @@ def tasks(models, tmp_path):
         path = home / kind / "pipeline" if latent else home / kind
         file = tmp_path / f"{kind}{guidance}.toml"
         file.write_text(SUITE.format(data=home / "data.npz", model=path, more=more, sampler=sampler))
-        made = ReleaseBuilder(RunInputs(load.load(str(file)), RunConfig(tmp_path, tmp_path / "cache")))
+        made = ReleaseBuilder(RunInputs(load(str(file)), RunConfig(tmp_path, tmp_path / "cache")))
         return made.task(made.inputs.suite.points[1].chain, 0)
 
     return make

@@ -73,7 +73,7 @@ def builder(data, model, out, more=""):
     file = out / "suite.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(SUITE.format(data=data, model=model) + more)
-    return ReleaseBuilder(RunInputs(load.load(str(file)), RunConfig(out / "run", out / "cache")))
+    return ReleaseBuilder(RunInputs(load(str(file)), RunConfig(out / "run", out / "cache")))
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""Scores from somebody else's script, read and told as ours are."""
+"""Scores from another script: reading the file, and the tables that `leakbench score` prints."""

@@ -1,4 +1,4 @@
-"""Scores from somebody else's script, read from an .npz file and treated as an attack's scores are treated here.
+"""Reader of an .npz file of scores that another script made.
 
 Keys, each an array of one number an image, higher = more likely a member:
     member_scores, nonmember_scores       or   scores and member (true or false an image)
@@ -32,7 +32,12 @@ Sides = tuple[np.ndarray, np.ndarray]  # of members, of nonmembers
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """Raw scores of both sides, float64; what else there was; `index`: each member's position in the file's array."""
+    """Contents of a file of scores.
+
+    scores: raw scores of members and nonmembers, float64. index: each member's position in the file's array.
+    calibration: scores of images that are not reported, of both sides. labels: class of each image, of both sides.
+    not_read: names of arrays that mean nothing here.
+    """
 
     scores: Sides
     index: np.ndarray
@@ -42,10 +47,10 @@ class ScoreFile:
 
 
 def read_scores(path: Path) -> ScoreFile:
-    """Reads and checks the file. Raises UsageError, in one line, for everything that is not as it should be."""
+    """Read and check the file. Raises UsageError, in one line that names the key, for whatever is wrong with it."""
     arrays, not_read = _arrays(path)
     if "scores" in arrays or "member" in arrays:
-        arrays, index = _taken_apart(path, arrays)
+        arrays, index = _split_sides(path, arrays)
     else:
         index = np.arange(np.size(arrays.get("member_scores", ())))
     scores = _both(path, arrays, _PAIRS[0])
@@ -62,12 +67,12 @@ def read_scores(path: Path) -> ScoreFile:
     return ScoreFile(scores, index, _both(path, arrays, _PAIRS[1]), labels, not_read)
 
 
-def _taken_apart(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """`scores`, `member` and `labels` as the keys that tell the sides apart, and where the members stood."""
+def _split_sides(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Split `scores`, `member` and `labels` into the keys of each side; also the members' positions in the file."""
     twice = [key for key in (*_PAIRS[0], *_PAIRS[2]) if key in arrays]
     missing = [key for key in _TOGETHER[:2] if key not in arrays]
     if twice or missing:
-        what = f"{twice[0]}: is there as well" if twice else f"key {missing[0]!r} is missing"
+        what = f"{twice[0]} and scores are both there" if twice else f"key {missing[0]!r} is missing"
         raise UsageError(f"{path}: {what}; give scores and member, or member_scores and nonmember_scores")
     scores, member = _numbers(path, "scores", arrays["scores"]), arrays["member"]
     told = member.dtype.kind in "biu" and member.shape == scores.shape and bool(np.isin(member, (0, 1)).all())
@@ -97,7 +102,7 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _present(path: Path, arrays: Mapping[str, np.ndarray], pair: tuple[str, str]) -> bool:
-    """Whether both of a pair of keys are there; one without the other is refused."""
+    """True if both keys of a pair are in the file, False if neither is. Raises UsageError for one alone."""
     missing = [key for key in pair if key not in arrays]
     if len(missing) == 1:
         raise UsageError(f"{path}: key {missing[0]!r} is missing; {pair[0]} and {pair[1]} come together")

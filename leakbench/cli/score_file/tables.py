@@ -1,4 +1,4 @@
-"""What `leakbench score` prints of a file of scores: the metrics that a record of ours would hold, and the verdicts."""
+"""Tables that `leakbench score` prints of a file of scores: verdicts, metrics, sets of images, classes, exposure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SHOWN = 10  # members that are listed as the most exposed
 
 
 def findings(file: ScoreFile) -> MetricSet:
-    """The metrics and flags of a record of ours; without calibration scores, those that need none."""
+    """Metrics and flags as a record holds them; without calibration scores, those that need none."""
     member, nonmember = file.scores
     if file.calibration is not None:
         return evaluate_membership(MembershipEvidence(member, nonmember, *file.calibration), blind=False)
@@ -48,7 +48,7 @@ def findings(file: ScoreFile) -> MetricSet:
 
 
 def tables(file: ScoreFile) -> Iterator[Table]:
-    """All that is printed, in order."""
+    """Tables in the order in which they are printed."""
     found = findings(file)
     sign = found.info.get("orientation", 1.0)
     sides = oriented(file.scores[0], sign), oriented(file.scores[1], sign)
@@ -61,7 +61,7 @@ def tables(file: ScoreFile) -> Iterator[Table]:
 
 
 def _head(file: ScoreFile, found: MetricSet) -> Table:
-    """What was there, and the verdicts."""
+    """Table of what the file holds, and of the verdicts."""
     table = Table(show_header=False, box=None, pad_edge=False)
     member, nonmember = (scores.size for scores in file.scores)
     table.add_row("scores", f"{member} members, {nonmember} nonmembers")
@@ -101,7 +101,7 @@ def _metrics(found: MetricSet, sides: Sides) -> Table:
 
 
 def _least_seen(one: Metric, nonmembers: int) -> str:
-    """The smallest effect that these numbers of images show with 80 % power."""
+    """Smallest effect that these numbers of images show with 80 % power, as text."""
     name = one.name.removeprefix("oriented_")
     if name.endswith("auc"):
         return f"{smallest_detectable_auc(one.n):.4g}"
@@ -117,9 +117,9 @@ def _sets(sides: Sides) -> Table:
     for one in inference.by_size:
         table.add_row(str(one.size), f"{one.p_value:.3g}", f"[{one.low:.3g}, {one.high:.3g}]", f"{one.rejected:.1%}")
     table.caption = (
-        "no set of these sizes is told from nonmembers"
+        "no set of these sizes is distinguished from nonmembers"
         if inference.smallest is None
-        else f"{inference.smallest} images are told from nonmembers (mean p below 0.01)"
+        else f"{inference.smallest} images are distinguished from nonmembers (mean p below 0.01)"
     )
     return table
 

@@ -18,8 +18,9 @@ import numpy as np
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.results.evidence import AttributeEvidence
 from leakbench.results.record import Metric
-from leakbench.statistics import auc, clopper_pearson, contrast, finite, flags, verdict
+from leakbench.statistics import Groups, auc, clopper_pearson, contrast, finite, flags, verdict
 
+_OF_REPORTED = {"non-finite", "constant-scores", "few-groups"}
 _FEWEST = 2  # of either value, for an AUC
 
 
@@ -31,13 +32,13 @@ def evaluate_attribute(evidence: AttributeEvidence, balanced: bool) -> MetricSet
     one, zero, null_one, null_zero = map(finite, (evidence.one, evidence.zero, evidence.null_one, evidence.null_zero))
     found = MetricSet([], _warnings(evidence))
     if min(len(one), len(zero)) >= _FEWEST:
-        measured = auc(one, zero)
+        measured = auc(one, zero, groups=evidence.groups)
         found.metrics.append(metric("attribute_auc", measured))
         found.flags |= {"inverted"} if verdict(measured).kind == "inverted" else set()
     if min(len(null_one), len(null_zero)) >= _FEWEST:
-        found.metrics.append(metric("attribute_auc_null", auc(null_one, null_zero)))
+        found.metrics.append(metric("attribute_auc_null", auc(null_one, null_zero, groups=evidence.null_groups)))
         if min(len(one), len(zero)) >= _FEWEST:
-            compared = contrast([(one, zero), (null_one, null_zero)])
+            compared = contrast([(one, zero), (null_one, null_zero)], groups=_groups_of_both(evidence))
             found.metrics.append(metric("attribute_auc_excess", compared.estimate))
             found.info["attribute_auc_excess_p"] = compared.p_value
     if balanced:
@@ -45,15 +46,26 @@ def evaluate_attribute(evidence: AttributeEvidence, balanced: bool) -> MetricSet
     return found
 
 
+def _groups_of_both(evidence: AttributeEvidence) -> list[Groups] | None:
+    """Groups of the reported images and of the null; generated images are each on their own."""
+    if evidence.null_groups is None:
+        return None
+    ours = evidence.groups
+    if ours is None:
+        ours = -1 - np.arange(len(evidence.one)), -1 - len(evidence.one) - np.arange(len(evidence.zero))
+    return [ours, evidence.null_groups]
+
+
 def _warnings(evidence: AttributeEvidence) -> set[str]:
     found: set[str] = set()
-    for number, (one, zero) in enumerate(((evidence.one, evidence.zero), (evidence.null_one, evidence.null_zero))):
+    sides = ((evidence.one, evidence.zero, evidence.groups), (evidence.null_one, evidence.null_zero, None))
+    for number, (one, zero, groups) in enumerate(sides):
         if number and not len(one) + len(zero):
             continue
         if min(len(one), len(zero)) < _FEWEST:
             found.add("attribute-one-sided")
         else:
-            found |= set(flags(one, zero)) & ({"non-finite"} if number else {"non-finite", "constant-scores"})
+            found |= set(flags(one, zero, (), groups)) & ({"non-finite"} if number else _OF_REPORTED)
     return found
 
 

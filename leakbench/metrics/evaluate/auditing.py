@@ -9,9 +9,10 @@
 - `epsilon_ceiling` and `epsilon_ceiling_...`: what each would be, had no guess been wrong.
 - `canary_auc`: how well the scores tell included canaries from the others.
 
-Where an epsilon is claimed and `epsilon_lower` exceeds it, the flag `epsilon-above-claim` says so; a right claim gets
-it in 1 of 20 trainings at most. Where not even the ceiling exceeds the claim, `ceiling-below-claim` says that this
-audit could not have refuted it: it takes more canaries, or a smaller delta (the one-run bound pays 2 m delta for it).
+Where an epsilon is stated and `epsilon_lower` exceeds it, the flag `epsilon-above-guarantee` says so; where a guarantee
+holds, that happens in 1 of 20 trainings at most. Where not even the ceiling exceeds the stated epsilon,
+`ceiling-below-guarantee` says that this audit could not have refuted it: it takes more canaries, or a smaller delta
+(the one-run bound pays 2 m delta for it).
 
 The proof takes the mechanism for given before the coins fall. Where a recipe reads the number of images (a sampling
 rate, a delta of n^-1.1), it reads how many coins fell heads; that this changes nothing to speak of is assumed.
@@ -71,9 +72,9 @@ def evaluate_auditing(evidence: CanaryEvidence, share: float, delta: float, clai
         found.metrics += _pair(f"_{name}", bound_of(*counts, delta), min(counts[1], counts[3]))
         found.info["heuristic"].append(f"epsilon_lower_{name}")
     if claimed is not None and bound.value > claimed:
-        found.flags.add("epsilon-above-claim")
+        found.flags.add("epsilon-above-guarantee")
     if claimed is not None and bound.ceiling <= claimed:
-        found.flags.add("ceiling-below-claim")
+        found.flags.add("ceiling-below-guarantee")
     return found
 
 

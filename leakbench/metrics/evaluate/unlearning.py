@@ -31,7 +31,7 @@ from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.metrics.evaluate.unlearning_samples import mean_probability
 from leakbench.results.evidence import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
 from leakbench.results.record import Metric
-from leakbench.statistics import Estimate, auc, delong_pair, finite, flags, verdict
+from leakbench.statistics import Estimate, Groups, auc, delong_pair, finite, flags, verdict
 
 BROUGHT_BACK = 0.5  # share of the real images' probability
 
@@ -55,6 +55,8 @@ def flatten_evidence(evidence: UnlearningEvidence) -> dict[str, np.ndarray]:
             scores = getattr(contrast, side)
             found |= {f"{name}_{side}_{group}": getattr(scores, group) for group in ("forget", "unseen", "retained")}
         found[f"{name}_standard"] = contrast.standard
+        if contrast.groups is not None:
+            found |= {f"{name}_{group}_groups": array for group, array in vars(contrast.groups).items()}
     for name, curve in evidence.curves.items():
         found |= {f"{name}_{part}": getattr(curve, part) for part in ("steps", "model", "retrained", "real")}
     return {name: array for name, array in found.items() if array is not None}
@@ -63,32 +65,40 @@ def flatten_evidence(evidence: UnlearningEvidence) -> dict[str, np.ndarray]:
 def evaluate_paired_scores(name: str, contrast: PairedScores) -> MetricSet:
     """The AUCs of a statistic by both models, and their difference."""
     ours, null = contrast.model, contrast.retrained
-    measured = auc(finite(ours.forget), finite(ours.unseen))
-    pair = delong_pair(finite(ours.forget), finite(ours.unseen), finite(null.forget), finite(null.unseen))
+    groups = _groups(contrast, "forget", "unseen")
+    sides, null_sides = ((finite(one.forget), finite(one.unseen)) for one in (ours, null))
+    measured, pair = auc(*sides, groups=groups), delong_pair(*sides, *null_sides, groups=groups)
     found = MetricSet(
         [
             metric(f"{name}_auc", measured),
-            metric(f"{name}_auc_retrained", auc(finite(null.forget), finite(null.unseen))),
+            metric(f"{name}_auc_retrained", auc(*null_sides, groups=groups)),
             metric(f"{name}_auc_excess", pair.difference),
         ],
-        set(flags(ours.forget, ours.unseen)) | ({"non-finite"} & set(flags(null.forget, null.unseen))),
+        set(flags(ours.forget, ours.unseen, (), groups)) | ({"non-finite"} & set(flags(null.forget, null.unseen))),
         info={f"{name}_auc_excess_p": pair.p_value, f"{name}_means": _means(contrast)},
     )
     if verdict(measured).kind == "inverted" and pair.difference.high < 0:
         found.flags.add("inverted")
     for suffix, scores in (("", ours), ("_retrained", null)):
-        found.metrics += _against_retained(name, suffix, scores, contrast.standard)
+        found.metrics += _against_retained(name, suffix, scores, contrast)
     return found
 
 
-def _against_retained(name: str, suffix: str, scores: UnlearningScores, standard: np.ndarray | None) -> list[Metric]:
+def _groups(contrast: PairedScores, *sets: str) -> Groups | None:
+    """The groups of two of the sets of images."""
+    first, second = (None if contrast.groups is None else getattr(contrast.groups, name) for name in sets)
+    return None if first is None or second is None else (first, second)
+
+
+def _against_retained(name: str, suffix: str, scores: UnlearningScores, contrast: PairedScores) -> list[Metric]:
     if scores.retained is None or len(scores.retained) < 2:
         return []
     forget, retained = finite(scores.forget), finite(scores.retained)
-    found = [metric(f"{name}_vs_retained_auc{suffix}", auc(forget, retained))]
-    if standard is not None:
-        n = min(len(forget), len(retained))
-        found.append(Metric(name=f"{name}_distance_ratio{suffix}", value=_ratio(forget, retained, standard), n=n))
+    groups = _groups(contrast, "forget", "retained")
+    found = [metric(f"{name}_vs_retained_auc{suffix}", auc(forget, retained, groups=groups))]
+    if contrast.standard is not None:
+        n, ratio = min(len(forget), len(retained)), _ratio(forget, retained, contrast.standard)
+        found.append(Metric(name=f"{name}_distance_ratio{suffix}", value=ratio, n=n))
     return found
 
 

@@ -1,1 +1,1 @@
-"""How long a run takes, and what fits a budget of minutes."""
+"""Estimates the time of a run, and scales a suite to a budget of minutes."""

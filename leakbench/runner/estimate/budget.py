@@ -1,8 +1,9 @@
 """Finds how much smaller a suite has to be for a run to fit into so many minutes on this machine.
 
 The factor is the largest for which the estimate stays within `_FORESEEN` of the minutes (choices of ours: that share,
-two significant digits, and that [small] is taken where the suite as written would leave less than one in `_LEAST` of
-its steps). A folder that holds a run of the same budget keeps that run's factor, whatever the machine does today.
+two significant digits, and that [small] is used where the suite as written would be left with less than one in
+`_LEAST` of its steps). A folder that holds a run of the same budget keeps that run's factor, whatever the machine does
+today.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def _run_membership(model: CountingModel, attacks: Sequence[MembershipAttack]) -
     seen = np.concatenate([parts[name].ids.numpy() for name in ("member", "calibration_in")])
     others = {need.name: AuxiliaryRelease(model.source, seen) for need in collect_auxiliary_models(tuple(attacks))}
     target = AttackTarget(model.source, model.streams, others)
-    calibration = Images.joined([parts["calibration_in"], parts["calibration_out"]])
+    calibration = Images.concatenate([parts["calibration_in"], parts["calibration_out"]])
     fitter = CalibrationFitter(target, calibration, np.repeat([True, False], _EACH), parts["reference"])
     fitted = {}
     for number, attack in enumerate(attacks):
@@ -83,7 +83,7 @@ def _run_membership(model: CountingModel, attacks: Sequence[MembershipAttack]) -
             before = model.counted
             target.score({"": fitted[str(number)]}, calibration.take(torch.arange(2 * _EACH // CALIBRATION_FOLDS)))
             model.counted += (model.counted - before) * (CALIBRATION_FOLDS - 1)
-    target.score(fitted, Images.joined([parts[name] for name in _PARTS[:-1]]))
+    target.score(fitted, Images.concatenate([parts[name] for name in _PARTS[:-1]]))
 
 
 def count_attribute_calls(attack: AttributeAttack, shape: tuple[int, int, int], schedule: Schedule) -> float:

@@ -1,10 +1,10 @@
-"""How long and how large a plan will be: what units cost on this machine, times how many of them the cells take.
+"""Estimates the seconds and bytes of a plan: the cost of a unit on this machine, times the number that cells take.
 
 Units are timed (leakbench.runner.estimate.timing). Their numbers are counted, not guessed: a defense says what its
 training evaluates and what its guidance adds to a call (`Defense.cost`), attacks are rehearsed on a network that counts
 (leakbench.runner.estimate.dry_run). What is no network call (distances, figures, the training of features) stands as a
-few flat seconds. Choices of ours: the seconds that are flat, the calls of attacks on unlearning, and that attacks which
-ask the denoiser are asked twice where a defense changes the answers.
+few flat seconds. Choices of ours: the seconds that are flat, and that attacks which ask the denoiser are asked twice
+where a defense changes the answers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import replace
+from typing import cast
 
-from leakbench.api import Access, AttributeAttack, MembershipAttack, ReplicationAttack, UnlearningAttack
+from leakbench.api import Access, AttributeAttack, MembershipAttack
 from leakbench.measurement.compatibility import audit_setting
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.release_audit import RecordSpec
@@ -23,6 +24,7 @@ from leakbench.models import networks
 from leakbench.results.record import QUALITY
 from leakbench.runner.cell import Cell
 from leakbench.runner.estimate.dry_run import count_attribute_calls, count_membership_calls
+from leakbench.runner.estimate.family_calls import CALLS, AuditSize
 from leakbench.runner.estimate.timing import UnitTimes
 
 _STARTING = 8.0  # seconds until a worker has imported torch
@@ -30,7 +32,6 @@ _READING = 30.0  # seconds of the reader
 _AUDITING = 6.0  # seconds of an audit beside its network calls
 _ATTACK = 1.0  # seconds of an attack beside its network calls
 _REPORTING = 10.0  # seconds of tables and figures
-_UNLEARNING = 64.0  # calls a reported image of an attack on unlearning and of its null
 _RECORDS = 20_000  # bytes of a release's records and arrays, at the least
 
 
@@ -93,24 +94,20 @@ class TimeEstimate:
         return samples + others + images * (answers * (guided + 1.0 if changed else 1.0) + weights)
 
     def _other_calls(self, inputs: RunInputs, cell: Cell, spec: RecordSpec, guided: float) -> float:
-        """Calls of one record of a family other than membership."""
+        """Calls of one record, but those that membership attacks share."""
         attack, file, parts = inputs.suite.attacks.get(spec.attack), inputs.suite.file, inputs.split.parts
-        if not isinstance(attack, AttributeAttack | UnlearningAttack | ReplicationAttack):
-            return 0.0
-        if attack.skip(audit_setting(inputs, cell.chain)) is not None:
+        if attack is None or attack.skip(audit_setting(inputs, cell.chain)) is not None:
             return 0.0
         calls = 1.0 if spec.access is Access.WEIGHTS else guided
         walks = fill_batches(file.quality.samples, file.sampler.batch) * file.sampler.steps * calls
         reported = sum(fill_batches(len(parts[name]), file.sampler.batch) for name in ("member", "nonmember"))
-        if isinstance(attack, UnlearningAttack):
-            return reported * _UNLEARNING * calls
-        if isinstance(attack, ReplicationAttack):
-            return 2 * walks if attack.generates else 0.0
-        if attack.of != "images":
-            return 2 * walks if attack.of == "pairs" else 0.0
-        if (key := (repr(attack),)) not in self._calls:
-            self._calls[key] = count_attribute_calls(attack, inputs.data.shape, inputs.schedule)
-        return reported * self._calls[key] * calls
+
+        def count(attack: AttributeAttack) -> float:
+            if (key := (repr(attack),)) not in self._calls:
+                self._calls[key] = count_attribute_calls(attack, inputs.data.shape, inputs.schedule)
+            return self._calls[key]
+
+        return CALLS[attack.family](attack, AuditSize(calls, walks, reported, count))
 
     def _membership_calls(self, inputs: RunInputs, cell: Cell, weights: bool) -> float:
         """Calls an image of the membership attacks that hold the weights, or of those that do not."""
@@ -118,9 +115,9 @@ class TimeEstimate:
         setting, known = replace(audit_setting(inputs, cell.chain), parts=frozenset()), inputs.suite.attacks
         names = sorted({spec.attack for spec in cell.records if spec.attack in known})
         attacks = [
-            attack
+            cast(MembershipAttack, attack)
             for attack in map(known.__getitem__, names)
-            if isinstance(attack, MembershipAttack)
+            if attack.family == "membership"
             and attack.skip(setting) is None
             and (attack.access is Access.WEIGHTS) == weights
         ]

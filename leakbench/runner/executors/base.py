@@ -1,4 +1,4 @@
-"""What every executor shares: the order of the cells, which of them failed, and the report of progress."""
+"""The part that all executors share: the order of the cells, failures, and the report of progress."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Executor(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """Start what `ready_cells` yields and `mark_done` it, while `has_cells_left`."""
+        """RunSetup what `ready_cells` yields and `mark_done` it, while `has_cells_left`."""
 
     @property
     def has_cells_left(self) -> bool:

@@ -29,14 +29,15 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.cell import Cell
 from leakbench.runner.executors.base import Executor, Report
-from leakbench.runner.executors.worker import Worker, packed, portable, unpacked
+from leakbench.runner.executors.transport import make_picklable, pack_suite, unpack_suite
+from leakbench.runner.executors.worker import Worker
 from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
 from leakbench.runtime.device import devices, prepare
 
 
 class LocalExecutor(Executor):
-    """Does the cells of a plan on `workers` processes; one is this process itself."""
+    """Does the cells of a plan on `workers` processes; a single worker is this process itself."""
 
     def __init__(self, plan: Plan, workers: int, report: Report, debug: bool = False) -> None:
         super().__init__(plan, report, debug)
@@ -60,20 +61,20 @@ class LocalExecutor(Executor):
 
     def _on_workers(self) -> None:
         builder, context = self.plan.builder, _RecordingContext()
-        news: Any = context.Queue()
-        places: Any = context.Queue()  # a device for each worker, in turn
-        for place in islice(cycle(devices(builder.inputs.device.type)), self.workers):
-            places.put(place)
+        shares: Any = context.Queue()
+        device_names: Any = context.Queue()  # a device for each worker, in turn
+        for name in islice(cycle(devices(builder.inputs.device.type)), self.workers):
+            device_names.put(name)
         start = (
             os.getpid(),
-            packed(builder.inputs.suite, builder.inputs.config),
+            pack_suite(builder.inputs.suite, builder.inputs.config),
             registry.loaded_files(),
-            news,
-            places,
+            shares,
+            device_names,
         )
         pool = ProcessPoolExecutor(self.workers, context, _start_worker, start)
         try:
-            self._feed(pool, news)
+            self._feed(pool, shares)
         except KeyboardInterrupt:
             for worker in context.started:  # in the middle of a training, which nobody waits for
                 worker.terminate()
@@ -81,16 +82,16 @@ class LocalExecutor(Executor):
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _feed(self, pool: ProcessPoolExecutor, news: Any) -> None:
+    def _feed(self, pool: ProcessPoolExecutor, shares: Any) -> None:
         running: dict[Future[None], Cell] = {}
         while self.has_cells_left:
             # No more is handed out than can start now, so that training that others wait for never queues behind an
             # audit.
             for cell in islice(self.ready_cells(), self.workers - len(running)):
-                with _uninterrupted():  # a worker may start here, and it inherits this
-                    running[pool.submit(_do, cell)] = cell
+                with _ignore_interrupt():  # a worker may start here, and it inherits this
+                    running[pool.submit(_do_cell, cell)] = cell
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            self._listen(news)
+            self._listen(shares)
             for future in done:
                 self._finish(running.pop(future), future)
 
@@ -106,10 +107,10 @@ class LocalExecutor(Executor):
         else:
             self.mark_done(cell)
 
-    def _listen(self, news: Any) -> None:
+    def _listen(self, shares: Any) -> None:
         while True:
             try:
-                self.report(*news.get_nowait())
+                self.report(*shares.get_nowait())
             except Empty:
                 return
 
@@ -122,14 +123,14 @@ class _RecordingContext(SpawnContext):
         self.started: list[BaseProcess] = []
 
     def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # type: ignore[override]
-        """Start no process yet; the pool does."""
+        """RunSetup no process yet; the pool does."""
         process = super().Process(*args, **kwargs)
         self.started.append(process)
         return process
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def _ignore_interrupt() -> Iterator[None]:
     """Ignore Ctrl-C for a moment. A worker that starts in it ignores it for good: one process answers, the parent."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -143,30 +144,30 @@ def _uninterrupted() -> Iterator[None]:
 
 
 _worker: Worker | None = None
-_news: Any = None
+_shares: Any = None
 
 
-def _start_worker(parent: int, suite: bytes, files: list[Path], news: Any, places: Any) -> None:
-    global _worker, _news
-    threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
+def _start_worker(parent: int, suite: bytes, files: list[Path], shares: Any, device_names: Any) -> None:
+    global _worker, _shares
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     for file in files:
         registry.load_file(file)
-    checked, setting = unpacked(suite)
-    config = replace(setting, device=places.get())
+    checked, packed = unpack_suite(suite)
+    config = replace(packed, device=device_names.get())
     prepare(torch.device(config.device))
-    _worker, _news = Worker(ReleaseBuilder(RunInputs(checked, config))), news
+    _worker, _shares = Worker(ReleaseBuilder(RunInputs(checked, config))), shares
 
 
-def _stop_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """A killed parent leaves no orphan computing: the next run would do the same work beside it."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
-def _do(cell: Cell) -> None:
+def _do_cell(cell: Cell) -> None:
     assert _worker is not None
     try:
-        _worker.do(cell, lambda share: _news.put((cell.name, min(share, 0.99))))
+        _worker.do(cell, lambda share: _shares.put((cell.name, min(share, 0.99))))
     except Exception as error:
-        raise portable(error) from None
+        raise make_picklable(error) from None

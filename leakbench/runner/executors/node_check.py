@@ -1,7 +1,7 @@
-"""Whether a node computes what the machine of the command would: same packages, same data, same code, same weights.
+"""Checks that a node computes as the machine of the command would: same packages, data, code and weights.
 
 Artefacts and records are known by keys, so a node that differs would make things that nobody looks for, or records that
-a local run would not have made. That is found before anything is computed, and said in one line.
+a local run would not have made. That is found before anything is computed, and reported in one line.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.cache.keys import key_of
 
 
-def fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
-    """What has to be equal everywhere, by name; what comes later contains what comes earlier."""
+def compute_fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
+    """The facts that have to be equal everywhere, by name; later ones depend on earlier ones."""
     packages = [f"{name} {version(name)}" for name in ("leakbench", "torch", "numpy", "diffusers")]
     embedding = FeatureExtractor(builder.inputs)
     seed = builder.inputs.suite.file.seeds[0]
@@ -29,8 +29,8 @@ def fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
     }
 
 
-def difference(here: dict[str, str], there: dict[str, str]) -> str:
-    """What a node (`here`) has otherwise than the command's machine (`there`), in one line, or "" if nothing."""
+def find_difference(here: dict[str, str], there: dict[str, str]) -> str:
+    """The first fact in which a node (`here`) differs from the machine of the command (`there`), in one line; or ""."""
     for name, wanted in there.items():
         if here[name] != wanted:
             return (

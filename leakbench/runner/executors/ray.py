@@ -25,17 +25,17 @@ from typing import Any
 from leakbench.measurement.release_audit import RecordSpec
 from leakbench.runner.cell import Cell
 from leakbench.runner.executors.base import Executor
-from leakbench.runner.executors.node_check import fingerprint
+from leakbench.runner.executors.node_check import compute_fingerprint
 from leakbench.runner.executors.ray_task import (
     IncompatibleNode,
-    News,
+    Message,
     RecordWritten,
-    Start,
+    RunSetup,
     TaskFinished,
     TaskProgress,
-    do,
+    do_cell,
 )
-from leakbench.runner.executors.worker import packed
+from leakbench.runner.executors.transport import pack_suite
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
@@ -55,88 +55,88 @@ class RayExecutor(Executor):
         self._written: set[tuple[str, RecordSpec]] = set()
         with connected() as ray, self._marker() as marker:
             needs = {"num_gpus": 1} if self.plan.builder.inputs.device.type == "cuda" else {"num_cpus": 1}
-            self._task = ray.remote(**needs, num_returns="streaming", max_retries=0)(do)
-            self._start = ray.put(self._what_nodes_know(marker))
+            self._task = ray.remote(**needs, num_returns="streaming", max_retries=0)(do_cell)
+            self._setup = ray.put(self._build_setup(marker))
             running: dict[Any, Cell] = {}
             try:
                 self._feed(ray, running)
             except ray.exceptions.RayError as error:
                 raise OSError(f"the Ray cluster is gone ({_first_line(error)})") from error
             finally:
-                for news in running:  # after Ctrl-C or an error that ends the run: nobody waits for them
+                for task in running:  # after Ctrl-C or an error that ends the run
                     with suppress(Exception):
-                        ray.cancel(news, force=True)
+                        ray.cancel(task, force=True)
 
     def _feed(self, ray: Any, running: dict[Any, Cell]) -> None:
         while self.has_cells_left:
             for cell in self.ready_cells():
-                running[self._submitted(cell)] = cell
+                running[self._submit(cell)] = cell
             some, _ = ray.wait(list(running), num_returns=1, timeout=0.5) if running else ([], [])
             ready, _ = ray.wait(list(running), num_returns=len(running), timeout=0) if some else ([], [])
-            for news in ready:
-                cell = running.pop(news)
+            for task in ready:
+                cell = running.pop(task)
                 try:
-                    onward = self._take(cell, ray.get(next(news)))
-                except ray.exceptions.RayTaskError as error:  # not a cell's error, which would come as news
+                    has_more = self._handle(cell, ray.get(next(task)))
+                except ray.exceptions.RayTaskError as error:  # not a cell's error, which would come as a message
                     raise UsageError(
                         f"a node cannot run leakbench ({_last_line(error)}): install the same on every node"
                     ) from None
                 except ray.exceptions.RayError as error:
-                    self._again(cell, error, running)
+                    self._resubmit(cell, error, running)
                 else:
-                    if onward:
-                        running[news] = cell
+                    if has_more:
+                        running[task] = cell
 
-    def _take(self, cell: Cell, news: News) -> bool:
-        """Take in the news of a cell. Returns whether there will be more."""
-        match news:
+    def _handle(self, cell: Cell, message: Message) -> bool:
+        """Take in a message from a cell. Returns true if there will be more."""
+        match message:
             case TaskProgress(done):
                 self.report(cell.name, done)
-            case RecordWritten(row, stands, files):
+            case RecordWritten(spec, complete, files):
                 for name, data in files:
                     write_atomically(self.plan.out / name, data)
-                if stands:
-                    self._written.add((cell.name, row))
+                if complete:
+                    self._written.add((cell.name, spec))
                 self._lost.pop(cell.name, None)
-            case TaskFinished(error, said):
-                print(said, end="", file=sys.stderr)
+            case TaskFinished(error, stderr):
+                print(stderr, end="", file=sys.stderr)
                 if isinstance(error, IncompatibleNode):
                     raise UsageError(str(error))
                 self.mark_done(cell, error)
                 return False
         return True
 
-    def _submitted(self, cell: Cell) -> Any:
-        left = tuple(row for row in cell.records if (cell.name, row) not in self._written)
-        return self._task.options(name=cell.description).remote(self._start, pickle.dumps(replace(cell, records=left)))
+    def _submit(self, cell: Cell) -> Any:
+        left = tuple(spec for spec in cell.records if (cell.name, spec) not in self._written)
+        return self._task.options(name=cell.description).remote(self._setup, pickle.dumps(replace(cell, records=left)))
 
-    def _again(self, cell: Cell, error: Exception, running: dict[Any, Cell]) -> None:
+    def _resubmit(self, cell: Cell, error: Exception, running: dict[Any, Cell]) -> None:
         """The node of a cell was lost: hand the cell out again, or give it up."""
         self._lost[cell.name] += 1
         if self._lost[cell.name] >= _TRIES:
             self.mark_done(cell, NodeLost(f"its node was lost {_TRIES} times, at last: {_first_line(error)}"))
-        elif cell.records and all((cell.name, row) in self._written for row in cell.records):
-            self.mark_done(cell)  # all but its last word had arrived
+        elif cell.records and all((cell.name, spec) in self._written for spec in cell.records):
+            self.mark_done(cell)  # all but its last message had arrived
         else:
             why = type(error).__name__
             print(
                 f"leakbench: {cell.description}: its node was lost ({why}); doing it again on another", file=sys.stderr
             )
-            running[self._submitted(cell)] = cell
+            running[self._submit(cell)] = cell
 
-    def _what_nodes_know(self, marker: Path) -> Start:
+    def _build_setup(self, marker: Path) -> RunSetup:
         builder = self.plan.builder
         setting = replace(builder.inputs.config, cache=builder.inputs.config.cache.absolute())
         ours = {key: value for key, value in os.environ.items() if key.startswith("LEAKBENCH_")}
-        return Start(
+        return RunSetup(
             run=uuid.uuid4().hex,
             plugins=tuple((registry.module_of(p), p.name, p.read_bytes()) for p in registry.loaded_files()),
-            suite=packed(builder.inputs.suite, setting),
+            suite=pack_suite(builder.inputs.suite, setting),
             marker=marker.absolute(),
             folder=Path.cwd(),
             environment={k: v for k, v in ours.items() if k != "LEAKBENCH_CACHE"}
             | {k: os.environ[k] for k in ("HF_HUB_OFFLINE",) if k in os.environ},
-            fingerprint=fingerprint(builder),
+            fingerprint=compute_fingerprint(builder),
         )
 
     @contextmanager

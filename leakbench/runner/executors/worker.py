@@ -1,8 +1,7 @@
-"""Does one cell at a time, wherever that is, and what has to travel there."""
+"""Does one cell at a time, in whichever process or on whichever node it runs."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 
 from leakbench.measurement.audit_context import AuditContext
@@ -11,12 +10,12 @@ from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.record import Record
 from leakbench.runner.cell import Cell
-from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import Suite
+
+OnRecord = Callable[[RecordSpec, Record], None]
 
 
-def _nobody(row: RecordSpec, record: Record) -> None:
-    """Told of records that lie where they belong."""
+def _ignore_record(spec: RecordSpec, record: Record) -> None:
+    """Do nothing: the record's files lie where they belong."""
 
 
 class Worker:
@@ -26,15 +25,18 @@ class Worker:
         self.builder, self.embedding = builder, FeatureExtractor(builder.inputs)
 
     def do(
-        self, cell: Cell, progress: Callable[[float], None], written: Callable[[RecordSpec, Record], None] = _nobody
+        self,
+        cell: Cell,
+        progress: Callable[[float], None],
+        written: OnRecord = _ignore_record,
     ) -> None:
-        """Do one cell. `progress` is told the share done, `written` each record once its files are written."""
+        """Do one cell. `progress` gets the share done, `written` each record once its files are written."""
         try:
             self._do(cell, progress, written)
         finally:
             self.builder.unload()  # else every point, seed and shadow model of the run would stay on the device
 
-    def _do(self, cell: Cell, progress: Callable[[float], None], written: Callable[[RecordSpec, Record], None]) -> None:
+    def _do(self, cell: Cell, progress: Callable[[float], None], written: OnRecord) -> None:
         if cell.kind == "reader":
             _ = self.embedding.features
         elif cell.kind == "fit":
@@ -42,26 +44,7 @@ class Worker:
         else:
             assert cell.point is not None
             audit = ReleaseAudit(AuditContext(self.builder, self.embedding, cell.point, cell.seed))
-            rows = {(row.attack, row.access.name): row for row in cell.records}
+            specs = {(spec.attack, spec.access.name): spec for spec in cell.records}
             for done, record in enumerate(audit.run(list(cell.records)), start=1):
-                written(rows[record.attack, record.access], record)
+                written(specs[record.attack, record.access], record)
                 progress(min(0.99, done / len(cell.records)))
-
-
-def packed(suite: Suite, setting: RunConfig) -> bytes:
-    """A suite and its setting for another process: bytes, as its plugins' files must be loaded before they are read."""
-    return pickle.dumps((suite, setting))
-
-
-def unpacked(data: bytes) -> tuple[Suite, RunConfig]:
-    """Read what `packed` wrote: our own bytes, from the process that runs the command."""
-    suite, setting = pickle.loads(data)
-    return suite, setting
-
-
-def portable(error: Exception) -> Exception:
-    """The error, or its words if it does not survive the way to another process."""
-    try:
-        return pickle.loads(pickle.dumps(error)) and error
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")

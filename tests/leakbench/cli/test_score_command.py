@@ -53,7 +53,7 @@ def test_sets_are_tested(score):
     outcome = score(**APART)
     lines = [line.split() for line in outcome.out.split("images in a set")[1].splitlines()]
     assert [line[:2] for line in lines[1:6]] == [[str(one.size), f"{one.p_value:.3g}"] for one in inference.by_size]
-    assert f"{inference.smallest} images are told from nonmembers" in outcome.out
+    assert f"{inference.smallest} images are distinguished from nonmembers" in outcome.out
 
 
 def test_scores_and_member_are_the_same_thing(score):
@@ -139,7 +139,7 @@ BAD = {
     "one calibration side": ({**APART, "calibration_member_scores": INSIDE}, ["'calibration_nonmember_scores'"]),
     "one side's labels": ({**APART, "member_labels": np.zeros(150, int)}, ["'nonmember_labels'"]),
     "labels of neither": ({**APART, "labels": np.zeros(270, int)}, ["labels", "member_labels"]),
-    "both forms": ({**APART, "scores": MEMBER, "member": MEMBER > 0}, ["member_scores", "as well"]),
+    "both forms": ({**APART, "scores": MEMBER, "member": MEMBER > 0}, ["member_scores", "both there"]),
     "no member": ({"scores": MEMBER}, ["'member'", "missing"]),
     "text": ({**APART, "member_scores": np.array(["a", "b"])}, ["member_scores", "<U1", "numbers"]),
     "complex": ({**APART, "nonmember_scores": NONMEMBER + 1j}, ["nonmember_scores", "complex128"]),

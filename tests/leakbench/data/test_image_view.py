@@ -64,19 +64,19 @@ def test_views_of_views_and_joined_views_read_no_pixel():
 
     source = ImageView(Counted())
     some = source.subset(torch.arange(40) % 2 == 0).subset(np.array([3, 1]))
-    both = ImageView.joined([some, source.subset(slice(10, 12)), some.to("cpu")])
+    both = ImageView.concatenate([some, source.subset(slice(10, 12)), some.to("cpu")])
     assert both.shape == (6, 3, 6, 5) and not read
     assert torch.equal(both.all(), PLAIN[[6, 2, 10, 11, 6, 2]]) and read == [6]
 
 
 def test_views_of_different_sources_are_joined_by_their_values():
-    joined = ImageView.joined([ImageView(PIXELS, ROWS[:3]), PLAIN[:2], ImageView(PIXELS[5:7])])
+    joined = ImageView.concatenate([ImageView(PIXELS, ROWS[:3]), PLAIN[:2], ImageView(PIXELS[5:7])])
     assert torch.equal(joined.all(), PLAIN[[*ROWS[:3], 0, 1, 5, 6]])
 
 
 def test_what_was_joined_comes_apart_again():
     views = [ImageView(PIXELS, ROWS[:3]), ImageView(PLAIN[:2])]
-    joined = ImageView.joined(views)
+    joined = ImageView.concatenate(views)
     assert [part.identity for part in joined.parts] == [view.identity for view in views]
     for whole in (views[0], joined.subset(slice(1, 4))):
         assert [part.identity for part in whole.parts] == [whole.identity]
@@ -84,11 +84,11 @@ def test_what_was_joined_comes_apart_again():
 
 def test_a_chain_finds_each_image_in_its_source():
     parts = [ImageView(PIXELS, ROWS[:3]), PLAIN[10:12], ImageView(PIXELS[5:7])]
-    chain, whole = ImageView.joined(parts), torch.cat([part[:] for part in parts])
+    chain, whole = ImageView.concatenate(parts), torch.cat([part[:] for part in parts])
     turned = torch.tensor([[6, 0], [4, 3]])
     assert torch.equal(chain[turned], whole[turned]) and torch.equal(chain[5], whole[5]) and chain.shape == whole.shape
     assert torch.equal(
-        ImageView.joined([chain.subset(turned[0]), PLAIN[:1]]).all(), torch.cat([whole[[6, 0]], PLAIN[:1]])
+        ImageView.concatenate([chain.subset(turned[0]), PLAIN[:1]]).all(), torch.cat([whole[[6, 0]], PLAIN[:1]])
     )
 
 

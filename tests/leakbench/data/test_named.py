@@ -220,6 +220,19 @@ def test_celebas_attribute_is_the_named_one(faces):
         load("celeba:Smile")
 
 
+def test_people_of_celeba_are_groups_where_their_table_is_there(faces, cache):
+    without, table = load("celeba"), cache / "downloads" / "celeba" / "identity_CelebA.txt"
+    assert without.group is None
+    table.write_text("".join(f"{name} {2880 + i // 4}\n" for i, name in reversed(list(enumerate(faces)))))
+    np.testing.assert_array_equal(load("celeba").group, 2880 + np.arange(30) // 4)
+    table.write_text("000001.jpg 2880\n")
+    with pytest.raises(UsageError, match=r"identity_CelebA\.txt: 29 of 30 images have no row, such as '.*000002\.jpg'"):
+        load("celeba")
+    table.write_text("000001.jpg somebody\n")
+    with pytest.raises(UsageError, match=r"identity_CelebA\.txt: '000001\.jpg somebody': should be a file name and"):
+        load("celeba")
+
+
 def test_files_without_an_address_are_asked_for_by_name_and_place(cache):
     for name, file in {"celeba": "img_align_celeba.zip", "lsun-church": "church_outdoor_train.zip"}.items():
         with pytest.raises(UsageError) as caught:

@@ -294,4 +294,4 @@ def test_a_control_can_be_audited(leakbench, tiny, tmp_path):
     assert found.code == 0, found.err
     (record, _) = records(tmp_path / "run", "canary_one_run")
     values = {metric["name"]: metric["value"] for metric in record["metrics"]}
-    assert values["epsilon_lower"] == 0 < values["epsilon_ceiling"] and "epsilon-above-claim" not in record["flags"]
+    assert values["epsilon_lower"] == 0 < values["epsilon_ceiling"] and "epsilon-above-guarantee" not in record["flags"]

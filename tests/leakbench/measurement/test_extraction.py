@@ -9,21 +9,28 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.api import Access, Release, ReplicationAttack, ReplicationEvidence
+from leakbench.api import Access, Release, ReplicationAttack, ReplicationEvidence, Skip
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.api.replication import RecoveryAttack, SampleSet
+from leakbench.attacks.replication.nearest_copy import NearestCopy
 from leakbench.data.image_batch import Images
 from leakbench.data.neighbours import Matches
+from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.extraction import extract_candidates, recover
+from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackTarget
-from leakbench.measurement.replication import measure_replication
+from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.copying import pixel_similarity, threshold_at
 from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec, build
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.device import Rng
+from leakbench.runtime.run_config import RunConfig
 from leakbench.statistics.proportions import clopper_pearson, difference
+from leakbench.suite.load import load
 from leakbench.testing import check_plugin, failures
 
 SHAPE, STREAMS = (1, 8, 8), Rng("test", 0)
@@ -131,11 +138,16 @@ def test_the_conformance_suite_sees_what_depends_on_the_batch():
         assert any(words in text for text in found)
 
 
-def test_what_a_machine_lacks_is_a_flag_and_no_crash():
-    lacking = type("Lacking", (Pixels,), {"lacks": lambda self: "weights-missing"})
-    found = measure_replication(None, lacking(), Access.SAMPLES)  # type: ignore[arg-type]
-    assert found.metrics.flags == {"not-applicable", "weights-missing"} and found.metrics.metrics == []
-    assert [result.passed for result in check_plugin(lacking) if "weights-missing" in result.skip] == [True]
+def test_what_a_machine_lacks_is_a_flag_and_no_crash(tiny, tmp_path, monkeypatch):
+    missing = Skip("its weights are not on this machine", "not-applicable", ("weights-missing",))
+    lacking = type("Lacking", (Pixels,), {"skip": lambda self, setting: missing})
+    assert [result.passed for result in check_plugin(lacking) if missing.reason in result.skip] == [True]
+    monkeypatch.setattr(NearestCopy, "skip", lambda self, setting: missing)
+    inputs = RunInputs(load(str(tiny), ()), RunConfig(tmp_path / "run", tmp_path))
+    context = AuditContext(ReleaseBuilder(inputs), FeatureExtractor(inputs), inputs.suite.points[0], 0)
+    (record,) = ReleaseAudit(context).run([RecordSpec("nearest_copy", Access.SAMPLES)])
+    assert record.flags == ["not-applicable", "weights-missing"] and record.metrics == []
+    assert record.info["skipped"] == missing.reason
 
 
 # From evidence to numbers ---------------------------------------------------------------------------------------------

@@ -11,11 +11,14 @@ from leakbench.api.families import CONTRACTS, family_of
 from leakbench.measurement.families import MEASUREMENTS
 from leakbench.results.families import FAMILIES, FamilyName
 from leakbench.results.record import Record
+from leakbench.runner.estimate.family_calls import CALLS
 from leakbench.runtime import registry
 from leakbench.testing.conformance import CHECKS
 
 
-@pytest.mark.parametrize("table", [CONTRACTS, MEASUREMENTS, CHECKS], ids=["contracts", "measurements", "checks"])
+@pytest.mark.parametrize(
+    "table", [CONTRACTS, MEASUREMENTS, CHECKS, CALLS], ids=["contracts", "measurements", "checks", "calls"]
+)
 def test_no_table_lacks_a_row(table):
     assert list(table) == list(FAMILIES) == list(typing.get_args(FamilyName))
 

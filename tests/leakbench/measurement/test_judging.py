@@ -119,7 +119,7 @@ def test_images_of_the_data_set_are_embedded_once(builder, monkeypatch):
     )
     for seed in range(2):
         samples = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
-        found = embed(ImageView.joined([samples, *real]))
+        found = embed(ImageView.concatenate([samples, *real]))
         assert torch.equal(found, torch.cat([samples, *(part.all() for part in real)]).flatten(1))
     assert torch.equal(embed(real[1].subset(slice(3))), real[1][:3].flatten(1)), "other rows are other images"
     assert Counting.seen == [7, *map(len, real), 7, 3]

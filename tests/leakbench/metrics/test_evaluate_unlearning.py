@@ -11,6 +11,7 @@ from leakbench.metrics.evaluate.unlearning import (
     first_step_reaching,
     flatten_evidence,
 )
+from leakbench.results.evidence import UnlearningGroups
 from leakbench.statistics import auc, delong_pair
 
 RNG = np.random.default_rng(0)
@@ -32,7 +33,8 @@ def test_aucs_and_their_paired_difference():
     assert by_name["it_auc_retrained"].value == auc(null.forget, null.unseen).value
     pair = delong_pair(ours.forget, ours.unseen, null.forget, null.unseen)
     excess = by_name["it_auc_excess"]
-    assert (excess.value, excess.ci_low, excess.ci_high, excess.n) == (*vars(pair.difference).values(),)
+    numbers = excess.value, excess.ci_low, excess.ci_high, excess.n, excess.n_groups
+    assert numbers == (*vars(pair.difference).values(),)
     assert found.info["it_auc_excess_p"] == pair.p_value
     assert by_name["it_vs_retained_auc"].value == auc(ours.forget, ours.retained).value
     assert found.info["it_means"]["model_forget"] == pytest.approx(ours.forget.mean())
@@ -145,3 +147,23 @@ def test_everything_together_and_its_arrays():
     wanted = {f"{name}_{side}" for name in "ab" for side in sides}
     wanted |= {"a_model_retained", "a_retrained_retained", "a_standard"}
     assert flatten_evidence(evidence).keys() == wanted | {"c_steps", "c_model", "c_retrained", "c_real"}
+
+
+def test_groups_reach_every_auc_and_the_paired_difference():
+    """Four images a person: the same values, and the statistics' own intervals with those groups."""
+    ours, null = scores(1.0, 0.0, 2.0), scores(0.2, 0.0, 1.0)
+    counts = [len(getattr(ours, part)) for part in ("forget", "unseen", "retained")]
+    groups = UnlearningGroups(*(np.arange(count) // 4 + 1000 * number for number, count in enumerate(counts)))
+    plain = evaluate_paired_scores("it", PairedScores(ours, null))
+    found = {m.name: m for m in evaluate_paired_scores("it", PairedScores(ours, null, groups=groups)).metrics}
+    whose = groups.forget, groups.unseen
+    pair = delong_pair(ours.forget, ours.unseen, null.forget, null.unseen, groups=whose).difference
+    assert (found["it_auc_excess"].ci_low, found["it_auc_excess"].ci_high) == (pair.low, pair.high)
+    assert found["it_auc"].ci_low == auc(ours.forget, ours.unseen, groups=whose).low
+    retained = auc(ours.forget, ours.retained, groups=(groups.forget, groups.retained))
+    assert found["it_vs_retained_auc"].ci_high == retained.high
+    assert all(found[m.name].value == m.value for m in plain.metrics)
+    assert all(found[name].n_groups for name in found if "auc" in name) and plain.metrics[0].n_groups is None
+    arrays = flatten_evidence(UnlearningEvidence({"it": PairedScores(ours, null, groups=groups)}))
+    without = flatten_evidence(UnlearningEvidence({"it": PairedScores(ours, null)}))
+    assert set(arrays) - set(without) == {"it_forget_groups", "it_unseen_groups", "it_retained_groups"}

@@ -13,6 +13,7 @@ from leakbench.results.run_folder import RunFolder
 
 FOLDER = Path(__file__).parent / "schema_1"
 FILES = sorted((FOLDER / "records").glob("*.json"))
+RENAMED = {"epsilon-above-claim": "epsilon-above-guarantee", "ceiling-below-claim": "ceiling-below-guarantee"}
 MOVED = {"schema_version", "claims", "guarantee", "adaptive", "info", "run", "metrics"}
 
 
@@ -41,6 +42,12 @@ def test_the_claims_are_the_guarantee(pair):
     if "neighbours" in old["claims"]:
         assert old["claims"]["neighbours"] == "add or remove one image"
         assert (record.guarantee["adjacency"], record.guarantee["unit"]) == ("add-or-remove", "image")
+
+
+def test_flags_that_spoke_of_claims_speak_of_guarantees(tmp_path):
+    old = json.loads(FILES[0].read_text()) | {"flags": sorted([*RENAMED, "few-negatives"])}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert read_record(tmp_path / "old.json").flags == sorted([*RENAMED.values(), "few-negatives"])
 
 
 def test_the_environment_is_the_auditors(pair):

@@ -158,7 +158,7 @@ def test_ctrl_c_ends_the_pools_processes_and_no_others(builder, monkeypatch):
     own = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     own.start()
 
-    def interrupted(self, pool, news):
+    def interrupted(self, pool, shares):
         pool.submit(time.sleep, 60)
         raise KeyboardInterrupt
 

@@ -18,7 +18,7 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_folder import RunFolder
 from leakbench.runner.executors import ray as on_ray
 from leakbench.runner.executors import ray_task
-from leakbench.runner.executors.node_check import difference
+from leakbench.runner.executors.node_check import find_difference
 from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
 from leakbench.runtime.code_digest import code_digest
@@ -170,12 +170,12 @@ def start(tiny, tmp_path, cache, monkeypatch):
     (cache).mkdir()
     plan = Plan(ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "run", cache))))
     (cache / "marker").touch()
-    told = on_ray.RayExecutor(plan, lambda name, share: None)._what_nodes_know(cache / "marker")
+    told = on_ray.RayExecutor(plan, lambda name, share: None)._build_setup(cache / "marker")
     return told, pickle.dumps(plan.cells[0])
 
 
 def error_of(start, cell):
-    (last,) = ray_task.do(start, cell)
+    (last,) = ray_task.do_cell(start, cell)
     assert isinstance(last, ray_task.TaskFinished)
     return last.error
 
@@ -199,13 +199,15 @@ def test_a_node_that_would_compute_something_else_is_named(start, name):
 
 def test_the_first_difference_is_the_one_that_is_named():
     here, there = {"packages": "a", "data": "b"}, {"packages": "A", "data": "B"}
-    assert "other packages" in difference(here, there) and "data" not in difference(here, there)
-    assert difference(here, here) == ""
+    assert "other packages" in find_difference(here, there) and "data" not in find_difference(here, there)
+    assert find_difference(here, here) == ""
 
 
 def test_an_unfit_node_ends_the_run_in_one_line(cluster, run, monkeypatch):
     cluster()
-    monkeypatch.setattr(ray_task, "fingerprint", lambda builder: dict.fromkeys(on_ray.fingerprint(builder), "other"))
+    monkeypatch.setattr(
+        ray_task, "compute_fingerprint", lambda builder: dict.fromkeys(on_ray.compute_fingerprint(builder), "other")
+    )
     outcome = run()
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
@@ -218,7 +220,7 @@ def test_on_cuda_each_cell_has_a_gpu_to_itself(cluster, start, tiny, tmp_path, c
     plan.embedding.check()
     assert [cell.kind for cell in plan.cells][:2] == ["reader", "fit"]
     builder.inputs.device = torch.device("cuda")  # which this machine, where the command is typed, need not have
-    monkeypatch.setattr(on_ray, "do", lambda start, cell: iter([ray_task.TaskFinished(None)]))
+    monkeypatch.setattr(on_ray, "do_cell", lambda start, cell: iter([ray_task.TaskFinished(None)]))
     executor = on_ray.RayExecutor(plan, lambda name, share: None)
     executor.run()
     assert ray.needs == {"num_gpus": 1, "num_returns": "streaming", "max_retries": 0}

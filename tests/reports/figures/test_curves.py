@@ -176,7 +176,7 @@ def test_a_probability_of_nothing_is_drawn_to_scale(tmp_path, tell_run):
 
 def test_each_says_why_it_is_missing(run):
     said = {chart.name: chart.missing(run) for chart in CHARTS}
-    assert said["privacy"] == "no release claims an epsilon"
+    assert said["privacy"] == "no release states an epsilon"
     assert said["forgetting"] == "no record holds `forget_probability` and `frechet_retained`"
     assert said["fairness"] == "no record holds `attribute_auc` and `frechet_heldout`"
     assert said["tau"] == "no release has a `tau_curve`"

@@ -66,24 +66,28 @@ def test_a_row_a_point_with_every_seeds_own_bound(run):
     assert row["lower bound, one run"] == " / ".join(f"{bound.value:.2f}" for bound in bounds)
     assert row["its ceiling"] == f"{bounds[0].ceiling:.2f}"  # alike at both seeds
     assert row["guesses right"] == " / ".join(f"{r.info['right']} of 100" for r in records)
-    assert (row["epsilon claimed"], row["delta"]) == ("8", "1e-05")
-    assert dict(zip(titles, cells[0], strict=True))["epsilon claimed"] == "-"
+    assert (row["epsilon stated"], row["delta"]) == ("8", "1e-05")
+    assert dict(zip(titles, cells[0], strict=True))["epsilon stated"] == "-"
 
 
 def test_the_verdicts_claim_no_more_than_the_bound(run):
     free, exceeded, kept = verdicts(list_audits(run))
     assert (
-        "nothing is claimed; the bound is" in free
+        "no guarantee is stated; the bound is" in free
         and "at no smaller epsilon, with that delta, is this training private" in free
     )
-    assert "exceeds the claim at 2 seeds of 2 (0 and 1); a right claim is exceeded in 1 of 20 trainings" in exceeded
+    assert "exceeds the stated epsilon at 2 seeds of 2 (0 and 1); where a guarantee holds" in exceeded
+    assert "this happens in 1 of 20 trainings at most" in exceeded
     ceiling = epsilon_one_run(400, 100, 100, DELTA).ceiling
-    assert "does not refute the claim" in kept and f"would have shown {ceiling:.2f}, not above the claim" in kept
+    assert (
+        "does not refute the guarantee" in kept
+        and f"would have shown {ceiling:.2f}, not above the stated epsilon" in kept
+    )
     assert "could not have refuted it" in kept  # so many guesses never reach 8
 
 
 def test_exceeded_claims_are_flagged_and_explained(run):
-    (flag,) = [flag for flag in list_raised_flags(run) if flag.name == "epsilon-above-claim"]
+    (flag,) = [flag for flag in list_raised_flags(run) if flag.name == "epsilon-above-guarantee"]
     assert flag.records == 4 and "above the stated epsilon" in flag.meaning
 
 

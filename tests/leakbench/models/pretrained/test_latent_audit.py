@@ -54,7 +54,7 @@ def test_a_text_conditional_latent_model_is_audited_from_start_to_end(stable_dif
     captions.write_text("".join(f"{('the', 'a', 'one')[n % 3]} cat {'abcdefgh'[n % 8]}\n" for n in range(100)))
     toml = tmp_path / "suite.toml"
     toml.write_text(LATENT.format(data=file, model=stable_diffusion[1], captions=captions))
-    made = ReleaseBuilder(RunInputs(load.load(str(toml)), RunConfig(tmp_path / "run", tmp_path / "cache")))
+    made = ReleaseBuilder(RunInputs(load(str(toml)), RunConfig(tmp_path / "run", tmp_path / "cache")))
     check_compatibility(made.inputs)
     assert made.inputs.network_of(made.inputs.suite.points[1].chain).shape == (4, 8, 8)
     embedding = FeatureExtractor(made.inputs)

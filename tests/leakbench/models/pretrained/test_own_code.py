@@ -68,7 +68,7 @@ def read(tmp_path):
         load_adapter.cache_clear()
         build.cache_clear()
         builder = ReleaseBuilder(
-            RunInputs(load.load(str(tmp_path / "suite.toml")), RunConfig(tmp_path / "run", tmp_path / "cache"))
+            RunInputs(load(str(tmp_path / "suite.toml")), RunConfig(tmp_path / "run", tmp_path / "cache"))
         )
         model, above = builder.inputs.suite.points
         release = builder.build_release(model.chain, 0)

@@ -1,0 +1,27 @@
+"""Entry point of the command line: runs a command and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from leakbench.cli import audit, check, doctor, export, fetch, list_, new, power, report, run, score, show, why  # noqa: F401
+from leakbench.cli.app import app
+from leakbench.runtime.errors import UsageError
+
+
+def main() -> Any:
+    """Run the command that was typed. Wrong usage: one line, exit code 2; a failure of the machine: one line, 1."""
+    try:
+        return app(standalone_mode=True)
+    except UsageError as error:
+        if os.environ.get("LEAKBENCH_DEBUG"):
+            raise
+        print(f"leakbench: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if os.environ.get("LEAKBENCH_DEBUG"):
+            raise
+        print(f"leakbench: {error}; what was finished is kept: run the same command to go on", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,120 @@
+"""Tells why the cells of a plan are to be made (again): what differs from what was made before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from leakbench.api import AuxiliaryModel
+from leakbench.measurement.keys import Parts, fit_parts, hash_parts
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.measurement.release_audit import ReleaseAudit
+from leakbench.runner.cell import Cell
+from leakbench.runner.plan import Plan
+from leakbench.runner.up_to_date import identify
+from leakbench.runtime.cache.key_diff import list_differences
+from leakbench.runtime.cache.key_file import KEY_FILE, read_key_parts
+
+NEVER = "never made"
+OTHER_BASE = "its base changed"
+_SHOWN = 3  # differences of a cell
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One line: what is to be made, and the differences from what was made before."""
+
+    what: str
+    differences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = len(self.differences) - _SHOWN
+        shown = [*self.differences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        return f"{self.what}: {', '.join(shown)}"
+
+
+class Explanation:
+    """Reasons for the cells of a plan, by what lies in the cache and in the folder of the run."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.inputs = plan, plan.inputs
+
+    def reasons(self) -> Iterator[Reason]:
+        """One reason for each training, and one for all records of a release that have the same."""
+        audits = {(audit.context.point.label, audit.context.seed): audit for audit in self.plan.audits}
+        for cell in self.plan.cells:
+            if cell.kind == "fit":
+                yield from (self._explain_fit(cell, model) for model in cell.models)
+            elif cell.point is not None:
+                yield from self._explain_audit(cell, audits[cell.point.label, cell.seed])
+
+    # Trainings -------------------------------------------------------------------------------------------------------
+
+    def _explain_fit(self, cell: Cell, model: AuxiliaryModel | None) -> Reason:
+        parts = fit_parts(self.inputs, cell.chain, cell.seed, model)
+        purpose = f" for {model.name}" if model else ""
+        what = f"train {cell.chain[-1].id}, seed {cell.seed}{purpose}"
+        old = self._nearest(parts)
+        return Reason(what, (NEVER,) if old is None else self._differences_of_fits(old, parts))
+
+    def _differences_of_fits(self, old: Parts, new: Parts) -> tuple[str, ...]:
+        if hash_parts(old) == hash_parts(new):
+            return ("its files in the cache are damaged",)
+        found = list_differences(old | {"base": None}, new | {"base": None})
+        return tuple([*found, *([OTHER_BASE] if old.get("base") != new["base"] else [])])
+
+    @cached_property
+    def _trained(self) -> list[Parts]:
+        """The parts of the keys of all trainings in the cache of this machine, newest first."""
+        files = self.plan.builder.trainings.path("any").parent.glob(f"*/{KEY_FILE}")
+        newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+        return [parts for path in newest if (parts := read_key_parts(path.parent)) is not None]
+
+    def _nearest(self, parts: Parts) -> Parts | None:
+        """The training of the same defense, data set and seed, and for the same model, that differs least."""
+        alike = ("defense", "dataset", "seed", "auxiliary")
+        found = [old for old in self._trained if all(old.get(name) == parts[name] for name in alike)]
+        return min(found, key=lambda old: len(list_differences(old, parts)), default=None)
+
+    # Records ---------------------------------------------------------------------------------------------------------
+
+    def _explain_audit(self, cell: Cell, audit: ReleaseAudit) -> Iterator[Reason]:
+        grouped: dict[tuple[str, ...], dict[str, list[str]]] = {}
+        for spec in cell.records:
+            names = grouped.setdefault(self._explain_record(audit, spec), {})
+            names.setdefault(spec.attack, []).append(spec.access.name)
+        for differences, names in grouped.items():
+            rows = [name if name == "quality" else f"{name} at {' and '.join(names[name])}" for name in names]
+            yield Reason(f"{audit.context.point.label}, seed {audit.context.seed}, {'; '.join(rows)}", differences)
+
+    def _explain_record(self, audit: ReleaseAudit, spec: RecordSpec) -> tuple[str, ...]:
+        known = self.plan.finished.by_identity.get(identify(audit, spec))
+        if known is None:
+            return (NEVER,)
+        record = known[1]
+        old, new = record.run.key, audit.row_parts(spec)
+        if record.inputs == hash_parts(new):
+            return ("a score was not finite",) if "non-finite" in record.flags else ("its arrays are damaged or gone",)
+        if not old:
+            return ("made by an older version, which kept no parts of its key",)
+        plain = [{name: value for name, value in parts.items() if name != "release"} for parts in (old, new)]
+        found = [*self._differences_of_releases(audit, old["release"], new["release"]), *list_differences(*plain)]
+        return tuple({one.partition(" (train ")[0]: one for one in reversed(found)}.values())[::-1]
+
+    def _differences_of_releases(self, audit: ReleaseAudit, old: Parts, new: Parts) -> list[str]:
+        """Of the trainings below a release, by name; then of its release-stage parameters and the sampler."""
+        chain, found = audit.context.point.chain, list[str]()
+        for length, (before, after) in enumerate(zip(old["fits"], new["fits"], strict=False), start=1):
+            if before != after:
+                kept = read_key_parts(self._folder(before))
+                parts = fit_parts(self.inputs, chain[:length], audit.context.seed)
+                said = self._differences_of_fits(kept, parts) if kept else ("its key is no longer in the cache",)
+                found += [f"{one} (train {chain[length - 1].id})" for one in said]
+        rest = [{name: value for name, value in parts.items() if name != "fits"} for parts in (old, new)]
+        fits = [one for one in found if not one.startswith(OTHER_BASE)] or found
+        return [*fits, *list_differences(*rest)]
+
+    def _folder(self, key: str) -> Path:
+        return self.plan.builder.trainings.path(key)
