@@ -103,7 +103,18 @@ class ReleaseBuilder:
         What is in the cache is left out."""
         parts = {model: fit_parts(self.inputs, chain, seed, model) for model in models}
         keys = {hash_parts(found): model for model, found in parts.items()}
-        missing = {key: model for key, model in keys.items() if self.trainings.get_valid(key) is None}
+        with self.trainings.one_writer(keys):  # another run may be training the same
+            missing = {key: model for key, model in keys.items() if self.trainings.get_valid(key) is None}
+            self._train_missing(chain, seed, missing, parts, progress)
+
+    def _train_missing(
+        self,
+        chain: tuple[ChainLink, ...],
+        seed: int,
+        missing: dict[str, AuxiliaryModel | None],
+        parts: dict[AuxiliaryModel | None, Parts],
+        progress: Progress | None,
+    ) -> None:
         shares = _split_progress(progress, len(missing))
         tasks = [
             self.task(chain, seed, model, self.checkpoints(key), share)

@@ -1,1 +1,1 @@
-"""What everything else runs on: devices, random streams, processes, the artefact cache, downloads, plugins, errors."""
+"""The base of all rooms: devices, random streams, processes, artefact cache, downloads, plugins, errors."""

@@ -86,7 +86,7 @@ def rank() -> int:
 
 @contextmanager
 def single_process() -> Iterator[None]:
-    """Inside, this process computes by itself, as if the world size were 1, and waits for no other rank."""
+    """Compute by itself inside, as if the world size were 1, and wait for no other rank."""
     before, _group.single = _group.single, True
     try:
         yield
@@ -96,7 +96,7 @@ def single_process() -> Iterator[None]:
 
 @contextmanager
 def data_parallel() -> Iterator[None]:
-    """Inside, training steps are split among the ranks. Not what attacks train: that is too small to gain."""
+    """Split training steps among the ranks inside. Not for what attacks train: that is too small to gain."""
     before, _group.data_parallel = _group.data_parallel, True
     try:
         yield

@@ -10,7 +10,7 @@ from leakbench.runtime.cache.location import shared_url
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where and how a run works; plain data, so that it can be sent to worker processes."""
+    """Settings of a run; plain data, so that they can be sent to worker processes."""
 
     out: Path
     cache: Path

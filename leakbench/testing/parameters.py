@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from leakbench.api import Access, Attack, Plugin
+from leakbench.api import Access, Attack, Plugin, PretrainedModel
 from leakbench.testing.check import Check, CheckFailed, expect
 from leakbench.testing.source_lines import line_of_parameter
 
@@ -30,7 +30,7 @@ def _named(plugin: type[Plugin]) -> None:
 
 
 def _frozen(plugin: type[Plugin]) -> None:
-    if getattr(plugin, "given", False):  # its parameters name a model, so it has no defaults
+    if issubclass(plugin, PretrainedModel):  # its parameters name a model, so it has no defaults
         expect(plugin.model_config.get("frozen") is True, "frozen parameters", "others", plugin)
         return
     made = plugin()

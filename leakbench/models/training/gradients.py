@@ -30,7 +30,7 @@ Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def drops(module: nn.Module) -> bool:
-    """Whether a module has dropout, so that it draws by itself."""
+    """True if a module has dropout, so that it draws random numbers by itself."""
     return any(isinstance(part, nn.Dropout) and part.p > 0 for part in module.modules())
 
 

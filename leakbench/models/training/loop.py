@@ -34,8 +34,8 @@ _CHECKPOINT_EVERY = 500
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how to train. `lr` falls to zero along a cosine; `ema` is the decay of the averaged weights (0: the
-    last ones); `clip` bounds the norm of a step's gradient (infinite: it is left as it is).
+    """Length and settings of a training. `lr` falls to zero along a cosine; `ema` is the decay of the averaged weights
+    (0: the last ones); `clip` bounds the norm of a step's gradient (infinite: it is left as it is).
     """
 
     steps: int

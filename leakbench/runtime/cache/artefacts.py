@@ -14,8 +14,9 @@ import errno
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,7 +75,7 @@ class ArtefactCache:
         folder = self.get_valid(key)
         if folder is not None:
             return folder
-        with self._one_writer(key):
+        with self.one_writer([key]):
             return self.get_valid(key) or self.write(key, make)
 
     def write(self, key: str, fill: Callable[[Path], None]) -> Path:
@@ -94,23 +95,23 @@ class ArtefactCache:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
+    @contextmanager
+    def one_writer(self, keys: Iterable[str]) -> Iterator[None]:
+        """Keep other processes from making these artefacts inside: rank 0 holds their locks.
+
+        Waits for a process that makes one of them now, so ask for valid artefacts again inside.
+        """
+        with ExitStack() as locks:
+            for key in sorted(keys):  # in one order, so that two processes never wait for each other
+                self._on_rank_0(partial(_enter, locks, self._locked(key)))
+            yield
+
     def delete(self, key: str) -> None:
         """Delete an artefact, here and at the URL."""
         self._on_rank_0(lambda: self._delete(key))
 
     def _on_rank_0(self, make: Callable[[], Result]) -> Result:
         return distributed.broadcast(make) if self.collective else make()
-
-    @contextmanager
-    def _one_writer(self, key: str) -> Iterator[None]:
-        """Inside, no other process writes this artefact: rank 0 holds its lock."""
-        lock = self._locked(key)
-        self._on_rank_0(lock.__enter__)
-        try:
-            yield
-        finally:
-            if not self.collective or distributed.rank() == 0:
-                lock.__exit__(None, None, None)
 
     def _locked(self, key: str) -> AbstractContextManager[None]:
         return exclusive(self.folder.parent / "locks" / f"{self.kind}-{key}", f"makes {self.kind}/{key}")
@@ -206,3 +207,7 @@ class ArtefactCache:
         if self.path(key).exists():
             with self._locked(key):
                 self._quarantine(key)
+
+
+def _enter(stack: ExitStack, context: AbstractContextManager[None]) -> None:
+    stack.enter_context(context)

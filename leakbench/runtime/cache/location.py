@@ -1,4 +1,4 @@
-"""Where the artefact cache lies."""
+"""Location of the artefact cache."""
 
 from __future__ import annotations
 

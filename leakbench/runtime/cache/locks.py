@@ -14,11 +14,11 @@ _QUIET = 5.0  # seconds of waiting after which a line says why
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Inside, no other process holds the lock file `path`. `what` says what the
-    other process does, for the line about waiting: "makes fits/KEY".
+    """Hold the lock file `path` against other processes; wait for the one that holds it.
 
-    The same process may hold it more than once. On file systems without locks (some of NFS and Lustre) nothing is
-    locked: artefacts stay whole all the same, as they are renamed into place, but two processes may make the same one.
+    `what` says what a holder does, for the line about waiting: "makes fits/KEY". The same process may hold a lock more
+    than once. On file systems without locks (some of NFS and Lustre) nothing is locked: artefacts stay whole all the
+    same, as they are renamed into place, but two processes may make the same one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, is_singleton=True, fallback_to_soft=False)  # a soft lock outlives a killed process

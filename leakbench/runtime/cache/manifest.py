@@ -23,8 +23,9 @@ Manifest = dict[str, FileEntry]  # by the file's name
 
 
 def build_manifest(folder: Path) -> Manifest:
-    """The manifest of all files in a folder."""
-    return {path.name: FileEntry(path.stat().st_size, file_sha256(path)) for path in sorted(folder.iterdir())}
+    """The manifest of all files in a folder, but for one that is there already."""
+    files = [path for path in sorted(folder.iterdir()) if path.name != MANIFEST]
+    return {path.name: FileEntry(path.stat().st_size, file_sha256(path)) for path in files}
 
 
 def format_manifest(manifest: Manifest) -> str:

@@ -30,7 +30,7 @@ _records: list[list[str]] = []
 
 @contextmanager
 def request_compile(requested: bool) -> Iterator[None]:
-    """Inside, `maybe_compile` compiles if the suite requested it."""
+    """Let `maybe_compile` compile inside, if the suite requested it."""
     global _requested
     before, _requested = _requested, requested
     try:
@@ -41,7 +41,7 @@ def request_compile(requested: bool) -> Iterator[None]:
 
 @contextmanager
 def maybe_compile(module: nn.Module, steps: int, device: torch.device, work: str) -> Iterator[None]:
-    """Inside, the module's forward is compiled if that was requested and the work is long enough.
+    """Compile the module's forward for the work inside, if that was requested and the work is long enough.
 
     `steps` is the number of calls that are to come, on all ranks together; `work` names the work for the record.
     """

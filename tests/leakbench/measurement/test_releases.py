@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.networks import NetworkSpec
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.device import Rng
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
@@ -188,3 +192,29 @@ def test_shadow_models_share_no_randomness(tiny, tmp_path):
     assert len(keys) == 2 * len(needs)
     task = builder.task(builder.inputs.suite.points[0].chain[:1], 0, needs[1])
     assert task.streams == builder.inputs.streams(0, needs[1]) != builder.inputs.streams(0)
+
+
+def test_a_training_that_another_run_does_now_is_waited_for_and_not_done_twice(tiny, tmp_path, finished, monkeypatch):
+    config = RunConfig(tmp_path / "run", tmp_path / "cache")
+    builder = ReleaseBuilder(RunInputs(load(str(tiny)), config))
+    chain = builder.inputs.suite.points[0].chain
+    key = fit_key(builder.inputs, chain, 0)
+    made, held = finished.cache / "fits" / key, threading.Event()
+    assert made.is_dir()
+
+    def other_run():
+        fits = ArtefactCache.of_run(config, "fits")
+        with fits.one_writer([key]):
+            held.set()
+            time.sleep(0.5)  # its training
+            fits.write(key, lambda folder: shutil.copytree(made, folder, dirs_exist_ok=True))
+
+    monkeypatch.setattr(
+        type(chain[-1].defense), "fit_together", lambda self, tasks: pytest.fail("twice") if tasks else []
+    )
+    other = threading.Thread(target=other_run)
+    other.start()
+    assert held.wait(10)
+    builder.train(chain, 0, (None,))
+    other.join()
+    assert builder.trainings.is_valid(key)
