@@ -62,7 +62,7 @@ class Unlabelled(Calibration):
     """What an attack gets that does not say it learns from membership labels."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "member":
+        if name == "is_member":
             raise Overreach("membership labels were read by an attack that says it learns without")
         return object.__getattribute__(self, name)
 

@@ -156,6 +156,7 @@ COMMANDS = [
     ["fetch"],
     ["power"],
     ["score"],
+    ["why"],
 ]
 
 
