@@ -79,11 +79,9 @@ def noise_multiplier_for(epsilon: float, delta: float, rate: float, steps: int) 
 
     # RDP's answer is enough noise, and nearly always more than enough.
     upper = math.log(enough_noise(epsilon, delta, rate, steps))
-    width = 0.1
-    lower = upper - width
-    while over(lower) <= 0:  # where delta is large, RDP asks for several times the noise
-        width *= 2
-        upper, lower = lower, lower - width
+    lower = upper - 0.1
+    while over(lower) <= 0:
+        upper, lower = lower, lower - 0.1
     noise = brentq(lambda at: max(over(at), -1.0), lower, upper, xtol=_CLOSE / 2) if over(upper) < 0 else upper
     while over(noise) > 0:
         noise += _CLOSE / 2

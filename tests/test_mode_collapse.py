@@ -106,7 +106,7 @@ def test_the_report_says_where_the_model_has_collapsed(run):
     report = (run.path / "report.md").read_text()
     said = next(line for line in report.splitlines() if line.startswith("**Mode collapse**"))
     assert "at: pipeline" in said and PUSHED not in said
-    assert "**pipeline: given, not trained here.**" in report
+    assert "**pipeline: handed in, not trained here.**" in report
 
 
 @pytest.fixture(scope="module")

@@ -40,4 +40,4 @@ def test_the_page_runs(tmp_path):
         assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "audit-my_pipeline"
     assert {path.name for path in folder.iterdir()} >= {"report.md", "results.csv", "figures", "plan.json"}
-    assert "given, not trained here" in (folder / "report.md").read_text()
+    assert "handed in, not trained here" in (folder / "report.md").read_text()

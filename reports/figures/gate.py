@@ -24,7 +24,6 @@ CAPTION = (
 FACTS = {"gate_rate_by_t": "gate rate", "classifier_accuracy_by_t": "classifier, share of images"}
 GROUPS = {"member": "right on members", "heldout": "right on held-out", "confident": "sure on held-out"}
 _DASHES = ("-", "--", ":", "-.")
-
 Line = dict[float, float]  # value by timestep
 
 

@@ -45,8 +45,10 @@ class AttackResult:
 
 
 def list_results(run: RunFolder, point: PlannedPoint, family: str) -> list[AttackResult]:
-    """Those of a point, by attack and from the least access up. One computation that is on record for two access levels
-    is there once, at the lower."""
+    """Results of a point, by attack and from the least access up.
+
+    A computation that is on record for two access levels is listed once, at the lower.
+    """
     groups = group_records(run, point, family)
     found = []
     for attack, access in sorted(groups, key=lambda key: (key[0], ACCESS_LEVELS.index(key[1]))):

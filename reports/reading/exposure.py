@@ -21,14 +21,8 @@ from .scores import load_groups, load_scores, same_computation
 from .strongest import representative_points, strongest
 
 LEVEL = "DENOISER"
-
-
 FIRST = 5  # members that are named
-
-
 SHOWN = 0.05
-
-
 MANY = 20  # classes: of more, a table names those that differ
 
 

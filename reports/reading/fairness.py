@@ -19,8 +19,6 @@ from .points import find_reference
 from .selection import quality_records
 
 HIDDEN = 0.05
-
-
 CLASSIFIERS = {"attribute_auc": "classifier of real images", "attribute_auc_trained": "classifier of samples"}
 
 

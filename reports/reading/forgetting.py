@@ -19,11 +19,7 @@ from .selection import quality_records
 from .strongest import strongest
 
 FORGOTTEN = 0.2
-
-
 KEPT = 1.5
-
-
 LEVEL = "DENOISER"
 
 

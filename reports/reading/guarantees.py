@@ -27,7 +27,6 @@ TITLES = (
     "steps",
 )
 
-
 _HISTORY = {"noise_multiplier": 0, "sampling_rate": 1, "steps": 2}  # a history is [[noise, rate, steps], ...]
 
 

@@ -20,8 +20,6 @@ from .points import ACCESS_LEVELS, TRADEOFF_LEVELS
 from .scores import compare_paired
 
 NEXT = 3
-
-
 SHOWN = 0.05
 
 

@@ -16,7 +16,6 @@ from .attack_results import AttackResult, adjust_p_values, list_results
 
 SHOWN = 0.05
 
-
 WHAT = {
     "forget": "denoising loss",
     "psnr": "image that comes back from its seed (PSNR)",
@@ -26,10 +25,7 @@ WHAT = {
     "inversion": "the label's embedding",
 }
 
-
 AUC_ENDING = "_auc_excess"
-
-
 CURVE_ENDING = "_excess"
 
 

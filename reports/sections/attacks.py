@@ -38,8 +38,6 @@ from ..reading.strongest import representative_points
 from ..reading.verdicts import verdict_kind
 
 LABELS = "labels_consumed"
-
-
 _KINDS = {"leaks": "leaks", "inverted": "leaks, inverted", "none": "no leak found", "disagree": "seeds disagree"}
 
 
@@ -67,16 +65,13 @@ class AttackTable:
 def attack_tables(run: RunFolder) -> list[AttackTable]:
     """Tables of each point without protection and of all others together; each without labels and with."""
     whole = baseline_points(run)
-    others = [
-        p
-        for p in (run.plan.points if len(run.plan.points) <= MANY else representative_points(run))
-        if p.role == "defense"
-    ]
+    shown = run.plan.points if len(run.plan.points) <= MANY else representative_points(run)
+    others = [point for point in shown if point.role == "defense"]
     found = [_table(run, point.name, half) for point in whole for half in _halves(rank_results(run, point))]
     rest = [_halves(rank_results(run, point)) for point in others if point not in whole]
     for half in zip(*rest, strict=True):
-        shown = [row for rows in half for row in top_attacks(run, rows)]
-        found.append(_table(run, "", [row for row in shown if not repeats_reference(run, row)]))
+        top = [row for rows in half for row in top_attacks(run, rows)]
+        found.append(_table(run, "", [row for row in top if not repeats_reference(run, row)]))
     return [table for table in found if table is not None]
 
 
@@ -88,20 +83,10 @@ def _halves(rows: list[AttackResult]) -> tuple[list[AttackResult], list[AttackRe
 def _table(run: RunFolder, point: str, rows: list[AttackResult]) -> AttackTable | None:
     if not rows:
         return None
-    titles = [
-        "point",
-        "attack",
-        "needs",
-        "AUC",
-        rate_title(run.plan.headline),
-        "verdict",
-        "p (Holm)",
-        "queries an image",
-    ]
-    titles += ["labels", "public images", "shadow models"]
-    cells = [
-        _cells(run, row, p) for row, p in zip(rows, adjust_p_values([p_of(run, row) for row in rows]), strict=True)
-    ]
+    titles = ["point", "attack", "needs", "AUC", rate_title(run.plan.headline), "verdict", "p (Holm)"]
+    titles += ["queries an image", "labels", "public images", "shadow models"]
+    adjusted = adjust_p_values([compute_p(run, row) for row in rows])
+    cells = [_cells(run, row, p) for row, p in zip(rows, adjusted, strict=True)]
     if point:
         titles, cells = titles[1:], [row[1:] for row in cells]
     adaptive = any(record.adaptive for record in run.records)
@@ -112,20 +97,14 @@ def _cells(run: RunFolder, row: AttackResult, p: float | None) -> list[str]:
     leak = collect_leak(run, list(row.records))
     facts = [row.fact(name) for name in (LABELS, "public_images", "shadow_models")]
     return [
-        *(
-            row.point.name,
-            leak.attack,
-            row.access,
-            format_ci(leak.auc),
-            format_percent(leak.tpr),
-        ),
+        *(row.point.name, leak.attack, row.access, format_ci(leak.auc), format_percent(leak.tpr)),
         *(_KINDS.get(verdict_kind(leak.auc), NOTHING), format_p(p)),
         format_calls(sum(record.queries for record in row.records) / len(row.records)),
         *(str(fact) if fact else NOTHING for fact in facts),
     ]
 
 
-def p_of(run: RunFolder, row: AttackResult) -> float | None:
+def compute_p(run: RunFolder, row: AttackResult) -> float | None:
     """The p value of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
     found = [(load_scores(run, record), load_groups(run, record)) for record in row.records]
     return None if any(sides is None for sides, _ in found) else max(auc_p_value(*s, g) for s, g in found if s)

@@ -18,8 +18,6 @@ from ..reading.formatting import drop_empty_columns, format_ci, format_p, format
 from ..reading.verdicts import verdict_kind
 
 SHOWN = 0.05
-
-
 OF = {"samples": "samples", "images": "members", "pairs": "pairs of outputs"}
 
 

@@ -32,7 +32,6 @@ SHARES = {
     "WEIGHTS": "hands out the weights",
 }
 
-
 TITLES = ("point", "samples", "API", "answers, defense unknown", "answers, defense known", "weights")
 
 

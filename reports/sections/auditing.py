@@ -15,8 +15,6 @@ from ..reading.auditing import AuditResult, list_audits
 from ..reading.formatting import NOTHING, count_noun, drop_empty_columns, format_ci, join_words
 
 _HEURISTIC = {"clopper_pearson": "Clopper-Pearson", "gaussian": "Gaussian", "bayes": "Bayesian"}
-
-
 _ALL = 3  # seeds that are told one by one
 
 

@@ -17,8 +17,6 @@ from ..reading.formatting import drop_empty_columns, format_ci, format_percent
 from ..reading.replication import list_copy_results
 
 _SHARE = "most_copied_share"
-
-
 _HALF = 0.5
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 LEVEL = 0.95
-
-
 SHOWN = 12  # of more controls, the farthest from 1/2
 
 

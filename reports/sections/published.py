@@ -28,7 +28,6 @@ from ..reading.points import ACCESS_LEVELS
 
 _TITLES = ["point", "attack", "number", "paper", "measured on", "reported", "this run", "note"]
 
-
 TEMPLATE = """\
 ## What papers report
 

@@ -23,20 +23,10 @@ from ..reading.aggregate import summarise, to_estimate
 from ..reading.metric_flags import flags_of
 
 _RELEASE = ("suite", "dataset", "model", "defense", "point", "defense_params")
-
-
 _WHO = (*_RELEASE, "attack", "attack_params", "features", "access")
-
-
 _METRIC = ("metric", "title", "better")  # better: which values speak for the defense
-
-
 RESULTS = (*_WHO, "seed", *_METRIC, "value", "ci_low", "ci_high", "n", "queries", "flags")
-
-
 SUMMARY = (*_WHO, *_METRIC, "mean", "low", "high", "minimum", "maximum", "seeds")
-
-
 TIMINGS = ("point", "attack", "access", "seed", "name", "seconds")
 
 

@@ -152,7 +152,7 @@ def test_samples_alone_show_their_copies_and_no_more_access_than_there_is(sides,
     assert not holds_a_member(tmp_path / "run")
     leakbench("report", tmp_path / "run", "--format", "md")
     report = (tmp_path / "run" / "report.md").read_text()
-    assert "given, not trained here" in report and "SAMPLES: strongest, AUC" in report
+    assert "handed in, not trained here" in report and "SAMPLES: strongest, AUC" in report
     assert "Nothing was asked for but generated images" in report
 
 

@@ -140,8 +140,8 @@ def test_check_plugin_says_ok_or_FAIL_and_ends_with_1_on_failure(leakbench, tmp_
     good = leakbench("check", "plugin", "twice", "--plugin", tmp_path / "good.py")
     assert good.code == 0
     assert all(line.startswith("ok ") for line in good.out.splitlines())
-    (tmp_path / "bad.py").write_text(ATTACK.replace(SCORE, "return -gap.norm()"))
-    bad = leakbench("check", "plugin", "twice", "--plugin", tmp_path / "bad.py")
+    (tmp_path / "bad.py").write_text(ATTACK.replace(SCORE, "return -gap.norm()").replace('"twice"', '"bad"'))
+    bad = leakbench("check", "plugin", "bad", "--plugin", tmp_path / "bad.py")
     assert bad.code == 1
     assert "FAIL" in bad.out
 
