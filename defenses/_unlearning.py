@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from leakbench.api import Artefacts, AuditSetting, Cost, Defense, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.data.image_view import ImageView
 from leakbench.models.denoiser_training import errors, trainable, weights_of, with_weights
-from leakbench.models.training.loop import Batch, Recipe, Rule, draws, optimise
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, Rule, draws, optimise
 from leakbench.runtime.device import RngStream, autocast
 from leakbench.runtime.errors import UsageError
 

@@ -35,7 +35,7 @@ from leakbench.models import networks
 from leakbench.models.denoiser_training import minimise
 from leakbench.models.diffusion import Schedule, add_noise, alpha_sigma
 from leakbench.models.networks import Network, NetworkSpec
-from leakbench.models.training.loop import Batch
+from leakbench.models.training.gradients import Batch
 from leakbench.runtime.errors import UsageError
 
 from .baseline import Baseline

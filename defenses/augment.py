@@ -27,7 +27,7 @@ from torch import Tensor
 
 from leakbench.api import Artefacts, Task, fit_param
 from leakbench.models.denoiser_training import train_denoiser
-from leakbench.models.training.loop import Batch
+from leakbench.models.training.gradients import Batch
 from leakbench.runtime.device import seeded
 
 from .baseline import Baseline

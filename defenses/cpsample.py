@@ -38,7 +38,8 @@ from leakbench.api import Artefacts, Cost, Defense, Release, Task, fit_param, re
 from leakbench.data.image_view import ImageView
 from leakbench.models import networks
 from leakbench.models.diffusion import add_noise, alpha_sigma, full_timesteps
-from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, train
 from leakbench.runtime.device import RngStream, in_batches, place
 
 from ._gated import GatedRelease

@@ -31,7 +31,8 @@ from torch.nn import functional as F
 
 from leakbench.api import AuditSetting, Skip, fit_param
 from leakbench.models.diffusion import add_noise
-from leakbench.models.training.loop import Batch, Rule
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Rule
 
 from ._unlearning import Edit, Pair, Unlearning, dot, joined
 

@@ -32,7 +32,7 @@ from leakbench.data.image_view import ImageView
 from leakbench.models import networks
 from leakbench.models.denoiser_training import minimise
 from leakbench.models.diffusion import Schedule, add_noise, alpha_sigma, full_timesteps
-from leakbench.models.training.loop import Batch
+from leakbench.models.training.gradients import Batch
 
 from .baseline import Baseline
 

@@ -18,7 +18,8 @@ from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime import registry
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, load
+from leakbench.suite.file import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile
+from leakbench.suite.load import load
 from leakbench.testing import check_plugin
 from leakbench.testing.membership import membership_scores
 from leakbench.testing.settings import defense_task

@@ -28,6 +28,13 @@ def test_no_picture_is_committed(run):
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_no_picture_can_be_looked_up_by_its_hash(run):
+    for path in (run / "arrays").glob("*.npz"):
+        with np.load(path, allow_pickle=False) as packed:
+            assert [name for name in packed if "sha" in name or packed[name].dtype.kind not in "fiub"] == []
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 def test_every_attack_that_was_planned_has_its_records(run):
     folder = RunFolder(run)
     seen = {(record.point, record.attack) for record in folder.records}

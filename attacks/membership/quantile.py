@@ -31,7 +31,8 @@ from leakbench.api import Calibration, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.data.image_view import ImagesLike
 from leakbench.models.classifiers import SmallConvNet
-from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, train
 from leakbench.runtime.device import RngStream, in_batches, place, seeded
 from leakbench.runtime.errors import UsageError
 

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from leakbench.models.classifiers import SmallConvNet
 from leakbench.models.diffusion import Schedule, add_noise, full_timesteps
 from leakbench.models.networks import timestep_embedding
-from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, train
 from leakbench.runtime.device import RngStream, place, seeded
 
 _WAVES = 16  # planes beside the image's channels that tell the timestep

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from leakbench.api import RecoveryCurve, Release, UnlearningContext
 from leakbench.data.image_batch import Images
 from leakbench.models.denoiser_training import errors, trainable
-from leakbench.models.training.loop import Batch, Recipe, Watch, train
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, Watch, train
 from leakbench.runtime.device import RngStream
 from leakbench.runtime.errors import UsageError
 

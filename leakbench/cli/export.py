@@ -11,7 +11,8 @@ from leakbench.cli.app import PluginOption, app, load_plugins, one_thread_a_proc
 from leakbench.runtime.errors import UsageError, nearest_name
 
 if TYPE_CHECKING:
-    from leakbench.suite.load import ReleaseSpec, Suite
+    from leakbench.suite.release_spec import ReleaseSpec
+    from leakbench.suite.suite import Suite
 
 
 @app.command(

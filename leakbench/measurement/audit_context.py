@@ -24,7 +24,7 @@ from leakbench.measurement.samples import load_or_draw_samples, samples_parts
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.device import merge_execution_notes, request_compile
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import ReleaseSpec
+from leakbench.suite.release_spec import ReleaseSpec
 
 
 @dataclass(eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 from leakbench.api import AuxiliaryModel
 from leakbench.data import Split
 from leakbench.runtime.device import Rng
-from leakbench.suite.load import ChainLink
+from leakbench.suite.release_spec import ChainLink
 
 
 def auxiliary_chain(auxiliary: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> tuple[ChainLink, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from leakbench.api import Attack, AuditSetting, Defense, Skip, as_pretrained, shipped_parts
 from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import ChainLink
+from leakbench.suite.release_spec import ChainLink
 
 _NOTHING_TO_FORGET = Skip("there is nothing to forget: write a [forget] table with `label` or `share`")
 

@@ -22,7 +22,8 @@ from leakbench.runtime import registry
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import ChainLink, Suite
+from leakbench.suite.release_spec import ChainLink
+from leakbench.suite.suite import Suite
 
 NETWORK_SIZES = ("width", "blocks", "levels", "attention", "dropout")  # of [network], as a NetworkSpec has them
 

@@ -17,7 +17,7 @@ from leakbench.measurement.tasks import build_task
 from leakbench.models.artefact_io import save_artefacts
 from leakbench.runtime.cache.keys import digest_of, key_of
 from leakbench.runtime.code_digest import code_closure
-from leakbench.suite.load import ChainLink
+from leakbench.suite.release_spec import ChainLink
 
 Parts = dict[str, Any]
 

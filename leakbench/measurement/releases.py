@@ -24,7 +24,7 @@ from leakbench.runtime import distributed
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.key_file import write_key_parts
 from leakbench.runtime.device import record_execution, request_compile
-from leakbench.suite.load import ChainLink
+from leakbench.suite.release_spec import ChainLink
 
 ENVIRONMENT = "environment.json"
 

@@ -20,7 +20,7 @@ from leakbench.measurement.auxiliary import release_rng, training_rows
 from leakbench.measurement.inputs import RunInputs
 from leakbench.models.latent_cache import encode_images
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import ChainLink
+from leakbench.suite.release_spec import ChainLink
 
 Progress = Callable[[float], None]
 Groups = Callable[[ImageView, float], Tensor]

@@ -20,7 +20,8 @@ from leakbench.data.image_view import ImageView
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.task import Artefacts, Task
-from leakbench.models.training.loop import Batch, Loss, Recipe, Watch, train
+from leakbench.models.training.gradients import Batch, Loss
+from leakbench.models.training.loop import Recipe, Watch, train
 from leakbench.models.training.stacked import train_together
 from leakbench.runtime.device import place
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from leakbench.api import AuxiliaryModel
-from leakbench.measurement.release_audit import RecordSpec
+from leakbench.measurement.record_contents import RecordSpec
 from leakbench.runtime.cache.keys import key_of
-from leakbench.suite.load import ChainLink, ReleaseSpec
+from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 
 
 @dataclass(frozen=True)

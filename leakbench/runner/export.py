@@ -12,7 +12,8 @@ from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusers_export import objection
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import ReleaseSpec, Suite
+from leakbench.suite.release_spec import ReleaseSpec
+from leakbench.suite.suite import Suite
 
 
 def load_release(builder: ReleaseBuilder, point: ReleaseSpec, seed: int, command: str) -> Release:

@@ -12,7 +12,8 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import PlannedBudget, PlannedPoint, PublishedNumber, RunPlan
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.ensemble import format_ensemble
-from leakbench.suite.load import ReleaseSpec, Suite
+from leakbench.suite.release_spec import ReleaseSpec
+from leakbench.suite.suite import Suite
 
 
 def to_manifest(builder: ReleaseBuilder, command: str) -> RunPlan:

@@ -13,12 +13,13 @@ from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.data.near_duplicates import format_near_duplicates
-from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.audit_context import AuditContext, collect_auxiliary_models
 from leakbench.measurement.auxiliary import auxiliary_chain
 from leakbench.measurement.compatibility import audit_setting, is_applicable
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.keys import fit_key
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit, collect_auxiliary_models
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, rename_dependencies
@@ -26,7 +27,7 @@ from leakbench.runner.cell_queue import order_cells
 from leakbench.runner.manifest import check_same_run, to_manifest
 from leakbench.runner.up_to_date import FinishedRecords, identify
 from leakbench.runtime.files import write_atomically
-from leakbench.suite.load import ChainLink, ReleaseSpec
+from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 
 Rerun = Literal["missing", "failed", "all"]
 

@@ -25,7 +25,8 @@ from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.cache.remote import check_reachable
 from leakbench.runtime.files import check_writable
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import Suite, load
+from leakbench.suite.load import load
+from leakbench.suite.suite import Suite
 
 
 def prepare_run(

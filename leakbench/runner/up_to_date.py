@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.results.record import Record
 from leakbench.results.record_files import read_record
 from leakbench.runtime.errors import UsageError

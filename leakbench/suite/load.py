@@ -12,29 +12,13 @@ from typing import Any
 
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.budget import Budget, Change, list_changes, scale_down
+from leakbench.suite.budget import Budget, list_changes, scale_down
 from leakbench.suite.ensemble import read_frozen_attacks
 from leakbench.suite.entries import build_attacks, read_restrictions
-from leakbench.suite.file import NetworkTable, PublishedRow, QualityTable, SamplerTable, SuiteFile, read_toml, validate
+from leakbench.suite.file import SuiteFile, read_toml, validate
 from leakbench.suite.overrides import apply_override, flatten, set_value
 from leakbench.suite.points import expand_points
-from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 from leakbench.suite.suite import Suite
-
-__all__ = [
-    "Budget",
-    "ChainLink",
-    "Change",
-    "NetworkTable",
-    "PublishedRow",
-    "QualityTable",
-    "ReleaseSpec",
-    "SamplerTable",
-    "Suite",
-    "SuiteFile",
-    "build_suite",
-    "load",
-]
 
 
 def load(name: str, overrides: tuple[str, ...] = (), budget: Budget | None = None) -> Suite:

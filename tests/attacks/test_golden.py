@@ -21,7 +21,8 @@ from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.networks import NetworkSpec, build
-from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, train
 from leakbench.runtime.device import Rng
 
 SECMI = [9.474586e-05, 9.710303e-05, 9.246526e-05, 8.930303e-05, 8.617132e-05, 9.126808e-05]

@@ -23,7 +23,8 @@ from leakbench.measurement.membership_evidence import collect_membership_evidenc
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.models.diffusion import Schedule, add_noise
 from leakbench.models.networks import NetworkSpec, build
-from leakbench.models.training.loop import Batch, Recipe
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe
 from leakbench.models.training.stacked import train_together
 from leakbench.runtime.errors import UsageError
 from leakbench.testing.toys import toy_images, toy_release, toy_rng

@@ -17,7 +17,8 @@ from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.finetune import Finetune
 from leakbench.models.denoiser_training import train_denoiser, trainable
 from leakbench.models.diffusion import Schedule, add_noise, denoise, full_timesteps, predict_x0
-from leakbench.models.training.loop import Batch, Recipe
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 

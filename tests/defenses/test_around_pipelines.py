@@ -17,7 +17,7 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models import networks
 from leakbench.models.diffusion import add_noise, full_timesteps, predict_x0
 from leakbench.models.networks import NetworkSpec
-from leakbench.models.training.loop import Batch
+from leakbench.models.training.gradients import Batch
 from leakbench.runtime.device import RngStream
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load

@@ -13,7 +13,7 @@ from leakbench.api import Release
 from leakbench.defenses import cpsample
 from leakbench.defenses.cpsample import CPSample, ProtectedRelease, random_labels
 from leakbench.models.diffusion import add_noise, ddim_step, denoise, full_timesteps
-from leakbench.models.training.loop import Batch
+from leakbench.models.training.gradients import Batch
 from leakbench.runtime.device import Rng
 
 STREAMS = Rng("test", 0)

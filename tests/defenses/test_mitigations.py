@@ -19,7 +19,8 @@ from leakbench.defenses.noise_data import NoiseData
 from leakbench.models.denoiser_training import errors, train_denoiser
 from leakbench.models.diffusion import Schedule, full_timesteps
 from leakbench.models.networks import NetworkSpec
-from leakbench.models.training.loop import Batch, Recipe
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 

@@ -11,7 +11,7 @@ from leakbench.defenses import noise_data
 from leakbench.defenses.amg import AMG
 from leakbench.defenses.noise_data import NoiseData, further, noisy_data
 from leakbench.models.diffusion import Schedule, add_noise, denoise, full_timesteps
-from leakbench.models.training.loop import Batch
+from leakbench.models.training.gradients import Batch
 from leakbench.runtime.device import Rng
 
 STREAMS = Rng("test", 0)

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from leakbench.models.training.loop import Batch, Recipe, draws, drops, mean_gradient, optimise
+from leakbench.models.training.gradients import Batch, drops, mean_gradient
+from leakbench.models.training.loop import Recipe, draws, optimise
 from leakbench.runtime.device import RngStream
 
 Losses = Callable[[nn.Module, Batch], Tensor]

@@ -20,7 +20,9 @@ from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import UnitTimes
 from leakbench.runner.plan import Plan
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import Budget, Suite, load
+from leakbench.suite.budget import Budget
+from leakbench.suite.load import load
+from leakbench.suite.suite import Suite
 
 _FORESEEN = 0.8  # of the minutes: an estimate is one
 _LEAST = 500

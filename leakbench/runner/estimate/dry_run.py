@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from leakbench.api import Access, AttributeAttack, MembershipAttack, Release
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
+from leakbench.measurement.audit_context import collect_auxiliary_models
 from leakbench.measurement.membership_evidence import CALIBRATION_FOLDS, CalibrationFitter
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
-from leakbench.measurement.release_audit import collect_auxiliary_models
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import Rng

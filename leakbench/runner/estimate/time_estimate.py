@@ -17,7 +17,7 @@ from typing import cast
 from leakbench.api import Access, AttributeAttack, MembershipAttack
 from leakbench.measurement.compatibility import audit_setting
 from leakbench.measurement.inputs import RunInputs
-from leakbench.measurement.release_audit import RecordSpec
+from leakbench.measurement.record_contents import RecordSpec
 from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import PAIRS
 from leakbench.models import networks

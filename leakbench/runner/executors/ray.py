@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leakbench.measurement.release_audit import RecordSpec
+from leakbench.measurement.record_contents import RecordSpec
 from leakbench.runner.cell import Cell
 from leakbench.runner.executors.base import Executor
 from leakbench.runner.executors.node_check import compute_fingerprint

@@ -24,7 +24,7 @@ from queue import SimpleQueue
 import torch
 
 from leakbench.measurement.inputs import RunInputs
-from leakbench.measurement.release_audit import RecordSpec
+from leakbench.measurement.record_contents import RecordSpec
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.record import Record
 from leakbench.runner.executors.node_check import compute_fingerprint, find_difference

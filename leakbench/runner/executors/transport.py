@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import Suite
+from leakbench.suite.suite import Suite
 
 
 def pack_suite(suite: Suite, config: RunConfig) -> bytes:

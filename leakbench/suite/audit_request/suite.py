@@ -28,7 +28,9 @@ from leakbench.runtime import registry
 from leakbench.runtime.errors import SettingError, UsageError
 from leakbench.suite.audit_request.attacks import Reach, entries_of
 from leakbench.suite.audit_request.early_checks import check_fits, check_samples, check_sides, peek_at
-from leakbench.suite.load import ReleaseSpec, Suite, build_suite
+from leakbench.suite.load import build_suite
+from leakbench.suite.release_spec import ReleaseSpec
+from leakbench.suite.suite import Suite
 
 GIVEN = "model"  # the id of what is audited
 _WHERE = "leakbench audit"

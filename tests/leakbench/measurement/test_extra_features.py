@@ -25,7 +25,8 @@ from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.plan import Plan
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import Budget, load
+from leakbench.suite.budget import Budget
+from leakbench.suite.load import load
 
 SUITE = """
 name = "colour"

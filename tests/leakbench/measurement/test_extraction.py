@@ -20,7 +20,8 @@ from leakbench.measurement.extraction import extract_candidates, recover
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackTarget
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.copying import pixel_similarity, threshold_at
 from leakbench.metrics.evaluate.replication import evaluate_replication

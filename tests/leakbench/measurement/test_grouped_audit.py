@@ -11,7 +11,8 @@ from leakbench.api import Access
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.run_config import RunConfig

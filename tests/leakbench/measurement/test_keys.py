@@ -12,7 +12,8 @@ from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import fit_key, fit_parts, hash_parts
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.record import QUALITY
 from leakbench.runtime import code_digest, source_file

@@ -20,7 +20,8 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.membership import randomised
 from leakbench.measurement.membership_evidence import collect_membership_evidence, rows_written
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec, build
@@ -28,7 +29,9 @@ from leakbench.runner.plan import Plan
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import ChainLink, ReleaseSpec, Suite, SuiteFile
+from leakbench.suite.file import SuiteFile
+from leakbench.suite.release_spec import ChainLink, ReleaseSpec
+from leakbench.suite.suite import Suite
 
 SHAPE = (1, 8, 8)
 STREAMS = Rng("test", 0)

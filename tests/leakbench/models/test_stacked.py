@@ -22,7 +22,8 @@ from leakbench.models.denoiser_training import train_denoiser, train_denoisers
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.training import gradients, loop
-from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, train
 from leakbench.models.training.stacked import StackedModule, train_together
 from leakbench.runner import plan
 from leakbench.runner.cell import Cell
@@ -30,7 +31,9 @@ from leakbench.runner.executors.worker import Worker
 from leakbench.runner.plan import Plan
 from leakbench.runtime.device import Rng, prepare
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import ChainLink, ReleaseSpec, Suite, SuiteFile
+from leakbench.suite.file import SuiteFile
+from leakbench.suite.release_spec import ChainLink, ReleaseSpec
+from leakbench.suite.suite import Suite
 
 MLP = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=24, blocks=2)
 LABELLED = MLP.model_copy(update={"conditions": 3})

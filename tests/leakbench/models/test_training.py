@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from leakbench.models.training.loop import Batch, Recipe, Watch, draws, optimise, train
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, Watch, draws, optimise, train
 from leakbench.runtime.device import Rng
 
 STREAM = Rng("test", 0).of("train")

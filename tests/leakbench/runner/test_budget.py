@@ -21,7 +21,8 @@ from leakbench.runner.run import prepare_run
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import Budget, load
+from leakbench.suite.budget import Budget
+from leakbench.suite.load import load
 
 SUITE = """
 name = "scaled"

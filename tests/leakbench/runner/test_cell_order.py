@@ -22,7 +22,9 @@ from leakbench.runner.executors.base import Executor
 from leakbench.runner.executors.local import LocalExecutor
 from leakbench.runner.plan import Plan
 from leakbench.runtime.run_config import RunConfig
-from leakbench.suite.load import ChainLink, ReleaseSpec, Suite, SuiteFile
+from leakbench.suite.file import SuiteFile
+from leakbench.suite.release_spec import ChainLink, ReleaseSpec
+from leakbench.suite.suite import Suite
 
 
 class Fresh(Defense):

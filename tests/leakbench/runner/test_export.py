@@ -17,7 +17,7 @@ from leakbench.models.networks import NetworkSpec
 from leakbench.runner.export import check_exportable
 from leakbench.runtime.device import Rng, RngStream
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.load import ChainLink, ReleaseSpec
+from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 
 SUITE = """
 name = "mine"

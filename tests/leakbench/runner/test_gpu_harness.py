@@ -14,7 +14,8 @@ from torch import nn
 from leakbench.metrics import quality
 from leakbench.models import networks
 from leakbench.models.networks import NetworkSpec
-from leakbench.models.training.loop import Batch, Recipe, train
+from leakbench.models.training.gradients import Batch
+from leakbench.models.training.loop import Recipe, train
 from leakbench.runtime.device import AdaptiveBatch, Rng, autocast, compile, in_batches, place, prepare
 
 pytestmark = [

@@ -11,7 +11,8 @@ from leakbench.api import Access, Release
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
-from leakbench.measurement.release_audit import RecordSpec, ReleaseAudit
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.training import gradients, loop
 from leakbench.runtime.device import batching, compile
