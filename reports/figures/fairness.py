@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from leakbench.results.metric_specs import HELDOUT_DISTANCE
 from leakbench.results.run_folder import RunFolder
 
 from ..reading.distances import distance_name, floor_mean
@@ -40,7 +41,7 @@ def collect_data(run: RunFolder) -> Readings:
     panels = {name: _dots(found, classifier) for classifier, name in CLASSIFIERS.items()}
     panels = {name: placed for name, placed in panels.items() if placed}
     if not panels:
-        raise MissingData("no record holds `attribute_auc` and `frechet_heldout`")
+        raise MissingData(f"no record holds `attribute_auc` and `{HELDOUT_DISTANCE}`")
     return Readings(panels, list_styles(run, by_point=False), distance_name(run), floor_mean(run))
 
 

@@ -13,9 +13,9 @@ TEMPLATE = """\
 ## Guarantees
 
 {% if cells %}
-Differential privacy as the releases state it: with one image more or less in training, no outcome becomes more than
-e^epsilon times as likely, but for a probability of delta. The accountant computed it. The attacks above can refute it,
-and cannot prove it.
+Differential privacy as the releases state it: for two training sets that differ by one image (or by what the columns
+"unit" and "adjacency" say), no outcome is more than e^epsilon times as likely with one as with the other, but for a
+probability of delta. The accountant computed it. The attacks above can refute it, and cannot prove it.
 
 {{ table(titles, cells) }}
 {% endif %}
