@@ -11,7 +11,8 @@ import torch
 
 def describe_environment(device: torch.device) -> dict[str, str]:
     """Describe Python, the packages that compute, and the device."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    cuda = device.type == "cuda" and torch.cuda.is_available()
+    name = torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine()
     packages = {package: version(package) for package in ("leakbench", "torch", "numpy", "diffusers")}
     return {"python": platform.python_version(), "device": name, **packages}
 
