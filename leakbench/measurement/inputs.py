@@ -90,7 +90,7 @@ class RunInputs:
         return Schedule(steps=self.suite.file.sampler.steps, clip=self.suite.file.sampler.clip)
 
     def condition(self, chain: tuple[ChainLink, ...]) -> str:
-        """What the network of a chain is conditioned on: as its first defense says, or else as [network] does; of a
+        """Condition of a chain's network: as its first defense says, or else as [network] does; of a
         given model, as the model is."""
         if spec := pretrained_spec(chain[0].defense):
             return "label" if spec.network.conditions else "none"
@@ -179,7 +179,7 @@ class RunInputs:
 
     @property
     def train_images(self) -> ImageView:
-        """What the releases were trained on: member and calibration_in."""
+        """Images that releases are trained on: member and calibration_in."""
         return self.images(self.split.train)
 
     @property
@@ -194,7 +194,7 @@ class RunInputs:
 
     @cached_property
     def data_key(self) -> dict[str, Any]:
-        """What of the data every artefact depends on."""
+        """Parts of the data that every artefact depends on."""
         return {
             "dataset": self.data.name,
             "data": self.data.digest,

@@ -130,7 +130,7 @@ def _describe_reported(context: AuditContext) -> dict[str, np.ndarray]:
 
 
 def _forget_masks(context: AuditContext) -> dict[str, np.ndarray]:
-    """Which members were to be forgotten, and which nonmembers they are compared with: the same class's, or all."""
+    """Masks of members that were to be forgotten, and of nonmembers to compare with: of the same class, or all."""
     inputs, table = context.inputs, context.inputs.suite.file.forget
     if inputs.forgotten is None or table is None:
         return {}

@@ -191,7 +191,7 @@ class AttackTarget:
         return AnswerCache(source, self.streams, batch.images, batch.ids, batch.labels, limit, noises)
 
     def _masks(self, ids: Tensor) -> dict[str, Tensor]:
-        """Which of the images (N,) each of the other releases was trained on."""
+        """Masks (N,) of the images that each auxiliary release was trained on."""
         return {
             name: torch.isin(ids, torch.from_numpy(other.rows).to(ids.device)) for name, other in self.others.items()
         }

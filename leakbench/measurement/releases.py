@@ -46,7 +46,7 @@ class ReleaseBuilder:
         return self.inputs.config.cache / "checkpoints" / key
 
     def artefacts(self, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None) -> Artefacts:
-        """What training the last link of a chain made: from the cache, or trained now. Stays loaded until `unload`."""
+        """Artefacts of training the last link of a chain: from the cache, or trained now. Stays loaded until `unload`."""
         folder = self._folder(chain, seed, auxiliary)
         if folder.name not in self._loaded:
             self._loaded[folder.name] = load_artefacts(folder, self.inputs.device)
@@ -72,7 +72,7 @@ class ReleaseBuilder:
     def training_facts(
         self, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None
     ) -> list[dict[str, Any]]:
-        """What the training of each link noted. Loads no network."""
+        """Facts that the training of each link noted. Loads no network."""
         return [self._read(chain[: i + 1], seed, auxiliary, "info.json") for i in range(len(chain))]
 
     def training_environments(
@@ -141,7 +141,7 @@ class ReleaseBuilder:
         folder: Path | None = None,
         progress: Progress | None = None,
     ) -> Task:
-        """What the last link of a chain is given to train on. `folder`: of its checkpoints."""
+        """Task that the last link of a chain trains on. `folder`: of its checkpoints."""
         base = self.build_release(chain[:-1], seed, auxiliary) if len(chain) > 1 else None
         groups = partial(self._near_duplicates, auxiliary, seed)
         return build_task(

@@ -133,7 +133,7 @@ def denoise(schedule: Schedule, eps: Eps, x: Tensor, label: Tensor | None = None
 
 
 def clamp_output(schedule: Schedule, x: Tensor) -> Tensor:
-    """Where a walk ends: images in [-1, 1], latents as they are."""
+    """Clamp the end of a walk: images to [-1, 1]; latents stay as they are."""
     return x.clamp(-1.0, 1.0) if schedule.bounded else x
 
 

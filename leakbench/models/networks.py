@@ -21,7 +21,7 @@ from leakbench.runtime.device import RngStream, place, seeded
 
 
 class NetworkSpec(BaseModel):
-    """What it takes to build a network. Saved as the JSON beside its weights."""
+    """Specification that a network is built from. Saved as the JSON beside its weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -143,7 +143,7 @@ def _levels(side: int) -> tuple[int, ...]:
 
 
 def _attending(spec: NetworkSpec, levels: tuple[int, ...]) -> list[bool]:
-    """Whether each level has attention. A side that is padded counts as what it is padded to."""
+    """Attention at each level, true or false. A side that is padded counts as what it is padded to."""
     side = min(spec.shape[1:])
     if spec.levels is None:
         return [side >> level <= spec.attention for level in range(len(levels))]

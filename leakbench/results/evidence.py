@@ -147,7 +147,7 @@ class AttributeEvidence:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Those that there are, by name."""
+        """The arrays that are present, by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
     @property

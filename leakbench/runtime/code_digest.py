@@ -134,7 +134,7 @@ class _Walk:
         return f"{module}.{name}" if self._file(f"{module}.{name}") is not None else module
 
     def _handed_on(self, module: str, name: str) -> list[str]:
-        """Where a name comes from that a module imports only to hand it on."""
+        """Origin of a name that a module imports only to hand it on."""
         source = self._file(module)
         if source is None or source.package or name in source.defined:
             return []

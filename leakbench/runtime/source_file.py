@@ -140,7 +140,7 @@ class _Stripper(ast.NodeTransformer):
         self.imports.append(Import(self.scope, bound, module, name, level, reached))
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        """What stands under `if TYPE_CHECKING` is no code; its `else` is."""
+        """Leave out what stands under `if TYPE_CHECKING`; keep its `else`."""
         if not _is_type_checking(node):
             return self.generic_visit(node)
         before, self.reached = self.reached, False

@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found. where: "file:line (function)" in the plugin's code, and the line itself; expected and got:
+    """Outcome of a check. where: "file:line (function)" in the plugin's code, and the line itself; expected and got:
     one sentence each. These are empty where it passed. skip: why it was not run, or ""."""
 
     name: str

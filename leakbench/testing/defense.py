@@ -67,7 +67,7 @@ class _ToyRun:
 
     @cached_property
     def artefacts(self) -> Artefacts:
-        """What fit made."""
+        """Artefacts that fit made."""
         made = self.defense.fit(self.task)
         expect(isinstance(made, Artefacts), "fit to return Artefacts", type(made).__name__, self.plugin.fit)
         return made

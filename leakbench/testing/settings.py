@@ -15,7 +15,7 @@ from leakbench.testing.toys import COUNT, SHAPE, Condition, Forget, toy_release,
 
 
 class Plain(Defense):
-    """What a defense under check builds on: random weights."""
+    """Base of a defense under check: a network of random weights."""
 
     name = "plain"
 

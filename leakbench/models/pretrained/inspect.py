@@ -36,7 +36,7 @@ _UNUSED = ("scheduler", "safety_checker", "feature_extractor")
 
 @dataclass(frozen=True)
 class Options:
-    """Which model, and what its user says about it and trusts it with. `captions`: a file, "" where it has none."""
+    """A model, what its user says about it, and what it is trusted with. `captions`: a file, "" where it has none."""
 
     path: str
     captions: str = ""

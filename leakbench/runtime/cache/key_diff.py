@@ -12,7 +12,7 @@ _CODE = ("code", "imports", "libraries")
 
 
 def list_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between the parts of an older key and those of a newer one, a line each: settings, then code, then
+    """Differences between the parts of an older key and those of a newer one, a line each: settings, then code, then
     libraries. Empty where the keys are equal."""
     old, new = _as_stored(old), _as_stored(new)
     plain = [{name: value for name, value in parts.items() if name not in _CODE} for parts in (old, new)]
