@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from leakbench.api import Artefacts, AuditSetting, Cost, Defense, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.data.image_view import ImageView
-from leakbench.models.denoiser_training import errors, trainable, weights_of, with_weights
+from leakbench.models.denoiser_training import errors, export_weights, trainable, with_weights
 from leakbench.models.training.gradients import Batch
 from leakbench.models.training.loop import Recipe, Rule, draws, optimise
 from leakbench.runtime.device import RngStream, autocast
@@ -220,7 +220,7 @@ class Unlearning(Defense):
             "images_to_forget": len(edit.chosen[0]),
             **{name: float(value) for name, value in edit.notes.items()},
         }
-        return Artefacts(tensors=weights_of(edit.network), info=info)
+        return Artefacts(tensors=export_weights(edit.network), info=info)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """The base's network with the edited weights."""

@@ -51,7 +51,7 @@ from leakbench.api import (
     void_guarantee,
 )
 from leakbench.models import networks
-from leakbench.models.denoiser_training import trainable, weights_of, with_weights
+from leakbench.models.denoiser_training import export_weights, trainable, with_weights
 from leakbench.models.training.loop import Recipe, optimise
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
@@ -170,7 +170,7 @@ class DPSGD(Defense):
         }
         if task.base is None:
             return Artefacts({"denoiser": cast(networks.Network, network)}, info=info)
-        return Artefacts(tensors=weights_of(network), info=info)
+        return Artefacts(tensors=export_weights(network), info=info)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out with its guarantee."""

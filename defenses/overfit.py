@@ -25,7 +25,7 @@ from leakbench.api import Artefacts, AuditSetting, Cost, Release, Skip, Task, fi
 from leakbench.data.near_duplicates import duplicate_radius
 from leakbench.metrics.copying import MEMORISED, ratio_similarity
 from leakbench.models import networks
-from leakbench.models.denoiser_training import train_watched, trainable, weights_of, with_weights
+from leakbench.models.denoiser_training import export_weights, train_watched, trainable, with_weights
 from leakbench.runtime import distributed
 from leakbench.runtime.device import autocast, in_batches
 from leakbench.runtime.errors import UsageError
@@ -130,7 +130,7 @@ class Overfit(Baseline):
             "copied_share": {"step": steps, "share": looks.shares},
             "flags": [] if looks.shares[-1] >= self.copies else [f"never-copied={looks.shares[-1]:.3g}"],
         }
-        return Artefacts(tensors=weights_of(network), info=info)
+        return Artefacts(tensors=export_weights(network), info=info)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """The base's network with the weights that copy."""

@@ -16,7 +16,7 @@ from typing import Literal
 
 from leakbench.api import Artefacts, PretrainedModel, PretrainedSpec, Release, Task, fit_param, release_param
 from leakbench.models.pretrained.build import build, content_digest, digest, read_spec
-from leakbench.models.pretrained.inspect import Options, files_of
+from leakbench.models.pretrained.inspect import Options, list_files
 from leakbench.models.pretrained.release import PretrainedRelease
 
 
@@ -48,7 +48,7 @@ class Pipeline(PretrainedModel):
 
     def files(self) -> tuple[Path, ...]:
         """The model's."""
-        return files_of(self.options)
+        return list_files(self.options)
 
     def content_digest(self) -> str:
         """Digest of what an adapter answered."""

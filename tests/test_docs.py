@@ -243,12 +243,12 @@ def test_every_key_at_the_top_is_documented_with_its_default():
 @pytest.mark.parametrize("group", ["attacks", "defenses"])
 def test_every_parameter_of_a_built_in_plugin_is_documented_with_its_default(group):
     found = sections({"attacks": "docs/attacks.md", "defenses": "docs/suites.md"}[group])
-    for name, plugin in registry.all_of(group):
+    for name, plugin in registry.load_all(group):
         rows = found[name]
         assert documented(rows) == real(plugin), name
         if group == "defenses":
             stages = {key.strip("`"): stage for key, _, stage, _ in rows}
-            assert {key for key, stage in stages.items() if stage == "training"} == plugin.fields_of("training")
+            assert {key for key, stage in stages.items() if stage == "fit"} == plugin.parameters_of_stage("fit")
 
 
 def test_entries_take_the_documented_keys(tmp_path):

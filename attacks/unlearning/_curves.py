@@ -36,7 +36,7 @@ class Effort:
         return sorted({0, *doubled, self.recipe.steps})
 
 
-def curve_of(ground: UnlearningContext, effort: Effort) -> RecoveryCurve:
+def measure_curve(ground: UnlearningContext, effort: Effort) -> RecoveryCurve:
     """The same effort on the release and on the retrained model: same images, draws and sample numbers."""
     steps, ours = brought_back(ground, ground.model.release, effort)
     _, null = brought_back(ground, ground.retrained.release, effort)
@@ -60,7 +60,7 @@ def brought_back(ground: UnlearningContext, release: Release, effort: Effort) ->
 
     if effort.embedding:
         network.requires_grad_(False)
-        embedding_of(network, release.conditions).requires_grad_(True)
+        find_label_embedding(network, release.conditions).requires_grad_(True)
     look(network.eval())
     _train(network, release, effort, look)
     return np.array(effort.steps), torch.stack(found).double().cpu().numpy()
@@ -91,7 +91,7 @@ def _train(network: nn.Module, release: Release, effort: Effort, look: Callable[
     )
 
 
-def embedding_of(network: nn.Module, conditions: int) -> nn.Embedding:
+def find_label_embedding(network: nn.Module, conditions: int) -> nn.Embedding:
     """The embedding by which the label enters. Raises UsageError where there is not exactly one."""
     found = [m for m in network.modules() if isinstance(m, nn.Embedding) and m.num_embeddings == conditions]
     if len(found) != 1:

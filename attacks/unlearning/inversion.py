@@ -43,7 +43,7 @@ from leakbench.api.views import DenoiserView
 from leakbench.data.image_batch import Images
 from leakbench.models.training.loop import Recipe
 
-from ._curves import Effort, curve_of
+from ._curves import Effort, measure_curve
 from ._seeds import found_seed, log_density, psnr, walked_down
 from ._shared import answers, no_label, some
 
@@ -78,7 +78,7 @@ class Inversion(UnlearningAttack):
         stream = ground.streams.of("attacking", "own", "inversion")
         recipe = Recipe(self.steps, self.batch, self.lr, ema=0.0)
         effort = Effort(few, recipe, stream, self.samples, embedding=True)
-        return UnlearningEvidence(curves={"inversion": curve_of(ground, effort)})
+        return UnlearningEvidence(curves={"inversion": measure_curve(ground, effort)})
 
     def _by_noise(self, ground: UnlearningContext) -> UnlearningEvidence:
         count = min(len(ground.retained.ids), len(ground.forget.ids))

@@ -25,7 +25,7 @@ from leakbench.api import (
 )
 from leakbench.models.training.loop import Recipe
 
-from ._curves import Effort, curve_of
+from ._curves import Effort, measure_curve
 from ._shared import no_label, some
 
 
@@ -52,7 +52,7 @@ class Relearning(UnlearningAttack):
         few = some(ground.forget, self.images, streams.of("attacking", "own", "few to relearn"))
         recipe = Recipe(self.steps, self.batch, self.lr, ema=0.0)
         curves = {
-            name: curve_of(ground, Effort(images, recipe, streams.of("attacking", "own", name), self.samples))
+            name: measure_curve(ground, Effort(images, recipe, streams.of("attacking", "own", name), self.samples))
             for name, images in (("relearn", few), ("relearn_retained", ground.retained))
         }
         return UnlearningEvidence(curves=curves)

@@ -107,7 +107,7 @@ def _list() -> None:
         table.add_row(
             f"weights:{name}", f"about {format_bytes(resource.bytes or 0)}", str(at_hand(resource) or "no"), words
         )
-    for name, load in registry.all_of("datasets"):
+    for name, load in registry.load_all("datasets"):
         folder = downloads_folder() / name
         held = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
         table.add_row(

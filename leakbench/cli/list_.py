@@ -33,11 +33,11 @@ def list_(
     if what == "suites":
         rows = [(name, read_summary(path)) for name, path in sorted(registry.suite_files().items())]
     elif what == "datasets":
-        rows = [(name, (thing.__doc__ or "").splitlines()[0]) for name, thing in registry.all_of(what)]
+        rows = [(name, (thing.__doc__ or "").splitlines()[0]) for name, thing in registry.load_all(what)]
     elif what == "attacks":
-        rows = [(name, t.access.name, t.family, t.summary) for name, t in registry.all_of(what)]
+        rows = [(name, t.access.name, t.family, t.summary) for name, t in registry.load_all(what)]
     else:
-        rows = [(name, thing.role, thing.summary) for name, thing in registry.all_of(what)]
+        rows = [(name, thing.role, thing.summary) for name, thing in registry.load_all(what)]
     for heading in ("name", *{"attacks": ("access", "family"), "defenses": ("role",)}.get(what, ()), "summary"):
         table.add_column(heading, overflow="fold")
     for row in rows:

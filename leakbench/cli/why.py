@@ -38,12 +38,12 @@ def why(
     from leakbench.runner.plan import Plan
     from leakbench.runner.why import Explanation
     from leakbench.runtime.cache.location import cache_root
-    from leakbench.runtime.device import kind_of
+    from leakbench.runtime.device import resolve_device
     from leakbench.runtime.run_config import RunConfig
 
     load_plugins(plugin)
     suite, folder = _suite_and_folder(run, out, tuple(settings or ()))
-    config = RunConfig(folder, cache_root(), kind_of(device), not no_images)
+    config = RunConfig(folder, cache_root(), resolve_device(device), not no_images)
     reasons = list(Explanation(Plan(ReleaseBuilder(RunInputs(suite, config)))).reasons())
     for reason in reasons:
         print(reason)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.caption_file import Captions, read
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
@@ -77,7 +77,7 @@ def _kept(rows: list[tuple[str, str]]) -> Path:
     table = csv.writer(text)
     table.writerow(["file", "caption"])
     table.writerows(by_caption)
-    path = cache_root() / "captions" / f"{key_of(text=text.getvalue())}.csv"
+    path = cache_root() / "captions" / f"{compute_key(text=text.getvalue())}.csv"
     try:
         write_atomically(path, text.getvalue().encode("utf-8"))
     except UnicodeEncodeError:

@@ -22,7 +22,7 @@ import numpy as np
 
 from leakbench.data.dataset import hash_images
 from leakbench.runtime.cache.artefacts import ArtefactCache
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.files import check_writable
 
@@ -56,7 +56,7 @@ def pack_images(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
     the other, and puts the names of what it leaves out into `skipped`; it is called only where there is no pack yet.
     """
     store = ArtefactCache(cache_root(), "packed")
-    key = key_of(format=_FORMAT, name=name, **identity)
+    key = compute_key(format=_FORMAT, name=name, **identity)
     if store.exists(key):
         try:
             return _open(store.path(key))
@@ -74,7 +74,7 @@ def hash_once(images: np.ndarray, identity: dict[str, Any]) -> Pack:
     def note(folder: Path) -> None:
         (folder / "pack.json").write_text(json.dumps({"pixels": hash_images(images)}) + "\n")
 
-    folder = store.get_or_make(key_of(format=_FORMAT, **identity), note)
+    folder = store.get_or_make(compute_key(format=_FORMAT, **identity), note)
     return Pack(images, None, json.loads((folder / "pack.json").read_text())["pixels"], folder)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from leakbench.data.close_pairs import Descriptions, check_radius, close_pairs, nearest_earlier, pieces
 from leakbench.data.dataset import DUPLICATE_SHARE, Dataset
 from leakbench.data.image_view import ImagesLike, ImageView
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.code_digest import code_digest
 from leakbench.runtime.files import write_atomically
 
@@ -54,7 +54,7 @@ def find_near_duplicates(data: Dataset, share: float = DUPLICATE_SHARE) -> NearD
     order = np.arange(count) if data.precedence is None else np.argsort(data.precedence, kind="stable")
     if data.folder is None:
         return _search(data, order, share)
-    key = key_of(share=share, order=hashlib.sha256(order.tobytes()).hexdigest(), code=code_digest(_search))
+    key = compute_key(share=share, order=hashlib.sha256(order.tobytes()).hexdigest(), code=code_digest(_search))
     path = data.folder / f"near-duplicates-{key}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as held:

@@ -9,7 +9,7 @@ import numpy as np
 
 from leakbench.data.dataset import Dataset
 from leakbench.data.image_cache import hash_once, identify_file
-from leakbench.data.npz import OPTIONAL, dataset_of
+from leakbench.data.npz import OPTIONAL, build_dataset
 from leakbench.runtime.errors import UsageError
 
 _LARGE = 2**26  # bytes of images from which on their hash is kept in the cache
@@ -25,7 +25,7 @@ def npy(argument: str) -> Dataset:
     images = _load(file, "r")
     places = {key: path / f"{key}.npy" for key in OPTIONAL} if path.is_dir() else {}
     arrays = {key: _load(place) for key, place in places.items() if place.is_file()}
-    data = dataset_of(f"npy:{path.name}", file, images, arrays)
+    data = build_dataset(f"npy:{path.name}", file, images, arrays)
     if images.nbytes < _LARGE:
         return data
     pack = hash_once(data.images, {"path": str(file.resolve()), "file": identify_file(file)})

@@ -30,11 +30,11 @@ def npz(argument: str) -> Dataset:
     if not argument or not path.is_file():
         raise UsageError(f"dataset 'npz:{argument}': no such file; write npz:PATH with the path of an .npz file")
     arrays, images, large = _read_npz(path)
-    data = dataset_of(f"npz:{path.name}", path, images, arrays)
+    data = build_dataset(f"npz:{path.name}", path, images, arrays)
     return data if large is None else replace(data, pixels=large.pixels, folder=large.folder)
 
 
-def dataset_of(name: str, path: Path, images: np.ndarray, arrays: dict[str, np.ndarray]) -> Dataset:
+def build_dataset(name: str, path: Path, images: np.ndarray, arrays: dict[str, np.ndarray]) -> Dataset:
     """The data set of images and the OPTIONAL arrays of each, which are checked; `path` is named in errors. Raises
     UsageError."""
     if images.dtype != np.uint8:

@@ -15,7 +15,7 @@ from leakbench.api import AuxiliaryModel, Defense, as_pretrained
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.tasks import build_task
 from leakbench.models.artefact_io import save_artefacts
-from leakbench.runtime.cache.keys import digest_of, key_of
+from leakbench.runtime.cache.keys import compute_key, digest_files
 from leakbench.runtime.code_digest import code_closure
 from leakbench.suite.release_spec import ChainLink
 
@@ -30,7 +30,7 @@ def code_parts(*roots: Any) -> Parts:
 
 def hash_parts(parts: Parts) -> str:
     """The key of parts. Of code, where a module lies does not count."""
-    return key_of(**parts | ({"code": sorted(parts["code"].values())} if "code" in parts else {}))
+    return compute_key(**parts | ({"code": sorted(parts["code"].values())} if "code" in parts else {}))
 
 
 def fit_key(inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None) -> str:
@@ -52,7 +52,7 @@ def fit_parts(
         "base": _base_key(inputs, chain, seed, auxiliary) if len(chain) > 1 else None,
         "forget": _forget_part(inputs) if _reads_forget_set(defense, auxiliary) else None,
         "network": inputs.network_of(chain).model_dump(),
-        "model": (model := as_pretrained(defense)) and [digest_of(model.files()), model.content_digest()],
+        "model": (model := as_pretrained(defense)) and [digest_files(model.files()), model.content_digest()],
         "condition": inputs.condition(chain),
         "schedule": asdict(replace(inputs.schedule_of(chain), steps=0, clip=False)),  # the walk is the release's
         "device": inputs.device.type,
@@ -92,7 +92,7 @@ def _forget_part(inputs: RunInputs) -> str | None:
     table = inputs.suite.file.forget
     if inputs.forgotten is None or table is None:
         return None
-    return key_of(rows=inputs.forgotten.tolist(), label=table.label)
+    return compute_key(rows=inputs.forgotten.tolist(), label=table.label)
 
 
 def _reads_forget_set(defense: Defense, auxiliary: AuxiliaryModel | None) -> bool:
@@ -100,4 +100,4 @@ def _reads_forget_set(defense: Defense, auxiliary: AuxiliaryModel | None) -> boo
 
 
 def _fit_fields(defense: type[Defense]) -> set[str]:
-    return set(defense.model_fields) - defense.fields_of("sampling")
+    return set(defense.model_fields) - defense.parameters_of_stage("release")

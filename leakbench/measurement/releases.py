@@ -46,7 +46,7 @@ class ReleaseBuilder:
         return self.inputs.config.cache / "checkpoints" / key
 
     def artefacts(self, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None) -> Artefacts:
-        """Artefacts of training the last link of a chain: from the cache, or trained now. Stays loaded until `unload`."""
+        """Artefacts of training the last link of a chain, from the cache or made now; kept until `unload`."""
         folder = self._folder(chain, seed, auxiliary)
         if folder.name not in self._loaded:
             self._loaded[folder.name] = load_artefacts(folder, self.inputs.device)

@@ -195,14 +195,14 @@ def trainable(network: nn.Module, device: torch.device) -> nn.Module:
     return place(copy.deepcopy(network), device).requires_grad_(True)
 
 
-def weights_of(network: nn.Module) -> dict[str, Tensor]:
+def export_weights(network: nn.Module) -> dict[str, Tensor]:
     """All its weights by name, for the tensors of an artefact: a released network may be of any kind (one behind a
     mask, say), which its `spec` does not tell how to build."""
     return {_WEIGHTS + key: value for key, value in network.state_dict().items()}
 
 
 def with_weights(network: nn.Module, tensors: dict[str, Tensor], device: torch.device) -> nn.Module:
-    """A copy of a released network with the weights that `weights_of` put among an artefact's tensors."""
+    """A copy of a released network with the weights that `export_weights` put among an artefact's tensors."""
     edited = copy.deepcopy(network)
     found = {key.removeprefix(_WEIGHTS): value for key, value in tensors.items() if key.startswith(_WEIGHTS)}
     edited.load_state_dict({key: value.to(device) for key, value in found.items()})

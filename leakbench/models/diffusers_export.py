@@ -41,15 +41,15 @@ def objection(release: Release) -> str | None:
     return None
 
 
-def pipeline_of(release: Release) -> DDIMPipeline:
+def build_pipeline(release: Release) -> DDIMPipeline:
     """The diffusers pipeline of a release that `check_exportable` let pass."""
     from diffusers import DDIMPipeline
 
     assert isinstance(release.network, UNet)
-    return DDIMPipeline(unet=release.network.body, scheduler=scheduler_of(release.schedule))
+    return DDIMPipeline(unet=release.network.body, scheduler=build_scheduler(release.schedule))
 
 
-def scheduler_of(schedule: Schedule) -> DDIMScheduler:
+def build_scheduler(schedule: Schedule) -> DDIMScheduler:
     """diffusers' deterministic scheduler with the noise levels of ours."""
     import numpy as np
     from diffusers import DDIMScheduler
@@ -69,4 +69,4 @@ def write(release: Release, folder: Path) -> None:
     """Write the pipeline folder; weights as safetensors. Raises UsageError where something lies there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists and is not an empty folder; name another")
-    pipeline_of(release).save_pretrained(folder, safe_serialization=True)
+    build_pipeline(release).save_pretrained(folder, safe_serialization=True)

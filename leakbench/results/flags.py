@@ -116,7 +116,7 @@ class Flag(StrEnum):
     )
 
 
-def meaning_of(flag: str) -> str:
+def explain_flag(flag: str) -> str:
     """The meaning of a flag as a record carries it (`NAME` or `NAME=VALUE`)."""
     name = flag.partition("=")[0]
     known = {str(one): one.meaning for one in Flag}

@@ -8,7 +8,7 @@ from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.measurement.record_contents import RecordSpec
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 
 
@@ -67,7 +67,7 @@ def _join(cells: list[Cell]) -> Cell:
         return cells[0]
     return replace(
         cells[0],
-        name=key_of(together=[cell.name for cell in cells]),
+        name=compute_key(together=[cell.name for cell in cells]),
         description=f"{cells[0].description} and {len(cells) - 1} more",
         depends_on=tuple(name for cell in cells for name in cell.depends_on),
         models=tuple(model for cell in cells for model in cell.models),

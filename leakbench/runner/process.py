@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 
 from leakbench.runtime import distributed
-from leakbench.runtime.device import devices, kind_of, prepare
+from leakbench.runtime.device import devices, prepare, resolve_device
 from leakbench.runtime.errors import UsageError
 
 ExecutorName = Literal["local", "ray"]
@@ -36,7 +36,7 @@ def start_process(device: str, executor: ExecutorName = "local") -> str:
     """
     if executor == "ray":
         return device
-    own = distributed.init_process_group(kind_of(device))
+    own = distributed.init_process_group(resolve_device(device))
     prepare(torch.device(own))
     return own
 
@@ -73,5 +73,5 @@ def cores() -> int:
 
 def check_measurable(device: str) -> None:
     """Raise UsageError where times cannot be measured: a run on a cluster may have a GPU that this machine has not."""
-    if device == "cuda" and kind_of("auto") == "cpu":
+    if device == "cuda" and resolve_device("auto") == "cpu":
         raise UsageError("no CUDA device here to measure on: use --plan and --budget on a machine that has one")

@@ -20,12 +20,12 @@ class Access(IntEnum):
 
 def fit_param(default: Any = ..., **constraints: Any) -> Any:
     """Declare a fit-stage parameter: changing it trains again. Takes pydantic's constraints (ge=0, ...)."""
-    return Field(default, json_schema_extra={"stage": "training"}, **constraints)
+    return Field(default, json_schema_extra={"stage": "fit"}, **constraints)
 
 
 def release_param(default: Any = ..., **constraints: Any) -> Any:
     """Declare a release-stage parameter: changing it trains nothing. Takes pydantic's constraints."""
-    return Field(default, json_schema_extra={"stage": "sampling"}, **constraints)
+    return Field(default, json_schema_extra={"stage": "release"}, **constraints)
 
 
 class Plugin(BaseModel):
@@ -39,7 +39,7 @@ class Plugin(BaseModel):
     summary: ClassVar[str] = ""
 
     @classmethod
-    def fields_of(cls, stage: str) -> set[str]:
-        """Names of the parameters of a stage, "training" or "sampling"."""
+    def parameters_of_stage(cls, stage: str) -> set[str]:
+        """Names of the parameters of a stage, "fit" or "release"."""
         extra = {key: info.json_schema_extra for key, info in cls.model_fields.items()}
         return {key for key, value in extra.items() if isinstance(value, dict) and value.get("stage") == stage}

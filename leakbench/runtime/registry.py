@@ -64,7 +64,7 @@ def _origin(entry: EntryPoint) -> str:
     return f"{entry.value} of {entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 
-def all_of(group: str) -> Iterable[tuple[str, Any]]:
+def load_all(group: str) -> Iterable[tuple[str, Any]]:
     """Yield (name, object) of every plugin that loads; a broken one is a warning that names it."""
     for name in names(group):
         try:
@@ -73,7 +73,7 @@ def all_of(group: str) -> Iterable[tuple[str, Any]]:
             warnings.warn(str(error), stacklevel=2)
 
 
-def module_of(path: Path) -> str:
+def name_plugin_module(path: Path) -> str:
     """The name under which a --plugin file is imported."""
     return f"leakbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
 
@@ -85,7 +85,7 @@ def load_file(path: Path, module_name: str = "") -> list[str]:
     """
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file")
-    name = module_name or module_of(path)
+    name = module_name or name_plugin_module(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"--plugin {path}: not a Python file")
@@ -156,7 +156,7 @@ def suite_files() -> dict[str, Path]:
 def _suites() -> dict[str, list[Path]]:
     """The files of each suite's name: more than one where two packages have a suite of that name."""
     found: dict[str, list[Path]] = {}
-    for _, package in all_of("suites"):
+    for _, package in load_all("suites"):
         for entry in files(package).iterdir():
             if entry.name.endswith(".toml"):
                 found.setdefault(entry.name.removesuffix(".toml"), []).append(Path(str(entry)))
@@ -174,12 +174,12 @@ def dataset(name: str, where: str = "", skip_broken: bool = False) -> Callable[[
 
 
 __all__ = [
-    "all_of",
     "dataset",
     "find",
+    "load_all",
     "load_file",
     "loaded_files",
-    "module_of",
+    "name_plugin_module",
     "names",
     "suite_files",
     "suite_path",

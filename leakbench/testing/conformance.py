@@ -33,7 +33,7 @@ CHECKS: dict[FamilyName, Callable[[Any], Iterator[Check]]] = {  # rows of leakbe
 }
 
 
-def checks_of(plugin: type[Plugin]) -> Iterator[Check]:
+def list_checks(plugin: type[Plugin]) -> Iterator[Check]:
     """The checks of a plugin class, in order, none of them run yet."""
     yield from parameter_checks(plugin)
     if issubclass(plugin, Defense):
@@ -70,7 +70,7 @@ def run_check(check: Check, plugin: type[Plugin]) -> CheckResult:
 
 def check_plugin(plugin: type[Plugin]) -> Iterator[CheckResult]:
     """Run all checks of a plugin class, one after the other."""
-    checks = checks_of(plugin)
+    checks = list_checks(plugin)
     while True:
         try:
             check = next(checks)

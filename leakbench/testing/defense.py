@@ -96,7 +96,7 @@ class _ToyRun:
 def _fits_alike(run: _ToyRun) -> None:
     """Fit at the defaults and with every release-stage number changed: the same bits must come out."""
     few = shortened(run.plugin)
-    for name in sorted(run.plugin.fields_of("sampling")):
+    for name in sorted(run.plugin.parameters_of_stage("release")):
         value = getattr(run.defense, name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             for changed in (value + 1, value / 2, value - 1):

@@ -49,7 +49,7 @@ def _declared(plugin: type[Attack]) -> None:
 
 
 def _marked(plugin: type[Plugin]) -> None:
-    bare = set(plugin.model_fields) - plugin.fields_of("training") - plugin.fields_of("sampling")
+    bare = set(plugin.model_fields) - plugin.parameters_of_stage("fit") - plugin.parameters_of_stage("release")
     for name in sorted(bare):
         where = line_of_parameter(plugin, name)
         raise CheckFailed(f"{name} = fit_param(...) or release_param(...)", "neither", plugin, where)

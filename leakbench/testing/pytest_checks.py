@@ -7,7 +7,7 @@ from typing import Any
 
 from leakbench.api import Plugin
 from leakbench.testing.check import Check
-from leakbench.testing.conformance import checks_of, run_check
+from leakbench.testing.conformance import list_checks, run_check
 
 
 def plugin_tests(*plugins: type[Plugin]) -> Callable[..., None]:
@@ -42,7 +42,7 @@ def plugin_tests(*plugins: type[Plugin]) -> Callable[..., None]:
 def _listed(plugin: type[Plugin]) -> Iterator[Check]:
     """The checks of a plugin; one that raises where it cannot even be made, so that collecting tests goes on."""
     try:
-        yield from checks_of(plugin)
+        yield from list_checks(plugin)
     except Exception as error:
         yield Check("its checks can be listed", _raiser(error), plugin)
 

@@ -38,7 +38,7 @@ def list_dots(found: Iterable[tuple[PlannedPoint, Aggregate | None, Aggregate | 
     ]
 
 
-def axis_of(found: list[Dot], floor: float | None = None) -> Strip:
+def build_axis(found: list[Dot], floor: float | None = None) -> Strip:
     """An axis of distances that holds all but the far controls, and the floor if there is one."""
     summaries = [dot.x.summary for dot in found if dot.role != "control"]
     near = [summary.mean for summary in summaries] + ([] if floor is None else [floor])

@@ -11,7 +11,7 @@ from leakbench.results.run_folder import RunFolder
 from ..reading.distances import distance_name, floor_mean
 from ..reading.fairness import CLASSIFIERS, AttributeFairness, list_fairness
 from .canvas import COLUMN, MissingData, entries, figure, legend
-from .dots import Dot, axis_of, list_dots, plot_dots
+from .dots import Dot, build_axis, list_dots, plot_dots
 from .styles import PointStyle, list_styles
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def plot(data: Readings) -> Figure:
 
 
 def _panel(ax: Axes, classifier: str, placed: list[Dot], data: Readings) -> None:
-    axis = axis_of(placed, data.floor)
+    axis = build_axis(placed, data.floor)
     plot_dots(ax, placed, data.styles, axis=axis)
     ax.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="cannot be read")
     if data.floor is not None:

@@ -10,7 +10,7 @@ from leakbench.results.run_folder import RunFolder
 from ..reading.distances import distance_name
 from ..reading.forgetting import FORGOTTEN, Forgetting, list_forgetting
 from .canvas import COLUMN, MissingData, entries, figure, legend, log_ticks
-from .dots import Dot, as_star, axis_of, list_dots, plot_dots
+from .dots import Dot, as_star, build_axis, list_dots, plot_dots
 from .styles import MANY, PointStyle, list_styles
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _real(found: list[Forgetting]) -> float | None:
 def plot(data: Forgettings) -> Figure:
     """Plot one panel."""
     drawn = figure(COLUMN, 2.6 if len(data.styles) <= MANY else 3.2)
-    ax, axis = drawn.subplots(), axis_of(data.dots)
+    ax, axis = drawn.subplots(), build_axis(data.dots)
     plot_dots(ax, data.dots, data.styles, axis=axis)
     if data.real is not None:
         ax.axhline(data.real, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="real images")

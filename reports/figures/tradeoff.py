@@ -14,7 +14,7 @@ from ..reading.points import TRADEOFF_LEVELS
 from ..reading.selection import copy_attacks
 from ..reading.tradeoff import TradeoffRow, list_rows
 from .canvas import PAGE, MissingData, entries, figure, legend
-from .dots import Dot, axis_of, list_dots, plot_dots
+from .dots import Dot, build_axis, list_dots, plot_dots
 from .styles import MANY, PointStyle, list_styles
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def plot(data: TradeoffData) -> Figure:
 
 
 def _panel(ax: Axes, panel: LeakagePanel, data: TradeoffData) -> None:
-    axis = axis_of(panel.dots, data.floor)
+    axis = build_axis(panel.dots, data.floor)
     plot_dots(ax, panel.dots, data.styles, panel.scale, axis)
     ax.axhline(panel.even, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     if data.floor is not None:

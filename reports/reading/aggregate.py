@@ -34,7 +34,7 @@ def aggregate(records: Iterable[Record], metric: str) -> Aggregate | None:
     return Aggregate(metric, values) if values else None
 
 
-def summary_of(found: Aggregate | None) -> Summary | None:
+def summarise_metric(found: Aggregate | None) -> Summary | None:
     """Summary over the seeds; None of nothing."""
     return found.summary if found else None
 

@@ -7,7 +7,7 @@ from leakbench.results.record import Record
 from leakbench.statistics import few_negatives
 
 
-def flags_of(record: Record, metric: str) -> list[str]:
+def read_flags(record: Record, metric: str) -> list[str]:
     """The flags of a record that concern one of its metrics, sorted: `few-negatives` is about single TPRs."""
     name, _, target = metric.partition("tpr@fpr=")
     auc = record.metric("auc")

@@ -16,11 +16,11 @@ from leakbench.results.metric_specs import COPY_EXCESS
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
-from .aggregate import Aggregate, aggregate, summary_of
+from .aggregate import Aggregate, aggregate, summarise_metric
 from .distances import join_features
 from .extra_columns import aggregate_extra_columns
 from .leakage import Leak, collect_leak
-from .metric_flags import flags_of
+from .metric_flags import read_flags
 from .points import TRADEOFF_LEVELS
 from .selection import copy_attacks, quality_records, select_records
 from .strongest import strongest
@@ -58,7 +58,7 @@ def _build_row(run: RunFolder, point: PlannedPoint) -> TradeoffRow:
     copies = {attack: select_records(run, point, "replication", attack) for attack in copy_attacks(run)}
     leaks = {level: collect_leak(run, list(found.values())) for level, found in strong.items()}
     shown = chain(quality, *(found.values() for found in strong.values()), *copies.values())
-    flags = {flag for record in shown for flag in flags_of(record, run.plan.headline)}
+    flags = {flag for record in shown for flag in read_flags(record, run.plan.headline)}
     flags |= {Flag.INVERTED.value for leak in leaks.values() if _is_inverted(leak)}
     return TradeoffRow(
         point=point,
@@ -100,6 +100,6 @@ def _numbers(run: RunFolder, row: TradeoffRow) -> dict[str, object]:
 
 
 def _spread(name: str, found: Aggregate | None) -> dict[str, object]:
-    summary = summary_of(found)
+    summary = summarise_metric(found)
     values = (summary.mean, summary.low, summary.high) if summary else (float("nan"),) * 3
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))

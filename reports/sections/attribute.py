@@ -12,7 +12,7 @@ from typing import Any
 
 from leakbench.results.run_folder import RunFolder
 
-from ..reading.aggregate import summary_of
+from ..reading.aggregate import summarise_metric
 from ..reading.attack_results import AttackResult, adjust_p_values, list_results
 from ..reading.formatting import drop_empty_columns, format_ci, format_p, format_percent, join_words
 from ..reading.verdicts import verdict_kind
@@ -89,9 +89,9 @@ def adaptive_findings(found: list[AttributeResult]) -> list[str]:
     """Points at which an attack that knows the defense reads what attacks on single samples do not."""
     said = []
     for row in (row for row in found if row.adaptive):
-        ours = summary_of(row.aggregate("attribute_auc"))
+        ours = summarise_metric(row.aggregate("attribute_auc"))
         others = [o for o in found if o.point == row.point and o.of == "samples" and o.attack != row.attack]
-        apart = [summary_of(o.aggregate("attribute_auc")) for o in others]
+        apart = [summarise_metric(o.aggregate("attribute_auc")) for o in others]
         known = [one for one in apart if one is not None]
         if ours is None or not known or not ours.low > max(max(one.high, 1 - one.low, 0.5) for one in known):
             continue

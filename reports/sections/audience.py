@@ -16,7 +16,7 @@ from leakbench.results.run_plan import PlannedPoint
 
 from ..reading.access_gaps import list_access_gaps
 from ..reading.adaptive import defeat_by_adaptive, strongest_adaptive, strongest_other
-from ..reading.aggregate import aggregate_oriented, summary_of
+from ..reading.aggregate import aggregate_oriented, summarise_metric
 from ..reading.changes import compare_intervals
 from ..reading.formatting import NOTHING, drop_empty_columns, format_ci, join_words
 from ..reading.leakage import collect_leak
@@ -117,7 +117,7 @@ def _outcome(run: RunFolder, point: PlannedPoint, level: str) -> str:
         leak = "no leak was found either way" if kind == "none" else f"leaks what {start.name} leaks"
         return f"gains nothing against these attacks: {leak}, number for number"
     moved = compare_intervals(
-        "", summary_of(aggregate_oriented(before.values(), "auc")), summary_of(auc), ("", "")
+        "", summarise_metric(aggregate_oriented(before.values(), "auc")), summarise_metric(auc), ("", "")
     ).kind
     return _OUTCOMES[kind if kind in ("none", "disagree") else "leaks", moved].format(start.name)
 

@@ -11,7 +11,7 @@ from typing import Any
 from leakbench.results.metric_specs import COPY_EXCESS
 from leakbench.results.run_folder import RunFolder
 
-from ..reading.aggregate import summary_of
+from ..reading.aggregate import summarise_metric
 from ..reading.attack_results import AttackResult
 from ..reading.formatting import drop_empty_columns, format_ci, format_percent
 from ..reading.replication import list_copy_results
@@ -51,7 +51,7 @@ def _copied(row: AttackResult) -> bool:
 
 
 def _cells(row: AttackResult) -> list[str]:
-    rate, share, unique = (summary_of(row.aggregate(name)) for name in ("copy_rate", _SHARE, "unique_copies"))
+    rate, share, unique = (summarise_metric(row.aggregate(name)) for name in ("copy_rate", _SHARE, "unique_copies"))
     return [row.point.name, row.attack, format_percent(rate), format_percent(share), format_ci(unique, 0)]
 
 

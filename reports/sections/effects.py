@@ -13,7 +13,7 @@ from leakbench.results.metric_specs import COPY_EXCESS
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
-from ..reading.aggregate import aggregate, aggregate_oriented, summary_of
+from ..reading.aggregate import aggregate, aggregate_oriented, summarise_metric
 from ..reading.changes import Change, compare_intervals
 from ..reading.distances import distance_name, heldout_distance
 from ..reading.formatting import format_ci, format_distance, format_percent, join_words
@@ -60,7 +60,7 @@ def list_effects(run: RunFolder) -> list[Effect]:
 
 def _effect(run: RunFolder, reference: PlannedPoint, point: PlannedPoint) -> Effect:
     copying = [_copying(run, attack, label, reference, point) for attack, label in copy_attacks(run).items()]
-    before, after = (summary_of(heldout_distance(run, p)) for p in (reference, point))
+    before, after = (summarise_metric(heldout_distance(run, p)) for p in (reference, point))
     title, texts = f"{distance_name(run)} (held-out)", (format_distance(before), format_distance(after))
     membership = [_leaking(run, level, reference, point) for level in TRADEOFF_LEVELS]
     return Effect(reference, point, membership, copying, compare_intervals(title, before, after, texts))
@@ -68,7 +68,7 @@ def _effect(run: RunFolder, reference: PlannedPoint, point: PlannedPoint) -> Eff
 
 def _leaking(run: RunFolder, level: str, reference: PlannedPoint, point: PlannedPoint) -> Change:
     found = [aggregate_oriented(strongest(run, p, level).values(), "auc") for p in (reference, point)]
-    before, after = (summary_of(measured) for measured in found)
+    before, after = (summarise_metric(measured) for measured in found)
     return compare_intervals(
         f"AUC of the strongest attack at {level}", before, after, (format_ci(before), format_ci(after))
     )
@@ -76,7 +76,7 @@ def _leaking(run: RunFolder, level: str, reference: PlannedPoint, point: Planned
 
 def _copying(run: RunFolder, attack: str, label: str, reference: PlannedPoint, point: PlannedPoint) -> Change:
     found = [select_records(run, p, "replication", attack) for p in (reference, point)]
-    before, after = (summary_of(aggregate(records, COPY_EXCESS)) for records in found)
+    before, after = (summarise_metric(aggregate(records, COPY_EXCESS)) for records in found)
     return compare_intervals(
         f"copying beyond its null ({label})", before, after, (format_percent(before), format_percent(after))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench.results.flags import meaning_of
+from leakbench.results.flags import explain_flag
 from leakbench.results.run_folder import RunFolder
 
 MANY = 8  # attacks: more are counted
@@ -22,7 +22,7 @@ class RaisedFlag:
     @property
     def meaning(self) -> str:
         """The meaning in one line."""
-        return meaning_of(self.name)
+        return explain_flag(self.name)
 
     @property
     def who(self) -> str:

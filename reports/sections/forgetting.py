@@ -13,7 +13,7 @@ from typing import Any
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
-from ..reading.aggregate import summary_of
+from ..reading.aggregate import summarise_metric
 from ..reading.costs import Cost
 from ..reading.distances import distance_name
 from ..reading.forgetting import FORGOTTEN, KEPT, LEVEL, Forgetting, list_forgetting
@@ -41,7 +41,7 @@ def format_forgetting(run: RunFolder, found: list[Forgetting]) -> tuple[list[str
 
 
 def _cells(row: Forgetting) -> list[str]:
-    probability, real, retained, auc = map(summary_of, (row.probability, row.real, row.retained, row.auc))
+    probability, real, retained, auc = map(summarise_metric, (row.probability, row.real, row.retained, row.auc))
     return [
         *(row.point.name, format_ci(probability), format_ci(real), format_distance(retained)),
         NOTHING if row.ratio is None else format_ratio(row.ratio),

@@ -13,7 +13,7 @@ from leakbench.results.record import QUALITY, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint, PublishedNumber
 
-from ..reading.aggregate import aggregate, aggregate_oriented, summary_of
+from ..reading.aggregate import aggregate, aggregate_oriented, summarise_metric
 from ..reading.formatting import (
     NOTHING,
     distance_title,
@@ -98,7 +98,7 @@ def _records(run: RunFolder, point: PlannedPoint, attack: str) -> list[Record]:
 
 
 def _own(records: list[Record], metric: str) -> str:
-    found = summary_of(aggregate_oriented(records, metric)) if metric else None
+    found = summarise_metric(aggregate_oriented(records, metric)) if metric else None
     if found is None:  # a fact of the attack's, perhaps
         facts = [{**record.info.get("defense", {}), **record.info}.get(metric) for record in records]
         return " / ".join(format_significant(fact) for fact in facts if isinstance(fact, int | float)) or NOTHING
@@ -106,7 +106,7 @@ def _own(records: list[Record], metric: str) -> str:
         return f"{format_distance(found)} ({distance_title(records[0].features)})"
     # The paper's number is of scores that no calibration image turned round.
     beside = " (inverted)" if any(record.info.get("orientation") == -1 for record in records) else ""
-    null = summary_of(aggregate(records, f"{metric}_null")) if metric.startswith("copy_rate") else None
+    null = summarise_metric(aggregate(records, f"{metric}_null")) if metric.startswith("copy_rate") else None
     beside += f" (real images: {format_percent(null)})" if null else ""
     return (format_percent(found) if _is_rate(metric) else format_ci(found, 3)) + beside
 

@@ -11,7 +11,7 @@ from typing import Any
 from leakbench.results.metric_specs import COPY_EXCESS
 from leakbench.results.run_folder import RunFolder
 
-from ..reading.aggregate import Aggregate, summary_of
+from ..reading.aggregate import Aggregate, summarise_metric
 from ..reading.attack_ranking import baseline_points
 from ..reading.attack_results import AttackResult
 from ..reading.formatting import NOTHING, count_noun, drop_empty_columns, format_ci, format_percent, join_words
@@ -43,7 +43,7 @@ def _cells(row: AttackResult) -> list[str]:
         for which in ("", "_published")
     )
     grouped = [format_percent(row.aggregate(name)) for name in ("grouped_rate", "grouped_rate_null")]
-    first, unique = row.records[0], summary_of(row.aggregate("unique_copies"))
+    first, unique = row.records[0], summarise_metric(row.aggregate("unique_copies"))
     return [row.attack, first.features or NOTHING, first.access, *rates, format_ci(unique, 0), *published, *grouped]
 
 

@@ -8,7 +8,7 @@ from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Summary
 
-from ..reading.aggregate import summary_of
+from ..reading.aggregate import summarise_metric
 from ..reading.attack_ranking import rank_results, repeats_reference
 from ..reading.attack_results import AttackResult
 from ..reading.formatting import NOTHING, drop_empty_columns, format_ci
@@ -36,7 +36,7 @@ def _sizes(records: tuple[Record, ...], prefix: str) -> list[int]:
 
 
 def _cells(row: AttackResult, sizes: list[int]) -> list[str]:
-    found = [_p(summary_of(row.aggregate(f"{_VALUE}{size}"))) for size in sizes]
+    found = [_p(summarise_metric(row.aggregate(f"{_VALUE}{size}"))) for size in sizes]
     return [row.point.name, row.attack, row.access, *found, _needed(row), _null(row)]
 
 
@@ -56,7 +56,7 @@ def _null(row: AttackResult) -> str:
     sizes = _sizes(row.records, _NULL)
     if not sizes:
         return NOTHING
-    found = summary_of(row.aggregate(f"{_NULL}{sizes[-1]}"))
+    found = summarise_metric(row.aggregate(f"{_NULL}{sizes[-1]}"))
     return f"{format_ci(found, 2)} ({sizes[-1]} images)"
 
 

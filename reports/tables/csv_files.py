@@ -20,7 +20,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.files import write_atomically
 
 from ..reading.aggregate import summarise, to_estimate
-from ..reading.metric_flags import flags_of
+from ..reading.metric_flags import read_flags
 
 _RELEASE = ("suite", "dataset", "model", "defense", "point", "defense_params")
 _WHO = (*_RELEASE, "attack", "attack_params", "features", "access")
@@ -44,7 +44,7 @@ def results(run: RunFolder) -> Iterator[tuple[Any, ...]]:
     """Rows of results.csv, one a metric of a record."""
     for record in run.records:
         for m in record.metrics:
-            flags = ";".join(flags_of(record, m.name))
+            flags = ";".join(read_flags(record, m.name))
             yield (
                 *_who(record),
                 record.seed,

@@ -31,7 +31,7 @@ from leakbench.models.diffusion import Schedule
 from leakbench.models.pretrained.locate import adapter_file
 from leakbench.models.pretrained.prediction import TARGETS, Prediction
 from leakbench.models.pretrained.spec import PretrainedSpec
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.errors import UsageError, in_a_line
 
 _KEYS = ("shape", "prediction", "alpha_bar", "conditions")
@@ -65,7 +65,7 @@ def load_adapter(path: str, prediction: str | None, trust_code: bool) -> Adapter
     table = said.get("alpha_bar")
     schedule = Schedule() if table is None else Schedule.given(np.asarray(table))
     spec = networks.default_spec(tuple(said["shape"]), int(said.get("conditions", 0)))
-    digest = key_of(tensors=_tensors(body), target=target)
+    digest = compute_key(tensors=_tensors(body), target=target)
     return AdapterModel(body, PretrainedSpec(spec.shape, spec, schedule), Prediction(schedule, target), digest)
 
 

@@ -15,13 +15,13 @@ from leakbench.models import networks
 from leakbench.models.pretrained import text_conditioning
 from leakbench.models.pretrained.adapter import load_adapter
 from leakbench.models.pretrained.denoiser import Denoiser
-from leakbench.models.pretrained.inspect import BODIES, Folder, Options, Part, files_of, inspect_folder
-from leakbench.models.pretrained.prediction import Prediction, prediction_of
+from leakbench.models.pretrained.inspect import BODIES, Folder, Options, Part, inspect_folder, list_files
+from leakbench.models.pretrained.prediction import Prediction, read_prediction
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.pretrained.vae import latent_shape, vae_codec
 from leakbench.models.pretrained.weights import load_model
 from leakbench.models.release import Codec
-from leakbench.runtime.cache.keys import digest_of, key_of
+from leakbench.runtime.cache.keys import compute_key, digest_files
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import SettingError, UsageError
 
@@ -61,8 +61,8 @@ def content_digest(options: Options) -> str:
 
 def digest(options: Options) -> str:
     """sha256 of all that the model is made of, 40 hex digits."""
-    files, more = digest_of(files_of(options)), content_digest(options)
-    return key_of(files=files, content=more) if more else files
+    files, more = digest_files(list_files(options)), content_digest(options)
+    return compute_key(files=files, content=more) if more else files
 
 
 @lru_cache(maxsize=2)
@@ -96,7 +96,7 @@ def _read_spec(folder: Folder, options: Options) -> tuple[PretrainedSpec, Predic
             raise UsageError(f"{where}: {part.kind} with {key} = {config[key]!r} is not known here")
     if config.get("sample_size") is None:
         raise UsageError(f"{where}: {part.kind} without a sample_size: write the size of its images into config.json")
-    prediction = prediction_of(folder.scheduler, options.prediction, where)
+    prediction = read_prediction(folder.scheduler, options.prediction, where)
     side, channels = config["sample_size"], int(config["in_channels"])
     height, width = (side, side) if isinstance(side, int) else map(int, side)
     if int(config.get("out_channels") or channels) not in (channels, 2 * channels):

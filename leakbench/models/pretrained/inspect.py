@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from leakbench.models.pretrained.locate import adapter_file, folder_of
+from leakbench.models.pretrained.locate import adapter_file, locate_folder
 from leakbench.models.pretrained.weights import read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line, nearest_name
 
@@ -67,7 +67,7 @@ class Folder:
     code: tuple[Path, ...] = field(default=())
 
 
-def files_of(options: Options) -> tuple[Path, ...]:
+def list_files(options: Options) -> tuple[Path, ...]:
     """Every file that the model is made of, captions and trusted code included."""
     captions = (Path(options.captions),) if options.captions else ()
     if options.path.startswith("module:"):
@@ -86,7 +86,7 @@ def _files(part: Part) -> list[Path]:
 
 def inspect_folder(path: str, trust_code: bool) -> Folder:
     """Find the parts of the model in a folder or behind a hub id. Raises UsageError."""
-    folder = folder_of(path)
+    folder = locate_folder(path)
     settings = [*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*.py"), *folder.glob("*/*.py")]
     return _inspect(folder, trust_code, tuple(sorted((str(file), file.stat().st_mtime_ns) for file in settings)))
 

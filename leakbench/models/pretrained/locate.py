@@ -16,7 +16,7 @@ _PICKLES = ["*/*.bin", "diffusion_pytorch_model*.bin"]
 _UNWANTED = ["safety_checker/*", "*.fp16.*", "*.non_ema.*", "*flax*", "*openvino*", "*onnx*"]
 
 
-def folder_of(name: str) -> Path:
+def locate_folder(name: str) -> Path:
     """The folder of a model by path or hub id. Raises UsageError that says what to do."""
     path = Path(name).expanduser()
     if path.is_dir():

@@ -86,7 +86,7 @@ class Prediction:
         return sigma / total * x - sign * self.sigma_data / total.sqrt() * answer
 
 
-def prediction_of(config: Mapping[str, Any] | None, override: str | None, where: str) -> Prediction:
+def read_prediction(config: Mapping[str, Any] | None, override: str | None, where: str) -> Prediction:
     """Read a scheduler's config; `override` is what the user says that the network predicts.
 
     Without a config (a bare network): DDPM's linear schedule, and the user has to say. Raises UsageError.

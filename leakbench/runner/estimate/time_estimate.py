@@ -51,11 +51,11 @@ class TimeEstimate:
         free = [_STARTING + inputs.split_seconds + self._real_images(inputs, cells)] * min(workers, len(cells))
         for cell in cells:
             start = max([heapq.heappop(free), *(ends[name] for name in cell.depends_on)])
-            ends[cell.name] = start + self.seconds_of(inputs, cell)
+            ends[cell.name] = start + self.estimate_cell(inputs, cell)
             heapq.heappush(free, ends[cell.name])
         return max(ends.values()) + _REPORTING
 
-    def seconds_of(self, inputs: RunInputs, cell: Cell) -> float:
+    def estimate_cell(self, inputs: RunInputs, cell: Cell) -> float:
         """Seconds of one cell."""
         if cell.kind == "reader":
             return _READING

@@ -13,7 +13,7 @@ from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 
 
 def compute_fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
@@ -24,8 +24,10 @@ def compute_fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
     audits = [ReleaseAudit(AuditContext(builder, embedding, point, seed)) for point in builder.inputs.suite.points]
     return {
         "packages": ", ".join(packages),
-        "data": key_of(**builder.inputs.data_key),
-        "code of leakbench, of a plugin, or weights": key_of(keys=[a.row_key(row) for a in audits for row in a.rows()]),
+        "data": compute_key(**builder.inputs.data_key),
+        "code of leakbench, of a plugin, or weights": compute_key(
+            keys=[a.row_key(row) for a in audits for row in a.rows()]
+        ),
     }
 
 

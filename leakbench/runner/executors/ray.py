@@ -130,7 +130,7 @@ class RayExecutor(Executor):
         ours = {key: value for key, value in os.environ.items() if key.startswith("LEAKBENCH_")}
         return RunSetup(
             run=uuid.uuid4().hex,
-            plugins=tuple((registry.module_of(p), p.name, p.read_bytes()) for p in registry.loaded_files()),
+            plugins=tuple((registry.name_plugin_module(p), p.name, p.read_bytes()) for p in registry.loaded_files()),
             suite=pack_suite(builder.inputs.suite, setting),
             marker=marker.absolute(),
             folder=Path.cwd(),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from leakbench.runtime import distributed
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.locks import exclusive
 from leakbench.runtime.cache.manifest import (
     MANIFEST,
@@ -47,7 +47,7 @@ class ArtefactCache:
         self.kind, self.collective = kind, collective
         self._reported: set[str] = set()
         self.remote = RemoteArtefacts(f"{url.rstrip('/')}/{kind}") if url else None
-        self.folder = (root / "shared" / key_of(url=url)[:12] if url else root) / kind
+        self.folder = (root / "shared" / compute_key(url=url)[:12] if url else root) / kind
 
     @classmethod
     def of_run(cls, config: RunConfig, kind: str) -> ArtefactCache:

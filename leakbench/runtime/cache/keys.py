@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 
-def key_of(**parts: Any) -> str:
+def compute_key(**parts: Any) -> str:
     """sha256 of JSON-able parts, 40 hex digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:40]
 
 
-def digest_of(files: Sequence[Path]) -> str:
+def digest_files(files: Sequence[Path]) -> str:
     """sha256 of the contents of files in their order, 40 hex digits. A file is read again only if it changed."""
-    return key_of(files=[_file_sha256(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files])
+    return compute_key(files=[_file_sha256(file, file.stat().st_mtime_ns, file.stat().st_size) for file in files])
 
 
 @cache

@@ -11,7 +11,7 @@ row_digest.py  digests of tensor rows, for random numbers of a question that has
 
 from leakbench.runtime.device.batching import AdaptiveBatch, in_batches, padded, record_batch_reductions
 from leakbench.runtime.device.compile import maybe_compile, request_compile
-from leakbench.runtime.device.devices import devices, kind_of, prepare
+from leakbench.runtime.device.devices import devices, prepare, resolve_device
 from leakbench.runtime.device.execution import EXECUTION_KEYS, merge_execution_notes, record_execution
 from leakbench.runtime.device.precision import autocast, place
 from leakbench.runtime.device.rng import Rng, RngStream, philox, seeded
@@ -25,7 +25,6 @@ __all__ = [
     "autocast",
     "devices",
     "in_batches",
-    "kind_of",
     "maybe_compile",
     "merge_execution_notes",
     "padded",
@@ -35,6 +34,7 @@ __all__ = [
     "record_batch_reductions",
     "record_execution",
     "request_compile",
+    "resolve_device",
     "row_digest",
     "seeded",
 ]

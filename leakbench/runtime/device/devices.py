@@ -15,7 +15,7 @@ import torch
 from leakbench.runtime.errors import UsageError
 
 
-def kind_of(name: str) -> str:
+def resolve_device(name: str) -> str:
     """Resolve the `--device` auto, cpu or cuda to cpu or cuda. Raises UsageError when CUDA is requested but absent."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.cache.locks import exclusive
 from leakbench.runtime.download.checksum import compare_hashes, find_damage, record_sha256, recorded_sha256
@@ -97,7 +97,7 @@ def _replace(resource: Resource, path: Path, wrong: str, progress: Progress) -> 
     if path.is_file():
         print(f"leakbench: {path}: {wrong}; downloading it again", file=sys.stderr)
     check_writable(path.parent, f"{resource.name}: the folder")
-    part, lock = path.with_name(f"{path.name}.part"), f"download-{key_of(path=str(path.resolve()))}"
+    part, lock = path.with_name(f"{path.name}.part"), f"download-{compute_key(path=str(path.resolve()))}"
     with exclusive(cache_root() / "locks" / lock, f"downloads {resource.file}"), part.open("ab") as file:
         try:
             if not path.is_file() or resource.find_damage(path) is not None:

@@ -33,7 +33,7 @@ class Reach:
         return ""
 
 
-def entries_of(choice: str, reach: Reach) -> list[dict[str, Any]]:
+def build_entries(choice: str, reach: Reach) -> list[dict[str, Any]]:
     """The [[attack]] entries of "all", "strongest", or names with commas between. Raises UsageError."""
     if choice not in ("all", "strongest"):
         return [_named(name.strip(), reach) for name in choice.split(",")]

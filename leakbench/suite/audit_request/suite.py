@@ -26,7 +26,7 @@ from leakbench.data.member_folders import SHARES, load_dataset, name_sides
 from leakbench.data.split import TooFewImages
 from leakbench.runtime import registry
 from leakbench.runtime.errors import SettingError, UsageError
-from leakbench.suite.audit_request.attacks import Reach, entries_of
+from leakbench.suite.audit_request.attacks import Reach, build_entries
 from leakbench.suite.audit_request.early_checks import check_fits, check_samples, check_sides, peek_at
 from leakbench.suite.load import build_suite
 from leakbench.suite.release_spec import ReleaseSpec
@@ -105,7 +105,7 @@ def _table(request: Request) -> dict[str, Any]:
         "network": {"width": 16, "blocks": 1},
         "quality": _quality(request),
         "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request)],
-        "attack": entries_of(request.attacks, request.reach),
+        "attack": build_entries(request.attacks, request.reach),
     }
 
 

@@ -12,7 +12,7 @@ import torch
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from leakbench.api import AuditSetting
-from leakbench.attacks.unlearning._curves import embedding_of
+from leakbench.attacks.unlearning._curves import find_label_embedding
 from leakbench.attacks.unlearning._seeds import climb, found_seed, log_density, psnr, walked_down
 from leakbench.attacks.unlearning.inversion import Inversion
 from leakbench.metrics.evaluate.unlearning import evaluate_unlearning
@@ -215,7 +215,7 @@ def test_the_embedding_is_found_in_both_networks():
         x, t = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)), torch.tensor([5, 5])
         with torch.no_grad():
             first = network(x, t, torch.tensor([0, 1]))
-            embedding_of(network, 3).weight[1] += 1.0
+            find_label_embedding(network, 3).weight[1] += 1.0
             second = network(x, t, torch.tensor([0, 1]))
         assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
 
@@ -223,7 +223,7 @@ def test_the_embedding_is_found_in_both_networks():
 def test_a_network_without_one_is_one_line():
     network = networks.build(NetworkSpec(kind="mlp", shape=(1, 4, 4), width=8, blocks=1), RngStream((0, 1)))
     with pytest.raises(UsageError, match="has 0 embeddings of 3 labels") as error:
-        embedding_of(network, 3)
+        find_label_embedding(network, 3)
     assert "\n" not in str(error.value)
 
 

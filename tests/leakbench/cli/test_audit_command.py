@@ -15,7 +15,7 @@ from leakbench.api import Access
 from leakbench.data.member_folders import name_sides
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import registry
-from leakbench.suite.audit_request.attacks import Reach, entries_of
+from leakbench.suite.audit_request.attacks import Reach, build_entries
 from leakbench.suite.audit_request.suite import Request, build_audit_suite
 
 SMALL = [
@@ -195,7 +195,7 @@ def test_an_audit_says_that_its_model_was_given_and_keeps_no_member(sides, pipel
 @pytest.mark.parametrize("access", [Access.SAMPLES, Access.WEIGHTS])
 @pytest.mark.parametrize("choice", ["all", "strongest"])
 def test_chosen_attacks_need_neither_other_models_nor_more_access(choice, access):
-    entries = entries_of(choice, Reach(access))
+    entries = build_entries(choice, Reach(access))
     for entry in entries:
         kind = registry.find("attacks", entry["name"])
         attack = kind(**{key: value for key, value in entry.items() if key not in ("name", "id")})

@@ -37,7 +37,7 @@ def test_the_columns_of_a_row_fit_together(name):
 
 
 def test_every_attack_is_of_a_family():
-    kinds = dict(registry.all_of("attacks"))
+    kinds = dict(registry.load_all("attacks"))
     assert kinds and {kind.family for kind in kinds.values()} == set(FAMILIES)
     assert all(family_of(kind) == kind.family for kind in kinds.values())
 

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from leakbench.results.flags import Flag, meaning_of
+from leakbench.results.flags import Flag, explain_flag
 from leakbench.results.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[3]
@@ -25,8 +25,8 @@ def test_every_flag_has_a_meaning_of_its_own_in_one_line():
 
 
 def test_a_number_beside_the_name_does_not_hide_the_meaning():
-    assert meaning_of("weak-delta=0.01") == Flag.WEAK_DELTA.meaning == meaning_of("weak-delta")
-    assert "see the attack or defense that raised it" in meaning_of("made-up")
+    assert explain_flag("weak-delta=0.01") == Flag.WEAK_DELTA.meaning == explain_flag("weak-delta")
+    assert "see the attack or defense that raised it" in explain_flag("made-up")
 
 
 def test_the_flags_of_later_checks_say_that_they_rank_nothing():

@@ -191,7 +191,7 @@ def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(pat
     by_name = {cell.name: cell for cell in cells}
 
     def chain(cell):
-        return estimate.seconds_of(builder.inputs, cell) + max(
+        return estimate.estimate_cell(builder.inputs, cell) + max(
             (chain(by_name[name]) for name in cell.depends_on), default=0.0
         )
 

@@ -158,7 +158,7 @@ def test_a_copy_of_a_plugin_loads_under_the_name_of_its_original(tmp_path):
     pickled, digest = pickle.dumps(attack()), code_digest(attack)
     copy.write_bytes(original.read_bytes())
     original.unlink()
-    registry.load_file(copy, registry.module_of(original))
+    registry.load_file(copy, registry.name_plugin_module(original))
     assert type(pickle.loads(pickled)) is registry.find("attacks", "norm")
     assert code_digest(registry.find("attacks", "norm")) == digest
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from leakbench.api import Release
 from leakbench.models import networks
-from leakbench.models.diffusers_export import pipeline_of, scheduler_of
+from leakbench.models.diffusers_export import build_pipeline, build_scheduler
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec
 from leakbench.runner.export import check_exportable
@@ -62,7 +62,7 @@ POINT = ReleaseSpec("baseline", (), "baseline")
     "schedule", [Schedule(), Schedule(T=200, beta_last=0.05), Schedule.given(np.linspace(0.999, 0.01, 100))]
 )
 def test_the_scheduler_has_our_noise_levels(schedule):
-    theirs = scheduler_of(schedule).alphas_cumprod.numpy()
+    theirs = build_scheduler(schedule).alphas_cumprod.numpy()
     np.testing.assert_allclose(theirs, schedule.alpha_bar, rtol=1e-4, atol=1e-7)
 
 
@@ -71,7 +71,7 @@ def test_diffusers_loads_it_and_its_unet_answers_the_same(tmp_path, shape):
     from diffusers import DDIMPipeline
 
     release = release_of(shape)
-    pipeline_of(release).save_pretrained(tmp_path)
+    build_pipeline(release).save_pretrained(tmp_path)
     loaded = DDIMPipeline.from_pretrained(tmp_path)
     x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     t = torch.tensor([0, 10, 500, 999])
@@ -84,7 +84,7 @@ def test_diffusers_loads_it_and_its_unet_answers_the_same(tmp_path, shape):
 @pytest.mark.parametrize("clip", [False, True])
 def test_diffusers_samples_what_we_sample(clip):
     release = release_of(schedule=Schedule(steps=20, clip=clip))
-    pipeline, ids = pipeline_of(release), torch.arange(3)
+    pipeline, ids = build_pipeline(release), torch.arange(3)
     pipeline.scheduler.set_timesteps(20)
     x = release.initial_noise(ids)
     for t in pipeline.scheduler.timesteps:
@@ -175,7 +175,7 @@ def test_the_mlp_of_digits_is_one_line(finished, leakbench, tmp_path, monkeypatc
 
 
 def test_labels_are_told(tmp_path):
-    pipeline = pipeline_of(release_of(conditions=4))
+    pipeline = build_pipeline(release_of(conditions=4))
     x, t = torch.zeros(2, 3, 16, 16), torch.tensor([1, 2])
     assert pipeline.unet(x, t, class_labels=torch.tensor([0, 3])).sample.shape == x.shape
 

@@ -15,12 +15,12 @@ import pytest
 
 from leakbench.runtime.cache import artefacts, locks
 from leakbench.runtime.cache.artefacts import ArtefactCache
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import check_writable, disk_is_full
 
-KEY = key_of(name="something")
+KEY = compute_key(name="something")
 
 
 @pytest.fixture
@@ -218,13 +218,15 @@ def test_a_finished_twin_wins(store, filler):
 
 def test_a_key_does_not_depend_on_the_order_of_its_parts_or_on_the_process():
     parts = {"alpha": 0.25, "words": ["a", None], "nested": {"b": 1, "a": 2}}
-    code = f"from leakbench.runtime.cache.keys import key_of; print(key_of(**{dict(reversed(parts.items()))!r}))"
+    code = (
+        f"from leakbench.runtime.cache.keys import compute_key; print(compute_key(**{dict(reversed(parts.items()))!r}))"
+    )
     environment = os.environ | {"PYTHONHASHSEED": "7"}
     there = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert there.stdout.strip() == key_of(**parts)
-    assert key_of(**parts | {"alpha": 0.26}) != key_of(**parts)
+    assert there.stdout.strip() == compute_key(**parts)
+    assert compute_key(**parts | {"alpha": 0.26}) != compute_key(**parts)
     # An outside value: sha256 of the canonical JSON.
-    assert key_of(a=1) == hashlib.sha256(b'{"a": 1}').hexdigest()[:40]
+    assert compute_key(a=1) == hashlib.sha256(b'{"a": 1}').hexdigest()[:40]
 
 
 def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path):

@@ -163,7 +163,7 @@ def test_every_module_that_running_it_imports_is_in_it(pack, tmp_path):
 
 
 def test_every_plugin_of_a_plan_is_digested_well_within_the_time_of_one_import_of_torch():
-    kinds = [kind for group in ("attacks", "defenses") for _, kind in registry.all_of(group)]
+    kinds = [kind for group in ("attacks", "defenses") for _, kind in registry.load_all(group)]
     for kind in kinds:
         closure_of_modules([kind.__module__])
     began = time.process_time()

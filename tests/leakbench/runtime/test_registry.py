@@ -167,7 +167,7 @@ def test_a_name_that_two_packages_register_is_an_error_that_names_both(second_pa
         assert words in str(caught.value)
     assert registry.find("attacks", "pia").name == "pia"  # the others are not affected
     with pytest.warns(UserWarning, match="registered twice"):
-        assert "loss" not in dict(registry.all_of("attacks"))
+        assert "loss" not in dict(registry.load_all("attacks"))
 
 
 def test_a_suite_that_two_packages_have_is_an_error_that_names_both(second_package):
@@ -192,7 +192,7 @@ def broken_package(tmp_path, monkeypatch):
 
 def test_a_broken_entry_point_is_a_named_warning_and_no_crash(broken_package):
     with pytest.warns(UserWarning, match="attack 'wreck' is broken: RuntimeError: half installed"):
-        found = dict(registry.all_of("attacks"))
+        found = dict(registry.load_all("attacks"))
     assert {"loss", "pia"} <= set(found)
     assert "wreck" not in found
 

@@ -10,12 +10,12 @@ import fsspec
 import pytest
 
 from leakbench.runtime.cache.artefacts import ArtefactCache
-from leakbench.runtime.cache.keys import key_of
+from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.location import cache_root, shared_url
 from leakbench.runtime.cache.remote import check_reachable
 from leakbench.runtime.errors import UsageError
 
-KEY = key_of(name="something")
+KEY = compute_key(name="something")
 
 
 @pytest.fixture(params=["file", "memory"])

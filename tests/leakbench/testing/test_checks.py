@@ -10,7 +10,7 @@ import pytest
 
 from leakbench.runtime import registry
 from leakbench.testing import failures
-from leakbench.testing.conformance import checks_of
+from leakbench.testing.conformance import list_checks
 
 ATTACK = '''
 from torch import Tensor
@@ -235,7 +235,7 @@ def package(tmp_path, monkeypatch):
 def test_the_pytest_file_of_a_package_passes_and_a_broken_line_is_named(load, package):
     code, out = package(ATTACK, DEFENSE)
     assert code == 0, out
-    checks = [*checks_of(load(ATTACK)), *checks_of(load(DEFENSE))]
+    checks = [*list_checks(load(ATTACK)), *list_checks(load(DEFENSE))]
     assert f"{len(checks)} passed" in out
     broken = ATTACK.replace(SCORE, "return -gap.flatten(1).norm(dim=1) * float('nan')")
     number = next(n for n, line in enumerate(broken.splitlines(), 1) if "float('nan')" in line)

@@ -15,7 +15,7 @@ from diffusers import (
 from leakbench.defenses.pipeline import Pipeline
 from leakbench.models.pretrained.build import build
 from leakbench.models.pretrained.prediction import nowhere
-from leakbench.runtime.cache.keys import digest_of
+from leakbench.runtime.cache.keys import digest_files
 from leakbench.runtime.errors import UsageError
 
 LABELS, T = torch.tensor([0, 4, 2]), torch.tensor([0, 300, 999])
@@ -23,7 +23,7 @@ LABELS, T = torch.tensor([0, 4, 2]), torch.tensor([0, 300, 999])
 
 def built(path, **more):
     defense = Pipeline(path=str(path), **more)
-    return build(defense.options, digest_of(defense.files()), torch.device("cpu"))
+    return build(defense.options, digest_files(defense.files()), torch.device("cpu"))
 
 
 def test_a_unet_of_classes(tmp_path):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from leakbench.defenses.pipeline import Pipeline
 from leakbench.models.pretrained.build import build
-from leakbench.runtime.cache.keys import digest_of
+from leakbench.runtime.cache.keys import digest_files
 from leakbench.runtime.errors import UsageError
 
 X, T = torch.linspace(-1, 1, 2 * 256).view(2, 1, 16, 16), torch.tensor([3, 700])
@@ -20,7 +20,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 def network(path, **more):
     defense = Pipeline(path=str(path), **more)
-    return build(defense.options, digest_of(defense.files()), torch.device("cpu")).network
+    return build(defense.options, digest_files(defense.files()), torch.device("cpu")).network
 
 
 def refused(path, **more):
@@ -231,8 +231,8 @@ def test_an_adapter_runs_where_it_is_trusted(tmp_path):
 
 def test_the_files_digest_follows_their_content(copy):
     defense = Pipeline(path=str(copy))
-    before = digest_of(defense.files())
-    assert digest_of(defense.files()) == before
+    before = digest_files(defense.files())
+    assert digest_files(defense.files()) == before
     tensors = load_file(copy / "unet" / WEIGHTS)
     save_file({key: value + 1 for key, value in tensors.items()}, copy / "unet" / WEIGHTS, metadata={"format": "pt"})
-    assert digest_of(defense.files()) != before
+    assert digest_files(defense.files()) != before

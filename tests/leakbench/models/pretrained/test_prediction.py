@@ -23,7 +23,7 @@ from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.diffusion import Schedule, add_noise, denoise, full_timesteps
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.pretrained.denoiser import Denoiser
-from leakbench.models.pretrained.prediction import DDPM_LIKE, TARGETS, Prediction, prediction_of
+from leakbench.models.pretrained.prediction import DDPM_LIKE, TARGETS, Prediction, read_prediction
 from leakbench.models.pretrained.release import PretrainedRelease
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
@@ -70,7 +70,7 @@ def config_of(scheduler, **more):
 
 
 def network(target, scheduler):
-    found = prediction_of(config_of(scheduler, prediction_type=target), None, "here")
+    found = read_prediction(config_of(scheduler, prediction_type=target), None, "here")
     return Denoiser(Answering(target, scheduler), SPEC, found)
 
 
@@ -110,7 +110,7 @@ def test_our_walk_is_diffusers(name, target, spacing, offset, one):
     x, body = NOISE, Answering(target, theirs)
     for t in theirs.timesteps:
         x = theirs.step(body(x, t.expand(len(x)))[0], t, x, eta=0.0).prev_sample
-    found = prediction_of(config_of(theirs), None, "here")
+    found = read_prediction(config_of(theirs), None, "here")
     schedule = replace(found.schedule, steps=10, bounded=False)
     assert schedule.timesteps() == theirs.timesteps.tolist()
     ours = denoise(schedule, lambda x, t, _: Denoiser(body, SPEC, found)(x, t), NOISE)
@@ -118,16 +118,16 @@ def test_our_walk_is_diffusers(name, target, spacing, offset, one):
 
 
 def test_a_linear_schedule_is_our_own_and_every_table_can_be_hashed():
-    assert prediction_of(config_of(SCHEDULES["linear"]), None, "").schedule == Schedule(spacing="leading")
+    assert read_prediction(config_of(SCHEDULES["linear"]), None, "").schedule == Schedule(spacing="leading")
     for name, scheduler in SCHEDULES.items():
-        found = prediction_of(config_of(scheduler), None, name).schedule
+        found = read_prediction(config_of(scheduler), None, name).schedule
         assert np.abs(found.alpha_bar - scheduler.alphas_cumprod.double().numpy()).max() < 1e-6
-        assert hash(found) == hash(prediction_of(config_of(scheduler), None, name).schedule)
+        assert hash(found) == hash(read_prediction(config_of(scheduler), None, name).schedule)
 
 
 def test_pure_noise_at_the_end_leaves_finite_images():
     """With alpha_bar = 0 the v of an image x0 is -x0: the walk's first move has to bring it back."""
-    schedule = prediction_of(config_of(SCHEDULES["zero terminal"]), None, "").schedule
+    schedule = read_prediction(config_of(SCHEDULES["zero terminal"]), None, "").schedule
     assert schedule.alpha_bar[-1] == 2.0**-24
     found = Prediction(schedule, "v_prediction")
     last = full_timesteps(schedule.T - 1, NOISE)
@@ -140,7 +140,7 @@ def test_pure_noise_at_the_end_leaves_finite_images():
 @pytest.mark.parametrize("target", TARGETS[:2])
 def test_edm_is_diffusers_preconditioning(target):
     theirs = EDMEulerScheduler(prediction_type=target)
-    found = prediction_of(config_of(theirs), None, "here")
+    found = read_prediction(config_of(theirs), None, "here")
     seen = []
 
     def body(x, time):
@@ -174,7 +174,7 @@ def test_a_sigma_of_euler_and_heun_is_that_of_the_table(kind, target):
     sigma = float(((1 - theirs.alphas_cumprod[t]) / theirs.alphas_cumprod[t]) ** 0.5)
     x_sigma = IMAGES + sigma * NOISE
     scaled = theirs.scale_model_input(x_sigma, theirs.timesteps[5 if kind is EulerDiscreteScheduler else 9])
-    x_t = add_noise(prediction_of(config_of(theirs), None, "").schedule, IMAGES, full_timesteps(t, IMAGES), NOISE)
+    x_t = add_noise(read_prediction(config_of(theirs), None, "").schedule, IMAGES, full_timesteps(t, IMAGES), NOISE)
     assert torch.allclose(scaled, x_t, atol=1e-4)
     body = Answering(target, theirs)
     assert torch.allclose(
@@ -183,15 +183,15 @@ def test_a_sigma_of_euler_and_heun_is_that_of_the_table(kind, target):
 
 
 def network_of(body, scheduler):
-    return Denoiser(body, SPEC, prediction_of(config_of(scheduler), None, "here"))
+    return Denoiser(body, SPEC, read_prediction(config_of(scheduler), None, "here"))
 
 
 def test_every_known_scheduler_is_read():
     for name in DDPM_LIKE:
         config = dict(getattr(diffusers, name)().config) | {"_class_name": name}
-        found = prediction_of(config, None, "here").schedule
+        found = read_prediction(config, None, "here").schedule
         assert found.T == 1000 and len(found.timesteps()) == found.steps
-    assert prediction_of(config_of(DPMSolverMultistepScheduler()), "sample", "").target == "sample"
+    assert read_prediction(config_of(DPMSolverMultistepScheduler()), "sample", "").target == "sample"
 
 
 def test_a_learned_variance_is_cut():
@@ -214,5 +214,5 @@ def test_a_learned_variance_is_cut():
 )
 def test_what_is_not_known_is_refused_in_one_line(config, override, words):
     with pytest.raises(UsageError) as caught:
-        prediction_of(config, override, "models/mine")
+        read_prediction(config, override, "models/mine")
     assert words in str(caught.value) and "models/mine" in str(caught.value) and "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from leakbench.defenses.pipeline import Pipeline
 from leakbench.models.diffusion import denoise, full_timesteps
 from leakbench.models.pretrained.build import build
 from leakbench.models.pretrained.release import PretrainedRelease
-from leakbench.runtime.cache.keys import digest_of
+from leakbench.runtime.cache.keys import digest_files
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
@@ -19,7 +19,7 @@ STREAMS = Rng("sd", 0)
 
 def released(stable_diffusion, captions, guidance=1.0, **more):
     defense = Pipeline(path=str(stable_diffusion[1]), captions=str(captions), guidance=guidance, **more)
-    model = build(defense.options, digest_of(defense.files()), torch.device("cpu"))
+    model = build(defense.options, digest_files(defense.files()), torch.device("cpu"))
     schedule = replace(model.spec.schedule, steps=10)
     return PretrainedRelease(
         model.network,
