@@ -77,7 +77,7 @@ class Defense(Plugin):
         return map(self.fit, tasks)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """Apply the sampling-stage parameters. From `task` it may read all but the training images, labels and
+        """Apply the release-stage parameters. From `task` it may read all but the training images, labels and
         groups: what a sampler needs of those has to be in the artefacts, because then it ships."""
         raise NotImplementedError
 
