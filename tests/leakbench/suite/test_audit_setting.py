@@ -1,4 +1,4 @@
-"""What attacks are told of the releases of an audit: the given model by its own schedule, the control by the suite's."""
+"""Settings that attacks of an audit get: the given model by its own schedule, the control by the suite's."""
 
 import numpy as np
 import pytest
