@@ -127,7 +127,7 @@ def test_captions_in_a_csv(stable_diffusion, captions, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        (None, "", "captions are missing; give captions = FILE"),
+        (None, "", "captions are missing; give captions = 'FILE'"),
         ("none.txt", None, "cannot be read"),
         ("empty.txt", "", "empty; write one caption a line"),
         ("c.csv", "file,text\n1,cat\n", "no column `caption`; its columns are file, text"),
