@@ -19,9 +19,9 @@ class AuditSetting:
 
     chain: the defenses of the release, from the one that trains the network upwards; for a defense those under it.
     condition: "none", "label" or "attribute". forget: what the suite's [forget] table names. timesteps: T of the noise
-    schedule. images: number of training images. pixels: height x width of an image. calibration: number of calibration
-    images, half of them members. parts: names of what the release will ship beside the network (Release.parts); None
-    where that is not known, and every part is then taken to ship.
+    schedule, 1000 unless a model was handed in. images: number of training images. pixels: height x width of an image.
+    calibration: number of calibration images, half of them members. parts: names of what the release will ship beside
+    the network (Release.parts); None where that is not known, and every part is then taken to ship.
     """
 
     chain: tuple[Defense, ...]
@@ -43,7 +43,7 @@ class AuditSetting:
 class Defense(Plugin):
     """A way to train, edit or sample a model so that it leaks less.
 
-    `fit` may depend on the training-stage parameters only: a sweep of sampling-stage parameters trains nothing.
+    `fit` may depend on the fit-stage parameters only: a sweep of release-stage parameters trains nothing.
     """
 
     group = "defenses"
@@ -77,7 +77,7 @@ class Defense(Plugin):
         return map(self.fit, tasks)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """Apply the sampling-stage parameters. From `task` it may read all but the training images, labels and
+        """Apply the release-stage parameters. From `task` it may read all but the training images, labels and
         groups: what a sampler needs of those has to be in the artefacts, because then it ships."""
         raise NotImplementedError
 

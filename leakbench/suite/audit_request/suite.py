@@ -20,7 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from leakbench.api import Access, Attack, AuditSetting, PretrainedSpec, Skip, pretrained_spec, shipped_parts
+from leakbench.api import (
+    Access,
+    Attack,
+    AuditSetting,
+    PretrainedSpec,
+    Skip,
+    as_pretrained,
+    pretrained_spec,
+    shipped_parts,
+)
 from leakbench.data import Dataset, draw_split
 from leakbench.data.member_folders import SHARES, load_dataset, name_sides
 from leakbench.data.split import TooFewImages
@@ -209,9 +218,13 @@ def _without(suite: Suite, names: Collection[str]) -> Suite:
 
 
 def _setting(point: ReleaseSpec, data: Dataset, spec: PretrainedSpec | None) -> AuditSetting:
-    """Setting of an attack by the parts as drawn, before near-duplicates are removed."""
+    """Setting of an attack by the parts as drawn, before near-duplicates are removed.
+
+    The control is a network of ours, with the suite's own schedule, whatever the given model has.
+    """
     counts = Counter(np.asarray(data.split).tolist())
     chain = tuple(link.defense for link in point.chain)
+    spec = spec if as_pretrained(chain[0]) else None
     return AuditSetting(
         chain=chain,
         condition="label" if spec and spec.network.conditions else "none",
