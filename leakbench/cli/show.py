@@ -12,7 +12,9 @@ from leakbench.runtime.errors import UsageError
 
 
 @app.command(
-    help="""Print one record: what was measured, and its metrics with intervals.
+    help="""Print one record: what was measured, why if it was not, and its metrics with intervals.
+
+    The parts of its cache key are left out; `leakbench why` reads those.
 
     \b
     Example:
@@ -31,11 +33,16 @@ def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records."
 
 
 def _tables(record: Any) -> list[Any]:
-    """Two tables for the terminal: what identifies the record, and its metrics."""
+    """Tables for the terminal: what identifies the record, the reason of a skip on top, and its metrics if any."""
     from rich.table import Table
+    from rich.text import Text
 
+    shown: dict[str, Any] = record.model_dump()
+    shown["skipped"] = shown["info"].pop("skipped", "")
+    shown["run"] = {name: value for name, value in shown["run"].items() if value and name != "key"}
     head = Table(show_header=False, box=None, pad_edge=False)
     for key in (
+        "skipped",
         "suite",
         "dataset",
         "model",
@@ -53,9 +60,10 @@ def _tables(record: Any) -> list[Any]:
         "info",
         "run",
     ):
-        value = getattr(record, key)
-        if value not in ("", {}, []):
-            head.add_row(key, str(value))
+        if shown[key] not in ("", {}, []):
+            head.add_row(key, Text(str(shown[key])))
+    if not record.metrics:
+        return [head]
     body = Table(box=None, pad_edge=False)
     for heading in ("metric", "value", "95 % interval", "n"):
         body.add_column(heading)

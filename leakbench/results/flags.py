@@ -72,7 +72,7 @@ class Flag(StrEnum):
     NOT_APPLICABLE = (
         "not-applicable",
         "the attack was not run: the release lacks a part that it needs, the question makes no sense of this release, "
-        "or network weights are missing",
+        'or network weights are missing (the reason stands in "Attacks" and in the record)',
     )
     NOT_BROUGHT_BACK = (
         "not-brought-back",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from leakbench.api import AuxiliaryModel
+from leakbench.api import AuxiliaryModel, Defense, as_pretrained
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.runtime.cache.keys import compute_key
 from leakbench.suite.release_spec import ChainLink, ReleaseSpec
@@ -16,8 +16,8 @@ from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 class Cell:
     """One unit of work.
 
-    - kind: `fit` trains the last link of a chain, `reader` trains the features of the split, `audit` makes all missing
-      records of one release.
+    - kind: `fit` trains, loads or makes the last link of a chain, `reader` trains the features of the split, `audit`
+      makes all missing records of one release.
     - depends_on: names of the cells that must be done first.
     - models: of a fit, the models to train: None is the target itself, the others are what attacks need.
     - records: of an audit, the records to make.
@@ -34,9 +34,23 @@ class Cell:
     records: tuple[RecordSpec, ...] = ()
 
     @property
+    def trains(self) -> bool:
+        """True of a fit that trains something."""
+        return self.kind == "fit" and fit_verb(self.chain[-1].defense) == "train"
+
+    @property
     def trains_shadows(self) -> bool:
         """True of a fit that trains shadow models."""
         return any(model is not None and model.kind == "shadow" for model in self.models)
+
+
+def fit_verb(defense: Defense) -> Literal["train", "load", "make"]:
+    """The word for a defense's fit: a model that was handed in is loaded; a control or a change of the sampling whose
+    cost names no training is made."""
+    if as_pretrained(defense) is not None:
+        return "load"
+    may_train = defense.role != "control" and defense.changes != "sampling"
+    return "train" if may_train or defense.cost().training else "make"
 
 
 def batch_shadow_trainings(

@@ -22,7 +22,7 @@ from leakbench.measurement.record_contents import RecordSpec
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import RunPlan
-from leakbench.runner.cell import Cell, batch_shadow_trainings, rename_dependencies
+from leakbench.runner.cell import Cell, batch_shadow_trainings, fit_verb, rename_dependencies
 from leakbench.runner.cell_queue import order_cells
 from leakbench.runner.manifest import check_same_run, to_manifest
 from leakbench.runner.up_to_date import FinishedRecords, identify
@@ -120,7 +120,7 @@ class Plan:
         for number, key in enumerate(keys):
             if self._unfinished([key]):
                 purpose = f" for {model.name}" if model else ""
-                description = f"train {chain[number].id}, seed {seed}{purpose}"
+                description = f"{fit_verb(chain[number].defense)} {chain[number].id}, seed {seed}{purpose}"
                 depends_on = self._unfinished(keys[max(0, number - 1) : number])
                 cell = Cell(key, "fit", description, depends_on, chain[: number + 1], None, seed, (model,))
                 fits.setdefault(key, cell)

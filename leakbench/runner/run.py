@@ -99,8 +99,8 @@ class Run:
         cells, workers = self.plan.cells, self.placement.workers
         for number, cell in enumerate(cells, start=1):
             yield f"{number:4}  {cell.kind:<6}  {cell.description}"
-        fits = sum(cell.kind == "fit" for cell in cells)
-        yield f"{len(cells)} cells ({fits} to train), {workers} workers, into {self.out}"
+        trained = sum(cell.trains for cell in cells)
+        yield f"{len(cells)} cells ({trained} to train), {workers} workers, into {self.out}"
         seconds, size = self.estimate()
         yield f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine"
         if budget := self.inputs.suite.budget:

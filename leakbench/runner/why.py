@@ -11,7 +11,7 @@ from leakbench.api import AuxiliaryModel
 from leakbench.measurement.keys import Parts, fit_parts, hash_parts
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.measurement.release_audit import ReleaseAudit
-from leakbench.runner.cell import Cell
+from leakbench.runner.cell import Cell, fit_verb
 from leakbench.runner.plan import Plan
 from leakbench.runner.up_to_date import identify
 from leakbench.runtime.cache.key_diff import list_differences
@@ -55,7 +55,7 @@ class Explanation:
     def _explain_fit(self, cell: Cell, model: AuxiliaryModel | None) -> Reason:
         parts = fit_parts(self.inputs, cell.chain, cell.seed, model)
         purpose = f" for {model.name}" if model else ""
-        what = f"train {cell.chain[-1].id}, seed {cell.seed}{purpose}"
+        what = f"{fit_verb(cell.chain[-1].defense)} {cell.chain[-1].id}, seed {cell.seed}{purpose}"
         old = self._nearest(parts)
         return Reason(what, (NEVER,) if old is None else self._differences_of_fits(old, parts))
 

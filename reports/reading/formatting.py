@@ -85,9 +85,9 @@ def rate_title(metric: str) -> str:
     return f"TPR at {float(metric.removeprefix('tpr@fpr=')) * 100:g} % FPR"
 
 
-def count_noun(n: int, noun: str) -> str:
-    """`1 seed`, `2 seeds`."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+def count_noun(n: int, noun: str, plural: str = "") -> str:
+    """`1 seed`, `2 seeds`; `plural` is for nouns that take more than an s."""
+    return f"{n} {noun}" if n == 1 else f"{n} {plural or f'{noun}s'}"
 
 
 def join_words(words: list[str]) -> str:

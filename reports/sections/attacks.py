@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench.results.flags import Flag
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import auc_p_value, smallest_detectable_auc
 
@@ -31,6 +30,7 @@ from ..reading.formatting import (
     rate_title,
     round_up,
 )
+from ..reading.inapplicable import list_inapplicable
 from ..reading.leakage import collect_leak
 from ..reading.runner_up import format_runners_up
 from ..reading.scores import load_groups, load_scores
@@ -120,15 +120,6 @@ def smallest_detectable(run: RunFolder) -> str:
     return round_up(smallest_detectable_auc(min(sizes))) if sizes else ""
 
 
-def inapplicable(run: RunFolder) -> list[str]:
-    """The attacks that some release gave nothing to ask, each with the share of the points at which that was so."""
-    found: dict[str, set[str]] = {}
-    for record in run.records:
-        if Flag.NOT_APPLICABLE in record.flags:
-            found.setdefault(record.attack, set()).add(record.point)
-    return [f"{attack} (at {len(where)} of {len(run.plan.points)} points)" for attack, where in sorted(found.items())]
-
-
 TEMPLATE = """\
 ## Attacks
 
@@ -137,15 +128,21 @@ TEMPLATE = """\
 
 {{ table(one.titles, one.cells) }}
 {% endfor %}
+{% if tables %}
 "Needs" is the access that an attack has to have. A result that is the same computation at the answers and at the
 weights, or with and without a defense, is listed once; the rest is in `results.csv`. A verdict is about its own row. "p
 (Holm)" is that of an AUC of 1/2 (the largest of the seeds'), corrected for the number of rows of the table.
 {% if seen %}
 "No leak found" would have seen an AUC of {{ seen }} in four of five runs.
 {% endif %}
-{% if inapplicable %}
 
-Not applicable, as the release ships no such part or the question makes no sense of it: {{ inapplicable | join_words }}.
+{% endif %}
+{% if inapplicable %}
+Not applicable, and so not run:
+
+{% for words in inapplicable %}
+- {{ words }}.
+{% endfor %}
 {% endif %}
 {% if runners_up %}
 
@@ -161,13 +158,13 @@ images, p corrected by Holm:
 
 
 def collect(run: RunFolder) -> dict[str, Any] | None:
-    """The tables and what to read them by; None without membership attacks."""
-    tables = attack_tables(run)
-    if not tables:
+    """The tables and what to read them by, and the attacks of any family that were not run; None without either."""
+    tables, left_out = attack_tables(run), list_inapplicable(run)
+    if not tables and not left_out:
         return None
     return {
         "tables": tables,
         "seen": smallest_detectable(run),
-        "inapplicable": inapplicable(run),
+        "inapplicable": left_out,
         "runners_up": format_runners_up(run),
     }

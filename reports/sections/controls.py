@@ -100,7 +100,8 @@ TEMPLATE = """\
 
 {% if controls %}
 These cannot leak: their AUC intervals all include 0.5 with 95 % probability ({{ controls | length |
-counted("control") }}, family-wise).
+counted("control") }}, family-wise). The AUCs are raw: not turned by the calibration images, as those of the verdicts
+are.
 
 {{ table(titles, cells) }}
 {% if cells | length < controls | length %}

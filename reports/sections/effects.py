@@ -98,8 +98,10 @@ From **{{ effect.reference.name }}** to **{{ effect.point.name }}**:
 No defense is compared in this run.
 
 {% endfor %}
+{% if effects %}
 A quantity is said to have moved only where the two intervals do not overlap.
 
+{% endif %}
 """
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from leakbench.results.run_folder import RunFolder
 
 from ..reading.exposure import LEVEL, MANY, Exposure, list_exposures
-from ..reading.formatting import NOTHING, format_ci, format_p, join_words
+from ..reading.formatting import NOTHING, drop_empty_columns, format_ci, format_p, join_words
 
 
 def format_classes(found: Exposure) -> tuple[list[str], list[list[str]]]:
@@ -17,7 +17,8 @@ def format_classes(found: Exposure) -> tuple[list[str], list[list[str]]]:
         [str(one.label), str(one.members), str(one.nonmembers), format_ci(one.auc.summary), format_p(one.p)]
         for one in shown
     ]
-    return ["class", "members", "nonmembers", "AUC", "p (Holm) of 'as the others'"], cells
+    titles = ["class", "members", "nonmembers", "AUC", "p (Holm) of 'as the others'"]
+    return (titles, cells) if len(found.classes) > 1 else drop_empty_columns(titles, cells)
 
 
 def summarise_classes(found: Exposure) -> str:
@@ -25,9 +26,11 @@ def summarise_classes(found: Exposure) -> str:
     means = [one.auc.summary.mean for one in found.classes]
     if not means:
         return "no labels, or too few images of each class"
+    if len(means) == 1:
+        return f"AUC of the one class with enough images {means[0]:.2f}"
     differing = [f"{one.label} ({format_ci(one.auc.summary)})" for one in found.classes if one.differs]
-    verdict = f"shown to differ from the others: {join_words(differing)}" if differing else "none shown to differ"
-    return f"AUC of {len(means)} classes from {min(means):.2f} to {max(means):.2f}, {verdict}"
+    verdict = f", shown to differ from the others: {join_words(differing)}" if differing else ", none shown to differ"
+    return f"AUC of {len(means)} classes from {min(means):.2f} to {max(means):.2f}{verdict}"
 
 
 def summarise_members(found: Exposure) -> str:
@@ -51,7 +54,7 @@ numbers are the same there.
 {{ table(classes[0], classes[1]) }}
 {% endif %}
 {% if left_out %}
-Left out are {{ left_out }} of the classes, with fewer than five images on a side.
+Left out: {{ left_out | counted("class", "classes") }} with fewer than five images on a side.
 
 {% endif %}
 {% for name, attack, classes, members in points %}

@@ -5,7 +5,8 @@ A section is one file in this folder with `collect(run)` and `TEMPLATE`, and one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -22,7 +23,8 @@ class Section(Protocol):
     """A module of this folder."""
 
     TEMPLATE: str
-    """Markdown with Jinja. It begins with its heading and ends with an empty line."""
+    """Markdown with Jinja. It begins with its heading and ends with an empty line. `table(titles, rows)` ends its own
+    last line: a line break after it makes the empty line that Markdown needs there."""
 
     def collect(self, run: RunFolder) -> Mapping[str, Any] | None:
         """The facts that the template names; None leaves the section out."""
@@ -59,8 +61,13 @@ def template_environment() -> Environment:
     return environment
 
 
+def join_parts(parts: Iterable[str]) -> str:
+    """Rendered parts as one text, with no more than one empty line at a time."""
+    return re.sub(r"\n{3,}", "\n\n", "".join(parts))
+
+
 def markdown_table(titles: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown."""
+    """A table in Markdown; its last line ends in a line break."""
     lines = [titles, *rows]
     head, *body = ("| " + " | ".join(map(escape_cell, line)) + " |\n" for line in lines)
     return head + "|" + "---|" * len(titles) + "\n" + "".join(body)

@@ -23,7 +23,7 @@ from ..reading.tradeoff_text import format_tradeoff
 from ..reading.verdicts import list_verdicts
 from ..sections.controls import Control, invalidating_attacks, list_controls
 from ..sections.flags import list_raised_flags
-from ..sections.section import render_section, template_environment
+from ..sections.section import join_parts, render_section, template_environment
 from ..sections.setting import describe_setting
 
 SECTIONS = ("attacks", "guarantees", "forgetting", "fairness", "attribute", "published")
@@ -54,7 +54,7 @@ def write_page(runs: Sequence[RunFolder], path: Path) -> Path:
 def render(runs: Sequence[RunFolder], beside: Path) -> str:
     """The text of the page; `beside` is its folder."""
     template = template_environment().from_string(TEMPLATE)
-    return template.render(runs=[_collect(run, beside) for run in runs])
+    return join_parts([template.render(runs=[_collect(run, beside) for run in runs])])
 
 
 TEMPLATE = """\

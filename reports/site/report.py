@@ -8,7 +8,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.files import write_atomically
 
 from ..sections.registry import CLOSING, FINDINGS
-from ..sections.section import render_section
+from ..sections.section import join_parts, render_section
 from .figure_list import render_figures
 
 
@@ -23,4 +23,4 @@ def render(run: RunFolder) -> str:
     """The text of report.md."""
     found = [render_section(name, run) for name in FINDINGS]
     closing = [render_section(name, run) for name in CLOSING]
-    return "".join([*found, render_figures(run), *closing])
+    return join_parts([*found, render_figures(run), *closing])

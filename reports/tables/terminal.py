@@ -9,6 +9,7 @@ from leakbench.results.run_folder import RunFolder
 from ..reading.distances import distance_name, find_floor
 from ..reading.formatting import format_distance
 from ..reading.guarantees import list_guarantees
+from ..reading.inapplicable import list_inapplicable
 from ..reading.tradeoff import list_rows
 from ..reading.tradeoff_text import format_tradeoff, shared_flags
 
@@ -38,10 +39,10 @@ def print_table(run: RunFolder) -> list[Path]:
 
 
 def _notes(run: RunFolder) -> list[str]:
-    """Lines below the table: the floor of the distance, flags that every row carries, and the guarantees."""
+    """Lines below the table: the distance's floor, flags of every row, guarantees, and attacks not run and why."""
     floor, shared = find_floor(run), sorted(shared_flags(list_rows(run)))
     notes = [f"{distance_name(run)} of real to real images (the floor): {format_distance(floor)}"] if floor else []
     if shared:
         notes.append(f"every row: {', '.join(shared)} (report.md explains)")
     notes += [one.words for one in list_guarantees(run) if one.holds and one.point.role != "control"]
-    return notes
+    return notes + [f"not run: {words}" for words in list_inapplicable(run)]

@@ -204,12 +204,20 @@ ARMY = {
 }
 
 
+UNASKED = "reads what only some defense ships (gate)"
+
+
 def fighter(point, attack, access, seed, classes=5):
     """One attack's record, with labels and rows of the images, and what the attacks of its release shared."""
     raw, signal, queries, facts = ARMY[attack]
     knows = attack.startswith("adaptive_")
     if knows and point["defense"] != attack.removeprefix("adaptive_"):
-        return Record(**identity(point, attack, "membership", access, seed), metrics=[], flags=["not-applicable"]), {}
+        return Record(
+            **identity(point, attack, "membership", access, seed),
+            metrics=[],
+            flags=["not-applicable"],
+            info={"skipped": UNASKED},
+        ), {}
     whole = raw in ("NONE", "WEIGHTS") or access == "WEIGHTS" or point["role"] == "baseline"
     left = 1.0 if whole else point["truth"][0]
     left = (
@@ -350,5 +358,6 @@ def _record(p, seed, i, attack, metrics):
 
 @pytest.fixture(scope="session")
 def tell_run():
-    """The builder of runs from numbers."""
+    """The builder of runs from numbers, for tests of sections: `tell_run(path, points)` writes a run folder whose
+    records hold just what `points` says (see `tell`), and returns it as a RunFolder."""
     return tell

@@ -342,3 +342,13 @@ def test_captions_number_the_rows_of_their_file(sides):
     path.write_text("file,caption\nmembers/000.png,a\n")
     with pytest.raises(UsageError, match=r"caption missing for .*members/001\.png"):
         registry.dataset(name_sides(*names, captions=str(path)))()
+
+
+def test_the_plan_trains_nothing_of_a_given_model(sides, pipeline, leakbench, tmp_path):
+    """The model is loaded, and the untrained control is made: no cell trains."""
+    words = [pipeline, *sides, "--attacks", "loss", *SMALL, "--out", tmp_path / "run", "--plan"]
+    outcome = leakbench("audit", *words)
+    assert outcome.code == 0
+    cells = [line.split(maxsplit=2)[1:] for line in outcome.out.splitlines() if " fit " in line]
+    assert sorted(said for _, said in cells) == ["load model, seed 0", "make untrained, seed 0"]
+    assert "(0 to train)" in outcome.out and "train model" not in outcome.out

@@ -219,6 +219,17 @@ def test_show_prints_the_numbers_of_a_record(leakbench, finished):
     assert row == ["auc", f"{auc['value']:.4g}", f"[{auc['ci_low']:.4g},", f"{auc['ci_high']:.4g}]", str(auc["n"])]
 
 
+def test_show_tells_the_reason_of_a_skip_and_leaves_out_the_cache_key(leakbench, finished, tmp_path):
+    told = json.loads((finished.out / "records" / "baseline__pia__DENOISER__seed0.json").read_text())
+    assert told["run"]["key"]
+    told |= {"metrics": [], "flags": ["not-applicable"], "info": {"skipped": "no [one] equation"}}
+    (tmp_path / "skipped.json").write_text(json.dumps(told))
+    lines = leakbench("show", tmp_path / "skipped.json").out.splitlines()
+    assert lines[0].split() == ["skipped", "no", "[one]", "equation"]
+    assert "'key'" not in "".join(lines) and "timings" in "".join(lines)
+    assert not any(line.startswith("metric") for line in lines) and len(lines) < 40
+
+
 def test_report_writes_again_what_the_run_wrote(leakbench, again, finished):
     for name in ("results.csv", "summary.csv", "report.md"):
         (again.out / name).unlink()

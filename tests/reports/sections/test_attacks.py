@@ -10,9 +10,10 @@ import pytest
 
 from leakbench.reports.reading.access_gaps import list_access_gaps, top_access_gaps
 from leakbench.reports.reading.attack_ranking import rank_results
+from leakbench.reports.reading.inapplicable import list_inapplicable
 from leakbench.reports.reading.runner_up import NEXT, format_runners_up, list_runners_up
 from leakbench.reports.reading.strongest import strongest
-from leakbench.reports.sections.attacks import attack_tables, inapplicable, smallest_detectable
+from leakbench.reports.sections.attacks import attack_tables, smallest_detectable
 from leakbench.reports.sections.controls import Control, list_controls, top_controls
 from leakbench.reports.sections.sets import sets
 from leakbench.reports.sections.sharing import format_shared_calls, list_shared_calls
@@ -89,9 +90,48 @@ def test_at_other_points_the_strongest_of_each_level_and_who_knows_the_defense(a
 
 
 def test_what_does_not_apply_is_a_sentence(army, report):
-    assert inapplicable(army) == ["adaptive_cpsample (at 3 of 5 points)"]
-    assert "Not applicable, as the release ships no such part" in " ".join(report.split())
+    line = "adaptive_cpsample (at 3 of 5 points): reads what only some defense ships (gate)"
+    assert list_inapplicable(army) == [line]
+    section = report.split("## Attacks\n")[1].split("\n## ")[0]
+    assert f"Not applicable, and so not run:\n\n- {line}.\n" in section
     assert "| adaptive_cpsample | DENOISER | - |" not in report
+
+
+def skipped(record, reason):
+    return record.model_copy(
+        update={"metrics": [], "arrays": "", "flags": ["not-applicable"], "info": {"skipped": reason} if reason else {}}
+    )
+
+
+def test_reasons_are_grouped_and_name_attacks_and_points(tmp_path, make_run, run, capsys):
+    """By reason; an attack stands once with its points, whatever its seeds and access levels."""
+    reasons = {"pia": "no equation to follow.", "secmi": "no equation to follow", "loss": ""}
+    points = {"pia": ("baseline",), "secmi": ("baseline", "untrained"), "loss": [p.name for p in run.plan.points]}
+
+    def change(record):
+        out = record.point in points.get(record.attack, ())
+        return skipped(record, reasons[record.attack]) if out else record
+
+    other = make_run(tmp_path, keep=lambda r: r.family == "membership", change=change)
+    lines = [
+        "loss (at every point): its record gives no reason",
+        "pia (at baseline) and secmi (at baseline and untrained): no equation to follow",
+    ]
+    assert list_inapplicable(other) == lines
+    assert "".join(f"- {line}.\n" for line in lines) in render(other)
+    print_table(other)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"not run: {line}" in shown for line in lines)
+
+
+def test_where_every_attack_was_skipped_the_reason_still_stands(tmp_path, make_run):
+    run = make_run(
+        tmp_path,
+        keep=lambda r: (r.point, r.attack) == ("baseline", "pia"),
+        change=lambda r: skipped(r, "no equation to follow"),
+    )
+    section = render(run).split("## Attacks\n")[1].split("\n## ")[0]
+    assert "- pia (at baseline): no equation to follow.\n" in section and "Needs" not in section
 
 
 def test_what_would_have_been_seen_is_rounded_up(army):

@@ -93,7 +93,19 @@ def test_small_classes_are_counted_and_left_out(army, tmp_path):
     run = relabelled(army, tmp_path, labels)
     (one,) = list_exposures(run)
     assert [c.label for c in one.classes] == [0, 1, 2] and one.left_out == 1
-    assert "Left out are 1 of the classes" in render(run)
+    assert "Left out: 1 class with fewer than five images on a side." in render(run)
+
+
+def test_one_class_is_compared_with_no_other(army, tmp_path):
+    """Nothing is said of differences: there is no other class to differ from."""
+    labels = np.where(np.arange(250) < 27, np.arange(250) // 3 + 1, 0)
+    run = relabelled(army, tmp_path, labels)
+    (one,) = list_exposures(run)
+    assert [c.label for c in one.classes] == [0] and one.left_out == 9
+    assert summarise_classes(one) == f"AUC of the one class with enough images {one.classes[0].auc.summary.mean:.2f}"
+    section = render(run).split("## Leakage by class and image\n")[1].split("\n## ")[0]
+    assert "Left out: 9 classes with fewer than five images on a side." in section
+    assert "differ" not in section and "as the others" not in section
 
 
 def test_without_labels_members_are_still_told(army, tmp_path):

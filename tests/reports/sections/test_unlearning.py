@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
-from leakbench.metrics.evaluate.unlearning import arrays_of, evaluate_unlearning
+from leakbench.metrics.evaluate.unlearning import evaluate_unlearning, flatten_evidence
 from leakbench.reports.figures import relearning
 from leakbench.reports.figures.canvas import MissingData, styled
 from leakbench.reports.reading.unlearning import list_curves, list_statistics
@@ -74,7 +74,7 @@ def write(path, seeds=(0, 1)):
                 found = evaluate_unlearning(evidence)
                 facts = {"metrics": found.metrics, "info": found.info, "flags": sorted(found.flags)}
                 for access in levels:
-                    save_record(path, record(name, attack, access, seed, **facts), arrays_of(evidence))
+                    save_record(path, record(name, attack, access, seed, **facts), flatten_evidence(evidence))
             probability = Metric(name="forget_probability", value=1 / (1 + half), n=100)
             save_record(path, record(name, "quality", "SAMPLES", seed, "quality", metrics=[probability]), {})
     return RunFolder(path)

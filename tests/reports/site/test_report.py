@@ -69,6 +69,20 @@ def test_tables_have_no_gap(report):
         assert len(re.findall(r"(?m)(?:^\|.*\n)+", section(report, title))) == 1
 
 
+def test_no_more_than_one_empty_line_at_a_time(run, army, tell_run, tmp_path):
+    told = tell_run(tmp_path, [{"point": "baseline", "defense": "baseline", "role": "baseline"}])
+    for each in (run, army, told):
+        assert "\n\n\n" not in render(each)
+
+
+def test_without_a_defense_nothing_is_said_of_what_moved(report, tell_run, tmp_path):
+    told = tell_run(tmp_path, [{"point": "baseline", "defense": "baseline", "role": "baseline"}])
+    rule = "is said to have moved only where"
+    assert rule in section(report, "What the defenses moved")
+    moved = section(render(told), "What the defenses moved")
+    assert "No defense is compared in this run." in moved and rule not in moved
+
+
 def test_verdicts_are_two_sided(report):
     judged = section(report, "Verdicts")
     assert re.search(r"- \*\*cpsample alpha=0\.5\*\*\n  - DENOISER, by \w+: no leak found: AUC 0\.49", judged)
@@ -167,6 +181,7 @@ def test_controls_are_judged_as_a_family(run, report):
     record = next(r for r in run.records if (r.attack, r.seed) == ("blind", 0))
     scores = [run.arrays(record)[name] for name in ("member_scores", "nonmember_scores")]
     assert found[0].auc == auc(*scores, level=family_wise(0.95, 8))
+    assert "The AUCs are raw" in section(report, "Negative controls")
     assert "All controls behave." in report and not invalidating_attacks(run)
 
 
