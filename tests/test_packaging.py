@@ -53,7 +53,7 @@ def test_the_wheel_holds_leakbench_and_its_metadata_and_nothing_else(wheel, sour
     wanted = {str(path if path.parts[0] == "leakbench" else Path("leakbench") / path) for path in kept}
     wanted = {name for name in wanted if "/speed/" not in name}  # benchmarks of speed are for the checkout
     assert ours == wanted
-    for suffix in (".toml", ".mplstyle", ".j2"):
+    for suffix in (".toml", ".mplstyle"):
         assert any(name.endswith(suffix) for name in ours)
     assert any(name.endswith("LICENSE") for name in names)
 

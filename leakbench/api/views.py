@@ -7,6 +7,7 @@ own attack asked for, as if it ran alone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,14 +61,12 @@ class AuxiliaryView:
 class AuxiliaryViews(Mapping[str, AuxiliaryView]):
     """Views of the auxiliary releases by name, each made when it is asked for."""
 
-    def __init__(
-        self, memories: Mapping[str, tuple[AnswerCache, Tensor]], kind: type[NoneView], raw: bool, owner: str
-    ) -> None:
-        self._memories, self._kind, self._raw, self._owner = memories, kind, raw, owner
+    def __init__(self, memories: Mapping[str, tuple[AnswerCache, Tensor]], kind: type[NoneView], raw: bool) -> None:
+        self._memories, self._kind, self._raw = memories, kind, raw
 
     def __getitem__(self, name: str) -> AuxiliaryView:
         memory, inside = self._memories[name]
-        return AuxiliaryView(self._kind(memory, self._raw, owner=self._owner), inside)
+        return AuxiliaryView(self._kind(memory, self._raw), inside)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._memories)
@@ -85,11 +84,10 @@ class NoneView:
         raw: bool = False,
         others: Mapping[str, tuple[AnswerCache, Tensor]] | None = None,
         shares: bool = True,
-        owner: str = "",
         count: QueryCount | None = None,
     ) -> None:
-        self._memory, self._raw, self._shares, self._owner = memory, raw, shares, owner
-        self._others = AuxiliaryViews(others or {}, type(self), raw, owner)
+        self._memory, self._raw, self._shares = memory, raw, shares
+        self._others = AuxiliaryViews(others or {}, type(self), raw)
         self._count = count or QueryCount()
 
     @property
@@ -228,9 +226,11 @@ class DenoiserView(ApiView):
     def memoize(self, name: Hashable, x: Tensor, make: Callable[[], Tensor]) -> Tensor:
         """Remember what `make` makes of x, a tensor of the view, so that the network is asked about it once.
 
-        Attacks of one module share the tensor of a name: the name says all on which it depends beside x.
+        A name counts within the module that calls this, so that two plugins which chose the same one do not collide. It
+        says all on which the tensor depends beside x.
         """
-        return self._memory.cached(("memoize", self._owner, name), x, make)
+        module = sys._getframe(1).f_globals["__name__"]  # not the attack's: CDI runs PIAN, and shares its tensors
+        return self._memory.cached(("memoize", module, name), x, make)
 
     def ddim(self, x: Tensor, s: int, u: int) -> Tensor:
         """Move x (N, C, H, W) by a deterministic DDIM step from timestep s to u (u > s inverts); one query an image."""

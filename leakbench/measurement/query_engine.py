@@ -153,8 +153,7 @@ class AttackTarget:
                 }
                 for name, one in put.items():
                     needed = {need.name: others[need.name] for need in one.attack.auxiliary_models()}
-                    owner = type(one.attack).__module__
-                    view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares, owner, counts[name])
+                    view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares, counts[name])
                     found = self._checked_answer(one, view, batch, memory)[: len(index) - short]
                     # Into one place: small tensors kept from every batch would hold the memory between them.
                     answers.setdefault(name, found.new_empty(len(images.ids), *found.shape[1:]))[rows] = found

@@ -368,8 +368,10 @@ def test_a_network_that_answers_in_inference_mode_can_be_asked():
 
 def test_names_of_two_plugins_do_not_collide():
     _, memory = batch()
-    ours, theirs = (VIEWS[Access.DENOISER](memory, owner=owner) for owner in ("one", "another"))
-    x = ours.noised(9)
-    assert torch.equal(ours.memoize("scaled", x, lambda: x * 2), x * 2)
-    assert torch.equal(theirs.memoize("scaled", x, lambda: x * 3), x * 3)
-    assert ours.memoize("scaled", x, lambda: x * 4) is ours.memoize("scaled", x, lambda: x * 5)
+    view = VIEWS[Access.DENOISER](memory)
+    x, modules = view.noised(9), [{"__name__": name} for name in ("one", "another")]
+    for module in modules:
+        exec("def scaled(view, x, factor):\n    return view.memoize('scaled', x, lambda: x * factor)", module)
+    ours, theirs = (module["scaled"] for module in modules)
+    assert torch.equal(ours(view, x, 2), x * 2) and torch.equal(theirs(view, x, 3), x * 3)
+    assert ours(view, x, 4) is ours(view, x, 5)

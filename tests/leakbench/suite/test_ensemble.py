@@ -33,8 +33,8 @@ name = "untrained"
 def own(tmp_path, monkeypatch):
     (tmp_path / "frozen.toml").write_text(FROZEN)
     (tmp_path / "own.toml").write_text(OWN)
-    known = registry.suite_files() | {"frozen": tmp_path / "frozen.toml"}
-    monkeypatch.setattr(registry, "suite_files", lambda: known)
+    known = registry._suites() | {"frozen": [tmp_path / "frozen.toml"]}
+    monkeypatch.setattr(registry, "_suites", lambda: known)
     return str(tmp_path / "own.toml")
 
 
