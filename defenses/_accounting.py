@@ -50,9 +50,14 @@ class Spent:
 
 
 def spent(history: History, delta: float) -> Spent:
-    """Epsilon at delta of a history that is not empty."""
+    """Epsilon at delta of a history that is not empty. Computed once a process: PRV takes up to seconds."""
+    return _spent(tuple((float(noise), float(rate), int(steps)) for noise, rate, steps in history), delta)
+
+
+@cache
+def _spent(history: tuple[tuple[float, float, int], ...], delta: float) -> Spent:
     rdp = RDPAccountant()
-    rdp.history = [(noise, rate, int(steps)) for noise, rate, steps in history]
+    rdp.history = list(history)
     with _quiet():
         looser = max(0.0, float(rdp.get_epsilon(delta, alphas=ORDERS)))
         tighter = _prv(history, delta, error_for(looser)) if 0 < looser < _PRV_UP_TO else None
@@ -66,6 +71,7 @@ def error_for(epsilon_rdp: float) -> float:
     return max(1e-3, min(0.01, epsilon_rdp / 200), epsilon_rdp / 1000)
 
 
+@cache
 def noise_multiplier_for(epsilon: float, delta: float, rate: float, steps: int) -> float:
     """The least noise, to a thousandth of itself, with which so many steps spend no more than epsilon at delta.
 
