@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
+from leakbench.measurement.keys import hash_parts
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runtime.cache.keys import compute_key
@@ -22,12 +23,15 @@ def compute_fingerprint(builder: ReleaseBuilder) -> dict[str, str]:
     embedding = FeatureExtractor(builder.inputs)
     seed = builder.inputs.suite.file.seeds[0]
     audits = [ReleaseAudit(AuditContext(builder, embedding, point, seed)) for point in builder.inputs.suite.points]
+    parts = [audit.row_parts(row) for audit in audits for row in audit.rows()]
+    libraries = {name: found for one in parts for name, found in one["libraries"].items()}
     return {
         "packages": ", ".join(packages),
         "data": compute_key(**builder.inputs.data_key),
-        "code of leakbench, of a plugin, or weights": compute_key(
-            keys=[a.row_key(row) for a in audits for row in a.rows()]
-        ),
+        "libraries": ", ".join(f"{name} {found}" for name, found in sorted(libraries.items())),
+        "code of leakbench or of a plugin": compute_key(code=[[one["imports"], one["code"]] for one in parts]),
+        "weights": compute_key(weights=[one.get("weights") for one in parts]),
+        "code that trains, or settings": compute_key(keys=[hash_parts(one) for one in parts]),
     }
 
 

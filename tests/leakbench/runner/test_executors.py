@@ -189,7 +189,7 @@ def test_a_node_without_the_cache_folder_says_what_is_to_be_done(start, cache):
     )
 
 
-@pytest.mark.parametrize("name", ["packages", "data", "code of leakbench, of a plugin, or weights"])
+@pytest.mark.parametrize("name", ["packages", "data", "libraries", "code of leakbench or of a plugin", "weights"])
 def test_a_node_that_would_compute_something_else_is_named(start, name):
     told, cell = start
     error = error_of(replace(told, fingerprint=told.fingerprint | {name: "another"}), cell)
