@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray reads this when it is imported: its nodes run in the environment of the tests, not in that of an `uv run` above.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 TINY = """
 name = "tiny"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
@@ -66,10 +66,13 @@ def init_process_group(kind: str) -> str:
 
 
 def destroy_process_group() -> None:
-    """Leave the process group, at the end of the run."""
+    """Leave the process group, at the end of the run: all ranks together, since gloo's threads abort a process whose
+    peers leave while it still listens to them."""
     if _group.world_size > 1:
         import torch
 
+        with suppress(RuntimeError):  # a rank that has died does not come
+            barrier()
         torch.distributed.destroy_process_group()
         _group.world_size = 1
 
