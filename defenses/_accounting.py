@@ -35,6 +35,7 @@ ORDERS = [
     *RDPAccountant.DEFAULT_ALPHAS,
     *(round(2 ** (i / 2)) for i in range(12, 21)),
 ]
+_STRIDE = 8
 _FEW_ORDERS = [1.25, 1.5, *(round(2 ** (i / 2)) for i in range(2, 21))]  # for a first guess, which may be too careful
 _PRV_UP_TO = 300.0  # of RDP's epsilon: above, exp(epsilon) overflows in PRV's grid
 _CLOSE = 1e-3  # of the noise multiplier that is looked for
@@ -56,14 +57,27 @@ def spent(history: History, delta: float) -> Spent:
 
 @cache
 def _spent(history: tuple[tuple[float, float, int], ...], delta: float) -> Spent:
-    rdp = RDPAccountant()
-    rdp.history = list(history)
     with _quiet():
-        looser = max(0.0, float(rdp.get_epsilon(delta, alphas=ORDERS)))
+        looser = max(0.0, rdp_epsilon(history, delta))
         tighter = _prv(history, delta, error_for(looser)) if 0 < looser < _PRV_UP_TO else None
     if tighter is None or tighter > looser:
         return Spent(looser, "rdp", looser)
     return Spent(max(0.0, tighter), "prv", looser)
+
+
+def rdp_epsilon(history: History, delta: float) -> float:
+    """The least epsilon that any of `ORDERS` shows, by RDP.
+
+    Epsilon at an order a is N(a) / (a - 1), where N is convex: (a - 1) times the Renyi divergence is, and so is what
+    the conversion adds (Balle et al. 2020, 1905.09982, theorem 21). Such a quotient has one valley, so the orders on
+    either side of the best of every eighth hold the best of all, in a quarter of the time.
+    """
+    accountant = RDPAccountant()
+    accountant.history = [tuple(row) for row in history]
+    _, best = accountant.get_privacy_spent(delta=delta, alphas=ORDERS[::_STRIDE])
+    at = ORDERS.index(best)
+    epsilon, _ = accountant.get_privacy_spent(delta=delta, alphas=ORDERS[max(0, at - _STRIDE) : at + _STRIDE + 1])
+    return float(epsilon)
 
 
 def error_for(epsilon_rdp: float) -> float:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from scipy import optimize, stats
 
 from leakbench.api import Guarantee, Release
-from leakbench.defenses._accounting import error_for, noise_multiplier_for, spent
+from leakbench.defenses._accounting import ORDERS, error_for, noise_multiplier_for, rdp_epsilon, spent
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.dp_sgd import DPSGD
 from leakbench.defenses.untrained import Untrained
@@ -60,6 +60,12 @@ def test_epsilon_is_opacuss_and_googles(name):
     assert found.epsilon == pytest.approx(opacus(PRVAccountant(), history, delta), rel=1e-3, abs=0.01)
     assert found.epsilon_rdp == pytest.approx(opacus(RDPAccountant(), history, delta), rel=1e-3)
     assert found.epsilon == pytest.approx(google(history, delta), rel=0.01)
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize("delta", [1e-25, 1e-5, 0.5])
+def test_epsilon_of_rdp_is_the_least_of_all_orders(name, delta):
+    assert rdp_epsilon(HISTORIES[name], delta) == opacus(RDPAccountant(), HISTORIES[name], delta, alphas=ORDERS)
 
 
 def delta_of_gauss(epsilon, sigma):

@@ -13,15 +13,20 @@ from leakbench.runner.estimate import budget
 from leakbench.suite.load import load
 
 QUICK = ("sampler.steps=2", "split.members=12", "split.nonmembers=12", "split.calibration_in=20")
-QUICK += ("split.calibration_out=20", "sampler.batch=64", "quality.features=pixels")
+QUICK += ("split.calibration_out=20", "sampler.batch=64", "quality.features=pixels", "network.levels=[1]")
 OWN = {  # of each recipe, so that it takes seconds
     "cifar10": ("defense.dp_sgd.batch=10",),
     "medical": (
         "defense.dp_sgd.batch=10",
         "defense.attribute_switching.search_images=2",
         "defense.switching-750.search_images=2",
+        "attack.attribute_member.draws=1",
     ),
-    "cpsample_paper": ("defense.baseline.samples=20",),
+    "cpsample_paper": (
+        "defense.baseline.samples=20",
+        "attack.adaptive_cpsample.draws=1",
+        "attack.adaptive_cpsample.t=[20]",
+    ),
 }
 
 
