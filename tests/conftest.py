@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -86,13 +87,15 @@ class Finished:
     outcome: Outcome
 
 
-def _main(*words: object) -> Outcome:
-    """`leakbench WORDS` in this process."""
+def _main(*words: object, formats: tuple[str, ...] = ("csv",)) -> Outcome:
+    """`leakbench WORDS` in this process; of the reports, a run writes `formats`: figures take seconds."""
     from leakbench import cli
+    from leakbench.runner import run_log
 
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", ["leakbench", *map(str, words)])
+        patch.setattr(run_log, "FORMATS", formats)
         patch.setenv("COLUMNS", "200")
         try:
             cli.main()
@@ -155,12 +158,9 @@ def tiny(tmp_path):
     return path
 
 
-@pytest.fixture
-def leakbench(monkeypatch):
-    """leakbench(*words): the command line in this process, without figures, which take seconds. Returns an Outcome."""
-    from leakbench.runner import run_log
-
-    monkeypatch.setattr(run_log, "FORMATS", ("csv",))
+@pytest.fixture(scope="session")
+def leakbench():
+    """leakbench(*words, formats=("csv",)): the command line in this process. Returns an Outcome."""
     return _main
 
 
@@ -184,19 +184,35 @@ def shell(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def forkserver():
+    """Starts processes that have already imported what a run needs: as a real one of its own, but for the seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["sklearn.datasets", "scipy.stats", "leakbench.runner.run", "leakbench.measurement.release_audit"]
+    )
+    return context
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """One whole run of the tiny suite by one worker, shared by all tests: read it, never write to it."""
     home = tmp_path_factory.mktemp("finished")
     (home / "tiny.toml").write_text(TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAKBENCH_CACHE", str(home / "cache"))
-        outcome = _main("run", home / "tiny.toml", "--out", home / "run", "--workers", 1)
+        words = ("run", home / "tiny.toml", "--out", home / "run", "--workers", 1)
+        outcome = _main(*words, formats=("csv", "figures", "md"))
     return Finished(home / "tiny.toml", home / "run", home / "cache", outcome)
 
 
 @pytest.fixture
-def again(finished, tmp_path, cache, tiny):
-    """A copy of the finished run with its cache, to be damaged."""
+def trained(finished, cache):
+    """The test's own cache holds what the tiny suite trains and draws."""
     shutil.copytree(finished.cache, cache)
+
+
+@pytest.fixture
+def again(finished, tmp_path, cache, tiny, trained):
+    """A copy of the finished run with its cache, to be damaged."""
     shutil.copytree(finished.out, tmp_path / "run")
     return Finished(tiny, tmp_path / "run", cache, finished.outcome)

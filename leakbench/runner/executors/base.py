@@ -30,7 +30,7 @@ class Executor(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """RunSetup what `ready_cells` yields and `mark_done` it, while `has_cells_left`."""
+        """Do what `ready_cells` yields, and `mark_done` it, while `has_cells_left`."""
 
     @property
     def has_cells_left(self) -> bool:

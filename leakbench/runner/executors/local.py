@@ -123,7 +123,7 @@ class _RecordingContext(SpawnContext):
         self.started: list[BaseProcess] = []
 
     def Process(self, *args: Any, **kwargs: Any) -> BaseProcess:  # type: ignore[override]
-        """RunSetup no process yet; the pool does."""
+        """A process that is not started yet; the pool starts it."""
         process = super().Process(*args, **kwargs)
         self.started.append(process)
         return process

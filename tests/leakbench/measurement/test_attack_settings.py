@@ -100,6 +100,9 @@ class Forgetful(MembershipAttack):
 """
 
 
+pytestmark = pytest.mark.usefixtures("trained")
+
+
 @pytest.fixture
 def plugin(tmp_path):
     path = tmp_path / "plugin.py"

@@ -228,7 +228,7 @@ by = "lpips"
 """
 
 
-def test_a_run_of_several_replication_attacks(leakbench, tiny, tmp_path, monkeypatch):
+def test_a_run_of_several_replication_attacks(leakbench, trained, tiny, tmp_path, monkeypatch):
     """One record each: what it generated, what came back, what is lacking, what does not apply."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nowhere")
     text = tiny.read_text().replace('[[attack]]\nname = "loss"\n', "").replace('[[attack]]\nname = "pia"\n', ATTACKS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import shutil
@@ -67,16 +66,6 @@ def check_resumed(leakbench, tmp_path, tiny, finished):
     return check
 
 
-@pytest.fixture(scope="session")
-def ready():
-    """Processes that have already imported what a run needs."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["sklearn.datasets", "scipy.stats", "leakbench.runner.run", "leakbench.measurement.release_audit"]
-    )
-    return context
-
-
 MOMENTS = [
     ("cache/readers/.*", 1),
     ("cache/fits/*/manifest.json", 1),
@@ -89,7 +78,7 @@ MOMENTS = [
 
 @pytest.mark.parametrize("pattern, count", MOMENTS)
 def test_after_a_kill_the_next_run_finishes_and_repeats_nothing(
-    ready, tmp_path, tiny, finished, check_resumed, pattern, count
+    forkserver, tmp_path, tiny, finished, check_resumed, pattern, count
 ):
     if "readers" not in pattern:  # it takes the longest
         shutil.copytree(finished.cache / "readers", tmp_path / "cache" / "readers")
@@ -101,7 +90,7 @@ sys.argv, sys.stdout = {words!r}, open(os.devnull, "w")
 from leakbench.cli import main
 main()
 """
-    process = ready.Process(target=exec, args=(code,))
+    process = forkserver.Process(target=exec, args=(code,))
     process.start()
     until(lambda: len(list(tmp_path.glob(pattern))) >= count or not process.is_alive(), pattern)
     process.kill()

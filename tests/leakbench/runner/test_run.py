@@ -165,7 +165,7 @@ def test_rerun_all_trains_samples_and_records_the_same_again(run, again, finishe
     assert digests(again.out) == digests(finished.out)
 
 
-def test_a_failing_attack_costs_no_other_attack_and_only_it_runs_after_mending(run, tiny, tmp_path):
+def test_a_failing_attack_costs_no_other_attack_and_only_it_runs_after_mending(run, trained, tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace('name = "loss"', 'name = "broken"'))
     plugin = tmp_path / "broken.py"
     plugin.write_text(BROKEN)
@@ -187,7 +187,7 @@ def test_a_failing_attack_costs_no_other_attack_and_only_it_runs_after_mending(r
     assert not (tmp_path / "run" / "failures.json").exists()
 
 
-def test_an_error_of_attacks_that_run_together_is_told_though_each_alone_goes_through(run, tiny, tmp_path):
+def test_an_error_of_attacks_that_run_together_is_told_though_each_alone_goes_through(run, trained, tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace('name = "loss"', 'name = "broken"'))
     once = MENDED.replace("        return -", "        if not calls:\n            calls.append(1)\n" + " " * 12)
     once = once.replace("view.eps(", 'raise ZeroDivisionError("only once")\n        return -view.eps(')
@@ -207,7 +207,7 @@ def test_rerun_failed_leaves_alone_what_did_not_fail(run, again):
     assert written(again.out) == before
 
 
-def test_a_broken_plugins_old_numbers_do_not_stay_in_the_results(run, tiny, tmp_path):
+def test_a_broken_plugins_old_numbers_do_not_stay_in_the_results(run, trained, tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace('name = "loss"', 'name = "broken"'))
     (tmp_path / "p.py").write_text(MENDED)
     assert run("--plugin", tmp_path / "p.py").code == 0
@@ -217,7 +217,7 @@ def test_a_broken_plugins_old_numbers_do_not_stay_in_the_results(run, tiny, tmp_
     assert "broken" not in {row["attack"] for row in rows_of(tmp_path / "run")}
 
 
-def test_a_failing_defense_fails_what_builds_on_it_and_nothing_else(run, tiny, tmp_path):
+def test_a_failing_defense_fails_what_builds_on_it_and_nothing_else(run, trained, tiny, tmp_path):
     (tmp_path / "d.py").write_text("""
 from leakbench.api import Defense
 class Bad(Defense):
@@ -260,7 +260,7 @@ def test_deleted_or_damaged_results_are_named_and_made_again_alike(run, again, f
     assert len(fresh) == 1
 
 
-def test_records_under_names_of_older_versions_stay_and_are_replaced_when_made_again(run, tiny, tmp_path):
+def test_records_under_names_of_older_versions_stay_and_are_replaced_when_made_again(run, trained, tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace('name = "cpsample"', 'id = "cp_sample"\nname = "cpsample"'))
     assert run().code == 0
     out, expected = tmp_path / "run", digests(tmp_path / "run")

@@ -69,34 +69,82 @@ distributed.destroy_process_group()
 """
 
 
-def started(arguments: list[str], processes: int, home: Path) -> None:
-    """Run python with these arguments in so many processes of one group."""
+def environments(processes: int) -> list[dict[str, str]]:
+    """Variables of each process of a group, as torchrun sets them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
+    alike = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
+    return (
+        [alike | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)] if processes > 1 else [{}]
+    )
+
+
+def told(home: Path, processes: int) -> str:
+    return "\n".join((home / f"log{rank}").read_text() for rank in range(processes))
+
+
+def started(words: list[str], processes: int, home: Path) -> None:
+    """Run `leakbench WORDS` in so many real processes of one group."""
     running = []
-    for rank in range(processes):
-        variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
-        told = {key: str(value) for key, value in variables.items()} if processes > 1 else {}
-        environment = os.environ | told | {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    for rank, variables in enumerate(environments(processes)):
         with (home / f"log{rank}").open("w") as log:
-            running.append(subprocess.Popen([sys.executable, *arguments], env=environment, stdout=log, stderr=log))
+            command = [sys.executable, "-m", "leakbench.cli", *words]
+            running.append(subprocess.Popen(command, env=os.environ | variables, stdout=log, stderr=log))
     try:
         codes = [one.wait(timeout=150) for one in running]
     finally:
         for one in running:  # where one has failed the others wait for it
             one.kill()
-    assert codes == [0] * processes, "\n".join((home / f"log{rank}").read_text() for rank in range(processes))
+    assert codes == [0] * processes, told(home, processes)
 
 
-def results(processes: int, home: Path, batch: int = 15, count: int = 37) -> list[dict]:
-    home.mkdir()
-    started(["-c", _BOTH.replace("BATCH", str(batch)).replace("COUNT", str(count)), str(home)], processes, home)
-    return [torch.load(home / f"{rank}.pt") for rank in range(processes)]
+def _in_child(code: str, home: Path, log: Path, variables: dict[str, str]) -> None:
+    os.environ.update(variables)
+    with log.open("w") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    sys.argv = ["-c", str(home)]
+    exec(code, {"__name__": "__main__"})
+
+
+@pytest.fixture
+def run_code(forkserver):
+    """run_code(code, processes, home): that program, told `home`, in so many processes of one group."""
+
+    def run(code, processes, home):
+        running = [
+            forkserver.Process(target=_in_child, args=(code, home, home / f"log{rank}", variables))
+            for rank, variables in enumerate(environments(processes))
+        ]
+        for one in running:
+            one.start()
+        try:
+            for one in running:
+                one.join(150)
+            codes = [one.exitcode for one in running]
+        finally:
+            for one in running:
+                one.kill()
+        assert codes == [0] * processes, told(home, processes)
+
+    return run
+
+
+@pytest.fixture
+def results(run_code):
+    """results(processes, home): what each process finds."""
+
+    def found(processes, home, batch=15, count=37):
+        home.mkdir()
+        run_code(_BOTH.replace("BATCH", str(batch)).replace("COUNT", str(count)), processes, home)
+        return [torch.load(home / f"{rank}.pt") for rank in range(processes)]
+
+    return found
 
 
 @pytest.mark.slow
-def test_two_processes_find_what_one_finds(tmp_path):
+def test_two_processes_find_what_one_finds(results, tmp_path):
     (alone,), both = results(1, tmp_path / "one"), results(2, tmp_path / "two")
     for found in both:
         torch.testing.assert_close(found["weights"], alone["weights"], atol=1e-5, rtol=0)
@@ -177,9 +225,9 @@ distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_errors_of_rank_0_reach_every_rank_and_its_checkpoint_counts_for_all(tmp_path):
+def test_errors_of_rank_0_reach_every_rank_and_its_checkpoint_counts_for_all(run_code, tmp_path):
     """Rank 1 sees no checkpoint: it takes the state, and the number of steps, that rank 0 read."""
-    started(["-c", _ERRORS_AND_CHECKPOINTS, str(tmp_path)], 2, tmp_path)
+    run_code(_ERRORS_AND_CHECKPOINTS, 2, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first["heard"][0] == "locked" and "Unpicklable: locked" in second["heard"][0]
     assert first["heard"][1] == "odd" and "Unmakeable: odd" in second["heard"][1]
@@ -202,16 +250,15 @@ def test_a_rank_waits_for_hours_at_most(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_writes_the_records_of_one(tiny, tmp_path, cache):
+def test_a_run_of_two_processes_writes_the_records_of_one(leakbench, tiny, tmp_path, cache):
     """Two train and audit from nothing; then one draws and audits anew, from the same networks, as training agrees
     within rounding only."""
-    run = ["-m", "leakbench.cli", "run", str(tiny), "--device", "cpu", "--out"]
-    started([*run, str(tmp_path / "two")], 2, tmp_path)
+    started(["run", str(tiny), "--device", "cpu", "--out", str(tmp_path / "two")], 2, tmp_path)
     assert "[1/" not in (tmp_path / "log1").read_text()  # one process speaks for both
     assert not [path for path in cache.rglob("*") if path.name.startswith(".")]  # nothing is left of the other's
     shutil.rmtree(cache / "samples")
-    started([*run, str(tmp_path / "one"), "--workers", "1"], 1, tmp_path)
-    assert "train" not in (tmp_path / "log0").read_text()
+    alone = leakbench("run", tiny, "--device", "cpu", "--out", tmp_path / "one", "--workers", 1)
+    assert alone.code == 0 and "train" not in alone.out
     one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
     assert one.records and [r.digest for r in one.records] == [r.digest for r in two.records]
     assert (tmp_path / "one/results.csv").read_bytes() == (tmp_path / "two/results.csv").read_bytes()

@@ -32,7 +32,7 @@ class Twice(MembershipAttack):
 '''
 
 
-def test_an_attack_of_25_lines_shows_up_in_the_results_and_in_the_trade_off(leakbench, tiny, tmp_path):
+def test_an_attack_of_25_lines_shows_up_in_the_results_and_in_the_trade_off(leakbench, trained, tiny, tmp_path):
     assert len(ATTACK.strip().splitlines()) <= 25
     (tmp_path / "mine.py").write_text(ATTACK)
     tiny.write_text(
@@ -51,7 +51,7 @@ def test_an_attack_of_25_lines_shows_up_in_the_results_and_in_the_trade_off(leak
 
 
 @pytest.mark.parametrize("kind", ["attack", "defense"])
-def test_a_new_plugin_conforms_and_runs_in_a_suite(leakbench, tiny, tmp_path, monkeypatch, kind):
+def test_a_new_plugin_conforms_and_runs_in_a_suite(leakbench, trained, tiny, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     outcome = leakbench("new", kind, "my_own")
     assert outcome.code == 0

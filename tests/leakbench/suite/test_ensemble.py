@@ -65,6 +65,9 @@ def test_bad_input_is_one_line(leakbench, own, tmp_path, value, words):
     assert found.code == 2 and words in found.err and len(found.err.splitlines()) == 1
 
 
+SMALLER = ("--set", "quality.samples=20", "--set", "quality.features=pixels")
+
+
 def test_the_plan_of_a_run_holds_it(leakbench, own, tmp_path):
-    assert leakbench("run", own, "--out", tmp_path / "run", "--set", "quality.samples=20", "--workers", 1).code == 0
+    assert leakbench("run", own, "--out", tmp_path / "run", *SMALLER, "--workers", 1).code == 0
     assert json.loads((tmp_path / "run" / "plan.json").read_text())["ensemble"] == "frozen 3"
