@@ -138,7 +138,7 @@ def collapsed(folder: Path, seed: int = 0, steps: int = 800) -> None:
 
 def _steps(module, steps: int, rate: float):
     """Adam's steps, whose rate rises and falls."""
-    adam = torch.optim.Adam(module.parameters(), rate)
+    adam = torch.optim.Adam(module.parameters(), rate, fused=True)
     rates = torch.optim.lr_scheduler.OneCycleLR(adam, rate, steps)
     for _ in range(steps):
         adam.zero_grad()

@@ -7,9 +7,6 @@ suite's `random-direction`; and that the gate opens on copies alone.
 """
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -36,25 +33,16 @@ def home(pipelines, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(home):
+def run(home, leakbench):
     """The suite, run by the command line."""
     given = [f"dataset=folder:{home}/images", f"defense.pipeline.path={home}/pipeline"]
     given += [f"defense.pipeline.captions={home}/captions.txt"]
     options = [word for value in (*given, *SIZES) for word in ("--set", value)]
-    words = [
-        sys.executable,
-        "-m",
-        "leakbench.cli",
-        "run",
-        "mode_collapse",
-        "--out",
-        str(home / "run"),
-        "--workers",
-        "1",
-    ]
-    environment = os.environ | {"LEAKBENCH_CACHE": str(home / "cache")}
-    done = subprocess.run([*words, *options], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEAKBENCH_CACHE", str(home / "cache"))
+        words = ("run", "mode_collapse", "--out", home / "run", "--workers", 1, *options)
+        done = leakbench(*words, formats=("md",))
+    assert done.code == 0, done.err
     return RunFolder(home / "run")
 
 
