@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ calibration_out = 20
 width = 8
 blocks = 1
 [sampler]
-steps = 5
+steps = 2
 batch = 32
 [quality]
 samples = 20
@@ -108,14 +109,24 @@ def test_what_a_pipeline_cannot_say_is_refused(release, words):
         check_exportable(release(), POINT, raw=False)
 
 
-@pytest.fixture
-def ran(leakbench, tmp_path):
-    """The folder of a small run with a UNet, and one of digits with the MLP."""
+@pytest.fixture(scope="module")
+def small_run(leakbench, tmp_path_factory):
+    """A small run of a UNet: the folder run, and its cache."""
+    home = tmp_path_factory.mktemp("small")
     images = np.random.default_rng(0).integers(0, 256, (160, 16, 16, 1), dtype=np.uint8)
-    np.savez(tmp_path / "mine.npz", images=images)
-    (tmp_path / "mine.toml").write_text(SUITE.format(dataset=f"npz:{tmp_path / 'mine.npz'}"))
-    assert leakbench("run", tmp_path / "mine.toml", "--out", tmp_path / "run", "--workers", 1).code == 0
-    return tmp_path / "run"
+    np.savez(home / "mine.npz", images=images)
+    (home / "mine.toml").write_text(SUITE.format(dataset=f"npz:{home / 'mine.npz'}"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEAKBENCH_CACHE", str(home / "cache"))
+        assert leakbench("run", home / "mine.toml", "--out", home / "run", "--workers", 1).code == 0
+    return home
+
+
+@pytest.fixture
+def ran(small_run, tmp_path, cache):
+    """The folder of a copy of it, whose cache is the test's own."""
+    shutil.copytree(small_run / "cache", cache)
+    return shutil.copytree(small_run / "run", tmp_path / "run")
 
 
 def test_the_command_writes_a_release_from_a_run_or_a_record(ran, leakbench, tmp_path):
