@@ -338,7 +338,7 @@ def test_the_sizes_of_quick_in_the_readme_are_the_suites():
 
 def test_the_readme_begins_with_the_two_commands():
     lines = re.findall(r"^ {4}(\S.*)$", text_of("README.md"), re.MULTILINE)
-    assert lines[:2] == ["pip install uv && uv run leakbench run quick", "pip install uv && uv run tox"]
+    assert lines[:2] == ["pip install uv && uv run leakbench run quick", "pip install uv && uv run tox -p"]
 
 
 @pytest.mark.parametrize("name", NAMES)
