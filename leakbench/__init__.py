@@ -21,6 +21,12 @@ if TYPE_CHECKING:
         ReplicationAttack,
         Task,
     )
+    from leakbench.interface.audit import audit
+    from leakbench.interface.execution import RunFailed
+    from leakbench.interface.load import load
+    from leakbench.interface.results import Results
+    from leakbench.interface.run import run
+    from leakbench.interface.score import score
     from leakbench.runtime.errors import UsageError
 
     __version__: str
@@ -35,10 +41,26 @@ __all__ = [
     "MembershipAttack",
     "Release",
     "ReplicationAttack",
+    "Results",
+    "RunFailed",
     "Task",
     "UsageError",
     "__version__",
+    "audit",
+    "load",
+    "run",
+    "score",
 ]
+
+_HOMES = {  # of the names that leakbench.api does not hand on
+    "Results": "leakbench.interface.results",
+    "RunFailed": "leakbench.interface.execution",
+    "UsageError": "leakbench.runtime.errors",
+    "audit": "leakbench.interface.audit",
+    "load": "leakbench.interface.load",
+    "run": "leakbench.interface.run",
+    "score": "leakbench.interface.score",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -48,4 +70,4 @@ def __getattr__(name: str) -> Any:
         return version("leakbench")
     if name not in __all__:
         raise AttributeError(f"module 'leakbench' has no attribute {name!r}")
-    return getattr(import_module("leakbench.runtime.errors" if name == "UsageError" else "leakbench.api"), name)
+    return getattr(import_module(_HOMES.get(name, "leakbench.api")), name)

@@ -27,9 +27,15 @@ PUBLIC = [
     "MembershipAttack",
     "Release",
     "ReplicationAttack",
+    "Results",
+    "RunFailed",
     "Task",
     "UsageError",
     "__version__",
+    "audit",
+    "load",
+    "run",
+    "score",
 ]
 
 
@@ -37,6 +43,12 @@ def package_of(path):
     """The dotted name under which the folder of a file is imported."""
     parts = path.relative_to(ROOT).parent.parts
     return parts if parts[0] == "leakbench" else ("leakbench", *parts)
+
+
+def folder_of(package):
+    """The folder of a package, by its dotted name."""
+    parts = package.split(".")
+    return ROOT.joinpath(*(parts[1:] if parts[1:2] and parts[1] in FOLDERS else parts))
 
 
 def imported(path):
@@ -228,12 +240,9 @@ def test_every_python_file_lies_in_a_package():
 def test_every_data_file_is_listed():
     patterns = PROJECT["tool"]["setuptools"]["package-data"]
     listed = {
-        path
-        for package, globs in patterns.items()
-        for pattern in globs
-        for path in (ROOT / Path(*package.split(".")[1:])).glob(pattern)
+        path for package, globs in patterns.items() for pattern in globs for path in folder_of(package).glob(pattern)
     }
-    kinds = {".toml", ".mplstyle", ".j2", ".json", ".html", ".css"}
+    kinds = {".toml", ".mplstyle", ".j2", ".json", ".html", ".css", ".typed"}
     present = {path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in kinds}
     assert present == listed
     assert present

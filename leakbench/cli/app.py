@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from leakbench.runner.run import Run
+    from leakbench.runner.run import Execution, Run
 
 app = typer.Typer(
     add_completion=False,
@@ -62,20 +62,35 @@ def load_plugins(files: list[Path] | None) -> None:
 
 
 def finish(run: Run, plan: bool) -> None:
-    """Execute a run, or print its `plan`. Exit code 130 on Ctrl-C, 1 where something failed."""
+    """Execute a run and print its table, or print its `plan`. Exit code 130 on Ctrl-C, 1 where something failed."""
+    from leakbench.runtime import distributed
+
     if plan:
         for line in run.describe():
             print(line)
         return
+    prints = distributed.rank() == 0
     try:
-        failures = run.execute(command_line())
+        execution = run.execute(command_line())
     except KeyboardInterrupt:
         print("leakbench: interrupted; what was finished is kept: run the same command to go on", file=sys.stderr)
         raise typer.Exit(130) from None
-    for failure in failures.values():
+    if prints:
+        _print_results(run.out, execution)
+    for failure in execution.failures.values():
         print(f"leakbench: failed: {failure}", file=sys.stderr)
-    if failures:
+    if execution.failures:
         raise typer.Exit(1)
+
+
+def _print_results(out: Path, execution: Execution) -> None:
+    """Print the trade-off table of a run, and a line that says what lies in its folder."""
+    from leakbench.results.run_folder import RunFolder
+    from leakbench.runtime import registry
+
+    registry.find("reports", "terminal")(RunFolder(out))
+    foreseen = "" if execution.foreseen is None else f" of about {execution.foreseen:.0f} s foreseen"
+    print(f"{out}/report.md, results.csv, summary.csv, figures/ ({execution.seconds:.0f} s{foreseen})")
 
 
 def command_line() -> str:

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from leakbench.cli.app import PluginOption, app, finish, load_plugins, one_thread_a_process
-from leakbench.runtime.errors import UsageError
+from leakbench.cli.app import PluginOption, app, finish, one_thread_a_process
 
 
 @app.command(
@@ -54,29 +53,29 @@ def audit(
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
-    from leakbench.runner.process import start_process
-    from leakbench.runner.run import prepare_run
-    from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
-    from leakbench.suite.audit_request.suite import build_audit_suite
+    from leakbench.interface.audit import prepare_audit
 
-    load_plugins(plugin)
-    if (model is None) == (samples is None):
-        raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")
-    given = {
-        "members": name_dataset("--members", members, size),
-        "nonmembers": name_dataset("--nonmembers", nonmembers, size),
-        "attacks": attacks,
-        "defenses": tuple(defense or ()),
-        "seed": seed,
-        "skip_broken": skip_broken,
-    }
-    if model is not None:
-        said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
-        request = request_of_model(model, said, captions, given)
-    else:
-        told = {"captions": captions, "guidance": guidance, "defense": defense}
-        request = request_of_samples(name_dataset("--samples", samples or "", size), told, given)
-    suite, left_out = build_audit_suite(request, tuple(settings or ()))
-    for name, objection in left_out.items():
+    prepared = prepare_audit(
+        model,
+        members,
+        nonmembers,
+        samples=samples,
+        out=out,
+        size=size,
+        captions=captions,
+        guidance=guidance,
+        attacks=attacks,
+        defenses=defense or (),
+        settings=settings or (),
+        seed=seed,
+        device=device,
+        workers=workers,
+        images=images,
+        skip_broken=skip_broken,
+        trust_pickle=trust_pickle,
+        trust_code=trust_code,
+        plugins=plugin or (),
+    )
+    for name, objection in prepared.left_out.items():
         print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)
-    finish(prepare_run(suite, out, device=start_process(device), workers=workers, images=images), plan)
+    finish(prepared.run, plan)

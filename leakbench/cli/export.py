@@ -39,7 +39,7 @@ def export(
     from leakbench.measurement.releases import ReleaseBuilder
     from leakbench.models.diffusers_export import write
     from leakbench.results.record_files import read_record
-    from leakbench.results.run_folder import RunFolder
+    from leakbench.results.run_folder import open_run
     from leakbench.runner.export import check_exportable, drop_given_models, load_release
     from leakbench.runner.process import start_process
     from leakbench.runtime.cache.location import cache_root
@@ -51,9 +51,7 @@ def export(
     if run.is_file():
         record = read_record(run)
         folder, point, seed = run.parent.parent, record.point, record.seed
-    if not (folder / "plan.json").is_file():
-        raise UsageError(f"{folder}: not the folder of a run (it has no plan.json)")
-    plan = RunFolder(folder).plan
+    plan = open_run(folder).plan
     suite = build_suite(plan.settings, str(folder / "plan.json"))
     chosen, of_seed = _choose_point(suite, point), _choose_seed(suite, seed)
     suite = drop_given_models(suite, chosen)  # a plan may be somebody else's: no code that it names is run

@@ -26,16 +26,13 @@ def report(
     format: Annotated[str, typer.Option(help="Comma-separated: csv, figures, md.")] = "csv,figures,md",
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
 ) -> None:
-    from leakbench.results.run_folder import RunFolder
+    from leakbench.results.run_folder import open_run
     from leakbench.runtime import registry
 
     names = [name.strip() for name in format.split(",")]
     if "page" in names:
         raise UsageError("--format page: a page is of all the runs together: use --page FILE")
-    for folder in folders:
-        if not (folder / "plan.json").is_file():
-            raise UsageError(f"{folder}: not the folder of a run (it has no plan.json)")
-    runs = [RunFolder(folder) for folder in folders]
+    runs = [open_run(folder) for folder in folders]
     if page:
         print(registry.find("reports", "page")(runs, page))
         return

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from leakbench.cli.app import PluginOption, app, finish, load_plugins, one_thread_a_process
+from leakbench.cli.app import PluginOption, app, finish, one_thread_a_process
 
 
 @app.command(
@@ -47,19 +47,19 @@ def run(
     no_images: Annotated[bool, typer.Option("--no-images", help="Keep no pictures of members.")] = False,
 ) -> None:
     one_thread_a_process()
-    from leakbench.runner.process import start_process
-    from leakbench.runner.run import prepare_run
+    from leakbench.interface.run import prepare_suite
 
-    load_plugins(plugin)
-    prepared = prepare_run(
+    prepared = prepare_suite(
         suite,
-        out,
-        device=start_process(device, executor),
+        out=out,
+        device=device,
         workers=workers,
-        rerun=rerun,
-        overrides=(*(settings or ()), *(["skip_broken=true"] if skip_broken else [])),
-        images=not no_images,
-        budget=budget,
         executor=executor,
+        rerun=rerun,
+        settings=settings or (),
+        budget=budget,
+        plugins=plugin or (),
+        skip_broken=skip_broken,
+        images=not no_images,
     )
     finish(prepared, plan)

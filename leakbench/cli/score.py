@@ -24,11 +24,11 @@ def score(file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Scores,
     one_thread_a_process()
     from rich.console import Console
 
-    from leakbench.cli.score_file.read import read_scores
+    from leakbench.cli.score_tables import tables
+    from leakbench.interface.score_file import read_score_file
+    from leakbench.interface.score_results import ScoreResults
 
-    scores = read_scores(file)
-    from leakbench.cli.score_file.tables import tables
-
-    for table in tables(scores):
+    read = read_score_file(file)
+    for table in tables(read, ScoreResults(read.arrays)):
         Console().print(table)
         print()

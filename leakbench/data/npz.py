@@ -106,7 +106,7 @@ def _has_nan(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" and not bool(np.isfinite(array).all())
 
 
-def integers(path: Path, key: str, array: np.ndarray | None, count: int) -> np.ndarray | None:
+def integers(path: Path | str, key: str, array: np.ndarray | None, count: int) -> np.ndarray | None:
     if array is None:
         return None
     if array.shape not in ((count,), (count, 1)):

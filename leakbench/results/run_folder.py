@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+def open_run(path: Path) -> RunFolder:
+    """The run in a folder. Raises UsageError where it holds none."""
+    if not (path / "plan.json").is_file():
+        raise UsageError(f"{path}: not the folder of a run (it has no plan.json)")
+    return RunFolder(path)
+
+
 class RunFolder:
     """The folder of a run. All is read on first use and kept."""
 

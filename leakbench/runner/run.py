@@ -1,7 +1,7 @@
 """Prepares a run of a suite, describes it, and executes it.
 
 run = prepare_run("quick", device=start_process("auto"))
-failures = run.execute("leakbench run quick")
+execution = run.execute("leakbench run quick")
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.process import ExecutorName, Placement, check_measurable, place_run
 from leakbench.runner.progress import Display
-from leakbench.runner.run_log import append_history, has_current_report, print_table, write_failures, write_reports
+from leakbench.runner.run_log import append_history, has_current_report, write_failures, write_reports
 from leakbench.runtime import distributed
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.cache.remote import check_reachable
@@ -77,6 +77,19 @@ def _fit_budget(
 
 
 @dataclass(frozen=True)
+class Execution:
+    """What became of the cells of a run.
+
+    failures: one line each, by the cell's name. seconds: of cells and reports together. foreseen: seconds that the
+    cells of a suite with a budget were estimated to take; None of other suites.
+    """
+
+    failures: dict[str, str]
+    seconds: float
+    foreseen: float | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """A planned run."""
 
@@ -118,10 +131,10 @@ class Run:
         seconds = TimeEstimate(self.inputs).seconds(self.inputs, cells, self.placement.workers)
         return seconds, estimate_bytes(self.inputs, cells)
 
-    def execute(self, command: str) -> dict[str, str]:
-        """Do the cells, write reports and print the table. `command` is kept for the record.
+    def execute(self, command: str) -> Execution:
+        """Do the cells and write reports. `command` is kept for the record.
 
-        Returns the cells that failed, with one line each. Raises UsageError, and OSError for a full disk.
+        Raises UsageError, and OSError for a full disk or a worker process that was killed.
         """
         _ = self.plan.cells
         distributed.barrier()  # all have their cells before the first process changes what those rest on
@@ -136,16 +149,17 @@ class Run:
         if self.plan.rerun == "all":
             self.plan.drop_artefacts()
 
-    def _follow(self) -> dict[str, str]:
+    def _follow(self) -> Execution:
         """The part of a process of torchrun's that is not the first: it writes and prints nothing."""
+        began = time.perf_counter()
         executor = self._build_executor(lambda name, share: None)
         executor.run()
         distributed.destroy_process_group()
-        return executor.failures
+        return Execution(executor.failures, time.perf_counter() - began)
 
-    def _lead(self, command: str) -> dict[str, str]:
+    def _lead(self, command: str) -> Execution:
         with distributed.single_process():
-            foreseen = f" of about {self.estimate()[0]:.0f} s foreseen" if self.inputs.suite.budget else ""
+            foreseen = self.estimate()[0] if self.inputs.suite.budget else None
         began = time.perf_counter()
         with Display(self.plan.cells) as display:
             executor = self._build_executor(display.update)
@@ -158,10 +172,7 @@ class Run:
         distributed.destroy_process_group()
         if self.plan.cells or not has_current_report(self.out):
             write_reports(self.out)
-        print_table(self.out)
-        seconds = time.perf_counter() - began
-        print(f"{self.out}/report.md, results.csv, summary.csv, figures/ ({seconds:.0f} s{foreseen})")
-        return executor.failures
+        return Execution(executor.failures, time.perf_counter() - began, foreseen)
 
     def _build_executor(self, report: Report) -> Executor:
         debug = bool(os.environ.get("LEAKBENCH_DEBUG"))

@@ -42,8 +42,3 @@ def write_reports(out: Path) -> None:
     """Write tables, figures and report.md."""
     for name in FORMATS:
         registry.find("reports", name)(RunFolder(out))
-
-
-def print_table(out: Path) -> None:
-    """Print the trade-off table of the run."""
-    registry.find("reports", "terminal")(RunFolder(out))

@@ -11,7 +11,7 @@ from math import isnan, nan
 
 from leakbench.results.metric_specs import find_metric
 from leakbench.results.record import Metric, Record
-from leakbench.statistics import Estimate, Summary, over_seeds
+from leakbench.statistics import Estimate, Summary, fewer_groups, over_seeds
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,12 @@ class Aggregate:
     def summary(self) -> Summary:
         """Summary over the seeds; the bounds are NaN where a seed has no interval."""
         return summarise(self.metric, list(self.by_seed.values()))
+
+    @property
+    def estimate(self) -> Estimate:
+        """Mean and interval over the seeds, resting on as many images (or groups) as the seed with the fewest."""
+        found, each = self.summary, list(self.by_seed.values())
+        return Estimate(found.mean, found.low, found.high, min(one.n for one in each), fewer_groups(*each))
 
 
 def aggregate(records: Iterable[Record], metric: str) -> Aggregate | None:

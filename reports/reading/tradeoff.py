@@ -76,22 +76,35 @@ def _is_inverted(leak: Leak) -> bool:
     return leak.auc is not None and any(e.high < 0.5 for e in leak.auc.by_seed.values())
 
 
+def shown_levels(run: RunFolder) -> dict[str, str]:
+    """The access levels that the table shows, and their titles.
+
+    Where nothing but samples was ever asked for, all attacks count at the lowest of them, under the title SAMPLES.
+    """
+    asked = {record.access for record in run.records if record.family == "membership" and record.metrics}
+    if asked and not asked & {"API", *TRADEOFF_LEVELS}:
+        return {TRADEOFF_LEVELS[0]: "SAMPLES"}
+    return {level: level for level in TRADEOFF_LEVELS}
+
+
 def tradeoff_table(run: RunFolder) -> pd.DataFrame:
     """The rows as numbers: `NAME`, `NAME_low`, `NAME_high` for each quantity; NaN where there is none."""
     import pandas as pd
 
-    return pd.DataFrame([_numbers(run, row) for row in list_rows(run)])
+    levels = shown_levels(run)
+    return pd.DataFrame([_numbers(run, row, levels) for row in list_rows(run)])
 
 
-def _numbers(run: RunFolder, row: TradeoffRow) -> dict[str, object]:
+def _numbers(run: RunFolder, row: TradeoffRow, levels: dict[str, str]) -> dict[str, object]:
     cells: dict[str, object] = {"point": row.point.name, "defense": row.point.defense, "role": row.point.role}
     cells |= {"seeds": row.seeds, "features": row.features}
     for name, found in row.distances.items():
         cells |= _spread(name, found)
-    for level, leak in row.leaks.items():
-        cells[f"{level.lower()}_attack"] = leak.attack
-        cells |= _spread(f"{level.lower()}_auc", leak.auc)
-        cells |= _spread(f"{level.lower()}_{run.plan.headline}", leak.tpr)
+    for level, title in levels.items():
+        leak, name = row.leaks[level], title.lower()
+        cells[f"{name}_attack"] = leak.attack
+        cells |= _spread(f"{name}_auc", leak.auc)
+        cells |= _spread(f"{name}_{run.plan.headline}", leak.tpr)
     for attack, found in row.copies.items():
         cells |= _spread(f"{COPY_EXCESS}_{copy_attacks(run)[attack]}", found)
     for name, found in row.extra.items():

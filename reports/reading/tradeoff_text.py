@@ -7,9 +7,8 @@ from leakbench.results.run_folder import RunFolder
 from .distances import distance_name
 from .extra_columns import column_title, format_cell, list_extra_columns
 from .formatting import NOTHING, format_ci, format_distance, format_percent, rate_title
-from .points import TRADEOFF_LEVELS
 from .selection import copy_attacks
-from .tradeoff import TradeoffRow, list_rows
+from .tradeoff import TradeoffRow, list_rows, shown_levels
 from .tradeoff_axes import DISTANCES
 
 
@@ -25,17 +24,6 @@ def format_tradeoff(run: RunFolder) -> tuple[list[str], list[list[str]]]:
     rows = list_rows(run)
     everywhere = shared_flags(rows)
     return [*titles, "flags"], [_format_row(row, everywhere, levels) for row in rows]
-
-
-def shown_levels(run: RunFolder) -> dict[str, str]:
-    """The access levels that the table shows, and their titles.
-
-    Where nothing but samples was ever asked for, all attacks count at the lowest of them, under the title SAMPLES.
-    """
-    asked = {record.access for record in run.records if record.family == "membership" and record.metrics}
-    if asked and not asked & {"API", *TRADEOFF_LEVELS}:
-        return {TRADEOFF_LEVELS[0]: "SAMPLES"}
-    return {level: level for level in TRADEOFF_LEVELS}
 
 
 def shared_flags(rows: list[TradeoffRow]) -> set[str]:

@@ -13,7 +13,7 @@ from math import isnan
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
-from leakbench.statistics import Estimate, few_negatives, fewer_groups, tpr_verdict, verdict
+from leakbench.statistics import Estimate, few_negatives, tpr_verdict, verdict
 
 from .adaptive import AdaptiveDefeat, defeat_by_adaptive
 from .aggregate import Aggregate
@@ -87,12 +87,7 @@ def verdict_kind(auc: Aggregate | None) -> str:
 
 
 def _whole(found: Aggregate | None) -> Estimate:
-    """Estimate over the seeds, resting on as many images as the seed with the fewest."""
-    if found is None:
-        return _UNKNOWN
-    summary = found.summary
-    n, fewest = min(one.n for one in found.by_seed.values()), fewer_groups(*found.by_seed.values())
-    return Estimate(summary.mean, summary.low, summary.high, n, fewest)
+    return _UNKNOWN if found is None else found.estimate
 
 
 _UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"), 0)

@@ -2,13 +2,14 @@
 
 Two intra-op threads make small networks slower (benchmarks/speed/test_threads.py), so a CPU run takes its parallelism
 from processes; a CUDA run has one a device. The results do not depend on how many there are. A worker that finds its
-parent gone stops by itself.
+parent gone stops by itself. No worker imports the script that a run was started from.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import Empty
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -88,7 +90,7 @@ class LocalExecutor(Executor):
             # No more is handed out than can start now, so that training that others wait for never queues behind an
             # audit.
             for cell in islice(self.ready_cells(), self.workers - len(running)):
-                with _ignore_interrupt():  # a worker may start here, and it inherits this
+                with _ignore_interrupt(), _hide_script():  # a worker may start here, and it inherits both
                     running[pool.submit(_do_cell, cell)] = cell
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
             self._listen(shares)
@@ -99,9 +101,7 @@ class LocalExecutor(Executor):
         try:
             future.result()
         except BrokenProcessPool:
-            raise SystemExit(
-                "leakbench: a worker process was killed (out of memory?); run the same command to go on"
-            ) from None
+            raise ChildProcessError("a worker process was killed (out of memory?)") from None
         except Exception as error:
             self.mark_done(cell, error)
         else:
@@ -141,6 +141,18 @@ def _ignore_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _hide_script() -> Iterator[None]:
+    """Hide the program's main script for a moment. A worker that starts in it does not import the script, which it
+    needs nothing of: one that calls leakbench.run and has no `if __name__ == "__main__"` would start itself again."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 _worker: Worker | None = None

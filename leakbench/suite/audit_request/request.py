@@ -40,7 +40,7 @@ def request_of_samples(samples: str, said: dict[str, Any], given: dict[str, Any]
     """The request of an audit of generated images alone. Raises UsageError for what only a model has."""
     for option, value in said.items():
         if value:
-            shown = ", ".join(value) if isinstance(value, list) else value
+            shown = ", ".join(value) if isinstance(value, tuple) else value
             raise UsageError(f"--{option} {shown}: belongs to a MODEL, and only --samples are given")
     model = {"name": "given_samples", "images": samples, "skip_broken": given["skip_broken"]}
     return Request("samples", model, **given, generated=samples)

@@ -1,1 +1,0 @@
-"""Scores from another script: reading the file, and the tables that `leakbench score` prints."""

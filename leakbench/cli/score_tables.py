@@ -1,0 +1,104 @@
+"""Tables that `leakbench score` prints of a file of scores: verdicts, metrics, sets of images, classes, exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isnan
+from typing import Any
+
+from rich.table import Table
+
+from leakbench.interface.score_file import ScoreFile
+from leakbench.interface.score_results import ScoreResults
+from leakbench.statistics import ByClass, SetInference
+
+
+def tables(file: ScoreFile, results: ScoreResults) -> Iterator[Table]:
+    """Tables in the order in which they are printed."""
+    yield _head(file, results)
+    yield _metrics(results)
+    yield _sets(results.sets)
+    if results.classes is not None:
+        yield _classes(results.classes)
+    yield _exposed(file, results)
+
+
+def _head(file: ScoreFile, results: ScoreResults) -> Table:
+    """Table of what the file holds, and of the verdicts."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    member, nonmember = (scores.size for scores in file.arrays.scores)
+    table.add_row("scores", f"{member} members, {nonmember} nonmembers")
+    if file.arrays.calibration is not None:
+        inside, outside = (scores.size for scores in file.arrays.calibration)
+        sign = "as they are" if results.orientation > 0 else "reversed, as calibration members score lower"
+        table.add_row("calibration", f"{inside} members, {outside} nonmembers; scores are read {sign}")
+    if file.not_read:
+        table.add_row("not read", ", ".join(file.not_read))
+    table.add_row("flags", ", ".join(results.flags) or "none")
+    for words in results.verdicts:
+        table.add_row("verdict", words)
+    return table
+
+
+def _metrics(results: ScoreResults) -> Table:
+    table = _table("metric", "value", "95 % interval", "n", "realised FPR", "would have seen")
+    for row in results.table().to_dict("records"):
+        table.add_row(
+            row["metric"],
+            f"{row['value']:.4g}",
+            f"[{row['low']:.4g}, {row['high']:.4g}]",
+            str(row["n"]),
+            "" if isnan(row["realised_fpr"]) else f"{row['realised_fpr']:.4g}",
+            _least_seen(row),
+        )
+    return table
+
+
+def _least_seen(row: dict[Any, Any]) -> str:
+    if isnan(row["would_have_seen"]):
+        return "nothing" if "tpr@" in row["metric"] else ""
+    return f"{row['would_have_seen']:.4g}"
+
+
+def _sets(inference: SetInference) -> Table:
+    table = _table("images in a set", "mean p value", "of 95 % of draws", "sets with p < 0.01")
+    for one in inference.by_size:
+        table.add_row(str(one.size), f"{one.p_value:.3g}", f"[{one.low:.3g}, {one.high:.3g}]", f"{one.rejected:.1%}")
+    table.caption = (
+        "no set of these sizes is distinguished from nonmembers"
+        if inference.smallest is None
+        else f"{inference.smallest} images are distinguished from nonmembers (mean p below 0.01)"
+    )
+    return table
+
+
+def _classes(found: ByClass) -> Table:
+    table = _table("class", "AUC", "95 % interval", "members", "nonmembers", 'p of "as the others" (Holm)')
+    for one in found.classes:
+        table.add_row(
+            str(one.label),
+            f"{one.auc.value:.4g}",
+            f"[{one.auc.low:.4g}, {one.auc.high:.4g}]",
+            str(one.members),
+            str(one.nonmembers),
+            "" if one.adjusted is None else f"{one.adjusted:.3g}",
+        )
+    if found.left_out:
+        table.caption = f"left out, with fewer than 5 images on a side: {found.left_out}"
+    return table
+
+
+def _exposed(file: ScoreFile, results: ScoreResults) -> Table:
+    table = _table("most exposed member", "score", "nonmembers at or above")
+    for one in results.exposed():
+        table.add_row(str(file.index[one.position]), f"{one.score:.6g}", f"{one.false_positive_rate:.4g}")
+    nonmembers = file.arrays.scores[1].size
+    table.caption = f"positions in the file, from 0; a share of 0 means below about 3 / {nonmembers}"
+    return table
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, caption_justify="left")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

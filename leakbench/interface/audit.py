@@ -1,0 +1,141 @@
+"""`leakbench.audit`, and the preparation of an audit that `leakbench audit` shares with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import fspath
+from os.path import expanduser
+from typing import Any
+
+from leakbench.interface.call import format_call
+from leakbench.interface.execution import execute
+from leakbench.interface.options import Device, PathName, check_at_least, check_choice, list_names, list_paths
+from leakbench.interface.process import run_settings
+from leakbench.interface.results import Results
+from leakbench.interface.settings import Settings, to_overrides
+from leakbench.runner.process import start_process
+from leakbench.runner.run import Run, prepare_run
+from leakbench.runtime import registry
+from leakbench.runtime.errors import UsageError
+from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
+from leakbench.suite.audit_request.suite import build_audit_suite
+
+
+def audit(
+    model: PathName | None,
+    members: PathName,
+    nonmembers: PathName,
+    *,
+    samples: PathName | None = None,
+    out: PathName | None = None,
+    size: int | None = None,
+    captions: PathName | None = None,
+    guidance: float | None = None,
+    attacks: str | Sequence[str] = "all",
+    defenses: str | Sequence[str] = (),
+    settings: Settings = (),
+    seed: int = 0,
+    device: Device = "auto",
+    workers: int | None = None,
+    images: bool = False,
+    skip_broken: bool = False,
+    trust_pickle: bool = False,
+    trust_code: bool = False,
+    plugins: PathName | Sequence[PathName] = (),
+) -> Results:
+    """Audit a model of your own: measure what it gives away about the images that it was trained on.
+
+    It does what `leakbench audit` does, with the same numbers, and shows its progress, but prints no table. Attacks
+    that cannot work on this model or these images are left out, with a warning that says why. docs/your_model.md goes
+    through it step by step.
+
+    - model: a diffusers pipeline: its folder, or a hub id. None where there are only `samples`.
+    - members, nonmembers: images that it was trained on, and images like them that it was not: a folder of images (of
+      any depth), an .npz file, or the name of a data set.
+    - samples: generated images, where there is no model; given as members are.
+    - out: the folder for the results, else runs/audit-MODEL below the working directory.
+    - size: resize and crop the images of folders to so many pixels a side, at least 2.
+    - captions: a CSV file with the columns file and caption; or "txt": a .txt beside every image.
+    - guidance: scale of classifier-free guidance, at least 0: how much more of a caption the model draws.
+    - attacks: "all", "strongest" (the frozen set that papers compare by), or names, in a list or with commas.
+    - defenses: sampling-time defenses to put around the model.
+    - seed: of the draw of calibration images, and of all noise; at least 0.
+    - images: keep pictures of members beside what copies them.
+    - trust_pickle, trust_code: load weights that can run code; run a pipeline's own code.
+    - settings, device, workers, skip_broken, plugins: as in `leakbench.run`.
+
+    Raises UsageError, in one line, before anything is computed; RunFailed where cells failed, whose `results` are those
+    of the others; OSError for a full disk or a worker that was killed.
+    """
+    given = locals()
+    with run_settings():
+        prepared = prepare_audit(**given)
+        for name, objection in prepared.left_out.items():
+            warnings.warn(f"left out: {name}: {objection}", stacklevel=2)
+        return execute(prepared.run, format_call(audit, given))
+
+
+@dataclass(frozen=True)
+class PreparedAudit:
+    """The run of an audit, and why the attacks that are left out cannot work, by name."""
+
+    run: Run
+    left_out: dict[str, str]
+
+
+def prepare_audit(
+    model: PathName | None,
+    members: PathName,
+    nonmembers: PathName,
+    *,
+    samples: PathName | None,
+    out: PathName | None,
+    size: int | None,
+    captions: PathName | None,
+    guidance: float | None,
+    attacks: str | Sequence[str],
+    defenses: str | Sequence[str],
+    settings: Settings,
+    seed: int,
+    device: Device,
+    workers: int | None,
+    images: bool,
+    skip_broken: bool,
+    trust_pickle: bool,
+    trust_code: bool,
+    plugins: PathName | Sequence[PathName],
+) -> PreparedAudit:
+    """The audit that the options of `audit` ask for, checked and planned. Sets up this process to compute, and writes
+    nothing. Raises UsageError."""
+    check_choice("device", device, Device)
+    check_at_least("size", size, 2)
+    check_at_least("guidance", guidance, 0)
+    check_at_least("seed", seed, 0)
+    check_at_least("workers", workers, 1)
+    for file in list_paths(plugins):
+        registry.load_file(file)
+    around = list_names(defenses)
+    table = None if captions is None else expanduser(captions)
+    given: dict[str, Any] = {
+        "members": name_dataset("--members", fspath(members), size),
+        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size),
+        "attacks": ",".join(list_names(attacks)),
+        "defenses": around,
+        "seed": seed,
+        "skip_broken": skip_broken,
+    }
+    if model is not None and samples is None:
+        said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
+        request = request_of_model(expanduser(model), said, table, given)
+    elif samples is not None and model is None:
+        told = {"captions": table, "guidance": guidance, "defense": around}
+        request = request_of_samples(name_dataset("--samples", fspath(samples), size), told, given)
+    else:
+        raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")
+    suite, left_out = build_audit_suite(request, to_overrides(settings))
+    folder = None if out is None else expanduser(out)
+    return PreparedAudit(
+        prepare_run(suite, folder, device=start_process(device), workers=workers, images=images), left_out
+    )

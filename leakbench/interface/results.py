@@ -1,0 +1,84 @@
+"""Results of a run, as Python reads them."""
+
+from __future__ import annotations
+
+from math import nan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leakbench.reports.reading.aggregate import aggregate
+from leakbench.reports.reading.points import ACCESS_LEVELS
+from leakbench.reports.reading.tradeoff import tradeoff_table
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.statistics import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Results:
+    """Results of a run: numbers from the records in its folder, which are read on first use and kept."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run: records, arrays, tables, figures and report.md."""
+        return self._run.path
+
+    def table(self) -> pd.DataFrame:
+        """The trade-off, one row a point, with every number of the table that the command line prints.
+
+        Columns: `point`, `defense`, `role`, `seeds`, `features`; the quality metrics, `frechet_heldout` among them; for
+        each access level `LEVEL_attack`, the strongest attack, `LEVEL_auc` and `LEVEL_` with the headline metric of the
+        suite, as `denoiser_tpr@fpr=0.1`; copying beyond the null; `flags`, with ";" between them. Rates and AUCs are in
+        [0, 1]. Beside each number `NAME` stand the bounds of its 95 % interval, `NAME_low` and `NAME_high`; NaN where
+        there is none. README.md says what each column means.
+        """
+        table: pd.DataFrame = tradeoff_table(self._run)
+        return table
+
+    def metric(
+        self, point: str, attack: str, metric: str, access: str | None = None, seed: int | None = None
+    ) -> Estimate:
+        """A metric of an attack at a point: `value` with its 95 % interval `low`, `high`, and `n`, the number of images
+        (or samples) that it rests on. All are NaN, but `n`, where it could not be computed.
+
+        - point: a defense with its swept parameters, as tables name it: "cpsample alpha=0.25".
+        - attack: its id in the suite, or "quality" for the metrics of generated images.
+        - metric: as results.csv names it: "auc", "tpr@fpr=0.1", "frechet_heldout".
+        - access: None for the least at which the attack was measured: what it asks of the defended service.
+        - seed: None for all seeds together, as summary.csv has them.
+
+        Raises UsageError for a name that is not there, and where the attack was not run.
+        """
+        found = self._narrow(self._run.records, "point", point)
+        found = self._narrow(found, "attack", attack)
+        found = self._narrow(found, "access", access or min({r.access for r in found}, key=ACCESS_LEVELS.index))
+        found = found if seed is None else self._narrow(found, "seed", seed)
+        reasons = {reason for record in found if not record.metrics and (reason := record.info.get("skipped"))}
+        if reasons and not any(record.metrics for record in found):
+            raise UsageError(f"{self.path}: {attack} was not run at {point}: {'; '.join(sorted(map(str, reasons)))}")
+        counts = [one.n for record in found if (one := record.metric(metric)) is not None]
+        if not counts:
+            names = {one.name for record in found for one in record.metrics}
+            raise UsageError(f"{self.path}: no metric {metric!r} of {attack}; {nearest_name(metric, names)}")
+        over_seeds = aggregate(found, metric)
+        if over_seeds is None:
+            return Estimate(nan, nan, nan, min(counts))
+        estimate: Estimate = over_seeds.estimate
+        return estimate
+
+    def _narrow(self, records: list[Record], field: str, value: str | int) -> list[Record]:
+        """The records that have a value. Raises UsageError that says which values there are, where none has it."""
+        kept = [record for record in records if getattr(record, field) == value]
+        if not kept:
+            names = {str(getattr(record, field)) for record in records}
+            raise UsageError(f"{self.path}: no {field} {value!r} here; {nearest_name(str(value), names)}")
+        return kept
+
+    def __repr__(self) -> str:
+        return f"Results({str(self.path)!r})"

@@ -1,0 +1,140 @@
+"""Evaluation of scores: metrics and verdicts as a record and a report hold them, sets, classes, exposed members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from leakbench.interface.score_arrays import ScoreArrays, Sides
+from leakbench.metrics.evaluate.membership import TARGETS, evaluate_membership
+from leakbench.metrics.evaluate.metric_set import MetricSet, metric
+from leakbench.results.evidence import MembershipEvidence
+from leakbench.results.record import Metric
+from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.statistics import (
+    ByClass,
+    Estimate,
+    Exposed,
+    SetInference,
+    auc,
+    by_class,
+    exposed,
+    finite,
+    flags,
+    oriented,
+    set_inference,
+    smallest_detectable_auc,
+    smallest_detectable_tpr,
+    tpr_at_fpr,
+    tpr_verdict,
+    verdict,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ScoreResults:
+    """What scores show. All is computed on first use and kept.
+
+    arrays: the scores, checked.
+    """
+
+    arrays: ScoreArrays
+
+    @cached_property
+    def findings(self) -> MetricSet:
+        """Metrics, flags and facts as a record holds them; without calibration scores, those that need none."""
+        member, nonmember = self.arrays.scores
+        if self.arrays.calibration is not None:
+            return evaluate_membership(MembershipEvidence(member, nonmember, *self.arrays.calibration), blind=False)
+        inside, outside = finite(member), finite(nonmember)
+        found = MetricSet([metric("auc", auc(inside, outside))], set(flags(member, nonmember, tuple(TARGETS.values()))))
+        for name, target in TARGETS.items():
+            at = tpr_at_fpr(inside, outside, target)
+            found.metrics.append(metric(name, at.estimate))
+            found.realised_fpr[name] = at.realised_fpr
+        if verdict(auc(inside, outside)).kind == "inverted":
+            found.flags.add("inverted")
+        return found
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags as records carry them, sorted."""
+        return sorted(self.findings.flags)
+
+    @property
+    def orientation(self) -> float:
+        """The sign with which the scores are read: -1 where calibration members score lower, else 1."""
+        sign: float = self.findings.info.get("orientation", 1.0)
+        return sign
+
+    @property
+    def verdicts(self) -> list[str]:
+        """Verdicts in words: by the AUC, and by the TPR at each false-positive rate."""
+        names, nonmembers = {one.name for one in self.findings.metrics}, self.arrays.scores[1].size
+        found = [verdict(self.metric("auc")).words]
+        for name, target in TARGETS.items():
+            read = f"oriented_{name}" if f"oriented_{name}" in names else name
+            found.append(tpr_verdict(self.metric(read), target, nonmembers).words)
+        return found
+
+    def metric(self, metric: str) -> Estimate:
+        """A metric ("auc", "tpr@fpr=0.1") with its 95 % interval and the number of images that it rests on. Raises
+        UsageError for one that is not there."""
+        found = {one.name: one for one in self.findings.metrics}
+        if metric not in found:
+            raise UsageError(f"no metric {metric!r} of these scores; {nearest_name(metric, found)}")
+        return _estimate(found[metric])
+
+    def table(self) -> pd.DataFrame:
+        """One row a metric: `metric`, `value`, the bounds of its 95 % interval `low` and `high`, `n` images,
+        `realised_fpr` of a TPR, and `would_have_seen`, as `least_seen` says it; NaN where there is none."""
+        import pandas as pd
+
+        rows = [(one.name, _estimate(one)) for one in self.findings.metrics]
+        table = pd.DataFrame(
+            [(name, found.value, found.low, found.high, found.n) for name, found in rows],
+            columns=["metric", "value", "low", "high", "n"],
+        )
+        table["realised_fpr"] = [self.findings.realised_fpr.get(name) for name, _ in rows]
+        table["would_have_seen"] = [self.least_seen(name) for name, _ in rows]
+        return table.astype({"realised_fpr": float, "would_have_seen": float})
+
+    def least_seen(self, metric: str) -> float | None:
+        """Smallest AUC or TPR that these numbers of images show with 80 % power. None for other metrics, and for a TPR
+        that they are too few to show at all."""
+        name, images = metric.removeprefix("oriented_"), self.metric(metric).n
+        if name.endswith("auc"):
+            return smallest_detectable_auc(images)
+        return smallest_detectable_tpr(TARGETS[name], images, self.arrays.scores[1].size) if name in TARGETS else None
+
+    @cached_property
+    def oriented(self) -> Sides:
+        """Scores of members and nonmembers, read with their orientation: higher = more likely a member."""
+        member, nonmember = self.arrays.scores
+        return oriented(member, self.orientation), oriented(nonmember, self.orientation)
+
+    @cached_property
+    def sets(self) -> SetInference:
+        """Sets of members against as many nonmembers: from how many images on they are told apart."""
+        return set_inference(*self.oriented)
+
+    @cached_property
+    def classes(self) -> ByClass | None:
+        """Leakage by class; None without labels."""
+        if self.arrays.labels is None:
+            return None
+        (member, nonmember), (inside, outside) = self.oriented, self.arrays.labels
+        return by_class(member, inside, nonmember, outside)
+
+    def exposed(self, count: int = 10) -> list[Exposed]:
+        """The `count` members of highest score, by their position in the array of members, from 0."""
+        return exposed(*self.oriented, count)
+
+
+def _estimate(one: Metric) -> Estimate:
+    assert one.value is not None and one.ci_low is not None and one.ci_high is not None
+    return Estimate(one.value, one.ci_low, one.ci_high, one.n)

@@ -1,0 +1,154 @@
+"""`leakbench.load` and its Results: the numbers of the files that the command line wrote, and errors in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+
+import pandas as pd
+import pytest
+
+import leakbench as lb
+from leakbench.reports.tables.csv_files import SUMMARY, summary
+from leakbench.results.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    return lb.load(finished.out)
+
+
+def rows_of(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def number(text):
+    return float(text) if text else math.nan
+
+
+def test_metrics_are_those_of_results_csv(results, finished):
+    rows = rows_of(finished.out / "results.csv")
+    assert len(rows) > 100
+    for row in rows:
+        found = results.metric(row["point"], row["attack"], row["metric"], row["access"], int(row["seed"]))
+        written = [number(row[key]) for key in ("value", "ci_low", "ci_high")]
+        assert [found.value, found.low, found.high] == pytest.approx(written, abs=0, nan_ok=True)
+        assert found.n == int(row["n"])
+
+
+def test_the_table_holds_the_numbers_of_summary_csv(results, finished):
+    rows = rows_of(finished.out / "summary.csv")
+
+    def written(point, attack, metric):
+        """Value and interval at every access level: what is found with less access counts at WEIGHTS as well."""
+        found = [row for row in rows if (row["point"], row["attack"], row["metric"]) == (point, attack, metric)]
+        return [[number(row[key]) for key in ("mean", "low", "high")] for row in found]
+
+    table = results.table()
+    assert list(table["point"]) == ["baseline", "cpsample alpha=0.25", "cpsample alpha=0.5"]
+    for row in table.to_dict("records"):
+        columns = {name: ("quality", name) for name in ("frechet_heldout", "frechet_floor", "frechet")}
+        columns["copy_rate_excess_pixels"] = ("nearest_copy", "copy_rate_excess")
+        for level in ("denoiser", "weights"):
+            attack = row[f"{level}_attack"].removesuffix(" (inverted)")
+            columns |= {f"{level}_{metric}": (attack, f"oriented_{metric}") for metric in ("auc", "tpr@fpr=0.1")}
+        for column, (attack, metric) in columns.items():
+            assert [row[f"{column}{end}"] for end in ("", "_low", "_high")] in written(row["point"], attack, metric)
+
+
+def test_the_table_holds_what_the_terminal_shows(results, finished):
+    lines = [line.strip("\u2502") for line in finished.outcome.out.splitlines()]
+    for row in results.table().to_dict("records"):
+        (line,) = [line for line in lines if line.startswith(f"{row['point']} ")]
+        assert f"{row['denoiser_attack']} {row['denoiser_auc']:.2f} [{row['denoiser_auc_low']:.2f}, " in line
+        assert f"{100 * row['weights_tpr@fpr=0.1']:.1f} % [" in line
+
+
+@pytest.fixture
+def two_seeds(finished, tmp_path):
+    """The finished run, and beside each record one of seed 1 with other values."""
+    shutil.copytree(finished.out, tmp_path / "run")
+    for path in (tmp_path / "run" / "records").glob("*.json"):
+        record = json.loads(path.read_text())
+        for metric in record["metrics"]:
+            for key in ("value", "ci_low", "ci_high"):
+                metric[key] = None if metric[key] is None else metric[key] * 0.9
+            metric["n"] = max(1, metric["n"] - 1)
+        record["seed"] = 1
+        path.with_name(path.name.replace("seed0", "seed1")).write_text(json.dumps(record))
+    return tmp_path / "run"
+
+
+def test_over_the_seeds_a_metric_is_that_of_summary_csv(two_seeds, results):
+    found = lb.load(two_seeds)
+    rows = [dict(zip(SUMMARY, row, strict=True)) for row in summary(RunFolder(two_seeds))]
+    (row,) = [
+        row
+        for row in rows
+        if (row["point"], row["attack"], row["access"], row["metric"]) == ("baseline", "pia", "WEIGHTS", "auc")
+    ]
+    assert row["seeds"] == 2
+    both = found.metric("baseline", "pia", "auc", "WEIGHTS")
+    assert [both.value, both.low, both.high] == [row["mean"], row["low"], row["high"]]
+    first = results.metric("baseline", "pia", "auc", "WEIGHTS")
+    assert found.metric("baseline", "pia", "auc", "WEIGHTS", seed=0) == first
+    assert (both.n, found.metric("baseline", "pia", "auc", "WEIGHTS", seed=1).n) == (first.n - 1, first.n - 1)
+
+
+def test_without_an_access_level_it_is_what_the_service_answers(results):
+    point = "cpsample alpha=0.5"
+    assert results.metric(point, "pia", "auc") == results.metric(point, "pia", "auc", "DENOISER")
+    assert results.metric(point, "pia", "auc") != results.metric(point, "pia", "auc", "WEIGHTS")
+
+
+def test_a_metric_that_could_not_be_computed_is_nan(finished, tmp_path):
+    shutil.copytree(finished.out, tmp_path / "run")
+    path = tmp_path / "run" / "records" / "baseline__pia__DENOISER__seed0.json"
+    record = json.loads(path.read_text())
+    record["metrics"][0] |= {"value": None, "ci_low": None, "ci_high": None}
+    path.write_text(json.dumps(record))
+    found = lb.load(tmp_path / "run").metric("baseline", "pia", record["metrics"][0]["name"])
+    assert math.isnan(found.value) and math.isnan(found.low) and found.n == record["metrics"][0]["n"]
+
+
+WRONG = {
+    "point": (("baselin", "pia", "auc"), ["no point 'baselin'", "did you mean 'baseline'?"]),
+    "attack": (("baseline", "xyz", "auc"), ["no attack 'xyz'", "known: loss, nearest_copy, pia, quality"]),
+    "metric": (("baseline", "pia", "acu"), ["no metric 'acu' of pia", "did you mean 'auc'?"]),
+    "access": (("baseline", "pia", "auc", "denoiser"), ["no access 'denoiser'", "known: DENOISER, WEIGHTS"]),
+    "seed": (("baseline", "pia", "auc", None, 7), ["no seed 7", "known: 0"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_unknown_name_is_one_line_that_says_what_there_is(results, case):
+    arguments, words = WRONG[case]
+    with pytest.raises(lb.UsageError) as caught:
+        results.metric(*arguments)
+    assert "\n" not in str(caught.value) and str(results.path) in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_attack_that_was_not_run_says_why(finished, tmp_path):
+    shutil.copytree(finished.out, tmp_path / "run")
+    path = tmp_path / "run" / "records" / "baseline__loss__DENOISER__seed0.json"
+    told = json.loads(path.read_text()) | {"metrics": [], "info": {"skipped": "no equation"}, "flags": []}
+    path.write_text(json.dumps(told))
+    with pytest.raises(lb.UsageError, match="loss was not run at baseline: no equation"):
+        lb.load(tmp_path / "run").metric("baseline", "loss", "auc")
+
+
+def test_a_folder_without_a_run_is_one_line(tmp_path):
+    with pytest.raises(lb.UsageError, match=r"not the folder of a run \(it has no plan\.json\)$"):
+        lb.load(tmp_path)
+
+
+def test_results_are_read_from_text_paths_and_say_where_they_are(finished, results):
+    again = lb.load(str(finished.out))
+    assert again.path == results.path == finished.out
+    assert repr(again) == f"Results({str(finished.out)!r})"
+    pd.testing.assert_frame_equal(again.table(), results.table())
