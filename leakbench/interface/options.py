@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,7 +23,7 @@ def check_choice(name: str, value: str, choices: Any) -> None:
 
 def check_at_least(name: str, value: float | None, least: float) -> None:
     """Raise UsageError for a number below `least`, or none at all; None passes."""
-    if value is not None and not (isinstance(value, int | float) and value >= least):
+    if value is not None and not (isinstance(value, Real) and value >= least):
         raise UsageError(f"{name} = {value!r}: it must be a number from {least:g} up")
 
 
