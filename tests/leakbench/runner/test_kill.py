@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,20 @@ def check_one_clear_line(outcome):
     assert outcome.err.count("\n") == 1, outcome.err
     assert outcome.err.startswith("leakbench: ")
     assert "what was finished is kept: run the same command to go on" in outcome.err
+
+
+def test_a_worker_that_was_killed_is_one_clear_line(leakbench, again, monkeypatch):
+    from leakbench.runner.executors.local import LocalExecutor
+
+    def run(executor):
+        cell = Future()
+        cell.set_exception(BrokenProcessPool())
+        executor._finish(None, cell)
+
+    monkeypatch.setattr(LocalExecutor, "_run", run)
+    outcome = leakbench("run", again.suite, "--out", again.out, "--workers", 1)
+    check_one_clear_line(outcome)
+    assert "a worker process was killed (out of memory?)" in outcome.err
 
 
 @pytest.mark.slow
