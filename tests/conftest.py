@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import cache as cache_of
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,16 @@ def hurried(monkeypatch):
 
     for module in (classifiers, quantile, _clusters):
         monkeypatch.setattr(module, "train", few)
+
+
+@pytest.fixture(scope="module")
+def remembered_divergences():
+    """Opacus computes each Renyi divergence once, not once for RDP's epsilon and twice for PRV's grid."""
+    from opacus.accountants.analysis import rdp
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rdp, "_compute_rdp", cache_of(rdp._compute_rdp))
+        yield
 
 
 @pytest.fixture(scope="session")

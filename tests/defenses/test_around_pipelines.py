@@ -23,6 +23,7 @@ from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
 KINDS = ("images", "classes", "captions")
+SIDE = {"images": 8, "classes": 8, "captions": 16}  # of the images; latents are 8x8
 GUIDANCE = 4.0
 SUITE = """
 name = "around"
@@ -43,17 +44,19 @@ base = "pipeline"
 
 @pytest.fixture(scope="module")
 def models(pipelines, tmp_path_factory):
-    """Folders of three pipelines of 3x16x16 images, and of the last its diffusers pipeline."""
+    """Folders of three pipelines of colour images, their data, and of the last its diffusers pipeline."""
     home = tmp_path_factory.mktemp("models")
     for kind, conditions in (("images", 0), ("classes", 3)):
-        spec = NetworkSpec(kind="unet", shape=(3, 16, 16), width=8, blocks=1, conditions=conditions)
+        spec = NetworkSpec(kind="unet", shape=(3, SIDE[kind], SIDE[kind]), width=8, blocks=1, conditions=conditions)
         DDPMPipeline(networks.build(spec, RngStream((1, 2))).body, DDPMScheduler()).save_pretrained(home / kind)
     (home / "captions").mkdir()
     made = pipelines.untrained(home / "captions")
     (home / "captions.txt").write_text("a cat\nthe red house\na cat\n")
-    data = np.random.default_rng(0).integers(0, 256, (100, 16, 16, 3), dtype=np.uint8)
     split = np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 20)
-    np.savez(home / "data.npz", images=data, split=split, labels=np.arange(100) % 3)
+    for side in {*SIDE.values()}:
+        data = np.random.default_rng(0).integers(0, 256, (100, side, side, 3), dtype=np.uint8)
+        (home / f"{side}").mkdir()
+        np.savez(home / f"{side}" / "data.npz", images=data, split=split, labels=np.arange(100) % 3)
     return home, made
 
 
@@ -73,7 +76,7 @@ def tasks(models, tmp_path):
         more = f'captions = "{home}/captions.txt"\nguidance = {guidance}' if latent else ""
         path = home / kind / "pipeline" if latent else home / kind
         file = tmp_path / f"{kind}{guidance}.toml"
-        file.write_text(SUITE.format(data=home / "data.npz", model=path, more=more, sampler=sampler))
+        file.write_text(SUITE.format(data=home / f"{SIDE[kind]}" / "data.npz", model=path, more=more, sampler=sampler))
         made = ReleaseBuilder(RunInputs(load(str(file)), RunConfig(tmp_path, tmp_path / "cache")))
         return made.task(made.inputs.suite.points[1].chain, 0)
 
@@ -112,7 +115,7 @@ def test_the_classifier_is_of_what_the_network_denoises(kind, tasks, monkeypatch
     monkeypatch.setattr(cpsample, "train", lambda module, loss, *_, **more: kept.append((module, loss, more)))
     made = CPSample(width=8, blocks=1).fit(task)
     module, loss, more = kept[0]
-    shape = (4, 8, 8) if kind == "captions" else (3, 16, 16)
+    shape = (4, 8, 8) if kind == "captions" else (3, 8, 8)
     spec = made.networks["classifier"].spec
     assert spec.shape == more["noise_shape"] == shape and spec.outputs == "logit" and spec.conditions == 0
     seen = []
@@ -129,7 +132,7 @@ def test_the_classifier_is_of_what_the_network_denoises(kind, tasks, monkeypatch
 
 def test_it_is_trained_on_latents_as_diffusers_encodes_them(models, tasks):
     task = tasks("captions")
-    stored = np.load(models[0] / "data.npz")["images"]
+    stored = np.load(models[0] / "16" / "data.npz")["images"]
     pixels = (
         torch.from_numpy(stored[[0, 7, 40]]).permute(0, 3, 1, 2).float() / 127.5 - 1
     )  # 40: the 20th of calibration_in
@@ -233,6 +236,6 @@ def test_reject_resample_compares_latents(tasks):
 def test_a_defended_pipeline_is_asked_the_same_in_any_batch(kind, tasks):
     release = released(CPSample(steps=2, batch=4, width=8, blocks=1, alpha=0.5, scale=50), tasks(kind))
     many = release.sample(5)
-    assert many.shape == (5, 3, 16, 16) and many.abs().max() <= 1
+    assert many.shape == (5, 3, SIDE[kind], SIDE[kind]) and many.abs().max() <= 1
     assert torch.equal(release.sample(2, first=3), many[3:5])
     assert len(release.facts()["gate_rate_by_t"]) == 3

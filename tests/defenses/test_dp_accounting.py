@@ -22,6 +22,8 @@ from leakbench.defenses.untrained import Untrained
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.load import load
 
+pytestmark = pytest.mark.usefixtures("remembered_divergences")
+
 HISTORIES = {
     "few steps": [[1.0, 0.1, 50]],
     "epsilon about 1": [[3.0, 0.05, 400]],

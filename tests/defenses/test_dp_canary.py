@@ -2,7 +2,8 @@
 
 The canary is so bright that a linear denoiser's gradient on it is as long as one can be and points where it was told
 to. The game is played many times with the canary and without, by dp_sgd's own steps: coins, draws, clipping and noise.
-The score is the length that a game's steps together went the canary's way. The threshold is the best one of the ideal
+Several are played at once, each about a pixel of its own: a canary's gradient has next to none of its length in the
+direction of another's, and their coins and the noise on them are independent. The score is the length that a game's steps together went the canary's way. The threshold is the best one of the ideal
 game, in closed form; what it catches gives the lower bound of epsilon, log((TPR - delta) / FPR) at the ends of two
 Clopper-Pearson intervals of 95 %. Delta is large, because there the claim rests on events that can be counted: at a
 small one a bound of so few games would be far below any claim, true or false.
@@ -25,6 +26,7 @@ from leakbench.runtime.device import Rng
 from leakbench.statistics import clopper_pearson
 
 SHAPE, SIDE = (1, 4, 4), 16
+DARK, CANARIES = 3, 8  # images
 NOISE, RATE, STEPS, DELTA = 0.7, 0.5, 2, 0.1
 GAMES = 400  # with the canary, and as many without
 CLAIM = spent([[NOISE, RATE, STEPS]], DELTA).epsilon
@@ -43,10 +45,10 @@ class Linear(nn.Module):
 
 
 def task(seed, included):
-    """Three dark images, and the canary: one pixel, a thousand times as bright as an image may be."""
-    images = torch.zeros(4, *SHAPE)
-    images[3, 0, 1, 2] = 1000.0
-    count = 4 if included else 3
+    """Dark images, and the canaries: one pixel each, a thousand times as bright as an image may be."""
+    images = torch.zeros(DARK + CANARIES, *SHAPE)
+    images[DARK:].flatten(1).fill_diagonal_(1000.0)
+    count = DARK + CANARIES * included
     return Task(
         images[:count],
         None,
@@ -62,17 +64,17 @@ def task(seed, included):
 
 
 def scores(seed, included, noise, clip):
-    """How far the gradients of each game went the canary's way (its pixel, predicted from itself).
+    """How far the gradients of each game went its canary's way (its pixel, predicted from itself).
 
-    The weights stay where they are, so all games are steps of one long run: STEPS of them make a game.
+    The weights stay where they are, so all games are steps of one long run: STEPS of them make a game of each canary.
     """
     network = Linear()
     mechanism = Mechanism(task(seed, included), RATE, draws=2, clip=clip, noise=noise / clip, poisson=True, stage=0)
     lengths = []
-    for step in mechanism.steps(0, GAMES * STEPS):
+    for step in mechanism.steps(0, GAMES // CANARIES * STEPS):
         mechanism.rule(network, step)
-        lengths.append(float(network.map.weight.grad[6, 6]) * mechanism.expected)
-    return np.reshape(lengths, (GAMES, STEPS)).sum(axis=1)
+        lengths.append(network.map.weight.grad.diagonal()[:CANARIES].numpy() * mechanism.expected)
+    return np.reshape(lengths, (-1, STEPS, CANARIES)).sum(axis=1).ravel()
 
 
 def bound(hits, alarms):

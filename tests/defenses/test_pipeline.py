@@ -31,7 +31,7 @@ from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
-SPEC = NetworkSpec(kind="unet", shape=(1, 16, 16), width=8, blocks=1)
+SPEC = NetworkSpec(kind="unet", shape=(1, 8, 8), width=8, blocks=1)
 CPU = torch.device("cpu")
 SUITE = """
 name = "given"
@@ -63,7 +63,7 @@ def model(network, tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     file = tmp_path_factory.mktemp("data") / "data.npz"
-    images = np.random.default_rng(0).integers(0, 256, (120, 16, 16, 1), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (120, 8, 8, 1), dtype=np.uint8)
     split = np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 24)
     np.savez(file, images=images, split=split, labels=np.arange(120) % 3)
     return file
@@ -152,12 +152,12 @@ def test_images_of_another_size_are_one_line(model, tmp_path):
     file = tmp_path / "data.npz"
     np.savez(
         file,
-        images=np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8),
+        images=np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8),
         split=np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 12),
     )
     with pytest.raises(UsageError) as caught:
         check_compatibility(builder(file, model, tmp_path).inputs)
-    assert "its images are 1x16x16, and those of npz:data.npz 3x8x8" in str(caught.value)
+    assert "its images are 1x8x8, and those of npz:data.npz 3x16x16" in str(caught.value)
 
 
 def test_more_steps_than_timesteps_are_one_line(network, data, tmp_path):
