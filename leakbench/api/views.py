@@ -24,26 +24,45 @@ from leakbench.runtime.device import RngStream
 
 @dataclass
 class QueryCount:
-    """Calls of the service's eps by one attack, as if it ran alone.
+    """Calls of one release's eps by one attack, as if it ran alone.
 
-    batch: calls an image of the batch that is asked about. total: of all images of the batches before. once: calls for
-    samples, which are drawn once for all images.
+    batch: calls an image of the batch that is asked about. total: of all images of the batches before, and images:
+    their number.
     """
 
     batch: float = 0.0
     total: float = 0.0
-    once: float = 0.0
-    _drawn: set[Hashable] = field(default_factory=set)
+    images: int = 0
+    _drawn: dict[Hashable, float] = field(default_factory=dict)
+
+    @property
+    def once(self) -> float:
+        """Calls for samples, which are drawn once for all images."""
+        return sum(self._drawn.values())
+
+    @property
+    def mean(self) -> float:
+        """Calls an image, those for samples included; 0 before the first batch is finished."""
+        return (self.total + self.once) / self.images if self.images else 0.0
 
     def draw(self, samples: Hashable, calls: float) -> None:
         """Count the calls for samples of this name the first time that they are asked for."""
-        if samples not in self._drawn:
-            self._drawn.add(samples)
-            self.once += calls
+        self._drawn.setdefault(samples, calls)
 
     def finish(self, images: int) -> None:
         """Add the calls of a finished batch of so many images to the total."""
         self.total, self.batch = self.total + self.batch * images, 0.0
+        self.images += images
+
+    def extrapolate(self, images: int) -> None:
+        """Make a count of all images of one of some of them: the rest are asked about as much on average."""
+        self.total, self.images = self.total / self.images * images, images
+
+    def add(self, other: QueryCount) -> None:
+        """Add the finished batches of another count. Samples that both asked for count once."""
+        self.total, self.images = self.total + other.total, self.images + other.images
+        for samples, calls in other._drawn.items():
+            self.draw(samples, calls)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from leakbench.api import Access, Query, RecoveryAttack, ReplicationAttack, SampleSet
+from leakbench.api.views import QueryCount
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.query_engine import AttackTarget
@@ -38,27 +38,22 @@ def extract_candidates(
     fitted = attack.fit(SampleSet(seen, labels, schedule, embed, target.streams))
     if not fitted.generates:
         return Extracted(fitted, images, 0.0)
-    found, queries = _asked(target, fitted, fitted.candidates, Images(images, ids, labels))
+    found, count = _ask(target, fitted, fitted.candidates, Images(images, ids, labels))
     if found.shape != seen.shape:
         raise ValueError(f"candidates() answered with shape {tuple(found.shape)}; it must be one image a sample")
-    return Extracted(fitted, release.decode(found) if inside else found, queries)
+    return Extracted(fitted, release.decode(found) if inside else found, count.mean)
 
 
-def recover(target: AttackTarget, attack: RecoveryAttack, images: Images) -> tuple[Tensor, float]:
-    """Similarity (N,) of what came back to each image, and queries an image."""
-    found, queries = _asked(target, attack, attack.recover, images)
+def recover(target: AttackTarget, attack: RecoveryAttack, images: Images) -> tuple[Tensor, QueryCount]:
+    """Similarity (N,) of what came back to each image, and the calls that it took."""
+    found, count = _ask(target, attack, attack.recover, images)
     if found.shape != (len(images.ids),):
         raise ValueError(f"recover() answered with shape {tuple(found.shape)}; it must be ({len(images.ids)},)")
-    return found, queries
+    return found, count
 
 
-def _asked(target: AttackTarget, attack: ReplicationAttack, question: Query, images: Images) -> tuple[Tensor, float]:
-    spent = 0.0
-
-    def counted(view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
-        nonlocal spent
-        answer = question(view, images, labels)
-        spent = view.queries
-        return answer
-
-    return target.ask(counted, attack, attack.access is Access.WEIGHTS, images), spent
+def _ask(
+    target: AttackTarget, attack: ReplicationAttack, question: Query, images: Images
+) -> tuple[Tensor, QueryCount]:
+    count = QueryCount()
+    return target.ask(question, attack, attack.access is Access.WEIGHTS, images, count), count

@@ -98,35 +98,41 @@ class AttackTarget:
     ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """Scores (N,) float64 and queries an image, of every asked attack. They share the batches' network calls."""
         put = {name: _Put(one.attack.score, one.attack, one.raw, True) for name, one in asked.items()}
-        answers, queries = self._put(put, images, calls or CallCount())
+        answers, counts = self._put(put, images, calls or CallCount())
         # One copy to the host an attack, after the loop: a copy a batch would make the device wait.
-        return {name: answer.double().cpu().numpy() for name, answer in answers.items()}, queries
+        scores = {name: answer.double().cpu().numpy() for name, answer in answers.items()}
+        return scores, {name: one.mean for name, one in counts.items()}
 
-    def ask(self, question: Query, attack: Attack, raw: bool, images: Images) -> Tensor:
-        """The answers (N, ...) to a question put through the view that the attack's access allows."""
-        return self._put({"": _Put(question, attack, raw, False)}, images, CallCount())[0][""]
+    def ask(
+        self, question: Query, attack: Attack, raw: bool, images: Images, count: QueryCount | None = None
+    ) -> Tensor:
+        """The answers (N, ...) to a question put through the view that the attack's access allows. The calls that it
+        makes are added to `count`."""
+        answers, counts = self._put({"": _Put(question, attack, raw, False)}, images, CallCount())
+        if count is not None:
+            count.add(counts[""])
+        return answers[""]
 
     def _put(
         self, put: Mapping[str, _Put], images: Images, calls: CallCount
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+    ) -> tuple[dict[str, Tensor], dict[str, QueryCount]]:
         """Every process of a group puts them to its share of the images; smaller batches where memory runs out."""
         self._check_needs(put)
         count, batch = len(images.ids), self.release.batch
         if distributed.world_size() == 1:
-            found, counts = self._room(put).run(partial(self._batches, put, images, calls))
-            return found, {name: (one.total + one.once) / count for name, one in counts.items()}
+            return self._room(put).run(partial(self._batches, put, images, calls))
         if any(one.attack.access is Access.SAMPLES for one in put.values()):
             _ = self.source.samples  # drawn together, before each works for itself
-        mine, answers, queries = distributed.shard(count, batch), dict[str, Tensor](), dict[str, float]()
+        mine, answers, counts = distributed.shard(count, batch), dict[str, Tensor](), dict[str, QueryCount]()
         if mine.start < mine.stop:
             some = images.take(torch.arange(mine.start, mine.stop, device=images.ids.device))
             with distributed.single_process():
                 answers, counts = self._room(put).run(partial(self._batches, put, some, calls))
-            share = mine.stop - mine.start  # samples are drawn for all images, not for this process's
-            queries = {name: one.total / share + one.once / count for name, one in counts.items()}
-        queries, told = distributed.broadcast(lambda: (queries, calls))  # the first process always has images
+        counts, told = distributed.broadcast(lambda: (counts, calls))  # the first process always has images
+        for one in counts.values():
+            one.extrapolate(count)
         calls.together, calls.apart, calls.attacks = told.together, told.apart, told.attacks
-        return {name: distributed.all_gather(answers.get(name), count, batch) for name in put}, queries
+        return {name: distributed.all_gather(answers.get(name), count, batch) for name in put}, counts
 
     def _room(self, put: Mapping[str, _Put]) -> AdaptiveBatch:
         kinds = sorted({f"{one.attack.name} {one.raw}" for one in put.values()})
@@ -161,7 +167,7 @@ class AttackTarget:
                 together += memory.calls * (size - short)
         sharing = [name for name, one in put.items() if one.shares]
         calls.together, calls.attacks = together / len(images.ids), float(len(sharing))
-        calls.apart = sum(counts[name].total + counts[name].once for name in sharing) / len(images.ids)
+        calls.apart = sum(counts[name].mean for name in sharing)
         return answers, counts
 
     def _checked_answer(self, put: _Put, view: NoneView, batch: Batch, memory: AnswerCache) -> Tensor:

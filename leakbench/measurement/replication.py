@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, RecoveryAttack, ReplicationAttack, ReplicationEvidence
+from leakbench.api.views import QueryCount
 from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.extraction import Extracted, extract_candidates, recover
@@ -66,9 +67,10 @@ def _recovered(context: AuditContext, attack: RecoveryAttack) -> RecordContents:
     began = time.perf_counter()
     inputs, target, parts = context.inputs, context.target([attack]), context.inputs.split.parts
     few = parts["reference"][: len(parts["nonmember"])]
-    similarity, queries = {}, 0.0
+    similarity, count = {}, QueryCount()
     for name, rows in {"member": parts["member"], "reference": few, "nonmember": parts["nonmember"]}.items():
-        answer, queries = recover(target, attack, context.images(rows))
+        answer, calls = recover(target, attack, context.images(rows))
+        count.add(calls)
         similarity[name] = answer.double().cpu().numpy()
     itself = np.searchsorted(inputs.split.train, parts["member"])
     evidence = ReplicationEvidence(similarity["member"], itself, similarity["reference"], similarity["nonmember"])
@@ -76,7 +78,7 @@ def _recovered(context: AuditContext, attack: RecoveryAttack) -> RecordContents:
     metrics.info |= attack.facts()
     timings = {"attack": time.perf_counter() - began}
     space = attack.space(context.extractor.features.name)
-    return RecordContents(metrics, evidence.arrays, timings, space, queries)
+    return RecordContents(metrics, evidence.arrays, timings, space, count.mean)
 
 
 def _pairs(context: AuditContext, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:

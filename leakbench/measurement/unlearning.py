@@ -11,6 +11,7 @@ from torch import Tensor
 
 from leakbench.api import RETRAINED, Access, QueriedModel, Query, UnlearningAttack, UnlearningContext
 from leakbench.api.answer_cache import QueriedRelease
+from leakbench.api.views import QueryCount
 from leakbench.data.image_batch import Images
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.query_engine import AttackTarget
@@ -48,13 +49,14 @@ class Inquiry:
     context: AuditContext
     attack: UnlearningAttack
     raw: bool
-    _calls: float = 0.0  # of the release under attack and of the one before, by all images
+    _counts: list[QueryCount] = field(default_factory=list)  # of the release under attack and of the one before
     _asked: list[Tensor] = field(default_factory=list)  # numbers of the images
 
     @property
     def queries(self) -> float:
         """Calls an attacked image. What the retrained model was asked belongs to the audit and not to the attacker."""
-        return self._calls / len(torch.cat(self._asked).unique()) if self._asked else 0.0
+        calls = sum(count.total + count.once for count in self._counts)
+        return calls / len(torch.cat(self._asked).unique()) if self._asked else 0.0
 
     @property
     def ground(self) -> UnlearningContext:
@@ -100,19 +102,13 @@ class Inquiry:
         return member[gone], nonmember, member[~gone]
 
     def _model(self, target: AttackTarget, counted: bool = True) -> QueriedModel:
+        count = QueryCount()  # of all questions to this release: samples that several ask for are drawn once
+        if counted:
+            self._counts.append(count)
+
         def ask(question: Query, images: Images) -> Tensor:
-            spent = 0.0
-
-            def watched(view: object, x: Tensor, labels: Tensor | None) -> Tensor:
-                nonlocal spent
-                answer = question(view, x, labels)
-                spent = view.queries  # type: ignore[attr-defined]  # of every batch the same: an image's
-                return answer
-
-            answers = target.ask(watched, self.attack, self.raw, images)
             if counted:
-                self._calls += spent * len(images.ids)
                 self._asked.append(images.ids)
-            return answers
+            return target.ask(question, self.attack, self.raw, images, count)
 
         return QueriedModel(ask, target.release if self.attack.access is Access.WEIGHTS else None)

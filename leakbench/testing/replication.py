@@ -137,5 +137,5 @@ def _recovered(attack: RecoveryAttack, batch: int = 16, reverse: bool = False) -
     rows = torch.arange(COUNT).flip(0) if reverse else torch.arange(COUNT)
     labels = rows % 2 if attack_setting(attack, _TRAIN).condition != "none" else None
     asked = Images(toy_images(COUNT, "images")[rows], rows, labels)
-    found, queries = recover(_target(attack, batch), attack, asked)
-    return (found.flip(0) if reverse else found).double().numpy(), queries
+    found, count = recover(_target(attack, batch), attack, asked)
+    return (found.flip(0) if reverse else found).double().numpy(), count.mean

@@ -101,6 +101,33 @@ def test_candidates_are_asked_for_by_sample_number_and_label(conditions):
     assert found.queries == 1
 
 
+class Uneven(Numbered):
+    """Asks twice about the samples of the first batch, once about others; and draws three samples more for all."""
+
+    reads_samples = True
+
+    def candidates(self, view: Any, samples: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        view.sample(3)
+        for _ in range(2 if int(view.ids.min()) == 0 else 1):
+            view.eps(samples, 3)
+        return samples
+
+
+class UnevenlyReturned(Uneven, RecoveryAttack):
+    """The same of given images."""
+
+    def recover(self, view: Any, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        return self.candidates(view, images, labels).flatten(1).sum(dim=1)
+
+
+@pytest.mark.parametrize("batch", [4, 5, 32])
+def test_queries_are_a_mean_over_all_batches_and_samples_cost_what_they_cost_once(batch):
+    at, samples = target(batch), target(batch).release.sample(21)
+    wanted = (21 + min(batch, 21) + 3 * 4) / 21  # four steps a sample
+    assert extract_candidates(at, Uneven(), samples, flat).queries == wanted
+    assert recover(at, UnevenlyReturned(), Images(samples, torch.arange(21), None))[1].mean == wanted
+
+
 def test_below_the_denoiser_there_is_no_schedule_and_no_eps():
     cheat = type("Cheat", (Numbered,), {"access": Access.API})
     with pytest.raises(AssertionError):

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 from sklearn.metrics import roc_auc_score
 
 from leakbench.api import Access, Artefacts, AuxiliaryModel, Calibration, Defense, MembershipAttack, Release, Task
-from leakbench.api.views import DenoiserView
+from leakbench.api.views import DenoiserView, QueryCount
 from leakbench.data.image_batch import Images
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
@@ -386,6 +386,16 @@ class Sampling(MembershipAttack):
 def test_queries_are_a_mean_over_all_batches_and_samples_cost_what_they_cost_once(batch):
     images = Images(torch.zeros(10, *SHAPE), torch.arange(10), None)
     asked = {"uneven": AttackRequest(Uneven(), False), "sampling": AttackRequest(Sampling(), False)}
-    _, queries = target(batch).score(asked, images)
-    assert queries["uneven"] == (10 + min(batch, 10)) / 10
+    calls = CallCount()
+    _, queries = target(batch).score(asked, images, calls)
+    assert queries["uneven"] == calls.together == calls.apart == (10 + min(batch, 10)) / 10
     assert queries["sampling"] == 3 * 5 / 10  # three samples, five steps each, ten images
+
+
+def test_questions_that_draw_the_same_samples_pay_for_them_once():
+    at, count = target(4), QueryCount()
+    for first, number in ((0, 10), (100, 6)):
+        at.ask(Sampling().score, Sampling(), False, images(first, number), count)
+    assert count.mean == 3 * 5 / 16
+    at.ask(Uneven().score, Uneven(), False, images(0, 4), count)
+    assert count.mean == (3 * 5 + 2 * 4) / 20

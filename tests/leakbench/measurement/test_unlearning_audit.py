@@ -126,6 +126,21 @@ def test_calls_are_counted_an_image_and_the_yardsticks_are_not(audits):
     assert measure_unlearning(audits("finetune"), Relearning(steps=1, samples=2), Access.WEIGHTS).queries == 0
 
 
+def test_samples_that_several_questions_draw_are_paid_for_once(audits):
+    class Sampling(Mine):
+        """Draws three samples more with every question."""
+
+        reads_samples = True
+
+        def number(self, view, images):
+            return super().number(view, images) + view.sample(3).sum()
+
+    audit = audits("finetune")
+    asked = sum(len(rows) for rows in Inquiry(audit, Sampling(), raw=False).rows[:2])
+    found = measure_unlearning(audit, Sampling(), Access.DENOISER)
+    assert found.queries == pytest.approx(1 + 3 * 5 / asked)  # five steps a sample
+
+
 def test_a_guarded_release_answers_otherwise_than_its_weights(audits):
     attack = ForgetMembership(t=(200,), draws=1)
     assert list(rows_written(attack, False)) == [Access.DENOISER, Access.WEIGHTS]
