@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
@@ -90,28 +89,6 @@ def test_settings_of_quality_are_no_part_of_a_membership_record(audit):
     assert changed(before, keys_of(audit("quality.beside=[]"))) == {"quality"}
     assert changed(before, keys_of(audit(images=False))) == {"carlini_pixel"}
     assert changed(before, keys_of(audit("attack.loss.t=7"))) == {"loss"}
-
-
-@pytest.fixture
-def edited(monkeypatch):
-    """edited(module, change): the digests as if the file's text were changed by `change`, for the rest of the test."""
-
-    def edit(name, change):
-        parse = source_file.parse_source
-
-        @cache
-        def read(path):
-            text = path.read_text()
-            if path.as_posix().endswith(name):
-                assert change(text) != text
-                text = change(text)
-            return parse(text.encode(), path.name == "__init__.py")
-
-        monkeypatch.setattr(code_digest, "read_source", read)
-        code_digest.code_closure.cache_clear()
-
-    yield edit
-    code_digest.code_closure.cache_clear()
 
 
 CASES = {

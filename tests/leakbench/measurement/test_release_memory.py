@@ -88,12 +88,13 @@ def test_no_network_outlives_its_cell(builder, monkeypatch):
         return made
 
     monkeypatch.setattr(releases, "load_artefacts", watched)
-    made = builder()
+    few = ("defense.baseline.steps=5", "defense.cpsample.steps=5")
+    made = builder("shadowed", settings=("quality.features=pixels", "attack.shadowed.part=", *few))
     worker = Worker(made)
     for cell in Plan(made).cells:
         worker.do(cell, lambda share: None)
         assert alive(loaded) == []
-    assert len(loaded) > 3
+    assert len(loaded) > 6  # those of shadow models among them
 
 
 def test_facts_of_a_training_are_read_without_loading_it(builder, monkeypatch):
