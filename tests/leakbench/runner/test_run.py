@@ -156,7 +156,7 @@ def test_rerun_missing_after_success_recomputes_nothing(run, again, finished):
 
 
 def test_rerun_all_trains_samples_and_records_the_same_again(run, again, finished):
-    folders = (again.out / "records", again.cache / "fits", again.cache / "samples")
+    folders = (again.out / "records", *(again.cache / kind for kind in ("fits", "samples", "readers")))
     before = written(*folders)
     assert run("--rerun", "all").code == 0
     after = written(*folders)
