@@ -30,14 +30,18 @@ _DENSE = 0.05  # share of pairs left above which one matrix product is the faste
 
 @dataclass(frozen=True)
 class Descriptions:
-    """A table of images (N, D), their descriptions (N, K) float32 and levels (N,) float64."""
+    """A table of images (N, D), their descriptions (N, K) float32 and levels (N,) float64.
+
+    together: int64 (N,); images of one number belong together, and are no pair, however close. None: none do.
+    """
 
     table: FeatureRows
     cells: Tensor
     level: Tensor
+    together: Tensor | None = None
 
     @classmethod
-    def of(cls, images: ImagesLike, mirrored: bool = False) -> Descriptions:
+    def of(cls, images: ImagesLike, mirrored: bool = False, together: Tensor | None = None) -> Descriptions:
         """Of images (N, ...), or of their mirror images. Raises ValueError when a value is not finite."""
         table = FeatureRows(images, _mirrored) if mirrored else FeatureRows(images)
         cells = _cells(tuple(images.shape[1:])).to(images.device)
@@ -49,7 +53,7 @@ class Descriptions:
             found.append((rows @ cells).float())
             levels.append(rows.sum(dim=1) / rows.shape[1] ** 0.5)
         empty = torch.empty(0, dtype=torch.float64, device=images.device)
-        return cls(table, torch.cat([cells[:0].float(), *found]), torch.cat([empty, *levels]))
+        return cls(table, torch.cat([cells[:0].float(), *found]), torch.cat([empty, *levels]), together)
 
 
 def nearest_earlier(
@@ -88,7 +92,7 @@ def close_pairs(
     a: Descriptions, rows: Tensor, b: Descriptions, others: Tensor, radius: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """All pairs of one of `rows` of a and one of `others` of b that lie within the radius, piece by piece: the numbers
-    of both and the distance, (e,) each."""
+    of both and the distance, (e,) each. Images that belong together are no pair."""
     rows, others = rows[a.level[rows].argsort()], others[b.level[others].argsort()]
     levels, reach = b.level[others], radius + _slack_of_levels(a, b)
     for part in pieces(rows, _ROWS):
@@ -96,8 +100,9 @@ def close_pairs(
         high = int(torch.searchsorted(levels, a.level[part[-1]] + reach, right=True))
         for chunk in pieces(others[low:high], _COLUMNS):
             one, other = _near(a.cells[part], b.cells[chunk], radius).nonzero(as_tuple=True)
-            if len(one):
-                yield from _measured(a.table, part[one], b.table, chunk[other], radius)
+            for i, j, far in _measured(a.table, part[one], b.table, chunk[other], radius) if len(one) else ():
+                apart = _apart(a, i, b, j)
+                yield i[apart], j[apart], far[apart]
 
 
 def _near(a: Tensor, b: Tensor, radius: float) -> Tensor:
@@ -105,6 +110,13 @@ def _near(a: Tensor, b: Tensor, radius: float) -> Tensor:
     aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
     slack = 8 * (a.shape[1] + 1) * torch.finfo(a.dtype).eps * float(aa.max() + bb.max())
     return torch.addmm(aa + bb, a, b.T, alpha=-2.0) <= radius**2 + slack
+
+
+def _apart(a: Descriptions, one: Tensor, b: Descriptions, other: Tensor) -> Tensor:
+    """Mask bool (e,) of pairs whose images do not belong together."""
+    if a.together is None or b.together is None:
+        return torch.ones_like(one, dtype=torch.bool)
+    return a.together[one] != b.together[other]
 
 
 def _measured(

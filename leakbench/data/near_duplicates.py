@@ -44,22 +44,30 @@ class NearDuplicates:
     distance: np.ndarray
 
 
-def find_near_duplicates(data: Dataset, share: float = DUPLICATE_SHARE) -> NearDuplicates:
+def find_near_duplicates(
+    data: Dataset, share: float = DUPLICATE_SHARE, together: np.ndarray | None = None
+) -> NearDuplicates:
     """Find the images to leave out: greedily in order (of precedence, then of rows), one within the radius of a kept
     earlier one goes. The radius is `share` of the median distance of random pairs; 0 drops exact copies only.
 
+    together: int64 (N,); of images of one number none is left out for another's sake. None: no images belong together.
     Where the data set has a folder of its own, the answer is cached there, keyed by all that it depends on.
     """
     count = len(data.images)
     order = np.arange(count) if data.precedence is None else np.argsort(data.precedence, kind="stable")
     if data.folder is None:
-        return _search(data, order, share)
-    key = compute_key(share=share, order=hashlib.sha256(order.tobytes()).hexdigest(), code=code_digest(_search))
+        return _search(data, order, share, together)
+    key = compute_key(
+        share=share,
+        order=hashlib.sha256(order.tobytes()).hexdigest(),
+        together=None if together is None else hashlib.sha256(together.tobytes()).hexdigest(),
+        code=code_digest(_search),
+    )
     path = data.folder / f"near-duplicates-{key}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as held:
             return NearDuplicates(float(held["radius"]), held["keep"], held["resembles"], held["distance"])
-    found = _search(data, order, share)
+    found = _search(data, order, share, together)
     _write(path, found)
     return found
 
@@ -133,11 +141,13 @@ def _random_pairs(count: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(one), torch.from_numpy(other)
 
 
-def _search(data: Dataset, order: np.ndarray, share: float) -> NearDuplicates:
+def _search(data: Dataset, order: np.ndarray, share: float, together: np.ndarray | None) -> NearDuplicates:
     images = ImageView(data.images)
     scale = prod(images.shape[1:]) ** 0.5
     radius = duplicate_radius(images, share)
-    ordered = Descriptions.of(images.subset(order))
+    ordered = Descriptions.of(
+        images.subset(order), together=None if together is None else torch.from_numpy(together[order])
+    )
     keep = _keep(ordered, radius * scale)
     kept, gone = keep.nonzero()[:, 0], (~keep).nonzero()[:, 0]
     number, distance = nearest_earlier(ordered, ordered, radius * scale, gone, kept)

@@ -1,6 +1,7 @@
 """The parts of a split, and drawing them at random.
 
-Near-duplicates are removed first, so that no image has a twin on the other side. Members and nonmembers come from the
+Near-duplicates are removed first, so that no image has a twin on the other side. Those of one group on one side stay:
+they are drawn together, and statistics count groups. Members and nonmembers come from the
 pool, or each from its own list of an index file (leakbench.data.split_file), which then counts for more than the words
 of the data set.
 
@@ -93,11 +94,12 @@ def draw_split(data: Dataset, spec: SplitSpec) -> Split:
     """Remove near-duplicates, then draw the parts from the pool at random. Raises TooFewImages."""
     from leakbench.data.near_duplicates import find_near_duplicates  # here, for it imports torch
 
-    duplicates = find_near_duplicates(data, spec.duplicate_radius)
-    rows, keep = np.arange(len(data.images)), duplicates.keep
+    rows = np.arange(len(data.images))
     listed = read_split_file(Path(spec.file).expanduser(), data) if spec.file else None
     said = data.split if listed is None else None
     words = np.full(len(rows), "pool") if said is None else said.astype(str)
+    duplicates = find_near_duplicates(data, spec.duplicate_radius, _together(data.group, words, listed))
+    keep = duplicates.keep
     pool = _draw_order(rows[keep & (words == "pool")], rows[words != "pool"], data.group, spec.seed)
     wanted = {part: getattr(spec, field) for part, field in _COUNTS.items()}
     parts = {part: rows[keep & (words == part)] for part in PARTS}
@@ -118,6 +120,17 @@ def draw_split(data: Dataset, spec: SplitSpec) -> Split:
     if attribute is None and data.trait is not None:
         attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
     return Split(parts, attribute, duplicates, "" if listed is None else listed.description, data.group)
+
+
+def _together(group: np.ndarray | None, words: np.ndarray, listed: SplitFile | None) -> np.ndarray | None:
+    """Numbers int64 (N,), the same for images of one group that are on one side whatever is drawn: of one word, and of
+    one list of an index file. None without groups."""
+    if group is None:
+        return None
+    _, word = np.unique(words, return_inverse=True)
+    sides = [group, word, *([] if listed is None else [listed.members, listed.heldout])]
+    _, numbers = np.unique(np.stack(sides).astype(np.int64), axis=1, return_inverse=True)
+    return numbers.reshape(-1)
 
 
 def _draw_order(pool: np.ndarray, placed: np.ndarray, group: np.ndarray | None, seed: int) -> np.ndarray:

@@ -98,7 +98,7 @@ def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_p
 
 def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(tiny, tiny_text, tmp_path, monkeypatch):
     asked = []
-    found = lambda images, radius: asked.append(len(images)) or torch.arange(len(images))  # noqa: E731
+    found = lambda images, radius: asked.append((len(images), radius)) or torch.arange(len(images))  # noqa: E731
     monkeypatch.setattr("leakbench.measurement.releases.near_duplicate_groups", found)
     builder = bench_of(tiny, tiny_text, tmp_path)
     chain = builder.inputs.suite.points[0].chain
@@ -106,6 +106,7 @@ def test_groups_of_near_duplicates_are_looked_for_when_somebody_asks_and_once(ti
     assert not asked
     assert (
         few.near_duplicate_groups.tolist() == [0, 1, 2, 3, 4]
-        and len(builder.task(chain, 0).near_duplicate_groups) == asked[0]
+        and len(builder.task(chain, 0).near_duplicate_groups) == asked[0][0]
     )
-    assert asked == [len(builder.inputs.split.train)]
+    split = builder.inputs.split
+    assert asked == [(len(split.train), split.duplicates.radius)]

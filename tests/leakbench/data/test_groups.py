@@ -73,6 +73,24 @@ def test_the_words_of_a_data_set_stand_and_its_pool_keeps_away_from_their_groups
     assert all(len(parts) == 1 for parts in parts_by_group(split).values())
 
 
+def test_near_duplicates_of_one_group_stay_where_they_are_on_one_side(tmp_path):
+    """Fault 21: they were left out, though a draw keeps them in one part and statistics count groups."""
+    images, group, row = noise(300), np.arange(300) // 3, np.arange(300)
+    images[1::3] = images[::3]  # the first two of each group are copies
+    assert draw_split(Dataset("mine", images), SPEC).removed == 100
+    split = draw_split(Dataset("mine", images, group=group), SPEC)
+    assert split.removed == 0
+    assert all(len(parts) == 1 for parts in parts_by_group(split).values())
+    images[299] = images[0]
+    assert draw_split(Dataset("mine", images, group=group), SPEC).removed == 1
+    words = np.where(row < 150, "pool", np.tile(["member", "nonmember", "reference"], 100))
+    assert draw_split(Dataset("mine", images, group=group, split=words), SPEC).removed == 1 + 50
+    for left, removed in ((row % 2 == 0, 1 + 100), (group % 2 == 0, 1)):
+        np.savez(tmp_path / "lists.npz", mia_train_idxs=row[left], mia_eval_idxs=row[~left])
+        spec = SPEC.model_copy(update={"file": str(tmp_path / "lists.npz")})
+        assert draw_split(Dataset("mine", images, group=group), spec).removed == removed
+
+
 def test_an_npz_and_a_table_hold_groups(tmp_path):
     np.savez(tmp_path / "mine.npz", images=noise(30), group=np.arange(30) // 4)
     np.testing.assert_array_equal(npz(str(tmp_path / "mine.npz")).group, np.arange(30) // 4)

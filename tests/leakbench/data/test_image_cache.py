@@ -176,7 +176,7 @@ def test_near_duplicates_of_a_pack_are_looked_for_once(cache, monkeypatch):
     assert not none.keep.any()  # nothing is cached for these
 
 
-@pytest.mark.parametrize("change", ["data/near_duplicates.py", "data/close_pairs.py", "radius", "precedence"])
+@pytest.mark.parametrize("change", ["data/near_duplicates.py", "data/close_pairs.py", "radius", "precedence", "together"])
 def test_near_duplicates_are_looked_for_again_when_what_they_depend_on_changes(cache, monkeypatch, edited, change):
     """Fault 4: what was found was kept by the radius alone."""
     pack = image_cache.pack_images("twins", {}, twins)
@@ -187,7 +187,8 @@ def test_near_duplicates_are_looked_for_again_when_what_they_depend_on_changes(c
         edited(change, lambda text: text + "\nX = 1\n")
     if change == "precedence":
         data = replace(data, precedence=np.tile([1, 0], 30))
-    assert not find_near_duplicates(data, 0.2 if change == "radius" else 0.15).keep.any()
+    together = np.arange(60) if change == "together" else None
+    assert not find_near_duplicates(data, 0.2 if change == "radius" else 0.15, together).keep.any()
 
 
 def nothing_kept(seen, radius):

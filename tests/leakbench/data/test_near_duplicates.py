@@ -139,6 +139,7 @@ def test_independent_images_of_low_contrast_stay():
     kept = near_duplicates(ImageView(data.images), 0.1 * 16)
     assert int(kept.sum()) < 10  # an absolute radius of 0.1 leaves out nearly all
     assert draw_split(data, SplitSpec(members=100, nonmembers=100)).removed == 0
+    assert near_duplicate_groups(ImageView(data.images)).tolist() == list(range(500))
 
 
 @pytest.mark.parametrize("share", [0.05, DUPLICATE_SHARE, 0.6])
@@ -167,17 +168,21 @@ def test_of_many_images_random_pairs_are_taken():
 
 
 @settings(max_examples=40, deadline=None)
-@given(*WORLDS, st.sampled_from([0.05, 0.15, 0.5]))
-def test_each_image_left_out_has_the_nearest_kept_one_before_it(count, shape, kind, seed, share):
-    pixels = world(count, shape, kind, seed)
-    precedence = np.random.default_rng(seed).integers(0, 2, count)
-    found = find_near_duplicates(Dataset("mine", pixels, precedence=precedence), share)
+@given(*WORLDS, st.sampled_from([0.05, 0.15, 0.5]), st.booleans())
+def test_each_image_left_out_has_the_nearest_kept_one_before_it(count, shape, kind, seed, share, grouped):
+    """But for those that belong together with it."""
+    pixels, rng = world(count, shape, kind, seed), np.random.default_rng(seed)
+    precedence, number = rng.integers(0, 2, count), rng.integers(0, count // 3 + 1, count)
+    together = number if grouped else np.arange(count)
+    found = find_near_duplicates(
+        Dataset("mine", pixels, precedence=precedence), share, together if grouped else None
+    )
     flat = ImageView(pixels).all().flatten(1).double().numpy()
     rms = cdist(flat, flat) / flat.shape[1] ** 0.5
     order = [*np.flatnonzero(precedence == 0), *np.flatnonzero(precedence == 1)]
     kept: list[int] = []
     for i in order:
-        near = [j for j in kept if rms[i, j] <= found.radius]
+        near = [j for j in kept if rms[i, j] <= found.radius and together[i] != together[j]]
         if near:
             best = min(near, key=lambda j: rms[i, j])
             assert not found.keep[i] and found.resembles[i] == best
