@@ -258,7 +258,11 @@ def test_what_is_cheap_is_said_before_an_image_is_decoded(sides, pipeline, copie
     refused(leakbench("audit", pipeline, *sides, "--size", 8), "8x8", "my_pipeline makes 16x16", "--size 16")
     refused(leakbench("audit", "--samples", copied, *sides, "--attacks", "loss"), "DENOISER", "allows SAMPLES")
     few = save(tmp_path / "few", MEMBERS[:39])
-    refused(leakbench("audit", pipeline, "--members", few, *sides[2:]), "--members", "39 images", "at least 40")
+    for given in ([pipeline], ["--samples", copied]):
+        refused(leakbench("audit", *given, "--members", few, *sides[2:]), "--members", "39 images", "at least 40")
+    small = save(tmp_path / "small", pictures(20, 3)[:, :8, :8])
+    refused(leakbench("audit", "--samples", small, *sides), f"--samples folder:{small}", "3x8x8", "--size N")
+    refused(leakbench("audit", "--samples", save(tmp_path / "3", MEMBERS[:3]), *sides), "3 images", "at least 20")
     grey(sides[3])
     refused(leakbench("audit", pipeline, *sides), "--nonmembers", "1 channel,", "my_pipeline makes images of 3")
 
@@ -290,6 +294,9 @@ def test_a_size_is_not_offered_where_channels_differ(sides, pipeline, copied, le
     grey(sides[3])
     outcome = leakbench("audit", "--samples", save(copied.parent / "colour", pictures(20, 3)), *sides)
     refused(outcome, "1x16x16", "3x16x16", "grey", "RGB")
+    assert "--size" not in outcome.err
+    outcome = leakbench("audit", pipeline, *sides)
+    refused(outcome, "1 channel,", "my_pipeline makes images of 3")
     assert "--size" not in outcome.err
 
 
