@@ -115,12 +115,18 @@ def test_a_change_of_code_makes_again_what_reaches_it(audit, edited, case):
 
 def test_another_library_trains_again(audit, monkeypatch):
     """Fault 3: keys held no versions."""
-    before = keys_of(audit())
+
+    def all_keys():
+        context = audit().context
+        (samples,), classifier = context.list_samples_keys(()), context.extractor._classifier_parts("classifier")
+        return keys_of(audit()) | {"samples": samples, "classifier": hash_parts(classifier)}
+
+    before = all_keys()
     real = code_digest._version
     monkeypatch.setattr(code_digest, "_version", lambda name: "9.9" if name == "torch" else real(name))
     code_digest.code_closure.cache_clear()
     try:
-        assert changed(before, keys_of(audit())) == set(before)
+        assert changed(before, all_keys()) == set(before)
     finally:
         code_digest.code_closure.cache_clear()
 
