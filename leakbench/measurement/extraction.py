@@ -52,8 +52,6 @@ def recover(target: AttackTarget, attack: RecoveryAttack, images: Images) -> tup
     return found, count
 
 
-def _ask(
-    target: AttackTarget, attack: ReplicationAttack, question: Query, images: Images
-) -> tuple[Tensor, QueryCount]:
+def _ask(target: AttackTarget, attack: ReplicationAttack, question: Query, images: Images) -> tuple[Tensor, QueryCount]:
     count = QueryCount()
     return target.ask(question, attack, attack.access is Access.WEIGHTS, images, count), count

@@ -3,10 +3,11 @@
 The canary is so bright that a linear denoiser's gradient on it is as long as one can be and points where it was told
 to. The game is played many times with the canary and without, by dp_sgd's own steps: coins, draws, clipping and noise.
 Several are played at once, each about a pixel of its own: a canary's gradient has next to none of its length in the
-direction of another's, and their coins and the noise on them are independent. The score is the length that a game's steps together went the canary's way. The threshold is the best one of the ideal
-game, in closed form; what it catches gives the lower bound of epsilon, log((TPR - delta) / FPR) at the ends of two
-Clopper-Pearson intervals of 95 %. Delta is large, because there the claim rests on events that can be counted: at a
-small one a bound of so few games would be far below any claim, true or false.
+direction of another's, and their coins and the noise on them are independent. The score is the length that a game's
+steps together went the canary's way. The threshold is the best one of the ideal game, in closed form; what it catches
+gives the lower bound of epsilon, log((TPR - delta) / FPR) at the ends of two Clopper-Pearson intervals of 95 %. Delta
+is large, because there the claim rests on events that can be counted: at a small one a bound of so few games would be
+far below any claim, true or false.
 """
 
 import math

@@ -176,7 +176,9 @@ def test_near_duplicates_of_a_pack_are_looked_for_once(cache, monkeypatch):
     assert not none.keep.any()  # nothing is cached for these
 
 
-@pytest.mark.parametrize("change", ["data/near_duplicates.py", "data/close_pairs.py", "radius", "precedence", "together"])
+@pytest.mark.parametrize(
+    "change", ["data/near_duplicates.py", "data/close_pairs.py", "radius", "precedence", "together"]
+)
 def test_near_duplicates_are_looked_for_again_when_what_they_depend_on_changes(cache, monkeypatch, edited, change):
     """Fault 4: what was found was kept by the radius alone."""
     pack = image_cache.pack_images("twins", {}, twins)

@@ -174,9 +174,7 @@ def test_each_image_left_out_has_the_nearest_kept_one_before_it(count, shape, ki
     pixels, rng = world(count, shape, kind, seed), np.random.default_rng(seed)
     precedence, number = rng.integers(0, 2, count), rng.integers(0, count // 3 + 1, count)
     together = number if grouped else np.arange(count)
-    found = find_near_duplicates(
-        Dataset("mine", pixels, precedence=precedence), share, together if grouped else None
-    )
+    found = find_near_duplicates(Dataset("mine", pixels, precedence=precedence), share, together if grouped else None)
     flat = ImageView(pixels).all().flatten(1).double().numpy()
     rms = cdist(flat, flat) / flat.shape[1] ** 0.5
     order = [*np.flatnonzero(precedence == 0), *np.flatnonzero(precedence == 1)]

@@ -386,8 +386,7 @@ class Sampling(MembershipAttack):
 def test_queries_are_a_mean_over_all_batches_and_samples_cost_what_they_cost_once(batch):
     images = Images(torch.zeros(10, *SHAPE), torch.arange(10), None)
     asked = {"uneven": AttackRequest(Uneven(), False), "sampling": AttackRequest(Sampling(), False)}
-    calls = CallCount()
-    _, queries = target(batch).score(asked, images, calls)
+    _, queries = target(batch).score(asked, images, calls := CallCount())
     assert queries["uneven"] == calls.together == calls.apart == (10 + min(batch, 10)) / 10
     assert queries["sampling"] == 3 * 5 / 10  # three samples, five steps each, ten images
 
