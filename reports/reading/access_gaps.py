@@ -27,6 +27,14 @@ class AccessGap:
     difference: Summary
 
 
+@dataclass(frozen=True)
+class _Level:
+    """An attack's records at one level, by seed, and their AUCs."""
+
+    records: dict[int, Record]
+    aucs: Aggregate
+
+
 def list_access_gaps(run: RunFolder) -> list[AccessGap]:
     """Gaps where the service answers differently from the raw network; elsewhere the two levels are one computation.
 
@@ -34,6 +42,11 @@ def list_access_gaps(run: RunFolder) -> list[AccessGap]:
     """
     found = [_gap(run, p, attack) for p in run.plan.points for attack in _membership(run, p)]
     return [gap for gap in found if gap is not None]
+
+
+def points_with_a_gap(run: RunFolder) -> set[str]:
+    """Names of the points of `list_access_gaps`, without measuring the gaps."""
+    return {p.name for p in run.plan.points if any(_both_levels(run, p, attack) for attack in _membership(run, p))}
 
 
 def top_access_gaps(run: RunFolder, found: list[AccessGap], count: int = 3) -> list[AccessGap]:
@@ -56,20 +69,29 @@ def _membership(run: RunFolder, point: PlannedPoint) -> list[str]:
     return sorted({r.attack for r in select_records(run, point, "membership", access="DENOISER")})
 
 
-def _gap(run: RunFolder, point: PlannedPoint, attack: str) -> AccessGap | None:
+def _both_levels(run: RunFolder, point: PlannedPoint, attack: str) -> tuple[_Level, _Level] | None:
+    """The seeds whose two levels are two computations; None where there is none."""
     sides = [select_records(run, point, "membership", attack, access) for access in ("DENOISER", "WEIGHTS")]
     answers, raw = ({r.seed: r for r in side} for side in sides)
     differing = [s for s in sorted(answers.keys() & raw.keys()) if not same_computation(answers[s], raw[s])]
-    levels = [aggregate_oriented([side[s] for s in differing], "auc") for side in (answers, raw)]
-    if levels[0] is None or levels[1] is None:
+    ours, theirs = (aggregate_oriented([side[s] for s in differing], "auc") for side in (answers, raw))
+    if ours is None or theirs is None or not ours.by_seed.keys() & theirs.by_seed.keys():
         return None
-    values = levels[0].by_seed, levels[1].by_seed
-    shared = values[0].keys() & values[1].keys()
-    differences = {s: _difference(run, (raw[s], answers[s]), (values[1][s], values[0][s])) for s in sorted(shared)}
-    if not differences:
+    return _Level(answers, ours), _Level(raw, theirs)
+
+
+def _gap(run: RunFolder, point: PlannedPoint, attack: str) -> AccessGap | None:
+    levels = _both_levels(run, point, attack)
+    if levels is None:
         return None
+    answers, raw = levels
+    values = answers.aucs.by_seed, raw.aucs.by_seed
+    shared = sorted(values[0].keys() & values[1].keys())
+    differences = {
+        s: _difference(run, (raw.records[s], answers.records[s]), (values[1][s], values[0][s])) for s in shared
+    }
     return AccessGap(
-        point.name, attack, levels[0].summary, levels[1].summary, Aggregate("difference", differences).summary
+        point.name, attack, answers.aucs.summary, raw.aucs.summary, Aggregate("difference", differences).summary
     )
 
 

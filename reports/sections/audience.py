@@ -14,7 +14,7 @@ from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
-from ..reading.access_gaps import list_access_gaps
+from ..reading.access_gaps import points_with_a_gap
 from ..reading.adaptive import defeat_by_adaptive, strongest_adaptive, strongest_other
 from ..reading.aggregate import aggregate_oriented, summarise_metric
 from ..reading.changes import compare_intervals
@@ -47,7 +47,7 @@ class Audience:
 
 def list_audiences(run: RunFolder) -> list[Audience]:
     """Audiences of each defense whose answers differ from its weights."""
-    differing = {gap.point for gap in list_access_gaps(run)}
+    differing = points_with_a_gap(run)
     found: dict[str, list[PlannedPoint]] = {}
     for point in run.plan.points:
         if point.name in differing and point.role == "defense":
