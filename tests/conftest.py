@@ -122,14 +122,14 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hurried(monkeypatch):
-    """What attacks train by themselves takes at most 20 steps, where nothing depends on what is learnt."""
+    """What attacks train by themselves takes at most 5 steps, where nothing depends on what is learnt."""
     from leakbench.attacks.membership import quantile
     from leakbench.attacks.replication import _clusters
     from leakbench.models import classifiers
     from leakbench.models.training.loop import train
 
     def few(network, loss, recipe, **more):
-        return train(network, loss, replace(recipe, steps=min(20, recipe.steps)), **more)
+        return train(network, loss, replace(recipe, steps=min(5, recipe.steps)), **more)
 
     for module in (classifiers, quantile, _clusters):
         monkeypatch.setattr(module, "train", few)

@@ -39,7 +39,7 @@ MLP = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=24, blocks=2)
 LABELLED = MLP.model_copy(update={"conditions": 3})
 UNET = NetworkSpec(kind="unet", shape=(1, 10, 10), width=8, blocks=1, conditions=3)  # with attention; padded
 SIZES = (40, 7, 93)
-STEPS = 50
+STEPS = 25
 
 
 class Killed(Exception):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -212,22 +212,20 @@ test_conformance = plugin_tests(Twice, Blur)
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
+def package(tmp_path, monkeypatch, capsys):
     """package(attack, defense): runs the conformance file of a package of these two; its outcome and output."""
 
     def run(attack, defense, *words):
-        (tmp_path / "plugin_package.py").write_text(attack + defense)
-        (tmp_path / "test_conformance.py").write_text(PACKAGE_TEST)
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_conformance.py", *words],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.returncode, done.stdout
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        (folder / "plugin_package.py").write_text(attack + defense)
+        (folder / "test_conformance.py").write_text(PACKAGE_TEST)
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            patch.syspath_prepend(folder)
+            for name in ("plugin_package", "test_conformance"):
+                patch.delitem(sys.modules, name, raising=False)
+            code = pytest.main(["-q", "-p", "no:cacheprovider", "test_conformance.py", *words])
+        return code, capsys.readouterr().out
 
     return run
 
