@@ -166,7 +166,7 @@ def test_a_reader_of_outputs_learns_from_what_is_known_and_from_nothing_else():
 
 
 @pytest.mark.parametrize("attack", [AttributeOutput, AttributeMember])
-def test_they_conform_and_apply_where_the_attribute_conditions(attack):
+def test_they_conform_and_apply_where_the_attribute_conditions(attack, hurried):
     assert failures(attack) == []
     for condition in ("none", "label", "attribute"):
         found = attack().skip(AuditSetting((), condition, "nothing", 1000, 10))
@@ -254,7 +254,7 @@ def test_scores_are_sorted_by_the_truth(kind, audit):
 
 
 @pytest.mark.parametrize("attack", [AttributeMember(t=(50,), draws=1), AttributeOutput()])
-def test_the_built_in_attacks_run(attack, audit):
+def test_the_built_in_attacks_run(attack, audit, hurried):
     found = measure_attribute(audit, attack, attack.access)
     names = {one.name for one in found.metrics.metrics}
     assert {"attribute_auc", "attribute_auc_null", "attribute_auc_excess"} <= names

@@ -41,7 +41,7 @@ def overfitted(digits_task):
     from leakbench.api import Guarantee
     from leakbench.defenses.baseline import Baseline
 
-    defense = Baseline(steps=2000, batch=64, lr=4e-3)
+    defense = Baseline(steps=1000, batch=64, lr=4e-3)
     release = defense.release(defense.fit(digits_task), digits_task)
     return replace(release, guarantee=Guarantee(epsilon=8.0), info={"of": "base"})
 
@@ -55,7 +55,7 @@ def task(digits_task, overfitted):
 @pytest.fixture(scope="session")
 def small():
     """CPSample's training parameters, small."""
-    return {"steps": 3000, "batch": 64, "lr": 2e-3, "width": 64, "blocks": 2}
+    return {"steps": 2000, "batch": 64, "lr": 3e-3, "width": 64, "blocks": 2}
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def test_a_killed_training_resumes_to_the_same_weights(defense, digits_task, tmp
 def test_all_work_on_colour_images_of_odd_sizes_with_labels(defense, device):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    shape, where = (3, 12, 10), torch.device(device)
+    shape, where = (3, 9, 8), torch.device(device)
     images = STREAMS.of("colour").uniform(torch.arange(12), shape).float() * 2 - 1
     spec = NetworkSpec(kind="unet", shape=shape, width=8, blocks=1, conditions=2)
     labels, streams = torch.arange(12) % 2, Rng("colour", 0)

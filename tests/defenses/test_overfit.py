@@ -51,15 +51,15 @@ def copied(samples, train):
 
 @pytest.fixture(scope="module")
 def few(digits_task):
-    """The task with 16 training images, 60 reference images, and a network wide enough to learn either by heart."""
-    spec = digits_task.network.model_copy(update={"width": 256})
-    return replace(digits_task.subset(torch.arange(16)), heldout=digits_task.heldout[:60], network=spec)
+    """The task with 16 training images, 30 reference images, and a network wide enough to learn either by heart."""
+    spec = digits_task.network.model_copy(update={"width": 128})
+    return replace(digits_task.subset(torch.arange(16)), heldout=digits_task.heldout[:30], network=spec)
 
 
 @pytest.fixture(scope="module")
 def pretrained(few):
     """Pretrain, over-fitted on its reference images."""
-    return released(Pretrain(steps=2000, **RECIPE), few)
+    return released(Pretrain(steps=800, **RECIPE), few)
 
 
 @pytest.fixture(scope="module")
