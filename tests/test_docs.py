@@ -124,9 +124,12 @@ def commands(name):
     return [shlex.split(line)[1:] for line in lines if line.startswith("leakbench ")]
 
 
+COMMAND = typer.main.get_command(app)
+
+
 def parsed(words):
     """Parses a command line without running it; says what is wrong with it, or nothing."""
-    command = typer.main.get_command(app)
+    command = COMMAND
     while getattr(command, "commands", None):
         while words and words[0].startswith("--"):
             option, *words = words

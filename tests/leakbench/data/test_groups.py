@@ -44,10 +44,10 @@ def test_no_group_is_in_two_parts_and_parts_have_their_numbers(most, seed):
 
 def test_groups_are_drawn_alike_whatever_their_size():
     group = np.concatenate([np.repeat(np.arange(20), 10), np.arange(20, 120)])
-    drawn = np.zeros(120)
+    data, drawn = Dataset("mine", noise(300), group=group), np.zeros(120)
     for seed in range(400):
         spec = SplitSpec(members=60, nonmembers=20, calibration_in=20, calibration_out=20, seed=seed)
-        drawn[np.unique(group[draw_split(Dataset("mine", noise(300), group=group), spec).parts["member"]])] += 1
+        drawn[np.unique(group[draw_split(data, spec).parts["member"]])] += 1
     large, small = drawn[:20].mean() / 400, drawn[20:].mean() / 400
     assert large == pytest.approx(small, abs=4 * 0.5 / np.sqrt(400 * 20) + 0.01)  # the group that is cut counts as well
 

@@ -141,7 +141,9 @@ def test_pixels():
     assert torch.equal(Pixels()(x), x.flatten(1))
 
 
-def test_a_rotation_reader_learns_its_task():
+def test_a_rotation_reader_learns_its_task(monkeypatch):
+    quick = partial(reference_classifier.train_classifier, steps=60)
+    monkeypatch.setattr(reference_classifier, "train_classifier", quick)
     slope = torch.linspace(-0.7, 0.7, 12)[:, None]  # dark above
     x = torch.randn(200, 3, 12, 8, generator=torch.Generator().manual_seed(1)) * 0.2 + slope
     reader = train_reference_classifier(x, None, STREAM)
