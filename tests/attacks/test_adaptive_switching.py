@@ -53,7 +53,7 @@ def test_where_there_is_nothing_to_tell_nothing_is_told():
     assert found.low < 0.5 < found.high
 
 
-def test_a_pair_turned_round_has_the_opposite_score_and_the_unfitted_attack_is_left_as_it_was():
+def test_a_pair_turned_round_has_the_opposite_score_and_the_unfitted_attack_is_left_as_it_was(hurried):
     pairs, coin = pairs_where(torch.full(SHAPE, 0.1))
     attack = AdaptiveSwitching()
     fitted = attack.fit(known(pairs, coin))

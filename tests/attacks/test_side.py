@@ -46,7 +46,7 @@ def of_four(count: int) -> tuple[torch.Tensor, np.ndarray]:
 
 
 @pytest.mark.parametrize(("conditions", "clip"), [(0, False), (3, False), (0, True)])
-def test_at_scale_zero_it_hands_in_the_ordinary_samples_bit_for_bit(conditions, clip):
+def test_at_scale_zero_it_hands_in_the_ordinary_samples_bit_for_bit(conditions, clip, hurried):
     samples = release(conditions=conditions, clip=clip).sample(50)
     at_zero = FEW.model_copy(update={"scale": 0.0})
     found = extract_candidates(target(conditions=conditions, clip=clip), at_zero, samples, flat)
@@ -56,7 +56,7 @@ def test_at_scale_zero_it_hands_in_the_ordinary_samples_bit_for_bit(conditions, 
     assert not torch.allclose(guided.images, samples, atol=1e-3)
 
 
-def test_batches_do_not_matter():
+def test_batches_do_not_matter(hurried):
     samples = release().sample(50)
     whole = extract_candidates(target(), FEW, samples, flat).images
     for size in (1, 7):

@@ -65,7 +65,7 @@ def release(digits_task):
     """Of 140 images, trained long enough to fill in pixels."""
     images = torch.cat([digits_task.images, digits_task.heldout])
     task = replace(digits_task, images=images, near_duplicates=torch.arange(140))
-    defense = Ambient(steps=2000, batch=64, lr=4e-3, p=0.2, delta=0.3)
+    defense = Ambient(steps=1000, batch=64, lr=4e-3, p=0.2, delta=0.3)
     return defense.release(defense.fit(task), task)
 
 
