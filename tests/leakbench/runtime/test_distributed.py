@@ -99,13 +99,13 @@ def started(words: list[str], processes: int, home: Path) -> None:
     assert codes == [0] * processes, told(home, processes)
 
 
-def _in_child(code: str, home: Path, log: Path, variables: dict[str, str]) -> None:
-    os.environ.update(variables)
-    with log.open("w") as file:
-        for descriptor in (1, 2):
-            os.dup2(file.fileno(), descriptor)
-    sys.argv = ["-c", str(home)]
-    exec(code, {"__name__": "__main__"})
+_PRELUDE = """
+import os, sys
+os.environ.update({variables!r})
+sys.argv = ["-c", {home!r}]
+for descriptor in (1, 2):
+    os.dup2(os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+"""
 
 
 @pytest.fixture
@@ -113,10 +113,10 @@ def run_code(forkserver):
     """run_code(code, processes, home): that program, told `home`, in so many processes of one group."""
 
     def run(code, processes, home):
-        running = [
-            forkserver.Process(target=_in_child, args=(code, home, home / f"log{rank}", variables))
-            for rank, variables in enumerate(environments(processes))
-        ]
+        running = []
+        for rank, variables in enumerate(environments(processes)):
+            own = _PRELUDE.format(variables=variables, home=str(home), log=str(home / f"log{rank}"))
+            running.append(forkserver.Process(target=exec, args=(own + code, {"__name__": "__main__"})))
         for one in running:
             one.start()
         try:
