@@ -1,7 +1,7 @@
 """The suite mode_collapse on a pipeline that is over-fitted here until one prompt returns one memorised image.
 
 The settings (alpha 0.25, scale 100) were chosen on another pipeline, of seed 0; the 400 steps of the classifier, 10 of
-the sampler and 800 of the pipeline were set for speed, with this one in sight. What is not held, because it did not
+the sampler and 320 of the pipeline were set for speed, with this one in sight. What is not held, because it did not
 show on so small a model: that the classifier's direction does better than a push of the same length to nowhere, the
 suite's `random-direction`; and that the gate opens on copies alone.
 """

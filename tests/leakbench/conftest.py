@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import cache
 
 import pytest
@@ -29,3 +30,13 @@ def edited(monkeypatch):
 
     yield edit
     code_digest.code_closure.cache_clear()
+
+
+@pytest.fixture
+def young():
+    """What is alive before the test is no longer looked at by the garbage collector, which takes long late in a
+    session."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()

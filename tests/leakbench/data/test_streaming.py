@@ -91,14 +91,6 @@ def test_the_numbers_of_streamed_images_are_those_of_tensors():
         np.testing.assert_array_equal(mine, other)
 
 
-@pytest.fixture
-def young():
-    """What is alive before the test is no longer looked at by the garbage collector."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def held() -> int:
     """Bytes of all tensors that are alive, but for those of before the test."""
     gc.collect()

@@ -77,7 +77,7 @@ def alive(references):
     return [reference for reference in references if reference() is not None]
 
 
-def test_no_network_outlives_its_cell(builder, monkeypatch):
+def test_no_network_outlives_its_cell(builder, young, monkeypatch):
     """Fault 5: every point, seed and shadow model stayed on the device."""
     loaded = []
     real = releases.load_artefacts

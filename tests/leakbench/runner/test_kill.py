@@ -104,7 +104,8 @@ main()
 
 
 @pytest.mark.slow
-def test_a_kill_leaves_no_orphaned_worker_and_the_next_run_finishes(tmp_path, tiny, check_resumed):
+def test_a_kill_leaves_no_orphaned_worker_and_the_next_run_finishes(tmp_path, tiny, finished, check_resumed):
+    shutil.copytree(finished.cache / "readers", tmp_path / "cache" / "readers")
     words = ["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "2"]
     process = subprocess.Popen([sys.executable, "-m", "leakbench.cli", *words], stdout=subprocess.DEVNULL)
     until(lambda: list(tmp_path.glob("run/records/*.json")) or process.poll() is not None, "a record")
@@ -119,8 +120,9 @@ def test_a_kill_leaves_no_orphaned_worker_and_the_next_run_finishes(tmp_path, ti
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_one_line_at_any_moment_and_the_next_run_finishes(tmp_path, tiny, check_resumed):
+def test_ctrl_c_is_one_line_at_any_moment_and_the_next_run_finishes(tmp_path, tiny, finished, check_resumed):
     """A terminal sends it to the whole group: the workers, still importing, leave the answer to their parent."""
+    shutil.copytree(finished.cache / "readers", tmp_path / "cache" / "readers")
     words = ["run", str(tiny), "--out", str(tmp_path / "run"), "--workers", "2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "leakbench.cli", *words],
@@ -149,7 +151,7 @@ def small_disk(tmp_path):
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small tmpfs is not permitted here")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # mapped weights may outlive the test a little
 
 
 def check_one_clear_line(outcome):
