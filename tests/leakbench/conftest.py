@@ -36,7 +36,6 @@ def edited(monkeypatch):
 def young():
     """What is alive before the test is no longer looked at by the garbage collector, which takes long late in a
     session."""
-    gc.collect()
     gc.freeze()
     yield
     gc.unfreeze()
