@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from leakbench.runner.run import Execution, Run
 
+VOID = 3  # exit code: all was done, and the track is void
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -62,7 +64,8 @@ def load_plugins(files: list[Path] | None) -> None:
 
 
 def finish(run: Run, plan: bool) -> None:
-    """Execute a run and print its table, or print its `plan`. Exit code 130 on Ctrl-C, 1 where something failed."""
+    """Execute a run and print its table, or print its `plan`. Exit code 130 on Ctrl-C, 1 where something failed, `VOID`
+    where its track is void."""
     from leakbench.runtime import distributed
 
     if plan:
@@ -81,6 +84,16 @@ def finish(run: Run, plan: bool) -> None:
         print(f"leakbench: failed: {failure}", file=sys.stderr)
     if execution.failures:
         raise typer.Exit(1)
+    if is_void(run.out):
+        raise typer.Exit(VOID)
+
+
+def is_void(out: Path) -> bool:
+    """True if the membership results of a run's folder say nothing: its track is void."""
+    from leakbench.reports.reading.void import list_void_reasons
+    from leakbench.results.run_folder import RunFolder
+
+    return bool(list_void_reasons(RunFolder(out)))
 
 
 def _print_results(out: Path, execution: Execution) -> None:

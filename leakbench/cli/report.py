@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leakbench.cli.app import app
+from leakbench.cli.app import VOID, app, is_void
 from leakbench.runtime.errors import UsageError
 
 
@@ -35,8 +35,9 @@ def report(
     runs = [open_run(folder) for folder in folders]
     if page:
         print(registry.find("reports", "page")(runs, page))
-        return
-    for run in runs:
+    for run in () if page else runs:
         for name in names:
             for path in registry.find("reports", name, "--format")(run):
                 print(path)
+    if any(is_void(folder) for folder in folders):
+        raise typer.Exit(VOID)

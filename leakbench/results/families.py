@@ -24,16 +24,19 @@ FamilyName = Literal["membership", "replication", "attribute", "unlearning", "au
 @dataclass(frozen=True)
 class Family:
     """One family. evidence: the raw scores that its attacks leave. of_given_models: `leakbench audit` runs it on a
-    model as it was handed in; the others ask about a training that the harness has to have done itself."""
+    model as it was handed in; the others ask about a training that the harness has to have done itself. rests_on_split:
+    its numbers compare images that were trained on with images that were not, and mean nothing where these differ in
+    more than that."""
 
     evidence: type
     of_given_models: bool = False
+    rests_on_split: bool = False
 
 
 FAMILIES: Final[dict[FamilyName, Family]] = {
-    "membership": Family(MembershipEvidence, of_given_models=True),
+    "membership": Family(MembershipEvidence, of_given_models=True, rests_on_split=True),
     "replication": Family(ReplicationEvidence, of_given_models=True),
     "attribute": Family(AttributeEvidence),
-    "unlearning": Family(UnlearningEvidence),
+    "unlearning": Family(UnlearningEvidence, rests_on_split=True),
     "auditing": Family(CanaryEvidence),
 }

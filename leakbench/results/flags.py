@@ -36,6 +36,10 @@ class Flag(StrEnum):
         "even if all guesses were right, so few could not refute the guarantee: it takes more canaries",
     )
     CONSTANT_SCORES = ("constant-scores", "the attack gave every image the same score: its result says nothing")
+    CONTROL_MISBEHAVES = (
+        "control-misbehaves",
+        "a negative control, which cannot leak, was seen to leak: until that is explained, membership results are void",
+    )
     EPSILON_ABOVE_GUARANTEE = (
         "epsilon-above-guarantee",
         "the lower bound of epsilon is above the stated epsilon; where the guarantee holds, this happens in 1 of 20 "

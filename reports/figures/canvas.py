@@ -20,6 +20,7 @@ STYLE = Path(__file__).parent / "leakbench.mplstyle"
 COLUMN, PAGE = 3.3, 7.0  # inches: one column and both
 _LINE = 0.16  # inches that a line of a legend takes
 _LETTER, _HANDLE = 0.056, 0.46  # inches: a letter of a legend's label, and what stands before it
+_RESTS = "rests on the split"
 _DASHES = 0.2  # inches more that a line takes whose dashes are to be seen
 
 
@@ -69,6 +70,18 @@ def log_ticks(ax: Axes) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def rests_on_split(ax: Axes) -> None:
+    """Say of a panel that it compares members with nonmembers: where the track is void, it is stamped."""
+    ax.set_gid(_RESTS)
+
+
+def stamp_void(drawn: Figure) -> None:
+    """Write VOID across every panel that rests on the split."""
+    for ax in (ax for ax in drawn.axes if ax.get_gid() == _RESTS):
+        options: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 25, "fontsize": 26, "zorder": 20}
+        ax.text(0.5, 0.5, "VOID", transform=ax.transAxes, color="#B00020", alpha=0.55, weight="bold", **options)
 
 
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from leakbench.results.run_folder import RunFolder
 
 from ..reading.exposure import LEVEL, MANY, Exposure, list_exposures
-from .canvas import PAGE, MissingData, entries, figure, legend
+from .canvas import PAGE, MissingData, entries, figure, legend, rests_on_split
 from .dots import mark
 from .styles import PointStyle, list_styles, turns
 
@@ -54,6 +54,7 @@ def plot(data: Classes) -> Figure:
     axes = drawn.subplots(len(rows), 1, squeeze=False, sharex=True, sharey=True).flatten()
     for ax, names in zip(axes, rows, strict=True):
         _panel(ax, [one for one in data.found if one.point.name in names], data)
+        rests_on_split(ax)
     axes[-1].set_xlabel("class")
     legend(drawn, entries(axes))
     return drawn

@@ -76,6 +76,8 @@ def mark(
     """Plot one marker with its interval in y, and in x where given."""
     options: dict[str, Any] = {"color": style.colour, "markeredgecolor": style.curve, "markeredgewidth": 0.5}
     options |= {"elinewidth": 0.7, "zorder": 4}
+    if style.hollow:
+        options |= {"markerfacecolor": "white"}
     if style.ring:
         options |= {"markerfacecolor": "none", "markersize": 7.5, "markeredgewidth": 1.1, "zorder": 5}
     if style.marker == _STAR:

@@ -16,7 +16,7 @@ from ..reading.distances import distance_name, floor_mean, heldout_distance
 from ..reading.guarantees import find_guarantee
 from ..reading.points import find_baseline
 from ..reading.strongest import strongest
-from .canvas import COLUMN, MissingData, entries, figure, legend, log_ticks
+from .canvas import COLUMN, MissingData, entries, figure, legend, log_ticks, rests_on_split
 from .dots import mark
 from .styles import PointStyle, list_styles
 
@@ -98,6 +98,7 @@ def plot(data: PrivacyData) -> Figure:
     _panel(leak, data, {budget.point: budget.auc for budget in data.budgets})
     leak.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     leak.set_ylabel("AUC, strongest attack")
+    rests_on_split(leak)
     _panel(away, data, {budget.point: budget.distance for budget in data.budgets})
     _distances(away, data)
     for ax in more:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from leakbench.results.run_folder import RunFolder
 
+from ..reading.void import list_void_reasons
 from . import classes, fairness, forgetting, gate, growth, pairs, privacy, relearning, roc, similarity, tau, tradeoff
-from .canvas import MissingData, save, styled
+from .canvas import MissingData, save, stamp_void, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,5 +65,8 @@ def write_figures(run: RunFolder) -> list[Path]:
                 (run.path / FOLDER / f"{chart.name}.{ending}").unlink(missing_ok=True)
             continue
         with styled():
-            written += save(chart.plot(data), run.path / FOLDER, chart.name)
+            drawn = chart.plot(data)
+            if list_void_reasons(run):
+                stamp_void(drawn)
+            written += save(drawn, run.path / FOLDER, chart.name)
     return written

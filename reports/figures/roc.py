@@ -11,7 +11,7 @@ from leakbench.statistics import Roc, oriented, roc_curve
 
 from ..reading.points import TRADEOFF_LEVELS
 from ..reading.strongest import representative_points, strongest
-from .canvas import PAGE, MissingData, entries, figure, legend
+from .canvas import PAGE, MissingData, entries, figure, legend, rests_on_split
 from .styles import PointStyle, line_width, list_styles, turns
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def _panel(ax: Axes, level: str, curves: list[RocCurve], names: list[str], style
         its, width = styles[curve.point], line_width(names.index(curve.point), len(names))
         options: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": width}
         ax.plot(x, y, drawstyle="steps-post", label=curve.point, **options)
+    rests_on_split(ax)
     start = max(left, bottom)
     ax.plot([start, 1], [start, 1], color="0.45", linewidth=0.7, linestyle=":", label="chance")
     ax.set(xscale="log", yscale="log", xlim=(left, 1), ylim=(bottom, 1), title=level)

@@ -10,11 +10,12 @@ has a legend of its defenses, as one of its points would be larger than the figu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
+from ..reading.marks import find_marks, format_marks
 from ..reading.points import list_sweeps
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -31,7 +32,8 @@ MANY = 16  # points: with more of them a legend names defenses
 class PointStyle:
     """Colours are "#rrggbb"; `curve` is the defense's own colour, `colour` the point's shade of it.
 
-    `label` is what a legend calls the point, `turn` how often the colours have come round before it.
+    `label` is what a legend calls the point, `turn` how often the colours have come round before it. `hollow`: its row
+    means nothing.
     """
 
     colour: str
@@ -39,6 +41,7 @@ class PointStyle:
     marker: str
     label: str
     ring: bool = False
+    hollow: bool = False
     turn: int = 0
 
     @property
@@ -61,7 +64,15 @@ def list_styles(run: RunFolder, by_point: bool = True) -> dict[str, PointStyle]:
         found[name] = PointStyle(grey, grey, _CONTROL, name)
     for i, name in enumerate(blacks):
         found[name] = PointStyle("#000000", "#000000", _RINGS[i % len(_RINGS)], name, ring=True)
-    return {p.name: found[p.name] for p in every}
+    return {p.name: _marked(run, p, found[p.name]) for p in every}
+
+
+def _marked(run: RunFolder, point: PlannedPoint, style: PointStyle) -> PointStyle:
+    """The style of a point whose row means nothing says so; of any other it stays."""
+    if not find_marks(run, point.name):
+        return style
+    own = format_marks(run, point.name) if style.label == point.name else ""
+    return replace(style, label=style.label + own, hollow=True)
 
 
 def _sweep(number: int, sweep: list[PlannedPoint], by_point: bool) -> dict[str, PointStyle]:

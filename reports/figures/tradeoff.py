@@ -13,7 +13,7 @@ from ..reading.distances import distance_name, floor_mean
 from ..reading.points import TRADEOFF_LEVELS
 from ..reading.selection import copy_attacks
 from ..reading.tradeoff import TradeoffRow, list_rows
-from .canvas import PAGE, MissingData, entries, figure, legend
+from .canvas import PAGE, MissingData, entries, figure, legend, rests_on_split
 from .dots import Dot, build_axis, list_dots, plot_dots
 from .styles import MANY, PointStyle, list_styles
 
@@ -38,6 +38,7 @@ class LeakagePanel:
     dots: list[Dot]
     even: float
     scale: float = 1.0
+    compares: bool = False  # members with nonmembers
 
     @property
     def coincide(self) -> bool:
@@ -71,7 +72,7 @@ def collect_data(run: RunFolder) -> TradeoffData:
 
 def _level(found: list[TradeoffRow], level: str) -> LeakagePanel:
     leakage = {row.point.name: row.leaks[level].auc for row in found}
-    return LeakagePanel(level, "AUC of the strongest attack", _dots(found, leakage), 0.5)
+    return LeakagePanel(level, "AUC of the strongest attack", _dots(found, leakage), 0.5, compares=True)
 
 
 def _copies(found: list[TradeoffRow], attack: str, label: str) -> LeakagePanel:
@@ -94,7 +95,7 @@ def plot(data: TradeoffData) -> Figure:
         _panel(ax, panel, data)
     for ax in grid[len(data.panels) :]:
         ax.set_axis_off()
-    _same_heights([ax for ax, panel in zip(axes, data.panels, strict=True) if panel.scale == 1.0])
+    _same_heights([ax for ax, panel in zip(axes, data.panels, strict=True) if panel.compares])
     legend(drawn, entries(axes, (style.label for style in data.styles.values())))
     return drawn
 
@@ -106,6 +107,8 @@ def _panel(ax: Axes, panel: LeakagePanel, data: TradeoffData) -> None:
     if data.floor is not None:
         ax.axvline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")
     axis.apply(ax)
+    if panel.compares:
+        rests_on_split(ax)
     ax.set(title=panel.title, xlabel=f"{data.distance} to held-out data", ylabel=panel.label)
 
 

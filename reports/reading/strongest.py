@@ -15,6 +15,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 from .aggregate import aggregate
+from .marks import find_marks
 from .points import ACCESS_LEVELS, find_baseline, list_sweeps
 from .selection import copy_attacks, select_records
 
@@ -51,9 +52,11 @@ def calibration_strength(record: Record) -> float | None:
 def most_protective(run: RunFolder, sweep: list[PlannedPoint]) -> PlannedPoint:
     """The point of a sweep with the least copying (mean excess, summed over the attacks that measure it).
 
-    Without such attacks the one whose strongest attack at DENOISER is closest to 1/2; equals go to the first.
+    Without such attacks the one whose strongest attack at DENOISER is closest to 1/2; equals go to the first. A point
+    whose row means nothing is taken only where no other is left.
     """
-    return min(sweep, key=lambda point: (*_copying(run, point), _leakage(run, point)))
+    meant = [point for point in sweep if not find_marks(run, point.name)]
+    return min(meant or sweep, key=lambda point: (*_copying(run, point), _leakage(run, point)))
 
 
 def representative_points(run: RunFolder) -> list[PlannedPoint]:

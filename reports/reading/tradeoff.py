@@ -58,7 +58,7 @@ def _build_row(run: RunFolder, point: PlannedPoint) -> TradeoffRow:
     copies = {attack: select_records(run, point, "replication", attack) for attack in copy_attacks(run)}
     leaks = {level: collect_leak(run, list(found.values())) for level, found in strong.items()}
     shown = chain(quality, *(found.values() for found in strong.values()), *copies.values())
-    flags = {flag for record in shown for flag in read_flags(record, run.plan.headline)}
+    flags = {flag for record in shown for flag in read_flags(run, record, run.plan.headline)}
     flags |= {Flag.INVERTED.value for leak in leaks.values() if _is_inverted(leak)}
     return TradeoffRow(
         point=point,

@@ -21,7 +21,9 @@ from .leakage import Leak, collect_leak
 from .points import ACCESS_LEVELS, find_baseline
 from .scores import same_computation
 from .strongest import strongest
+from .void import list_void_reasons
 
+VOID = "no verdict: the track is void"
 _ABOVE_NONE = ACCESS_LEVELS[1:]  # what touches nothing of the model cannot leak it
 
 
@@ -45,6 +47,8 @@ def list_verdicts(run: RunFolder, point: PlannedPoint) -> list[Verdict]:
         elif chosen:
             found.append(([level], chosen, its_fall))
     leaks = [(levels, collect_leak(run, list(chosen.values())), fallen) for levels, chosen, fallen in found]
+    if list_void_reasons(run):
+        return [Verdict(levels, leak.attack, VOID, None) for levels, leak, _ in leaks]
     return [Verdict(levels, leak.attack, judge_leak(leak), fallen) for levels, leak, fallen in leaks]
 
 

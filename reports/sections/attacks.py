@@ -36,6 +36,7 @@ from ..reading.runner_up import format_runners_up
 from ..reading.scores import load_groups, load_scores
 from ..reading.strongest import representative_points
 from ..reading.verdicts import verdict_kind
+from ..reading.void import list_void_reasons
 
 LABELS = "labels_consumed"
 _KINDS = {"leaks": "leaks", "inverted": "leaks, inverted", "none": "no leak found", "disagree": "seeds disagree"}
@@ -98,7 +99,7 @@ def _cells(run: RunFolder, row: AttackResult, p: float | None) -> list[str]:
     facts = [row.fact(name) for name in (LABELS, "public_images", "shadow_models")]
     return [
         *(row.point.name, leak.attack, row.access, format_ci(leak.auc), format_percent(leak.tpr)),
-        *(_KINDS.get(verdict_kind(leak.auc), NOTHING), format_p(p)),
+        *("void" if list_void_reasons(run) else _KINDS.get(verdict_kind(leak.auc), NOTHING), format_p(p)),
         format_calls(sum(record.queries for record in row.records) / len(row.records)),
         *(str(fact) if fact else NOTHING for fact in facts),
     ]

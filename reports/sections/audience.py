@@ -20,10 +20,12 @@ from ..reading.aggregate import aggregate_oriented, summarise_metric
 from ..reading.changes import compare_intervals
 from ..reading.formatting import NOTHING, drop_empty_columns, format_ci, join_words
 from ..reading.leakage import collect_leak
+from ..reading.marks import find_marks
 from ..reading.points import find_reference
 from ..reading.scores import same_computation
 from ..reading.strongest import strongest
 from ..reading.verdicts import measured_levels, verdict_kind
+from ..reading.void import list_void_reasons
 
 SHARES = {
     "SAMPLES": "hands out samples alone",
@@ -58,7 +60,7 @@ def list_audiences(run: RunFolder) -> list[Audience]:
 def _audience(run: RunFolder, defense: str, own: list[PlannedPoint]) -> Audience:
     before = list(dict.fromkeys(start for point in own if (start := find_reference(run, point)) is not None))
     titles, cells = drop_empty_columns(list(TITLES), [_cells(run, point) for point in [*before, *own]])
-    sentences = [_sentence(run, level, own) for level in measured_levels(run)]
+    sentences = [] if list_void_reasons(run) else [_sentence(run, level, own) for level in measured_levels(run)]
     return Audience(defense, titles, cells, [sentence for sentence in sentences if sentence])
 
 
@@ -111,6 +113,8 @@ def _outcome(run: RunFolder, point: PlannedPoint, level: str) -> str:
     kind = verdict_kind(auc)
     if kind == "unknown":
         return ""
+    if marks := find_marks(run, point.name):
+        return f"nothing can be said (`{'`, `'.join(mark.flag.value for mark in marks)}`)"
     if start is None or start == point or not before:
         return {"none": "no leak was found", "disagree": "the seeds disagree"}.get(kind, "leaks")
     if after.keys() == before.keys() and all(same_computation(after[seed], before[seed]) for seed in after):
@@ -163,6 +167,8 @@ above.
 {{ table(audience.titles, audience.cells) }}
 {% for sentence in audience.sentences %}
 - {{ sentence }}
+{% else %}
+Of leakage nothing can be said: the track is void.
 {% endfor %}
 
 {% endfor %}

@@ -1,51 +1,15 @@
-"""Negative controls: what cannot leak must not be seen to leak.
-
-A network that is untrained, or trained on other images, holds no member, and the blind baseline sees no model. Their
-AUC intervals share one error rate of 5 % (`family_wise`), so that a run with many controls does not fail by their
-number. Equal arrays (one computation written for two access levels, or for several releases) are one control.
-"""
+"""Negative controls, as a section of the report."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from leakbench.results.flags import Flag
-from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
-from leakbench.statistics import Estimate, auc, blind_invalid, family_wise, finite
 
-from ..reading.aggregate import to_estimate
+from ..reading.controls import Control, list_controls
 from ..reading.formatting import format_estimate
-from ..reading.scores import NAMES, load_groups
 
-if TYPE_CHECKING:
-    import numpy as np
-
-LEVEL = 0.95
 SHOWN = 12  # of more controls, the farthest from 1/2
-
-
-@dataclass(frozen=True)
-class Control:
-    """A control: `exact` where its interval has the family's level, else it is the record's own 95 % interval."""
-
-    what: str
-    auc: Estimate
-    exact: bool
-
-    @property
-    def behaves(self) -> bool:
-        """True if the interval holds 1/2."""
-        return self.auc.low <= 0.5 <= self.auc.high
-
-
-def list_controls(run: RunFolder) -> list[Control]:
-    """All controls, each at the level at which they hold together."""
-    records = _distinct(run)
-    level = family_wise(LEVEL, len(records)) if records else LEVEL
-    found = [_control(run, record, level) for record in records]
-    return [control for control in found if control is not None]
 
 
 def top_controls(found: list[Control]) -> list[Control]:
@@ -53,46 +17,6 @@ def top_controls(found: list[Control]) -> list[Control]:
     farthest = sorted(found, key=lambda control: (control.behaves, -abs(control.auc.value - 0.5)))
     shown = max(SHOWN, sum(not control.behaves for control in found))
     return [control for control in found if control in farthest[:shown]]
-
-
-def invalidating_attacks(run: RunFolder) -> list[str]:
-    """The attacks, with their seeds, that tell members from nonmembers without the model (one-sided 99 %)."""
-    found = {f"{r.attack}, seed {r.seed}" for r in run.records if r.family == "membership" and _sees_the_split(run, r)}
-    return sorted(found)
-
-
-def _sees_the_split(run: RunFolder, record: Record) -> bool:
-    if record.access != "NONE":
-        return False
-    scores = _scores(run, record)
-    return Flag.TRACK_INVALID in record.flags or (scores is not None and blind_invalid(*scores))
-
-
-def _distinct(run: RunFolder) -> list[Record]:
-    memberless = {p.name for p in run.plan.points if p.role == "control"}
-    found: dict[str, Record] = {}
-    for record in run.records:
-        if record.family == "membership" and (record.access == "NONE" or record.point in memberless):
-            found.setdefault(record.arrays or record.digest, record)
-    return list(found.values())
-
-
-def _control(run: RunFolder, record: Record, level: float) -> Control | None:
-    where = "without the model" if record.access == "NONE" else f"on {record.point}"
-    what = f"{record.attack} {where}, seed {record.seed}"
-    scores = _scores(run, record)
-    if scores is not None:
-        return Control(what, auc(*scores, level=level, groups=load_groups(run, record)), exact=True)
-    own = to_estimate(record.metric("auc"))
-    return None if own is None else Control(what, own, exact=False)
-
-
-def _scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
-    """As they are: a control is judged on both sides, whatever its calibration images asked for."""
-    arrays = run.arrays(record)
-    if any(name not in arrays for name in NAMES):
-        return None
-    return finite(arrays[NAMES[0]]), finite(arrays[NAMES[1]])
 
 
 TEMPLATE = """\

@@ -17,17 +17,23 @@ from ..reading.aggregate import aggregate, aggregate_oriented, summarise_metric
 from ..reading.changes import Change, compare_intervals
 from ..reading.distances import distance_name, heldout_distance
 from ..reading.formatting import format_ci, format_distance, format_percent, join_words
+from ..reading.marks import Mark, find_marks
 from ..reading.points import TRADEOFF_LEVELS, find_reference, list_sweeps
 from ..reading.selection import copy_attacks, select_records
 from ..reading.strongest import strongest
+from ..reading.void import list_void_reasons
 
 
 @dataclass(frozen=True)
 class Effect:
-    """Changes at a point of a defense: copying by each attack, membership, distance to held-out data."""
+    """Changes at a point of a defense: copying by each attack, membership, distance to held-out data.
+
+    marks: why the point's row means nothing; then nothing is said of its changes.
+    """
 
     reference: PlannedPoint
     point: PlannedPoint
+    marks: tuple[Mark, ...]
     membership: list[Change]
     copying: list[Change]
     quality: Change
@@ -63,7 +69,10 @@ def _effect(run: RunFolder, reference: PlannedPoint, point: PlannedPoint) -> Eff
     before, after = (summarise_metric(heldout_distance(run, p)) for p in (reference, point))
     title, texts = f"{distance_name(run)} (held-out)", (format_distance(before), format_distance(after))
     membership = [_leaking(run, level, reference, point) for level in TRADEOFF_LEVELS]
-    return Effect(reference, point, membership, copying, compare_intervals(title, before, after, texts))
+    if list_void_reasons(run):
+        membership = [Change("", "membership: not compared, as the track is void")]
+    marks = find_marks(run, point.name)
+    return Effect(reference, point, marks, membership, copying, compare_intervals(title, before, after, texts))
 
 
 def _leaking(run: RunFolder, level: str, reference: PlannedPoint, point: PlannedPoint) -> Change:
@@ -86,6 +95,13 @@ TEMPLATE = """\
 ## What the defenses moved
 
 {% for effect in effects %}
+{% if effect.marks %}
+From **{{ effect.reference.name }}** to **{{ effect.point.name }}** nothing is compared:
+
+{% for mark in effect.marks %}
+- `{{ mark.flag }}`: {{ mark.words }}.
+{% endfor %}
+{% else %}
 From **{{ effect.reference.name }}** to **{{ effect.point.name }}**:
 
 {% for change in effect.copying + effect.membership + [effect.quality] %}
@@ -93,6 +109,7 @@ From **{{ effect.reference.name }}** to **{{ effect.point.name }}**:
 {% endfor %}
 
 {{ effect.conclusion }}
+{% endif %}
 
 {% else %}
 No defense is compared in this run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 FINDINGS = (
     "heading",
+    "validity",
     "scaled",
     "setting",
     "tradeoff",

@@ -6,14 +6,15 @@ from typing import Any
 
 from leakbench.results.run_folder import RunFolder
 
+from ..reading.marks import format_marks
 from ..reading.strongest import strongest
 from ..reading.verdicts import list_verdicts, measured_levels, verdict_without_model
 
 TEMPLATE = """\
 ## Verdicts
 
-{% for point, found in verdicts %}
-- **{{ point }}**
+{% for point, marks, found in verdicts %}
+- **{{ point }}**{{ marks }}
 {% for one in found %}
   - {{ one.levels | join(", ") }}, by {{ one.attack }}: {{ one.words }}
 {% if one.defeat %}
@@ -44,7 +45,9 @@ is no leak of the model.
 def collect(run: RunFolder) -> dict[str, Any]:
     """The verdicts of every point."""
     return {
-        "verdicts": [(point.name, list_verdicts(run, point)) for point in run.plan.points],
+        "verdicts": [
+            (point.name, format_marks(run, point.name), list_verdicts(run, point)) for point in run.plan.points
+        ],
         "without_model": verdict_without_model(run),
         "blind_wins": list_blind_wins(run),
     }

@@ -16,12 +16,13 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.runtime.files import write_atomically
 
+from ..reading.controls import Control, list_controls
 from ..reading.costs import find_cost
 from ..reading.formatting import drop_empty_columns, join_words
+from ..reading.marks import format_marks
 from ..reading.selection import quality_records
 from ..reading.tradeoff_text import format_tradeoff
 from ..reading.verdicts import list_verdicts
-from ..sections.controls import Control, invalidating_attacks, list_controls
 from ..sections.flags import list_raised_flags
 from ..sections.section import join_parts, render_section, template_environment
 from ..sections.setting import describe_setting
@@ -87,12 +88,7 @@ typed. Brackets are 95 % intervals. The README says what the columns mean, stati
 
 Records, raw scores and the plan: [{{ run.where }}]({{ run.where }}/plan.json).
 
-{% if run.invalid %}
-> **This track is invalid.** A classifier that never saw the model tells members from nonmembers
-> ({{ run.invalid | join_words }}).
-
-{% endif %}
-{{ run.scaled }}What was trained, and for how long (of a chain, the outermost step):
+{{ run.validity }}{{ run.scaled }}What was trained, and for how long (of a chain, the outermost step):
 
 {{ table(run.training.titles, run.training.cells) }}
 The trade-off:
@@ -100,8 +96,8 @@ The trade-off:
 {{ table(run.titles, run.cells) }}
 Verdicts:
 
-{% for point, found in run.verdicts %}
-- **{{ point }}**
+{% for point, marks, found in run.verdicts %}
+- **{{ point }}**{{ marks }}
 {% for one in found %}
   - {{ one.levels | join(", ") }}, by {{ one.attack }}: {{ one.words }}
 {% else %}
@@ -134,12 +130,14 @@ def _collect(run: RunFolder, beside: Path) -> dict[str, Any]:
         "samples": run.plan.samples,
         "distances": join_words(sorted(features)),
         "where": Path(os.path.relpath(run.path, beside)).as_posix(),
-        "invalid": invalidating_attacks(run),
+        "validity": render_section("validity", run),
         "scaled": render_section("scaled", run),
         "training": {"titles": trained[0], "cells": trained[1]},
         "titles": titles,
         "cells": cells,
-        "verdicts": [(point.name, list_verdicts(run, point)) for point in run.plan.points],
+        "verdicts": [
+            (point.name, format_marks(run, point.name), list_verdicts(run, point)) for point in run.plan.points
+        ],
         "sections": "".join(render_section(name, run) for name in SECTIONS),
         "controls": controls,
         "control_verdict": _judge_controls(controls),

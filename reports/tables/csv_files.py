@@ -26,7 +26,7 @@ _RELEASE = ("suite", "dataset", "model", "defense", "point", "defense_params")
 _WHO = (*_RELEASE, "attack", "attack_params", "features", "access")
 _METRIC = ("metric", "title", "better")  # better: which values speak for the defense
 RESULTS = (*_WHO, "seed", *_METRIC, "value", "ci_low", "ci_high", "n", "queries", "flags")
-SUMMARY = (*_WHO, *_METRIC, "mean", "low", "high", "minimum", "maximum", "seeds")
+SUMMARY = (*_WHO, *_METRIC, "mean", "low", "high", "minimum", "maximum", "seeds", "flags")
 TIMINGS = ("point", "attack", "access", "seed", "name", "seconds")
 
 
@@ -44,7 +44,7 @@ def results(run: RunFolder) -> Iterator[tuple[Any, ...]]:
     """Rows of results.csv, one a metric of a record."""
     for record in run.records:
         for m in record.metrics:
-            flags = ";".join(read_flags(record, m.name))
+            flags = ";".join(read_flags(run, record, m.name))
             yield (
                 *_who(record),
                 record.seed,
@@ -61,11 +61,14 @@ def results(run: RunFolder) -> Iterator[tuple[Any, ...]]:
 def summary(run: RunFolder) -> Iterator[tuple[Any, ...]]:
     """Rows of summary.csv, one a metric over its seeds; without any value, one with 0 seeds."""
     groups: dict[tuple[str, ...], list[Metric]] = {}
+    flags: dict[tuple[str, ...], set[str]] = {}
     for record in run.records:
         for metric in record.metrics:
-            groups.setdefault((*_who(record), metric.name), []).append(metric)
+            key = (*_who(record), metric.name)
+            groups.setdefault(key, []).append(metric)
+            flags.setdefault(key, set()).update(read_flags(run, record, metric.name))
     for key, metrics in groups.items():
-        yield (*key[:-1], *_metric(key[-1]), *_over_seeds(key[-1], metrics))
+        yield (*key[:-1], *_metric(key[-1]), *_over_seeds(key[-1], metrics), ";".join(sorted(flags[key])))
 
 
 def _over_seeds(name: str, metrics: list[Metric]) -> tuple[Any, ...]:

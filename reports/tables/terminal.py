@@ -10,8 +10,10 @@ from ..reading.distances import distance_name, find_floor
 from ..reading.formatting import format_distance
 from ..reading.guarantees import list_guarantees
 from ..reading.inapplicable import list_inapplicable
+from ..reading.marks import find_marks
 from ..reading.tradeoff import list_rows
 from ..reading.tradeoff_text import format_tradeoff, shared_flags
+from ..reading.void import list_void_reasons
 
 _LEFT_TO_THE_REPORT = ("its floor", "training set")  # ends of titles
 
@@ -33,6 +35,11 @@ def print_table(run: RunFolder) -> list[Path]:
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
+    for reason in list_void_reasons(run):
+        console.print(f"VOID, no membership result says anything: {reason.words}", style="bold red", highlight=False)
+    for point in run.plan.points:
+        for mark in find_marks(run, point.name):
+            console.print(f"{mark.flag.value}: {point.name}: {mark.words}", style="bold", highlight=False)
     for note in _notes(run):
         console.print(note, highlight=False)
     return []

@@ -10,11 +10,12 @@ import pytest
 
 from leakbench.reports.reading.access_gaps import list_access_gaps, top_access_gaps
 from leakbench.reports.reading.attack_ranking import rank_results
+from leakbench.reports.reading.controls import Control, list_controls
 from leakbench.reports.reading.inapplicable import list_inapplicable
 from leakbench.reports.reading.runner_up import NEXT, format_runners_up, list_runners_up
 from leakbench.reports.reading.strongest import strongest
 from leakbench.reports.sections.attacks import attack_tables, smallest_detectable
-from leakbench.reports.sections.controls import Control, list_controls, top_controls
+from leakbench.reports.sections.controls import top_controls
 from leakbench.reports.sections.sets import sets
 from leakbench.reports.sections.sharing import format_shared_calls, list_shared_calls
 from leakbench.reports.site.report import render

@@ -11,10 +11,10 @@ import pytest
 from leakbench.reports.reading.access_gaps import list_access_gaps
 from leakbench.reports.reading.aggregate import Aggregate
 from leakbench.reports.reading.changes import Change, compare_intervals
+from leakbench.reports.reading.controls import invalidating_attacks, list_controls
 from leakbench.reports.reading.leakage import Leak
 from leakbench.reports.reading.tradeoff_text import format_tradeoff
 from leakbench.reports.reading.verdicts import judge_leak
-from leakbench.reports.sections.controls import invalidating_attacks, list_controls
 from leakbench.reports.sections.effects import Effect, list_effects
 from leakbench.reports.sections.flags import list_raised_flags
 from leakbench.reports.site.report import render, write_markdown
@@ -144,7 +144,7 @@ def test_moved_means_that_intervals_are_apart(before, after, kind):
 )
 def test_a_conclusion_counts_the_measures_that_agree(run, kinds, words):
     first = list_effects(run)[0]
-    effect = Effect(first.reference, first.point, 1, [Change(kind, "") for kind in kinds], Change("rose", ""))
+    effect = Effect(first.reference, first.point, (), [], [Change(kind, "") for kind in kinds], Change("rose", ""))
     assert effect.conclusion.startswith(words) and "samples moved away" in effect.conclusion
 
 
@@ -193,7 +193,7 @@ def test_a_split_that_leaks_voids_the_track(tmp_path, make_run, run):
     scores = run.arrays(record)
     save_record(tmp_path, record, scores | {"member_scores": scores["member_scores"] + 2})
     report = render(other)
-    assert "> **This track is invalid.**" in report and "blind, seed 0" in report
+    assert "> **This track is void**" in report and "blind, seed 0" in report
     assert "**A control misbehaves.**" in report
 
 

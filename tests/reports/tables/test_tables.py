@@ -52,7 +52,7 @@ def test_columns_are_exact(tables):
     first = {name: path.read_text().split("\n")[0] for name, path in tables.items()}
     assert first == {
         "results.csv": COLUMNS + ",n,queries,flags",
-        "summary.csv": WHO + ",metric,title,better,mean,low,high,minimum,maximum,seeds",
+        "summary.csv": WHO + ",metric,title,better,mean,low,high,minimum,maximum,seeds,flags",
         "timings.csv": "point,attack,access,seed,name,seconds",
     }
 

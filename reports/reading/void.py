@@ -1,0 +1,55 @@
+"""Reasons for which the membership results of a run say nothing about a model: its track is void.
+
+A track is a data set with its split. It is void where an attack that never sees the model tells members from nonmembers
+(the split itself leaks), and where a negative control misbehaves (the measurement leaks). All that compares images that
+were trained on with images that were not rests on both; copies and distances do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from leakbench.results.families import FAMILIES
+from leakbench.results.flags import Flag
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
+
+from .controls import invalidating_attacks, list_controls
+from .formatting import join_words
+
+
+@dataclass(frozen=True)
+class VoidReason:
+    """A flag for every row that rests on the split, and a sentence for people."""
+
+    flag: Flag
+    words: str
+
+
+@lru_cache(maxsize=8)
+def list_void_reasons(run: RunFolder) -> tuple[VoidReason, ...]:
+    """The reasons for which the track is void; empty where it is sound."""
+    found = []
+    if blind := invalidating_attacks(run):
+        found.append(
+            VoidReason(
+                Flag.TRACK_INVALID,
+                f"a classifier that never saw the model tells members from nonmembers ({join_words(blind)}): the split "
+                "itself leaks",
+            )
+        )
+    if wrong := [control.what for control in list_controls(run) if not control.behaves]:
+        found.append(
+            VoidReason(
+                Flag.CONTROL_MISBEHAVES,
+                f"what cannot leak was seen to leak ({join_words(wrong)}): a control misbehaves",
+            )
+        )
+    return tuple(found)
+
+
+def void_flags(run: RunFolder, record: Record) -> set[str]:
+    """The flags that a void track puts on a record."""
+    rests = record.family in FAMILIES and FAMILIES[record.family].rests_on_split  # type: ignore[index]
+    return {reason.flag.value for reason in list_void_reasons(run)} if rests else set()
