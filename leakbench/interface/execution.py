@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from leakbench.interface.results import Results
@@ -25,9 +26,12 @@ class RunFailed(Exception):
 
 
 def execute(run: Run, call: str) -> Results:
-    """Do what is left of a run and write its reports. `call` is kept for the record. Raises RunFailed."""
+    """Do what is left of a run and write its reports. `call` is kept for the record. Raises RunFailed, and warns where
+    the track is void."""
     execution = run.execute(call)
     results = Results(RunFolder(run.out))
     if execution.failures:
         raise RunFailed(results, execution.failures)
+    if results.void:
+        warnings.warn(f"{results.path}: void: {'; '.join(results.void)}", stacklevel=4)
     return results

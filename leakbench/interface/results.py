@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from leakbench.reports.reading.aggregate import aggregate
 from leakbench.reports.reading.points import ACCESS_LEVELS
 from leakbench.reports.reading.tradeoff import tradeoff_table
+from leakbench.reports.reading.void import list_void_reasons
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError, nearest_name
@@ -28,6 +29,11 @@ class Results:
     def path(self) -> Path:
         """The folder of the run: records, arrays, tables, figures and report.md."""
         return self._run.path
+
+    @property
+    def void(self) -> tuple[str, ...]:
+        """The reasons for which no membership result of this run says anything; empty where its track is sound."""
+        return tuple(reason.words for reason in list_void_reasons(self._run))
 
     def table(self) -> pd.DataFrame:
         """The trade-off, one row a point, with every number of the table that the command line prints.

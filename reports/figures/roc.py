@@ -91,7 +91,7 @@ def _panel(ax: Axes, level: str, curves: list[RocCurve], names: list[str], style
         x, y = curve.roc.fpr.clip(left / 2), curve.roc.tpr.clip(bottom / 2)
         its, width = styles[curve.point], line_width(names.index(curve.point), len(names))
         options: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": width}
-        ax.plot(x, y, drawstyle="steps-post", label=curve.point, **options)
+        ax.plot(x, y, drawstyle="steps-post", label=its.label if its.hollow else curve.point, **options)
     rests_on_split(ax)
     start = max(left, bottom)
     ax.plot([start, 1], [start, 1], color="0.45", linewidth=0.7, linestyle=":", label="chance")

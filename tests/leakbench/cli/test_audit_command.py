@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import leakbench as lb
 from leakbench.api import Access
 from leakbench.data.member_folders import name_sides
 from leakbench.results.run_folder import RunFolder
@@ -154,6 +155,37 @@ def test_samples_alone_show_their_copies_and_no_more_access_than_there_is(sides,
     report = (tmp_path / "run" / "report.md").read_text()
     assert "handed in, not trained here" in report and "SAMPLES: strongest, AUC" in report
     assert "Nothing was asked for but generated images" in report
+
+
+def test_members_as_jpeg_and_nonmembers_as_png_are_void_everywhere(copied, leakbench, tmp_path):
+    """The blind baseline reads the compression: whatever an attack finds here says nothing about a model."""
+    rng = np.random.default_rng(3)
+    grainy = [np.clip(pictures(70, seed) + rng.integers(-30, 30, (70, 16, 16, 3)), 0, 255) for seed in (4, 5)]
+    for name, options in {"members": {"format": "JPEG", "quality": 20}, "nonmembers": {"format": "PNG"}}.items():
+        (tmp_path / name).mkdir()
+        for number, image in enumerate(grainy.pop().astype(np.uint8)):
+            Image.fromarray(image).save(tmp_path / name / f"{number:03}.{options['format'].lower()}", **options)
+    sides = ["--members", tmp_path / "members", "--nonmembers", tmp_path / "nonmembers", "--workers", 1]
+    words = ["--attacks", "blind,gan_leaks", "--set", "quality.features=pixels", "--out", tmp_path / "run"]
+    outcome = leakbench("audit", "--samples", copied, *sides, *words)
+    assert outcome.code == 3 and outcome.err == ""
+    assert "VOID, no membership result says anything: a classifier that never saw the model" in outcome.out
+    with (tmp_path / "run" / "results.csv").open() as file:
+        flags = {(row["attack"], "track-invalid" in row["flags"].split(";")) for row in csv.DictReader(file)}
+    assert {("blind", True), ("gan_leaks", True)} <= flags and ("quality", True) not in flags
+    assert leakbench("report", tmp_path / "run", "--format", "csv").code == 3
+    with pytest.warns(UserWarning, match="void: a classifier that never saw the model"):
+        results = lb.audit(
+            None,
+            samples=copied,
+            members=sides[1],
+            nonmembers=sides[3],
+            workers=1,
+            out=tmp_path / "run",
+            attacks=["blind", "gan_leaks"],
+            settings=["quality.features=pixels"],
+        )
+    assert "the split itself leaks" in results.void[0]
 
 
 @pytest.mark.slow
