@@ -1,7 +1,9 @@
-"""`leakbench check`."""
+"""`leakbench check`: a plugin, or claims on a run."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +11,18 @@ import typer
 from leakbench.cli.app import PluginOption, app, load_plugins
 from leakbench.runtime.errors import UsageError, nearest_name
 
-check_app = typer.Typer(no_args_is_help=True, help="Check a plugin.\n\n\b\nExample:\n  leakbench check plugin pia")
+_HELP = """Check a plugin, or claims on a run.
+
+\b
+Examples:
+  leakbench check plugin pia
+  leakbench check claims claims.toml runs/quick
+"""
+
+check_app = typer.Typer(
+    no_args_is_help=True,
+    help=_HELP,
+)
 app.add_typer(check_app, name="check")
 
 
@@ -43,4 +56,47 @@ def check_plugin(
             print(result, flush=True)
             passed &= result.passed
     if not passed:
+        raise typer.Exit(1)
+
+
+@check_app.command(
+    "claims",
+    help="""Judge claims by a run's intervals: holds, broken or undecided. Exit code 1 if one is broken.
+
+    A file of claims is described in docs/claims.md; `leakbench claims init RUN` writes one that the run bears out.
+    Under GitHub Actions each claim is an annotation, and the table joins the job's summary.
+
+    \b
+    Examples:
+      leakbench check claims claims.toml runs/quick
+      leakbench check claims claims.toml runs/quick --strict --junit claims.xml
+    """,
+)
+def check_claims(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file of claims.")],
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for an undecided claim, too.")] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="XML", help="Write a JUnit report.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="MD", help="Write a table in Markdown.")] = None,
+) -> None:
+    from leakbench.reports.claims import words
+    from leakbench.reports.claims.claim import read_claims
+    from leakbench.reports.claims.judge import judge_claims
+    from leakbench.results.run_folder import open_run
+    from leakbench.runtime.files import write_atomically
+
+    found = judge_claims(open_run(folder), read_claims(file))
+    for one in found:
+        print(words.format_judgement(one))
+    print(words.format_counts(found))
+    if junit:
+        write_atomically(junit, words.format_junit(found, strict).encode())
+    if markdown:
+        write_atomically(markdown, words.format_markdown(found).encode())
+    if os.environ.get("GITHUB_ACTIONS"):
+        print(words.format_annotations(found, file), end="")
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            with Path(summary).open("a", encoding="utf-8") as page:
+                page.write(words.format_markdown(found))
+    if any(one.outcome == "broken" or (strict and one.outcome == "undecided") for one in found):
         raise typer.Exit(1)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from math import nan
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from leakbench.reports.claims.claim import Claim, read_claims
+from leakbench.reports.claims.judge import Judgement, judge_claim, judge_claims
+from leakbench.reports.claims.words import explain
 from leakbench.reports.reading.aggregate import aggregate
 from leakbench.reports.reading.points import ACCESS_LEVELS
 from leakbench.reports.reading.tradeoff import tradeoff_table
@@ -13,6 +17,7 @@ from leakbench.reports.reading.void import list_void_reasons
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.runtime.toml_file import validate
 from leakbench.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -77,6 +82,28 @@ class Results:
             return Estimate(nan, nan, nan, min(counts))
         estimate: Estimate = over_seeds.estimate
         return estimate
+
+    def check(self, claims: str | PathLike[str]) -> list[Judgement]:
+        """The claims of a file (docs/claims.md), judged at each of their points: `outcome` "holds", "broken" or
+        "undecided", with the interval `found` and the rest that `leakbench check claims` prints.
+
+        Raises UsageError, in one line, for a wrong file and for a name that this run lacks.
+        """
+        found: list[Judgement] = judge_claims(self._run, read_claims(Path(claims).expanduser()))
+        return found
+
+    def assert_claim(self, **claim: Any) -> None:
+        """Assert that a claim holds, at every point that it is about: its keys are those of docs/claims.md.
+
+            results.assert_claim(defense="cpsample", attack="strongest", access="DENOISER", at_most=0.6)
+
+        Raises AssertionError where it is broken or undecided, with what was found and how many images would decide it;
+        UsageError for a key or a name that there is not.
+        """
+        checked = validate(Claim, {"name": "claim", **claim}, "assert_claim")
+        wrong = [one for one in judge_claim(self._run, checked) if one.outcome != "holds"]
+        if wrong:
+            raise AssertionError("\n".join(f"{one.outcome}: {one.point}: {explain(one)}" for one in wrong))
 
     def _narrow(self, records: list[Record], field: str, value: str | int) -> list[Record]:
         """The records that have a value. Raises UsageError that says which values there are, where none has it."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.file import SuiteFile, read_toml
+from leakbench.runtime.toml_file import read_toml
+from leakbench.suite.file import SuiteFile
 
 
 def read_frozen_attacks(ensemble: object, where: str) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from leakbench.results.families import FAMILIES
 from leakbench.results.record import QUALITY
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
-from leakbench.suite.file import SuiteFile, validate
+from leakbench.runtime.toml_file import validate
+from leakbench.suite.file import SuiteFile
 
 
 def build_attacks(file: SuiteFile, where: str) -> Iterator[tuple[str, Attack]]:

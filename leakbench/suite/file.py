@@ -6,11 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from leakbench.data import SplitSpec
 from leakbench.data.forget_set import ForgetTable
-from leakbench.runtime.errors import UsageError, nearest_name
 
 
 class _Table(BaseModel):
@@ -93,44 +92,6 @@ class SuiteFile(_Table):
     published: tuple[PublishedRow, ...] = ()
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The table of a TOML file. Raises UsageError."""
-    try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}") from None
-
-
 def read_summary(path: Path) -> str:
     """The one-line summary of a suite file."""
     return str(tomllib.loads(path.read_text()).get("summary", ""))
-
-
-def validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
-    """The model of a table. Raises UsageError that begins with `where` and names the first wrong key."""
-    try:
-        return model.model_validate(table)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise UsageError(
-                f"{where}: unknown key {key!r}; {nearest_name(str(first['loc'][-1]), _keys(model, first['loc']))}"
-            ) from None
-        if first["type"] == "missing":
-            raise UsageError(f"{where}: key {key!r} is missing") from None
-        message = first["msg"]
-        for words in ("Input should be ", "Value should be ", "Value error, "):
-            message = message.removeprefix(words)
-        if "dictionary" in message:  # pydantic names the class, which no user knows
-            message = f"a table: write [{key}]"
-        raise UsageError(f"{where}: {key} = {first['input']!r}: it should be {message}") from None
-
-
-def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The valid keys of the table that a location points into."""
-    for step in location[:-1]:
-        inner = model.model_fields[str(step)].annotation if str(step) in model.model_fields else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    return list(model.model_fields)

@@ -12,10 +12,11 @@ from typing import Any
 
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.toml_file import read_toml, validate
 from leakbench.suite.budget import Budget, list_changes, scale_down
 from leakbench.suite.ensemble import read_frozen_attacks
 from leakbench.suite.entries import build_attacks, read_restrictions
-from leakbench.suite.file import SuiteFile, read_toml, validate
+from leakbench.suite.file import SuiteFile
 from leakbench.suite.overrides import apply_override, flatten, set_value
 from leakbench.suite.points import expand_points
 from leakbench.suite.suite import Suite

@@ -51,5 +51,9 @@ def list_void_reasons(run: RunFolder) -> tuple[VoidReason, ...]:
 
 def void_flags(run: RunFolder, record: Record) -> set[str]:
     """The flags that a void track puts on a record."""
-    rests = record.family in FAMILIES and FAMILIES[record.family].rests_on_split  # type: ignore[index]
-    return {reason.flag.value for reason in list_void_reasons(run)} if rests else set()
+    return {reason.flag.value for reason in list_void_reasons(run)} if rests_on_split(record) else set()
+
+
+def rests_on_split(record: Record) -> bool:
+    """True if a record compares images that were trained on with images that were not."""
+    return record.family in FAMILIES and FAMILIES[record.family].rests_on_split  # type: ignore[index]

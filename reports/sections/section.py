@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from leakbench.results.run_folder import RunFolder
 
 from ..reading.formatting import count_noun, format_ci, format_estimate, join_words
+from ..reading.markdown import escape_cell, markdown_table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -64,15 +65,3 @@ def template_environment() -> Environment:
 def join_parts(parts: Iterable[str]) -> str:
     """Rendered parts as one text, with no more than one empty line at a time."""
     return re.sub(r"\n{3,}", "\n\n", "".join(parts))
-
-
-def markdown_table(titles: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown; its last line ends in a line break."""
-    lines = [titles, *rows]
-    head, *body = ("| " + " | ".join(map(escape_cell, line)) + " |\n" for line in lines)
-    return head + "|" + "---|" * len(titles) + "\n" + "".join(body)
-
-
-def escape_cell(text: str) -> str:
-    """Text that may stand in a cell of a table."""
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -9,9 +9,10 @@ from types import ModuleType
 import pytest
 from jinja2 import UndefinedError
 
+from leakbench.reports.reading.markdown import markdown_table
 from leakbench.reports.sections import registry
 from leakbench.reports.sections.registry import CLOSING, FINDINGS
-from leakbench.reports.sections.section import load_section, markdown_table, render_section
+from leakbench.reports.sections.section import load_section, render_section
 from leakbench.reports.site import report
 
 FOLDER = Path(registry.__file__).parent

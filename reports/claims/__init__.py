@@ -1,0 +1,1 @@
+"""Claims on a run's numbers, judged by their intervals: holds, broken, undecided."""

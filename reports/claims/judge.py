@@ -1,0 +1,216 @@
+"""Claims judged by intervals: holds, broken or undecided, at each point that a claim is about.
+
+A claim holds where the whole interval (at the claim's confidence) lies within its bounds, and is broken where the
+whole interval lies outside; a point estimate decides nothing. Of a truth on the bound itself, an interval of 95 % says
+"holds" in 2.5 of 100 runs. AUCs are two-sided: "at most 0.6" also asks that the interval stay above 0.4, since an
+attack whose members score lower leaks as much.
+
+A claim on several attacks (a family, or "strongest": all that need the access level or less) holds where it holds for
+each of them, which needs no correction, and is broken where one of them breaks it at the level corrected for their
+number. That the strongest reaches "at least" a value is the other way round: one attack that does so at the corrected
+level is enough, and it is broken where none can. Nothing rests on a void track, on a point whose row means nothing, or
+on scores that are not finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, isinf
+from typing import Literal
+
+from leakbench.results.families import FAMILIES
+from leakbench.results.flags import Flag
+from leakbench.results.metric_specs import find_metric
+from leakbench.results.record import QUALITY, Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedPoint
+from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.statistics import Estimate
+
+from ..reading.marks import find_marks
+from ..reading.points import ACCESS_LEVELS
+from ..reading.void import list_void_reasons, rests_on_split
+from .claim import STRONGEST, Claim
+from .evidence import NoEvidence, measure, measure_difference
+
+Outcome = Literal["holds", "broken", "undecided"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim at one point. attack: the one whose interval lies farthest towards the outside, with its `found`.
+
+    margin: how far the interval lies within the bounds; negative where some of it lies outside. reason: why nothing can
+    be said, where that is so. images: how many on a side would decide it, were the value what was measured; None where
+    no number would, or where it is decided.
+    """
+
+    claim: Claim
+    point: str
+    outcome: Outcome
+    attack: str = ""
+    found: Estimate | None = None
+    margin: float | None = None
+    images: int | None = None
+    reason: str = ""
+
+
+def decide(found: Estimate, low: float, high: float) -> Outcome:
+    """The outcome of one interval beside bounds: holds inside, broken outside, undecided where it reaches across."""
+    if low <= found.low and found.high <= high:
+        return "holds"
+    return "broken" if found.high < low or high < found.low else "undecided"
+
+
+def judge_claims(run: RunFolder, claims: Sequence[Claim]) -> list[Judgement]:
+    """All claims at all their points, in the order of the file. Raises UsageError for a name that the run lacks."""
+    return [judgement for claim in claims for judgement in judge_claim(run, claim)]
+
+
+def judge_claim(run: RunFolder, claim: Claim) -> list[Judgement]:
+    """A claim at each point that it is about. Raises UsageError for a name that the run lacks."""
+    against = _find_named(run, claim) if claim.against else None
+    return [_judge(run, claim, point, against) for point in _find_points(run, claim)]
+
+
+def _find_points(run: RunFolder, claim: Claim) -> list[PlannedPoint]:
+    own = [point for point in run.plan.points if point.defense == claim.defense]
+    if not own:
+        names = {point.defense for point in run.plan.points}
+        raise UsageError(_wrong(run, claim, "defense", claim.defense, nearest_name(claim.defense, names)))
+    parameters = {r.point: r.defense_params for r in run.records}
+    known = {name for point in own for name in parameters.get(point.name, {})}
+    for name in claim.parameters.keys() - known:
+        raise UsageError(_wrong(run, claim, "parameters", name, nearest_name(name, known)))
+    kept = [p for p in own if all(parameters.get(p.name, {}).get(k) == v for k, v in claim.parameters.items())]
+    if not kept:
+        raise UsageError(_wrong(run, claim, "parameters", claim.parameters, f"it has {', '.join(p.name for p in own)}"))
+    return kept
+
+
+def _find_named(run: RunFolder, claim: Claim) -> PlannedPoint:
+    for point in run.plan.points:
+        if point.name == claim.against:
+            return point
+    names = {point.name for point in run.plan.points}
+    raise UsageError(_wrong(run, claim, "against", claim.against, nearest_name(claim.against, names)))
+
+
+def _wrong(run: RunFolder, claim: Claim, key: str, value: object, right: str) -> str:
+    return f"claim {claim.name!r}: {key} = {value!r} is not in {run.path}; {right}"
+
+
+def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPoint | None) -> Judgement:
+    attacks = _find_attacks(run, claim, point)
+    if reason := _find_reason(run, claim, [point, *([against] if against else [])], attacks):
+        return Judgement(claim, point.name, "undecided", reason=reason)
+    try:
+        found = {name: _measure(run, claim, point, against, name, claim.confidence) for name in attacks}
+        alone = len(attacks) == 1
+        level = claim.confidence if alone else 1 - (1 - claim.confidence) / len(attacks)
+        strict = found if alone else {name: _measure(run, claim, point, against, name, level) for name in attacks}
+    except NoEvidence as lacking:
+        return Judgement(claim, point.name, "undecided", reason=str(lacking))
+    low, high = _bounds(claim)
+    margins = {name: min(one.low - low, high - one.high) for name, one in found.items()}
+    one_is_enough = claim.attack == STRONGEST and claim.at_least is not None
+    shown = (max if one_is_enough else min)(margins, key=lambda name: margins[name])
+    outcome = _decide_all(list(found.values()), list(strict.values()), low, high, one_is_enough)
+    images = _images(found[shown], low, high) if outcome == "undecided" else None
+    return Judgement(claim, point.name, outcome, shown, found[shown], margins[shown], images)
+
+
+def _decide_all(found: list[Estimate], strict: list[Estimate], low: float, high: float, one_is_enough: bool) -> Outcome:
+    """The outcome of several attacks; `strict` are their intervals at the level corrected for their number."""
+    each, corrected = ([decide(one, low, high) for one in some] for some in (found, strict))
+    if one_is_enough:
+        return "holds" if "holds" in corrected else "broken" if set(each) == {"broken"} else "undecided"
+    return "holds" if set(each) == {"holds"} else "broken" if "broken" in corrected else "undecided"
+
+
+def _find_attacks(run: RunFolder, claim: Claim, point: PlannedPoint) -> dict[str, list[Record]]:
+    """The records of each attack that a claim is about, one a seed, by "attack" or "attack, ACCESS"."""
+    own = [r for r in run.records if r.point == point.name]
+    if claim.attack == STRONGEST:
+        level = claim.access or "WEIGHTS"
+        allowed = ACCESS_LEVELS[: ACCESS_LEVELS.index(level) + 1]
+        chosen = [r for r in own if r.family == "membership" and r.access in allowed and r.access != "NONE"]
+    elif claim.attack in FAMILIES:
+        chosen = [r for r in own if r.family == claim.attack and claim.access in ("", r.access) and r.access != "NONE"]
+    else:
+        chosen = [r for r in own if r.attack == claim.attack]
+        if not chosen:
+            names = {r.attack for r in run.records} | {STRONGEST, QUALITY, *FAMILIES}
+            raise UsageError(_wrong(run, claim, "attack", claim.attack, nearest_name(claim.attack, names)))
+        levels = {r.access for r in chosen}
+        if claim.access and claim.access not in levels:
+            raise UsageError(_wrong(run, claim, "access", claim.access, nearest_name(claim.access, levels)))
+        access = claim.access or min(levels, key=ACCESS_LEVELS.index)
+        chosen = [r for r in chosen if r.access == access]
+    found: dict[str, list[Record]] = {}
+    for record in chosen:
+        if record.metrics or len(chosen) == 1:
+            found.setdefault(f"{record.attack}, {record.access}", []).append(record)
+    if found and not any(record.metric(claim.metric) for records in found.values() for record in records):
+        names = {metric.name for records in found.values() for record in records for metric in record.metrics}
+        if names:
+            raise UsageError(_wrong(run, claim, "metric", claim.metric, nearest_name(claim.metric, names)))
+    return {
+        name: records
+        for name, records in found.items()
+        if any(r.metric(claim.metric) or not r.metrics for r in records)
+    }
+
+
+def _find_reason(run: RunFolder, claim: Claim, points: list[PlannedPoint], attacks: dict[str, list[Record]]) -> str:
+    """Why nothing can be said; empty where something can."""
+    records = [record for found in attacks.values() for record in found]
+    if not records:
+        return "no such attack was run at this point"
+    if (void := list_void_reasons(run)) and any(rests_on_split(record) for record in records):
+        return f"the track is void: {'; '.join(reason.words for reason in void)}"
+    for point in points:
+        if marks := find_marks(run, point.name):
+            return f"{point.name} means nothing here: {'; '.join(mark.words for mark in marks)}"
+    if unrun := next((r for r in records if not r.metrics), None):
+        return f"{unrun.attack} was not run: {unrun.info.get('skipped', 'no reason is on record')}"
+    if wrong := next((r for r in records if Flag.NON_FINITE in r.flags), None):
+        return f"some score of {wrong.attack} was NaN or infinite"
+    if len({record.seed for record in records}) < len(run.plan.seeds):
+        return "not all seeds of the plan are there"
+    return ""
+
+
+def _measure(
+    run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPoint | None, name: str, level: float
+) -> Estimate:
+    records = _find_attacks(run, claim, point)[name]
+    if against is None:
+        return measure(run, records, claim.metric, level)
+    others = _find_attacks(run, claim, against).get(name, [])
+    if not others:
+        raise NoEvidence(f"{name} was not run at {against.name}")
+    return measure_difference(run, records, others, claim.metric, level)
+
+
+def _bounds(claim: Claim) -> tuple[float, float]:
+    """The bounds of the interval; of an AUC that is to be low, on both sides of 1/2."""
+    low, high = claim.bounds
+    two_sided = claim.at_most is not None and not claim.against and find_metric(claim.metric).better == "closest to 0.5"
+    return (1 - high, high) if two_sided and high > 0.5 else (low, high)
+
+
+def _images(found: Estimate, low: float, high: float) -> int | None:
+    """The number of images on a side at which the interval would lie on one side of the nearest bound: its half width
+    falls with the root of their number."""
+    if found.low == found.high:
+        return None
+    needed = []
+    for bound in (bound for bound in (low, high) if not isinf(bound)):
+        away = abs(found.value - bound)
+        half = found.high - found.value if found.value < bound else found.value - found.low
+        if half > away:
+            needed.append(ceil(found.n * (half / away) ** 2) if away > 0 else None)
+    known = [one for one in needed if one is not None]
+    return max(known) if known and len(known) == len(needed) else None

@@ -1,0 +1,92 @@
+"""A judgement in words: one line for a terminal, a row for Markdown, an annotation for GitHub, a test for JUnit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from ..reading.markdown import markdown_table
+from .judge import Judgement
+
+_LEVELS = {"holds": "notice", "undecided": "warning", "broken": "error"}
+
+
+def format_judgement(one: Judgement) -> str:
+    """A line: the outcome, the claim, where, what was claimed, what was found, and what would decide it."""
+    return f"{one.outcome:<9}  {one.claim.name}: {one.point}: {explain(one)}"
+
+
+def explain(one: Judgement) -> str:
+    """What was claimed, what was found, and what would decide it."""
+    claim = one.claim
+    what = f"{claim.metric}{f' minus that of {claim.against}' if claim.against else ''} {claim.bound_words}"
+    if one.found is None:
+        return f"{what}: {one.reason}"
+    found = one.found
+    interval = f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}] at {100 * claim.confidence:g} %"
+    said = f"{what}: {interval} by {one.attack}, {found.n} images"
+    if one.outcome == "undecided":
+        return f"{said}; {_deciding(one)}"
+    return f"{said}; margin {abs(one.margin or 0.0):.3g}"
+
+
+def _deciding(one: Judgement) -> str:
+    if one.images is None:
+        return "no number of images would decide it if the value is what was measured"
+    return f"about {one.images:,} images would decide it if the value is what was measured"
+
+
+def format_counts(found: Sequence[Judgement]) -> str:
+    """ "3 hold, 1 broken, 0 undecided"."""
+    counts = Counter(one.outcome for one in found)
+    return f"{counts['holds']} hold, {counts['broken']} broken, {counts['undecided']} undecided"
+
+
+def format_markdown(found: Sequence[Judgement]) -> str:
+    """A table for a pull request or a job's summary."""
+    rows = [[f"**{one.outcome}**", _plain(one.claim.name), _plain(one.point), _plain(explain(one))] for one in found]
+    return f"Claims: {format_counts(found)}.\n\n" + markdown_table(["outcome", "claim", "point", "found"], rows)
+
+
+def format_annotations(found: Sequence[Judgement], file: Path) -> str:
+    """Annotations as GitHub's runner reads them, one line each."""
+    lines = []
+    for one in found:
+        title = _escape(f"{one.outcome}: {one.claim.name}", ":,")
+        where = f"file={_escape(str(file), ':,')},title={title}"
+        lines.append(f"::{_LEVELS[one.outcome]} {where}::{_escape(f'{one.point}: {explain(one)}')}\n")
+    return "".join(lines)
+
+
+def format_junit(found: Sequence[Judgement], strict: bool) -> str:
+    """JUnit XML: a broken claim is a failure, an undecided one skipped, or a failure where `strict`."""
+    suite = ElementTree.Element("testsuite", name="leakbench claims", tests=str(len(found)))
+    for one in found:
+        who = {"classname": _printable(one.point), "name": _printable(one.claim.name)}
+        case = ElementTree.SubElement(suite, "testcase", who)
+        if one.outcome == "broken" or (strict and one.outcome == "undecided"):
+            ElementTree.SubElement(case, "failure", message=_printable(explain(one)), type=one.outcome)
+        elif one.outcome == "undecided":
+            ElementTree.SubElement(case, "skipped", message=_printable(explain(one)))
+    failed = sum(case.find("failure") is not None for case in suite)
+    suite.set("failures", str(failed))
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in suite)))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text whose markup stands as letters."""
+    return _printable(text).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _printable(text: str) -> str:
+    """Text without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _escape(text: str, more: str = "") -> str:
+    for character in f"%\r\n{more}":
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
