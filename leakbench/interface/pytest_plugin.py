@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 def leakbench_audit(request: pytest.FixtureRequest) -> Callable[..., Results]:
     """leakbench_audit(model, members, nonmembers, **options): `leakbench.audit`, its results kept in pytest's cache
     unless `out` says where. A test fails where the track is void."""
-    import leakbench
+    from leakbench.interface.audit import audit
 
-    def audit(model: str, members: str, nonmembers: str, **options: Any) -> Results:
+    def audit_once(model: str, members: str, nonmembers: str, **options: Any) -> Results:
         out = options.pop("out", None) or _folder(request, "audit", model)
-        return _sound(leakbench.audit(model, members, nonmembers, out=out, **options))
+        return _sound(audit(model, members, nonmembers, out=out, **options))
 
-    return audit
+    return audit_once
 
 
 @pytest.fixture(scope="session")
 def leakbench_run(request: pytest.FixtureRequest) -> Callable[..., Results]:
     """leakbench_run(suite, **options): `leakbench.run`, its results kept in pytest's cache unless `out` says where. A
     test fails where the track is void."""
-    import leakbench
+    from leakbench.interface.run import run
 
-    def run(suite: str, **options: Any) -> Results:
+    def run_once(suite: str, **options: Any) -> Results:
         out = options.pop("out", None) or _folder(request, "run", suite)
-        return _sound(leakbench.run(suite, out=out, **options))
+        return _sound(run(suite, out=out, **options))
 
-    return run
+    return run_once
 
 
 def _folder(request: pytest.FixtureRequest, kind: str, name: str) -> Path:

@@ -15,7 +15,7 @@ confidence = 0.95                   # optional
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -39,12 +39,12 @@ class Claim(BaseModel):
     defense: _Word
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     attack: _Word
-    access: AccessName | Literal[""] = ""
+    access: AccessName | None = None
     metric: _Word = "auc"
     at_most: float | None = None
     at_least: float | None = None
     within: tuple[float, float] | None = None
-    against: _Word | Literal[""] = ""
+    against: _Word | None = None
     confidence: float = Field(0.95, ge=0.5, lt=1)
 
     @model_validator(mode="after")

@@ -39,7 +39,8 @@ Outcome = Literal["holds", "broken", "undecided"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim at one point. attack: the one whose interval lies farthest towards the outside, with its `found`.
+    """A claim at one point. attack: the one whose interval lies farthest towards the outside (of a strongest that is to
+    reach a value: farthest inside), with its `found` interval of a `level`.
 
     margin: how far the interval lies within the bounds; negative where some of it lies outside. reason: why nothing can
     be said, where that is so. images: how many on a side would decide it, were the value what was measured; None where
@@ -51,6 +52,7 @@ class Judgement:
     outcome: Outcome
     attack: str = ""
     found: Estimate | None = None
+    level: float = 0.0
     margin: float | None = None
     images: int | None = None
     reason: str = ""
@@ -113,12 +115,14 @@ def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPo
     except NoEvidence as lacking:
         return Judgement(claim, point.name, "undecided", reason=str(lacking))
     low, high = _bounds(claim)
-    margins = {name: min(one.low - low, high - one.high) for name, one in found.items()}
     one_is_enough = claim.attack == STRONGEST and claim.at_least is not None
-    shown = (max if one_is_enough else min)(margins, key=lambda name: margins[name])
     outcome = _decide_all(list(found.values()), list(strict.values()), low, high, one_is_enough)
-    images = _images(found[shown], low, high) if outcome == "undecided" else None
-    return Judgement(claim, point.name, outcome, shown, found[shown], margins[shown], images)
+    deciding = strict if one_is_enough else found
+    margins = {name: min(one.low - low, high - one.high) for name, one in deciding.items()}
+    shown = (max if one_is_enough else min)(margins, key=lambda name: margins[name])
+    images = _images(deciding[shown], low, high) if outcome == "undecided" else None
+    used = level if one_is_enough else claim.confidence
+    return Judgement(claim, point.name, outcome, shown, deciding[shown], used, margins[shown], images)
 
 
 def _decide_all(found: list[Estimate], strict: list[Estimate], low: float, high: float, one_is_enough: bool) -> Outcome:
@@ -137,7 +141,8 @@ def _find_attacks(run: RunFolder, claim: Claim, point: PlannedPoint) -> dict[str
         allowed = ACCESS_LEVELS[: ACCESS_LEVELS.index(level) + 1]
         chosen = [r for r in own if r.family == "membership" and r.access in allowed and r.access != "NONE"]
     elif claim.attack in FAMILIES:
-        chosen = [r for r in own if r.family == claim.attack and claim.access in ("", r.access) and r.access != "NONE"]
+        asked = [r for r in own if claim.access in (None, r.access) and r.access != "NONE"]
+        chosen = [r for r in asked if r.family == claim.attack]
     else:
         chosen = [r for r in own if r.attack == claim.attack]
         if not chosen:

@@ -12,7 +12,7 @@ import json
 from math import ceil, floor, log10
 
 from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
-from leakbench.results.record import QUALITY
+from leakbench.results.record import QUALITY, AccessName
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
@@ -23,7 +23,7 @@ from ..reading.void import list_void_reasons
 from .claim import STRONGEST, Claim
 from .judge import judge_claim
 
-_LEVEL = "DENOISER"
+_LEVEL: AccessName = "DENOISER"
 
 
 def list_supported(run: RunFolder) -> list[Claim]:
@@ -36,8 +36,9 @@ def list_supported(run: RunFolder) -> list[Claim]:
 
 
 def _about(run: RunFolder, point: PlannedPoint, is_baseline: bool) -> list[Claim]:
-    wanted = [(attack, COPY_EXCESS, "", f"copies by {attack}") for attack in copy_attacks(run)]
-    wanted.append((QUALITY, HELDOUT_DISTANCE, "", "distance to held-out images"))
+    wanted: list[tuple[str, str, AccessName | None, str]]
+    wanted = [(attack, COPY_EXCESS, None, f"copies by {attack}") for attack in copy_attacks(run)]
+    wanted.append((QUALITY, HELDOUT_DISTANCE, None, "distance to held-out images"))
     if not list_void_reasons(run):
         wanted.append((STRONGEST, "auc", _LEVEL, f"strongest attack at {_LEVEL}"))
     who = {"defense": point.defense, "parameters": _swept(run, point)}

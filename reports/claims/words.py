@@ -25,7 +25,7 @@ def explain(one: Judgement) -> str:
     if one.found is None:
         return f"{what}: {one.reason}"
     found = one.found
-    interval = f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}] at {100 * claim.confidence:g} %"
+    interval = f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}] at {100 * one.level:.3g} %"
     said = f"{what}: {interval} by {one.attack}, {found.n} images"
     if one.outcome == "undecided":
         return f"{said}; {_deciding(one)}"

@@ -91,8 +91,8 @@ def test_an_attack_whose_members_score_lower_does_not_pass_as_harmless(sound):
 
 
 def test_a_difference_is_paired_on_the_same_images(sound):
-    (found,) = judge_claim(sound, claim(defense="reject_resample", against="baseline", at_most=0.01))
-    assert (found.found.value, found.found.low, found.found.high, found.outcome) == (0, 0, 0, "holds")
+    (found,) = judge_claim(sound, claim(defense="reject_resample", against="baseline", at_most=0.03))
+    assert found.found.value == 0 and found.outcome == "holds"  # it answers as the baseline does
     (found,) = judge_claim(
         sound, claim(defense="cpsample", parameters={"alpha": 0.5}, against="baseline", at_most=-0.1)
     )
@@ -153,9 +153,11 @@ def test_images_that_would_decide_it_do(sound):
     found = only(sound, at_most=round(auc(*scores(sound, "baseline", "pia", "DENOISER")).value + 0.01, 3))
     assert found.outcome == "undecided" and found.images > found.found.n
     member, nonmember = scores(sound, "baseline", "pia", "DENOISER")
-    times = -(-found.images // found.found.n)
-    again = auc(np.tile(member, times), np.tile(nonmember, times))
-    assert again.high <= found.claim.at_most < found.found.high
+    ends = {}
+    for share in (0.6, 1.4):  # of the number that is said: half widths fall with its root, about
+        times = round(share * found.images / found.found.n)
+        ends[share] = auc(np.tile(member, times), np.tile(nonmember, times)).high
+    assert ends[1.4] <= found.claim.at_most < ends[0.6]
 
 
 def test_on_a_void_track_nothing_of_membership_is_decided_and_copies_are(sound):
@@ -166,7 +168,7 @@ def test_on_a_void_track_nothing_of_membership_is_decided_and_copies_are(sound):
     for bounds in ({"at_most": 1.0}, {"at_least": 0.8}, {"at_most": 0.6}):
         found = only(run, **bounds)
         assert found.outcome == "undecided" and "the track is void" in found.reason
-    copies = {"attack": "nearest_copy_pixels", "access": "", "metric": "copy_rate"}
+    copies = {"attack": "nearest_copy_pixels", "access": None, "metric": "copy_rate"}
     assert only(run, **copies, at_most=0.5).outcome == "holds"
 
 
@@ -178,11 +180,11 @@ def test_on_scores_that_are_not_finite_nothing_is_decided(sound):
 
 
 def test_an_interval_that_is_not_on_record_decides_nothing(sound):
-    copies = {"attack": "nearest_copy_pixels", "access": "", "metric": "copy_rate", "at_most": 0.5}
+    copies = {"attack": "nearest_copy_pixels", "access": None, "metric": "copy_rate", "at_most": 0.5}
     assert only(sound, **copies, confidence=0.9).outcome == "holds"
     found = only(sound, **copies, confidence=0.99)
     assert found.outcome == "undecided" and "95 % alone" in found.reason
-    found = only(sound, attack="quality", access="", metric="recall", at_least=0.5)
+    found = only(sound, attack="quality", access=None, metric="recall", at_least=0.5)
     assert found.outcome == "undecided" and "could not be computed" in found.reason
 
 
