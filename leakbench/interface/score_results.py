@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoreResults:
-    """What scores show. All is computed on first use and kept.
+    """Findings of a set of scores. All is computed on first use and kept.
 
     arrays: the scores, checked.
     """

@@ -78,7 +78,7 @@ def _fit_budget(
 
 @dataclass(frozen=True)
 class Execution:
-    """What became of the cells of a run.
+    """The end of a run: its failures and its time.
 
     failures: one line each, by the cell's name. seconds: of cells and reports together. foreseen: seconds that the
     cells of a suite with a budget were estimated to take; None of other suites.

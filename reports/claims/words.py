@@ -19,7 +19,7 @@ def format_judgement(one: Judgement) -> str:
 
 
 def explain(one: Judgement) -> str:
-    """What was claimed, what was found, and what would decide it."""
+    """The claim, the finding, and what would decide it."""
     claim = one.claim
     what = f"{claim.metric}{f' minus that of {claim.against}' if claim.against else ''} {claim.bound_words}"
     if one.found is None:

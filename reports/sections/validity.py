@@ -1,4 +1,4 @@
-"""What means nothing in this run: a void track, and rows of defenses that changed or learned nothing."""
+"""Results of this run that mean nothing: a void track, and rows of defenses that changed or learned nothing."""
 
 from __future__ import annotations
 
