@@ -96,7 +96,7 @@ def _find_named(run: RunFolder, claim: Claim) -> PlannedPoint:
         if point.name == claim.against:
             return point
     names = {point.name for point in run.plan.points}
-    raise UsageError(_wrong(run, claim, "against", claim.against, nearest_name(claim.against, names)))
+    raise UsageError(_wrong(run, claim, "against", claim.against, nearest_name(str(claim.against), names)))
 
 
 def _wrong(run: RunFolder, claim: Claim, key: str, value: object, right: str) -> str:
