@@ -52,7 +52,8 @@ def _about(run: RunFolder, point: PlannedPoint, is_baseline: bool) -> list[Claim
             low, high = interval
             most = max(high, 1 - low) if metric == "auc" else high  # two-sided
             bound = {"at_least": _down(low)} if leaks else {"at_most": _up(most)}
-            found.append(Claim(**who, **asked, **bound))
+            if metric != "auc" or bound.get("at_most", 0.0) < 1:  # an AUC of at most 1 is no claim
+                found.append(Claim(**who, **asked, **bound))
     return [claim for claim in found if all(one.outcome == "holds" for one in judge_claim(run, claim))]
 
 

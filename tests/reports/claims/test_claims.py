@@ -129,6 +129,7 @@ def test_the_claims_that_a_run_bears_out_hold_and_read_back(sound, tmp_path, lea
     found = list_supported(sound)
     assert {c.defense for c in found} == {"baseline", "cpsample", "reject_resample"}
     assert any(c.at_least is not None and c.attack == "strongest" for c in found)
+    assert all(c.at_most is None or c.metric != "auc" or c.at_most < 1 for c in found)
     outcome = leakbench("claims", "init", sound.path)
     (tmp_path / "claims.toml").write_text(outcome.out)
     assert outcome.code == 0 and read_claims(tmp_path / "claims.toml") == found
