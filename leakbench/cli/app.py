@@ -84,16 +84,11 @@ def finish(run: Run, plan: bool) -> None:
         print(f"leakbench: failed: {failure}", file=sys.stderr)
     if execution.failures:
         raise typer.Exit(1)
-    if is_void(run.out):
-        raise typer.Exit(VOID)
+    if prints:  # of a group the first process, when all records are there
+        from leakbench.interface.load import load
 
-
-def is_void(out: Path) -> bool:
-    """True if the membership results of a run's folder say nothing: its track is void."""
-    from leakbench.reports.reading.void import list_void_reasons
-    from leakbench.results.run_folder import RunFolder
-
-    return bool(list_void_reasons(RunFolder(out)))
+        if load(run.out).void:
+            raise typer.Exit(VOID)
 
 
 def _print_results(out: Path, execution: Execution) -> None:

@@ -79,13 +79,11 @@ def check_claims(
     junit: Annotated[Path | None, typer.Option(metavar="XML", help="Write a JUnit report.")] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="MD", help="Write a table in Markdown.")] = None,
 ) -> None:
+    from leakbench.interface.load import load
     from leakbench.reports.claims import words
-    from leakbench.reports.claims.claim import read_claims
-    from leakbench.reports.claims.judge import judge_claims
-    from leakbench.results.run_folder import open_run
     from leakbench.runtime.files import write_atomically
 
-    found = judge_claims(open_run(folder), read_claims(file))
+    found = load(folder).check(file)
     for one in found:
         print(words.format_judgement(one))
     print(words.format_counts(found))

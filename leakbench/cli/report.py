@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leakbench.cli.app import VOID, app, is_void
+from leakbench.cli.app import VOID, app
 from leakbench.runtime.errors import UsageError
 
 
@@ -26,6 +26,7 @@ def report(
     format: Annotated[str, typer.Option(help="Comma-separated: csv, figures, md.")] = "csv,figures,md",
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
 ) -> None:
+    from leakbench.interface.results import Results
     from leakbench.results.run_folder import open_run
     from leakbench.runtime import registry
 
@@ -39,5 +40,5 @@ def report(
         for name in names:
             for path in registry.find("reports", name, "--format")(run):
                 print(path)
-    if any(is_void(folder) for folder in folders):
+    if any(Results(run).void for run in runs):
         raise typer.Exit(VOID)

@@ -105,13 +105,24 @@ def _wrong(run: RunFolder, claim: Claim, key: str, value: object, right: str) ->
 
 def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPoint | None) -> Judgement:
     attacks = _find_attacks(run, claim, point)
-    if reason := _find_reason(run, claim, [point, *([against] if against else [])], attacks):
+    others = _find_attacks(run, claim, against) if against else {}
+    if reason := _find_reason(run, [point, *([against] if against else [])], [attacks, others]):
         return Judgement(claim, point.name, "undecided", reason=reason)
+
+    def measure_all(level: float) -> dict[str, Estimate]:
+        if against is None:
+            return {name: measure(run, records, claim.metric, level) for name, records in attacks.items()}
+        if lacking := sorted(attacks.keys() - others.keys()):
+            raise NoEvidence(f"{lacking[0]} was not run at {against.name}")
+        return {
+            name: measure_difference(run, records, others[name], claim.metric, level)
+            for name, records in attacks.items()
+        }
+
+    level = 1 - (1 - claim.confidence) / len(attacks) if len(attacks) > 1 else claim.confidence
     try:
-        found = {name: _measure(run, claim, point, against, name, claim.confidence) for name in attacks}
-        alone = len(attacks) == 1
-        level = claim.confidence if alone else 1 - (1 - claim.confidence) / len(attacks)
-        strict = found if alone else {name: _measure(run, claim, point, against, name, level) for name in attacks}
+        found = measure_all(claim.confidence)
+        strict = measure_all(level) if len(attacks) > 1 else found
     except NoEvidence as lacking:
         return Judgement(claim, point.name, "undecided", reason=str(lacking))
     low, high = _bounds(claim)
@@ -168,11 +179,11 @@ def _find_attacks(run: RunFolder, claim: Claim, point: PlannedPoint) -> dict[str
     }
 
 
-def _find_reason(run: RunFolder, claim: Claim, points: list[PlannedPoint], attacks: dict[str, list[Record]]) -> str:
-    """Why nothing can be said; empty where something can."""
-    records = [record for found in attacks.values() for record in found]
-    if not records:
+def _find_reason(run: RunFolder, points: list[PlannedPoint], measured: list[dict[str, list[Record]]]) -> str:
+    """Why nothing can be said of the points, by the records of their attacks; empty where something can."""
+    if not measured[0]:
         return "no such attack was run at this point"
+    records = [record for attacks in measured for found in attacks.values() for record in found]
     if (void := list_void_reasons(run)) and any(rests_on_split(record) for record in records):
         return f"the track is void: {'; '.join(reason.words for reason in void)}"
     for point in points:
@@ -182,21 +193,11 @@ def _find_reason(run: RunFolder, claim: Claim, points: list[PlannedPoint], attac
         return f"{unrun.attack} was not run: {unrun.info.get('skipped', 'no reason is on record')}"
     if wrong := next((r for r in records if Flag.NON_FINITE in r.flags), None):
         return f"some score of {wrong.attack} was NaN or infinite"
-    if len({record.seed for record in records}) < len(run.plan.seeds):
-        return "not all seeds of the plan are there"
+    for attacks in measured:
+        for name, found in attacks.items():
+            if {record.seed for record in found} != set(run.plan.seeds):
+                return f"{name}: not all seeds of the plan are there"
     return ""
-
-
-def _measure(
-    run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPoint | None, name: str, level: float
-) -> Estimate:
-    records = _find_attacks(run, claim, point)[name]
-    if against is None:
-        return measure(run, records, claim.metric, level)
-    others = _find_attacks(run, claim, against).get(name, [])
-    if not others:
-        raise NoEvidence(f"{name} was not run at {against.name}")
-    return measure_difference(run, records, others, claim.metric, level)
 
 
 def _bounds(claim: Claim) -> tuple[float, float]:

@@ -151,7 +151,7 @@ def small_disk(tmp_path):
     if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small tmpfs is not permitted here")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # mapped weights may outlive the test a little
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # now and then still busy: not found by what
 
 
 def check_one_clear_line(outcome):

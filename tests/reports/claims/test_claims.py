@@ -180,6 +180,23 @@ def test_on_scores_that_are_not_finite_nothing_is_decided(sound):
     assert found.outcome == "undecided" and "NaN or infinite" in found.reason
 
 
+def test_of_the_point_that_it_is_compared_with_the_same_is_asked(sound):
+    (record,) = [r for r in sound.records if (r.point, r.attack, r.access) == ("baseline", "pia", "DENOISER")]
+    save_record(sound.path, record.model_copy(update={"flags": ["non-finite"]}), sound.arrays(record))
+    (found,) = judge_claim(RunFolder(sound.path), claim(defense="reject_resample", against="baseline", at_most=0.5))
+    assert found.outcome == "undecided" and "NaN or infinite" in found.reason
+
+
+def test_one_attack_that_lacks_a_seed_leaves_the_strongest_undecided(make_run, tmp_path):
+    def keep(record):
+        return (record.point, record.attack, record.seed) != ("baseline", "secmi", 1)
+
+    run = make_run(tmp_path, seeds=(0, 1), images=False, keep=keep)
+    found = only(run, attack="strongest", at_most=1.0)
+    assert found.outcome == "undecided" and "secmi, DENOISER: not all seeds" in found.reason
+    assert only(run, at_most=1.0).outcome == "holds"
+
+
 def test_an_interval_that_is_not_on_record_decides_nothing(sound):
     copies = {"attack": "nearest_copy_pixels", "access": None, "metric": "copy_rate", "at_most": 0.5}
     assert only(sound, **copies, confidence=0.9).outcome == "holds"
