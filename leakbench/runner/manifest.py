@@ -78,5 +78,5 @@ def check_same_run(out: Path, suite: Suite) -> None:
     if old.get("identity") != suite.identity:
         raise UsageError(
             f"{out}: holds a run of suite {name!r} with other settings; choose another folder with --out, or repeat "
-            "the --set and --budget of that run"
+            "the command of that run (history.json has it)"
         )

@@ -332,5 +332,5 @@ def test_another_suites_folder_is_left_alone(run, again, tiny):
 def test_the_same_suite_with_other_settings_needs_another_folder(run, again):
     outcome = run("--set", "split.seed=5")
     assert outcome.code == 2
-    assert "holds a run of suite 'tiny' with other settings" in outcome.err
+    assert "holds a run of suite 'tiny' with other settings" in outcome.err and "history.json" in outcome.err
     assert outcome.err.count("\n") == 1
