@@ -1,0 +1,1 @@
+"""Tables for papers, in LaTeX with booktabs and siunitx: one file each, registered in `registry`."""

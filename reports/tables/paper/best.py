@@ -1,0 +1,96 @@
+"""The best of a column: the row with the best value, and every row that is not shown to be worse; none where none is.
+
+Two AUCs of raw scores on the same images are compared paired, by DeLong, seed by seed. Of all else the interval of the
+difference joins the two rows' own (MOVER), as if these were independent: rows that share samples are then shown to be
+worse too seldom, never too often. Intervals are of 95 %, not corrected for the number of rows.
+"""
+
+from __future__ import annotations
+
+from math import hypot, isfinite, isnan
+
+from leakbench.results.metric_specs import Better
+from leakbench.results.record import Record
+from leakbench.results.run_folder import RunFolder
+from leakbench.statistics import Estimate, Summary, delong_pair
+
+from ...reading.aggregate import Aggregate
+from ...reading.scores import load_groups, load_scores
+from ...reading.void import list_void_reasons
+from .table import Cell, Column, PaperTable
+
+
+def find_best(run: RunFolder, table: PaperTable) -> set[tuple[int, str]]:
+    """The number of the row and the name of the column of each cell that is the best. On a void track there is none."""
+    if list_void_reasons(run):
+        return set()
+    groups = dict.fromkeys(row.among for row in table.rows)
+    return {
+        (number, column.name)
+        for column in table.columns
+        if column.better
+        for group in groups
+        for number in _best_rows(run, table, column, group)
+    }
+
+
+def _best_rows(run: RunFolder, table: PaperTable, column: Column, group: str) -> list[int]:
+    found = {
+        number: its
+        for number, row in enumerate(table.rows)
+        if row.among == group and row.competes and (its := row.cells.get(column.name)) and its.ranks
+        if its.found is not None and isfinite(its.found.mean)
+    }
+    if len(found) < 2:  # nothing was compared
+        return []
+    first = min(found, key=lambda number: (loss(found[number].found, column.better)[0], number))
+    kept = [number for number, its in found.items() if number == first or not _worse(run, its, found[first], column)]
+    return kept if len(kept) < len(found) else []
+
+
+def loss(found: Summary | None, better: Better) -> tuple[float, float, float]:
+    """Value and interval of what is to be small; the bounds are the value's where there is no interval.
+
+    Raises ValueError without a value or a direction.
+    """
+    if found is None or not better:
+        raise ValueError("nothing to rank")
+    value, low, high = found.mean, found.low, found.high
+    if isnan(low) or isnan(high):
+        low = high = value
+    if better == "lower":
+        return value, low, high
+    if better == "higher":
+        return -value, -high, -low
+    aim = float(better.removeprefix("closest to "))
+    ends = abs(low - aim), abs(high - aim)
+    return abs(value - aim), 0.0 if low <= aim <= high else min(ends), max(ends)
+
+
+def _worse(run: RunFolder, ours: Cell, best: Cell, column: Column) -> bool:
+    """True if a cell is shown to be worse than the best one."""
+    paired = _difference(run, ours, best) if column.metric == "auc" else None
+    if paired is not None:
+        return paired.high < 0 if column.better == "higher" else paired.low > 0
+    value, low, _ = loss(ours.found, column.better)
+    least, _, high = loss(best.found, column.better)
+    return value - least - hypot(value - low, high - least) > 0
+
+
+def _difference(run: RunFolder, ours: Cell, best: Cell) -> Summary | None:
+    """Distance of a cell's AUC from 1/2 minus that of the best, paired over the seeds; None where scores lack."""
+    shared = sorted(ours.records.keys() & best.records.keys())
+    sides = [-1.0 if cell.found is not None and cell.found.mean < 0.5 else 1.0 for cell in (ours, best)]
+    found = [_paired(run, ours.records[seed], best.records[seed], sides) for seed in shared]
+    known = {seed: one for seed, one in zip(shared, found, strict=True) if one is not None}
+    return Aggregate("difference", known).summary if known and len(known) == len(shared) else None
+
+
+def _paired(run: RunFolder, first: Record, second: Record, sides: list[float]) -> Estimate | None:
+    """AUC of the first minus AUC of the second, each read from the side of 1/2 on which it lies."""
+    one, other = load_scores(run, first), load_scores(run, second)
+    if one is None or other is None or [len(part) for part in one] != [len(part) for part in other]:
+        return None
+    (m, n), (k, j) = [sides[0] * part for part in one], [sides[1] * part for part in other]
+    difference: Estimate = delong_pair(m, n, k, j, groups=load_groups(run, first)).difference
+    return difference

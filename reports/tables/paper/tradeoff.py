@@ -1,0 +1,74 @@
+"""The trade-off: quality against the strongest attack of each access level, and copying."""
+
+from __future__ import annotations
+
+from leakbench.results.flags import Flag
+from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE, TRAINING_DISTANCE
+from leakbench.results.run_folder import RunFolder
+
+from ...reading.distances import distance_name, find_floor
+from ...reading.extra_columns import column_title, list_extra_columns
+from ...reading.formatting import format_distance, rate_title
+from ...reading.metric_flags import read_flags
+from ...reading.selection import copy_attacks
+from ...reading.strongest import strongest
+from ...reading.tradeoff import TradeoffRow, list_rows, shown_levels
+from .table import Cell, Column, PaperTable, Row, cell, column, competes, void_words
+
+NO_RESULT = {Flag.CONSTANT_SCORES}  # a number under such a flag is nobody's best
+
+
+def collect(run: RunFolder) -> PaperTable:
+    """The table, a row a point."""
+    floor = find_floor(run)
+    notes = [f"{distance_name(run)} of real to real images: {format_distance(floor)}."] if floor else []
+    return PaperTable(
+        name="tradeoff",
+        caption=(
+            f"Quality against leakage, suite {run.plan.suite or run.path.name}. {distance_name(run)} to held-out "
+            "images; AUC and TPR of the strongest attack at each access level; copies beyond those that held-out real "
+            "images pass for. Brackets are 95% intervals. Bold: the best of a column, and every row not shown to be "
+            "worse (controls aside)."
+        ),
+        heads=("point",),
+        columns=tuple(_columns(run)),
+        rows=tuple(_row(run, row) for row in list_rows(run)),
+        void=void_words(run),
+        notes=tuple(notes),
+    )
+
+
+def _columns(run: RunFolder) -> list[Column]:
+    name, headline = distance_name(run), run.plan.headline
+    found = [
+        column(HELDOUT_DISTANCE, HELDOUT_DISTANCE, "held-out", name),
+        column(TRAINING_DISTANCE, TRAINING_DISTANCE, "training set", name),
+    ]
+    for title in shown_levels(run).values():
+        found.append(column(f"{title.lower()}_auc", "auc", "AUC", title))
+        found.append(column(f"{title.lower()}_{headline}", headline, f"{rate_title(headline)} (%)", title))
+    for label in copy_attacks(run).values():
+        found.append(column(f"{COPY_EXCESS}_{label}", COPY_EXCESS, f"{label} (%)", "copies beyond null"))
+    return found + [column(metric, metric, column_title(metric)) for metric in list_extra_columns(run)]
+
+
+def _row(run: RunFolder, row: TradeoffRow) -> Row:
+    cells = {name: cell(found) for name, found in row.distances.items()}
+    for level, title in shown_levels(run).items():
+        cells |= _leak_cells(run, row, level, title.lower())
+    copied = Flag.NEVER_COPIED not in row.flags
+    cells |= {f"{COPY_EXCESS}_{copy_attacks(run)[a]}": cell(found, ranks=copied) for a, found in row.copies.items()}
+    cells |= {name: cell(found) for name, found in row.extra.items()}
+    name = row.point.name
+    return Row((name,), cells, tuple(row.flags), competes(run, name))
+
+
+def _leak_cells(run: RunFolder, row: TradeoffRow, level: str, name: str) -> dict[str, Cell]:
+    """AUC and headline TPR; a TPR of few negatives ranks nothing."""
+    leak, headline, records = row.leaks[level], run.plan.headline, strongest(run, row.point, level)
+    raised = {flag for record in records.values() for flag in read_flags(run, record, headline)}
+    ranks = not raised & NO_RESULT
+    return {
+        f"{name}_auc": cell(leak.auc, records, ranks),
+        f"{name}_{headline}": cell(leak.tpr, ranks=ranks and Flag.FEW_NEGATIVES not in raised),
+    }
