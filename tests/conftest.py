@@ -135,7 +135,7 @@ def hurried(monkeypatch):
         monkeypatch.setattr(module, "train", few)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def remembered_divergences():
     """Opacus computes each Renyi divergence once, not once for RDP's epsilon and twice for PRV's grid."""
     from opacus.accountants.analysis import rdp

@@ -294,6 +294,7 @@ def test_the_row_of_a_defense_is_what_its_class_says(name, cells):
 
 
 @pytest.mark.parametrize(("name", "cells"), [row for row in DEFENSES if row[0] not in ("pipeline", "given_samples")])
+@pytest.mark.usefixtures("remembered_divergences")
 def test_a_defense_claims_what_its_row_says(name, cells):
     """On a tiny task, over a base with a claim where it needs one."""
     kind, spent = registry.find("defenses", name), {"epsilon": 1.0, "delta": 1e-5, "history": []}

@@ -43,13 +43,14 @@ def check_plugin(
     name: Annotated[str, typer.Argument(help="Name of an attack or a defense.")], plugin: PluginOption = None
 ) -> None:
     from leakbench.runtime import registry
-    from leakbench.testing import conformance
 
     load_plugins(plugin)
     groups = [group for group in ("attacks", "defenses") if name in registry.names(group)]
     if not groups:
         known = [*registry.names("attacks"), *registry.names("defenses")]
         raise UsageError(f"unknown plugin {name!r}; {nearest_name(name, known)}")
+    from leakbench.testing import conformance  # after what is cheap to refuse: it loads torch
+
     passed = True
     for group in groups:
         for result in conformance.check_plugin(registry.find(group, name)):

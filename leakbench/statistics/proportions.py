@@ -18,6 +18,7 @@ With groups, Clopper-Pearson at the effective number of images (see `groups`; be
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import hypot
 
 import numpy as np
@@ -28,6 +29,7 @@ from .estimate import Estimate
 from .groups import count_groups, effective_number, fewer_groups
 
 
+@lru_cache(maxsize=4096)  # a threshold's search, and a simulation, ask for few different counts, many times each
 def clopper_pearson(k: int, n: int, level: float = 0.95) -> Estimate:
     """The share `k / n` of `n` independent trials, with its exact interval, all in [0, 1].
 

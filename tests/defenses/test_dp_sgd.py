@@ -19,6 +19,8 @@ from leakbench.models.training import loop
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("remembered_divergences")
+
 SPECS = {
     "mlp": NetworkSpec(kind="mlp", shape=(1, 8, 8), width=32, blocks=2),
     "mlp, labels": NetworkSpec(kind="mlp", shape=(1, 8, 8), width=32, blocks=2, conditions=3),

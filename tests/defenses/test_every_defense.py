@@ -18,6 +18,7 @@ DEFENSES = [
 ]
 STEPS = 12
 WATCHED = ("early_stop", "overfit")  # a watched training starts again
+pytestmark = pytest.mark.usefixtures("remembered_divergences")  # a resumed training claims again
 
 
 class Killed(Exception):

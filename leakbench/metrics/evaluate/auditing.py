@@ -83,11 +83,15 @@ def frozen_threshold(scores: np.ndarray, included: np.ndarray, delta: float) -> 
     candidates = np.unique(scores)
     candidates = candidates[np.linspace(0, len(candidates) - 1, min(_THRESHOLDS, len(candidates))).round().astype(int)]
 
-    def worth(threshold: float) -> tuple[float, float]:
-        tp, members, fp, nonmembers = _counts(scores, included, threshold)
-        return epsilon_clopper_pearson(tp, members, fp, nonmembers, delta).value, tp / members - fp / nonmembers
+    inside, outside = np.sort(scores[included]), np.sort(scores[~included])
+    accepted = [side.size - np.searchsorted(side, candidates) for side in (inside, outside)]
 
-    return max(candidates.tolist(), key=worth)
+    def worth(at: int) -> tuple[float, float]:
+        tp, fp = (int(counts[at]) for counts in accepted)
+        bound = epsilon_clopper_pearson(tp, inside.size, fp, outside.size, delta)
+        return bound.value, tp / inside.size - fp / outside.size
+
+    return float(candidates[max(range(len(candidates)), key=worth)])
 
 
 def _counts(scores: np.ndarray, included: np.ndarray, threshold: float) -> tuple[int, int, int, int]:

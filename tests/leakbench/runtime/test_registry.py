@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 
@@ -50,28 +51,49 @@ def test_an_attack_of_25_lines_shows_up_in_the_results_and_in_the_trade_off(leak
     assert "twice" in outcome.out  # the strongest attack, named in the table on the terminal
 
 
-@pytest.mark.parametrize("kind", ["attack", "defense"])
-def test_a_new_plugin_conforms_and_runs_in_a_suite(leakbench, trained, tiny, tmp_path, monkeypatch, kind):
-    monkeypatch.chdir(tmp_path)
-    outcome = leakbench("new", kind, "my_own")
-    assert outcome.code == 0
-    assert "leakbench check plugin my_own --plugin my_own.py" in outcome.out
-    assert leakbench("check", "plugin", "my_own", "--plugin", "my_own.py").code == 0
+@pytest.fixture(scope="module")
+def scaffolds(leakbench, tmp_path_factory):
+    """The folder in which `leakbench new KIND my_KIND` wrote, what it said by kind, and how pytest of all that it wrote
+    ended: one process for both kinds, as it takes seconds to start."""
+    folder = tmp_path_factory.mktemp("scaffolds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        said = {kind: leakbench("new", kind, f"my_{kind}") for kind in ("attack", "defense")}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_own.py"],
-        cwd=tmp_path,
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-rA",
+            "-p",
+            "no:cacheprovider",
+            *(f"test_my_{kind}.py" for kind in said),
+        ],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
+    return folder, said, done
+
+
+@pytest.mark.parametrize("kind", ["attack", "defense"])
+def test_a_new_plugin_conforms_and_runs_in_a_suite(leakbench, trained, tiny, tmp_path, monkeypatch, scaffolds, kind):
+    (folder, said, done), name = scaffolds, f"my_{kind}"
+    assert said[kind].code == 0
+    assert f"leakbench check plugin {name} --plugin {name}.py" in said[kind].out
+    assert done.returncode == 0 and f"PASSED test_{name}.py" in done.stdout, done.stdout
+    shutil.copyfile(folder / f"{name}.py", tmp_path / f"{name}.py")
+    monkeypatch.chdir(tmp_path)
+    assert leakbench("check", "plugin", name, "--plugin", f"{name}.py").code == 0
     base = '\nbase = "baseline"' if kind == "defense" else ""
-    tiny.write_text(tiny.read_text() + f'\n[[{kind}]]\nname = "my_own"{base}\n')
+    tiny.write_text(tiny.read_text() + f'\n[[{kind}]]\nname = "{name}"{base}\n')
     settings = ["--set", "defense.cpsample.alpha=0.5", "--set", "quality.features=pixels"]
-    ran = leakbench("run", tiny, "--workers", 1, "--plugin", "my_own.py", *settings)
+    ran = leakbench("run", tiny, "--workers", 1, "--plugin", f"{name}.py", *settings)
     assert ran.code == 0, ran.err
-    assert "my_own" in (tmp_path / "runs" / "tiny" / "results.csv").read_text()
+    assert name in (tmp_path / "runs" / "tiny" / "results.csv").read_text()
 
 
 @pytest.mark.parametrize("name", ["My-Attack", "class", "9lives", "a b", "../x"])
