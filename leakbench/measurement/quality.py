@@ -9,7 +9,7 @@ import torch
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.metric_set import MetricSet
-from leakbench.metrics.evaluate.quality import evaluate_lpips, evaluate_quality, moment_arrays
+from leakbench.metrics.evaluate.quality import evaluate_lpips, evaluate_quality, quality_arrays
 from leakbench.metrics.evaluate.unlearning_samples import evaluate_unlearned_samples
 from leakbench.metrics.fairness import evaluate_fairness
 from leakbench.runtime.device import EXECUTION_KEYS
@@ -37,7 +37,9 @@ def measure_quality(context: AuditContext) -> RecordContents:
         "train_last": float(last.get("train_seconds", 0.0)),
         "sample": context.sampling_facts["sample_seconds"],
     }
-    return RecordContents(metrics, moment_arrays(features), timings, extractor.features.name)
+    return RecordContents(
+        metrics, quality_arrays(features, extractor.train, extractor.heldout), timings, extractor.features.name
+    )
 
 
 def _measure_unlearned(context: AuditContext, features: torch.Tensor) -> MetricSet:

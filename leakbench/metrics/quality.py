@@ -64,9 +64,8 @@ def frechet(samples: Tensor, real: Tensor) -> Estimate:
 
     Raises ValueError below two rows or when a value is not finite.
     """
-    fewer, more = sorted((_table(samples), _table(real)), key=len)
+    fewer, blocks = _blocks(samples, real)
     n = len(fewer)
-    blocks = [more[i * n : (i + 1) * n] for i in range(min(len(more) // n, _BLOCKS))]
     resamples = _RESAMPLES if fewer.shape[1] <= _WIDE else _RESAMPLES_WIDE
     rows = _resampled(n, resamples, 1 + len(blocks))
     places: Table = rows if isinstance(fewer, np.ndarray) else torch.from_numpy(rows).to(fewer.device)
@@ -75,12 +74,24 @@ def frechet(samples: Tensor, real: Tensor) -> Estimate:
     return Estimate(value, max(0.0, value - 1.96 * error), value + 1.96 * error, n)
 
 
+def frechet_blocks(samples: Tensor, real: Tensor) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The rows of the smaller side, and the blocks of as many rows of the larger that `frechet` averages over."""
+    fewer, blocks = _blocks(samples, real)
+    return _host(fewer), [_host(block) for block in blocks]
+
+
 def kid(x: Tensor, y: Tensor) -> Estimate:
     """The kernel distance of embeddings x (N, D) and y (M, D): an unbiased estimate, so at times below zero.
 
     Raises ValueError below three rows on a side, which the jackknife needs.
     """
-    x, y = x.double(), y.double()
+    value, without = kid_jackknife(x.double(), y.double())
+    error = sqrt(float(sum((len(rest) - 1) * rest.var(correction=0) for rest in without)))
+    return Estimate(value, value - 1.96 * error, value + 1.96 * error, min(len(x), len(y)))
+
+
+def kid_jackknife(x: Tensor, y: Tensor) -> tuple[float, tuple[Tensor, Tensor]]:
+    """The kernel distance of float64 embeddings, and what it is without each row of x, (N,), and of y, (M,)."""
     n, m = len(x), len(y)
     if min(n, m) < 3:
         raise ValueError(f"a kernel distance needs three images on each side, not {n} and {m}")
@@ -90,9 +101,7 @@ def kid(x: Tensor, y: Tensor) -> Estimate:
     # Row i left out: its pairs go from both its row and its column of the matrix within, and from one row across.
     without_x = (xx.sum() - 2 * xx) / ((n - 1) * (n - 2)) - 2 * (xy.sum() - xy) / ((n - 1) * m)
     without_y = (yy.sum() - 2 * yy) / ((m - 1) * (m - 2)) - 2 * (yx.sum() - yx) / ((m - 1) * n)
-    variance = (n - 1) * without_x.var(correction=0) + (m - 1) * without_y.var(correction=0)
-    value, error = float(within_x + within_y - 2 * across), sqrt(float(variance))
-    return Estimate(value, value - 1.96 * error, value + 1.96 * error, min(n, m))
+    return float(within_x + within_y - 2 * across), (without_x, without_y)
 
 
 def precision_recall(samples: Tensor, real: Tensor, k: int = 5) -> tuple[Estimate, Estimate]:
@@ -109,8 +118,19 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 5) -> tuple[Estimat
 
 
 def _covered(points: Tensor, centres: Tensor, k: int) -> Estimate:
+    return clopper_pearson(int(covered_points(points, centres, k).sum()), len(points))
+
+
+def covered_points(points: Tensor, centres: Tensor, k: int) -> Tensor:
+    """Tell of each point (N,) whether it lies in the ball of a centre, out to that centre's k-th nearest other."""
     radius = nearest(centres, centres, k + 1).distance[:, k]  # the first of k + 1 is the centre itself, or its copy
-    return clopper_pearson(int(within(points, centres, radius).sum()), len(points))
+    return within(points, centres, radius)
+
+
+def _blocks(samples: Tensor, real: Tensor) -> tuple[Table, list[Table]]:
+    fewer, more = sorted((_table(samples), _table(real)), key=len)
+    n = len(fewer)
+    return fewer, [more[i * n : (i + 1) * n] for i in range(min(len(more) // n, _BLOCKS))]
 
 
 def _table(features: Tensor) -> Table:

@@ -5,7 +5,7 @@ is a float, higher = more likely a member; `member` and `nonmember` are 1-D and 
 `finite` first); a decision is `score >= threshold`; intervals are 95 % unless a level is given.
 """
 
-from .auc import PairedDifference, auc, auc_p_value, delong_pair
+from .auc import auc, auc_p_value, delong_pair
 from .balanced import BalancedAccuracy, balanced_accuracy
 from .by_class import ByClass, ClassLeak, by_class
 from .contrast import Contrast, contrast
@@ -19,6 +19,8 @@ from .group_z import group_z
 from .groups import Groups, effective_number, fewer_groups, has_few_groups, mean_scores
 from .health import calibration_leaks, finite, flags, oriented, weaker_with_more_access
 from .multiple import holm
+from .paired import PairedDifference, independent_difference, paired_by_shares, paired_over_seeds
+from .paired_rates import proportion_pair, tpr_pair
 from .power import auc_half_width, auc_images, auc_images_to_see, effective_images, smallest_detectable_auc
 from .power_tpr import ranked_images, smallest_detectable_tpr, tpr_half_width, tpr_images, tpr_images_to_see
 from .proportions import clopper_pearson, difference, proportion, proportion_difference
@@ -78,13 +80,17 @@ __all__ = [
     "guesses",
     "has_few_groups",
     "holm",
+    "independent_difference",
     "list_attainable",
     "list_required_images",
     "mean_scores",
     "oriented",
     "over_seeds",
+    "paired_by_shares",
+    "paired_over_seeds",
     "proportion",
     "proportion_difference",
+    "proportion_pair",
     "ranked_images",
     "roc_curve",
     "set_inference",
@@ -95,6 +101,7 @@ __all__ = [
     "tpr_half_width",
     "tpr_images",
     "tpr_images_to_see",
+    "tpr_pair",
     "tpr_verdict",
     "verdict",
     "weaker_with_more_access",

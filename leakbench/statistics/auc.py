@@ -38,14 +38,7 @@ from numpy.typing import ArrayLike
 from ._scores import Scores, checked, tail
 from .estimate import Estimate
 from .groups import Codes, Groups, Sides, number_sides
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """AUC of the first attack minus AUC of the second (in [-1, 1]), and the two-sided p value of "no difference"."""
-
-    difference: Estimate
-    p_value: float
+from .paired import PairedDifference, unseen_share, wald
 
 
 def auc(member: ArrayLike, nonmember: ArrayLike, level: float = 0.95, groups: Groups | None = None) -> Estimate:
@@ -92,7 +85,7 @@ class Measured:
     def interval(self, alpha: float) -> tuple[float, float]:
         """The interval that leaves `alpha` outside on each side."""
         low, high = _logit_interval(self.value, self.error, alpha)
-        unseen = _unseen_share(self.independent, alpha)
+        unseen = unseen_share(self.independent, alpha)
         return min(low, self.value * (1 - unseen)), max(high, self.value + (1 - self.value) * unseen)
 
 
@@ -134,32 +127,7 @@ def delong_pair(
     if v_a.shape != v_b.shape or w_a.shape != w_b.shape:
         raise ValueError("both attacks must have scored the same images")
     found = _measured(v_a - v_b, w_a - w_b, number_sides(groups, v_a.size, w_a.size))
-    if found.error == 0:
-        return _same_everywhere(found, tail(level))
-    return _wald(found, tail(level))
-
-
-def _wald(found: Measured, alpha: float) -> PairedDifference:
-    from scipy.special import ndtr, ndtri
-
-    value, half = found.value, -float(ndtri(alpha)) * found.error
-    p_value = 2 * float(ndtr(-abs(value) / found.error))
-    low, high = max(value - half, -1.0), min(value + half, 1.0)
-    return PairedDifference(Estimate(value, low, high, found.n, found.groups), p_value)
-
-
-def _same_everywhere(found: Measured, alpha: float) -> PairedDifference:
-    """Zero variance: each of n disjoint pairs of images (or groups) differs by `value`. An unseen share may differ by
-    -1 or 1.
-
-    The p value inverts that interval: were the true difference 0, one pair would show `value` with probability at most
-    1 / (1 + |value|).
-    """
-    value, n = found.value, found.independent
-    unseen = _unseen_share(n, alpha)
-    centre = value * (1 - unseen)
-    p_value = min(1.0, 2 * (1 + abs(value)) ** -n)
-    return PairedDifference(Estimate(value, centre - unseen, centre + unseen, found.n, found.groups), p_value)
+    return wald(found.value, found.error, found.n, found.groups, level)
 
 
 def _placements(member: Scores, nonmember: Scores) -> tuple[Scores, Scores]:
@@ -208,8 +176,3 @@ def _logit_interval(value: float, error: float, alpha: float) -> tuple[float, fl
 
 def _expit(x: float) -> float:
     return 1 / (1 + exp(-x)) if x >= 0 else exp(x) / (1 + exp(x))
-
-
-def _unseen_share(n: int, alpha: float) -> float:
-    """The largest share of a population of which `n` independent draws hold nothing with probability `alpha`."""
-    return 1 - float(alpha ** (1 / n))

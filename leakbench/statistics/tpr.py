@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, floor, hypot
+from math import ceil, floor, hypot, inf
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -107,6 +107,14 @@ def tpr_at_threshold(
     return proportion(members >= threshold, level, groups)
 
 
+def threshold_ends(
+    nonmember: Scores, threshold: float, target: float, groups: ArrayLike | None = None
+) -> tuple[float, float]:
+    """The strict and the lax end of the 95 % interval of a `threshold` of FPR `target`; "above" is what passes."""
+    fewest, most = _ranks(nonmember, threshold, target, 0.95, groups)
+    return _bar(nonmember, fewest), _bar(nonmember, most + 1)
+
+
 def _ranks(
     nonmembers: Scores, threshold: float, target: float, level: float, groups: ArrayLike | None
 ) -> tuple[int, int]:
@@ -142,12 +150,14 @@ def joined(here: Estimate, strict: Estimate, lax: Estimate) -> tuple[float, floa
 def _tpr_above(members: Scores, nonmembers: Scores, rank: int, trials: float, level: float) -> Estimate:
     """The share of members above the `rank`-th largest nonmember, as of so many trials; none is above the 0-th, all
     above the (n+1)-th."""
+    return _share(int(np.count_nonzero(members > _bar(nonmembers, rank))), members.size, trials, level)
+
+
+def _bar(nonmembers: Scores, rank: int) -> float:
+    """The `rank`-th largest nonmember; infinity for the 0-th, minus infinity for the (n+1)-th."""
     if rank == 0:
-        return _share(0, members.size, trials, level)
-    if rank > nonmembers.size:
-        return _share(members.size, members.size, trials, level)
-    bar = np.partition(nonmembers, -rank)[-rank]
-    return _share(int(np.count_nonzero(members > bar)), members.size, trials, level)
+        return inf
+    return float(np.partition(nonmembers, -rank)[-rank]) if rank <= nonmembers.size else -inf
 
 
 def _share(count: int, images: int, trials: float, level: float) -> Estimate:

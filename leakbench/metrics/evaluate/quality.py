@@ -10,8 +10,10 @@ from leakbench.data.image_view import ImagesLike
 from leakbench.metrics import quality
 from leakbench.metrics.copying import pixel_similarity
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
+from leakbench.metrics.quality_shares import frechet_shares, kid_shares, precision_recall_shares
 from leakbench.metrics.weights import perceptual
 from leakbench.results.record import Metric
+from leakbench.results.share_arrays import share_name
 from leakbench.runtime.device import Rng
 
 
@@ -47,7 +49,19 @@ def evaluate_lpips(samples: Tensor, train: ImagesLike, streams: Rng) -> MetricSe
     )
 
 
-def moment_arrays(features: Tensor) -> dict[str, np.ndarray]:
-    """Mean, covariance and number of features, so that a distance can be recomputed."""
-    found = quality.moments(features)
-    return {"mean": found.mean, "covariance": found.covariance, "n": np.array(found.n)}
+def quality_arrays(samples: Tensor, train: Tensor, heldout: Tensor) -> dict[str, np.ndarray]:
+    """What the record keeps of samples' features (N, D): their moments, so that a distance can be recomputed, and each
+    sample's and real image's share in each metric, float32, by which two releases are compared in pairs."""
+    found = quality.moments(samples)
+    arrays = {"mean": found.mean, "covariance": found.covariance, "n": np.array(found.n)}
+    precision, recall = precision_recall_shares(samples, heldout)
+    shares: dict[str, tuple[np.ndarray, ...]] = {
+        "frechet": frechet_shares(samples, train),
+        "frechet_heldout": frechet_shares(samples, heldout),
+        "kid": kid_shares(samples, heldout),
+        "precision": (precision,),
+        "recall": (recall,),
+    }
+    for name, sides in shares.items():
+        arrays |= {share_name(name, side): one.astype(np.float32) for side, one in enumerate(sides)}
+    return arrays

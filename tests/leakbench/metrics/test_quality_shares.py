@@ -1,0 +1,102 @@
+"""Shares in quality metrics beside numerical derivatives, and the paired test of two releases' distances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from leakbench.metrics.evaluate.quality import quality_arrays
+from leakbench.metrics.quality import frechet, frechet_blocks, frechet_distance, kid, moments, precision_recall
+from leakbench.metrics.quality_shares import frechet_shares, kid_shares, precision_recall_shares
+from leakbench.results.share_arrays import find_shares
+from leakbench.statistics import Estimate, independent_difference, paired_by_shares
+
+
+def draw(seed: int, n: int, width: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:
+    return torch.randn(n, width, generator=torch.Generator().manual_seed(seed)) * scale + shift
+
+
+def weighted_distance(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
+    """The Frechet distance of y (n, D) and x with a weight on each row, n in all."""
+    n = len(x)
+    mean = weights @ x / n
+    a, b = (x - mean) * np.sqrt(weights)[:, None], y - y.mean(axis=0)
+    apart = np.square(mean - y.mean(axis=0)).sum()
+    return float(apart + ((a * a).sum() + (b * b).sum() - 2 * np.linalg.svd(a @ b.T)[1].sum()) / (n - 1))
+
+
+@pytest.mark.parametrize(("n", "width"), [(50, 6), (12, 30)])  # covariances of full rank, and singular ones
+def test_frechet_shares_are_derivatives(n, width):
+    x, y = draw(1, n, width).double(), draw(2, n, width, shift=0.3, scale=1.3).double()
+    ours, theirs = frechet_shares(x, y)
+    step, numbers = 1e-5, (x.numpy(), y.numpy())
+    for shares, (a, b) in ((ours, numbers), (theirs, numbers[::-1])):
+        for i in (0, n - 1):
+            heavier, lighter = (np.full(n, 1 - d / n) + d * np.eye(n)[i] for d in (step, -step))
+            slope = (weighted_distance(a, b, heavier) - weighted_distance(a, b, lighter)) / (2 * step)
+            assert shares[i] == pytest.approx(slope, rel=1e-3, abs=1e-5)
+
+
+def test_frechet_shares_follow_its_blocks():
+    samples, real = draw(3, 95, 5), draw(4, 30, 5)
+    ours, theirs = frechet_shares(samples, real)
+    swapped = frechet_shares(real, samples)
+    blocks = [frechet_shares(samples[i : i + 30], real) for i in (0, 30, 60)]
+    assert ours.shape == (95,) and not ours[90:].any() and theirs.shape == (30,)
+    np.testing.assert_allclose(ours[30:60], blocks[1][0] / 3)
+    np.testing.assert_allclose(theirs, np.mean([block[1] for block in blocks], axis=0), atol=1e-12)
+    np.testing.assert_array_equal(swapped[0], theirs)
+
+
+def test_shares_of_the_other_metrics_have_their_errors():
+    samples, real = draw(5, 60, 4, shift=0.4), draw(6, 50, 4)
+    found = kid(samples, real)
+    error = np.sqrt(sum((side**2).sum() for side in kid_shares(samples, real)))
+    assert 1.96 * error == pytest.approx(found.high - found.value, rel=1e-6)
+    for shares, rate in zip(precision_recall_shares(samples, real), precision_recall(samples, real), strict=True):
+        assert (shares**2).sum() == pytest.approx(rate.value * (1 - rate.value) / 50)
+
+
+def test_a_record_keeps_them_small():
+    samples, train, heldout = draw(7, 40, 4), draw(8, 30, 4), draw(9, 20, 4)
+    arrays = quality_arrays(samples, train, heldout)
+    sizes = {name: [len(one) for one in find_shares(arrays, name)] for name in ("frechet", "frechet_heldout", "kid")}
+    assert sizes == {"frechet": [40, 30], "frechet_heldout": [40, 20], "kid": [40, 20]}
+    assert [len(find_shares(arrays, name)) for name in ("precision", "recall", "lpips_nearest")] == [1, 1, 0]
+    assert find_shares(arrays, "kid")[0].dtype == np.float32
+
+
+def simulate(shifts, repetitions=150, n=100, width=8):
+    """How often the distances of two releases, of the same seeds and against the same images, are told apart at 5 %."""
+    generator, paired, apart = torch.Generator().manual_seed(0), [], []
+    for _ in range(repetitions):
+        real, shared = (torch.randn(n, width, generator=generator) for _ in range(2))
+        releases = [0.9 * shared + 0.43 * torch.randn(n, width, generator=generator) + shift for shift in shifts]
+        values = []
+        for samples in releases:
+            rows, (block,) = frechet_blocks(samples, real)
+            value = frechet_distance(moments(torch.from_numpy(rows)), moments(torch.from_numpy(block)))
+            shares = frechet_shares(samples, real)
+            half = 1.96 * float(np.sqrt(sum((side**2).sum() for side in shares)))
+            values.append((Estimate(value, value - half, value + half, n), shares))
+        (a, of_a), (b, of_b) = values
+        paired.append(paired_by_shares(a, b, of_a, of_b).p_value < 0.05)
+        apart.append(independent_difference(a, b).p_value < 0.05)
+    return np.mean(paired), np.mean(apart)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4])
+def test_equal_distances_are_told_apart_in_five_of_a_hundred(shift):
+    assert simulate((shift, shift))[0] <= 0.09
+
+
+def test_a_distance_that_rose_is_seen_in_pairs_where_the_intervals_alone_do_not_show_it():
+    paired, apart = simulate((0.2, 0.35))
+    assert paired >= 0.9 and apart <= 0.5
+
+
+def test_the_pair_of_a_release_with_itself():
+    samples, real = draw(10, 50, 4), draw(11, 40, 4)
+    value, shares = frechet(samples, real), frechet_shares(samples, real)
+    assert paired_by_shares(value, value, shares, shares).p_value == 1
