@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from leakbench.models.training.adam import Adam
 from leakbench.models.training.checkpoints import resume, save
 from leakbench.models.training.gradients import Batch, Loss, drops, mean_gradient
 from leakbench.runtime import distributed
@@ -154,7 +155,7 @@ def optimise(
     has seen would be lost.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=recipe.lr, fused=True)
+    optimizer = Adam(parameters, lr=recipe.lr, fused=True)
     averaged = [p.detach().clone() for p in parameters]
     # Numbers depend on the step alone, so the chunk may follow the memory that a step's noise takes.
     chunk = max(1, min(_CHUNK, _CHUNK_NUMBERS // max(1, numbers)))
