@@ -8,7 +8,7 @@ from typing import Any
 
 from leakbench.cli import audit, check, claims, doctor, export, fetch, list_, new, power, report, run, score, show, why  # noqa: F401
 from leakbench.cli.app import app
-from leakbench.runtime.errors import UsageError
+from leakbench.runtime.errors import UsageError, to_printable
 
 
 def main() -> Any:
@@ -18,7 +18,7 @@ def main() -> Any:
     except UsageError as error:
         if os.environ.get("LEAKBENCH_DEBUG"):
             raise
-        print(f"leakbench: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        print(f"leakbench: {to_printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if os.environ.get("LEAKBENCH_DEBUG"):

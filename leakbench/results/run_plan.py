@@ -102,3 +102,9 @@ class RunPlan(_Planned):
         """The method of each attack, by the id that the suite gave it."""
         entries = self.settings.get("attack", [])
         return {str(entry.get("id", entry.get("name"))): str(entry.get("name")) for entry in entries}
+
+    def attacks_at(self, point: PlannedPoint) -> list[str]:
+        """The ids of the attacks that are run against a point: all, but for those that name other defenses."""
+        on = {str(one.get("id", one.get("name"))): one["on"] for one in self.settings.get("attack", []) if "on" in one}
+        named = {attack: [ids] if isinstance(ids, str) else ids for attack, ids in on.items()}
+        return [attack for attack in self.attacks if point.defense in named.get(attack, [point.defense])]

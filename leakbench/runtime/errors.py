@@ -36,3 +36,9 @@ def nearest_name(word: str, names: Iterable[str]) -> str:
     names = sorted(names)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+def to_printable(text: str) -> str:
+    """Text in which control characters, line breaks and other invisible ones stand as Python writes them: what a
+    hostile file says never reaches a terminal as it is."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -8,7 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.runtime.errors import UsageError, nearest_name, to_printable
+
+_LONGEST = 200  # characters of a wrong value in an error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -17,8 +19,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML, of UTF-8, or of a number with thousands of digits
         raise UsageError(f"{path}: not a TOML file: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path}: not a TOML file: it is nested too deeply") from None
 
 
 def validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
@@ -27,11 +31,10 @@ def validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
         return model.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
+        key = to_printable(".".join(map(str, first["loc"])))
         if first["type"] == "extra_forbidden":
-            raise UsageError(
-                f"{where}: unknown key {key!r}; {nearest_name(str(first['loc'][-1]), _keys(model, first['loc']))}"
-            ) from None
+            known = nearest_name(str(first["loc"][-1]), _keys(model, first["loc"]))
+            raise UsageError(f"{where}: unknown key {_shorten(key)}; {known}") from None
         if first["type"] == "missing":
             raise UsageError(f"{where}: key {key!r} is missing") from None
         message = first["msg"]
@@ -39,8 +42,14 @@ def validate(model: type[BaseModel], table: dict[str, Any], where: str) -> Any:
             message = message.removeprefix(words)
         if "dictionary" in message:  # pydantic names the class, which no user knows
             message = f"a table: write [{key}]"
-        given = f"{key} = {first['input']!r}: " if key else ""  # of a table as a whole there is no one value
+        given = f"{key} = {_shorten(first['input'])}: " if key else ""  # of a table as a whole there is no one value
         raise UsageError(f"{where}: {given}it should be {message}") from None
+
+
+def _shorten(value: object) -> str:
+    """A value as Python writes it, cut where nobody would read on."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

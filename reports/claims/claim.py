@@ -14,6 +14,7 @@ confidence = 0.95                   # optional
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,7 @@ class Claim(BaseModel):
     at_least: float | None = None
     within: tuple[float, float] | None = None
     against: _Word | None = None
-    confidence: float = Field(0.95, ge=0.5, lt=1)
+    confidence: float = Field(0.95, ge=0.5, le=0.999999)
 
     @model_validator(mode="after")
     def _one_bound(self) -> Claim:
@@ -86,7 +87,7 @@ def read_claims(path: Path) -> list[Claim]:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{path}: holds no [[claim]] table")
     claims: list[Claim] = [validate(Claim, row, f"{path}: claim {n}") for n, row in enumerate(rows, start=1)]
-    names = [claim.name for claim in claims]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    counts = Counter(claim.name for claim in claims)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
         raise UsageError(f"{path}: two claims have the name {twice!r}; name each differently")
     return claims

@@ -8,6 +8,7 @@ serves any level up to that. Seeds are joined as in all tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import isnan, nan
 
 from leakbench.results.metric_specs import find_metric
@@ -28,7 +29,7 @@ class NoEvidence(Exception):
 
 def measure(run: RunFolder, records: Sequence[Record], metric: str, level: float) -> Estimate:
     """A metric over the seeds, one record each, with its interval of a level. Raises NoEvidence."""
-    return _join(metric, [_measure_one(run, record, metric, level) for record in records], level)
+    return _measure(run, tuple(_identify(record) for record in records), metric, level)
 
 
 def measure_difference(
@@ -42,12 +43,27 @@ def measure_difference(
     by_seed = {record.seed: record for record in others}
     if {record.seed for record in records} != by_seed.keys():
         raise NoEvidence("the two points have other seeds")
-    found = [_subtract(run, record, by_seed[record.seed], metric, level) for record in records]
+    found = [_subtract(run, _identify(one), _identify(by_seed[one.seed]), metric, level) for one in records]
     joined = over_seeds(found, level)
     return Estimate(joined.mean, joined.low, joined.high, min(one.n for one in found))
 
 
-def _join(metric: str, found: list[Estimate], level: float) -> Estimate:
+_Identity = tuple[str, str, str, int]
+
+
+def _identify(record: Record) -> _Identity:
+    """Point, attack, access and seed: what tells a record from all others of its run."""
+    return record.point, record.attack, record.access, record.seed
+
+
+@lru_cache(maxsize=8)
+def _by_identity(run: RunFolder) -> dict[_Identity, Record]:
+    return {_identify(record): record for record in run.records}
+
+
+@lru_cache(maxsize=4096)  # many claims may be about the same records
+def _measure(run: RunFolder, records: tuple[_Identity, ...], metric: str, level: float) -> Estimate:
+    found = [_measure_one(run, _by_identity(run)[record], metric, level) for record in records]
     joined = over_seeds(found, level, find_metric(metric).bounds)
     return Estimate(joined.mean, joined.low, joined.high, min(one.n for one in found))
 
@@ -71,7 +87,9 @@ def _measure_one(run: RunFolder, record: Record, metric: str, level: float) -> E
     return kept
 
 
-def _subtract(run: RunFolder, one: Record, other: Record, metric: str, level: float) -> Estimate:
+@lru_cache(maxsize=4096)
+def _subtract(run: RunFolder, first_one: _Identity, second_one: _Identity, metric: str, level: float) -> Estimate:
+    one, other = _by_identity(run)[first_one], _by_identity(run)[second_one]
     first, second = load_scores(run, one), load_scores(run, other)
     if metric == "auc" and first is not None and second is not None:
         if [len(side) for side in first] != [len(side) for side in second]:

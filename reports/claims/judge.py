@@ -19,21 +19,23 @@ from dataclasses import dataclass
 from math import ceil, isinf
 from typing import Literal
 
-from leakbench.results.families import FAMILIES
 from leakbench.results.flags import Flag
 from leakbench.results.metric_specs import find_metric
-from leakbench.results.record import QUALITY, Record
+from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.statistics import Estimate
 
+from ..reading.formatting import join_words
 from ..reading.marks import find_marks
-from ..reading.points import ACCESS_LEVELS
 from ..reading.void import list_void_reasons, rests_on_split
+from .asked import find_attacks, list_unrecorded, name_fault
 from .claim import STRONGEST, Claim
 from .evidence import NoEvidence, measure, measure_difference
+from .power import Power, find_power
 
+_FARTHEST = 1000.0  # half widths from the bound, beyond which no number of images is worth a mention
 Outcome = Literal["holds", "broken", "undecided"]
 
 
@@ -44,7 +46,7 @@ class Judgement:
 
     margin: how far the interval lies within the bounds; negative where some of it lies outside. reason: why nothing can
     be said, where that is so. images: how many on a side would decide it, were the value what was measured; None where
-    no number would, or where it is decided.
+    no number would, or where it is decided. power: how likely `holds` would have been (power.py).
     """
 
     claim: Claim
@@ -56,6 +58,7 @@ class Judgement:
     margin: float | None = None
     images: int | None = None
     reason: str = ""
+    power: Power | None = None
 
 
 def decide(found: Estimate, low: float, high: float) -> Outcome:
@@ -80,14 +83,16 @@ def _find_points(run: RunFolder, claim: Claim) -> list[PlannedPoint]:
     own = [point for point in run.plan.points if point.defense == claim.defense]
     if not own:
         names = {point.defense for point in run.plan.points}
-        raise UsageError(_wrong(run, claim, "defense", claim.defense, nearest_name(claim.defense, names)))
+        raise UsageError(name_fault(run, claim, "defense", claim.defense, nearest_name(claim.defense, names)))
     parameters = {r.point: r.defense_params for r in run.records}
     known = {name for point in own for name in parameters.get(point.name, {})}
     for name in claim.parameters.keys() - known:
-        raise UsageError(_wrong(run, claim, "parameters", name, nearest_name(name, known)))
+        raise UsageError(name_fault(run, claim, "parameters", name, nearest_name(name, known)))
     kept = [p for p in own if all(parameters.get(p.name, {}).get(k) == v for k, v in claim.parameters.items())]
     if not kept:
-        raise UsageError(_wrong(run, claim, "parameters", claim.parameters, f"it has {', '.join(p.name for p in own)}"))
+        raise UsageError(
+            name_fault(run, claim, "parameters", claim.parameters, f"it has {', '.join(p.name for p in own)}")
+        )
     return kept
 
 
@@ -96,17 +101,13 @@ def _find_named(run: RunFolder, claim: Claim) -> PlannedPoint:
         if point.name == claim.against:
             return point
     names = {point.name for point in run.plan.points}
-    raise UsageError(_wrong(run, claim, "against", claim.against, nearest_name(str(claim.against), names)))
-
-
-def _wrong(run: RunFolder, claim: Claim, key: str, value: object, right: str) -> str:
-    return f"claim {claim.name!r}: {key} = {value!r} is not in {run.path}; {right}"
+    raise UsageError(name_fault(run, claim, "against", claim.against, nearest_name(str(claim.against), names)))
 
 
 def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPoint | None) -> Judgement:
-    attacks = _find_attacks(run, claim, point)
-    others = _find_attacks(run, claim, against) if against else {}
-    if reason := _find_reason(run, [point, *([against] if against else [])], [attacks, others]):
+    attacks = find_attacks(run, claim, point)
+    others = find_attacks(run, claim, against) if against else {}
+    if reason := _find_reason(run, claim, [point, *([against] if against else [])], [attacks, others]):
         return Judgement(claim, point.name, "undecided", reason=reason)
 
     def measure_all(level: float) -> dict[str, Estimate]:
@@ -120,20 +121,22 @@ def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPo
         }
 
     level = 1 - (1 - claim.confidence) / len(attacks) if len(attacks) > 1 else claim.confidence
+    one_is_enough = claim.attack == STRONGEST and claim.at_least is not None
+    low, high = _bounds(claim)
     try:
         found = measure_all(claim.confidence)
-        strict = measure_all(level) if len(attacks) > 1 else found
+        held = not one_is_enough and all(decide(one, low, high) == "holds" for one in found.values())
+        strict = measure_all(level) if len(attacks) > 1 and not held else found
     except NoEvidence as lacking:
         return Judgement(claim, point.name, "undecided", reason=str(lacking))
-    low, high = _bounds(claim)
-    one_is_enough = claim.attack == STRONGEST and claim.at_least is not None
     outcome = _decide_all(list(found.values()), list(strict.values()), low, high, one_is_enough)
     deciding = strict if one_is_enough else found
     margins = {name: min(one.low - low, high - one.high) for name, one in deciding.items()}
     shown = (max if one_is_enough else min)(margins, key=lambda name: margins[name])
     images = _images(deciding[shown], low, high) if outcome == "undecided" else None
     used = level if one_is_enough else claim.confidence
-    return Judgement(claim, point.name, outcome, shown, deciding[shown], used, margins[shown], images)
+    power = find_power(claim, (low, high), [deciding[shown]] if one_is_enough else list(found.values()), used)
+    return Judgement(claim, point.name, outcome, shown, deciding[shown], used, margins[shown], images, power=power)
 
 
 def _decide_all(found: list[Estimate], strict: list[Estimate], low: float, high: float, one_is_enough: bool) -> Outcome:
@@ -144,43 +147,13 @@ def _decide_all(found: list[Estimate], strict: list[Estimate], low: float, high:
     return "holds" if set(each) == {"holds"} else "broken" if "broken" in corrected else "undecided"
 
 
-def _find_attacks(run: RunFolder, claim: Claim, point: PlannedPoint) -> dict[str, list[Record]]:
-    """The records of each attack that a claim is about, one a seed, by "attack" or "attack, ACCESS"."""
-    own = [r for r in run.records if r.point == point.name]
-    if claim.attack == STRONGEST:
-        level = claim.access or "WEIGHTS"
-        allowed = ACCESS_LEVELS[: ACCESS_LEVELS.index(level) + 1]
-        chosen = [r for r in own if r.family == "membership" and r.access in allowed and r.access != "NONE"]
-    elif claim.attack in FAMILIES:
-        asked = [r for r in own if claim.access in (None, r.access) and r.access != "NONE"]
-        chosen = [r for r in asked if r.family == claim.attack]
-    else:
-        chosen = [r for r in own if r.attack == claim.attack]
-        if not chosen:
-            names = {r.attack for r in run.records} | {STRONGEST, QUALITY, *FAMILIES}
-            raise UsageError(_wrong(run, claim, "attack", claim.attack, nearest_name(claim.attack, names)))
-        levels = {r.access for r in chosen}
-        if claim.access and claim.access not in levels:
-            raise UsageError(_wrong(run, claim, "access", claim.access, nearest_name(claim.access, levels)))
-        access = claim.access or min(levels, key=ACCESS_LEVELS.index)
-        chosen = [r for r in chosen if r.access == access]
-    found: dict[str, list[Record]] = {}
-    for record in chosen:
-        if record.metrics or len(chosen) == 1:
-            found.setdefault(f"{record.attack}, {record.access}", []).append(record)
-    if found and not any(record.metric(claim.metric) for records in found.values() for record in records):
-        names = {metric.name for records in found.values() for record in records for metric in record.metrics}
-        if names:
-            raise UsageError(_wrong(run, claim, "metric", claim.metric, nearest_name(claim.metric, names)))
-    return {
-        name: records
-        for name, records in found.items()
-        if any(r.metric(claim.metric) or not r.metrics for r in records)
-    }
-
-
-def _find_reason(run: RunFolder, points: list[PlannedPoint], measured: list[dict[str, list[Record]]]) -> str:
+def _find_reason(
+    run: RunFolder, claim: Claim, points: list[PlannedPoint], measured: list[dict[str, list[Record]]]
+) -> str:
     """Why nothing can be said of the points, by the records of their attacks; empty where something can."""
+    for point in points:
+        if lacking := list_unrecorded(run, claim, point):
+            return f"{join_words(lacking)} left no record at {point.name}, where the plan asks for it"
     if not measured[0]:
         return "no such attack was run at this point"
     records = [record for attacks in measured for found in attacks.values() for record in found]
@@ -217,6 +190,6 @@ def _images(found: Estimate, low: float, high: float) -> int | None:
         away = abs(found.value - bound)
         half = found.high - found.value if found.value < bound else found.value - found.low
         if half > away:
-            needed.append(ceil(found.n * (half / away) ** 2) if away > 0 else None)
+            needed.append(ceil(found.n * (half / away) ** 2) if half < _FARTHEST * away else None)
     known = [one for one in needed if one is not None]
     return max(known) if known and len(known) == len(needed) else None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import floor
 from pathlib import Path
 from xml.etree import ElementTree
+
+from leakbench.runtime.errors import to_printable
 
 from ..reading.markdown import markdown_table
 from .judge import Judgement
@@ -15,7 +18,7 @@ _LEVELS = {"holds": "notice", "undecided": "warning", "broken": "error"}
 
 def format_judgement(one: Judgement) -> str:
     """A line: the outcome, the claim, where, what was claimed, what was found, and what would decide it."""
-    return f"{one.outcome:<9}  {one.claim.name}: {one.point}: {explain(one)}"
+    return to_printable(f"{one.outcome:<9}  {one.claim.name}: {one.point}: {explain(one)}")
 
 
 def explain(one: Judgement) -> str:
@@ -28,8 +31,21 @@ def explain(one: Judgement) -> str:
     interval = f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}] at {100 * one.level:.3g} %"
     said = f"{what}: {interval} by {one.attack}, {found.n} images"
     if one.outcome == "undecided":
-        return f"{said}; {_deciding(one)}"
-    return f"{said}; margin {abs(one.margin or 0.0):.3g}"
+        return f"{said}; {_deciding(one)}; {format_power(one)}"
+    return f"{said}; margin {abs(one.margin or 0.0):.3g}; {format_power(one)}"
+
+
+def format_power(one: Judgement) -> str:
+    """ "power 0.98 at a truth of 0.5": how likely `holds` was; empty where nothing could be said."""
+    if one.found is None:
+        return ""
+    if one.power is None:
+        return "no power: no value of the metric lies within the bound"
+    return f"power {_rounded_down(one.power.probability)} at a truth of {one.power.truth:.3g}"
+
+
+def _rounded_down(probability: float) -> str:
+    return f"{floor(round(100 * probability, 6)) / 100:.2g}"
 
 
 def _deciding(one: Judgement) -> str:
@@ -46,7 +62,7 @@ def format_counts(found: Sequence[Judgement]) -> str:
 
 def format_markdown(found: Sequence[Judgement]) -> str:
     """A table for a pull request or a job's summary."""
-    rows = [[f"**{one.outcome}**", _plain(one.claim.name), _plain(one.point), _plain(explain(one))] for one in found]
+    rows = [[f"**{one.outcome}**", *(_plain(x) for x in (one.claim.name, one.point, explain(one)))] for one in found]
     return f"Claims: {format_counts(found)}.\n\n" + markdown_table(["outcome", "claim", "point", "found"], rows)
 
 
@@ -54,7 +70,7 @@ def format_annotations(found: Sequence[Judgement], file: Path) -> str:
     """Annotations as GitHub's runner reads them, one line each."""
     lines = []
     for one in found:
-        title = _escape(f"{one.outcome}: {one.claim.name}", ":,")
+        title = _escape(_printable(f"{one.outcome}: {one.claim.name}"), ":,")
         where = f"file={_escape(str(file), ':,')},title={title}"
         lines.append(f"::{_LEVELS[one.outcome]} {where}::{_escape(f'{one.point}: {explain(one)}')}\n")
     return "".join(lines)
@@ -66,6 +82,10 @@ def format_junit(found: Sequence[Judgement], strict: bool) -> str:
     for one in found:
         who = {"classname": _printable(one.point), "name": _printable(one.claim.name)}
         case = ElementTree.SubElement(suite, "testcase", who)
+        if facts := _list_facts(one):
+            properties = ElementTree.SubElement(case, "properties")
+            for name, value in facts.items():
+                ElementTree.SubElement(properties, "property", name=name, value=value)
         if one.outcome == "broken" or (strict and one.outcome == "undecided"):
             ElementTree.SubElement(case, "failure", message=_printable(explain(one)), type=one.outcome)
         elif one.outcome == "undecided":
@@ -74,6 +94,19 @@ def format_junit(found: Sequence[Judgement], strict: bool) -> str:
     suite.set("failures", str(failed))
     suite.set("skipped", str(sum(case.find("skipped") is not None for case in suite)))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _list_facts(one: Judgement) -> dict[str, str]:
+    """Numbers of a judgement, for programs."""
+    if one.found is None:
+        return {}
+    facts = {"value": one.found.value, "low": one.found.low, "high": one.found.high, "confidence": one.level}
+    facts |= {"images": one.found.n, "margin": one.margin or 0.0}
+    if one.power is not None:
+        facts |= {"power": one.power.probability, "power at a truth of": one.power.truth}
+    if one.images is not None:
+        facts["images that would decide"] = one.images
+    return {name: f"{value:.6g}" for name, value in facts.items()}
 
 
 def _plain(text: str) -> str:
