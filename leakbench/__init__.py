@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from leakbench.interface.results import Results
     from leakbench.interface.run import run
     from leakbench.interface.score import score
+    from leakbench.interface.submission.check import check_submission
+    from leakbench.interface.submission.pack import submit
     from leakbench.runtime.errors import UsageError
 
     __version__: str
@@ -47,9 +49,11 @@ __all__ = [
     "UsageError",
     "__version__",
     "audit",
+    "check_submission",
     "load",
     "run",
     "score",
+    "submit",
 ]
 
 _HOMES = {  # of the names that leakbench.api does not hand on
@@ -57,9 +61,11 @@ _HOMES = {  # of the names that leakbench.api does not hand on
     "RunFailed": "leakbench.interface.execution",
     "UsageError": "leakbench.runtime.errors",
     "audit": "leakbench.interface.audit",
+    "check_submission": "leakbench.interface.submission.check",
     "load": "leakbench.interface.load",
     "run": "leakbench.interface.run",
     "score": "leakbench.interface.score",
+    "submit": "leakbench.interface.submission.pack",
 }
 
 

@@ -33,9 +33,11 @@ PUBLIC = [
     "UsageError",
     "__version__",
     "audit",
+    "check_submission",
     "load",
     "run",
     "score",
+    "submit",
 ]
 
 

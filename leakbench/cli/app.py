@@ -31,6 +31,7 @@ app = typer.Typer(
       leakbench audit my_pipeline --members train/ --nonmembers heldout/
       leakbench power                              how many images a wanted interval needs
       leakbench score my_scores.npz                the same treatment for scores of your own
+      leakbench submit runs/quick                  pack a run, for a leaderboard
       leakbench new attack my_attack               a working attack to start from
       leakbench doctor                             what this machine can run
     """,

@@ -1,4 +1,4 @@
-"""`leakbench check`: a plugin, or claims on a run."""
+"""`leakbench check`: a plugin, or claims on a run. Submissions: check_submission.py."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import typer
 from leakbench.cli.app import PluginOption, app, load_plugins
 from leakbench.runtime.errors import UsageError, nearest_name
 
-_HELP = """Check a plugin, or claims on a run.
+_HELP = """Check a plugin, claims on a run, or a submission.
 
 \b
 Examples:
   leakbench check plugin pia
   leakbench check claims claims.toml runs/quick
+  leakbench check submission quick.zip
 """
 
 check_app = typer.Typer(

@@ -6,7 +6,24 @@ import os
 import sys
 from typing import Any
 
-from leakbench.cli import audit, check, claims, doctor, export, fetch, list_, new, power, report, run, score, show, why  # noqa: F401
+from leakbench.cli import (  # noqa: F401
+    audit,
+    check,
+    check_submission,
+    claims,
+    doctor,
+    export,
+    fetch,
+    list_,
+    new,
+    power,
+    report,
+    run,
+    score,
+    show,
+    submit,
+    why,
+)
 from leakbench.cli.app import app
 from leakbench.runtime.errors import UsageError, to_printable
 

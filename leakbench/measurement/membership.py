@@ -41,32 +41,29 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
     evidence = {name: dataclasses.replace(one, **groups) for name, one in scores.items()}
     timings = {"membership_attacks_together": time.perf_counter() - began}
     shared = dataclasses.asdict(calls)
-    masks = _forget_masks(context)
+    forgotten = _forget_masks(context)
     asks = any(Access.API <= row.access <= Access.DENOISER for row, _ in written)
     random = asks and randomised(context.release, parts["member"])
     described = _describe_reported(context)
     for row, question in written:
         attack = attacks[row.attack][0]
-        metrics = membership.evaluate_membership(evidence[question], blind=row.access is Access.NONE)
-        if masks:
-            forget = membership.forget_set_auc(evidence[question], **masks, orientation=metrics.info["orientation"])
-            metrics = metrics.joined(forget)
-        if attack.sets:
-            metrics = metrics.joined(membership.dataset_inference(evidence[question]))
+        metrics = membership.evaluate_record(evidence[question], row.access is Access.NONE, forgotten, attack.sets)
         if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
             metrics.flags.add("randomised-answers")
-        if row.access is Access.WEIGHTS and _is_weaker_with_weights(evidence, row.attack):
+        if row.access is Access.WEIGHTS and is_weaker_with_weights(
+            evidence.get(f"{row.attack}/False"), evidence.get(f"{row.attack}/True")
+        ):
             metrics.flags.add("weaker-with-more-access")
         if _has_unguarded_shadows(context, attack, row.access):
             metrics.flags.add("unguarded-shadows")
         metrics.info |= _count_consumed(attack, parts)
-        arrays = evidence[question].arrays | masks | described
+        arrays = evidence[question].arrays | (forgotten.arrays if forgotten else {}) | described
         yield row, RecordContents(metrics, arrays, timings, queries=queries[question], calls=shared)
 
 
-def _is_weaker_with_weights(evidence: dict[str, MembershipEvidence], attack: str) -> bool:
-    """Tell whether an attack finds less with the weights than with the answers, each oriented by calibration."""
-    answers, weights = evidence.get(f"{attack}/False"), evidence.get(f"{attack}/True")
+def is_weaker_with_weights(answers: MembershipEvidence | None, weights: MembershipEvidence | None) -> bool:
+    """Tell whether an attack finds less with the weights than with the answers, each oriented by calibration; not where
+    it was asked at one of them alone."""
     if answers is None or weights is None:
         return False
     return weaker_with_more_access(
@@ -129,14 +126,14 @@ def _describe_reported(context: AuditContext) -> dict[str, np.ndarray]:
     )
 
 
-def _forget_masks(context: AuditContext) -> dict[str, np.ndarray]:
+def _forget_masks(context: AuditContext) -> membership.ForgetMasks | None:
     """Masks of members that were to be forgotten, and of nonmembers to compare with: of the same class, or all."""
     inputs, table = context.inputs, context.inputs.suite.file.forget
     if inputs.forgotten is None or table is None:
-        return {}
+        return None
     member, nonmember = inputs.split.parts["member"], inputs.split.parts["nonmember"]
     alike = np.ones(len(nonmember), dtype=bool)
     if table.label is not None:
         assert inputs.data.labels is not None
         alike = inputs.data.labels[nonmember] == table.label
-    return {"member_forgotten": np.isin(member, inputs.forgotten), "nonmember_alike": alike}
+    return membership.ForgetMasks(np.isin(member, inputs.forgotten), alike)

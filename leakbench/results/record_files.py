@@ -72,5 +72,9 @@ def find_arrays(folder: Path, record: Record) -> Path | None:
 
 def write_record(path: Path, record: Record) -> None:
     """Write the JSON file of a record."""
-    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-    write_atomically(path, text.encode())
+    write_atomically(path, format_record(record))
+
+
+def format_record(record: Record) -> bytes:
+    """The bytes of a record's file."""
+    return (json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True) + "\n").encode()

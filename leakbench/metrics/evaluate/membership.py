@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
@@ -25,6 +26,31 @@ from leakbench.statistics import (
 )
 
 TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
+
+
+@dataclass(frozen=True)
+class ForgetMasks:
+    """Masks of the reported images where something was forgotten: `member_forgotten` (N,) bool, what was to be;
+    `nonmember_alike` (M,) bool, the never-seen images that it is compared with."""
+
+    member_forgotten: np.ndarray
+    nonmember_alike: np.ndarray
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The two masks, by name."""
+        return dict(vars(self))
+
+
+def evaluate_record(evidence: MembershipEvidence, blind: bool, forgotten: ForgetMasks | None, sets: bool) -> MetricSet:
+    """All metrics of a record of a membership attack: those of `evaluate_membership`; with masks, those of
+    `forget_set_auc`; and for an attack whose scores are also judged in `sets` of images, those of
+    `dataset_inference`."""
+    metrics = evaluate_membership(evidence, blind)
+    if forgotten is not None:
+        orientation = metrics.info["orientation"]
+        metrics = metrics.joined(forget_set_auc(evidence, **forgotten.arrays, orientation=orientation))
+    return metrics.joined(dataset_inference(evidence)) if sets else metrics
 
 
 def evaluate_membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:

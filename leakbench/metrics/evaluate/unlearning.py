@@ -24,12 +24,20 @@ Choices of ours: half of the real images' level; normal intervals of means, +- 1
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.metrics.evaluate.unlearning_samples import mean_probability
-from leakbench.results.evidence import PairedScores, RecoveryCurve, UnlearningEvidence, UnlearningScores
+from leakbench.results.evidence import (
+    PairedScores,
+    RecoveryCurve,
+    UnlearningEvidence,
+    UnlearningGroups,
+    UnlearningScores,
+)
 from leakbench.results.record import Metric
 from leakbench.statistics import Estimate, Groups, auc, delong_pair, finite, flags, verdict
 
@@ -60,6 +68,29 @@ def flatten_evidence(evidence: UnlearningEvidence) -> dict[str, np.ndarray]:
     for name, curve in evidence.curves.items():
         found |= {f"{name}_{part}": getattr(curve, part) for part in ("steps", "model", "retrained", "real")}
     return {name: array for name, array in found.items() if array is not None}
+
+
+def unflatten_evidence(arrays: Mapping[str, np.ndarray]) -> UnlearningEvidence:
+    """The evidence that `flatten_evidence` made these arrays of. Raises KeyError where some are missing."""
+    scored = [name.removesuffix("_model_forget") for name in arrays if name.endswith("_model_forget")]
+    drawn = [name.removesuffix("_steps") for name in arrays if name.endswith("_steps")]
+    return UnlearningEvidence(
+        {name: _paired_scores(name, arrays) for name in scored},
+        {
+            name: RecoveryCurve(*(arrays[f"{name}_{part}"] for part in ("steps", "model", "retrained", "real")))
+            for name in drawn
+        },
+    )
+
+
+def _paired_scores(name: str, arrays: Mapping[str, np.ndarray]) -> PairedScores:
+    def side(model: str) -> UnlearningScores:
+        first, second = (arrays[f"{name}_{model}_{images}"] for images in ("forget", "unseen"))
+        return UnlearningScores(first, second, arrays.get(f"{name}_{model}_retained"))
+
+    names = [f"{name}_{images}_groups" for images in ("forget", "unseen", "retained")]
+    groups = UnlearningGroups(*(arrays[one] for one in names)) if names[0] in arrays else None
+    return PairedScores(side("model"), side("retrained"), arrays.get(f"{name}_standard"), groups)
 
 
 def evaluate_paired_scores(name: str, contrast: PairedScores) -> MetricSet:

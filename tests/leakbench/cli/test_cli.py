@@ -152,6 +152,7 @@ COMMANDS = [
     ["check"],
     ["check", "plugin"],
     ["check", "claims"],
+    ["check", "submission"],
     ["claims"],
     ["claims", "init"],
     ["new"],
@@ -159,6 +160,7 @@ COMMANDS = [
     ["fetch"],
     ["power"],
     ["score"],
+    ["submit"],
     ["why"],
 ]
 
