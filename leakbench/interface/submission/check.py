@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from leakbench.interface.options import PathName
@@ -51,15 +52,13 @@ class SubmissionCheck:
 
     def to_entry(self) -> CheckedSubmission:
         """The entry of a file of checked submissions, as of now, without counter-evaluations."""
-        from leakbench import __version__
-
         return CheckedSubmission(
             digest=self.digest,
             status=self.status,
             ensemble=self.ensemble,
             missing=tuple(self.findings.missing),
             disagreements=tuple(self.findings.disagreements),
-            leakbench=__version__,
+            leakbench=version("leakbench"),
             checked=datetime.now(UTC).replace(microsecond=0),
         )
 
@@ -89,8 +88,6 @@ def check_submission(path: PathName, record: PathName | None = None) -> Submissi
 
 
 def _check(folder: Path) -> SubmissionCheck:
-    from leakbench import __version__
-
     manifest = read_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
     run, findings = RunFolder(folder), Findings()
     check_hashes(folder, manifest, findings)
@@ -108,8 +105,8 @@ def _check(folder: Path) -> SubmissionCheck:
         check_records(run, suite, findings)
         check_numbers(run, suite, findings)
         void = tuple(reason.words for reason in list_void_reasons(run)) if not findings.disagreements else ()
-    if findings.disagreements and manifest.leakbench != __version__:
+    if findings.disagreements and manifest.leakbench != version("leakbench"):
         findings.note(
-            f"packed by leakbench {manifest.leakbench}, checked by {__version__}: versions may count differently"
+            f"packed by leakbench {manifest.leakbench}, checked by {version('leakbench')}: versions may count differently"
         )
     return SubmissionCheck(digest_run(folder), manifest, len(run.records), ensemble, void, findings)

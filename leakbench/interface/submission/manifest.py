@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -43,10 +44,8 @@ class Manifest(BaseModel):
 
 def build_manifest(files: dict[str, str], suite: str, suite_digest: str) -> Manifest:
     """The manifest of files with these sha256, of a run of a suite."""
-    from leakbench import __version__
-
     return Manifest(
-        leakbench=__version__, suite=suite, suite_digest=suite_digest, digest=digest_hashes(files), files=files
+        leakbench=version("leakbench"), suite=suite, suite_digest=suite_digest, digest=digest_hashes(files), files=files
     )
 
 
