@@ -107,6 +107,6 @@ def _check(folder: Path) -> SubmissionCheck:
         void = tuple(reason.words for reason in list_void_reasons(run)) if not findings.disagreements else ()
     if findings.disagreements and manifest.leakbench != version("leakbench"):
         findings.note(
-            f"packed by leakbench {manifest.leakbench}, checked by {version('leakbench')}: versions may count differently"
+            f"packed by leakbench {manifest.leakbench}, read by {version('leakbench')}: these may count differently"
         )
     return SubmissionCheck(digest_run(folder), manifest, len(run.records), ensemble, void, findings)
