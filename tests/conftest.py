@@ -212,7 +212,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAKBENCH_CACHE", str(home / "cache"))
         words = ("run", home / "tiny.toml", "--out", home / "run", "--workers", 1)
-        outcome = _main(*words, formats=("csv", "figures", "md"))
+        outcome = _main(*words, formats=("csv", "drawings", "md"))
     return Finished(home / "tiny.toml", home / "run", home / "cache", outcome)
 
 

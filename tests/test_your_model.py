@@ -28,7 +28,7 @@ def test_the_page_runs(leakbench, hurried, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with torch.random.fork_rng():
         exec(snippet.replace("range(1500)", "range(20)"), {})  # a model as good as any to run on
-    done = leakbench(*words, *settings, "--workers", 1, formats=("csv", "figures", "md"))
+    done = leakbench(*words, *settings, "--workers", 1, formats=("csv", "drawings", "md"))
     assert done.code == 0, done.err
     folder = tmp_path / "runs" / "audit-my_pipeline"
     assert {path.name for path in folder.iterdir()} >= {"report.md", "results.csv", "figures", "plan.json"}

@@ -18,13 +18,13 @@ from leakbench.runtime.errors import UsageError
     Examples:
       leakbench report runs/quick
       leakbench report runs/quick --format csv
-      leakbench report runs/quick --format tex
+      leakbench report runs/quick --format tex,figures
       leakbench report runs/quick runs/tour --page results.md
     """
 )
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders of runs.")],
-    format: Annotated[str, typer.Option(help="Comma-separated: csv, figures, md, tex.")] = "csv,figures,md",
+    format: Annotated[str, typer.Option(help="Comma-separated: csv, drawings, figures, md, tex.")] = "csv,drawings,md",
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
 ) -> None:
     from leakbench.interface.results import Results

@@ -9,7 +9,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import registry
 from leakbench.runtime.files import write_atomically
 
-FORMATS = ("csv", "figures", "md")
+FORMATS = ("csv", "drawings", "md")
 
 
 def append_history(out: Path, command: str, cells: int, workers: int, seconds: float) -> None:

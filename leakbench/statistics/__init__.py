@@ -25,6 +25,7 @@ from .power import auc_half_width, auc_images, auc_images_to_see, effective_imag
 from .power_tpr import ranked_images, smallest_detectable_tpr, tpr_half_width, tpr_images, tpr_images_to_see
 from .proportions import clopper_pearson, difference, proportion, proportion_difference
 from .roc import OperatingPoint, Roc, roc_curve
+from .roc_band import RocBand, roc_band
 from .sample_size import Attainable, RequiredImages, list_attainable, list_required_images
 from .seeds import Summary, over_seeds
 from .sets import SetInference, SetSize, set_inference
@@ -45,6 +46,7 @@ __all__ = [
     "PairedDifference",
     "RequiredImages",
     "Roc",
+    "RocBand",
     "SetInference",
     "SetSize",
     "Summary",
@@ -92,6 +94,7 @@ __all__ = [
     "proportion_difference",
     "proportion_pair",
     "ranked_images",
+    "roc_band",
     "roc_curve",
     "set_inference",
     "smallest_detectable_auc",

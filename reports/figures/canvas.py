@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from leakbench.runtime.files import write_atomically
 
@@ -17,11 +17,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLE = Path(__file__).parent / "leakbench.mplstyle"
-COLUMN, PAGE = 3.3, 7.0  # inches: one column and both
+COLUMN, PAGE = 3.25, 6.75  # inches: one column and both
 _LINE = 0.16  # inches that a line of a legend takes
 _LETTER, _HANDLE = 0.056, 0.46  # inches: a letter of a legend's label, and what stands before it
 _RESTS = "rests on the split"
+_METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": "leakbench", "Producer": "leakbench"},
+    "svg": {"Date": None, "Creator": "leakbench"},
+}
 _DASHES = 0.2  # inches more that a line takes whose dashes are to be seen
+
+
+Sharing = Literal["", "panel", "all"]  # of an axis: by none, by a panel's copies in other rows, by all
 
 
 class MissingData(Exception):
@@ -40,6 +48,47 @@ def figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
+
+
+def panels_across(count: int, width: float, least: float) -> int:
+    """The number of panels that stand side by side, each at least so many inches wide."""
+    return max(1, min(count, int(width / least)))
+
+
+def panel_grid(
+    drawn: Figure, rows: int, count: int, across: int, share_x: Sharing = "", share_y: Sharing = ""
+) -> list[list[Axes]]:
+    """Rows of so many panels each, in as many lines as it takes with `across` of them side by side."""
+    lines = -(-count // across)
+    made = drawn.subplots(rows * lines, across, squeeze=False)
+    found = [[made[row * lines + k // across, k % across] for k in range(count)] for row in range(rows)]
+    for ax in (ax for ax in made.flatten() if not any(ax in row for row in found)):
+        ax.set_axis_off()
+    for number, row in enumerate(found):
+        for k, ax in enumerate(row):
+            _share(ax, found, (number, k), share_x, share_y)
+            if share_x and number < rows - 1:
+                ax.tick_params(labelbottom=False)
+            if share_y == "all" and k % across:
+                ax.tick_params(labelleft=False)
+    return found
+
+
+def strip_inner(grid: list[list[Axes]]) -> None:
+    """Leave titles to the first row, and labels of the x axis to the last."""
+    for number, row in enumerate(grid):
+        for ax in row:
+            if number:
+                ax.set_title("")
+            if number < len(grid) - 1:
+                ax.set_xlabel("")
+
+
+def _share(ax: Axes, grid: list[list[Axes]], place: tuple[int, int], share_x: Sharing, share_y: Sharing) -> None:
+    first: dict[Sharing, Axes] = {"panel": grid[0][place[1]], "all": grid[0][0]}
+    for share, join in ((share_x, ax.sharex), (share_y, ax.sharey)):
+        if share and first[share] is not ax:
+            join(first[share])
 
 
 def entries(axes: Iterable[Axes], first: Iterable[str] = ()) -> dict[str, Artist]:
@@ -84,16 +133,15 @@ def stamp_void(drawn: Figure) -> None:
         ax.text(0.5, 0.5, "VOID", transform=ax.transAxes, color="#B00020", alpha=0.55, weight="bold", **options)
 
 
-def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
-    """Write NAME.png and NAME.pdf, without dates and versions: the same bytes from the same records."""
-    metadata: dict[str, dict[str, str | None]] = {
-        "png": {"Software": None},
-        "pdf": {"CreationDate": None, "Creator": "leakbench", "Producer": "leakbench"},
-    }
+def save(drawn: Figure, folder: Path, name: str, endings: Iterable[str] = ("png", "pdf")) -> list[Path]:
+    """Write the figure as NAME.png, NAME.pdf and so on, without dates and versions: the same bytes from the same
+    records."""
     written = []
-    for ending, facts in metadata.items():
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")  # all formats have the layout that was found here
+    for ending in endings:
         buffer = io.BytesIO()
-        drawn.savefig(buffer, format=ending, metadata=facts)
+        drawn.savefig(buffer, format=ending, metadata=_METADATA[ending])
         write_atomically(folder / f"{name}.{ending}", buffer.getvalue())
         written.append(folder / f"{name}.{ending}")
     return written

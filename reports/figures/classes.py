@@ -11,6 +11,7 @@ from ..reading.exposure import LEVEL, MANY, Exposure, list_exposures
 from .canvas import PAGE, MissingData, entries, figure, legend, rests_on_split
 from .dots import mark
 from .styles import PointStyle, list_styles, turns
+from .values import Values, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,10 +48,10 @@ def collect_data(run: RunFolder) -> Classes:
     return data
 
 
-def plot(data: Classes) -> Figure:
+def plot(data: Classes, width: float = PAGE) -> Figure:
     """Plot one panel; many defenses in several rows."""
     rows = turns((one.point.name for one in data.found), data.styles)
-    drawn = figure(PAGE, 2.2 if len(rows) == 1 else 1.7 * len(rows))
+    drawn = figure(width, 2.2 if len(rows) == 1 else 1.7 * len(rows))
     axes = drawn.subplots(len(rows), 1, squeeze=False, sharex=True, sharey=True).flatten()
     for ax, names in zip(axes, rows, strict=True):
         _panel(ax, [one for one in data.found if one.point.name in names], data)
@@ -73,3 +74,12 @@ def _panel(ax: Axes, found: list[Exposure], data: Classes) -> None:
     ax.set(**options)
     ax.set_xticks(list(places.values()), [str(label) for label in places])
     ax.grid(visible=False, axis="x")
+
+
+def list_values(data: Classes) -> list[Values]:
+    """The numbers of the figure."""
+    return [
+        {"point": exposure.point.name, "class": one.label, **spread("auc", one.auc.summary)}
+        for exposure in data.found
+        for one in exposure.classes
+    ]

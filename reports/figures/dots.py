@@ -13,6 +13,7 @@ from leakbench.statistics import Summary
 from ..reading.aggregate import Aggregate
 from .strip import Strip, crowded, strip
 from .styles import PointStyle
+from .values import Values, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,3 +96,15 @@ def error_lengths(found: Summary, scale: float = 1.0) -> list[list[float]] | Non
 def as_star(style: PointStyle) -> PointStyle:
     """The same options with a star for a marker, for a point that the figure's others are compared with."""
     return replace(style, marker=_STAR)
+
+
+def dot_values(dot: Dot, x: str, y: str) -> Values:
+    """The numbers of a point: the two quantities, by these names, over the seeds."""
+    return {
+        "point": dot.name,
+        "defense": dot.defense,
+        "role": dot.role,
+        **spread(x, dot.x.summary),
+        **spread(y, dot.y.summary),
+        "seeds": dot.y.summary.seeds,
+    }

@@ -10,9 +10,10 @@ from leakbench.results.run_folder import RunFolder
 
 from ..reading.distances import distance_name, floor_mean
 from ..reading.fairness import CLASSIFIERS, AttributeFairness, list_fairness
-from .canvas import COLUMN, MissingData, entries, figure, legend
-from .dots import Dot, build_axis, list_dots, plot_dots
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
+from .dots import Dot, build_axis, dot_values, list_dots, plot_dots
 from .styles import PointStyle, list_styles
+from .values import Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,13 +50,16 @@ def _dots(found: list[AttributeFairness], classifier: str) -> list[Dot]:
     return list_dots((row.point, row.distance, row.aucs[classifier]) for row in found)
 
 
-def plot(data: Readings) -> Figure:
-    """Plot one panel a classifier, one under the other."""
-    drawn = figure(COLUMN, 0.4 + 1.8 * len(data.panels))
-    axes = drawn.subplots(len(data.panels), 1, squeeze=False, sharex=True, sharey=True).flatten()
+def plot(data: Readings, width: float = COLUMN) -> Figure:
+    """Plot one panel a classifier: in one column one under the other, over both side by side."""
+    count, beside = len(data.panels), width == PAGE
+    drawn = figure(width, 2.4 if beside else 0.4 + 1.8 * count)
+    shape = (1, count) if beside else (count, 1)
+    axes = drawn.subplots(*shape, squeeze=False, sharex=True, sharey=True).flatten()
     for ax, (classifier, placed) in zip(axes, data.panels.items(), strict=True):
         _panel(ax, classifier, placed, data)
-    axes[-1].set_xlabel(f"{data.distance} to held-out data")
+    for ax in axes if beside else axes[-1:]:
+        ax.set_xlabel(f"{data.distance} to held-out data")
     legend(drawn, entries(axes, (style.label for style in data.styles.values())))
     return drawn
 
@@ -68,3 +72,12 @@ def _panel(ax: Axes, classifier: str, placed: list[Dot], data: Readings) -> None
         ax.axvline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")
     axis.apply(ax)
     ax.set(title=classifier, ylabel="attribute AUC", ylim=(-0.03, 1.03))
+
+
+def list_values(data: Readings) -> list[Values]:
+    """The numbers of the figure."""
+    return [
+        {"classifier": name, **dot_values(dot, "distance", "attribute_auc")}
+        for name, dots in data.panels.items()
+        for dot in dots
+    ]

@@ -10,8 +10,9 @@ from leakbench.results.run_folder import RunFolder
 from ..reading.distances import distance_name
 from ..reading.forgetting import FORGOTTEN, Forgetting, list_forgetting
 from .canvas import COLUMN, MissingData, entries, figure, legend, log_ticks
-from .dots import Dot, as_star, build_axis, list_dots, plot_dots
+from .dots import Dot, as_star, build_axis, dot_values, list_dots, plot_dots
 from .styles import MANY, PointStyle, list_styles
+from .values import Values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,9 +55,9 @@ def _real(found: list[Forgetting]) -> float | None:
     return next((row.real.summary.mean for row in found if row.real is not None), None)
 
 
-def plot(data: Forgettings) -> Figure:
+def plot(data: Forgettings, width: float = COLUMN) -> Figure:
     """Plot one panel."""
-    drawn = figure(COLUMN, 2.6 if len(data.styles) <= MANY else 3.2)
+    drawn = figure(width, 2.6 if len(data.styles) <= MANY else 3.2)
     ax, axis = drawn.subplots(), build_axis(data.dots)
     plot_dots(ax, data.dots, data.styles, axis=axis)
     if data.real is not None:
@@ -70,3 +71,8 @@ def plot(data: Forgettings) -> Figure:
         ax.set_ylim(min(means) / 2, max(1.15, ax.get_ylim()[1]) if max(means) > 0.5 else None)
     legend(drawn, entries([ax], (style.label for style in data.styles.values())))
     return drawn
+
+
+def list_values(data: Forgettings) -> list[Values]:
+    """The numbers of the figure."""
+    return [dot_values(dot, "distance_retained", "forget_probability") for dot in data.dots]

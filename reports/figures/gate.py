@@ -9,8 +9,9 @@ from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
 from ..reading.selection import quality_records
-from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend, panel_grid, panels_across
 from .styles import PointStyle, list_styles
+from .values import Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ CAPTION = (
 )
 FACTS = {"gate_rate_by_t": "gate rate", "classifier_accuracy_by_t": "classifier, share of images"}
 GROUPS = {"member": "right on members", "heldout": "right on held-out", "confident": "sure on held-out"}
+_LEAST = 2.2  # inches of a panel
 _DASHES = ("-", "--", ":", "-.")
 Line = dict[float, float]  # value by timestep
 
@@ -102,12 +104,14 @@ def _mean(seeds: list[dict[str, Line]]) -> dict[str, Line]:
     return {group: {t: sum(v) / len(v) for t, v in line.items()} for group, line in gathered.items()}
 
 
-def plot(data: Gates) -> Figure:
+def plot(data: Gates, width: float | None = None) -> Figure:
     """Plot one panel a fact; colours are points, dashes are groups of images."""
     from matplotlib.lines import Line2D
 
-    drawn = figure(COLUMN if len(data.facts) == 1 else PAGE, 1.9)
-    axes = drawn.subplots(1, len(data.facts), squeeze=False, sharex=True).flatten()
+    width = width or (COLUMN if len(data.facts) == 1 else PAGE)
+    across = panels_across(len(data.facts), width, _LEAST)
+    drawn = figure(width, 1.9 * -(-len(data.facts) // across))
+    (axes,) = panel_grid(drawn, 1, len(data.facts), across, share_x="all")
     dashes: dict[str, Any] = {group: _DASHES[i % len(_DASHES)] for i, group in enumerate(data.groups)}
     for ax, (fact, traces) in zip(axes, data.facts.items(), strict=True):
         _panel(ax, FACTS[fact], traces, dashes)
@@ -122,3 +126,13 @@ def _panel(ax: Axes, label: str, traces: list[Trace], dashes: dict[str, Any]) ->
         options: dict[str, Any] = {"color": trace.style.colour, "linewidth": 1.8 if trace.alike else 1.0}
         ax.plot(list(trace.line), list(trace.line.values()), dashes.get(trace.group, "-"), label=trace.label, **options)
     ax.set(xlabel="timestep t", ylabel=label, ylim=(-0.03, 1.03))
+
+
+def list_values(data: Gates) -> list[Values]:
+    """The numbers of the figure."""
+    return [
+        {"panel": FACTS[fact], "point": trace.label, "images": GROUPS.get(trace.group, trace.group), "t": t, "share": y}
+        for fact, traces in data.facts.items()
+        for trace in traces
+        for t, y in trace.line.items()
+    ]

@@ -11,9 +11,10 @@ from leakbench.statistics import Summary
 from ..reading.attack_results import AttackResult
 from ..reading.replication import list_copy_results
 from ..reading.strongest import representative_points
-from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend, panel_grid, panels_across, strip_inner
 from .dots import mark
 from .styles import PointStyle, list_styles, turns
+from .values import Values, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ CAPTION = (
 )
 PANELS = 4  # attacks: those of the trade-off come first
 _AT = "unique_copies@samples="
+_LEAST = 1.6  # inches of a panel
 _BESIDE = 0.09  # of a doubling, between points that are drawn at the same number of samples
 
 
@@ -58,21 +60,21 @@ def _grown(row: AttackResult) -> dict[int, Summary]:
     return {size: found[size].summary for size in sorted(found) if found[size] is not None}  # type: ignore[union-attr]
 
 
-def plot(data: Growth) -> Figure:
+def plot(data: Growth, width: float | None = None) -> Figure:
     """Plot the attacks side by side; many defenses in several rows."""
     rows = turns((name for points in data.panels.values() for name in points), data.styles)
-    columns = len(data.panels)
-    drawn = figure(COLUMN if columns == 1 else PAGE, 2.1 if len(rows) == 1 else 1.8 * len(rows))
-    grid = drawn.subplots(len(rows), columns, squeeze=False, sharex=True, sharey="col")
+    width = width or (COLUMN if len(data.panels) == 1 else PAGE)
+    across = panels_across(len(data.panels), width, _LEAST)
+    lines = len(rows) * -(-len(data.panels) // across)
+    drawn = figure(width, 2.1 if lines == 1 else 1.8 * lines)
+    grid = panel_grid(drawn, len(rows), len(data.panels), across, share_x="all", share_y="panel")
     for names, axes in zip(rows, grid, strict=True):
         for ax, (attack, points) in zip(axes, data.panels.items(), strict=True):
             _panel(ax, attack, {name: points[name] for name in names if name in points}, data.styles)
-    for ax in grid[1:].flatten():
-        ax.set_title("")
-    for ax in grid[:-1].flatten():
-        ax.set_xlabel("")
-    grid[0, 0].set_ylabel("training images copied")
-    legend(drawn, entries(grid.flatten()), dashed=len(rows) > 1)
+    strip_inner(grid)
+    for ax in grid[0][::across]:
+        ax.set_ylabel("training images copied")
+    legend(drawn, entries(ax for row in grid for ax in row), dashed=True)
     return drawn
 
 
@@ -93,3 +95,13 @@ def _panel(ax: Axes, attack: str, points: dict[str, dict[int, Summary]], styles:
     ax.set_xticklabels([str(size) for size in sizes])
     ax.set(title=attack, xlabel="samples")
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+
+
+def list_values(data: Growth) -> list[Values]:
+    """The numbers of the figure."""
+    return [
+        {"attack": attack, "point": name, "samples": size, **spread("copied", one)}
+        for attack, points in data.panels.items()
+        for name, grown in points.items()
+        for size, one in grown.items()
+    ]

@@ -13,6 +13,7 @@ from leakbench.results.run_folder import RunFolder
 from ..reading.selection import copy_attacks, select_records
 from ..reading.strongest import representative_points
 from .canvas import PAGE, MissingData, figure
+from .values import Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,28 +66,29 @@ def _rgb(images: np.ndarray) -> np.ndarray:
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
 
 
-def plot(data: list[Block]) -> Figure:
-    """Plot a block of two rows for each point, one under the other."""
-    height, width = data[0].samples.shape[1:3]
-    # Inches of one image; what is left of the width holds the names of the rows.
-    tall = 0.92 * PAGE / (_COLUMNS * (1 + _GAP)) * height / width
-    drawn = figure(PAGE, len(data) * (2.08 * tall + 0.48))
+def plot(data: list[Block], width: float = PAGE) -> Figure:
+    """Plot a block of two rows for each point, one under the other; in one column of the page half as many pairs."""
+    across = _COLUMNS if width == PAGE else _COLUMNS // 2
+    share = 0.92 if width == PAGE else 0.84  # of the width; the rest holds the names of the rows
+    shape = data[0].samples.shape
+    tall = share * width / (across * (1 + _GAP)) * shape[1] / shape[2]  # inches of one image
+    drawn = figure(width, len(data) * (2.08 * tall + 0.48))
     axes = drawn.subplots(len(data), 1, squeeze=False).flatten()
     for ax, block in zip(axes, data, strict=True):
-        _plot_block(ax, block)
+        _plot_block(ax, block, across)
     return drawn
 
 
-def _plot_block(ax: Axes, block: Block) -> None:
+def _plot_block(ax: Axes, block: Block, columns: int) -> None:
     height, width = block.samples.shape[1:3]
     across, down = width * (1 + _GAP), height * (1 + _GAP)
-    for k, similarity in enumerate(block.similarity):
+    for k, similarity in enumerate(block.similarity[:columns]):
         for row, image in enumerate((block.samples[k], block.nearest[k])):
             box = (k * across, k * across + width, row * down + height, row * down)
             ax.imshow(image, extent=box, interpolation="nearest")
         text = f"{similarity:.3f}".replace("-", "\N{MINUS SIGN}")
         ax.text(k * across + width / 2, 2 * down, text, ha="center", va="top", fontsize=6)
-    ax.set(xlim=(0, _COLUMNS * across - width * _GAP), ylim=(2 * down + 0.22 * height, 0))
+    ax.set(xlim=(0, columns * across - width * _GAP), ylim=(2 * down + 0.22 * height, 0))
     ax.set_title(block.title, loc="left")
     ax.set_yticks([height / 2, down + height / 2], ["sample", "training\nimage"])
     ax.tick_params(length=0)
@@ -94,3 +96,12 @@ def _plot_block(ax: Axes, block: Block) -> None:
     ax.grid(False)
     for spine in ax.spines.values():
         spine.set_visible(False)
+
+
+def list_values(data: list[Block]) -> list[Values]:
+    """The numbers of the figure."""
+    return [
+        {"of": block.title, "rank": k + 1, "similarity": similarity}
+        for block in data
+        for k, similarity in enumerate(block.similarity)
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from ..reading.distances import distance_name, floor_mean, heldout_distance
 from ..reading.guarantees import find_guarantee
 from ..reading.points import find_baseline
 from ..reading.strongest import strongest
-from .canvas import COLUMN, MissingData, entries, figure, legend, log_ticks, rests_on_split
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend, log_ticks, rests_on_split
 from .dots import mark
 from .styles import PointStyle, list_styles
+from .values import Values, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,11 +92,12 @@ def _budget(run: RunFolder, point: PlannedPoint, epsilon: float | None) -> Priva
     return PrivacyPoint(point, epsilon, auc, heldout_distance(run, point), *map(tuple, found))
 
 
-def plot(data: PrivacyData) -> Figure:
-    """Plot two panels, one under the other, and a third where releases were audited."""
-    audited = any(budget.bounds for budget in data.budgets)
-    drawn = figure(COLUMN, 5.2 if audited else 3.6)
-    leak, away, *more = drawn.subplots(3 if audited else 2, 1, sharex=True)
+def plot(data: PrivacyData, width: float = COLUMN) -> Figure:
+    """Plot two panels, and a third where releases were audited: one under the other, over both columns side by side."""
+    audited, beside = any(budget.bounds for budget in data.budgets), width == PAGE
+    count = 3 if audited else 2
+    drawn = figure(width, 2.2 if beside else 5.2 if audited else 3.6)
+    leak, away, *more = drawn.subplots(*((1, count) if beside else (count, 1)), sharex=True)
     _panel(leak, data, {budget.point: budget.auc for budget in data.budgets})
     leak.axhline(0.5, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     leak.set_ylabel("AUC, strongest attack")
@@ -103,7 +106,10 @@ def plot(data: PrivacyData) -> Figure:
     _distances(away, data)
     for ax in more:
         _bounds(ax, data)
-        away.set_xlabel("")
+        if not beside:
+            away.set_xlabel("")
+    if beside:
+        leak.set_xlabel("epsilon stated")
     legend(drawn, entries([leak, away, *more], (style.label for style in data.styles.values())))
     return drawn
 
@@ -163,3 +169,15 @@ def _distances(ax: Axes, data: PrivacyData) -> None:
     lows = [min(found.mean, found.low) for found in summaries]  # a low that is NaN counts as none
     if summaries and min(lows) > 0 and max(found.mean for found in summaries) > 8 * min(lows):
         log_ticks(ax)
+
+
+def list_values(data: PrivacyData) -> list[Values]:
+    """The numbers of the figure: a row a point, then one for each bound that an audit found."""
+    found: list[Values] = []
+    for one in data.budgets:
+        row: Values = {"point": one.point.name, "epsilon": one.epsilon}
+        auc, distance = (value.summary if value else None for value in (one.auc, one.distance))
+        found.append({**row, **spread("auc", auc), **spread("distance", distance)})
+        bounds = zip_longest(one.bounds, one.ceilings)
+        found += [{**row, "epsilon_lower": low, "epsilon_ceiling": ceiling} for low, ceiling in bounds]
+    return found

@@ -1,9 +1,14 @@
-"""The figures of a run, each as PNG and PDF. A figure is one file in this folder and one line in CHARTS."""
+"""The figures of a run: those of its report, and the set for papers. A figure is one file here and one line in CHARTS.
+
+The report's are PNG and PDF at the size that suits each. For papers each is drawn at the width of one column and of two
+(NAME_1col, NAME_2col) as PDF, SVG and PNG, with its numbers in NAME.csv.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +16,8 @@ from leakbench.results.run_folder import RunFolder
 
 from ..reading.void import list_void_reasons
 from . import classes, fairness, forgetting, gate, growth, pairs, privacy, relearning, roc, similarity, tau, tradeoff
-from .canvas import MissingData, save, stamp_void, styled
+from .canvas import COLUMN, PAGE, MissingData, save, stamp_void, styled
+from .values import Values, write_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +33,8 @@ class Chart:
     name: str
     caption: str
     collect_data: Callable[[RunFolder], Any]
-    plot: Callable[[Any], Figure]
+    plot: Callable[..., Figure]
+    list_values: Callable[[Any], list[Values]]
 
     def missing(self, run: RunFolder) -> str:
         """Why it cannot be drawn; empty if it can."""
@@ -39,23 +46,58 @@ class Chart:
 
 
 CHARTS = (
-    Chart("tradeoff", tradeoff.CAPTION, tradeoff.collect_data, tradeoff.plot),
-    Chart("roc", roc.CAPTION, roc.collect_data, roc.plot),
-    Chart("similarity", similarity.CAPTION, similarity.collect_data, similarity.plot),
-    Chart("growth", growth.CAPTION, growth.collect_data, growth.plot),
-    Chart("pairs", pairs.CAPTION, pairs.collect_data, pairs.plot),
-    Chart("gate", gate.CAPTION, gate.collect_data, gate.plot),
-    Chart("privacy", privacy.CAPTION, privacy.collect_data, privacy.plot),
-    Chart("forgetting", forgetting.CAPTION, forgetting.collect_data, forgetting.plot),
-    Chart("relearning", relearning.CAPTION, relearning.collect_data, relearning.plot),
-    Chart("fairness", fairness.CAPTION, fairness.collect_data, fairness.plot),
-    Chart("classes", classes.CAPTION, classes.collect_data, classes.plot),
-    Chart("tau", tau.CAPTION, tau.collect_data, tau.plot),
+    Chart("tradeoff", tradeoff.CAPTION, tradeoff.collect_data, tradeoff.plot, tradeoff.list_values),
+    Chart("roc", roc.CAPTION, roc.collect_data, roc.plot, roc.list_values),
+    Chart("similarity", similarity.CAPTION, similarity.collect_data, similarity.plot, similarity.list_values),
+    Chart("growth", growth.CAPTION, growth.collect_data, growth.plot, growth.list_values),
+    Chart("pairs", pairs.CAPTION, pairs.collect_data, pairs.plot, pairs.list_values),
+    Chart("gate", gate.CAPTION, gate.collect_data, gate.plot, gate.list_values),
+    Chart("privacy", privacy.CAPTION, privacy.collect_data, privacy.plot, privacy.list_values),
+    Chart("forgetting", forgetting.CAPTION, forgetting.collect_data, forgetting.plot, forgetting.list_values),
+    Chart("relearning", relearning.CAPTION, relearning.collect_data, relearning.plot, relearning.list_values),
+    Chart("fairness", fairness.CAPTION, fairness.collect_data, fairness.plot, fairness.list_values),
+    Chart("classes", classes.CAPTION, classes.collect_data, classes.plot, classes.list_values),
+    Chart("tau", tau.CAPTION, tau.collect_data, tau.plot, tau.list_values),
 )
 
 
+WIDTHS = {"1col": COLUMN, "2col": PAGE}
+_PAPER = ("pdf", "svg", "png")
+
+
 def write_figures(run: RunFolder) -> list[Path]:
-    """Draw into figures/ all that can be drawn. Delete a figure of an earlier run that no longer can."""
+    """Draw into figures/ all that can be drawn, for the report and for papers. Delete what no longer can be."""
+    return [*write_drawings(run), *write_paper_figures(run)]
+
+
+def write_paper_figures(run: RunFolder) -> list[Path]:
+    """Draw the set for papers."""
+    written: list[Path] = []
+    for chart in CHARTS:
+        try:
+            data = chart.collect_data(run)
+        except MissingData:
+            for path in (run.path / FOLDER).glob(f"{chart.name}_?col.*"):
+                path.unlink()
+            (run.path / FOLDER / f"{chart.name}.csv").unlink(missing_ok=True)
+            continue
+        for ending, width in WIDTHS.items():
+            written += _draw(run, f"{chart.name}_{ending}", _PAPER, partial(chart.plot, data, width))
+        written.append(write_values(run.path / FOLDER / f"{chart.name}.csv", chart.list_values(data)))
+    return written
+
+
+def _draw(run: RunFolder, name: str, endings: tuple[str, ...], plot: Callable[[], Figure]) -> list[Path]:
+    """Draw a figure in the package's style, stamped where the track is void, and save it."""
+    with styled():
+        drawn = plot()
+        if list_void_reasons(run):
+            stamp_void(drawn)
+        return save(drawn, run.path / FOLDER, name, endings)
+
+
+def write_drawings(run: RunFolder) -> list[Path]:
+    """Draw the report's figures. Delete one of an earlier run that no longer can be drawn."""
     written: list[Path] = []
     for chart in CHARTS:
         try:
@@ -64,9 +106,5 @@ def write_figures(run: RunFolder) -> list[Path]:
             for ending in ("png", "pdf"):
                 (run.path / FOLDER / f"{chart.name}.{ending}").unlink(missing_ok=True)
             continue
-        with styled():
-            drawn = chart.plot(data)
-            if list_void_reasons(run):
-                stamp_void(drawn)
-            written += save(drawn, run.path / FOLDER, chart.name)
+        written += _draw(run, chart.name, ("png", "pdf"), partial(chart.plot, data))
     return written

@@ -15,9 +15,10 @@ from leakbench.statistics import Estimate, Summary
 from ..reading.aggregate import aggregate, summarise
 from ..reading.selection import quality_records
 from ..reading.unlearning import UnlearningResult, list_curves
-from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend, panel_grid, panels_across, strip_inner
 from .dots import error_lengths
 from .styles import PointStyle, list_styles, turns
+from .values import Values, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,8 @@ CAPTION = (
     "without the label (grey, dashed). A release that comes back sooner than the retrained model learns it has not "
     "forgotten. Means over samples and seeds with their 95 % intervals; dotted: half of real images' level."
 )
+
+_LEAST = 2.0  # inches of a panel
 
 
 @dataclass(frozen=True)
@@ -108,21 +111,23 @@ def _mean(values: np.ndarray) -> Estimate:
     return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), values.size)
 
 
-def plot(data: Relearning) -> Figure:
+def plot(data: Relearning, width: float | None = None) -> Figure:
     """Plot the panels side by side; many defenses in several rows."""
     rows = turns((name for panel in data.panels for name in panel.lines), data.styles)
-    columns = len(data.panels)
-    drawn = figure(COLUMN if columns == 1 else PAGE, 2.2 if len(rows) == 1 else 1.8 * len(rows))
-    grid = drawn.subplots(len(rows), columns, squeeze=False, sharex="col", sharey=True)
+    width = width or (COLUMN if len(data.panels) == 1 else PAGE)
+    across = panels_across(len(data.panels), width, _LEAST)
+    lines = len(rows) * -(-len(data.panels) // across)
+    drawn = figure(width, 2.2 if lines == 1 else 1.8 * lines)
+    grid = panel_grid(drawn, len(rows), len(data.panels), across, share_x="panel", share_y="all")
     for names, axes in zip(rows, grid, strict=True):
         for ax, panel in zip(axes, data.panels, strict=True):
             _panel(ax, panel, names, data.styles)
-        axes[0].set_ylabel("forget probability")
-    for ax in grid[1:].flatten():
-        ax.set_title("")
-    for ax in grid[-1]:
-        ax.set_xlabel("steps")
-    legend(drawn, entries(grid.flatten()), dashed=True)
+        for ax in axes[::across]:
+            ax.set_ylabel("forget probability")
+        for ax in axes:
+            ax.set_xlabel("steps")
+    strip_inner(grid)
+    legend(drawn, entries(ax for row in grid for ax in row), dashed=True)
     return drawn
 
 
@@ -149,3 +154,17 @@ def _plot_line(ax: Axes, line: Line, options: dict[str, Any]) -> None:
         *((lengths[0][0], lengths[1][0]) for one in line.means if (lengths := error_lengths(one))), strict=True
     )
     ax.errorbar(line.steps, values, [below, above], linewidth=0.9, elinewidth=0.6, **options)
+
+
+def list_values(data: Relearning) -> list[Values]:
+    """The numbers of the figure."""
+    lines = [
+        (panel.title, name, line)
+        for panel in data.panels
+        for name, line in (*panel.lines.items(), *(("retrained without it", line) for line in panel.retrained))
+    ]
+    return [
+        {"panel": title, "point": name, "steps": step, **spread("forget_probability", mean)}
+        for title, name, line in lines
+        for step, mean in zip(line.steps, line.means, strict=True)
+    ]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
-from leakbench.statistics import Roc, oriented, roc_curve
+from leakbench.statistics import Roc, RocBand, oriented, roc_band, roc_curve
 
 from ..reading.points import TRADEOFF_LEVELS
+from ..reading.scores import load_groups
 from ..reading.strongest import representative_points, strongest
-from .canvas import PAGE, MissingData, entries, figure, legend, rests_on_split
+from .canvas import PAGE, MissingData, entries, figure, legend, panel_grid, panels_across, rests_on_split, strip_inner
 from .styles import PointStyle, line_width, list_styles, turns
+from .values import Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,19 +24,24 @@ if TYPE_CHECKING:
 CAPTION = (
     "ROC of each point's strongest attack (chosen on calibration images), one line a seed, exact steps. Shown are no "
     "protection, each defense at its point of least copying, and the controls; signs as the "
-    "calibration images asked for. Axes begin at one image of the group. "
-    "Lines that coincide lie within each other. Many defenses stand in several rows, each with the baseline."
+    "calibration images asked for. Bands hold the true rate at each false-positive rate with 95 %, and begin where "
+    "there is a lower bound; where images come in groups there are none. Axes begin at one image of the group. Lines "
+    "that coincide lie within each other. Many defenses stand in several rows, each with the baseline."
 )
+_LEAST = 2.2  # inches of a panel
+_FAINT = 0.1  # opacity of a band: several lie over one another
 
 
 @dataclass(frozen=True)
 class RocCurve:
-    """The curve of one seed; `members` and `nonmembers` are the numbers of images."""
+    """The curve of one seed; `members` and `nonmembers` are the numbers of images. No band where they are grouped."""
 
     point: str
+    seed: int
     roc: Roc
     members: int
     nonmembers: int
+    band: RocBand | None = None
 
 
 @dataclass(frozen=True)
@@ -65,22 +73,38 @@ def _curve(run: RunFolder, name: str, record: Record) -> RocCurve | None:
         return None
     sign = record.info.get("orientation", 1.0)  # the one that the calibration images asked for
     member, nonmember = (oriented(arrays[side], sign) for side in ("member_scores", "nonmember_scores"))
-    return RocCurve(name, roc_curve(member, nonmember), member.size, nonmember.size)
+    band = roc_band(member, nonmember) if load_groups(run, record) is None else None
+    return RocCurve(name, record.seed, roc_curve(member, nonmember), member.size, nonmember.size, band)
 
 
-def plot(data: Rocs) -> Figure:
-    """Plot one panel a level, side by side; many defenses in several rows of them."""
+def list_values(data: Rocs) -> list[Values]:
+    """The numbers of the figure: the steps of each curve."""
+    return [
+        {"panel": level, "point": curve.point, "seed": curve.seed, "fpr": x, "tpr": y, "tpr_low": low, "tpr_high": high}
+        for level, curves in data.levels.items()
+        for curve in curves
+        for x, y, low, high in _steps(curve)
+    ]
+
+
+def _steps(curve: RocCurve) -> Iterator[tuple[float, float, float | None, float | None]]:
+    none = [None] * curve.roc.fpr.size
+    low, high = (curve.band.low, curve.band.high) if curve.band else (none, none)
+    return zip(curve.roc.fpr, curve.roc.tpr, low, high, strict=True)
+
+
+def plot(data: Rocs, width: float = PAGE) -> Figure:
+    """Plot one panel a level, side by side or one under the other; many defenses in several rows of them."""
     rows = turns((curve.point for curves in data.levels.values() for curve in curves), data.styles)
-    drawn = figure(PAGE, 2.8 if len(rows) == 1 else 2.2 * len(rows))
-    grid = drawn.subplots(len(rows), len(data.levels), squeeze=False, sharex=True, sharey=True)
+    across = panels_across(len(data.levels), width, _LEAST)
+    lines = len(rows) * -(-len(data.levels) // across)
+    drawn = figure(width, 2.8 if lines == 1 else 2.2 * lines)
+    grid = panel_grid(drawn, len(rows), len(data.levels), across, share_x="all", share_y="all")
     for names, axes in zip(rows, grid, strict=True):
         for ax, (level, curves) in zip(axes, data.levels.items(), strict=True):
             _panel(ax, level, curves, names, data.styles)
-    for ax in grid[1:].flatten():
-        ax.set_title("")
-    for ax in grid[:-1].flatten():
-        ax.set_xlabel("")
-    legend(drawn, entries(grid.flatten()), dashed=len(rows) > 1)
+    strip_inner(grid)
+    legend(drawn, entries(ax for row in grid for ax in row), dashed=True)
     return drawn
 
 
@@ -91,6 +115,10 @@ def _panel(ax: Axes, level: str, curves: list[RocCurve], names: list[str], style
         x, y = curve.roc.fpr.clip(left / 2), curve.roc.tpr.clip(bottom / 2)
         its, width = styles[curve.point], line_width(names.index(curve.point), len(names))
         options: dict[str, Any] = {"color": its.curve, "linestyle": its.dash, "linewidth": width}
+        if curve.band is not None:
+            known = curve.band.low > 0  # so few false positives bound no rate from below
+            low, high = (bound[known].clip(bottom / 2) for bound in (curve.band.low, curve.band.high))
+            ax.fill_between(x[known], low, high, step="post", color=its.curve, alpha=_FAINT, linewidth=0)
         ax.plot(x, y, drawstyle="steps-post", label=its.label if its.hollow else curve.point, **options)
     rests_on_split(ax)
     start = max(left, bottom)

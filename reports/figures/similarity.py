@@ -12,8 +12,9 @@ from leakbench.results.run_folder import RunFolder
 
 from ..reading.selection import copy_attacks, select_records
 from ..reading.strongest import representative_points
-from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend, panel_grid, panels_across, strip_inner
 from .styles import PointStyle, line_width, list_styles, turns
+from .values import Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ CAPTION = (
     "Many defenses stand in several rows, each with the baseline."
 )
 _BINS = 40
+_LEAST = 2.2  # inches of a panel
 
 
 @dataclass(frozen=True)
@@ -71,25 +73,43 @@ def _joined(run: RunFolder, records: list[Record], name: str) -> np.ndarray:
     return joined[np.isfinite(joined)]
 
 
-def plot(data: Similarities) -> Figure:
-    """Plot one panel an attack, side by side; many defenses in several rows of them."""
+def plot(data: Similarities, width: float | None = None) -> Figure:
+    """Plot one panel an attack, side by side or one under the other; many defenses in several rows of them."""
     rows = turns((name for panel in data.panels for name in panel.samples), data.styles)
-    drawn = figure(COLUMN if len(data.panels) == 1 else PAGE, 2.1 if len(rows) == 1 else 1.8 * len(rows))
-    grid = drawn.subplots(len(rows), len(data.panels), squeeze=False, sharex="col", sharey="col")
+    width = width or (COLUMN if len(data.panels) == 1 else PAGE)
+    across = panels_across(len(data.panels), width, _LEAST)
+    lines = len(rows) * -(-len(data.panels) // across)
+    drawn = figure(width, 2.1 if lines == 1 else 1.8 * lines)
+    grid = panel_grid(drawn, len(rows), len(data.panels), across, share_x="panel", share_y="panel")
     for names, axes in zip(rows, grid, strict=True):
         for ax, panel in zip(axes, data.panels, strict=True):
             _panel(ax, panel, names, data.styles)
-    for ax in grid[1:].flatten():
-        ax.set_title("")
-    for ax in grid[:-1].flatten():
-        ax.set_xlabel("")
-    legend(drawn, entries(grid.flatten()), dashed=len(rows) > 1)
+    strip_inner(grid)
+    legend(drawn, entries(ax for row in grid for ax in row), dashed=True)
     return drawn
 
 
-def _panel(ax: Axes, panel: Similarity, names: list[str], styles: dict[str, PointStyle]) -> None:
+def list_values(data: Similarities) -> list[Values]:
+    """The numbers of the figure: the share of images in each bin, and the thresholds."""
+    found: list[Values] = []
+    for panel in data.panels:
+        edges = _edges(panel)
+        for name, values in {**panel.samples, "real images (null)": panel.null}.items():
+            shares = np.histogram(values, edges)[0] / max(1, values.size)
+            bins = zip(edges, edges[1:], shares, strict=False)
+            found += [{"panel": panel.label, "of": name, "from": low, "to": up, "share": y} for low, up, y in bins]
+        found += [{"panel": panel.label, "of": "threshold", "from": at, "to": at} for at in panel.thresholds]
+    return found
+
+
+def _edges(panel: Similarity) -> list[float]:
     everything = np.concatenate([*panel.samples.values(), panel.null, panel.thresholds])
-    edges = np.histogram_bin_edges(everything, bins=_BINS).tolist()
+    edges: list[float] = np.histogram_bin_edges(everything, bins=_BINS).tolist()
+    return edges
+
+
+def _panel(ax: Axes, panel: Similarity, names: list[str], styles: dict[str, PointStyle]) -> None:
+    edges = _edges(panel)
     if panel.null.size:
         ax.hist(panel.null, edges, weights=_shares(panel.null), color="0.82", label="real images (null)")
     shown = {name: values for name, values in panel.samples.items() if name in names}

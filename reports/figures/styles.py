@@ -3,7 +3,8 @@
 Shades run from light to full in the order of the sweep. The baseline is a black ring, large enough to be seen around
 what lies on it, further baselines are black frames of other shapes; controls are grey crosses. Lines are the thinner
 the later they are drawn, so that none hides another.
-With more defenses than colours the colours come round again, with other markers and other dashes. A run of many points
+Lines differ in their dashes as well, and points in their markers, so that all is told apart in grey. With more defenses
+than colours the colours come round again, with other markers and other dashes. A run of many points
 has a legend of its defenses, as one of its points would be larger than the figure.
 """
 
@@ -18,9 +19,18 @@ from leakbench.results.run_plan import PlannedPoint
 from ..reading.marks import find_marks, format_marks
 from ..reading.points import list_sweeps
 
+Dash = str | tuple[int, tuple[float, ...]]  # of a line, as matplotlib takes it
+
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("s", "D", "^", "v", "P", "h", "<", ">", "p", "d")
-_DASHES = ("-", "--", ":", "-.")
+_DASHES: tuple[Dash, ...] = (  # none is solid: that is the baseline's
+    (0, (5, 1.5)),
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1)),
+    (0, (9, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (8, 1, 2, 1)),
+)
 _RINGS = ("o", "s", "D", "^")
 _CONTROL = "X"
 _CONTROLS = ("#6e6e6e", "#a0a0a0")
@@ -33,7 +43,7 @@ class PointStyle:
     """Colours are "#rrggbb"; `curve` is the defense's own colour, `colour` the point's shade of it.
 
     `label` is what a legend calls the point, `turn` how often the colours have come round before it. `hollow`: its row
-    means nothing.
+    means nothing. `dash`: of the defense's line, so that it is told apart in grey.
     """
 
     colour: str
@@ -43,11 +53,7 @@ class PointStyle:
     ring: bool = False
     hollow: bool = False
     turn: int = 0
-
-    @property
-    def dash(self) -> str:
-        """The style of the defense's line."""
-        return _DASHES[self.turn % len(_DASHES)]
+    dash: Dash = "-"
 
 
 def list_styles(run: RunFolder, by_point: bool = True) -> dict[str, PointStyle]:
@@ -79,12 +85,13 @@ def _sweep(number: int, sweep: list[PlannedPoint], by_point: bool) -> dict[str, 
     """The looks of one defense's points: colour and marker come round after different numbers of defenses."""
     turn, place = divmod(number, len(_COLOURS))
     full, marker = _COLOURS[place], _MARKERS[(place + turn) % len(_MARKERS)]
+    dash = _DASHES[(place + turn) % len(_DASHES)]
     found = {}
     for k, point in enumerate(sweep):
         strength = 1.0 if len(sweep) == 1 else _LIGHTEST + (1 - _LIGHTEST) * k / (len(sweep) - 1)
         label = point.name if by_point or len(sweep) == 1 else point.defense
         colour = _lighter(full, strength)
-        found[point.name] = PointStyle(colour, full, marker, label, turn=turn)
+        found[point.name] = PointStyle(colour, full, marker, label, turn=turn, dash=dash)
     return found
 
 

@@ -12,9 +12,10 @@ from ..reading.aggregate import Aggregate
 from ..reading.fairness import CLASSIFIERS, AttributeFairness, list_fairness, list_taus
 from ..reading.points import find_reference
 from ..reading.selection import quality_records
-from .canvas import COLUMN, MissingData, entries, figure, legend
+from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend
 from .dots import error_lengths
 from .styles import PointStyle, list_styles
+from .values import Values, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,19 +99,21 @@ def _readings(
     return [TauReading(point.defense, tau, auc, styles[point.name]) for point, tau, auc in read if auc is not None]
 
 
-def plot(data: Taus) -> Figure:
-    """Plot the criterion, and where something was read a panel under it on the same axis."""
+def plot(data: Taus, width: float = COLUMN) -> Figure:
+    """Plot the criterion, and where something was read a panel under it, or beside it, on the same axis."""
     from matplotlib.lines import Line2D
 
-    drawn = figure(COLUMN, 3.4 if data.readings else 1.9)
-    axes = drawn.subplots(1 + bool(data.readings), 1, squeeze=False, sharex=True).flatten()
+    count, beside = 1 + bool(data.readings), width == PAGE
+    drawn = figure(width, 1.9 if beside or count == 1 else 3.4)
+    axes = drawn.subplots(*((1, count) if beside else (count, 1)), squeeze=False, sharex=True).flatten()
     for curve in data.curves:
         axes[0].plot(curve.tau, curve.criterion, color=curve.style.curve, linewidth=0.8)
         axes[0].plot(*curve.best, "v", color="0.15", markersize=4, label="minimum", zorder=4)
     axes[0].set(ylabel="criterion")
     if data.readings:
         _readings_panel(axes[1], data.readings)
-    axes[-1].set_xlabel("tau")
+    for ax in axes if beside else axes[-1:]:
+        ax.set_xlabel("tau")
     classifiers = {
         CLASSIFIERS[classifier]: Line2D([], [], color="0.4", **STYLES[classifier]) for classifier in data.readings
     }
@@ -145,3 +148,19 @@ def _line(ax: Axes, read: list[TauReading], classifier: str, named: bool) -> Non
         elinewidth=0.7,
         **options,
     )
+
+
+def list_values(data: Taus) -> list[Values]:
+    """The numbers of the figure: the criterion of each search, then what was read at each tau."""
+    found: list[Values] = [
+        {"search": number, "tau": tau, "criterion": criterion}
+        for number, curve in enumerate(data.curves)
+        for tau, criterion in zip(curve.tau, curve.criterion, strict=True)
+    ]
+    for classifier, read in data.readings.items():
+        name = CLASSIFIERS[classifier]
+        found += [
+            {"classifier": name, "defense": one.defense, "tau": one.tau, **spread("attribute_auc", one.auc.summary)}
+            for one in read
+        ]
+    return found

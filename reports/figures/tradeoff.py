@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from leakbench.results.metric_specs import HELDOUT_DISTANCE
@@ -10,12 +11,15 @@ from leakbench.results.run_folder import RunFolder
 
 from ..reading.aggregate import Aggregate
 from ..reading.distances import distance_name, floor_mean
+from ..reading.marks import find_marks
 from ..reading.points import TRADEOFF_LEVELS
 from ..reading.selection import copy_attacks
 from ..reading.tradeoff import TradeoffRow, list_rows
-from .canvas import PAGE, MissingData, entries, figure, legend, rests_on_split
-from .dots import Dot, build_axis, list_dots, plot_dots
+from ..reading.void import list_void_reasons
+from .canvas import PAGE, MissingData, entries, figure, legend, panel_grid, panels_across, rests_on_split
+from .dots import Dot, build_axis, dot_values, list_dots, plot_dots
 from .styles import MANY, PointStyle, list_styles
+from .values import Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +28,13 @@ if TYPE_CHECKING:
 CAPTION = (
     "Quality against leakage. One panel an access level: the strongest attack's AUC (attack and sign chosen on "
     "calibration images), or copies beyond their null. Lines join a defense's points in the order of its sweep, shades "
-    "run from light to full along it. Large markers are means over the seeds with their intervals, small ones seeds."
+    "run from light to full along it. Large markers are means over the seeds with their intervals, small ones seeds. "
+    "The broad grey line joins the points that no other betters in both (by their means; controls and rows that mean "
+    "nothing aside)."
 )
+_LEAST = 1.6  # inches of a panel
+_AUC = "AUC of the strongest attack"
+_SHORT = {_AUC: "AUC, strongest attack"}  # for a panel of half a column
 _SAME = 1e-3  # AUCs, or shares, closer than this are one point to the eye
 
 
@@ -39,6 +48,13 @@ class LeakagePanel:
     even: float
     scale: float = 1.0
     compares: bool = False  # members with nonmembers
+    name: str = ""  # as `--columns` calls it
+    front: tuple[str, ...] = ()  # points that no other betters in both, by the least distance
+
+    @property
+    def leakage(self) -> dict[str, float]:
+        """Distance of each point's leakage from where nothing leaks."""
+        return {dot.name: abs(dot.y.summary.mean - self.even) for dot in self.dots}
 
     @property
     def coincide(self) -> bool:
@@ -64,7 +80,7 @@ def collect_data(run: RunFolder) -> TradeoffData:
         raise MissingData(f"no record holds `{HELDOUT_DISTANCE}`")
     panels = [_level(found, level) for level in TRADEOFF_LEVELS]
     panels += [_copies(found, attack, label) for attack, label in copy_attacks(run).items()]
-    panels = [panel for panel in panels if panel.dots]
+    panels = [_with_front(run, panel) for panel in panels if panel.dots]
     if not panels:
         raise MissingData("no point has both a distance and a membership or replication attack")
     return TradeoffData(panels, list_styles(run), distance_name(run), floor_mean(run))
@@ -72,7 +88,7 @@ def collect_data(run: RunFolder) -> TradeoffData:
 
 def _level(found: list[TradeoffRow], level: str) -> LeakagePanel:
     leakage = {row.point.name: row.leaks[level].auc for row in found}
-    return LeakagePanel(level, "AUC of the strongest attack", _dots(found, leakage), 0.5, compares=True)
+    return LeakagePanel(level, _AUC, _dots(found, leakage), 0.5, compares=True)
 
 
 def _copies(found: list[TradeoffRow], attack: str, label: str) -> LeakagePanel:
@@ -80,21 +96,43 @@ def _copies(found: list[TradeoffRow], attack: str, label: str) -> LeakagePanel:
     return LeakagePanel(f"SAMPLES ({label})", "copies beyond null (%)", _dots(found, shares), 0.0, scale=100)
 
 
+def _with_front(run: RunFolder, panel: LeakagePanel) -> LeakagePanel:
+    """The panel with its Pareto front. On a void track there is none; controls and rows that mean nothing stay out."""
+    if list_void_reasons(run):
+        return panel
+    able = [dot for dot in panel.dots if dot.role != "control" and not find_marks(run, dot.name)]
+    front, least = list[str](), inf
+    for dot in sorted(able, key=lambda dot: (dot.x.summary.mean, panel.leakage[dot.name])):
+        if panel.leakage[dot.name] < least:
+            front.append(dot.name)
+            least = panel.leakage[dot.name]
+    return replace(panel, front=tuple(front))
+
+
+def list_values(data: TradeoffData) -> list[Values]:
+    """The numbers of the figure."""
+    return [
+        {"panel": panel.title, **dot_values(dot, "distance", "leakage"), "pareto": dot.name in panel.front}
+        for panel in data.panels
+        for dot in panel.dots
+    ]
+
+
 def _dots(found: list[TradeoffRow], leakage: dict[str, Aggregate | None]) -> list[Dot]:
     return list_dots((row.point, row.distances[HELDOUT_DISTANCE], leakage[row.point.name]) for row in found)
 
 
-def plot(data: TradeoffData) -> Figure:
-    """Plot up to three panels in a row, four in a square."""
-    columns = len(data.panels) if len(data.panels) <= 3 else 2
-    lines = -(-len(data.panels) // columns)
-    drawn = figure(PAGE, (2.0 if len(data.styles) <= MANY else 2.6) * lines)
-    grid = drawn.subplots(lines, columns, squeeze=False).flatten()
-    axes = grid[: len(data.panels)]
+def plot(data: TradeoffData, width: float = PAGE) -> Figure:
+    """Plot up to three panels in a row of a page, four in a square; one column holds one beside the other."""
+    count = len(data.panels)
+    across = panels_across(count, width, _LEAST) if count <= 3 else 2
+    tall = 1.0 if width == PAGE else 0.85
+    drawn = figure(width, (2.0 if len(data.styles) <= MANY else 2.6) * tall * -(-count // across))
+    (axes,) = panel_grid(drawn, 1, count, across)
     for ax, panel in zip(axes, data.panels, strict=True):
         _panel(ax, panel, data)
-    for ax in grid[len(data.panels) :]:
-        ax.set_axis_off()
+        if width < PAGE:
+            ax.set(xlabel=f"{data.distance}, held-out", ylabel=_SHORT.get(panel.label, panel.label))
     _same_heights([ax for ax, panel in zip(axes, data.panels, strict=True) if panel.compares])
     legend(drawn, entries(axes, (style.label for style in data.styles.values())))
     return drawn
@@ -103,6 +141,10 @@ def plot(data: TradeoffData) -> Figure:
 def _panel(ax: Axes, panel: LeakagePanel, data: TradeoffData) -> None:
     axis = build_axis(panel.dots, data.floor)
     plot_dots(ax, panel.dots, data.styles, panel.scale, axis)
+    dots = {dot.name: dot for dot in panel.dots}
+    front = [(dots[name].x.summary.mean, dots[name].y.summary.mean * panel.scale) for name in panel.front]
+    if len(front) > 1:
+        ax.plot(*zip(*front, strict=True), color="0.8", linewidth=3.5, zorder=1, label="Pareto front, of the means")
     ax.axhline(panel.even, color="0.45", linewidth=0.7, linestyle=":", zorder=1, label="nothing leaks")
     if data.floor is not None:
         ax.axvline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")

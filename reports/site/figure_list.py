@@ -20,7 +20,7 @@ TEMPLATE = """\
 
 {% endfor %}
 {% for name, reason in skipped %}
-- `{{ name }}` was not drawn: {{ reason or "figures were not asked for (`leakbench report DIR --format figures`)" }}.
+- `{{ name }}` was not drawn: {{ reason or "figures were not asked for (`leakbench report DIR --format drawings`)" }}.
 {% endfor %}
 
 """

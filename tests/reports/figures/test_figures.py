@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from leakbench.reports.figures import gate, pairs, roc, similarity, tradeoff
 from leakbench.reports.figures.canvas import MissingData, styled
-from leakbench.reports.figures.registry import CHARTS, write_figures
+from leakbench.reports.figures.registry import CHARTS, write_drawings
 from leakbench.reports.figures.strip import strip
 from leakbench.reports.figures.styles import list_styles
 from leakbench.reports.reading.strongest import representative_points
@@ -39,7 +39,7 @@ def few(tmp_path_factory, make_run):
 
 @pytest.fixture(scope="module")
 def written(few):
-    return write_figures(few)
+    return write_drawings(few)
 
 
 def test_all_are_written_as_png_and_pdf(few, written):
@@ -52,7 +52,7 @@ def test_all_are_written_as_png_and_pdf(few, written):
 
 def test_same_bytes_from_the_same_records(few, written):
     first = {path: path.read_bytes() for path in written}
-    assert {path: path.read_bytes() for path in write_figures(few)} == first
+    assert {path: path.read_bytes() for path in write_drawings(few)} == first
     for path, data in first.items():
         assert b"CreationDate" not in data, path
         assert b"Matplotlib" not in data, path
@@ -71,7 +71,7 @@ def test_tradeoff(run):
     assert labels == ["AUC of the strongest attack"] * 2 + ["copies beyond null (%)"] * 2
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     names = [p.point for p in run.plan.points]
-    assert legend_of(figure) == [*names, "nothing leaks", "floor (real vs real)"]
+    assert legend_of(figure) == [*names, "Pareto front, of the means", "nothing leaks", "floor (real vs real)"]
 
 
 def test_tradeoff_does_not_clip_or_overlap(run):
@@ -216,7 +216,7 @@ def test_what_cannot_be_drawn_is_left_out_and_old_ones_go(tmp_path, make_run):
     stale = tmp_path / "figures" / "pairs.png"
     stale.parent.mkdir()
     stale.write_bytes(b"of an earlier run")
-    assert [path.name for path in write_figures(run)] == ["similarity.png", "similarity.pdf"]
+    assert [path.name for path in write_drawings(run)] == ["similarity.png", "similarity.pdf"]
     assert not stale.exists()
     assert [chart.name for chart in CHARTS if not chart.missing(run)] == ["similarity"]
     assert [chart.name for chart in CHARTS if chart.name in NAMES] == NAMES

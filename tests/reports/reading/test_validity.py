@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from leakbench.reports.figures.registry import CHARTS, write_figures
+from leakbench.reports.figures.registry import CHARTS, write_drawings
 from leakbench.reports.reading.marks import find_marks
 from leakbench.reports.reading.strongest import most_protective
 from leakbench.reports.reading.tradeoff import list_rows
@@ -103,18 +103,18 @@ def test_panels_that_rest_on_the_split_are_stamped_and_no_others(void, sound, ma
     drawn = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "leakbench.reports.figures.registry.save", lambda figure, _, name: drawn.update({name: figure}) or []
+            "leakbench.reports.figures.registry.save", lambda figure, _, name, *__: drawn.update({name: figure}) or []
         )
-        write_figures(void[0])
+        write_drawings(void[0])
     stamped = {name: [stamp_of(ax) for ax in figure.axes] for name, figure in drawn.items()}
     assert stamped["roc"] == [True, True]
     assert stamped["tradeoff"] == [True, True, False, False]
     assert not any(stamped["similarity"]) and isinstance(drawn["roc"], Figure)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "leakbench.reports.figures.registry.save", lambda figure, _, name: drawn.update({name: figure}) or []
+            "leakbench.reports.figures.registry.save", lambda figure, _, name, *__: drawn.update({name: figure}) or []
         )
-        write_figures(make_run(tmp_path / "sound", seeds=(0,), images=False))
+        write_drawings(make_run(tmp_path / "sound", seeds=(0,), images=False))
     assert not any(stamp_of(ax) for figure in drawn.values() for ax in figure.axes)
 
 
