@@ -17,7 +17,7 @@ Choices of ours:
 - A difference without anything in common is `independent_difference`: MOVER of the two intervals, which is as wide as
   need be and no wider; its p value takes each interval's side for a normal distribution's.
 
-Simulated size at 5 %: .01 to .06 (`pytest tests/leakbench/statistics/test_paired.py
+Simulated size at 5 %: .06 or less (`pytest tests/leakbench/statistics/test_paired.py
 tests/leakbench/metrics/test_quality_shares.py`).
 """
 

@@ -2,25 +2,26 @@
 
 AUCs and TPRs are computed from the raw scores at the level asked for, with the sign that the calibration images asked
 for: an attack whose members score lower is no harmless one. Other metrics keep the 95 % interval of their record, which
-serves any level up to that. Seeds are joined as in all tables.
+serves any level up to that. Seeds are joined as in all tables. Differences to another point are taken in pairs
+(`reading.comparison`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import isnan, nan
+from math import isnan
 
 from leakbench.results.metric_specs import find_metric
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
-from leakbench.statistics import Estimate, auc, delong_pair, over_seeds, tpr_at_fpr
+from leakbench.statistics import Estimate, auc, independent_difference, over_seeds, tpr_at_fpr
 
-from ..reading.aggregate import to_estimate
+from ..reading.comparison import Source, compare_records, read_metric
 from ..reading.scores import load_groups, load_scores
 
 _KEPT = 0.95  # level of the intervals in records
-_RATE = "tpr@fpr="
+_RATE, _ORIENTED = "tpr@fpr=", "oriented_"
 
 
 class NoEvidence(Exception):
@@ -35,11 +36,8 @@ def measure(run: RunFolder, records: Sequence[Record], metric: str, level: float
 def measure_difference(
     run: RunFolder, records: Sequence[Record], others: Sequence[Record], metric: str, level: float
 ) -> Estimate:
-    """The metric of some records minus that of others, seed by seed.
-
-    AUCs are compared on the same images (DeLong); other metrics as if they were independent, which is too wide an
-    interval for samples that share their seeds. Raises NoEvidence.
-    """
+    """The metric of some records minus that of others, seed by seed, in pairs wherever they share images or sample
+    seeds (`reading.comparison`). Raises NoEvidence."""
     by_seed = {record.seed: record for record in others}
     if {record.seed for record in records} != by_seed.keys():
         raise NoEvidence("the two points have other seeds")
@@ -69,15 +67,14 @@ def _measure(run: RunFolder, records: tuple[_Identity, ...], metric: str, level:
 
 
 def _measure_one(run: RunFolder, record: Record, metric: str, level: float) -> Estimate:
-    scores = load_scores(run, record) if record.family == "membership" else None
-    if scores is not None and metric == "auc":
+    scores, plain = load_scores(run, record) if record.family == "membership" else None, metric.removeprefix(_ORIENTED)
+    if scores is not None and plain == "auc":
         return auc(*scores, level=level, groups=load_groups(run, record))
-    if scores is not None and metric.startswith(_RATE):
-        found: Estimate = tpr_at_fpr(
-            *scores, float(metric.removeprefix(_RATE)), level=level, groups=load_groups(run, record)
-        ).estimate
+    if scores is not None and plain.startswith(_RATE):
+        rate = float(plain.removeprefix(_RATE))
+        found: Estimate = tpr_at_fpr(*scores, rate, level=level, groups=load_groups(run, record)).estimate
         return found
-    kept = to_estimate(record.metric(metric))
+    kept = read_metric(record, metric)
     if kept is None:
         raise NoEvidence(f"{metric} of {record.attack} could not be computed")
     if isnan(kept.low) or isnan(kept.high):
@@ -90,14 +87,8 @@ def _measure_one(run: RunFolder, record: Record, metric: str, level: float) -> E
 @lru_cache(maxsize=4096)
 def _subtract(run: RunFolder, first_one: _Identity, second_one: _Identity, metric: str, level: float) -> Estimate:
     one, other = _by_identity(run)[first_one], _by_identity(run)[second_one]
-    first, second = load_scores(run, one), load_scores(run, other)
-    if metric == "auc" and first is not None and second is not None:
-        if [len(side) for side in first] != [len(side) for side in second]:
-            raise NoEvidence("the two points did not score the same images")
-        paired: Estimate = delong_pair(*first, *second, level=level, groups=load_groups(run, one)).difference
-        return paired
-    a, b = (_measure_one(run, record, metric, level) for record in (one, other))
-    value = a.value - b.value
-    low = value - ((a.value - a.low) ** 2 + (b.high - b.value) ** 2) ** 0.5
-    high = value + ((a.high - a.value) ** 2 + (b.value - b.low) ** 2) ** 0.5
-    return Estimate(value, low, high, min(a.n, b.n)) if not isnan(value) else Estimate(nan, nan, nan, 0)
+    compared = compare_records(Source(run, one), Source(run, other), metric, level)
+    if compared is not None and compared.paired:
+        return compared.found.difference
+    first, second = (_measure_one(run, record, metric, level) for record in (one, other))
+    return independent_difference(first, second).difference

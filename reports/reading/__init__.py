@@ -7,6 +7,7 @@ What a run is made of:
 - scores: the raw scores behind a record, with the sign of the calibration images
 - aggregate: a metric over the seeds
 - changes: a quantity at two points, compared by intervals
+- comparison: a metric of two records, in pairs where they share images or sample seeds
 - metric_flags: the flags of a record that concern one metric
 - pretrained: what cannot be said of a model that was handed in
 - inapplicable: attacks that were not run, and why
