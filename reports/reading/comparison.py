@@ -134,14 +134,14 @@ def _pair_copies(first: Source, second: Source, metric: str, level: float) -> Pa
 
 
 def _pair_quality(first: Source, second: Source, metric: str, level: float) -> PairedDifference | None:
-    shares = [find_shares(source.run.arrays(source.record), metric) for source in (first, second)]
-    values = [to_estimate(source.record.metric(metric)) for source in (first, second)]
+    ours, theirs = (find_shares(source.run.arrays(source.record), metric) for source in (first, second))
+    one, other = (to_estimate(source.record.metric(metric)) for source in (first, second))
     floors = [source.record.metric(DISTANCE_FLOOR) for source in (first, second)]  # equal of the same real images
-    if not shares[0] or values[0] is None or values[1] is None or floors[0] != floors[1]:
+    if not ours or one is None or other is None or floors[0] != floors[1]:
         return None
-    if first.record.features != second.record.features or [a.shape for a in shares[0]] != [a.shape for a in shares[1]]:
+    if first.record.features != second.record.features or [a.shape for a in ours] != [a.shape for a in theirs]:
         return None
-    return paired_by_shares(values[0], values[1], *shares, level, bounded=metric in ("precision", "recall"))
+    return paired_by_shares(one, other, ours, theirs, level, bounded=metric in ("precision", "recall"))
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> bool:
