@@ -21,6 +21,8 @@ def name_frozen(file: SuiteFile) -> tuple[str, list[str]]:
     changed = list_changes(file)
     if changed is not None and not changed:
         return f"{file.name} {file.version}", []
+    if file.ensemble and file.ensemble not in registry.suite_files():  # a file of its user's
+        return "", changed or []
     title = format_ensemble(file) if changed is None or file.ensemble else ""
     return ("" if title.endswith(", changed") else title.partition(" and ")[0]), changed or []
 

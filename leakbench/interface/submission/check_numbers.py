@@ -34,8 +34,8 @@ def check_numbers(run: RunFolder, suite: PlannedSuite, findings: Findings) -> No
         arrays = _read(run, record, findings)
         if arrays is None:
             continue
-        if record.family == "membership":
-            split.check(record, arrays)
+        if record.family == "membership" and not split.check(record, arrays):
+            continue
         asked = records.get((record.point, record.attack, "DENOISER", record.seed))
         answers = None
         if asked is not None and record.family == "membership" and record.access == "WEIGHTS":

@@ -48,8 +48,9 @@ def check_plan(run: RunFolder, findings: Findings) -> PlannedSuite | None:
         "seeds": (plan.seeds, list(file.seeds)),
         "headline": (plan.headline, file.headline),
         "samples": (plan.samples, file.quality.samples),
-        "ensemble": (plan.ensemble, format_ensemble(file)),
     }
+    if not file.ensemble or file.ensemble in registry.suite_files():  # a stranger's plan reads no file of a user's
+        told["ensemble"] = (plan.ensemble, format_ensemble(file))
     for key, (said, follows) in told.items():
         if said != follows:
             findings.disagree(f"plan.json: {key} is {said!r}, and its settings give {follows!r}")

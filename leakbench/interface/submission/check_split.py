@@ -50,17 +50,23 @@ class SplitCheck:
             if _whole(self.plan.split.get(part)) > count:
                 self.findings.disagree(f"plan.json: split.{part} is more than the {count} that its settings ask for")
 
-    def check(self, record: Record, arrays: Mapping[str, np.ndarray]) -> None:
-        """Check the arrays of a membership record."""
-        where = f"arrays/{record.stem}.npz"
+    def check(self, record: Record, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Check the arrays of a membership record. Returns whether they are all there, of the planned length."""
+        where, fits = f"arrays/{record.stem}.npz", True
         for name, part in _SIDES.items():
-            if name in arrays and arrays[name].shape != (_whole(self.plan.split.get(part)),):
-                told = self.plan.split.get(part)
-                self.findings.disagree(f"{where}: {name} has shape {arrays[name].shape}; the plan says {told!r} images")
-        for name in ("member_rows", "nonmember_rows"):
+            told = self.plan.split.get(part)
             if name not in arrays:
                 self.findings.disagree(f"{where}: {name} is missing")
-                return
+            elif arrays[name].shape != (_whole(told),):
+                self.findings.disagree(f"{where}: {name} has shape {arrays[name].shape}; the plan says {told!r} images")
+            else:
+                continue
+            fits = False
+        if fits:
+            self._check_images(where, arrays)
+        return fits
+
+    def _check_images(self, where: str, arrays: Mapping[str, np.ndarray]) -> None:
         member, nonmember = arrays["member_rows"], arrays["nonmember_rows"]
         if len(np.unique(np.concatenate([member, nonmember]))) < member.size + nonmember.size:
             self.findings.disagree(f"{where}: an image is named twice, or is member and nonmember")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +14,11 @@ from leakbench.interface.submission.pack import pack_files, submit
 from leakbench.interface.submission.packed_arrays import pack_arrays
 
 
-@dataclass(frozen=True)
 class Packed:
     """The files of a packed run, to be changed, and written as an archive."""
 
-    files: dict[str, bytes]
-    path: Path
+    def __init__(self, files, path):
+        self.files, self.path = files, path
 
     def edit(self, name, change):
         """Change the JSON of a file in place: `change` is given what is in it."""
