@@ -245,7 +245,7 @@ def test_every_data_file_is_listed():
     listed = {
         path for package, globs in patterns.items() for pattern in globs for path in folder_of(package).glob(pattern)
     }
-    kinds = {".toml", ".mplstyle", ".j2", ".json", ".html", ".css", ".typed"}
+    kinds = {".toml", ".mplstyle", ".j2", ".json", ".html", ".css", ".js", ".typed"}
     present = {path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.suffix in kinds}
     assert present == listed
     assert present

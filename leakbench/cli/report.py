@@ -24,7 +24,9 @@ from leakbench.runtime.errors import UsageError
 )
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders of runs.")],
-    format: Annotated[str, typer.Option(help="Comma-separated: csv, drawings, figures, md, tex.")] = "csv,drawings,md",
+    format: Annotated[
+        str, typer.Option(help="Comma-separated: csv, drawings, figures, html, md, tex.")
+    ] = "csv,drawings,md",
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
 ) -> None:
     from leakbench.interface.results import Results

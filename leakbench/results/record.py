@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from leakbench.results.families import FamilyName
+from leakbench.results.names import Name
 
 SCHEMA: Final = 2
 QUALITY = "quality"  # the attack name of quality records
@@ -43,7 +44,7 @@ class Metric(_Strict):
     n_groups: the number of groups (people, patients, scenes) that these come from; None where images are not grouped.
     """
 
-    name: str
+    name: Name
     value: float | None  # None: could not be computed; a flag says why
     ci_low: float | None = None
     ci_high: float | None = None
@@ -75,23 +76,23 @@ class Record(_Strict):
     """The result of one attack (or of the quality measurement) at one access level of one release."""
 
     schema_version: Literal[2] = SCHEMA
-    suite: str
-    dataset: str
-    model: str  # the network, in words: mlp-256x4
-    defense: str  # the id in the suite
-    point: str  # the defense and its swept parameters, for tables: "cpsample alpha=0.25"; equals `defense` if no sweep
+    suite: Name
+    dataset: Name
+    model: Name  # the network, in words: mlp-256x4
+    defense: Name  # the id in the suite
+    point: Name  # the defense and its swept parameters, for tables: "cpsample alpha=0.25"; equals `defense` if no sweep
     defense_params: dict[str, Any]  # the whole chain's: {"alpha": 0.25, "baseline.steps": 8000}
-    attack: str  # the id in the suite, or "quality"
+    attack: Name  # the id in the suite, or "quality"
     adaptive: bool = False  # the attack was made against the defense, and knows how that works
     family: FamilyName | Literal["quality"]
     attack_params: dict[str, Any] = Field(default_factory=dict)
-    features: str = ""  # the embedding, where one was used: classifier, inception, pixels
+    features: Name = ""  # the embedding, where one was used: classifier, inception, pixels
     access: AccessName
     seed: int
     metrics: list[Metric]
     queries: float = 0.0  # calls of the answered eps an attacked image, as if the attack ran alone
     realised_fpr: dict[str, float] = Field(default_factory=dict)  # by TPR metric name
-    flags: list[str] = Field(default_factory=list)  # sorted; see results/flags.py
+    flags: list[Name] = Field(default_factory=list)  # sorted; see results/flags.py
     guarantee: dict[str, Any] = Field(default_factory=dict)  # the release's: {"epsilon": 8.0, "unit": "image", ...}
     info: dict[str, Any] = Field(default_factory=dict)  # facts: the defense's (gate rates), the attack's (threshold)
     inputs: str = ""  # key of the release and attack that made this

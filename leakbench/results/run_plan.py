@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from leakbench.results.names import Name
+
 Role = Literal["baseline", "defense", "control"]
 
 
@@ -22,11 +24,11 @@ class _Planned(BaseModel):
 class PlannedPoint(_Planned):
     """A defense with its swept parameters, as the suite names it."""
 
-    point: str  # "cpsample alpha=0.25"
-    defense: str = ""  # the id in the suite
+    point: Name  # "cpsample alpha=0.25"
+    defense: Name = ""  # the id in the suite
     role: Role = "defense"
-    chain: tuple[str, ...] = ()  # methods, from the one that trains the network to the outermost
-    bases: tuple[str, ...] = ()  # ids of the defenses below it, from the one that trains the network upwards
+    chain: tuple[Name, ...] = ()  # methods, from the one that trains the network to the outermost
+    bases: tuple[Name, ...] = ()  # ids of the defenses below it, from the one that trains the network upwards
     condition: str = "none"
     given: bool = False  # its network was handed in, not trained here
 
@@ -74,20 +76,20 @@ class PublishedNumber(_Planned):
 class RunPlan(_Planned):
     """Everything that plan.json says of a run."""
 
-    suite: str = ""
+    suite: Name = ""
     summary: str = ""
-    ensemble: str = ""  # name and version of the frozen set of attacks; "" if it was none
+    ensemble: Name = ""  # name and version of the frozen set of attacks; "" if it was none
     identity: str = ""  # digest of all settings
     command: str | list[str] = ""
-    dataset: str = ""
-    model: str = ""
-    headline: str = "tpr@fpr=0.1"  # the metric that ranks
+    dataset: Name = ""
+    model: Name = ""
+    headline: Name = "tpr@fpr=0.1"  # the metric that ranks
     seeds: list[int] = Field(default_factory=list)
     samples: int | None = None
-    features: str = ""
+    features: Name = ""
     split: dict[str, Any] = Field(default_factory=dict)  # part -> number of images, and how it was made
     points: list[PlannedPoint] = Field(default_factory=list)
-    attacks: dict[str, str] = Field(default_factory=dict)  # id -> summary
+    attacks: dict[Name, str] = Field(default_factory=dict)  # id -> summary
     budget: PlannedBudget | None = None
     published: list[PublishedNumber] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)  # the whole suite file, after --set and --budget
