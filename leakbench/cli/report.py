@@ -10,6 +10,9 @@ import typer
 from leakbench.cli.app import VOID, app
 from leakbench.runtime.errors import UsageError
 
+_WHOLE = "csv,drawings,md"
+_CHOSEN = ("tex", "figures")  # formats that can show a part of a run
+
 
 @app.command(
     help="""Write reports of a run.
@@ -19,29 +22,54 @@ from leakbench.runtime.errors import UsageError
       leakbench report runs/quick
       leakbench report runs/quick --format csv
       leakbench report runs/quick --format tex,figures
+      leakbench report runs/quick --points baseline,cpsample --columns frechet_heldout,denoiser_auc
       leakbench report runs/quick runs/tour --page results.md
     """
 )
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="The folders of runs.")],
     format: Annotated[
-        str, typer.Option(help="Comma-separated: csv, drawings, figures, html, md, tex.")
-    ] = "csv,drawings,md",
+        str | None,
+        typer.Option(
+            help="Comma-separated: csv, drawings, figures, html, md, tex (default: csv,drawings,md; with a choice of "
+            "what is shown: tex,figures)."
+        ),
+    ] = None,
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
+    points: Annotated[
+        list[str] | None, typer.Option(metavar="NAMES", help="Show these points or defenses alone, in tex and figures.")
+    ] = None,
+    attacks: Annotated[list[str] | None, typer.Option(metavar="NAMES", help="Show these attacks alone.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(metavar="NAMES", help="Show these columns of tables and panels alone.")
+    ] = None,
 ) -> None:
     from leakbench.interface.results import Results
+    from leakbench.interface.shown import choose_shown
     from leakbench.results.run_folder import open_run
     from leakbench.runtime import registry
 
-    names = [name.strip() for name in format.split(",")]
+    choice = {"points": _split(points), "attacks": _split(attacks), "columns": _split(columns)}
+    chosen = [name for name, names in choice.items() if names is not None]
+    names = [name.strip() for name in (format or (",".join(_CHOSEN) if chosen else _WHOLE)).split(",")]
     if "page" in names:
         raise UsageError("--format page: a page is of all the runs together: use --page FILE")
+    if chosen and (page or not set(names) & set(_CHOSEN)):
+        raise UsageError(f"--{chosen[0]} chooses what --format tex and figures show; ask for one of them")
     runs = [open_run(folder) for folder in folders]
     if page:
         print(registry.find("reports", "page")(runs, page))
     for run in () if page else runs:
+        shown = choose_shown(run, **choice)
         for name in names:
-            for path in registry.find("reports", name, "--format")(run):
+            for path in registry.find("reports", name, "--format")(shown if name in _CHOSEN else run):
                 print(path)
     if any(Results(run).void for run in runs):
         raise typer.Exit(VOID)
+
+
+def _split(options: list[str] | None) -> list[str] | None:
+    """The names of an option that may be given several times, each time with commas between names."""
+    if options is None:
+        return None
+    return [name.strip() for option in options for name in option.split(",") if name.strip()]

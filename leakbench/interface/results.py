@@ -7,13 +7,18 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leakbench.interface.shown import Names, choose_shown
 from leakbench.reports.claims.claim import Claim, read_claims
 from leakbench.reports.claims.judge import Judgement, judge_claim, judge_claims
 from leakbench.reports.claims.words import explain
+from leakbench.reports.figures.canvas import PAGE
+from leakbench.reports.figures.registry import CHARTS, draw
 from leakbench.reports.reading.aggregate import aggregate
 from leakbench.reports.reading.points import ACCESS_LEVELS
 from leakbench.reports.reading.tradeoff import tradeoff_table
 from leakbench.reports.reading.void import list_void_reasons
+from leakbench.reports.tables.paper.registry import list_tables
+from leakbench.reports.tables.paper.render import render
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError, nearest_name
@@ -22,6 +27,7 @@ from leakbench.statistics import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 class Results:
@@ -82,6 +88,39 @@ class Results:
             return Estimate(nan, nan, nan, min(counts))
         estimate: Estimate = over_seeds.estimate
         return estimate
+
+    def latex(self, table: str = "tradeoff", points: Names = None, attacks: Names = None, columns: Names = None) -> str:
+        """A table as LaTeX, a float that compiles as it stands with booktabs, siunitx and graphicx (docs/papers.md).
+
+        - table: "tradeoff", "attacks", "copies", "forgetting", "fairness" or "guarantees".
+        - points, attacks, columns: names of those shown; None for all. The strongest attack is that of those shown.
+
+        Raises UsageError for a name that this run lacks, or for a table that it says nothing of.
+        """
+        shown = choose_shown(self._run, points, attacks, columns)
+        tables = {one.name: one for one in list_tables(shown)}
+        if table not in tables:
+            raise UsageError(f"{self.path}: no table {table!r} here; {nearest_name(table, tables)}")
+        text: str = render(shown, tables[table])
+        return text
+
+    def plot(
+        self,
+        figure: str = "tradeoff",
+        points: Names = None,
+        attacks: Names = None,
+        columns: Names = None,
+        width: float = PAGE,
+    ) -> Figure:
+        """A figure by name, as docs/papers.md lists them: matplotlib's, `width` inches wide (6.75 or 3.25).
+
+        points, attacks, columns: names of those shown; None for all. The strongest attack is that of those shown.
+
+        Raises UsageError for a name that this run lacks, or for a figure that it has no data for.
+        """
+        if figure not in (names := [chart.name for chart in CHARTS]):
+            raise UsageError(f"{self.path}: no figure {figure!r}; {nearest_name(figure, names)}")
+        return draw(choose_shown(self._run, points, attacks, columns), figure, width)
 
     def check(self, claims: str | PathLike[str]) -> list[Judgement]:
         """The claims of a file (docs/claims.md), judged at each of their points: `outcome` "holds", "broken" or

@@ -31,6 +31,11 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def whole(self) -> RunFolder:
+        """The run itself; a part of a run, made to be shown, answers the run that it is a part of."""
+        return self
+
     @cached_property
     def plan(self) -> RunPlan:
         """plan.json. Raises UsageError where it is damaged."""

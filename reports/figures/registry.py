@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leakbench.results.run_folder import RunFolder
+from leakbench.runtime.errors import UsageError
 
 from ..reading.void import list_void_reasons
 from . import classes, fairness, forgetting, gate, growth, pairs, privacy, relearning, roc, similarity, tau, tradeoff
@@ -66,8 +67,11 @@ _PAPER = ("pdf", "svg", "png")
 
 
 def write_figures(run: RunFolder) -> list[Path]:
-    """Draw into figures/ all that can be drawn, for the report and for papers. Delete what no longer can be."""
-    return [*write_drawings(run), *write_paper_figures(run)]
+    """Draw into figures/ all that can be drawn, for the report and for papers. Delete what no longer can be.
+
+    Where `run` is a part of a run, so are the figures for papers; the report's show all.
+    """
+    return [*write_drawings(run.whole), *write_paper_figures(run)]
 
 
 def write_paper_figures(run: RunFolder) -> list[Path]:
@@ -87,12 +91,29 @@ def write_paper_figures(run: RunFolder) -> list[Path]:
     return written
 
 
-def _draw(run: RunFolder, name: str, endings: tuple[str, ...], plot: Callable[[], Figure]) -> list[Path]:
-    """Draw a figure in the package's style, stamped where the track is void, and save it."""
+def draw(run: RunFolder, name: str, width: float) -> Figure:
+    """The figure of a name, so many inches wide, stamped where the track is void. Raises UsageError where the records
+    hold nothing for it."""
+    chart = next(chart for chart in CHARTS if chart.name == name)
+    try:
+        data = chart.collect_data(run)
+    except MissingData as reason:
+        raise UsageError(f"{run.path}: no figure {name!r}: {reason}") from None
+    return _plot(run, partial(chart.plot, data, width))
+
+
+def _plot(run: RunFolder, plot: Callable[[], Figure]) -> Figure:
     with styled():
         drawn = plot()
         if list_void_reasons(run):
             stamp_void(drawn)
+        return drawn
+
+
+def _draw(run: RunFolder, name: str, endings: tuple[str, ...], plot: Callable[[], Figure]) -> list[Path]:
+    """Draw a figure in the package's style, stamped where the track is void, and save it."""
+    drawn = _plot(run, plot)
+    with styled():
         return save(drawn, run.path / FOLDER, name, endings)
 
 

@@ -58,6 +58,9 @@ class PointStyle:
 
 def list_styles(run: RunFolder, by_point: bool = True) -> dict[str, PointStyle]:
     """The style of every point, by its name. `by_point`: whether a legend may name the points of a sweep one by one."""
+    if run.whole is not run:  # a part looks as it does in the whole
+        styles = list_styles(run.whole, by_point)
+        return {point.name: styles[point.name] for point in run.plan.points}
     every = run.plan.points
     found: dict[str, PointStyle] = {}
     for i, sweep in enumerate(list_sweeps(run).values()):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from leakbench.results.metric_specs import HELDOUT_DISTANCE
+from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
 from leakbench.results.run_folder import RunFolder
 
 from ..reading.aggregate import Aggregate
@@ -14,6 +14,7 @@ from ..reading.distances import distance_name, floor_mean
 from ..reading.marks import find_marks
 from ..reading.points import TRADEOFF_LEVELS
 from ..reading.selection import copy_attacks
+from ..reading.shown import ALL, name_strongest, shows_column
 from ..reading.tradeoff import TradeoffRow, list_rows
 from ..reading.void import list_void_reasons
 from .canvas import PAGE, MissingData, entries, figure, legend, panel_grid, panels_across, rests_on_split
@@ -78,22 +79,34 @@ def collect_data(run: RunFolder) -> TradeoffData:
     found = list_rows(run)
     if not any(row.distances[HELDOUT_DISTANCE] for row in found):
         raise MissingData(f"no record holds `{HELDOUT_DISTANCE}`")
-    panels = [_level(found, level) for level in TRADEOFF_LEVELS]
+    label = _AUC if name_strongest(run) == ALL else "AUC, strongest of those shown"
+    panels = [_level(found, level, label) for level in TRADEOFF_LEVELS]
     panels += [_copies(found, attack, label) for attack, label in copy_attacks(run).items()]
-    panels = [_with_front(run, panel) for panel in panels if panel.dots]
+    panels = [_with_front(run, panel) for panel in panels if panel.dots and shows_column(run, panel.name)]
     if not panels:
         raise MissingData("no point has both a distance and a membership or replication attack")
     return TradeoffData(panels, list_styles(run), distance_name(run), floor_mean(run))
 
 
-def _level(found: list[TradeoffRow], level: str) -> LeakagePanel:
+def list_panels(run: RunFolder) -> list[str]:
+    """The names of the panels that a run has data for."""
+    try:
+        return [panel.name for panel in collect_data(run).panels]
+    except MissingData:
+        return []
+
+
+def _level(found: list[TradeoffRow], level: str, label: str) -> LeakagePanel:
     leakage = {row.point.name: row.leaks[level].auc for row in found}
-    return LeakagePanel(level, _AUC, _dots(found, leakage), 0.5, compares=True)
+    name = f"{level.lower()}_auc"
+    return LeakagePanel(level, label, _dots(found, leakage), 0.5, compares=True, name=name)
 
 
 def _copies(found: list[TradeoffRow], attack: str, label: str) -> LeakagePanel:
     shares = {row.point.name: row.copies[attack] for row in found}
-    return LeakagePanel(f"SAMPLES ({label})", "copies beyond null (%)", _dots(found, shares), 0.0, scale=100)
+    return LeakagePanel(
+        f"SAMPLES ({label})", "copies beyond null (%)", _dots(found, shares), 0.0, 100, name=f"{COPY_EXCESS}_{label}"
+    )
 
 
 def _with_front(run: RunFolder, panel: LeakagePanel) -> LeakagePanel:

@@ -50,4 +50,4 @@ def top_attacks(run: RunFolder, rows: list[AttackResult]) -> list[AttackResult]:
 def baseline_points(run: RunFolder) -> list[PlannedPoint]:
     """Points of role baseline, or else the one that defenses are compared with."""
     first = find_baseline(run)
-    return [p for p in run.plan.points if p.role == "baseline"] or ([first] if first else [])
+    return [p for p in run.plan.points if p.role == "baseline"] or [p for p in run.plan.points if p == first]

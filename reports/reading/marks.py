@@ -31,7 +31,7 @@ class Mark:
 
 def find_marks(run: RunFolder, point: str) -> tuple[Mark, ...]:
     """The marks of a point, by its name; empty where its row means something."""
-    return _marks_by_point(run).get(point, ())
+    return _marks_by_point(run.whole).get(point, ())
 
 
 def format_marks(run: RunFolder, point: str) -> str:

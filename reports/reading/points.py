@@ -11,7 +11,7 @@ TRADEOFF_LEVELS = ("DENOISER", "WEIGHTS")  # those at which the trade-off is rea
 
 def find_baseline(run: RunFolder) -> PlannedPoint | None:
     """The point that defenses are compared with: the baseline, or else the first point that is no control."""
-    ranked = sorted((p for p in run.plan.points if p.role != "control"), key=lambda p: p.role != "baseline")
+    ranked = sorted((p for p in run.whole.plan.points if p.role != "control"), key=lambda p: p.role != "baseline")
     return ranked[0] if ranked else None
 
 
@@ -22,7 +22,7 @@ def find_reference(run: RunFolder, point: PlannedPoint) -> PlannedPoint | None:
     different things). All others, and where that baseline has several points: `find_baseline`.
     """
     for own in (point.defense,) if point.role == "baseline" else reversed(point.bases):
-        if found := [p for p in run.plan.points if p.role == "baseline" and p.defense == own]:
+        if found := [p for p in run.whole.plan.points if p.role == "baseline" and p.defense == own]:
             return found[0] if len(found) == 1 else find_baseline(run)
     return find_baseline(run)
 

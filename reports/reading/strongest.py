@@ -64,7 +64,7 @@ def representative_points(run: RunFolder) -> list[PlannedPoint]:
     reference = find_baseline(run)
     chosen = [most_protective(run, sweep) for sweep in list_sweeps(run).values()]
     controls = [p for p in run.plan.points if p.role == "control"]
-    return [*([reference] if reference else []), *chosen, *controls]
+    return [*([reference] if reference in run.plan.points else []), *chosen, *controls]
 
 
 def _copying(run: RunFolder, point: PlannedPoint) -> tuple[int, float]:

@@ -27,9 +27,13 @@ class VoidReason:
     words: str
 
 
-@lru_cache(maxsize=8)
 def list_void_reasons(run: RunFolder) -> tuple[VoidReason, ...]:
-    """The reasons for which the track is void; empty where it is sound."""
+    """The reasons for which the track is void, read from the whole where `run` is a part; empty where it is sound."""
+    return _find_reasons(run.whole)
+
+
+@lru_cache(maxsize=8)
+def _find_reasons(run: RunFolder) -> tuple[VoidReason, ...]:
     found = []
     if blind := invalidating_attacks(run):
         found.append(

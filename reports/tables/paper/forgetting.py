@@ -8,6 +8,7 @@ from ...reading.distances import distance_name
 from ...reading.forgetting import LEVEL, Forgetting, list_forgetting
 from ...reading.metric_flags import read_flags
 from ...reading.selection import quality_records
+from ...reading.shown import name_strongest
 from ...reading.strongest import strongest
 from .table import Column, PaperTable, Row, cell, column, competes, plain, void_words
 
@@ -18,8 +19,8 @@ def collect(run: RunFolder) -> PaperTable:
         name="forgetting",
         caption=(
             f"Unlearning, suite {run.plan.suite or run.path.name}: probability of the forgotten label on samples that "
-            f"were asked for it, {distance_name(run)} on the labels to keep, AUC of the strongest attack at {LEVEL} on "
-            "the images to forget, and the network evaluations of the last step of training. Brackets are 95% "
+            f"were asked for it, {distance_name(run)} on the labels to keep, AUC of {name_strongest(run)} at {LEVEL} "
+            "on the images to forget, and the network evaluations of the last step of training. Brackets are 95% "
             "intervals. Bold: the best of a column, and every row not shown to be worse (controls aside)."
         ),
         heads=("point",),

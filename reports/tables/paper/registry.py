@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.files import write_atomically
 
+from ...reading.shown import shows_column
 from . import attacks, copies, fairness, forgetting, guarantees, tradeoff
 from .escape import escape
 from .render import PACKAGES, render
@@ -50,8 +52,13 @@ def write_tex(run: RunFolder) -> list[Path]:
 
 def list_tables(run: RunFolder) -> list[PaperTable]:
     """The tables that have a row and a number, without columns that say nothing."""
-    found = [collect(run).filled for collect in TABLES]
+    found = [_shown(run, collect(run).filled) for collect in TABLES]
     return [table for table in found if table.rows and table.columns]
+
+
+def _shown(run: RunFolder, table: PaperTable) -> PaperTable:
+    """The table with the columns that were chosen."""
+    return replace(table, columns=tuple(column for column in table.columns if shows_column(run, column.name)))
 
 
 def _document(run: RunFolder, names: list[str]) -> str:

@@ -11,6 +11,7 @@ from ...reading.extra_columns import column_title, list_extra_columns
 from ...reading.formatting import format_distance, rate_title
 from ...reading.metric_flags import read_flags
 from ...reading.selection import copy_attacks
+from ...reading.shown import name_strongest
 from ...reading.strongest import strongest
 from ...reading.tradeoff import TradeoffRow, list_rows, shown_levels
 from .table import Cell, Column, PaperTable, Row, cell, column, competes, void_words
@@ -26,9 +27,9 @@ def collect(run: RunFolder) -> PaperTable:
         name="tradeoff",
         caption=(
             f"Quality against leakage, suite {run.plan.suite or run.path.name}. {distance_name(run)} to held-out "
-            "images; AUC and TPR of the strongest attack at each access level; copies beyond those that held-out real "
-            "images pass for. Brackets are 95% intervals. Bold: the best of a column, and every row not shown to be "
-            "worse (controls aside)."
+            f"images; AUC and TPR of {name_strongest(run)} at each access level; copies beyond those that held-out "
+            "real images pass for. Brackets are 95% intervals. Bold: the best of a column, and every row not shown to "
+            "be worse (controls aside)."
         ),
         heads=("point",),
         columns=tuple(_columns(run)),
