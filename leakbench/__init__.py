@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from leakbench.interface.score import score
     from leakbench.interface.submission.check import check_submission
     from leakbench.interface.submission.pack import submit
+    from leakbench.interface.training_audit import TrainingAudit
     from leakbench.runtime.errors import UsageError
 
     __version__: str
@@ -46,6 +47,7 @@ __all__ = [
     "Results",
     "RunFailed",
     "Task",
+    "TrainingAudit",
     "UsageError",
     "__version__",
     "audit",
@@ -59,6 +61,7 @@ __all__ = [
 _HOMES = {  # of the names that leakbench.api does not hand on
     "Results": "leakbench.interface.results",
     "RunFailed": "leakbench.interface.execution",
+    "TrainingAudit": "leakbench.interface.training_audit",
     "UsageError": "leakbench.runtime.errors",
     "audit": "leakbench.interface.audit",
     "check_submission": "leakbench.interface.submission.check",

@@ -101,6 +101,19 @@ def assembled(folder: Path, vae, encoder, words, body, scheduler):
     return pipeline
 
 
+def tiny():
+    """An untrained DDPMPipeline of grey 8x8 images."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet2DModel(
+            sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=4, **blocks
+        )
+    return DDPMPipeline(unet, DDPMScheduler())
+
+
 def untrained(folder: Path):
     """A whole StableDiffusionPipeline that knows nothing: 16x16 images, 8x8 latents, captions of at most 16 tokens."""
     from diffusers import PNDMScheduler

@@ -30,6 +30,7 @@ PUBLIC = [
     "Results",
     "RunFailed",
     "Task",
+    "TrainingAudit",
     "UsageError",
     "__version__",
     "audit",

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import leakbench as lb
@@ -39,19 +40,29 @@ def calls(finished, monkeypatch):
     return made
 
 
-def test_the_blocks_run(finished, calls, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def training(pipelines, monkeypatch):
+    """What the page's training loop has before it."""
+    monkeypatch.setattr("leakbench.runner.run_log.FORMATS", ("csv",))
+    model, levels = pipelines.tiny(), np.random.default_rng(0).integers(0, 256, (110, 8, 8), dtype=np.uint8)
+    loop = {"steps": 500, "train_one_step": lambda: None, "DDPMPipeline": type(model)}
+    return loop | {"members": levels[:40], "nonmembers": levels[40:], "unet": model.unet, "scheduler": model.scheduler}
+
+
+def test_the_blocks_run(finished, calls, training, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished.out, tmp_path / "runs" / "quick")
-    names = {}
+    names = dict(training)
     for block in BLOCKS:
         exec(block, names)
     assert [name for name, _ in calls] == ["run", "run", "audit", "audit"]
     assert set(names["results"].table().columns) >= {"denoiser_auc", "denoiser_tpr@fpr=0.1", "frechet_heldout"}
-    printed = capsys.readouterr().out.splitlines()
+    assert names["watch"].curve()["step"].unique().tolist() == [500] and (tmp_path / "leakage.png").is_file()
+    printed = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("[")]  # progress
     assert printed[0] == "runs/quick" and any(line.startswith("leaks: AUC 0.6") for line in printed)
 
 
 def test_functions_and_errors_that_it_names_are_there():
     named = set(re.findall(r"leakbench\.(\w+)", re.sub(r"leakbench\.\w+\.\w+", "", PAGE.read_text())))
-    assert named >= {"run", "audit", "load", "score", "UsageError", "RunFailed"}
+    assert named >= {"run", "audit", "load", "score", "TrainingAudit", "UsageError", "RunFailed"}
     assert named <= set(lb.__all__)

@@ -11,6 +11,7 @@ from typing import Any
 
 from leakbench.interface.call import format_call
 from leakbench.interface.execution import execute
+from leakbench.interface.in_memory import locate_images, locate_model
 from leakbench.interface.options import Device, PathName, check_at_least, check_choice, list_names, list_paths
 from leakbench.interface.process import run_settings
 from leakbench.interface.results import Results
@@ -24,11 +25,11 @@ from leakbench.suite.audit_request.suite import build_audit_suite
 
 
 def audit(
-    model: PathName | None,
-    members: PathName,
-    nonmembers: PathName,
+    model: PathName | Any | None,
+    members: PathName | Any,
+    nonmembers: PathName | Any,
     *,
-    samples: PathName | None = None,
+    samples: PathName | Any | None = None,
     out: PathName | None = None,
     size: int | None = None,
     captions: PathName | None = None,
@@ -51,9 +52,10 @@ def audit(
     that cannot work on this model or these images are left out, with a warning that says why. docs/your_model.md goes
     through it step by step.
 
-    - model: a diffusers pipeline: its folder, or a hub id. None where there are only `samples`.
+    - model: a diffusers pipeline: the object, its folder, or a hub id. None where there are only `samples`.
     - members, nonmembers: images that it was trained on, and images like them that it was not: a folder of images (of
-      any depth), an .npz file, or the name of a data set.
+      any depth), an .npz file, the name of a data set; or a tensor (N, C, H, W), an array (N, H, W) or (N, H, W, C), or
+      PIL images of one size: whole numbers 0 to 255, or floats in [0, 1] or, if any is negative, in [-1, 1].
     - samples: generated images, where there is no model; given as members are.
     - out: the folder for the results, else runs/audit-MODEL below the working directory.
     - size: resize and crop the images of folders to so many pixels a side, at least 2.
@@ -69,7 +71,9 @@ def audit(
     Raises UsageError, in one line, before anything is computed; RunFailed where cells failed, whose `results` are those
     of the others; OSError for a full disk or a worker that was killed.
     """
-    given = locals()
+    sets = {"members": members, "nonmembers": nonmembers} | ({} if samples is None else {"samples": samples})
+    given = locals() | locate_images(sets) | {"model": None if model is None else locate_model(model)}
+    del given["sets"]
     with run_settings():
         prepared = prepare_audit(**given)
         for name, objection in prepared.left_out.items():
