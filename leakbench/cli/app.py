@@ -27,6 +27,7 @@ app = typer.Typer(
       leakbench run quick --plan                   what would be run, and stop
       leakbench run quick --set dataset=npz:my.npz --out runs/mine
       leakbench report runs/quick                  write tables and figures again
+      leakbench recipe cpsample runs/cpsample_paper   a paper's table beside the run's numbers
       leakbench why runs/quick                     what would be made again, and why
       leakbench audit my_pipeline --members train/ --nonmembers heldout/
       leakbench power                              how many images a wanted interval needs

@@ -17,6 +17,7 @@ from leakbench.cli import (  # noqa: F401
     list_,
     new,
     power,
+    recipe,
     report,
     run,
     score,

@@ -38,7 +38,7 @@ def render(run: RunFolder, table: PaperTable) -> str:
         shown = replace(table, rows=table.rows[start : start + ROWS])
         own = {(number - start, name) for number, name in best}
         counted = f" (part {part + 1} of {len(starts)})" if len(starts) > 1 else ""
-        floats.append(_float(run, shown, own, part, counted, [_digits(table, column) for column in table.columns]))
+        floats.append(_float(run, shown, own, part, counted, [decimals(table, column) for column in table.columns]))
     return head + "\n".join(floats)
 
 
@@ -86,7 +86,7 @@ def _whole(table: PaperTable, column: Column) -> str:
     return f"{sign}{len(str(int(largest + 0.5)))}"
 
 
-def _digits(table: PaperTable, column: Column) -> int:
+def decimals(table: PaperTable, column: Column) -> int:
     """Decimals of a column: of shares in per cent one, of distances so many that a usual one has three digits."""
     if column.digits is not None:
         return column.digits

@@ -1,0 +1,1 @@
+"""Headline tables and figures of papers, made again from records: one file each, registered in `registry`."""
