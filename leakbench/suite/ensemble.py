@@ -8,6 +8,7 @@ from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.toml_file import read_toml
 from leakbench.suite.file import SuiteFile
+from leakbench.suite.frozen import format_version, list_changes
 
 
 def read_frozen_attacks(ensemble: object, where: str) -> list[dict[str, Any]]:
@@ -26,11 +27,20 @@ def format_ensemble(file: SuiteFile) -> str:
     Empty where the suite has no version and names no ensemble."""
     name = file.ensemble or file.name
     if not file.ensemble and (not file.version or name not in registry.suite_files()):
-        return f"{name} {file.version}" if file.version else ""
+        return format_version(name, file.version)
     table = read_toml(registry.suite_path(name))
     frozen, asked = list(table.get("attack", [])), [dict(entry) for entry in file.attack]
-    title = f"{name} {table['version']}"
-    if asked[: len(frozen)] != frozen:
+    title = format_version(name, str(table["version"]))
+    if asked[: len(frozen)] != frozen or list_changes(file):
         return f"{title}, changed"
     added = len(asked) - len(frozen)
     return title if not added else f"{title} and {added} more attack{'s' if added > 1 else ''}"
+
+
+def name_frozen(file: SuiteFile) -> tuple[str, list[str]]:
+    """The frozen suite or ensemble that a suite repeats ("board-digits-1", "strongest 1"), "" if it changed something
+    of it; and, for a suite that takes the name of one that is frozen whole, what it changed, in words."""
+    if file.ensemble and file.ensemble not in registry.suite_files():  # a file of its user's
+        return "", []
+    title = format_ensemble(file)
+    return ("" if title.endswith(", changed") else title.partition(" and ")[0]), list_changes(file) or []

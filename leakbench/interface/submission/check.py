@@ -23,7 +23,7 @@ from leakbench.results.run_digest import digest_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.verified import CheckedSubmission, Status, VerifiedFile, read_verified, write_verified
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.frozen import name_frozen
+from leakbench.suite.ensemble import name_frozen
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SubmissionCheck:
 
     - digest: that of the run, by which leaderboards know it. manifest: as it was packed. records: their number.
     - status: "agrees", "disagrees", or "void": it agrees, and no membership result of it says anything.
-    - ensemble: the frozen suite or ensemble that it answers whole, "board-digits-1 1"; "" if none.
+    - ensemble: the frozen suite or ensemble that it answers whole, "board-digits-1"; "" if none.
     - void: the reasons, in words. findings: one line each of what does not agree, is missing, or was not checked.
     """
 
