@@ -30,6 +30,7 @@ app = typer.Typer(
       leakbench recipe cpsample runs/cpsample_paper   a paper's table beside the run's numbers
       leakbench why runs/quick                     what would be made again, and why
       leakbench audit my_pipeline --members train/ --nonmembers heldout/
+      leakbench diff runs/before runs/after        what moved beyond noise
       leakbench power                              how many images a wanted interval needs
       leakbench score my_scores.npz                the same treatment for scores of your own
       leakbench submit runs/quick                  pack a run, for a leaderboard
@@ -63,6 +64,13 @@ def load_plugins(files: list[Path] | None) -> None:
 
     for file in files or ():
         registry.load_file(file)
+
+
+def add_to_job_summary(page: str) -> None:
+    """Append a page in Markdown to the summary of a GitHub Actions job; elsewhere do nothing."""
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(f"{page}\n")
 
 
 def finish(run: Run, plan: bool) -> None:

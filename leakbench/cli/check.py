@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from leakbench.cli.app import PluginOption, app, load_plugins
+from leakbench.cli.app import PluginOption, add_to_job_summary, app, load_plugins
 from leakbench.runtime.errors import UsageError, nearest_name
 
 _HELP = """Check a plugin, claims on a run, or a submission.
@@ -95,8 +95,6 @@ def check_claims(
         write_atomically(markdown, words.format_markdown(found).encode())
     if os.environ.get("GITHUB_ACTIONS"):
         print(words.format_annotations(found, file), end="")
-        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-            with Path(summary).open("a", encoding="utf-8") as page:
-                page.write(words.format_markdown(found))
+        add_to_job_summary(words.format_markdown(found))
     if any(one.outcome == "broken" or (strict and one.outcome == "undecided") for one in found):
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from leakbench.cli import (  # noqa: F401
     check,
     check_submission,
     claims,
+    diff,
     doctor,
     export,
     fetch,

@@ -7,8 +7,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leakbench.interface.differences import Differences
 from leakbench.interface.shown import Names, choose_shown
 from leakbench.reports.claims.claim import Claim, read_claims
+from leakbench.reports.claims.diff import diff_runs
 from leakbench.reports.claims.judge import Judgement, judge_claim, judge_claims
 from leakbench.reports.claims.words import explain
 from leakbench.reports.figures.canvas import PAGE
@@ -143,6 +145,15 @@ class Results:
         wrong = [one for one in judge_claim(self._run, checked) if one.outcome != "holds"]
         if wrong:
             raise AssertionError("\n".join(f"{one.outcome}: {one.point}: {explain(one)}" for one in wrong))
+
+    def diff(self, other: Results) -> Differences:
+        """What moved beyond noise from this run to a later one, and what changed besides (docs/diff.md):
+
+            leakbench.load("runs/before").diff(leakbench.load("runs/after")).table()
+
+        Raises UsageError where the two measured nothing in common.
+        """
+        return Differences(diff_runs(self._run, other._run))
 
     def _narrow(self, records: list[Record], field: str, value: str | int) -> list[Record]:
         """The records that have a value. Raises UsageError that says which values there are, where none has it."""

@@ -30,6 +30,7 @@ from .sample_size import Attainable, RequiredImages, list_attainable, list_requi
 from .seeds import Summary, over_seeds
 from .sets import SetInference, SetSize, set_inference
 from .tpr import TprAtFpr, few_negatives, tpr_at_fpr, tpr_at_threshold
+from .trainings import Shrunk, shrink_variances, trainings_difference
 from .verdict import Verdict, blind_invalid, family_wise, tpr_verdict, verdict
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "RocBand",
     "SetInference",
     "SetSize",
+    "Shrunk",
     "Summary",
     "TprAtFpr",
     "Verdict",
@@ -97,6 +99,7 @@ __all__ = [
     "roc_band",
     "roc_curve",
     "set_inference",
+    "shrink_variances",
     "smallest_detectable_auc",
     "smallest_detectable_tpr",
     "tpr_at_fpr",
@@ -106,6 +109,7 @@ __all__ = [
     "tpr_images_to_see",
     "tpr_pair",
     "tpr_verdict",
+    "trainings_difference",
     "verdict",
     "weaker_with_more_access",
 ]

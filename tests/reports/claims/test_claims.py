@@ -146,7 +146,7 @@ def test_the_exit_code_is_that_of_the_worst(sound, tmp_path, leakbench, monkeypa
     done = leakbench("check", "claims", tmp_path / "claims.toml", sound.path, *words)
     assert done.code == code and done.err == ""
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().get("failures") == str(code)
-    assert (tmp_path / "summary.md").read_text() == (tmp_path / "claims.md").read_text()
+    assert (tmp_path / "summary.md").read_text() == (tmp_path / "claims.md").read_text() + "\n"
     assert sum(line.startswith("::") for line in done.out.splitlines()) == 1
 
 
