@@ -195,9 +195,11 @@ def _fold_pair(found: PairedDifference, ours: Record, its: Record, metric: str) 
     old, new = _read(ours, metric), _read(its, metric)
     if centre is None or old is None or new is None:
         return found
-    if (old.value < centre) != (new.value < centre):
+    # An AUC whose interval lies below 1/2 was read the other way round (`compare_records`).
+    above = [one.value >= centre or (metric == "auc" and one.high < centre) for one in (old, new)]
+    if above[0] != above[1]:
         return independent_difference(_fold(new, metric), _fold(old, metric))
-    if new.value >= centre:
+    if above[0]:
         return found
     d = found.difference
     return PairedDifference(replace(d, value=-d.value, low=-d.high, high=-d.low), found.p_value)
