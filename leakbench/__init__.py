@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from leakbench.interface.run import run
     from leakbench.interface.score import score
     from leakbench.interface.submission.check import check_submission
+    from leakbench.interface.submission.counter_check import check_counter
     from leakbench.interface.submission.pack import submit
     from leakbench.interface.training_audit import TrainingAudit
     from leakbench.runtime.errors import UsageError
@@ -51,6 +52,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "audit",
+    "check_counter",
     "check_submission",
     "load",
     "run",
@@ -64,6 +66,7 @@ _HOMES = {  # of the names that leakbench.api does not hand on
     "TrainingAudit": "leakbench.interface.training_audit",
     "UsageError": "leakbench.runtime.errors",
     "audit": "leakbench.interface.audit",
+    "check_counter": "leakbench.interface.submission.counter_check",
     "check_submission": "leakbench.interface.submission.check",
     "load": "leakbench.interface.load",
     "run": "leakbench.interface.run",

@@ -34,6 +34,7 @@ PUBLIC = [
     "UsageError",
     "__version__",
     "audit",
+    "check_counter",
     "check_submission",
     "load",
     "run",

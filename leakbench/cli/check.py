@@ -1,4 +1,4 @@
-"""`leakbench check`: a plugin, or claims on a run. Submissions: check_submission.py."""
+"""`leakbench check`: a plugin, or claims on a run. Submissions: check_submission.py, check_counter.py."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 from leakbench.cli import (  # noqa: F401
     audit,
     check,
+    check_counter,
     check_submission,
     claims,
     diff,

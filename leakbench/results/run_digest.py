@@ -20,9 +20,14 @@ def list_run_files(folder: Path) -> list[str]:
     return sorted([*names, *([PLAN] if (folder / PLAN).is_file() else [])])
 
 
+def hash_file(path: Path) -> str:
+    """sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def hash_run_files(folder: Path) -> dict[str, str]:
     """sha256 of each file that counts, by its name."""
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in list_run_files(folder)}
+    return {name: hash_file(folder / name) for name in list_run_files(folder)}
 
 
 def digest_hashes(hashes: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
@@ -71,8 +72,7 @@ class CounterEvaluation(_Entry):
     @property
     def lower_bound(self) -> float:
         """The lower bound of its AUC, read with the sign that its calibration scores asked for; 0 without one."""
-        found = self.metric(RANKING_METRIC) or self.metric("auc")
-        return 0.0 if found is None or found.ci_low is None else found.ci_low
+        return lower_bound({one.name: one for one in self.metrics})
 
 
 class CheckedSubmission(_Entry):
@@ -97,7 +97,7 @@ class CheckedSubmission(_Entry):
     def strongest_counter(self, point: str, access: AccessName) -> CounterEvaluation | None:
         """The verified counter-evaluation of a point with the largest lower bound, of those that need this access level
         or less; None if there is none."""
-        reach = _ACCESS[: _ACCESS.index(access) + 1]
+        reach = list_reach(access)
         found = [one for one in self.counters if one.kind == "verified" and one.point == point and one.access in reach]
         return max(found, key=lambda one: one.lower_bound, default=None)
 
@@ -116,6 +116,18 @@ class VerifiedFile(_Entry):
         """The same file with one entry in place of that of the same digest, or at the end."""
         others = [one for one in self.submissions if one.digest != entry.digest]
         return VerifiedFile(submissions=tuple(sorted([*others, entry], key=lambda one: one.digest)))
+
+
+def list_reach(access: AccessName) -> tuple[AccessName, ...]:
+    """The access levels that need this one or less."""
+    return _ACCESS[: _ACCESS.index(access) + 1]
+
+
+def lower_bound(metrics: Mapping[str, Metric]) -> float:
+    """The lower bound of an attack's AUC, read with the sign that its calibration scores asked for, or as it is where
+    there were none; 0 without one."""
+    found = metrics.get(RANKING_METRIC) or metrics.get("auc")
+    return 0.0 if found is None or found.ci_low is None else found.ci_low
 
 
 def row_state(entry: CheckedSubmission | None, point: str, access: AccessName, lower_bound: float) -> RowState:

@@ -76,15 +76,20 @@ def check_submission(path: PathName, record: PathName | None = None) -> Submissi
     kept = None if record is None else Path(record).expanduser()
     file = read_verified(kept) if kept is not None and kept.exists() else VerifiedFile()
     with unpacked(source) as folder:
-        try:
-            found = _check(folder)
-        except UsageError as error:
-            raise UsageError(printable(str(error).replace(str(folder), str(source)))) from None
+        found = check_folder(folder, source)
     if kept is not None:
         entry, before = found.to_entry(), file.find(found.digest)
         counters = () if before is None else before.counters
         write_verified(kept, file.with_entry(entry.model_copy(update={"counters": counters})))
     return found
+
+
+def check_folder(folder: Path, source: Path) -> SubmissionCheck:
+    """Check an unpacked run. `source`: where it came from, for errors. Raises UsageError."""
+    try:
+        return _check(folder)
+    except UsageError as error:
+        raise UsageError(printable(str(error).replace(str(folder), str(source)))) from None
 
 
 def _check(folder: Path) -> SubmissionCheck:

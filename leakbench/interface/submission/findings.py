@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from leakbench.runtime.errors import to_printable
+
 _LONGEST = 300  # characters of a line; most of it comes from a stranger
 _MOST = 100  # lines of a kind that are kept
 
@@ -46,6 +48,6 @@ class Findings:
 
 
 def printable(words: str) -> str:
-    """The words as one line of no more than 300 characters, "?" in place of what does not print."""
-    line = "".join(c if c.isprintable() else "?" for c in words)
+    """The words as one line of no more than 300 characters, all of which print."""
+    line = to_printable(words)
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."

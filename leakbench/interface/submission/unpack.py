@@ -54,6 +54,7 @@ def unpacked(path: Path, limits: Limits = LIMITS) -> Iterator[Path]:
 
 def _check_folder(folder: Path, limits: Limits) -> None:
     """Raise UsageError unless a folder holds plain files of known names, none too large."""
+    _check_complete([path.name for path in folder.iterdir()], folder)
     names, total = [], 0
     for found in sorted(folder.rglob("*")):
         name, mode = found.relative_to(folder).as_posix(), found.lstat().st_mode
@@ -70,7 +71,6 @@ def _check_folder(folder: Path, limits: Limits) -> None:
         if len(names) > limits.members or total > limits.total_bytes:
             raise UsageError(f"{folder}: holds too many files, or too large ones, for a packed run")
         _check_file(name, found.read_bytes(), folder)
-    _check_complete(names, folder)
 
 
 def _check_complete(names: Any, path: Path) -> None:

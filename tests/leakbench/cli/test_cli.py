@@ -152,6 +152,7 @@ COMMANDS = [
     ["check"],
     ["check", "plugin"],
     ["check", "claims"],
+    ["check", "counter"],
     ["check", "submission"],
     ["claims"],
     ["claims", "init"],

@@ -23,8 +23,8 @@ class Packed:
     def edit(self, name, change):
         """Change the JSON of a file in place: `change` is given what is in it."""
         content = json.loads(self.files[name])
-        changed = change(content)
-        self.files[name] = json.dumps(content if changed is None else changed).encode()
+        change(content)
+        self.files[name] = json.dumps(content).encode()
 
     def arrays(self, stem):
         """The arrays of a record."""

@@ -1,0 +1,134 @@
+"""`leakbench.check_counter`: scores that somebody files against a submission, evaluated here.
+
+Scores alone are *asserted*: anybody can write some. They are *verified* where the plugin was run again here, on stored
+weights of the submission's run, and gave the same AUC; the numbers that then stand are those of that run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from leakbench.interface.options import PathName
+from leakbench.interface.submission.check import SubmissionCheck, check_folder
+from leakbench.interface.submission.counter_file import Counter, read_counter
+from leakbench.interface.submission.counter_rerun import Rerun, rerun_attack
+from leakbench.interface.submission.findings import Findings
+from leakbench.interface.submission.unpack import unpacked
+from leakbench.metrics.evaluate.metric_set import MetricSet
+from leakbench.results.run_folder import RunFolder
+from leakbench.results.verified import (
+    CounterEvaluation,
+    VerifiedFile,
+    list_reach,
+    lower_bound,
+    read_verified,
+    write_verified,
+)
+from leakbench.runtime.errors import UsageError
+
+
+@dataclass(frozen=True)
+class CounterCheck:
+    """What a check of a counter-evaluation found.
+
+    - entry: it, as a file of checked submissions holds it; its metrics are of the plugin's run here if it is verified.
+    - own: the largest lower bound of an AUC among the submission's own attacks that need this access or less.
+    - void: why no membership result of the submission says anything. findings: what does not agree.
+    """
+
+    entry: CounterEvaluation
+    own: float
+    void: tuple[str, ...]
+    findings: Findings
+
+    @property
+    def is_stronger(self) -> bool:
+        """Tell whether its lower bound is above those of the submission's own attacks."""
+        return self.entry.lower_bound > self.own
+
+
+def check_counter(
+    path: PathName, against: PathName, *, weights: PathName | None = None, record: PathName | None = None
+) -> CounterCheck:
+    """Evaluate the scores of a counter-evaluation against a submission, and run its plugin again where that can be.
+
+    - path: its folder (docs/submit.md). against: the submission, packed, or its folder.
+    - weights: the folder of the submission's run on this machine, whose weights are in the cache. The plugin is then
+      run: it is a stranger's code, to be read first. None: nothing of it is run.
+    - record: a file of checked submissions, to which it is added.
+
+    Raises UsageError, in one line, for what is none, and for a submission that does not agree with itself.
+    """
+    counter = read_counter(Path(path).expanduser())
+    kept = None if record is None else Path(record).expanduser()
+    file = read_verified(kept) if kept is not None and kept.exists() else VerifiedFile()
+    with unpacked(Path(against).expanduser()) as folder:
+        checked = check_folder(folder, Path(against))
+        if checked.status == "disagrees":
+            raise UsageError(f"{against}: does not agree with itself: {checked.findings.disagreements[0]}")
+        run, findings = RunFolder(folder), Findings()
+        _check_target(counter, checked, run, findings)
+        again = None
+        if weights is not None and not findings.disagreements:
+            again = rerun_attack(counter, run, Path(weights).expanduser(), findings)
+        found = CounterCheck(_to_entry(counter, again), _strongest_own(counter, run), checked.void, findings)
+    if kept is not None and not findings.disagreements:
+        entry = file.find(checked.digest) or checked.to_entry()
+        others = tuple(one for one in entry.counters if one.digest != counter.digest)
+        write_verified(kept, file.with_entry(entry.model_copy(update={"counters": (*others, found.entry)})))
+    return found
+
+
+def _check_target(counter: Counter, checked: SubmissionCheck, run: RunFolder, findings: Findings) -> None:
+    """Check that the scores are of this submission: its digest, a point and a seed of it, as many images."""
+    file, plan = counter.file, run.plan
+    if file.submission != checked.digest:
+        findings.disagree(f"submission = {file.submission!r}, and this one is {checked.digest}")
+    if file.point not in (names := [point.point for point in plan.points]):
+        findings.disagree(f"point = {file.point!r}: the submission has {', '.join(names)}")
+    if file.seed not in plan.seeds:
+        findings.disagree(f"seed = {file.seed}: the submission has {', '.join(map(str, plan.seeds))}")
+    pairs = {("member", "nonmember"): counter.scores.arrays.scores}
+    if counter.scores.arrays.calibration is not None:
+        pairs["calibration_in", "calibration_out"] = counter.scores.arrays.calibration
+    for parts, sides in pairs.items():
+        for part, scores in zip(parts, sides, strict=True):
+            if len(scores) != plan.split.get(part):
+                findings.disagree(
+                    f"scores.npz: {len(scores)} scores of {part} images: the submission has {plan.split.get(part)}"
+                )
+
+
+def _to_entry(counter: Counter, again: Rerun | None) -> CounterEvaluation:
+    file = counter.file
+    found: MetricSet = counter.scores.findings if again is None else again.findings
+    kind: Literal["verified", "asserted"] = "asserted" if again is None else "verified"
+    return CounterEvaluation(
+        digest=counter.digest,
+        point=file.point,
+        attack=file.attack,
+        access=file.access,
+        seed=file.seed,
+        queries=file.queries if again is None else again.queries,
+        kind=kind,
+        metrics=tuple(found.metrics),
+        flags=tuple(sorted(found.flags)),
+        by=file.by or "",
+        leakbench=version("leakbench"),
+        checked=datetime.now(UTC).replace(microsecond=0),
+    )
+
+
+def _strongest_own(counter: Counter, run: RunFolder) -> float:
+    reach, file = list_reach(counter.file.access), counter.file
+    own = [
+        {one.name: one for one in record.metrics}
+        for record in run.records
+        if (record.family, record.point, record.seed) == ("membership", file.point, file.seed)
+        and record.access in reach
+    ]
+    return max((lower_bound(metrics) for metrics in own), default=0.0)
