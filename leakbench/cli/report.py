@@ -11,7 +11,12 @@ from leakbench.cli.app import VOID, app
 from leakbench.runtime.errors import UsageError
 
 _WHOLE = "csv,drawings,md"
-_CHOSEN = ("tex", "figures")  # formats that can show a part of a run
+_PAPER = "tex,figures"
+_CHOICES = {  # what can be chosen of a format; all others show the whole run
+    "tex": ("points", "attacks", "columns"),
+    "figures": ("points", "attacks", "columns"),
+    "model-card": ("points",),
+}
 
 
 @app.command(
@@ -31,8 +36,8 @@ def report(
     format: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: csv, drawings, figures, html, md, tex (default: csv,drawings,md; with a choice of "
-            "what is shown: tex,figures)."
+            help="Comma-separated: csv, drawings, figures, html, jsonl, md, model-card, tex (default: "
+            "csv,drawings,md; with a choice of what is shown: tex,figures)."
         ),
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
@@ -51,18 +56,18 @@ def report(
 
     choice = {"points": _split(points), "attacks": _split(attacks), "columns": _split(columns)}
     chosen = [name for name, names in choice.items() if names is not None]
-    names = [name.strip() for name in (format or (",".join(_CHOSEN) if chosen else _WHOLE)).split(",")]
+    names = [name.strip() for name in (format or (_PAPER if chosen else _WHOLE)).split(",")]
     if "page" in names:
         raise UsageError("--format page: a page is of all the runs together: use --page FILE")
-    if chosen and (page or not set(names) & set(_CHOSEN)):
+    if chosen and (page or not any(set(chosen) & set(_CHOICES.get(name, ())) for name in names)):
         raise UsageError(f"--{chosen[0]} chooses what --format tex and figures show; ask for one of them")
     runs = [open_run(folder) for folder in folders]
     if page:
         print(registry.find("reports", "page")(runs, page))
     for run in () if page else runs:
-        shown = choose_shown(run, **choice)
         for name in names:
-            for path in registry.find("reports", name, "--format")(shown if name in _CHOSEN else run):
+            shown = choose_shown(run, **{option: choice[option] for option in _CHOICES.get(name, ())})
+            for path in registry.find("reports", name, "--format")(shown):
                 print(path)
     if any(Results(run).void for run in runs):
         raise typer.Exit(VOID)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from leakbench.data import generated_npz
 from leakbench.data.dataset import PARTS, Dataset
 from leakbench.data.image_cache import Pack, identify_file, pack_images
 from leakbench.data.npz_blocks import NpzArray, open_array
@@ -22,6 +23,8 @@ _LARGE = 2**26  # bytes of images from which on they are unpacked into the cache
 def npz(argument: str) -> Dataset:
     """npz:PATH: `images` uint8 (N, H, W) or (N, H, W, C), and optional `labels`, `attribute`, `split`, `index`
     and `group`.
+
+    Images that a generator wrote as `x` with labels `y` are read as well (leakbench.data.generated_npz).
 
     `labels`, `attribute`: whole numbers (N,). `split`: words (N,). `index`: whole numbers (N,), an image's position in
     its publisher's order. `group`: whole numbers (N,), the person or scene that an image is of.
@@ -78,7 +81,11 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray, Pack | Non
     if large is not None:
         arrays, _ = read_arrays(path, OPTIONAL)
         return arrays, large.images, large
-    arrays, _ = read_arrays(path, ("images", *OPTIONAL))
+    arrays, others = read_arrays(path, ("images", *OPTIONAL))
+    if "images" not in arrays and generated_npz.IMAGES in others:
+        found, _ = read_arrays(path, (generated_npz.IMAGES, generated_npz.LABELS))
+        labels = {"labels": found[generated_npz.LABELS]} if generated_npz.LABELS in found else {}
+        return {**labels, **arrays}, generated_npz.to_pixels(path, found[generated_npz.IMAGES]), None
     if "images" not in arrays:
         raise UsageError(f"{path}: key 'images' is missing; it must hold uint8 images (N, H, W) or (N, H, W, C)")
     return arrays, arrays["images"], None

@@ -81,3 +81,9 @@ def test_from_python_a_figure_is_matplotlibs(run):
         package.load(run.path).plot("tau")
     with pytest.raises(UsageError, match="no table 'forgetting' here"):
         package.load(run.path).latex("forgetting")
+
+
+def test_a_model_card_is_of_chosen_points(again, leakbench):
+    assert leakbench("report", again.out, "--format", "model-card", "--points", "baseline").code == 0
+    text = (again.out / "model_card" / "privacy.md").read_text()
+    assert "**baseline**" in text and "cpsample" not in text.partition("leakbench run")[0]

@@ -18,7 +18,7 @@ from leakbench.reports.tables.paper.render import ROWS as ROWS_OF_A_FLOAT
 from leakbench.reports.tables.paper.render import render
 from leakbench.statistics import auc, delong_pair
 
-HOSTILE = "a_b%$\\ ~^&#{} \"<b>`|' [x]*--- \N{GREEK SMALL LETTER TAU} é 你\n\\input{/etc/passwd}"
+HOSTILE = "a_b%$\\ ~^&#{} \"<b>`|' [x]*--- \N{GREEK SMALL LETTER TAU} é 你 \\input{/etc/passwd}"
 
 
 def point(name, defense=None, role="defense", quality=(1.0, 0.9, 1.1), auc=(0.9, 0.88, 0.92), **more):
