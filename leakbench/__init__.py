@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from leakbench.interface.audit import audit
     from leakbench.interface.execution import RunFailed
+    from leakbench.interface.leaderboard import leaderboard
     from leakbench.interface.load import load
     from leakbench.interface.results import Results
     from leakbench.interface.run import run
@@ -54,6 +55,7 @@ __all__ = [
     "audit",
     "check_counter",
     "check_submission",
+    "leaderboard",
     "load",
     "run",
     "score",
@@ -68,6 +70,7 @@ _HOMES = {  # of the names that leakbench.api does not hand on
     "audit": "leakbench.interface.audit",
     "check_counter": "leakbench.interface.submission.counter_check",
     "check_submission": "leakbench.interface.submission.check",
+    "leaderboard": "leakbench.interface.leaderboard",
     "load": "leakbench.interface.load",
     "run": "leakbench.interface.run",
     "score": "leakbench.interface.score",

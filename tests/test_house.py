@@ -36,6 +36,7 @@ PUBLIC = [
     "audit",
     "check_counter",
     "check_submission",
+    "leaderboard",
     "load",
     "run",
     "score",

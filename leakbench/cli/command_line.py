@@ -16,6 +16,7 @@ from leakbench.cli import (  # noqa: F401
     doctor,
     export,
     fetch,
+    leaderboard,
     list_,
     new,
     power,

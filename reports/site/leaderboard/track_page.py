@@ -1,0 +1,94 @@
+"""Facts of the index and of the page of a track."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...reading.distances import distance_name
+from ...reading.formatting import format_distance, rate_title
+from .cells import Cell, Table, auc_cell, calls_cell, distance_cell, make_table, number_cell, share_cell, word_cell
+from .charts import plot_tradeoff
+from .ranking import Place
+from .row import Row
+from .tracks import Track
+
+ACCESS = {
+    "SAMPLES": "The adversary sees generated images and nothing else.",
+    "API": "The adversary may ask a hosted model for samples, variations of an image and inpainting.",
+    "DENOISER": "The adversary may query the noise prediction as the defended service answers it.",
+    "WEIGHTS": "The adversary holds the weights and all that ships with them.",
+}
+_VOID = "void"
+
+
+def collect_index(tracks: Sequence[Track]) -> dict[str, Any]:
+    """The table of all tracks."""
+    columns = [("track", False), ("attacks", False), ("sizes and features", False), ("ranked", True), ("rows", True)]
+    columns += [("least leak", False), ("its worst case, AUC", True)]
+    table = make_table("Tracks", columns, [_index_row(track) for track in tracks], filters=True)
+    return {"title": "Leaderboard", "table": table, "void": [track.title for track in tracks if track.void]}
+
+
+def _index_row(track: Track) -> list[Cell]:
+    first = track.rows[0][0] if track.ranked else None
+    best = (
+        word_cell(first.point.name, first.entry.page_of(first.point))
+        if first
+        else word_cell(_VOID if track.void else "")
+    )
+    return [
+        word_cell(track.title, track.page),
+        word_cell(track.setting.ensemble.title),
+        word_cell(track.setting.sizes),
+        number_cell(track.ranked, str(track.ranked)),
+        number_cell(len(track.rows), str(len(track.rows))),
+        best,
+        auc_cell(first.auc if first else None),
+    ]
+
+
+def collect_track(track: Track) -> dict[str, Any]:
+    """The table and the plot of a track."""
+    run = track.rows[0][0].entry.run
+    return {
+        "title": track.title,
+        "track": track,
+        "access": ACCESS[track.access],
+        "void": track.void,
+        "table": build_table(f"Defenses on {track.title}, the least leak first", track.rows),
+        "chart": plot_tradeoff(track.rows, distance_name(run)),
+    }
+
+
+def build_table(caption: str, rows: Sequence[tuple[Row, Place | None]]) -> Table:
+    """The table of rows of one track, in the order given."""
+    run = rows[0][0].entry.run
+    copies = list(dict.fromkeys(label for row, _ in rows for label in row.copies))
+    columns = [("rank", True), ("defense", False), ("worst case, AUC", True), ("strongest attack", False)]
+    columns += [(rate_title(run.plan.headline), True), ("queries an image", True)]
+    columns += [(f"{distance_name(run)}, held-out", True)]
+    columns += [(f"copies beyond null, {label}", True) for label in copies]
+    columns += [("training, s", True), ("network evaluations", True), ("guaranteed epsilon", True)]
+    columns += [("flags", False), ("state", False), ("not ranked because", False)]
+    return make_table(caption, columns, [_cells(row, place, copies) for row, place in rows], filters=True)
+
+
+def _cells(row: Row, place: Place | None, copies: Sequence[str]) -> list[Cell]:
+    floor = f"floor {format_distance(row.floor)}" if row.floor else ""
+    return [
+        number_cell(place.rank if place else None, place.words if place else ""),
+        word_cell(row.point.name, row.entry.page_of(row.point), f"run {row.entry.label}"),
+        auc_cell(row.auc),
+        word_cell(row.attack),
+        share_cell(row.tpr),
+        calls_cell(row.queries),
+        distance_cell(row.distance, floor),
+        *(share_cell(row.copies.get(label)) for label in copies),
+        number_cell(row.cost.seconds),
+        number_cell(row.cost.evaluations),
+        number_cell(row.epsilon_value, row.epsilon),
+        word_cell(", ".join(row.flags)),
+        word_cell(row.state),
+        word_cell(row.unranked),
+    ]
