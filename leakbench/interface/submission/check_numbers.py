@@ -12,6 +12,7 @@ import numpy as np
 
 from leakbench.interface.submission.arrays import read_arrays
 from leakbench.interface.submission.check_plan import PlannedSuite
+from leakbench.interface.submission.check_skips import SkipCheck
 from leakbench.interface.submission.check_split import SplitCheck
 from leakbench.interface.submission.findings import Findings
 from leakbench.interface.submission.packed_arrays import is_packed
@@ -23,14 +24,17 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
 
 _RELATIVE, _ABSOLUTE = 1e-6, 1e-9  # between machines and versions of libraries, sums round differently
-_NOT_FROM_ARRAYS = ("not-applicable", "cannot-work", "forget-set-too-small")  # of records without any
+_TOO_SMALL = "forget-set-too-small"  # of a record without arrays
 
 
 def check_numbers(run: RunFolder, suite: PlannedSuite, findings: Findings) -> None:
     """Check every record's numbers."""
-    split = SplitCheck(run.plan, suite.file, findings)
+    split, skips = SplitCheck(run.plan, suite.file, findings), SkipCheck(suite, findings)
     records = {(r.point, r.attack, r.access, r.seed): r for r in run.records}
     for record in run.records:
+        if "not-applicable" in record.flags and not record.metrics and not record.arrays:
+            skips.check(record)
+            continue
         arrays = _read(run, record, findings)
         if arrays is None:
             continue
@@ -51,10 +55,8 @@ def _read(run: RunFolder, record: Record, findings: Findings) -> dict[str, np.nd
     if not record.arrays:
         if record.metrics and record.family != "quality":
             findings.disagree(f"records/{record.stem}.json: has numbers, and no arrays that they follow from")
-        elif not record.metrics and not {*_NOT_FROM_ARRAYS} & {*record.flags}:
+        elif not record.metrics and _TOO_SMALL not in record.flags:
             findings.disagree(f"records/{record.stem}.json: has no numbers, and no flag that says why")
-        elif not record.metrics:
-            findings.note(f"not run: {record.attack} at {record.point}: {record.info.get('skipped', record.flags)}")
         return None
     if not path.is_file():
         findings.disagree(f"{where}: is missing")

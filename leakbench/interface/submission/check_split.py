@@ -101,7 +101,7 @@ def _draw(file: SuiteFile, findings: Findings) -> tuple[Dataset, Split] | None:
         )
         return None
     try:
-        with _no_network():
+        with no_network():
             data = registry.dataset(file.dataset, "plan.json: settings: dataset")()
             return data, draw_split(data, file.split)
     except UsageError as error:
@@ -110,7 +110,7 @@ def _draw(file: SuiteFile, findings: Findings) -> tuple[Dataset, Split] | None:
 
 
 @contextmanager
-def _no_network() -> Iterator[None]:
+def no_network() -> Iterator[None]:
     """A stranger's plan downloads nothing."""
     before = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -162,6 +162,15 @@ def test_numbers_without_arrays_and_records_without_numbers_are_found(packed):
     assert f"records/{PIA}.json: has no numbers, and no flag that says why" in lines
 
 
+def test_an_attack_that_applies_cannot_be_left_out_as_not_applicable(packed):
+    def left_out(record):
+        record.update(arrays="", metrics=[], realised_fpr={}, flags=["not-applicable"], info={"skipped": "too strong"})
+
+    packed.edit(f"records/{LOSS}.json", left_out)
+    del packed.files[f"arrays/{LOSS}.npz"]
+    assert found(packed.seal()) == [f"records/{LOSS}.json: says that loss does not apply, and it does"]
+
+
 def test_a_void_track_has_an_exit_code_of_its_own(submitted, leakbench, monkeypatch):
     class Reason:
         words = "a classifier that never saw the model tells members from nonmembers"
