@@ -19,6 +19,7 @@ from leakbench.reports.reading.aggregate import aggregate
 from leakbench.reports.reading.points import ACCESS_LEVELS
 from leakbench.reports.reading.tradeoff import tradeoff_table
 from leakbench.reports.reading.void import list_void_reasons
+from leakbench.reports.recipes.registry import collect_recipe, list_values
 from leakbench.reports.tables.paper.registry import list_tables
 from leakbench.reports.tables.paper.render import render
 from leakbench.results.record import Record
@@ -123,6 +124,16 @@ class Results:
         if figure not in (names := [chart.name for chart in CHARTS]):
             raise UsageError(f"{self.path}: no figure {figure!r}; {nearest_name(figure, names)}")
         return draw(choose_shown(self._run, points, attacks, columns), figure, width)
+
+    def recipe(self, name: str) -> pd.DataFrame:
+        """A paper's headline table beside this run's numbers, a row each; `leakbench recipe` lists the names.
+
+        Columns `paper_NAME` are the paper's, others this run's, with the bounds of their 95 % intervals; NaN where
+        there is none. Raises UsageError for a name that there is not, and where this run has no such system.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(list_values(collect_recipe(self._run, name)))
 
     def check(self, claims: str | PathLike[str]) -> list[Judgement]:
         """The claims of a file (docs/claims.md), judged at each of their points: `outcome` "holds", "broken" or

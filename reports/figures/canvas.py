@@ -26,6 +26,7 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None, "Creator": "leakbench", "Producer": "leakbench"},
     "svg": {"Date": None, "Creator": "leakbench"},
 }
+_CROWDED = 1.6  # inches of a panel of many
 _DASHES = 0.2  # inches more that a line takes whose dashes are to be seen
 
 
@@ -50,9 +51,10 @@ def figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height))
 
 
-def panels_across(count: int, width: float, least: float) -> int:
-    """The number of panels that stand side by side, each at least so many inches wide."""
-    return max(1, min(count, int(width / least)))
+def panels_across(count: int, width: float, least: float, rows: int = 1) -> int:
+    """The number of panels that stand side by side, each at least so many inches wide; less where several rows of them
+    would else be taller than a page."""
+    return max(1, min(count, int(width / (least if rows == 1 else min(least, _CROWDED)))))
 
 
 def panel_grid(

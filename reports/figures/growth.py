@@ -64,7 +64,7 @@ def plot(data: Growth, width: float | None = None) -> Figure:
     """Plot the attacks side by side; many defenses in several rows."""
     rows = turns((name for points in data.panels.values() for name in points), data.styles)
     width = width or (COLUMN if len(data.panels) == 1 else PAGE)
-    across = panels_across(len(data.panels), width, _LEAST)
+    across = panels_across(len(data.panels), width, _LEAST, len(rows))
     lines = len(rows) * -(-len(data.panels) // across)
     drawn = figure(width, 2.1 if lines == 1 else 1.8 * lines)
     grid = panel_grid(drawn, len(rows), len(data.panels), across, share_x="all", share_y="panel")

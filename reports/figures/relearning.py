@@ -115,7 +115,7 @@ def plot(data: Relearning, width: float | None = None) -> Figure:
     """Plot the panels side by side; many defenses in several rows."""
     rows = turns((name for panel in data.panels for name in panel.lines), data.styles)
     width = width or (COLUMN if len(data.panels) == 1 else PAGE)
-    across = panels_across(len(data.panels), width, _LEAST)
+    across = panels_across(len(data.panels), width, _LEAST, len(rows))
     lines = len(rows) * -(-len(data.panels) // across)
     drawn = figure(width, 2.2 if lines == 1 else 1.8 * lines)
     grid = panel_grid(drawn, len(rows), len(data.panels), across, share_x="panel", share_y="all")

@@ -96,9 +96,9 @@ def _steps(curve: RocCurve) -> Iterator[tuple[float, float, float | None, float 
 def plot(data: Rocs, width: float = PAGE) -> Figure:
     """Plot one panel a level, side by side or one under the other; many defenses in several rows of them."""
     rows = turns((curve.point for curves in data.levels.values() for curve in curves), data.styles)
-    across = panels_across(len(data.levels), width, _LEAST)
+    across = panels_across(len(data.levels), width, _LEAST, len(rows))
     lines = len(rows) * -(-len(data.levels) // across)
-    drawn = figure(width, 2.8 if lines == 1 else 2.2 * lines)
+    drawn = figure(width, 2.8 if lines == 1 else (2.2 if width == PAGE or len(rows) == 1 else 1.7) * lines)
     grid = panel_grid(drawn, len(rows), len(data.levels), across, share_x="all", share_y="all")
     for names, axes in zip(rows, grid, strict=True):
         for ax, (level, curves) in zip(axes, data.levels.items(), strict=True):

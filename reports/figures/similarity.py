@@ -77,7 +77,7 @@ def plot(data: Similarities, width: float | None = None) -> Figure:
     """Plot one panel an attack, side by side or one under the other; many defenses in several rows of them."""
     rows = turns((name for panel in data.panels for name in panel.samples), data.styles)
     width = width or (COLUMN if len(data.panels) == 1 else PAGE)
-    across = panels_across(len(data.panels), width, _LEAST)
+    across = panels_across(len(data.panels), width, _LEAST, len(rows))
     lines = len(rows) * -(-len(data.panels) // across)
     drawn = figure(width, 2.1 if lines == 1 else 1.8 * lines)
     grid = panel_grid(drawn, len(rows), len(data.panels), across, share_x="panel", share_y="panel")

@@ -10,7 +10,7 @@ import pytest
 
 from leakbench.reports.figures import gate, roc, similarity, tradeoff
 from leakbench.reports.figures import registry as registered
-from leakbench.reports.figures.canvas import COLUMN, PAGE, styled
+from leakbench.reports.figures.canvas import COLUMN, PAGE, panels_across, styled
 from leakbench.reports.figures.registry import CHARTS, write_paper_figures
 from leakbench.reports.figures.styles import list_styles
 from leakbench.reports.figures.values import write_values
@@ -40,6 +40,7 @@ def test_the_set_has_two_widths_three_formats_and_the_numbers(run, one_chart, mo
     endings = [f"{width}.{kind}" for width in ("1col", "2col") for kind in ("pdf", "svg", "png")]
     assert list(written) == [*(f"gate_{ending}" for ending in endings), "gate.csv"]
     monkeypatch.setattr(registered, "_PAPER", ("svg",))
+    monkeypatch.setattr(registered, "WIDTHS", {"1col": COLUMN})
     again = {path.name: path.read_bytes() for path in write_paper_figures(run)}
     assert again == {name: written[name] for name in again}  # the same bytes each time
     for width, inches in (("1col", COLUMN), ("2col", PAGE)):
@@ -108,6 +109,13 @@ def test_the_numbers_of_every_figure_are_written(run, tmp_path):
     similar = numbers(tmp_path / "similarity.csv")
     shares = [float(row["share"]) for row in similar if (row["panel"], row["of"]) == ("pixels", "baseline")]
     assert sum(shares) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "rows", "across"), [(2, COLUMN, 1, 1), (2, COLUMN, 4, 2), (2, PAGE, 1, 2), (4, PAGE, 1, 3)]
+)
+def test_panels_stand_side_by_side_where_they_fit_or_are_many(count, width, rows, across):
+    assert panels_across(count, width, 2.2, rows) == across
 
 
 def test_lines_are_told_apart_in_grey(run, crowded, make_run, tmp_path):

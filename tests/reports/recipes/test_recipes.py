@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import leakbench as package
 from leakbench.reports.recipes import cpsample, dpdm, erasediff
 from leakbench.reports.recipes import registry as registered
 from leakbench.reports.recipes.registry import RECIPES, collect_recipe, find_recipe, render_recipe, write_recipe
@@ -94,6 +95,12 @@ def test_one_command_writes_the_table_and_the_figure(leakbench, tmp_path, monkey
     table = list(csv.DictReader(io.StringIO((tmp_path / "run" / "recipes" / "dpdm.csv").read_text())))
     spent = json.loads((RESULTS / "cifar10" / "records" / "dp_sgd__quality__SAMPLES__seed0.json").read_text())
     assert float(table[-1]["epsilon"]) == spent["guarantee"]["epsilon"]
+
+
+def test_from_python_it_is_a_table():
+    table = package.load(RESULTS / "cifar10").recipe("dpdm")
+    assert list(table["paper_frechet"][:3]) == list(dpdm.CURVES["MNIST"].values())
+    assert table["epsilon"].notna().sum() == 1 and {"frechet_low", "frechet_high"} <= set(table)
 
 
 def test_without_arguments_it_lists_them(leakbench):
