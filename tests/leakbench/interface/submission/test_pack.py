@@ -43,6 +43,18 @@ def test_no_picture_is_packed_and_every_score_is(finished, submitted):
             } <= set(packed.files)
 
 
+def test_neither_a_picture_of_the_data_set_nor_its_hash_is_in_it(submitted):
+    from leakbench.data.digits import digits
+
+    packed = b"".join(read_zip(submitted).values())
+    for image in digits("").images:
+        bytes_of_it = image.tobytes()
+        floats = (image / 127.5 - 1).astype(np.float32)
+        secrets = [bytes_of_it, floats.tobytes(), floats.astype(np.float64).tobytes()]
+        hashes = [hashlib.new(name, data).hexdigest().encode() for name in ("md5", "sha256") for data in secrets]
+        assert not [one for one in (*secrets, *hashes) if one in packed]
+
+
 def test_own_images_lose_their_numbers_and_keep_who_is_who():
     arrays = {
         "member_rows": np.array([70, 900, 31]),
