@@ -14,7 +14,8 @@ def collect(run: RunFolder) -> PaperTable:
     """The table, a row a point that states an epsilon or was audited."""
     stated = {one.point.name: one for one in list_guarantees(run)}
     audits = {one.point.name: one for one in list_audits(run)}
-    names = [point.name for point in run.plan.points if point.name in stated or point.name in audits]
+    meant = [point.name for point in run.plan.points if point.role != "control"]
+    names = [name for name in meant if name in stated or name in audits]
     return PaperTable(
         name="guarantees",
         caption=(
@@ -44,5 +45,6 @@ def _bound(audit: AuditResult | None, metric: str) -> Cell:
 
 
 def _facts(stated: StatedGuarantee | None, fact: str) -> str:
-    found = [str(one[fact]) for one in stated.found if fact in one] if stated else []
-    return " / ".join(dict.fromkeys(found)) or NOTHING
+    found = [one[fact] for one in stated.found if fact in one] if stated else []
+    words = [f"{value:.3g}" if isinstance(value, int | float) else str(value) for value in found]
+    return " / ".join(dict.fromkeys(words)) or NOTHING

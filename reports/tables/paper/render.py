@@ -53,7 +53,7 @@ def _float(
         rf"\begin{{{kind}}}[tbp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{escape(table.caption + counted)}}}",
-        rf"\label{{{name}}}",
+        rf"\label{{{name}}}\par\vspace{{4pt}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}{_layout(table, digits)}@{{}}}}",
         r"\toprule",

@@ -10,7 +10,7 @@ import pytest
 
 from leakbench.reports.reading.scores import load_scores
 from leakbench.reports.reading.strongest import strongest
-from leakbench.reports.tables.paper import tradeoff
+from leakbench.reports.tables.paper import guarantees, tradeoff
 from leakbench.reports.tables.paper.best import find_best
 from leakbench.reports.tables.paper.escape import escape, label
 from leakbench.reports.tables.paper.registry import list_tables, write_tex
@@ -152,3 +152,11 @@ def test_the_document_compiles_as_it_stands(tell_run, tmp_path):
     done = subprocess.run(command, cwd=tmp_path / "tables", capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout and (tmp_path / "tables" / "tables.pdf").stat().st_size > 10_000
+
+
+def test_guarantees_stand_beside_what_an_audit_shows(tell_run, tmp_path):
+    spent = {"epsilon": 8.0, "delta": 1 / 648, "unit": "image", "accountant": "prv"}
+    run = tell_run(tmp_path, [*ROWS[:2], point("dp", guarantee=spent)])
+    (row,) = guarantees.collect(run).rows
+    assert row.words == ("dp", "0.00154", "image", "prv") and row.cells["epsilon"].found.mean == 8.0
+    check(render(run, guarantees.collect(run).filled))
