@@ -15,6 +15,7 @@ from .epsilon_one_run import epsilon_one_run, guesses
 from .epsilon_rates import epsilon_clopper_pearson, epsilon_gaussian, gaussian_epsilon
 from .estimate import Estimate
 from .exposed import Exposed, exposed
+from .family import Family
 from .group_z import group_z
 from .groups import Groups, effective_number, fewer_groups, has_few_groups, mean_scores
 from .health import calibration_leaks, finite, flags, oriented, weaker_with_more_access
@@ -42,6 +43,7 @@ __all__ = [
     "EpsilonBound",
     "Estimate",
     "Exposed",
+    "Family",
     "Groups",
     "OperatingPoint",
     "PairedDifference",

@@ -37,14 +37,15 @@ def auc_images(auc: float, half_width: float, level: float = 0.95) -> int:
     return least(lambda n: auc_half_width(auc, n, level) <= half_width)
 
 
-def smallest_detectable_auc(n: int) -> float:
-    """The least AUC above 1/2, at most 1, that `n` members and `n` nonmembers show at 5 % (two-sided) with 80 % power.
+def smallest_detectable_auc(n: int, level: float = 0.95) -> float:
+    """The least AUC above 1/2, at most 1, that `n` members and `n` nonmembers show with 80 % power: that the interval
+    of `level` lies above 1/2 (at 95 %, a two-sided test at 5 %).
 
-    The standard error is the one at AUC 1/2. Raises ValueError if `n` is below 1.
+    The standard error is the one at AUC 1/2. Raises ValueError if `n` is below 1, and for a level outside (0, 1).
     """
     from scipy.special import ndtri
 
-    return min(1.0, 0.5 + float(ndtri(0.975) + ndtri(POWER)) * hanley_mcneil(0.5, n))
+    return min(1.0, 0.5 + float(ndtri(POWER) - ndtri(tail(level))) * hanley_mcneil(0.5, n))
 
 
 def auc_images_to_see(auc: float) -> int:

@@ -60,20 +60,21 @@ def ranked_images(target: float) -> int:
 
 
 @lru_cache(maxsize=256)
-def smallest_detectable_tpr(target: float, members: int, nonmembers: int) -> float | None:
-    """The least TPR at FPR `target`, in (0, 1), that is seen with 80 % power; None if not even a TPR of 1 is.
+def smallest_detectable_tpr(target: float, members: int, nonmembers: int, level: float = 0.95) -> float | None:
+    """The least TPR at FPR `target`, in (0, 1), that an interval of `level` shows with 80 % power; None if not even a
+    TPR of 1 is seen.
 
-    Raises ValueError for another target, and if there is no member or no nonmember.
+    Raises ValueError for another target, if there is no member or no nonmember, and for a level outside (0, 1).
     """
     _check(target)
     if min(members, nonmembers) < 1:
         raise ValueError(f"at least one image a side is needed, got {members} members and {nonmembers} nonmembers")
-    if not _seen(_NEARLY_ALL, target, members, nonmembers):
+    if not _seen(_NEARLY_ALL, target, members, nonmembers, level):
         return None
     low, high = target, _NEARLY_ALL
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (low, middle) if _seen(middle, target, members, nonmembers) else (middle, high)
+        low, high = (low, middle) if _seen(middle, target, members, nonmembers, level) else (middle, high)
     return high
 
 
@@ -83,13 +84,13 @@ def tpr_images_to_see(tpr: float, target: float) -> int:
     return least(lambda n: _seen(tpr, target, n, n), ranked_images(target))
 
 
-def _seen(tpr: float, target: float, members: int, nonmembers: int) -> bool:
+def _seen(tpr: float, target: float, members: int, nonmembers: int, level: float = 0.95) -> bool:
     from scipy.special import ndtri
 
-    strict = _ends(target, nonmembers, 0.95)[0]
+    strict = _ends(target, nonmembers, level)[0]
     if strict <= 0:
         return False
-    low, _ = _expected(tpr, target, members, nonmembers, 0.95)
+    low, _ = _expected(tpr, target, members, nonmembers, level)
     distance = float(ndtri(tpr) - ndtri(target))
     slope = (_roc(strict * 1.001, distance) - _roc(strict * 0.999, distance)) / (0.002 * strict)
     above = _roc(strict, distance)

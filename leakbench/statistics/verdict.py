@@ -6,9 +6,9 @@ side: a TPR below the FPR may come from an inverted attack or from one that errs
 tells which.
 
 Choices of ours. "Would have seen" is the smallest effect that the run finds with 80 % power (`power.py`,
-`power_tpr.py`), rounded up: a run must not boast of more than it could. For an AUC it is that of a two-sided 5 % test
-and two groups of the smaller group's size. A track is invalid when the one-sided 99 % DeLong bound of the blind
-baseline's AUC lies above 1/2. Controls share one error rate by Sidak (JASA 62, 1967).
+`power_tpr.py`) at the level of its interval, rounded up: a run must not boast of more than it could. For an AUC it is
+that of a two-sided test and two groups of the smaller group's size. A track is invalid when the one-sided 99 % DeLong
+bound of the blind baseline's AUC lies above 1/2. Controls share one error rate by Sidak (JASA 62, 1967).
 """
 
 from __future__ import annotations
@@ -35,9 +35,12 @@ class Verdict:
     words: str
 
 
-def verdict(auc: Estimate) -> Verdict:
-    """The two-sided verdict on an AUC, of at least one image (or group) a side. Raises ValueError else."""
-    detectable = smallest_detectable_auc(auc.independent)
+def verdict(auc: Estimate, level: float = 0.95) -> Verdict:
+    """The two-sided verdict on an AUC, of at least one image (or group) a side; `level` is that of its interval.
+
+    Raises ValueError else.
+    """
+    detectable = smallest_detectable_auc(auc.independent, level)
     digits = _digits(auc, 0.5, 2)
     numbers = f"AUC {auc.value:.{digits}f} [{auc.low:.{digits}f}, {auc.high:.{digits}f}]"
     if auc.low > 0.5:
@@ -47,13 +50,13 @@ def verdict(auc: Estimate) -> Verdict:
     return Verdict("none", f"no leak found: {numbers}, which would have seen {_rounded_up(detectable, 2)}")
 
 
-def tpr_verdict(tpr: Estimate, target: float, nonmembers: int) -> Verdict:
+def tpr_verdict(tpr: Estimate, target: float, nonmembers: int, level: float = 0.95) -> Verdict:
     """The verdict on a TPR at FPR `target`, in (0, 1): `leaks` where the interval lies above the target, else `none`.
 
-    `nonmembers` counts groups where images come in groups. Raises ValueError for another target, and without a member
-    or a nonmember.
+    `nonmembers` counts groups where images come in groups; `level` is that of the interval. Raises ValueError for
+    another target, and without a member or a nonmember.
     """
-    detectable = smallest_detectable_tpr(target, tpr.independent, nonmembers)
+    detectable = smallest_detectable_tpr(target, tpr.independent, nonmembers, level)
     percent = Estimate(100 * tpr.value, 100 * tpr.low, 100 * tpr.high, tpr.n)
     digits = _digits(percent, 100 * target, 0)
     interval = f"[{percent.low:.{digits}f}, {percent.high:.{digits}f}]"

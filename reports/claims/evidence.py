@@ -19,6 +19,7 @@ from leakbench.statistics import Estimate, auc, independent_difference, over_see
 
 from ..reading.comparison import Source, compare_records, read_metric
 from ..reading.scores import load_groups, load_scores
+from ..reading.selection import Identity, find_record, identify
 
 _KEPT = 0.95  # level of the intervals in records
 _RATE, _ORIENTED = "tpr@fpr=", "oriented_"
@@ -30,7 +31,7 @@ class NoEvidence(Exception):
 
 def measure(run: RunFolder, records: Sequence[Record], metric: str, level: float) -> Estimate:
     """A metric over the seeds, one record each, with its interval of a level. Raises NoEvidence."""
-    return _measure(run, tuple(_identify(record) for record in records), metric, level)
+    return _measure(run, tuple(identify(record) for record in records), metric, level)
 
 
 def measure_difference(
@@ -41,27 +42,14 @@ def measure_difference(
     by_seed = {record.seed: record for record in others}
     if {record.seed for record in records} != by_seed.keys():
         raise NoEvidence("the two points have other seeds")
-    found = [_subtract(run, _identify(one), _identify(by_seed[one.seed]), metric, level) for one in records]
+    found = [_subtract(run, identify(one), identify(by_seed[one.seed]), metric, level) for one in records]
     joined = over_seeds(found, level)
     return Estimate(joined.mean, joined.low, joined.high, min(one.n for one in found))
 
 
-_Identity = tuple[str, str, str, int]
-
-
-def _identify(record: Record) -> _Identity:
-    """Point, attack, access and seed: what tells a record from all others of its run."""
-    return record.point, record.attack, record.access, record.seed
-
-
-@lru_cache(maxsize=8)
-def _by_identity(run: RunFolder) -> dict[_Identity, Record]:
-    return {_identify(record): record for record in run.records}
-
-
 @lru_cache(maxsize=4096)  # many claims may be about the same records
-def _measure(run: RunFolder, records: tuple[_Identity, ...], metric: str, level: float) -> Estimate:
-    found = [_measure_one(run, _by_identity(run)[record], metric, level) for record in records]
+def _measure(run: RunFolder, records: tuple[Identity, ...], metric: str, level: float) -> Estimate:
+    found = [_measure_one(run, find_record(run, record), metric, level) for record in records]
     joined = over_seeds(found, level, find_metric(metric).bounds)
     return Estimate(joined.mean, joined.low, joined.high, min(one.n for one in found))
 
@@ -85,8 +73,8 @@ def _measure_one(run: RunFolder, record: Record, metric: str, level: float) -> E
 
 
 @lru_cache(maxsize=4096)
-def _subtract(run: RunFolder, first_one: _Identity, second_one: _Identity, metric: str, level: float) -> Estimate:
-    one, other = _by_identity(run)[first_one], _by_identity(run)[second_one]
+def _subtract(run: RunFolder, first_one: Identity, second_one: Identity, metric: str, level: float) -> Estimate:
+    one, other = find_record(run, first_one), find_record(run, second_one)
     compared = compare_records(Source(run, one), Source(run, other), metric, level)
     if compared is not None and compared.paired:
         return compared.found.difference

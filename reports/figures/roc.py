@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "ROC of each point's strongest attack (chosen on calibration images), one line a seed, exact steps. Shown are no "
+    "ROC of each point's strongest attack (by its corrected AUC), one line a seed, exact steps. Shown are no "
     "protection, each defense at its point of least copying, and the controls; signs as the "
     "calibration images asked for. Bands hold the true rate at each false-positive rate with 95 %, and begin where "
     "there is a lower bound; where images come in groups there are none. Axes begin at one image of the group. Lines "

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "Quality against leakage. One panel an access level: the strongest attack's AUC (attack and sign chosen on "
-    "calibration images), or copies beyond their null. Lines join a defense's points in the order of its sweep, shades "
-    "run from light to full along it. Large markers are means over the seeds with their intervals, small ones seeds. "
+    "Quality against leakage. One panel an access level: the AUC of the attack that shows the most, by an interval "
+    "corrected for all attacks on the release, or copies beyond their null. Lines join a defense's points in the order "
+    "of its sweep, shades run from light to full along it. Large markers are means over the seeds with their "
+    "intervals, small ones seeds. "
     "The broad grey line joins the points that no other betters in both (by their means; controls and rows that mean "
     "nothing aside)."
 )

@@ -6,7 +6,7 @@ What a run is made of:
 - selection: records by point and family
 - scores: the raw scores behind a record, with the sign of the calibration images
 - aggregate: a metric over the seeds
-- changes: a quantity at two points, compared by intervals
+- changes: what moved from no protection to each point of a defense, tested in pairs
 - comparison: a metric of two records, in pairs where they share images or sample seeds
 - metric_flags: the flags of a record that concern one metric
 - pretrained: what cannot be said of a model that was handed in
@@ -17,8 +17,10 @@ Membership:
 
 - attack_results: one attack at one access level of a point, over the seeds
 - attack_ranking: the order of the attacks at a point, and which are shown
-- strongest: the strongest attack of a point at an access level
+- family: the corrected numbers of all attacks on a release
+- strongest: the attack that stands at an access level of a point
 - leakage: its AUC and headline TPR
+- superiority: tests that one side's strongest attack finds more than all of another's
 - verdicts: what it shows, in plain words
 - runner_up: the strongest attack against those next to it
 - adaptive: defenses that their adaptive attack defeats

@@ -1,7 +1,9 @@
 """Defenses that their adaptive attack defeats: it knows how the defense works and finds what the others miss.
 
-Both the adaptive attack and the other one are the strongest of their kind on calibration images. A defense is defeated
-only where the adaptive attack leaks, and its AUC lies above the other's by DeLong's paired interval at every seed.
+A defense is defeated where the adaptive attack leaks by its corrected interval, and finds more than every attack that
+does not know the defense, at every seed. The adaptive attack of this test is the strongest of its kind on calibration
+images, so the reported ones had no part in choosing it; that it lies above *all* the others needs no correction for
+their number (`superiority.py`).
 """
 
 from __future__ import annotations
@@ -11,22 +13,19 @@ from dataclasses import dataclass
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
-from leakbench.statistics import Summary
 
-from .aggregate import Aggregate
 from .formatting import format_ci
 from .leakage import Leak, collect_leak
-from .scores import compare_paired
-from .strongest import strongest
+from .strongest import allowed_records, chosen_on_calibration, strongest
+from .superiority import SHOWN, shown_above
 
 
 @dataclass(frozen=True)
 class AdaptiveDefeat:
-    """`difference` is the AUC of `adaptive` minus that of `other`."""
+    """The attack that knows the defense, and the strongest of those that do not."""
 
     adaptive: Leak
     other: Leak
-    difference: Summary
 
     @property
     def words(self) -> str:
@@ -37,15 +36,19 @@ class AdaptiveDefeat:
 
 def defeat_by_adaptive(run: RunFolder, point: PlannedPoint, level: str) -> AdaptiveDefeat | None:
     """At an access level; None where no adaptive attack was run, or it was not shown to find more."""
-    ours, others = strongest_adaptive(run, point, level), strongest_other(run, point, level)
-    pairs = {seed: compare_paired(run, ours[seed], others[seed]) for seed in sorted(ours.keys() & others.keys())}
-    differences = {seed: pair.difference for seed, pair in pairs.items() if pair is not None}
-    leak = collect_leak(run, list(ours.values()))
-    if not differences or leak.auc is None or not all(found.low > 0 for found in differences.values()):
+    ours, others = (chosen_on_calibration(found) for found in _split(run, point, level))
+    if not ours or not others or shown_above(run, *_split(run, point, level)) >= SHOWN:
         return None
-    if not all(found.low > 0.5 for found in leak.auc.by_seed.values()):
+    leak = collect_leak(run, ours.values())
+    if leak.auc is None or not all(found.low > 0.5 for found in leak.auc.by_seed.values()):
         return None
-    return AdaptiveDefeat(leak, collect_leak(run, list(others.values())), Aggregate("difference", differences).summary)
+    return AdaptiveDefeat(leak, collect_leak(run, strongest_other(run, point, level).values()))
+
+
+def _split(run: RunFolder, point: PlannedPoint, level: str) -> tuple[list[Record], list[Record]]:
+    """The records of the attacks that know the defense, and of the others."""
+    found = allowed_records(run, point, level)
+    return [r for r in found if r.adaptive], [r for r in found if not r.adaptive]
 
 
 def strongest_adaptive(run: RunFolder, point: PlannedPoint, level: str) -> dict[int, Record]:

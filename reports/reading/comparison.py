@@ -13,6 +13,7 @@ All else is compared as if it had nothing in common, which is too wide for what 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from leakbench.results.metric_specs import COPY_EXCESS, DISTANCE_FLOOR
@@ -32,6 +33,7 @@ from leakbench.statistics import (
 
 from .aggregate import to_estimate
 from .scores import load_groups, load_scores
+from .selection import Identity, find_record, identify
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,11 +84,13 @@ def read_metric(record: Record, metric: str) -> Estimate | None:
     return to_estimate(record.metric(_ORIENTED + plain)) or to_estimate(record.metric(metric))
 
 
-def load_leaking_scores(source: Source) -> tuple[np.ndarray, np.ndarray] | None:
+@lru_cache(maxsize=128)  # an attack is compared with all others
+def _load_leaking_scores(run: RunFolder, identity: Identity) -> tuple[np.ndarray, np.ndarray] | None:
     """Scores of members and nonmembers with the sign that leaks: that of the calibration images, and the other one
     where the interval of the AUC lies below 1/2; None where they were not kept."""
-    scores = load_scores(source.run, source.record)
-    if scores is None or auc(*scores, groups=load_groups(source.run, source.record)).high >= 0.5:
+    record = find_record(run, identity)
+    scores = load_scores(run, record)
+    if scores is None or auc(*scores, groups=load_groups(run, record)).high >= 0.5:
         return scores
     return -scores[0], -scores[1]
 
@@ -102,7 +106,7 @@ def _pair_scores(first: Source, second: Source, metric: str, level: float) -> Pa
     plain = metric.removeprefix(_ORIENTED)
     if plain != "auc" and not plain.startswith(_RATE):
         return None
-    sides = load_leaking_scores(first), load_leaking_scores(second)
+    sides = [_load_leaking_scores(source.run, identify(source.record)) for source in (first, second)]
     if sides[0] is None or sides[1] is None or not _same_images(first, second):
         return None
     groups = load_groups(first.run, first.record)

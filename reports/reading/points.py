@@ -35,3 +35,9 @@ def list_sweeps(run: RunFolder) -> dict[str, list[PlannedPoint]]:
         if point.role == "defense" and point != reference:
             found.setdefault(point.defense, []).append(point)
     return found
+
+
+def measured_levels(run: RunFolder) -> list[str]:
+    """The access levels above none that some membership attack of the run was measured at."""
+    measured = {record.access for record in run.records if record.family == "membership" and record.metrics}
+    return [level for level in ACCESS_LEVELS[1:] if level in measured]

@@ -13,7 +13,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 from .aggregate import Aggregate
-from .attack_ranking import baseline_points, rank_results, strength
+from .attack_ranking import baseline_points, calibrated_strength, rank_on_calibration
 from .attack_results import AttackResult, adjust_p_values
 from .formatting import format_ci, format_p
 from .points import ACCESS_LEVELS, TRADEOFF_LEVELS
@@ -64,8 +64,8 @@ def format_runners_up(run: RunFolder) -> list[str]:
 
 def _at(run: RunFolder, point: PlannedPoint, level: str) -> list[RunnerUp]:
     allowed = ACCESS_LEVELS[: ACCESS_LEVELS.index(level) + 1]
-    rows = [row for row in rank_results(run, point) if row.access in allowed and strength(row) >= 0]
-    ranked = sorted(rows, key=lambda row: (-strength(row), row.attack))
+    rows = [row for row in rank_on_calibration(run, point) if row.access in allowed and calibrated_strength(row) >= 0]
+    ranked = sorted(rows, key=lambda row: (-calibrated_strength(row), row.attack))
     compared = [_rival(run, ranked[0], other) for other in ranked[1 : NEXT + 1]]
     return [rival for rival in compared if rival is not None]
 

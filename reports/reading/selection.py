@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from leakbench.results.metric_specs import COPY_EXCESS
 from leakbench.results.record import QUALITY, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 COPY_COLUMNS = 2
+
+
+Identity = tuple[str, str, str, int]
+
+
+def identify(record: Record) -> Identity:
+    """Point, attack, access and seed: what tells a record from all others of its run."""
+    return record.point, record.attack, record.access, record.seed
+
+
+def find_record(run: RunFolder, identity: Identity) -> Record:
+    """The record of a run that has an identity. Raises KeyError without one."""
+    return _by_identity(run)[identity]
+
+
+@lru_cache(maxsize=8)
+def _by_identity(run: RunFolder) -> dict[Identity, Record]:
+    return {identify(record): record for record in run.records}
 
 
 def select_records(

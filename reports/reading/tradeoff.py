@@ -1,8 +1,10 @@
 """The trade-off: one row a point (a defense with its swept parameters), quality against leakage.
 
-Over one seed an interval is that seed's; over two it is the envelope of both, as no standard deviation can be had from
-two; from three on it is `over_seeds`'. Leakage is two-sided: an attack whose members score lower is read the other way
-round, if the calibration images say so, and carries the flag `inverted`.
+Leakage at an access level is that of the attack with the largest corrected lower bound, and its interval is the
+corrected one (`family.py`); the TPR may be another attack's than the AUC. Over one seed an interval is that seed's;
+over two it is the envelope of both, as no standard deviation can be had from two; from three on it is `over_seeds`'.
+Leakage is two-sided: an attack whose members score lower is read the other way round, if the calibration images say
+so, and carries the flag `inverted`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from .leakage import Leak, collect_leak
 from .metric_flags import read_flags
 from .points import TRADEOFF_LEVELS
 from .selection import copy_attacks, quality_records, select_records
-from .strongest import strongest
+from .strongest import strongest, strongest_by_rate
 from .tradeoff_axes import DISTANCES
 
 if TYPE_CHECKING:
@@ -56,8 +58,9 @@ def _build_row(run: RunFolder, point: PlannedPoint) -> TradeoffRow:
     quality = quality_records(run, point)
     strong = {level: strongest(run, point, level) for level in TRADEOFF_LEVELS}
     copies = {attack: select_records(run, point, "replication", attack) for attack in copy_attacks(run)}
-    leaks = {level: collect_leak(run, list(found.values())) for level, found in strong.items()}
-    shown = chain(quality, *(found.values() for found in strong.values()), *copies.values())
+    rated = {level: strongest_by_rate(run, point, level) for level in TRADEOFF_LEVELS}
+    leaks = {level: collect_leak(run, strong[level].values(), rated[level].values()) for level in TRADEOFF_LEVELS}
+    shown = chain(quality, *(found.values() for found in (*strong.values(), *rated.values())), *copies.values())
     flags = {flag for record in shown for flag in read_flags(run, record, run.plan.headline)}
     flags |= {Flag.INVERTED.value for leak in leaks.values() if _is_inverted(leak)}
     return TradeoffRow(
@@ -88,7 +91,8 @@ def shown_levels(run: RunFolder) -> dict[str, str]:
 
 
 def tradeoff_table(run: RunFolder) -> pd.DataFrame:
-    """The rows as numbers: `NAME`, `NAME_low`, `NAME_high` for each quantity; NaN where there is none."""
+    """The rows as numbers: `NAME`, `NAME_low`, `NAME_high` for each quantity; NaN where there is none. `LEVEL_attack`
+    is the attack whose AUC stands at a level, `LEVEL_rate_attack` the one whose TPR does."""
     import pandas as pd
 
     levels = shown_levels(run)
@@ -103,6 +107,7 @@ def _numbers(run: RunFolder, row: TradeoffRow, levels: dict[str, str]) -> dict[s
     for level, title in levels.items():
         leak, name = row.leaks[level], title.lower()
         cells[f"{name}_attack"] = leak.attack
+        cells[f"{name}_rate_attack"] = leak.rate_attack or leak.attack
         cells |= _spread(f"{name}_auc", leak.auc)
         cells |= _spread(f"{name}_{run.plan.headline}", leak.tpr)
     for attack, found in row.copies.items():

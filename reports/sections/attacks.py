@@ -1,13 +1,13 @@
 """Membership attacks: results and costs, of all attacks without protection and of the strongest elsewhere.
 
-At other points the strongest of each access level are shown, chosen on calibration images, and every attack that knows
-the defense. A computation that is on record twice is listed once: at the lower of two access levels, and without
+At other points the strongest of each access level are shown, by their corrected lower bounds, and every attack that
+knows the defense. A computation that is on record twice is listed once: at the lower of two access levels, and without
 protection rather than at a defense that leaves it as it is. Attacks that learned from membership labels have tables of
 their own.
 
-Implementation choices: over seeds the p value of "AUC 1/2" is the largest of the seeds', which tests that each seed
-leaks. Holm's correction is over the rows of one table. The rows of the other points were not chosen on reported images,
-so it holds there too.
+Intervals, verdicts and p values are those of the release's family (`reading/family.py`), of which a table shows some:
+what is said here is what is said under "Verdicts". Implementation choice: over seeds the p value of "AUC 1/2" is the
+largest of the seeds', which tests that each seed leaks.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from leakbench.results.run_folder import RunFolder
-from leakbench.statistics import auc_p_value, smallest_detectable_auc
+from leakbench.statistics import smallest_detectable_auc
 
 from ..reading.attack_ranking import MANY, baseline_points, rank_results, repeats_reference, top_attacks
-from ..reading.attack_results import AttackResult, adjust_p_values
+from ..reading.attack_results import AttackResult
+from ..reading.family import find_corrected
 from ..reading.formatting import (
     NOTHING,
     drop_empty_columns,
@@ -33,9 +34,8 @@ from ..reading.formatting import (
 from ..reading.inapplicable import list_inapplicable
 from ..reading.leakage import collect_leak
 from ..reading.runner_up import format_runners_up
-from ..reading.scores import load_groups, load_scores
 from ..reading.strongest import representative_points
-from ..reading.verdicts import verdict_kind
+from ..reading.verdicts import leak_kind
 from ..reading.void import list_void_reasons
 
 LABELS = "labels_consumed"
@@ -84,41 +84,44 @@ def _halves(rows: list[AttackResult]) -> tuple[list[AttackResult], list[AttackRe
 def _table(run: RunFolder, point: str, rows: list[AttackResult]) -> AttackTable | None:
     if not rows:
         return None
-    titles = ["point", "attack", "needs", "AUC", rate_title(run.plan.headline), "verdict", "p (Holm)"]
+    titles = ["point", "attack", "needs", "AUC", rate_title(run.plan.headline), "verdict", "p (corrected)"]
     titles += ["queries an image", "labels", "public images", "shadow models"]
-    adjusted = adjust_p_values([compute_p(run, row) for row in rows])
-    cells = [_cells(run, row, p) for row, p in zip(rows, adjusted, strict=True)]
+    cells = [_cells(run, row) for row in rows]
     if point:
         titles, cells = titles[1:], [row[1:] for row in cells]
     adaptive = any(record.adaptive for record in run.records)
     return AttackTable(point, rows[0].fact(LABELS) > 0, *drop_empty_columns(titles, cells), adaptive)
 
 
-def _cells(run: RunFolder, row: AttackResult, p: float | None) -> list[str]:
+def _cells(run: RunFolder, row: AttackResult) -> list[str]:
     leak = collect_leak(run, list(row.records))
     facts = [row.fact(name) for name in (LABELS, "public_images", "shadow_models")]
     return [
         *(row.point.name, leak.attack, row.access, format_ci(leak.auc), format_percent(leak.tpr)),
-        *("void" if list_void_reasons(run) else _KINDS.get(verdict_kind(leak.auc), NOTHING), format_p(p)),
+        "void" if list_void_reasons(run) else _KINDS.get(leak_kind(leak), NOTHING),
+        format_p(read_p(run, row)),
         format_calls(sum(record.queries for record in row.records) / len(row.records)),
         *(str(fact) if fact else NOTHING for fact in facts),
     ]
 
 
-def compute_p(run: RunFolder, row: AttackResult) -> float | None:
-    """The p value of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
-    found = [(load_scores(run, record), load_groups(run, record)) for record in row.records]
-    return None if any(sides is None for sides, _ in found) else max(auc_p_value(*s, g) for s, g in found if s)
+def read_p(run: RunFolder, row: AttackResult) -> float | None:
+    """The corrected p value of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
+    found = [find_corrected(run, record) for record in row.records]
+    known = [one.p_value for one in found if one is not None and one.p_value is not None]
+    return max(known) if known and len(known) == len(found) else None
 
 
 def smallest_detectable(run: RunFolder) -> str:
-    """The AUC that the smallest of the run's measurements would have seen; empty without any."""
-    sizes = [
-        metric.n
+    """The AUC that the weakest of the run's families would have seen: the one with the fewest images or the most
+    attacks; empty without any."""
+    found = [
+        smallest_detectable_auc(one.auc.independent, one.level)
         for record in run.records
-        if record.family == "membership" and (metric := record.metric("auc")) is not None and metric.n > 0
+        if record.family == "membership" and record.access != "NONE"
+        if (one := find_corrected(run, record)) is not None and one.auc.n > 0
     ]
-    return round_up(smallest_detectable_auc(min(sizes))) if sizes else ""
+    return round_up(max(found)) if found else ""
 
 
 TEMPLATE = """\
@@ -131,8 +134,9 @@ TEMPLATE = """\
 {% endfor %}
 {% if tables %}
 "Needs" is the access that an attack has to have. A result that is the same computation at the answers and at the
-weights, or with and without a defense, is listed once; the rest is in `results.csv`. A verdict is about its own row. "p
-(Holm)" is that of an AUC of 1/2 (the largest of the seeds'), corrected for the number of rows of the table.
+weights, or with and without a defense, is listed once; the rest is in `results.csv`. A verdict is about its own row, by
+AUC and TPR; its intervals and "p (corrected)", that of an AUC of 1/2 (the largest of the seeds'), are corrected for all
+attacks on the release, those that are not shown among them. `results.csv` has each attack's own interval.
 {% if seen %}
 "No leak found" would have seen an AUC of {{ seen }} in four of five runs.
 {% endif %}

@@ -1,8 +1,8 @@
 """Audiences of a defense whose answers differ from its weights: what each way of sharing the model leaks.
 
 The ways are: handing out samples, answering queries (of attackers who know the defense or do not), handing out weights.
-A statement about several points of a sweep holds for each. A leak is "less" than without the defense only where the two
-AUC intervals do not overlap. Attacks that touch nothing of the model are left out.
+A statement about several points of a sweep holds for each. Whether a leak is less than without the defense is what
+"What the defenses moved" tests (`reading/changes.py`). Attacks that touch nothing of the model are left out.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from leakbench.results.run_plan import PlannedPoint
 
 from ..reading.access_gaps import points_with_a_gap
 from ..reading.adaptive import defeat_by_adaptive, strongest_adaptive, strongest_other
-from ..reading.aggregate import aggregate_oriented, summarise_metric
-from ..reading.changes import compare_intervals
+from ..reading.changes import find_move
 from ..reading.formatting import NOTHING, drop_empty_columns, format_ci, join_words
 from ..reading.leakage import collect_leak
 from ..reading.marks import find_marks
-from ..reading.points import find_reference
+from ..reading.points import find_reference, measured_levels
 from ..reading.scores import same_computation
-from ..reading.strongest import strongest
-from ..reading.verdicts import measured_levels, verdict_kind
+from ..reading.strongest import strongest, strongest_by_rate
+from ..reading.verdicts import leak_kind
 from ..reading.void import list_void_reasons
 
 SHARES = {
@@ -64,22 +63,17 @@ def _audience(run: RunFolder, defense: str, own: list[PlannedPoint]) -> Audience
     return Audience(defense, titles, cells, [sentence for sentence in sentences if sentence])
 
 
-def at(run: RunFolder, point: PlannedPoint, level: str) -> dict[int, Record]:
-    """The strongest attack that touches the model, with a level's access or less, for each seed."""
-    return strongest(run, point, level, among=lambda record: record.access != "NONE")
-
-
 def _cells(run: RunFolder, point: PlannedPoint) -> list[str]:
     known, unknown = strongest_adaptive(run, point, "DENOISER"), strongest_other(run, point, "DENOISER")
     return [
         point.name,
-        *(_cell(run, at(run, point, level)) for level in ("SAMPLES", "API")),
-        *(_cell(run, unknown), _cell(run, known), _cell(run, at(run, point, "WEIGHTS"))),
+        *(_cell(run, strongest(run, point, level)) for level in ("SAMPLES", "API")),
+        *(_cell(run, unknown), _cell(run, known), _cell(run, strongest(run, point, "WEIGHTS"))),
     ]
 
 
 def _cell(run: RunFolder, found: dict[int, Record]) -> str:
-    leak = collect_leak(run, list(found.values()))
+    leak = collect_leak(run, found.values())
     return f"{leak.attack} {format_ci(leak.auc)}" if leak.auc else NOTHING
 
 
@@ -108,9 +102,9 @@ def _where(names: list[str], own: list[PlannedPoint]) -> str:
 def _outcome(run: RunFolder, point: PlannedPoint, level: str) -> str:
     """The outcome in words; empty where there is nothing to judge."""
     start = find_reference(run, point)
-    after, before = at(run, point, level), at(run, start, level) if start else {}
-    auc = aggregate_oriented(after.values(), "auc")
-    kind = verdict_kind(auc)
+    after, before = strongest(run, point, level), strongest(run, start, level) if start else {}
+    rated = strongest_by_rate(run, point, level)
+    kind = leak_kind(collect_leak(run, after.values(), rated.values()))
     if kind == "unknown":
         return ""
     if marks := find_marks(run, point.name):
@@ -120,9 +114,8 @@ def _outcome(run: RunFolder, point: PlannedPoint, level: str) -> str:
     if after.keys() == before.keys() and all(same_computation(after[seed], before[seed]) for seed in after):
         leak = "no leak was found either way" if kind == "none" else f"leaks what {start.name} leaks"
         return f"gains nothing against these attacks: {leak}, number for number"
-    moved = compare_intervals(
-        "", summarise_metric(aggregate_oriented(before.values(), "auc")), summarise_metric(auc), ("", "")
-    ).kind
+    move = find_move(run, point, level)
+    moved = move.kind if move is not None else ""
     return _OUTCOMES[kind if kind in ("none", "disagree") else "leaks", moved].format(start.name)
 
 

@@ -130,9 +130,9 @@ TEMPLATE = """\
 
 {{ table(titles, cells) }}
 Forget probability: the probability that a classifier gives to the label to forget, on samples that were asked for it.
-Forget-set AUC: images to forget against never-seen ones, with the attack and the sign that calibration images chose;
-0.5 is forgotten. Costs are those of the outermost step alone: seconds depend on the machine and on what else it did,
-evaluations of the network do not.
+Forget-set AUC: images to forget against never-seen ones, by the strongest attack, with the sign that calibration images
+asked for; 0.5 is forgotten. Costs are those of the outermost step alone: seconds depend on the machine and on what else
+it did, evaluations of the network do not.
 {% if whole %}
 "(whole chain)": its base is no point of this run, so its evaluations could not be subtracted.
 {% endif %}

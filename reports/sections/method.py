@@ -16,10 +16,11 @@ Members and nonmembers are as they were given; near-duplicates are removed from 
 {% else %}
 Near-duplicates are removed before the split; members and nonmembers are drawn at random before any training.
 {% endif %}
-Thresholds, orientations and supervised models come from calibration images, never from reported ones. For each seed,
-the strongest attack at an access level is chosen on the calibration images, among the attacks that need that level or
-less, and reported on the others. AUC intervals are DeLong's, and so are differences of two attacks on the same
-images. Where a table tests many hypotheses, p values are corrected by Holm. A copy is a sample at or beyond a
+Thresholds, orientations and supervised models come from calibration images, never from reported ones. All attacks on a
+release are one family, and their intervals in the tables of leakage hold together; at an access level stands the one
+that shows the most, among those that need that level or less. AUC intervals are DeLong's, and so are differences of two
+attacks on the same images. Two releases are compared in pairs, by the images and sample seeds that they share. Where a
+table tests many hypotheses, p values are corrected by Holm. A copy is a sample at or beyond a
 threshold that was calibrated on held-out real images; what is reported is its excess over the rate that further
 held-out images reach. Frechet distances compare equal numbers of images, and stand beside the distance of real images
 to real images (the floor). All intervals are at 95 %. The exact definitions are in the modules of

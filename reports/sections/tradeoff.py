@@ -21,10 +21,13 @@ deviation.
 {% else %}
 {{ seeds }} seeds: their mean, and in brackets a 95 % interval that accounts for the images and for the seeds.
 {% endif %}
-Leakage is two-sided: where members score lower on the calibration images, the attack is read with the opposite sign,
-there and on the reported images alike. `(inverted)` beside its name says that its raw AUC lies below 0.5. `results.csv`
-has both readings. Copies beyond the null can be negative: fewer samples than held-out real images then passed for
-copies.
+
+"Strongest" is the attack that shows the most among those that need that level or less, by an interval that is
+corrected for all attacks on the release; of several seeds, at each. The TPR is that of another attack where one is
+named beside it. Leakage is two-sided: where members score lower on the calibration images, the attack is read with
+the opposite sign, there and on the reported images alike. `(inverted)` beside its name says that its raw AUC lies
+below 0.5. `results.csv` has both readings. Copies beyond the null can be negative: fewer samples than held-out real
+images then passed for copies.
 
 """
 

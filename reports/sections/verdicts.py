@@ -7,8 +7,7 @@ from typing import Any
 from leakbench.results.run_folder import RunFolder
 
 from ..reading.marks import format_marks
-from ..reading.strongest import strongest
-from ..reading.verdicts import list_verdicts, measured_levels, verdict_without_model
+from ..reading.verdicts import list_verdicts, verdict_without_model
 
 TEMPLATE = """\
 ## Verdicts
@@ -21,22 +20,18 @@ TEMPLATE = """\
     - defeated by its adaptive attack ({{ one.defeat.words }})
 {% endif %}
 {% else %}
-  - nothing to judge: no membership attack was run, or none has a calibration AUC to be chosen by
+  - nothing to judge: no membership attack was run
 {% endfor %}
 {% endfor %}
 
-Each level's verdict is that of the strongest attack that needs that level or less. "No leak found" is about the attacks
-that were run and about leaks at least as large as "would have seen" says: four of five runs with such a leak would have
-shown it. "Leaks" is said where the interval of the AUC or that of the TPR excludes chance; of releases that leak
-nothing, 5 to 7 in 100 are called so at each level.
+All attacks on a release, at every access level, are one family: their intervals hold together with 95 %, by AUC and by
+TPR, so of releases that leak nothing at most 5 in 100 are said to leak, however many attacks are run. At a level stands
+the attack that shows the most among those that need that level or less, by its corrected interval; the TPR may be
+another attack's. "No leak found" is about the attacks that were run and about leaks at least as large as "would have
+seen" says: four of five runs with such a leak would have shown it. With several seeds each is a release of its own.
 {% if without_model %}
 
 Without touching the model, {{ without_model }}.
-{% endif %}
-{% if blind_wins %}
-
-At {{ blind_wins | join_words }} the chosen attack, for some seed at least, never touches the model: what it finds there
-is no leak of the model.
 {% endif %}
 
 """
@@ -49,15 +44,4 @@ def collect(run: RunFolder) -> dict[str, Any]:
             (point.name, format_marks(run, point.name), list_verdicts(run, point)) for point in run.plan.points
         ],
         "without_model": verdict_without_model(run),
-        "blind_wins": list_blind_wins(run),
     }
-
-
-def list_blind_wins(run: RunFolder) -> list[str]:
-    """The points and levels at which the strongest attack, for some seed, is one that never touches the model."""
-    found: dict[str, list[str]] = {}
-    for point in run.plan.points:
-        for level in measured_levels(run):
-            if any(record.access == "NONE" for record in strongest(run, point, level).values()):
-                found.setdefault(point.name, []).append(level)
-    return [f"{name} ({', '.join(levels)})" for name, levels in found.items()]
