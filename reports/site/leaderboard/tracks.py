@@ -9,7 +9,7 @@ from typing import cast
 from leakbench.results.record import AccessName
 from leakbench.results.verified import VerifiedFile
 
-from ...reading.verdicts import measured_levels
+from ...reading.points import measured_levels
 from ...reading.void import list_void_reasons
 from ..slugs import make_slug
 from .check import check_rows, reading
