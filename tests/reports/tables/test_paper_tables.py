@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leakbench.reports.reading.scores import load_scores
 from leakbench.reports.reading.strongest import strongest
@@ -80,6 +83,14 @@ def test_text_of_any_kind_is_plain_ascii_and_keeps_its_meaning():
     assert label("My Suite/../%", "tradeoff") == "my-suite-tradeoff"
 
 
+@given(st.text())
+def test_text_of_any_kind_is_balanced_and_holds_no_command_of_its_own(text):
+    found = escape(text)
+    bare = re.sub(r"\\[{}$&#%_]|\\[a-zA-Z]+|\\[`'^~\"](?=\{)", "", found)
+    assert found.isascii() and "\\" not in bare and not re.search("[%#&_^~]", bare)
+    assert bare.count("{") == bare.count("}") and bare.count("$") % 2 == 0
+
+
 def test_every_row_not_shown_to_be_worse_is_bold_and_never_one_that_means_nothing(tell_run, tmp_path):
     """2.0 - 1.0 is beyond hypot(0.2, 0.1), 1.1 - 1.0 is not; 0.3 is 0.2 from 1/2, 0.60 is 0.1, 0.62 is 0.12 from it."""
     run = tell_run(tmp_path, ROWS)
@@ -146,7 +157,9 @@ def test_a_table_with_nothing_to_say_any_more_is_deleted(tell_run, tmp_path):
 @pytest.mark.tex
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
 def test_the_document_compiles_as_it_stands(tell_run, tmp_path):
-    named = [point(HOSTILE, role="baseline", flags=[HOSTILE]), point("%", defense="\\"), *ROWS[1:]]
+    draw = random.Random(0)
+    strange = ["".join(chr(draw.choice([*range(33, 127), *range(161, 1024)])) for _ in range(12)) for _ in range(30)]
+    named = [point(HOSTILE, role="baseline", flags=[HOSTILE]), *(point(name, defense=name) for name in strange), *ROWS]
     write_tex(tell_run(tmp_path, named))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "tables.tex"]
     done = subprocess.run(command, cwd=tmp_path / "tables", capture_output=True, text=True, timeout=60, check=False)
