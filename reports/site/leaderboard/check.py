@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from math import inf, isfinite
 from pathlib import Path
 from zipfile import ZipFile
@@ -83,13 +84,19 @@ def _check_record(run: RunFolder, record: Record) -> None:
 
 
 def _check_metric(where: str, metric: Metric) -> None:
-    spec = find_metric(metric.name)
+    low, high = _range(metric.name)
     for number in _given(metric.value, metric.ci_low, metric.ci_high):
         if not (isfinite(number) and abs(number) <= _LARGEST):
             raise UsageError(f"{where}: {metric.name} = {number:g}: it should be a finite number")
     for number in _given(metric.value):
-        if not spec.low - _ROUNDING <= number <= spec.high + _ROUNDING:
-            raise UsageError(f"{where}: {metric.name} = {number:g}: it lies in [{spec.low:g}, {spec.high:g}]")
+        if not low - _ROUNDING <= number <= high + _ROUNDING:
+            raise UsageError(f"{where}: {metric.name} = {number:g}: it lies in [{low:g}, {high:g}]")
+
+
+@lru_cache(maxsize=1024)
+def _range(metric: str) -> tuple[float, float]:
+    """The range of a metric; looked up once, not for every record."""
+    return find_metric(metric).bounds
 
 
 def _given(*numbers: float | None) -> Iterable[float]:
