@@ -121,7 +121,7 @@ def commands(name):
     text = re.sub(r"^```.*?^```$", "", text_of(name), flags=re.DOTALL | re.MULTILINE)
     found = [*re.findall(r"^ {4,}(.*leakbench .*)$", text, re.MULTILINE), *re.findall(r"`([^`]+)`", text)]
     lines = [line.split("&&")[-1].strip().removeprefix("uv run ") for line in found]
-    return [shlex.split(line)[1:] for line in lines if line.startswith("leakbench ")]
+    return [shlex.split(line.partition(" > ")[0])[1:] for line in lines if line.startswith("leakbench ")]
 
 
 COMMAND = typer.main.get_command(app)
