@@ -38,7 +38,7 @@ def is_run(step, inputs):
 
 
 def run_action(folder, only=None, **given):
-    """Runs the steps (`only` these) with bash as GitHub does. Returns the exit code of each that was run, the summary,
+    """Runs the steps (`only` one) with bash as GitHub does. Returns the exit code of each that was run, the summary,
     what pip was asked for, and what was printed."""
     inputs = {name: one.get("default", "") for name, one in ACTION["inputs"].items()}
     inputs |= {name.replace("_", "-"): str(value) for name, value in given.items()}
@@ -56,7 +56,7 @@ def run_action(folder, only=None, **given):
     for step in STEPS:
         if "run" not in step or not is_run(step, inputs) or ("if" not in step and any(codes.values())):
             continue
-        if only and step["name"] not in only:
+        if only not in (None, step["name"]):
             continue
         assert "${{" not in step["run"] and step["shell"] == "bash"  # what an input holds is never run
         environment = {key: filled(value, inputs) for key, value in step["env"].items()}
@@ -121,10 +121,9 @@ def test_its_steps_audit_judge_and_compare(tmp_path, monkeypatch):
     assert "::error " in done.said and "moved beyond noise: 1 worse, 0 better" in done.summary
     assert all((tmp_path / "second" / name).is_file() for name in ("claims.xml", "claims.md", "diff.md"))
 
-    judging = ("Check claims", "Compare with the baseline")
-    again = run_action(tmp_path, judging, **common, strict="true")  # the first beside itself
-    assert again.codes == dict.fromkeys(judging, 0), again.said
-    assert "none was shown to move" in again.summary and "Claims: 1 hold" in again.summary
+    again = run_action(tmp_path, "Compare with the baseline", **common)  # the first beside itself
+    assert again.codes == {"Compare with the baseline": 0}, again.said
+    assert "none was shown to move" in again.summary
 
 
 def test_the_example_gives_it_inputs_that_it_has():

@@ -56,10 +56,10 @@ def _no_leak(claim: Claim, bounds: tuple[float, float]) -> float | None:
         return 0.0 if bounds[0] < 0 < bounds[1] else None
     if claim.at_most is None:
         return None
-    metric = find_metric(claim.metric)
+    metric, plain = find_metric(claim.metric), _plain_name(claim)
     nothing: dict[str, float] = {"closest to 0.5": 0.5, "closest to 0": 0.0}
-    if claim.metric.startswith(_RATE):
-        value = float(claim.metric.removeprefix(_RATE))
+    if plain.startswith(_RATE):
+        value = float(plain.removeprefix(_RATE))
     elif metric.better in nothing:
         value = nothing[metric.better]
     elif metric.better == "lower" and metric.unit in ("share", "images", "nats"):
@@ -74,7 +74,7 @@ def _holds(claim: Claim, found: Estimate, truth: float, bounds: tuple[float, flo
     from scipy.special import ndtr, ndtri
 
     quantile, edge = float(ndtri((1 + level) / 2)), 1 / (2 * max(1, found.n))
-    is_auc = claim.metric == "auc" and not claim.against
+    is_auc = _plain_name(claim) == "auc" and not claim.against
     measured = (found.low, found.value, found.high, truth)
     low, value, high, centre = (_logit(min(max(x, edge), 1 - edge)) if is_auc else x for x in measured)
     least, most = (_logit(x) if is_auc else x for x in bounds)
@@ -89,16 +89,22 @@ def _scale(claim: Claim, found: Estimate, truth: float, edge: float) -> float:
     """The factor by which an interval is wider, or narrower, were the metric's true value `truth`."""
     if claim.against or found.n < 1:
         return 1.0
-    if claim.metric == "auc":
+    plain = _plain_name(claim)
+    if plain == "auc":
         kept = [min(max(x, edge), 1 - edge) for x in (truth, found.value)]
         there, here = (auc_half_width(x, found.independent) / (x * (1 - x)) for x in kept)
-    elif claim.metric.startswith(_RATE):
-        rate = float(claim.metric.removeprefix(_RATE))
+    elif plain.startswith(_RATE):
+        rate = float(plain.removeprefix(_RATE))
         kept = [max(min(x, 1 - edge), rate + 1e-6 * (1 - rate)) for x in (truth, found.value)]
         there, here = (tpr_half_width(x, rate, found.independent) for x in kept)
     else:
         return 1.0
     return there / here
+
+
+def _plain_name(claim: Claim) -> str:
+    """The metric without the word for the sign that calibration asked for."""
+    return claim.metric.removeprefix("oriented_")
 
 
 def _logit(x: float) -> float:

@@ -10,10 +10,10 @@ of runs that share seeds are correlated by .7. From training to training the sig
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pytest
 from scipy import stats
 
 from leakbench.reports.claims.diff_rows import list_rows
@@ -41,6 +41,7 @@ class SimulatedRun(RunFolder):
         return self._arrays[id(record)]
 
 
+@lru_cache(maxsize=128)  # several tests compare with the same runs
 def simulate(world, run, seeds, spread, change=0.0, moved=None, rows_from=0):
     """A run. `world`: number of the images and what makes them hard; `run`: of its own noise. `moved`: the (point,
     attack) whose AUC is changed by `change`."""
@@ -125,9 +126,8 @@ SEEN = ("cpsample scale=3", "pia", "auc")
 REAL = {"change": 0.1, "moved": SEEN[:2]}
 
 
-@pytest.mark.parametrize("spread", [0.05, 0.3])
-def test_of_runs_with_other_seeds_nothing_moved_in_19_of_20(spread):
-    found = list(pairs(20, spread))
+def test_of_runs_with_other_seeds_nothing_moved_in_19_of_20():
+    found = list(pairs(20, 0.3))
     assert share_moved(found) <= 1 / 20
     assert all(not row.paired and row.outcome != "not compared" for rows in found for row in rows.values())
     assert len(found[0]) == 5 * (3 * 2 + 1 + 1)
@@ -149,7 +149,7 @@ def main(count=60):
     """Print the table of docs/diff.md."""
     for title, apart, same in (("shared", False, True), ("other seeds", True, True), ("other images", True, False)):
         for k in (2, 5):
-            seeds = range(k), range(k, 2 * k) if apart else range(k)
+            seeds = tuple(range(k)), tuple(range(k, 2 * k) if apart else range(k))
             for spread in (0.02, 0.3):
                 found = [share_moved(list(pairs(count, spread, seeds, same)))]
                 for change in (0.1, 0.2):

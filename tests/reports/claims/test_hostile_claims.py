@@ -102,7 +102,7 @@ def in_ci(monkeypatch):
 
 
 @settings(
-    max_examples=120,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     database=None,
