@@ -184,8 +184,10 @@ def _compare_seeds(old: RunFolder, new: RunFolder, pair: _Pair) -> _Pair:
 
 def _same_split(old: RunFolder, new: RunFolder) -> bool:
     """True if both runs drew the same images for training, as far as their plans tell."""
-    sides = [(run.plan.dataset, run.plan.split, run.plan.settings.get("split")) for run in (old, new)]
-    return sides[0] == sides[1]
+    if (old.plan.dataset, old.plan.split) != (new.plan.dataset, new.plan.split):
+        return False
+    ours, its = (run.plan.settings.get("split") or {} for run in (old, new))
+    return all(ours[key] == its[key] for key in ours.keys() & its.keys())  # a later version may have more settings
 
 
 def _fold_pair(found: PairedDifference, ours: Record, its: Record, metric: str) -> PairedDifference:

@@ -58,7 +58,7 @@ def _flatten(value: Any, key: str) -> Iterator[tuple[str, str]]:
         for entry in value:
             identity = str(entry.get("id") or entry.get("name"))
             yield from _flatten({name: one for name, one in entry.items() if name != "id"}, f"{key}.{identity}")
-    elif value is not None:
+    elif value is not None and value is not False and value not in ("", []):  # off, as where there is no such key yet
         yield key, str(value)
 
 
@@ -86,7 +86,9 @@ def _compare_code(old: Sequence[Record], new: Sequence[Record]) -> list[SettingC
     """The modules that measuring and attacks run through, where their code is not the same; plugins' versions."""
     sides = [_modules(records) for records in (old, new)]
     changed = sorted(name for name in sides[0].keys() & sides[1].keys() if sides[0][name] != sides[1][name])
-    found = _compare("code", *(_plugin_versions(records) for records in (old, new)))
+    versions = [_plugin_versions(records) for records in (old, new)]
+    both = versions[0].keys() & versions[1].keys()  # earlier versions kept none
+    found = _compare("code", *({name: side[name] for name in sorted(both)} for side in versions))
     if changed:
         more = f" and {len(changed) - _MOST} more" if len(changed) > _MOST else ""
         names = ", ".join(name.removeprefix("leakbench.") for name in changed[:_MOST])

@@ -187,30 +187,52 @@ def test_one_training_each_says_nothing_of_how_trainings_differ(old, later):
     assert rows(given, changed)[PIA].outcome == "worse"  # of a network that was handed in there is one
 
 
+def with_facts(run, torch, version, digest):
+    """The run, its records made by a version of torch and of the plugins, from some code."""
+    told = {"environment": {"auditor": {"torch": torch}}}
+    told["key"] = {"version": version, "code": {"leakbench.attacks.membership.pia": digest}}
+    for record in list(run.records):
+        changed = Record.model_validate(record.model_dump() | {"run": told})
+        save_record(run.path, changed, run.arrays(record))
+    return RunFolder(run.path)
+
+
+def test_a_setting_of_the_split_that_only_a_later_version_has_parts_no_pair(old, later):
+    before, after = later(settings={"split": {"seed": 0}}), later(settings={"split": {"seed": 0, "radius": 0.1}})
+    assert rows(before, after)[BASE].paired
+    other = later(settings={"split": {"seed": 1}})
+    assert rows(before, other)[BASE].outcome == "not compared"  # other images, and one training each
+
+
 def test_what_changed_besides_is_listed(old, later):
     points = [*json.loads((old.path / "plan.json").read_text())["points"], {"point": "mine", "defense": "mine"}]
     before = later(settings={"sampler": {"steps": 40}, "defense": [{"name": "baseline", "steps": 9000}]}, seeds=[0])
     after = later(
-        settings={"sampler": {"steps": 20}, "defense": [{"name": "baseline", "steps": 3000}], "split": {"seed": 1}},
+        settings={
+            "sampler": {"steps": 20},
+            "defense": [{"name": "baseline", "steps": 3000}],
+            "split": {"seed": 1},
+            "compile": False,
+        },
         points=points,
         attacks={"loss": "", "mine": ""},
         dataset="npz:<b>.npz",
         split={"member": 200},
     )
-    told = {"environment": {"auditor": {"torch": "9.9"}}}
-    told["key"] = {"version": "2", "code": {"leakbench.attacks.membership.pia": "abc"}}
-    for record in list(after.records):
-        changed = Record.model_validate(record.model_dump() | {"run": told})
-        save_record(after.path, changed, after.arrays(record))
-    found = {(one.kind, one.what): (one.old, one.new) for one in diff_runs(before, RunFolder(after.path)).changes}
+    before = with_facts(before, torch="2.0", version="1", digest="abc")
+    after = with_facts(after, torch="9.9", version="2", digest="def")
+    found = {(one.kind, one.what): (one.old, one.new) for one in diff_runs(before, after).changes}
     assert found["plan", "sampler.steps"] == ("40", "20")
     assert found["plan", "defense.baseline.steps"] == ("9000", "3000")
     assert found["data", "data set"] == ("", "npz:<b>.npz") and found["data", "member"] == ("400", "200")
     assert found["data", "split.seed"] == ("", "1")
-    assert found["versions", "torch"] == ("", "9.9") and found["code", "attack pia"] == ("", "version 2")
+    assert found["versions", "torch"] == ("2.0", "9.9")
+    assert found["code", "attack pia"] == ("version 1", "version 2")
+    assert found["code", "modules"][1] == "changed: attacks.membership.pia"
+    assert ("plan", "compile") not in found
     assert found["points", "mine"] == ("", "there") and found["attacks", "mine"] == ("", "there")
     assert found["attacks", "secmi"] == ("there", "")
-    text = format_terminal(diff_runs(before, RunFolder(after.path)))
+    text = format_terminal(diff_runs(before, after))
     assert "plan: sampler.steps: 40 -> 20\n" in text and "points: mine in the new run only" in text
 
 
