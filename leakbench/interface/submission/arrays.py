@@ -10,7 +10,7 @@ import numpy as np
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.zip_members import Limits, read_zip_members
 
-_LIMITS = Limits(members=200, member_bytes=2**28, total_bytes=2**29)
+_LIMITS = Limits(members=200, member_bytes=2**26, total_bytes=2**27)
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _FAULTS = (
     *(ValueError, KeyError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError, EOFError),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from leakbench.api import Access, Attack
@@ -22,6 +23,8 @@ from leakbench.suite.file import SuiteFile
 from leakbench.suite.points import expand_points
 
 Cell = tuple[str, str, str, int]  # point, attack, access, seed
+
+_MOST_CELLS, _MOST_POINTS = 200_000, 10_000
 
 
 @dataclass
@@ -54,6 +57,9 @@ def check_plan(run: RunFolder, findings: Findings) -> PlannedSuite | None:
     for key, (said, follows) in told.items():
         if said != follows:
             findings.disagree(f"plan.json: {key} is {said!r}, and its settings give {follows!r}")
+    if len(plan.points) * len(file.seeds) * (1 + 2 * len(file.attack)) > _MOST_CELLS:
+        findings.disagree(f"plan.json: asks for more than the {_MOST_CELLS} cells that are read")
+        return None
     suite = PlannedSuite(file)
     _build_attacks(suite, findings)
     _check_points(plan, file, findings)
@@ -86,6 +92,9 @@ def _check_points(plan: RunPlan, file: SuiteFile, findings: Findings) -> None:
         if ids != {point.defense for point in plan.points}:
             findings.disagree("plan.json: points: are not those of the defenses in its settings")
         return
+    if _count_points(file) > _MOST_POINTS:  # before they are made: sweeps multiply
+        findings.disagree(f"plan.json: its settings give more than the {_MOST_POINTS} points that are read")
+        return
     try:
         follows = {
             spec.label: (spec.id, spec.role, tuple(link.id for link in spec.chain[:-1]))
@@ -100,6 +109,24 @@ def _check_points(plan: RunPlan, file: SuiteFile, findings: Findings) -> None:
     for label in sorted(said.keys() & follows.keys()):
         if said[label] != follows[label]:
             findings.disagree(f"plan.json: point {label!r} is {said[label]}, and its settings give {follows[label]}")
+
+
+def _count_points(file: SuiteFile) -> int:
+    """The number of points of all defenses, sweeps multiplied along chains of `base`; 0 where these are no chains."""
+    entries = {str(entry.get("id", entry.get("name"))): entry for entry in file.defense}
+    total = 0
+    for entry in file.defense:
+        count, here, links = 1, entry, 0
+        while True:
+            count *= prod(len(value) for value in here.values() if isinstance(value, list))
+            links += 1
+            if here.get("base") is None:
+                break
+            if not isinstance(here["base"], str) or here["base"] not in entries or links > len(entries):
+                return 0
+            here = entries[here["base"]]
+        total += count
+    return total
 
 
 def list_cells(plan: RunPlan, suite: PlannedSuite) -> list[Cell]:

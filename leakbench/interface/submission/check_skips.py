@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from leakbench.api import as_pretrained
+from leakbench.data.dataset import DUPLICATE_SHARE
 from leakbench.interface.submission.check_plan import PlannedSuite
 from leakbench.interface.submission.check_split import PUBLIC, no_network
 from leakbench.interface.submission.findings import Findings
@@ -37,6 +38,8 @@ class SkipCheck:
         try:
             if file.dataset.partition(":")[0] not in PUBLIC or file.split.file:
                 raise UsageError("its images, or its list of them, are a user's own")
+            if file.split.duplicate_radius > DUPLICATE_SHARE:
+                raise UsageError("its duplicate_radius is larger than usual")
             suite = build_suite(file.model_dump(mode="json", exclude={"ensemble"}), "plan.json: settings")
             if any(as_pretrained(link.defense) is not None for point in suite.points for link in point.chain):
                 raise UsageError("its model was handed in")

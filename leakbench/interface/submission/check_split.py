@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from leakbench.data import Split, draw_split
-from leakbench.data.dataset import PARTS, Dataset
+from leakbench.data.dataset import DUPLICATE_SHARE, PARTS, Dataset
+from leakbench.data.split import TooFewImages
 from leakbench.interface.submission.findings import Findings
 from leakbench.results.record import Record
 from leakbench.results.run_plan import RunPlan
@@ -100,10 +101,16 @@ def _draw(file: SuiteFile, findings: Findings) -> tuple[Dataset, Split] | None:
             "split: which images it has was not drawn again: its images, or its list of them, are a user's own"
         )
         return None
+    if file.split.duplicate_radius > DUPLICATE_SHARE:  # the larger it is, the longer the search takes
+        findings.note("split: which images it has was not drawn again: its duplicate_radius is larger than usual")
+        return None
     try:
         with no_network():
             data = registry.dataset(file.dataset, "plan.json: settings: dataset")()
             return data, draw_split(data, file.split)
+    except TooFewImages as error:
+        findings.disagree(f"plan.json: split: {error}")
+        return None
     except UsageError as error:
         findings.note(f"split: which images it has was not drawn again: {error}")
         return None

@@ -34,7 +34,7 @@ from leakbench.runtime.toml_file import read_toml, validate
 from leakbench.runtime.zip_members import check_name
 
 COUNTER, SCORES = "counter.toml", "scores.npz"
-_MOST_BYTES = {COUNTER: 2**16, SCORES: 2**28}
+_MOST_BYTES = {COUNTER: 2**16, SCORES: 2**26}
 _OTHER_BYTES = 2**20
 
 _Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]

@@ -18,7 +18,7 @@ from leakbench.results.run_digest import PLAN
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.zip_members import Limits, check_name, read_zip_members
 
-LIMITS = Limits(members=100_000, member_bytes=2**28, total_bytes=2**32)
+LIMITS = Limits(members=100_000, member_bytes=2**27, total_bytes=2**31)
 _JSON_BYTES = 2**24
 _KNOWN = re.compile(r"(plan|manifest)\.json|records/[^/]+\.json|arrays/[^/]+\.npz")
 

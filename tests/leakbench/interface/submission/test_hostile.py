@@ -203,6 +203,22 @@ def test_records_of_another_plan_are_found(packed):
     assert check_submission(packed.seal()).status == "disagrees"
 
 
+def test_a_sweep_of_more_points_than_there_is_time_for_is_not_expanded(packed):
+    def sweep(plan):
+        values = [number / 1000 for number in range(1, 500)]
+        plan["settings"]["defense"][1] |= dict.fromkeys(("alpha", "scale", "steps", "batch", "width", "lr"), values)
+
+    packed.edit("plan.json", sweep)
+    assert any("more than the 10000 points" in one for one in check_submission(packed.seal()).findings.disagreements)
+    packed.edit("plan.json", lambda p: p["settings"].update(seeds=list(range(100_000))))
+    assert any("more than the 200000 cells" in one for one in check_submission(packed.seal()).findings.disagreements)
+
+
+def test_a_plan_that_no_data_set_has_the_images_for_does_not_agree(packed):
+    packed.edit("plan.json", lambda p: p["settings"]["split"].update(members=10**6))
+    assert any("too few images" in one for one in check_submission(packed.seal()).findings.disagreements)
+
+
 def test_what_a_stranger_wrote_is_printed_without_control_characters(packed, leakbench):
     for length in (0, 400, 5000):
         packed.edit(f"records/{LOSS}.json", lambda r, n=length: r.update(suite="\x1b[2J<script>" + "x" * n))
