@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from math import nan
 from os import PathLike
 from pathlib import Path
@@ -18,6 +19,8 @@ from leakbench.reports.figures.registry import CHARTS, draw
 from leakbench.reports.reading.aggregate import aggregate
 from leakbench.reports.reading.points import ACCESS_LEVELS
 from leakbench.reports.reading.tradeoff import tradeoff_table
+from leakbench.reports.reading.tradeoff_text import format_tradeoff
+from leakbench.reports.reading.verdicts import list_verdicts
 from leakbench.reports.reading.void import list_void_reasons
 from leakbench.reports.recipes.registry import collect_recipe, list_values
 from leakbench.reports.tables.paper.registry import list_tables
@@ -60,6 +63,19 @@ class Results:
         """
         table: pd.DataFrame = tradeoff_table(self._run)
         return table
+
+    def verdicts(self) -> pd.DataFrame:
+        """The verdicts of the report, a row a point and access level: `point`, `access`, `attack` (as tables name the
+        one that stands there), `verdict`: two-sided and in words, from the intervals."""
+        import pandas as pd
+
+        rows = [
+            (point.name, level, one.attack, one.words)
+            for point in self._run.plan.points
+            for one in list_verdicts(self._run, point)
+            for level in one.levels
+        ]
+        return pd.DataFrame(rows, columns=["point", "access", "attack", "verdict"])
 
     def metric(
         self, point: str, attack: str, metric: str, access: str | None = None, seed: int | None = None
@@ -176,3 +192,12 @@ class Results:
 
     def __repr__(self) -> str:
         return f"Results({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        """The trade-off as notebooks show it, above it the reasons why it says nothing, if it does not."""
+        import pandas as pd
+
+        titles, cells = format_tradeoff(self._run)
+        table = pd.DataFrame([dict(zip(titles, row, strict=True)) for row in cells]).to_html(index=False, border=0)
+        void = "".join(f"<p><strong>Void:</strong> {escape(reason)}</p>" for reason in self.void)
+        return f"{void}{table}<p>{escape(str(self.path))}</p>"

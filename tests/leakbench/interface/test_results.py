@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import shutil
+from html import escape
 
 import pandas as pd
 import pytest
 
 import leakbench as lb
+from leakbench.reports.reading.tradeoff_text import format_tradeoff
 from leakbench.reports.tables.csv_files import SUMMARY, summary
 from leakbench.results.run_folder import RunFolder
 
@@ -152,3 +155,23 @@ def test_results_are_read_from_text_paths_and_say_where_they_are(finished, resul
     assert again.path == results.path == finished.out
     assert repr(again) == f"Results({str(finished.out)!r})"
     pd.testing.assert_frame_equal(again.table(), results.table())
+
+
+def test_verdicts_are_those_of_the_report(results, finished):
+    from leakbench.reports.site.report import render
+
+    report = render(RunFolder(finished.out))
+    found = results.verdicts()
+    assert set(found["point"]) <= set(results.table()["point"]) and {"DENOISER", "WEIGHTS"} <= set(found["access"])
+    for row in found.itertuples():
+        (line,) = [one for one in report.splitlines() if one.startswith("  - ") and row.verdict in one][:1]
+        assert row.access in line and f"by {row.attack}:" in line
+
+
+def test_a_notebook_shows_the_tables_numbers_and_why_they_are_void(results, finished, tmp_path, monkeypatch):
+    page = results._repr_html_()
+    titles, cells = format_tradeoff(RunFolder(finished.out))
+    assert re.findall("<t[hd]>(.*?)</t[hd]>", page) == [escape(text) for row in (titles, *cells) for text in row]
+    assert "Void" not in page
+    monkeypatch.setattr(lb.Results, "void", ("<b>loss</b> on untrained",))
+    assert page.count("<table") == 1 and "<strong>Void:</strong> &lt;b&gt;loss" in results._repr_html_()
