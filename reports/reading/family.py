@@ -60,8 +60,9 @@ class Corrected:
 
 
 def find_corrected(run: RunFolder, record: Record) -> Corrected | None:
-    """The corrected numbers of a membership record; None where it has no AUC."""
-    family = _find_family(run, record.point, record.seed, record.access == "NONE")
+    """The corrected numbers of a membership record; None where it has no AUC. Of a run that is shown in part they are
+    corrected for all attacks that were run."""
+    family = _find_family(run.whole, record.point, record.seed, record.access == "NONE")
     return family.get((record.attack, record.access))
 
 
