@@ -23,8 +23,8 @@ def collect(run: RunFolder) -> PaperTable:
         caption=(
             f"Membership attacks, suite {run.plan.suite or run.path.name}: all against the model without protection; "
             "elsewhere the strongest of each access level and those that know the defense. Queries: network calls an "
-            "image. Brackets are 95% intervals of each attack alone. Bold: the strongest attack on a point, and every one "
-            "not shown to be weaker; arrows point where an attacker wants to go."
+            "image. Brackets are 95% intervals of each attack alone. Bold: the strongest attack on a point, and every "
+            "one not shown to be weaker; arrows point where an attacker wants to go."
         ),
         heads=("point", "attack", "needs"),
         columns=(
