@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from leakbench.results.names import Name
 
@@ -94,6 +94,17 @@ class RunPlan(_Planned):
     published: list[PublishedNumber] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)  # the whole suite file, after --set and --budget
 
+    @field_validator("settings")
+    @classmethod
+    def _check_tables(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        for key in ("attack", "defense"):
+            entries = settings.get(key) or []
+            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+                raise ValueError(f"settings.{key} is no list of tables")
+        if not isinstance(settings.get("split") or {}, dict):
+            raise ValueError("settings.split is no table")
+        return settings
+
     @property
     def command_line(self) -> str:
         """The command that made the run, for a shell; "" if it is not on record."""
@@ -102,11 +113,13 @@ class RunPlan(_Planned):
     @property
     def methods(self) -> dict[str, str]:
         """The method of each attack, by the id that the suite gave it."""
-        entries = self.settings.get("attack", [])
+        entries = self.settings.get("attack") or []
         return {str(entry.get("id", entry.get("name"))): str(entry.get("name")) for entry in entries}
 
     def attacks_at(self, point: PlannedPoint) -> list[str]:
         """The ids of the attacks that are run against a point: all, but for those that name other defenses."""
-        on = {str(one.get("id", one.get("name"))): one["on"] for one in self.settings.get("attack", []) if "on" in one}
-        named = {attack: [ids] if isinstance(ids, str) else ids for attack, ids in on.items()}
+        on = {
+            str(one.get("id", one.get("name"))): one["on"] for one in (self.settings.get("attack") or []) if "on" in one
+        }
+        named = {attack: list(ids) if isinstance(ids, list) else [ids] for attack, ids in on.items()}
         return [attack for attack in self.attacks if point.defense in named.get(attack, [point.defense])]

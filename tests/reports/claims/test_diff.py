@@ -263,6 +263,12 @@ def test_a_folder_that_is_no_run_is_one_line(old, leakbench, tmp_path, which):
     assert done.code == 2 and done.out == "" and done.err.count("\n") == 1 and "no plan.json" in done.err
 
 
+@pytest.mark.parametrize("settings", [{"attack": "loss"}, {"defense": [3]}, {"split": "random"}])
+def test_a_plan_that_is_damaged_is_one_line(old, later, leakbench, settings):
+    done = leakbench("diff", old.path, later(settings=settings).path)
+    assert done.code == 2 and done.err.count("\n") == 1 and "plan.json: damaged" in done.err
+
+
 def test_two_runs_of_other_things_are_one_line(old, tmp_path, tell_run, leakbench):
     tell_run(tmp_path / "other", [{"point": "mine", "defense": "mine", "attacks": {"pia": {"auc": (0.5, 0.4, 0.6)}}}])
     done = leakbench("diff", old.path, tmp_path / "other", "--fail-on", "worse")
