@@ -12,6 +12,7 @@ import numpy as np
 
 from leakbench.interface.submission.arrays import read_arrays
 from leakbench.interface.submission.check_plan import PlannedSuite
+from leakbench.interface.submission.check_quality import check_floors, check_moments
 from leakbench.interface.submission.check_skips import SkipCheck
 from leakbench.interface.submission.check_split import SplitCheck
 from leakbench.interface.submission.findings import Findings
@@ -30,6 +31,7 @@ _TOO_SMALL = "forget-set-too-small"  # of a record without arrays
 def check_numbers(run: RunFolder, suite: PlannedSuite, findings: Findings) -> None:
     """Check every record's numbers."""
     split, skips = SplitCheck(run.plan, suite.file, findings), SkipCheck(suite, findings)
+    check_floors(run.records, findings)
     records = {(r.point, r.attack, r.access, r.seed): r for r in run.records}
     for record in run.records:
         if "not-applicable" in record.flags and not record.metrics and not record.arrays:
@@ -87,6 +89,7 @@ def _check_record(record: Record, given: RecordArrays, findings: Findings) -> No
         return
     if follows is None:
         findings.note("not computed again: distances, which need the features of real images; no run holds those")
+        check_moments(record, given.arrays, findings)
         return
     findings.numbers += len(follows.metrics)
     _check_metrics(record, follows, where, findings)

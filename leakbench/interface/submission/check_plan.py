@@ -91,6 +91,7 @@ def _check_points(plan: RunPlan, file: SuiteFile, findings: Findings) -> None:
         ids = {str(entry.get("id", entry.get("name"))) for entry in file.defense}
         if ids != {point.defense for point in plan.points}:
             findings.disagree("plan.json: points: are not those of the defenses in its settings")
+        _check_roles(plan, file, findings)
         return
     if _count_points(file) > _MOST_POINTS:  # before they are made: sweeps multiply
         findings.disagree(f"plan.json: its settings give more than the {_MOST_POINTS} points that are read")
@@ -109,6 +110,21 @@ def _check_points(plan: RunPlan, file: SuiteFile, findings: Findings) -> None:
     for label in sorted(said.keys() & follows.keys()):
         if said[label] != follows[label]:
             findings.disagree(f"plan.json: point {label!r} is {said[label]}, and its settings give {follows[label]}")
+
+
+def _check_roles(plan: RunPlan, file: SuiteFile, findings: Findings) -> None:
+    """Check the roles of the defenses that are known here: what is a control decides what can be believed."""
+    known = [entry for entry in file.defense if entry.get("name") in registry.names("defenses")]
+    roles = {
+        str(entry.get("id", entry["name"])): entry.get("role", registry.find("defenses", entry["name"]).role)
+        for entry in known
+    }
+    for point in plan.points:
+        if point.role != roles.get(point.defense, point.role):
+            findings.disagree(
+                f"plan.json: point {point.point!r}: its role is {point.role!r}, and its settings give "
+                f"{roles[point.defense]!r}"
+            )
 
 
 def _count_points(file: SuiteFile) -> int:

@@ -48,7 +48,15 @@ def test_numbers_are_those_of_an_untouched_run(packed):
     assert found(packed.seal()) == []
 
 
+QUALITY = "cpsample_alpha=0.5__quality__SAMPLES__seed0"
+
 TAMPERED = {
+    "floor": (
+        f"records/{QUALITY}.json",
+        lambda r: metric(r, "frechet_floor").update(value=0.5),
+        "frechet_floor is 0.5",
+    ),
+    "share": (f"records/{QUALITY}.json", lambda r: metric(r, "recall").update(ci_low=0.0), "of no share"),
     "metric": (f"records/{LOSS}.json", lambda r: metric(r, "auc").update(value=0.5), "auc is 0.5, and its arrays give"),
     "interval": (f"records/{LOSS}.json", lambda r: metric(r, "auc").update(ci_low=0.1), "ci_low of auc is 0.1"),
     "number of images": (f"records/{LOSS}.json", lambda r: metric(r, "auc").update(n=4000), "n of auc is 4000"),
@@ -160,6 +168,25 @@ def test_numbers_without_arrays_and_records_without_numbers_are_found(packed):
     lines = found(packed.seal())
     assert f"records/{LOSS}.json: has numbers, and no arrays that they follow from" in lines
     assert f"records/{PIA}.json: has no numbers, and no flag that says why" in lines
+
+
+def test_a_submitters_own_defense_and_attack_need_no_plugin_here(packed):
+    """Their points go by their ids, and scores are evaluated whatever made them."""
+
+    def with_own(plan):
+        plan["settings"]["defense"][1] |= {"name": "my_defense", "id": "cpsample"}
+        plan["settings"]["attack"][1] = {"name": "my_attack", "id": "pia"}
+        identify(plan)
+
+    packed.edit("plan.json", with_own)
+    checked = check_submission(packed.seal())
+    assert checked.findings.disagreements == []
+    notes = " ".join(checked.findings.notes)
+    assert "defense my_defense: no plugin" in notes and "attack pia: no plugin" in notes
+    packed.edit("plan.json", lambda p: p["points"][0].update(role="control"))
+    assert any("point 'baseline': its role is 'control'" in line for line in found(packed.seal()))
+    packed.edit(f"records/{PIA}.json", lambda r: metric(r, "auc").update(value=0.5))
+    assert any("auc is 0.5" in line for line in found(packed.seal()))
 
 
 def test_an_attack_that_applies_cannot_be_left_out_as_not_applicable(packed):
