@@ -37,16 +37,18 @@ def is_run(step, inputs):
     return inputs[name] != ""
 
 
-def run_action(folder, only=None, **given):
-    """Runs the steps (`only` one) with bash as GitHub does. Returns the exit code of each that was run, the summary,
-    what pip was asked for, and what was printed."""
+def run_action(folder, only=None, command="", **given):
+    """Runs the steps (`only` one) with bash as GitHub does, `command` in place of leakbench's.
+
+    Returns the exit code of each that was run, the summary, what pip was asked for, and what was printed.
+    """
     inputs = {name: one.get("default", "") for name, one in ACTION["inputs"].items()}
     inputs |= {name.replace("_", "-"): str(value) for name, value in given.items()}
     tools = folder / "tools"
     tools.mkdir(exist_ok=True)
     hurried = "from leakbench import cli; from leakbench.runner import run_log; run_log.FORMATS = ('csv',); cli.main()"
-    call = f'{sys.executable} -c "{hurried}"'  # without figures
-    (tools / "leakbench").write_text(f'#!/bin/sh\nexec {call} "$@"\n')
+    call = command or f'exec {sys.executable} -c "{hurried}" "$@"'  # without figures
+    (tools / "leakbench").write_text(f"#!/bin/sh\n{call}\n")
     (tools / "pip").write_text(f'#!/bin/sh\necho "$@" >> {folder}/pip.log\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
@@ -124,6 +126,14 @@ def test_its_steps_audit_judge_and_compare(tmp_path, monkeypatch):
     again = run_action(tmp_path, "Compare with the baseline", **common)  # the first beside itself
     assert again.codes == {"Compare with the baseline": 0}, again.said
     assert "none was shown to move" in again.summary
+
+
+def test_a_void_track_fails_the_job_and_claims_are_judged_all_the_same(tmp_path):
+    command = 'echo "$@"; case $1 in audit) exit 3;; esac'
+    done = run_action(tmp_path, command=command, members="a b", nonmembers="c", model="-m", claims="x", strict="true")
+    assert done.codes == {"Install": 0, "Audit": 3, "Check claims": 0}
+    assert "--members=a b --nonmembers=c --attacks=strongest --out=privacy-audit -- -m" in done.summary
+    assert "::error title=leakbench::the track is void" in done.said and "--strict -- x privacy-audit" in done.said
 
 
 def test_the_example_gives_it_inputs_that_it_has():
