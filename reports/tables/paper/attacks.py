@@ -5,13 +5,13 @@ from __future__ import annotations
 from leakbench.results.flags import Flag
 from leakbench.results.run_folder import RunFolder
 
-from ...reading.aggregate import aggregate_oriented
 from ...reading.attack_ranking import MANY, baseline_points, rank_results, repeats_reference, top_attacks
 from ...reading.attack_results import AttackResult
 from ...reading.formatting import rate_title
+from ...reading.leakage import collect_leak
 from ...reading.metric_flags import read_flags
 from ...reading.strongest import representative_points
-from .table import Column, PaperTable, Row, cell, competes, plain, void_words
+from .table import Column, PaperTable, Row, by_seed, cell, competes, plain, void_words
 from .tradeoff import NO_RESULT
 
 
@@ -23,8 +23,8 @@ def collect(run: RunFolder) -> PaperTable:
         caption=(
             f"Membership attacks, suite {run.plan.suite or run.path.name}: all against the model without protection; "
             "elsewhere the strongest of each access level and those that know the defense. Queries: network calls an "
-            "image. Brackets are 95% intervals of each attack alone. Bold: the strongest attack on a point, and every "
-            "one not shown to be weaker; arrows point where an attacker wants to go."
+            "image. Brackets are 95% intervals for all attacks on a point together. Bold: the strongest attack on a "
+            "point, and every one not shown to be weaker; arrows point where an attacker wants to go."
         ),
         heads=("point", "attack", "needs"),
         columns=(
@@ -50,11 +50,12 @@ def _rows(run: RunFolder) -> list[AttackResult]:
 def _row(run: RunFolder, row: AttackResult) -> Row:
     headline = run.plan.headline
     raised = {flag for record in row.records for flag in read_flags(run, record, headline)}
-    ranks = not raised & NO_RESULT
+    ranks, records = not raised & NO_RESULT, by_seed(row.records)
+    leak = collect_leak(run, row.records)
     calls = sum(record.queries for record in row.records) / len(row.records)
     cells = {
-        "auc": cell(aggregate_oriented(row.records, "auc"), {r.seed: r for r in row.records}, ranks),
-        headline: cell(aggregate_oriented(row.records, headline), ranks=ranks and Flag.FEW_NEGATIVES not in raised),
+        "auc": cell(leak.auc, records, ranks),
+        headline: cell(leak.tpr, records, ranks and Flag.FEW_NEGATIVES not in raised),
         "queries": plain(calls),
     }
     able = competes(run, row.point.name) and row.access != "NONE"

@@ -1,8 +1,9 @@
 """The best of a column: the row with the best value, and every row that is not shown to be worse; none where none is.
 
-Two AUCs of raw scores on the same images are compared paired, by DeLong, seed by seed. Of all else the interval of the
-difference joins the two rows' own (MOVER), as if these were independent: rows that share samples are then shown to be
-worse too seldom, never too often. Intervals are of 95 %, not corrected for the number of rows.
+Two numbers are compared in pairs, seed by seed, wherever they rest on the same images or sample seeds
+(`reading.comparison`); an AUC is read from the side of 1/2 on which it lies. Of all else the interval of the difference
+joins the two rows' own (MOVER), as if these were independent, so that rows are shown to be worse too seldom, never too
+often. Intervals are of 95 %, not corrected for the number of rows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, Summary, delong_pair
 
 from ...reading.aggregate import Aggregate
+from ...reading.comparison import Source, compare_records
 from ...reading.scores import load_groups, load_scores
 from ...reading.void import list_void_reasons
 from .table import Cell, Column, PaperTable
@@ -69,7 +71,7 @@ def loss(found: Summary | None, better: Better) -> tuple[float, float, float]:
 
 def _worse(run: RunFolder, ours: Cell, best: Cell, column: Column) -> bool:
     """True if a cell is shown to be worse than the best one."""
-    paired = _difference(run, ours, best) if column.metric == "auc" else None
+    paired = _difference(run, ours, best, column)
     if paired is not None:
         return paired.high < 0 if column.better == "higher" else paired.low > 0
     value, low, _ = loss(ours.found, column.better)
@@ -77,16 +79,29 @@ def _worse(run: RunFolder, ours: Cell, best: Cell, column: Column) -> bool:
     return value - least - hypot(value - low, high - least) > 0
 
 
-def _difference(run: RunFolder, ours: Cell, best: Cell) -> Summary | None:
-    """Distance of a cell's AUC from 1/2 minus that of the best, paired over the seeds; None where scores lack."""
+def _difference(run: RunFolder, ours: Cell, best: Cell, column: Column) -> Summary | None:
+    """A cell minus the best one, paired over the seeds; of an AUC, its distance from 1/2. None where there are no
+    pairs."""
     shared = sorted(ours.records.keys() & best.records.keys())
-    sides = [-1.0 if cell.found is not None and cell.found.mean < 0.5 else 1.0 for cell in (ours, best)]
-    found = [_paired(run, ours.records[seed], best.records[seed], sides) for seed in shared]
+    records = [(ours.records[seed], best.records[seed]) for seed in shared]
+    if column.metric == "auc":
+        sides = [-1.0 if cell.found is not None and cell.found.mean < 0.5 else 1.0 for cell in (ours, best)]
+        found = [_compare_aucs(run, one, other, sides) for one, other in records]
+    elif column.better in ("lower", "higher"):
+        found = [_compare(run, one, other, column.metric) for one, other in records]
+    else:
+        return None
     known = {seed: one for seed, one in zip(shared, found, strict=True) if one is not None}
     return Aggregate("difference", known).summary if known and len(known) == len(shared) else None
 
 
-def _paired(run: RunFolder, first: Record, second: Record, sides: list[float]) -> Estimate | None:
+def _compare(run: RunFolder, first: Record, second: Record, metric: str) -> Estimate | None:
+    """A metric of the first minus that of the second; None where they are no pair."""
+    compared = compare_records(Source(run.whole, first), Source(run.whole, second), metric)
+    return compared.found.difference if compared is not None and compared.paired else None
+
+
+def _compare_aucs(run: RunFolder, first: Record, second: Record, sides: list[float]) -> Estimate | None:
     """AUC of the first minus AUC of the second, each read from the side of 1/2 on which it lies."""
     one, other = load_scores(run, first), load_scores(run, second)
     if one is None or other is None or [len(part) for part in one] != [len(part) for part in other]:

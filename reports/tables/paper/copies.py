@@ -11,7 +11,7 @@ from ...reading.attack_results import AttackResult
 from ...reading.metric_flags import read_flags
 from ...reading.replication import list_copy_results
 from ...reading.strongest import representative_points
-from .table import PaperTable, Row, cell, column, competes
+from .table import PaperTable, Row, by_seed, cell, column, competes
 
 _TITLES = {
     "copy_rate": "copies (%)",
@@ -41,6 +41,6 @@ def collect(run: RunFolder) -> PaperTable:
 def _row(run: RunFolder, row: AttackResult) -> Row:
     raised = {flag for record in row.records for flag in read_flags(run, record, COPY_EXCESS)}
     ranks = Flag.NEVER_COPIED not in raised
-    cells = {metric: cell(row.aggregate(metric), ranks=ranks) for metric in _TITLES}
+    cells = {metric: cell(row.aggregate(metric), by_seed(row.records), ranks) for metric in _TITLES}
     words = (row.attack, row.point.name, row.records[0].features)
     return Row(words, cells, tuple(sorted(raised)), competes(run, row.point.name), among=row.attack)

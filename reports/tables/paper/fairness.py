@@ -7,7 +7,8 @@ from leakbench.results.run_folder import RunFolder
 
 from ...reading.distances import distance_name
 from ...reading.fairness import AttributeFairness, list_fairness
-from .table import Column, PaperTable, Row, cell, column, competes, plain
+from ...reading.selection import quality_records
+from .table import Column, PaperTable, Row, by_seed, cell, column, competes, plain
 
 
 def collect(run: RunFolder) -> PaperTable:
@@ -39,6 +40,6 @@ def _row(run: RunFolder, row: AttributeFairness) -> Row:
         **{name: cell(found) for name, found in row.aucs.items()},
         "attribute_balance": cell(row.balance),
         "attribute_balance_real": cell(row.real),
-        HELDOUT_DISTANCE: cell(row.distance),
+        HELDOUT_DISTANCE: cell(row.distance, by_seed(quality_records(run, row.point))),
     }
     return Row((row.point.name,), cells, (), competes(run, row.point.name))

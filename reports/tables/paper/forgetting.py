@@ -10,7 +10,7 @@ from ...reading.metric_flags import read_flags
 from ...reading.selection import quality_records
 from ...reading.shown import name_strongest
 from ...reading.strongest import strongest
-from .table import Column, PaperTable, Row, cell, column, competes, plain, void_words
+from .table import Column, PaperTable, Row, by_seed, cell, column, competes, plain, void_words
 
 
 def collect(run: RunFolder) -> PaperTable:
@@ -36,11 +36,12 @@ def collect(run: RunFolder) -> PaperTable:
 
 
 def _row(run: RunFolder, row: Forgetting) -> Row:
-    records = [*quality_records(run, row.point), *strongest(run, row.point, LEVEL).values()]
+    quality = by_seed(quality_records(run, row.point))
+    records = [*quality.values(), *strongest(run, row.point, LEVEL).values()]
     raised = {flag for record in records for flag in read_flags(run, record, "forget_auc")}
     cells = {
-        "forget_probability": cell(row.probability),
-        "frechet_retained": cell(row.retained),
+        "forget_probability": cell(row.probability, quality),
+        "frechet_retained": cell(row.retained, quality),
         "forget_auc": cell(row.auc),
         "network_evaluations": plain(row.cost.evaluations),
     }

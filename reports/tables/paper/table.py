@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import nan
 
@@ -99,6 +100,11 @@ def competes(run: RunFolder, point: str) -> bool:
 def void_words(run: RunFolder) -> tuple[str, ...]:
     """The reasons for which the track is void."""
     return tuple(reason.words for reason in list_void_reasons(run))
+
+
+def by_seed(records: Iterable[Record]) -> dict[int, Record]:
+    """Records of one attack, by their seeds."""
+    return {record.seed: record for record in records}
 
 
 def plain(value: float | None) -> Cell:

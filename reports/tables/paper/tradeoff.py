@@ -10,11 +10,11 @@ from ...reading.distances import distance_name, find_floor
 from ...reading.extra_columns import column_title, list_extra_columns
 from ...reading.formatting import format_distance, rate_title
 from ...reading.metric_flags import read_flags
-from ...reading.selection import copy_attacks
+from ...reading.selection import copy_attacks, quality_records, select_records
 from ...reading.shown import name_strongest
-from ...reading.strongest import strongest
+from ...reading.strongest import strongest, strongest_by_rate
 from ...reading.tradeoff import TradeoffRow, list_rows, shown_levels
-from .table import Cell, Column, PaperTable, Row, cell, column, competes, void_words
+from .table import Cell, Column, PaperTable, Row, by_seed, cell, column, competes, void_words
 
 NO_RESULT = {Flag.CONSTANT_SCORES}  # a number under such a flag is nobody's best
 
@@ -54,22 +54,25 @@ def _columns(run: RunFolder) -> list[Column]:
 
 
 def _row(run: RunFolder, row: TradeoffRow) -> Row:
-    cells = {name: cell(found) for name, found in row.distances.items()}
+    quality = by_seed(quality_records(run, row.point))
+    cells = {name: cell(found, quality) for name, found in (*row.distances.items(), *row.extra.items())}
     for level, title in shown_levels(run).items():
         cells |= _leak_cells(run, row, level, title.lower())
     copied = Flag.NEVER_COPIED not in row.flags
-    cells |= {f"{COPY_EXCESS}_{copy_attacks(run)[a]}": cell(found, ranks=copied) for a, found in row.copies.items()}
-    cells |= {name: cell(found) for name, found in row.extra.items()}
+    for attack, label in copy_attacks(run).items():
+        records = by_seed(select_records(run, row.point, "replication", attack))
+        cells[f"{COPY_EXCESS}_{label}"] = cell(row.copies[attack], records, copied)
     name = row.point.name
     return Row((name,), cells, tuple(row.flags), competes(run, name))
 
 
 def _leak_cells(run: RunFolder, row: TradeoffRow, level: str, name: str) -> dict[str, Cell]:
     """AUC and headline TPR; a TPR of few negatives ranks nothing."""
-    leak, headline, records = row.leaks[level], run.plan.headline, strongest(run, row.point, level)
-    raised = {flag for record in records.values() for flag in read_flags(run, record, headline)}
+    leak, headline = row.leaks[level], run.plan.headline
+    records, rated = strongest(run, row.point, level), strongest_by_rate(run, row.point, level)
+    raised = {flag for record in (*records.values(), *rated.values()) for flag in read_flags(run, record, headline)}
     ranks = not raised & NO_RESULT
     return {
         f"{name}_auc": cell(leak.auc, records, ranks),
-        f"{name}_{headline}": cell(leak.tpr, ranks=ranks and Flag.FEW_NEGATIVES not in raised),
+        f"{name}_{headline}": cell(leak.tpr, rated, ranks and Flag.FEW_NEGATIVES not in raised),
     }

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leakbench.reports.reading.scores import load_scores
+from leakbench.reports.reading.shown import ShownRun
 from leakbench.reports.reading.strongest import strongest
 from leakbench.reports.tables.paper import guarantees, tradeoff
 from leakbench.reports.tables.paper.best import find_best
@@ -19,7 +20,7 @@ from leakbench.reports.tables.paper.escape import escape, label
 from leakbench.reports.tables.paper.registry import list_tables, write_tex
 from leakbench.reports.tables.paper.render import ROWS as ROWS_OF_A_FLOAT
 from leakbench.reports.tables.paper.render import render
-from leakbench.statistics import auc, delong_pair
+from leakbench.statistics import auc, delong_pair, proportion_pair
 
 HOSTILE = "a_b%$\\ ~^&#{} \"<b>`|' [x]*--- \N{GREEK SMALL LETTER TAU} é 你 \\input{/etc/passwd}"
 
@@ -173,3 +174,18 @@ def test_guarantees_stand_beside_what_an_audit_shows(tell_run, tmp_path):
     (row,) = guarantees.collect(run).rows
     assert row.words == ("dp", "0.00154", "image", "prv") and row.cells["epsilon"].found.mean == 8.0
     check(render(run, guarantees.collect(run).filled))
+
+
+def test_copies_of_the_same_sample_seeds_are_compared_in_pairs(make_run, tmp_path):
+    """As McNemar says of the same samples."""
+    run = make_run(tmp_path, seeds=(0,), images=False)
+    records = {r.point: r for r in run.records if r.attack == "nearest_copy_pixels" and r.point != "untrained"}
+    counted = {name: run.arrays(r)["similarity"] >= r.info["threshold"] for name, r in records.items()}
+    best = min(counted, key=lambda name: counted[name].sum())
+    expected = {n for n, c in counted.items() if n == best or proportion_pair(c, counted[best]).difference.low <= 0}
+    assert bold(run)["copy_rate_excess_pixels"] == expected and 1 <= len(expected) < len(counted)
+
+
+def test_intervals_stay_those_of_the_whole_family_whatever_is_shown(run):
+    whole, part = (tradeoff.collect(one).rows[0].cells["denoiser_auc"] for one in (run, ShownRun(run, None, {"pia"})))
+    assert (whole.found.low, whole.found.high) == (part.found.low, part.found.high)
