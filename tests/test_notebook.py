@@ -10,7 +10,7 @@ import pytest
 PAGE = Path(__file__).parent.parent / "docs" / "audit.ipynb"
 CELLS = json.loads(PAGE.read_text())["cells"]
 SHORTER = {
-    "STEPS, EVERY = 1500, 500": "STEPS, EVERY = 20, 10",
+    "STEPS, EVERY = 1500, 500": "STEPS, EVERY = 10, 10",
     '"quality.samples": 100': '"quality.samples": 20, "sampler.batch": 20',
     '"pia", "secmi", "nearest_copy"]': '"pia", "nearest_copy"]',
 }

@@ -19,7 +19,8 @@ from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import Estimate, few_negatives, tpr_verdict, verdict
 
 from .adaptive import AdaptiveDefeat, defeat_by_adaptive
-from .aggregate import Aggregate
+from .aggregate import Aggregate, summarise_metric
+from .formatting import format_ci
 from .leakage import Leak, collect_leak
 from .points import find_baseline, measured_levels
 from .scores import same_computation
@@ -52,7 +53,13 @@ def list_verdicts(run: RunFolder, point: PlannedPoint) -> list[Verdict]:
     leaks = [(levels, standing.collect(run), fallen) for levels, standing, fallen in found]
     if list_void_reasons(run):
         return [Verdict(levels, leak.attack, VOID, None) for levels, leak, _ in leaks]
-    return [Verdict(levels, leak.attack, judge_leak(leak), fallen) for levels, leak, fallen in leaks]
+    judge = _describe_control if point.role == "control" else judge_leak
+    return [Verdict(levels, leak.attack, judge(leak), fallen) for levels, leak, fallen in leaks]
+
+
+def _describe_control(leak: Leak) -> str:
+    """What a control shows. No verdict: it holds no member, and `controls` judges all of a run together."""
+    return f"a control, which cannot leak: AUC {format_ci(summarise_metric(leak.auc))}"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ TEMPLATE = """\
 ## Negative controls
 
 {% if controls %}
-These cannot leak: their AUC intervals all include 0.5 with 95 % probability ({{ controls | length |
+These cannot leak: their AUC intervals all include 0.5 with 99 % probability ({{ controls | length |
 counted("control") }}, family-wise). The AUCs are raw: not turned by the calibration images, as those of the verdicts
 are.
 
