@@ -15,13 +15,14 @@ from leakbench.interface.submission.check_split import PUBLIC, no_network
 from leakbench.interface.submission.findings import Findings
 from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.inputs import RunInputs
+from leakbench.results.flags import Flag
 from leakbench.results.record import Record
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import build_suite
 
-_MISSING_HERE = {"lpips-missing", "sscd-missing"}  # said of the submitter's machine
+_MISSING_HERE = {Flag.LPIPS_MISSING, Flag.SSCD_MISSING}  # said of the submitter's machine
 
 
 class SkipCheck:
