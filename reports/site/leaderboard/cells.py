@@ -22,6 +22,11 @@ class Cell:
     link: str = ""
     note: str = ""
 
+    @property
+    def long(self) -> bool:
+        """True for a text that needs a wide column."""
+        return len(self.text) > 60
+
 
 @dataclass(frozen=True)
 class Table:
@@ -61,9 +66,9 @@ def auc_cell(found: Summary | None, note: str = "") -> Cell:
     return number_cell(abs(found.mean - 0.5) if found else None, format_ci(found), note)
 
 
-def share_cell(found: Aggregate | Summary | None) -> Cell:
+def share_cell(found: Aggregate | Summary | None, note: str = "") -> Cell:
     """A share with its interval, in percent."""
-    return number_cell(_mean(found), format_percent(found))
+    return number_cell(_mean(found), format_percent(found), note)
 
 
 def distance_cell(found: Aggregate | None, note: str = "") -> Cell:

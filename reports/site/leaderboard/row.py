@@ -28,7 +28,7 @@ from ...reading.leakage import collect_leak
 from ...reading.marks import find_marks
 from ...reading.metric_flags import read_flags
 from ...reading.selection import copy_attacks, quality_records, select_records
-from ...reading.strongest import strongest
+from ...reading.strongest import strongest, strongest_by_rate
 from ...reading.void import list_void_reasons
 from .missing import list_missing
 from .results import Submitted
@@ -40,8 +40,9 @@ SELF_REPORTED: RowState = "self-reported"
 class Row:
     """A row of a track. Numbers are over the seeds, None where nothing was measured.
 
-    attack, auc: the worst case, an attack of the run or of `counter`. chosen: the records of the run's strongest
-    attack, one a seed. unranked: why it has no rank; empty where it has one.
+    attack, auc: the worst case, an attack of the run or of `counter`. rate_attack: whose the TPR is, where that is
+    another one. chosen: the records of the run's strongest attack, one a seed. unranked: why it has no rank; empty
+    where it has one.
     """
 
     entry: Submitted
@@ -50,6 +51,7 @@ class Row:
     attack: str
     auc: Summary | None
     tpr: Summary | None
+    rate_attack: str
     chosen: tuple[Record, ...]
     counter: CounterEvaluation | None
     distance: Aggregate | None
@@ -86,14 +88,14 @@ class Row:
 def build_row(entry: Submitted, point: PlannedPoint, access: AccessName, verified: VerifiedFile) -> Row:
     """Read a row from the records. verified: the checked submissions; an empty file where none was given."""
     run = entry.run
-    found = strongest(run, point, access)
-    leak = collect_leak(run, list(found.values()))
+    found, rated = strongest(run, point, access), strongest_by_rate(run, point, access)
+    leak = collect_leak(run, found.values(), rated.values())
     auc, checked = leak.auc.summary if leak.auc else None, verified.find(entry.digest)
     state = row_state(checked, point.name, access, _lower_bound(auc))
     counter = checked.strongest_counter(point.name, access) if checked and state == "best external" else None
     quality, guarantee = quality_records(run, point), find_guarantee(run, point)
     copies = {attack: select_records(run, point, "replication", attack) for attack in copy_attacks(run)}
-    shown = [*quality, *found.values(), *(record for records in copies.values() for record in records)]
+    shown = [*quality, *found.values(), *rated.values(), *(record for records in copies.values() for record in records)]
     epsilon = guarantee.epsilon
     return Row(
         entry=entry,
@@ -102,6 +104,7 @@ def build_row(entry: Submitted, point: PlannedPoint, access: AccessName, verifie
         attack=f"{counter.attack} (counter-evaluation)" if counter else leak.attack,
         auc=_counted(counter) if counter else auc,
         tpr=None if counter or not leak.tpr else leak.tpr.summary,
+        rate_attack="" if counter else leak.rate_attack,
         chosen=tuple(found.values()),
         counter=counter,
         distance=aggregate(quality, HELDOUT_DISTANCE),

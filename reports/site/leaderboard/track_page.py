@@ -66,11 +66,12 @@ def build_table(caption: str, rows: Sequence[tuple[Row, Place | None]]) -> Table
     run = rows[0][0].entry.run
     copies = list(dict.fromkeys(label for row, _ in rows for label in row.copies))
     columns = [("rank", True), ("defense", False), ("worst case, AUC", True), ("strongest attack", False)]
+    columns += [("state", False), ("not ranked because", False)]
     columns += [(rate_title(run.plan.headline), True), ("queries an image", True)]
     columns += [(f"{distance_name(run)}, held-out", True)]
     columns += [(f"copies beyond null, {label}", True) for label in copies]
     columns += [("training, s", True), ("network evaluations", True), ("guaranteed epsilon", True)]
-    columns += [("flags", False), ("state", False), ("not ranked because", False)]
+    columns += [("flags", False)]
     return make_table(caption, columns, [_cells(row, place, copies) for row, place in rows], filters=True)
 
 
@@ -81,7 +82,9 @@ def _cells(row: Row, place: Place | None, copies: Sequence[str]) -> list[Cell]:
         word_cell(row.point.name, row.entry.page_of(row.point), f"run {row.entry.label}"),
         auc_cell(row.auc),
         word_cell(row.attack),
-        share_cell(row.tpr),
+        word_cell(row.state),
+        word_cell(row.unranked),
+        share_cell(row.tpr, f"by {row.rate_attack}" if row.rate_attack else ""),
         calls_cell(row.queries),
         distance_cell(row.distance, floor),
         *(share_cell(row.copies.get(label)) for label in copies),
@@ -89,6 +92,4 @@ def _cells(row: Row, place: Place | None, copies: Sequence[str]) -> list[Cell]:
         number_cell(row.cost.evaluations),
         number_cell(row.epsilon_value, row.epsilon),
         word_cell(", ".join(row.flags)),
-        word_cell(row.state),
-        word_cell(row.unranked),
     ]
