@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,8 @@ class RunFolder:
         found = [read_record(path, methods) for path in (self.path / "records").glob("*.json")]
         return sorted(found, key=lambda r: (order.get(r.point, len(order)), r.point, r.attack, r.access, r.seed))
 
-    def arrays(self, record: Record) -> dict[str, np.ndarray]:
-        """The raw arrays of a record (empty if it has none); never unpickles.
+    def arrays(self, record: Record, only: Collection[str] = ()) -> dict[str, np.ndarray]:
+        """The raw arrays of a record (empty if it has none), or of these names alone; never unpickles.
 
         membership: member_scores, nonmember_scores, calibration_member_scores, calibration_nonmember_scores (float64);
         member_rows, nonmember_rows (rows of the data set, or its `index` of them) and, where it has labels,
@@ -77,4 +78,4 @@ class RunFolder:
         if path is None:  # records may be handed on without what holds pictures
             return {}
         with np.load(path, allow_pickle=False) as packed:
-            return dict(packed)
+            return {name: packed[name] for name in packed.files if not only or name in only}

@@ -26,12 +26,13 @@ from leakbench.statistics.groups import Sides, number_sides
 from leakbench.statistics.paired_rates import tpr_influence
 
 from .aggregate import to_estimate
-from .scores import load_groups, load_scores
+from .scores import GROUPS, NAMES, find_groups, orient_scores
 
 if TYPE_CHECKING:
     from leakbench.statistics import Groups
 
 _RATE = "tpr@fpr="
+_ROWS = ("member_rows", "nonmember_rows")
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,12 @@ def _computation(record: Record) -> tuple[object, ...]:
 
 
 def _load(run: RunFolder, record: Record) -> _Measured:
-    scores, arrays = load_scores(run, record), run.arrays(record)
+    arrays = run.arrays(record, only=(*NAMES, *GROUPS, *_ROWS))
+    scores = orient_scores(arrays, record)
     if scores is None or min(side.size for side in scores) < 2:
         return _Measured(record, None, None, (record.attack, record.access))
-    rows = tuple(arrays[name].tobytes() for name in ("member_rows", "nonmember_rows") if name in arrays)
-    return _Measured(record, scores, load_groups(run, record), (scores[0].size, scores[1].size, *rows))
+    rows = tuple(arrays[name].tobytes() for name in _ROWS if name in arrays)
+    return _Measured(record, scores, find_groups(arrays), (scores[0].size, scores[1].size, *rows))
 
 
 def _judges(one: _Measured, target: float) -> bool:

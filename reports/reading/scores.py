@@ -18,32 +18,34 @@ GROUPS = ("member_groups", "nonmember_groups")
 
 def load_scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
     """Load the scores of members and of nonmembers, finite; None where they were not kept."""
-    return _oriented_scores(run.arrays(record), record)
+    return orient_scores(run.arrays(record, only=NAMES), record)
 
 
 def load_groups(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
     """Groups of the members and of the nonmembers; None where images do not come in groups."""
-    return _groups(run.arrays(record))
+    return find_groups(run.arrays(record, only=GROUPS))
 
 
-def _oriented_scores(arrays: dict[str, np.ndarray], record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+def orient_scores(arrays: dict[str, np.ndarray], record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scores of members and of nonmembers among the arrays of a record, finite; None where they were not kept."""
     if any(name not in arrays for name in NAMES):
         return None
     sign = float(record.info.get("orientation", 1.0))
     return oriented(arrays[NAMES[0]], sign), oriented(arrays[NAMES[1]], sign)
 
 
-def _groups(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+def find_groups(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Groups of members and of nonmembers among the arrays of a record; None where images do not come in groups."""
     return (arrays[GROUPS[0]], arrays[GROUPS[1]]) if all(name in arrays for name in GROUPS) else None
 
 
 def compare_paired(run: RunFolder, first: Record, second: Record) -> PairedDifference | None:
     """AUC of `first` minus AUC of `second` by DeLong, as both scored the same images; None where scores lack."""
     arrays = run.arrays(first)
-    one, other = _oriented_scores(arrays, first), load_scores(run, second)
+    one, other = orient_scores(arrays, first), load_scores(run, second)
     if one is None or other is None or [len(side) for side in one] != [len(side) for side in other]:
         return None
-    return delong_pair(*one, *other, groups=_groups(arrays))
+    return delong_pair(*one, *other, groups=find_groups(arrays))
 
 
 def same_computation(first: Record, second: Record) -> bool:

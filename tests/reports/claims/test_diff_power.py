@@ -37,7 +37,7 @@ class SimulatedRun(RunFolder):
         self.plan, self.records = plan, [record for record, _ in contents]
         self._arrays = {id(record): arrays for record, arrays in contents}
 
-    def arrays(self, record):
+    def arrays(self, record, only=()):
         return self._arrays[id(record)]
 
 

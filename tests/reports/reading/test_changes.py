@@ -66,7 +66,7 @@ class Simulated(RunFolder):
         points = [{"point": "baseline", "defense": "baseline", "role": "baseline"}, *points]
         return RunPlan(suite="s", headline="tpr@fpr=0.1", seeds=[0], command=[], points=points, split={})
 
-    def arrays(self, record):
+    def arrays(self, record, only=()):
         return self.made[record.arrays][1]
 
 
