@@ -74,8 +74,7 @@ def read_submitted(run: RunFolder) -> Submitted:
 def _read_ensemble(run: RunFolder) -> Ensemble:
     asked = {"attacks": sorted(run.plan.attacks), "entries": run.plan.settings.get("attack", [])}
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-    name = run.plan.ensemble or f"the attacks of {run.plan.suite or 'an unnamed suite'}, not frozen"
-    return Ensemble(name, digest, len(run.plan.attacks))
+    return Ensemble(run.plan.ensemble or "not frozen", digest, len(run.plan.attacks))
 
 
 def _describe_sizes(run: RunFolder) -> str:
