@@ -7,6 +7,7 @@ taken twice is an error that names both origins.
 from __future__ import annotations
 
 import hashlib
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
@@ -16,6 +17,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from leakbench.runtime.errors import UsageError, nearest_name
@@ -85,14 +87,15 @@ def load_file(path: Path, module_name: str = "") -> list[str]:
     """
     if not path.is_file():
         raise UsageError(f"--plugin {path}: no such file")
-    name = module_name or name_plugin_module(path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UsageError(f"--plugin {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
+    name = module_name or name_plugin_module(path)
+    loader = _SourceLoader(name, str(path))
+    module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(name, loader, origin=str(path)))
+    module.__file__ = str(path)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except Exception as error:
         raise UsageError(f"--plugin {path}: {type(error).__name__}: {error}") from error
     plugins = list(dict.fromkeys(thing for thing in vars(module).values() if _is_plugin(thing, name)))
@@ -104,6 +107,15 @@ def load_file(path: Path, module_name: str = "") -> list[str]:
         _loaded[plugin.group][plugin.name] = plugin
     _files.append(path.resolve())
     return [plugin.name for plugin in plugins]
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Runs a file as it is written. Byte code beside it is neither read, as its time stamp can deceive, nor written."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The compiled file."""
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 def _is_plugin(thing: Any, module_name: str) -> bool:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 from torch import nn
 
 from leakbench.models.training.adam import Adam
-from leakbench.models.training.loop import Recipe, train
-from leakbench.runtime.device import Rng
 
 
 def test_it_makes_the_steps_of_torchs_own_to_the_bit():
@@ -31,17 +27,23 @@ def test_it_makes_the_steps_of_torchs_own_to_the_bit():
     assert not torch.equal(found[0][0], start)
 
 
-def _train():
-    if "torch._dynamo" in sys.modules:
-        sys.exit("imported before")
-    options = {"stream": Rng("adam", 0).of("train"), "count": 5, "noise_shape": (4,)}
-    train(nn.Linear(4, 1), lambda module, batch: module(batch.noise).square().mean(), Recipe(2, batch=2), **options)
-    if "torch._dynamo" in sys.modules:
-        sys.exit("imported by the training")
+_TRAINING = """
+import sys
+from torch import nn
+from leakbench.models.training.loop import Recipe, train
+from leakbench.runtime.device import Rng
+
+if "torch._dynamo" in sys.modules:
+    sys.exit("imported before")
+options = {"stream": Rng("adam", 0).of("train"), "count": 5, "noise_shape": (4,)}
+train(nn.Linear(4, 1), lambda module, batch: module(batch.noise).square().mean(), Recipe(2, batch=2), **options)
+if "torch._dynamo" in sys.modules:
+    sys.exit("imported by the training")
+"""
 
 
 def test_a_training_does_not_import_the_compiler(forkserver):
-    process = forkserver.Process(target=_train)
+    process = forkserver.Process(target=exec, args=(_TRAINING, {"__name__": "__main__"}))
     process.start()
     process.join(60)
     assert process.exitcode == 0

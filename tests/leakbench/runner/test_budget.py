@@ -175,9 +175,9 @@ def test_a_folder_keeps_its_factor_on_a_slower_day(path, machine, tmp_path):
     again = fit(path, 20.0, tmp_path)
     assert again.suite.identity == first.suite.identity
     Plan(ReleaseBuilder(again)).check_folder()
-    with pytest.raises(UsageError, match="--budget of that run"):
+    with pytest.raises(UsageError, match="the command of that run"):
         Plan(ReleaseBuilder(fit(path, 40.0, tmp_path))).check_folder()
-    with pytest.raises(UsageError, match="--budget of that run"):
+    with pytest.raises(UsageError, match="the command of that run"):
         Plan(ReleaseBuilder(RunInputs(load(path), setting(tmp_path)))).check_folder()
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
+import py_compile
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +34,19 @@ class Twice(MembershipAttack):
         gap = view.eps(images, self.t) - view.eps(images, 2 * self.t)
         return -gap.flatten(1).norm(dim=1)
 '''
+
+
+def test_a_plugin_runs_as_it_is_written_whatever_byte_code_lies_beside_it(tmp_path, monkeypatch):
+    """Byte code of another text, with the file's own time and size, would run in its place."""
+    path, other = tmp_path / "mine.py", ATTACK.replace("twice", "thrce")
+    path.write_text(other)
+    compiled = Path(py_compile.compile(str(path)))
+    times = path.stat()
+    path.write_text(ATTACK)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    before = compiled.read_bytes()
+    assert registry.load_file(path) == ["twice"] and compiled.read_bytes() == before
 
 
 def test_an_attack_of_25_lines_shows_up_in_the_results_and_in_the_trade_off(leakbench, trained, tiny, tmp_path):
