@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from functools import cached_property
 from math import prod
 from typing import Literal
@@ -25,7 +26,7 @@ from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, fit_verb, rename_dependencies
 from leakbench.runner.cell_queue import order_cells
 from leakbench.runner.manifest import check_same_run, to_manifest
-from leakbench.runner.up_to_date import FinishedRecords, identify
+from leakbench.runner.up_to_date import SUPERSEDED, FinishedRecords, identify
 from leakbench.runtime.files import write_atomically
 from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 
@@ -157,7 +158,7 @@ class Plan:
         self.embedding.delete_classifiers()
 
     def write(self, command: str) -> None:
-        """Write plan.json and near_duplicates.csv; delete records that older code or an older plugin left."""
+        """Write plan.json and near_duplicates.csv; set aside records that older code or an older plugin left."""
         self.out.mkdir(parents=True, exist_ok=True)
         inputs = {identify(audit, spec): audit.row_key(spec) for audit in self.audits for spec in audit.rows()}
         remade = {
@@ -166,8 +167,13 @@ class Plan:
             if cell.point
             for spec in cell.records
         }
-        for path in self.finished.list_stale(inputs, remade):
-            self.finished.delete(path)
+        if stale := self.finished.list_stale(inputs, remade):
+            print(
+                f"leakbench: {len(stale)} of {len(self.finished.by_identity)} records in {self.out} are of other "
+                f"settings or code; kept in {SUPERSEDED}/",
+                file=sys.stderr,
+            )
+            self.finished.set_aside(stale)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
         left_out = format_near_duplicates(self.inputs.data, self.inputs.split.duplicates)

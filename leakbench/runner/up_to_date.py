@@ -18,6 +18,7 @@ from leakbench.results.record import Record
 from leakbench.results.record_files import read_record
 from leakbench.runtime.errors import UsageError
 
+SUPERSEDED = "superseded"
 Identity = tuple[str, str, str, int]  # point, attack, access, seed
 
 
@@ -76,10 +77,13 @@ class FinishedRecords:
             or (identity in remade and (record.inputs != inputs[identity] or path.stem != record.stem))
         ]
 
-    def delete(self, path: Path) -> None:
-        """Delete the file of a record, and its arrays."""
-        path.unlink(missing_ok=True)
-        self._arrays_of(path).unlink(missing_ok=True)
+    def set_aside(self, paths: list[Path]) -> None:
+        """Move the files of records, and their arrays, into superseded/, which keeps the last of each name."""
+        for path in [*paths, *map(self._arrays_of, paths)]:
+            if path.is_file():
+                place = self.out / SUPERSEDED / path.parent.name / path.name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(place)
 
     def _arrays_of(self, path: Path) -> Path:
         return self.out / "arrays" / f"{path.stem}.npz"

@@ -260,6 +260,17 @@ def test_deleted_or_damaged_results_are_named_and_made_again_alike(run, again, f
     assert len(fresh) == 1
 
 
+def test_records_of_older_code_are_made_again_and_kept_aside(run, again, finished):
+    path = next((again.out / "records").glob("cpsample_alpha=0.5__pia__DENOISER*"))
+    path.write_text(path.read_text().replace(json.loads(path.read_text())["inputs"], "0" * 40))
+    older, arrays = path.read_bytes(), (again.out / "arrays" / f"{path.stem}.npz").read_bytes()
+    outcome = run()
+    assert outcome.code == 0 and f"1 of {len(digests(finished.out))} records in " in outcome.err
+    assert digests(again.out) == digests(finished.out)
+    assert (again.out / "superseded" / "records" / path.name).read_bytes() == older
+    assert (again.out / "superseded" / "arrays" / f"{path.stem}.npz").read_bytes() == arrays
+
+
 def test_records_under_names_of_older_versions_stay_and_are_replaced_when_made_again(run, trained, tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace('name = "cpsample"', 'id = "cp_sample"\nname = "cpsample"'))
     assert run().code == 0
