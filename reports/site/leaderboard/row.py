@@ -22,6 +22,7 @@ from leakbench.results.verified import (
 from leakbench.statistics import Summary
 
 from ...reading.aggregate import Aggregate, aggregate
+from ...reading.changes import SAME, find_move
 from ...reading.costs import Cost, find_cost
 from ...reading.guarantees import find_guarantee
 from ...reading.leakage import collect_leak
@@ -41,8 +42,9 @@ class Row:
     """A row of a track. Numbers are over the seeds, None where nothing was measured.
 
     attack, auc: the worst case, an attack of the run or of `counter`. rate_attack: whose the TPR is, where that is
-    another one. chosen: the records of the run's strongest attack, one a seed. unranked: why it has no rank; empty
-    where it has one.
+    another one. chosen: the records of the run's strongest attack, one a seed. move: of the leakage from the baseline
+    of its run, "fell", "rose", "same" (number for number) or "" (not shown to move, or not tested). unranked: why it
+    has no rank; empty where it has one.
     """
 
     entry: Submitted
@@ -62,6 +64,7 @@ class Row:
     epsilon_value: float
     flags: tuple[str, ...]
     state: RowState
+    move: str
     unranked: str
 
     @property
@@ -115,6 +118,7 @@ def build_row(entry: Submitted, point: PlannedPoint, access: AccessName, verifie
         epsilon_value=nan if epsilon is None or not isfinite(epsilon) else epsilon,
         flags=tuple(sorted({flag for record in shown for flag in read_flags(run, record, run.plan.headline)})),
         state=state,
+        move="" if counter else _find_move(entry, point, access),
         unranked=_find_reason(entry, point, access, auc, checked),
     )
 
@@ -136,6 +140,11 @@ def _find_reason(
     if missing := list_missing(run, point, access):
         return f"incomplete: no record of {', '.join(missing)} at every seed"
     return "" if auc else "not measured: no attack that can be ranked"
+
+
+def _find_move(entry: Submitted, point: PlannedPoint, access: AccessName) -> str:
+    move = find_move(entry.run, point, access)
+    return "" if move is None else SAME if move.direction == SAME else move.kind
 
 
 def _lower_bound(auc: Summary | None) -> float:

@@ -19,33 +19,49 @@ ACCESS = {
     "DENOISER": "The adversary may query the noise prediction as the defended service answers it.",
     "WEIGHTS": "The adversary holds the weights and all that ships with them.",
 }
+NONE_PROTECTS = "none is shown to leak less than its baseline"
+NOT_LESS = "not shown to leak less than its baseline"
+MOVES = {
+    "fell": "less than its baseline",
+    "rose": "more than its baseline",
+    "same": "its baseline's, number for number",
+    "": NOT_LESS,
+}
 _VOID = "void"
 
 
 def collect_index(tracks: Sequence[Track]) -> dict[str, Any]:
     """The table of all tracks."""
     columns = [("track", False), ("attacks", False), ("sizes and features", False), ("ranked", True), ("rows", True)]
-    columns += [("least leak", False), ("its worst case, AUC", True)]
+    columns += [("least leak", False), ("least worst case, AUC", True)]
     table = make_table("Tracks", columns, [_index_row(track) for track in tracks], filters=True)
     return {"title": "Leaderboard", "table": table, "void": [track.title for track in tracks if track.void]}
 
 
 def _index_row(track: Track) -> list[Cell]:
-    first = track.rows[0][0] if track.ranked else None
-    best = (
-        word_cell(first.point.name, first.entry.page_of(first.point))
-        if first
-        else word_cell(_VOID if track.void else "")
-    )
     return [
         word_cell(track.title, track.page),
         word_cell(track.setting.ensemble.title),
         word_cell(track.setting.sizes),
         number_cell(track.ranked, str(track.ranked)),
         number_cell(len(track.rows), str(len(track.rows))),
-        best,
-        auc_cell(first.auc if first else None),
+        _leader_cell(track),
+        auc_cell(track.leaders[0].auc if track.ranked else None),
     ]
+
+
+def _leader_cell(track: Track) -> Cell:
+    """The least leaking defense: no winner is named among equals, nor where none leaks less than its baseline."""
+    if not track.ranked:
+        return word_cell(_VOID if track.void else "")
+    if not track.protects:
+        return word_cell(NONE_PROTECTS)
+    leaders = track.leaders
+    note = "" if all(row.move == "fell" for row in leaders) else NOT_LESS
+    if len(leaders) > 1:
+        return word_cell(f"{len(leaders)} defenses, tied", note=note)
+    first = leaders[0]
+    return word_cell(first.point.name, first.entry.page_of(first.point), note)
 
 
 def collect_track(track: Track) -> dict[str, Any]:
@@ -80,7 +96,7 @@ def _cells(row: Row, place: Place | None, copies: Sequence[str]) -> list[Cell]:
     return [
         number_cell(place.rank if place else None, place.words if place else ""),
         word_cell(row.point.name, row.entry.page_of(row.point), f"run {row.entry.label}"),
-        auc_cell(row.auc),
+        auc_cell(row.auc, MOVES[row.move] if place else ""),
         word_cell(row.attack),
         word_cell(row.state),
         word_cell(row.unranked),

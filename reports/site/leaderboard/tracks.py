@@ -45,6 +45,16 @@ class Track:
         return sum(place is not None for _, place in self.rows)
 
     @property
+    def leaders(self) -> list[Row]:
+        """The rows of rank 1; several where their numbers are equal."""
+        return [row for row, place in self.rows if place is not None and place.rank == 1]
+
+    @property
+    def protects(self) -> bool:
+        """True if some row that ranks is shown to leak less than the baseline of its run."""
+        return any(place is not None and row.move == "fell" for row, place in self.rows)
+
+    @property
     def void(self) -> list[tuple[str, list[str]]]:
         """The runs whose results here say nothing, by label, with the reasons."""
         entries = {row.entry.digest: row.entry for row, _ in self.rows}

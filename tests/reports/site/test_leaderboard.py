@@ -80,6 +80,27 @@ def test_places_are_those_that_the_intervals_allow(tmp_path, tell_run):
     assert [place.rank for _, place in track.rows] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ({"d": 0.95, "e": 0.95}, "none is shown to leak less than its baseline 0.95"),
+        ({"d": 0.93, "e": 0.95}, "none is shown to leak less than its baseline 0.93"),
+        ({"d": 0.6, "e": 0.6}, "2 defenses, tied 0.60"),
+        ({"d": 0.6, "e": 0.95}, "d 0.60"),
+    ],
+)
+def test_no_winner_is_named_among_equals_nor_where_none_leaks_less_than_the_baseline(tmp_path, tell_run, points, said):
+    run = tell_run(
+        tmp_path / "run",
+        [point("baseline", role="baseline", loss=0.95)] + [point(name, loss=value) for name, value in points.items()],
+    )
+    site = lb.leaderboard(run.path, tmp_path / "site").parent
+    assert re.search(rf"TPR at 10 % FPR 2 3 {re.escape(said)}", text_of(site / "index.html"))
+    (page,) = site.glob("track-*.html")
+    protects = "No defense of this track is shown to leak less than its baseline." not in text_of(page)
+    assert protects == (min(points.values()) == 0.6)
+
+
 def test_other_attacks_versions_data_and_sizes_are_other_tracks(tmp_path, tell_run):
     entries = [{"name": "loss"}, {"name": "pia"}]
     same = {"ensemble": "strongest 1", "attacks": {"loss": "", "pia": ""}, "settings": {"attack": entries}}
