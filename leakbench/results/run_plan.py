@@ -29,7 +29,7 @@ class PlannedPoint(_Planned):
     role: Role = "defense"
     chain: tuple[Name, ...] = ()  # methods, from the one that trains the network to the outermost
     bases: tuple[Name, ...] = ()  # ids of the defenses below it, from the one that trains the network upwards
-    condition: str = "none"
+    condition: Name = "none"
     given: bool = False  # its network was handed in, not trained here
 
     @property

@@ -49,7 +49,9 @@ def _build_table(setting: Setting, tracks: Sequence[Track]) -> Table:
                 for name in {record.attack for record in row.chosen}:
                     wins = attacks[name].wins
                     wins[track.access] = wins.get(track.access, 0) + 1
-    rows = {track.access: sum(row.point.role != "control" for row, _ in track.rows) for track in tracks}
+    rows: dict[str, int] = {}  # tracks of several conditions share an access level
+    for track in tracks:
+        rows[track.access] = rows.get(track.access, 0) + sum(row.point.role != "control" for row, _ in track.rows)
     columns = [("attack", False), ("needs", False), ("queries an image", True)]
     columns += [(f"strongest at {access}, of {count} rows", True) for access, count in rows.items()]
     columns += [("largest AUC", True), ("at", False)]

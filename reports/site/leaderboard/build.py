@@ -46,7 +46,7 @@ def write_site(runs: Sequence[RunFolder], out: Path, verified: VerifiedFile) -> 
     for track in tracks:
         _write(out / track.page, "track.html.j2", **collect_track(track))
     for entry in entries:
-        own = [track for track in tracks if any(row.entry is entry for row, _ in track.rows)]
+        own = [track for track in tracks if any(entry in row.entries for row, _ in track.rows)]
         for points in _list_defenses(entry):
             with reading(entry.run):
                 facts = collect_defense(entry, points, own, verified)

@@ -15,12 +15,13 @@ from ...reading.formatting import NOTHING, format_calls, format_ci, format_dista
 @dataclass(frozen=True)
 class Cell:
     """A cell. sort: a number or lower-case words; "" for nothing, which stands last in either order. link: a page of
-    the site. note: a line below the text."""
+    the site. note: a line below the text. further: pages linked below it, by their words."""
 
     text: str
     sort: str = ""
     link: str = ""
     note: str = ""
+    further: tuple[tuple[str, str], ...] = ()
 
     @property
     def long(self) -> bool:
@@ -39,9 +40,9 @@ class Table:
     filters: bool = False
 
 
-def word_cell(text: str, link: str = "", note: str = "") -> Cell:
+def word_cell(text: str, link: str = "", note: str = "", further: Sequence[tuple[str, str]] = ()) -> Cell:
     """A cell of words."""
-    return Cell(text or NOTHING, text.lower(), link, note)
+    return Cell(text or NOTHING, text.lower(), link, note, tuple(further))
 
 
 def number_cell(value: float | None, text: str = "", note: str = "") -> Cell:

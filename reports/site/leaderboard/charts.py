@@ -126,7 +126,7 @@ def _point(number: int, row: Row, place: Place | None) -> Spec | None:
         "kind": kind,
         "swept": kind in ("ranked", "not ranked"),
         "name": row.point.name,
-        "run": row.entry.label,
+        "run": ", ".join(entry.label for entry in row.entries),
         "rank": place.words if place else "none",
         "attack": row.attack,
         "auc": format_ci(row.auc),

@@ -14,6 +14,7 @@ from ...reading.aggregate import to_estimate
 from ...reading.distances import distance_name
 from ...reading.formatting import NOTHING, rate_title
 from ...reading.marks import find_marks
+from ...reading.points import find_reference
 from ...reading.void import list_void_reasons
 from .cells import Cell, Table, calls_cell, make_table, number_cell, word_cell
 from .charts import plot_roc, plot_tradeoff
@@ -37,7 +38,7 @@ def collect_defense(
         "summary": run.plan.summary,
         "void": [(entry.label, [reason.words for reason in list_void_reasons(run)])] if list_void_reasons(run) else [],
         "marks": [(point.name, mark.words) for point in points for mark in find_marks(run, point.name)],
-        "levels": [_collect_level(entry, names, track) for track in tracks],
+        "levels": [level for track in tracks if (level := _collect_level(entry, points, track))],
         "records": _list_records(entry, names),
         "command": run.plan.command_line,
         "suite": json.dumps(run.plan.settings, indent=1, sort_keys=True) if run.plan.settings else "",
@@ -47,13 +48,17 @@ def collect_defense(
     }
 
 
-def _collect_level(entry: Submitted, names: set[str], track: Track) -> dict[str, Any]:
-    own = [(row, place) for row, place in track.rows if row.entry is entry and row.point.name in names]
+def _collect_level(entry: Submitted, points: Sequence[PlannedPoint], track: Track) -> dict[str, Any] | None:
+    """The facts of an access level; None for a track that the points do not stand in."""
+    names = {point.name for point in points}
+    references = {found.name for point in points if (found := find_reference(entry.run, point))} - names
+    of_run = [item for item in track.rows if entry in item[0].entries]
+    own = [item for item in of_run if item[0].point.name in names]
+    if not own:
+        return None
     order = {point.name: number for number, point in enumerate(entry.run.plan.points)}
     own.sort(key=lambda item: order[item[0].point.name])
-    beside = [
-        item for item in track.rows if item[0].entry is entry and item[0].point.role == "baseline" and item not in own
-    ]
+    beside = [item for item in of_run if item[0].point.role == "baseline" and item[0].point.name in references]
     chosen = [(row.point.name, row.chosen[0]) for row, _ in own if row.chosen]
     return {
         "track": track,

@@ -44,7 +44,7 @@ class Row:
     attack, auc: the worst case, an attack of the run or of `counter`. rate_attack: whose the TPR is, where that is
     another one. chosen: the records of the run's strongest attack, one a seed. move: of the leakage from the baseline
     of its run, "fell", "rose", "same" (number for number) or "" (not shown to move, or not tested). unranked: why it
-    has no rank; empty where it has one.
+    has no rank; empty where it has one. also: the rows of other runs that hold the same release.
     """
 
     entry: Submitted
@@ -66,6 +66,12 @@ class Row:
     state: RowState
     move: str
     unranked: str
+    also: tuple[Row, ...] = ()
+
+    @property
+    def entries(self) -> list[Submitted]:
+        """The runs that hold its release, that of the row first."""
+        return [self.entry, *(row.entry for row in self.also)]
 
     @property
     def leak(self) -> float:

@@ -95,7 +95,12 @@ def _cells(row: Row, place: Place | None, copies: Sequence[str]) -> list[Cell]:
     floor = f"floor {format_distance(row.floor)}" if row.floor else ""
     return [
         number_cell(place.rank if place else None, place.words if place else ""),
-        word_cell(row.point.name, row.entry.page_of(row.point), f"run {row.entry.label}"),
+        word_cell(
+            row.point.name,
+            row.entry.page_of(row.point),
+            f"run {row.entry.label}",
+            [(f"and run {one.entry.label}", one.entry.page_of(one.point)) for one in row.also],
+        ),
         auc_cell(row.auc, MOVES[row.move] if place else ""),
         word_cell(row.attack),
         word_cell(row.state),

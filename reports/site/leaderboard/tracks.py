@@ -1,4 +1,4 @@
-"""Tracks: rows that may stand in one table, as they share data set, network, access level and set of attacks."""
+"""Tracks: rows that may stand in one table, as they share data set, network, condition, access level and attacks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from .check import check_rows, reading
 from .ranking import Place, rank_rows
 from .results import Setting, Submitted
 from .row import Row, build_row
+from .sharing import join_same
 
 
 @dataclass(frozen=True)
 class Track:
-    """The rows of a setting at an access level, in their order, with the place of those that rank."""
+    """The rows of a setting at an access level, in their order, with the place of those that rank.
+
+    condition: what the networks take besides the noise ("label", "attribute"); "none" for nothing.
+    """
 
     setting: Setting
+    condition: str
     access: AccessName
     rows: tuple[tuple[Row, Place | None], ...]
 
@@ -30,14 +35,16 @@ class Track:
     def page(self) -> str:
         """The file name of its page."""
         one = self.setting
-        readable = f"{one.dataset} {one.model} {self.access}"
+        what = "" if self.condition == "none" else self.condition
+        readable = f"{one.dataset} {one.model} {what} {self.access}"
         identity = (one.dataset, one.model, one.ensemble.name, one.ensemble.digest, one.sizes, self.access)
-        return f"track-{make_slug(readable, *identity)}.html"
+        return f"track-{make_slug(readable, *identity, self.condition)}.html"
 
     @property
     def title(self) -> str:
-        """Data set, network and access level."""
-        return f"{self.setting.dataset}, {self.setting.model}, {self.access}"
+        """Data set, network, what it is conditioned on, and access level."""
+        conditioned = [] if self.condition == "none" else [f"{self.condition}-conditioned"]
+        return ", ".join([self.setting.dataset, self.setting.model, *conditioned, self.access])
 
     @property
     def ranked(self) -> int:
@@ -57,25 +64,26 @@ class Track:
     @property
     def void(self) -> list[tuple[str, list[str]]]:
         """The runs whose results here say nothing, by label, with the reasons."""
-        entries = {row.entry.digest: row.entry for row, _ in self.rows}
+        entries = {entry.digest: entry for row, _ in self.rows for entry in row.entries}
         found = [(entry.label, [reason.words for reason in list_void_reasons(entry.run)]) for entry in entries.values()]
         return [(label, reasons) for label, reasons in found if reasons]
 
 
 def list_tracks(entries: Sequence[Submitted], verified: VerifiedFile) -> list[Track]:
-    """All tracks, by data set, network, set of attacks, sizes and access level."""
-    found: dict[tuple[Setting, AccessName], list[Row]] = {}
+    """All tracks, by data set, network, set of attacks, sizes, condition and access level."""
+    found: dict[tuple[Setting, str, AccessName], list[Row]] = {}
     count = 0
     for entry in entries:
         with reading(entry.run):
             for access in cast(list[AccessName], measured_levels(entry.run)):
                 count += len(entry.run.plan.points)
                 check_rows(count)
-                rows = [build_row(entry, point, access, verified) for point in entry.run.plan.points]
-                found.setdefault((entry.setting, access), []).extend(rows)
+                for point in entry.run.plan.points:
+                    row = build_row(entry, point, access, verified)
+                    found.setdefault((entry.setting, point.condition, access), []).append(row)
     order = {"SAMPLES": 0, "API": 1, "DENOISER": 2, "WEIGHTS": 3}
-    keys = sorted(found, key=lambda key: (_sort_key(key[0]), order[key[1]]))
-    return [Track(*key, tuple(rank_rows(found[key]))) for key in keys]
+    keys = sorted(found, key=lambda key: (_sort_key(key[0]), key[1] != "none", key[1], order[key[2]]))
+    return [Track(*key, tuple(rank_rows(join_same(found[key])))) for key in keys]
 
 
 def _sort_key(setting: Setting) -> tuple[str, ...]:

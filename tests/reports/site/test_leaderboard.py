@@ -80,6 +80,61 @@ def test_places_are_those_that_the_intervals_allow(tmp_path, tell_run):
     assert [place.rank for _, place in track.rows] == [1, 1]
 
 
+def test_defenses_of_other_conditions_are_other_tracks_each_beside_its_own_baseline(tmp_path, tell_run):
+    """A label-conditioned model is compared with the label-conditioned baseline, in table and plot."""
+    points = [
+        point("baseline", role="baseline", loss=0.95),
+        point("plain", loss=0.7) | {"bases": ["baseline"]},
+        point("baseline-label", role="baseline", loss=0.85),
+        point("erased", loss=0.6) | {"bases": ["baseline-label"]},
+    ]
+    run = tell_run(tmp_path / "run", points)
+    planned = json.loads((run.path / "plan.json").read_text())["points"]
+    conditions = ("none", "none", "label", "label")
+    run = change_plan(run, points=[one | {"condition": c} for one, c in zip(planned, conditions, strict=True)])
+    plain, label = tracks_of(run)
+    assert ranks(plain) == [("plain", 1), ("baseline", None)] and ranks(label) == [
+        ("erased", 1),
+        ("baseline-label", None),
+    ]
+    assert (plain.title, label.title) == ("digits, mlp, DENOISER", "digits, mlp, label-conditioned, DENOISER")
+    site = lb.leaderboard(run.path, tmp_path / "site").parent
+    (page,) = site.glob("defense-erased-*.html")
+    drawn = json.loads(re.search(r'id="curve-1-spec">(.*?)</script>', page.read_text())[1])["data"]["values"]
+    assert [one["name"] for one in drawn] == ["erased", "baseline-label"]
+    assert "strongest at DENOISER, of 4 rows" in text_of(site / "attacks.html")
+
+
+def test_a_release_that_two_runs_hold_has_one_row_which_names_both(tmp_path, make_run):
+    """The second run measures more of it, and of another only some scores agree."""
+
+    def kept(record):
+        return record.point in ("baseline", "reject_resample") and record.family != "replication"
+
+    def reduced(folder):
+        run = make_run(folder, seeds=(0,), keep=kept)
+        planned = json.loads((run.path / "plan.json").read_text())["points"]
+        return change_plan(run, points=[one for one in planned if one["point"] in ("baseline", "reject_resample")])
+
+    first, second = reduced(tmp_path / "first"), reduced(tmp_path / "second")
+    for record in second.records:
+        arrays = second.arrays(record)
+        if record.point == "baseline":
+            arrays = arrays | {"member_forgotten": next(iter(arrays.values())) > 0}
+        elif "member_scores" in arrays:
+            arrays = arrays | {"member_scores": arrays["member_scores"] + 1e-3}
+        save_record(second.path, record, arrays)
+    for track in tracks_of(first, RunFolder(second.path)):
+        held = {row.point.name: len(row.entries) for row, _ in track.rows}
+        assert held == {"baseline": 2, "reject_resample": 1} and len(track.rows) == 3
+    site = lb.leaderboard([first.path, second.path], tmp_path / "site").parent
+    page = next(site.glob("track-*.html"))
+    assert text_of(page).count("and run quick") == 1
+    assert len(set(re.findall(r'href="(defense-baseline-[^"]+)"', page.read_text()))) == 2
+    for one in site.glob("defense-baseline-*.html"):
+        assert "and run quick" in text_of(one)
+
+
 @pytest.mark.parametrize(
     ("points", "said"),
     [
