@@ -20,6 +20,7 @@ Membership:
 - family: the corrected numbers of all attacks on a release
 - strongest: the attack that stands at an access level of a point
 - leakage: its AUC and headline TPR
+- standing: what stands at each access level of a point, in rows for tables and verdicts
 - superiority: tests that one side's strongest attack finds more than all of another's
 - verdicts: what it shows, in plain words
 - runner_up: the strongest attack against those next to it

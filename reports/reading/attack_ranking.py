@@ -55,17 +55,6 @@ def repeats_reference(run: RunFolder, row: AttackResult) -> bool:
     return all_same_computation(row.records, group_records(run, start, "membership").get((row.attack, row.access), []))
 
 
-def top_attacks(run: RunFolder, rows: list[AttackResult]) -> list[AttackResult]:
-    """The strongest of each access level above none, and every attack that knows the defense, once; of one point."""
-    found: dict[str, AttackResult] = {}
-    for row in rows:
-        if row.adaptive:
-            found.setdefault(row.attack, row)  # asked of the raw network in the same way, it meets no defense
-        elif row.access != "NONE":
-            found.setdefault(row.access, row)
-    return list(found.values())
-
-
 def baseline_points(run: RunFolder) -> list[PlannedPoint]:
     """Points of role baseline, or else the one that defenses are compared with."""
     first = find_baseline(run)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isnan
 
-from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import Estimate, few_negatives, tpr_verdict, verdict
@@ -21,10 +20,9 @@ from leakbench.statistics import Estimate, few_negatives, tpr_verdict, verdict
 from .adaptive import AdaptiveDefeat, defeat_by_adaptive
 from .aggregate import Aggregate, summarise_metric
 from .formatting import format_ci
-from .leakage import Leak, collect_leak
+from .leakage import Leak
 from .points import find_baseline, measured_levels
-from .scores import same_computation
-from .strongest import strongest, strongest_by_rate
+from .standing import Standing, find_standing
 from .void import list_void_reasons
 
 VOID = "no verdict: the track is void"
@@ -42,9 +40,9 @@ class Verdict:
 
 def list_verdicts(run: RunFolder, point: PlannedPoint) -> list[Verdict]:
     """A verdict for each access level that some attack of the run needs, from the least access up."""
-    found: list[tuple[list[str], _Standing, AdaptiveDefeat | None]] = []
+    found: list[tuple[list[str], Standing, AdaptiveDefeat | None]] = []
     for level in measured_levels(run):
-        standing = _Standing(strongest(run, point, level), strongest_by_rate(run, point, level))
+        standing = find_standing(run, point, level)
         its_fall = defeat_by_adaptive(run, point, level)
         if found and found[-1][1].is_same(standing) and found[-1][2] == its_fall:
             found[-1][0].append(level)
@@ -62,35 +60,11 @@ def _describe_control(leak: Leak) -> str:
     return f"a control, which cannot leak: AUC {format_ci(summarise_metric(leak.auc))}"
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """The records that stand at a level for each seed, by AUC and by TPR."""
-
-    by_auc: dict[int, Record]
-    by_rate: dict[int, Record]
-
-    def is_same(self, other: _Standing) -> bool:
-        """True if the same computations stand."""
-        return _one(self.by_auc, other.by_auc) and _one(self.by_rate, other.by_rate)
-
-    def collect(self, run: RunFolder) -> Leak:
-        """Their leak."""
-        return collect_leak(run, self.by_auc.values(), self.by_rate.values())
-
-
 def verdict_without_model(run: RunFolder) -> str:
     """Verdict on attacks that touch nothing of the model, which is the same at all points; empty without any."""
     first = find_baseline(run)
-    leak = (
-        _Standing(strongest(run, first, "NONE"), strongest_by_rate(run, first, "NONE")).collect(run) if first else None
-    )
+    leak = find_standing(run, first, "NONE").collect(run) if first else None
     return f"{leak.attack}: {judge_leak(leak)}" if leak and leak.auc else ""
-
-
-def _one(first: dict[int, Record], second: dict[int, Record]) -> bool:
-    return first.keys() == second.keys() and all(
-        first[seed].attack == second[seed].attack and same_computation(first[seed], second[seed]) for seed in first
-    )
 
 
 def judge_leak(leak: Leak) -> str:

@@ -1,9 +1,8 @@
 """Membership attacks: results and costs, of all attacks without protection and of the strongest elsewhere.
 
-At other points the strongest of each access level are shown, by their corrected lower bounds, and every attack that
-knows the defense. A computation that is on record twice is listed once: at the lower of two access levels, and without
-protection rather than at a defense that leaves it as it is. Attacks that learned from membership labels have tables of
-their own.
+Without protection a computation that is on record at two access levels is listed once, at the lower, and attacks that
+learned from membership labels have a table of their own. At other points stands what stands at each access level in
+the trade-off and under "Verdicts" (`reading/standing.py`), and every attack that knows the defense.
 
 Intervals, verdicts and p values are those of the release's family (`reading/family.py`), of which a table shows some:
 what is said here is what is said under "Verdicts". Implementation choice: over seeds the p value of "AUC 1/2" is the
@@ -15,10 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import smallest_detectable_auc
 
-from ..reading.attack_ranking import MANY, baseline_points, rank_results, repeats_reference, top_attacks
+from ..reading.attack_ranking import MANY, baseline_points, rank_results
 from ..reading.attack_results import AttackResult
 from ..reading.family import find_corrected
 from ..reading.formatting import (
@@ -27,14 +27,14 @@ from ..reading.formatting import (
     format_calls,
     format_ci,
     format_p,
-    format_percent,
     rate_title,
     round_up,
 )
 from ..reading.inapplicable import list_inapplicable
-from ..reading.leakage import collect_leak
 from ..reading.runner_up import format_runners_up
+from ..reading.standing import Standing, list_standings_and_adaptive, stand_alone
 from ..reading.strongest import representative_points
+from ..reading.tradeoff_text import format_rate
 from ..reading.verdicts import leak_kind
 from ..reading.void import list_void_reasons
 
@@ -59,29 +59,26 @@ class AttackTable:
             return f"**{self.point}**" + (", attacks that learned from membership labels" if self.supervised else "")
         which = "the strongest of each access level"
         which += " and every attack that knows the defense" if self.adaptive else ""
-        which += ", of those that learned from membership labels" if self.supervised else ""
         return f"At other points, {which}"
 
 
 def attack_tables(run: RunFolder) -> list[AttackTable]:
-    """Tables of each point without protection and of all others together; each without labels and with."""
+    """Tables of each point without protection, without labels and with, and of all others together."""
     whole = baseline_points(run)
     shown = run.plan.points if len(run.plan.points) <= MANY else representative_points(run)
     others = [point for point in shown if point.role == "defense"]
     found = [_table(run, point.name, half) for point in whole for half in _halves(rank_results(run, point))]
-    rest = [_halves(rank_results(run, point)) for point in others if point not in whole]
-    for half in zip(*rest, strict=True):
-        top = [row for rows in half for row in top_attacks(run, rows)]
-        found.append(_table(run, "", [row for row in top if not repeats_reference(run, row)]))
-    return [table for table in found if table is not None]
+    rest = [row for point in others if point not in whole for row in list_standings_and_adaptive(run, point)]
+    return [table for table in (*found, _table(run, "", rest)) if table is not None]
 
 
-def _halves(rows: list[AttackResult]) -> tuple[list[AttackResult], list[AttackResult]]:
+def _halves(rows: list[AttackResult]) -> tuple[list[Standing], list[Standing]]:
     """Results without labels, and with."""
-    return [row for row in rows if not row.fact(LABELS)], [row for row in rows if row.fact(LABELS)]
+    plain, supervised = ([row for row in rows if (row.fact(LABELS) > 0) == taken] for taken in (False, True))
+    return [stand_alone(row) for row in plain], [stand_alone(row) for row in supervised]
 
 
-def _table(run: RunFolder, point: str, rows: list[AttackResult]) -> AttackTable | None:
+def _table(run: RunFolder, point: str, rows: list[Standing]) -> AttackTable | None:
     if not rows:
         return None
     titles = ["point", "attack", "needs", "AUC", rate_title(run.plan.headline), "verdict", "p (corrected)"]
@@ -90,24 +87,30 @@ def _table(run: RunFolder, point: str, rows: list[AttackResult]) -> AttackTable 
     if point:
         titles, cells = titles[1:], [row[1:] for row in cells]
     adaptive = any(record.adaptive for record in run.records)
-    return AttackTable(point, rows[0].fact(LABELS) > 0, *drop_empty_columns(titles, cells), adaptive)
+    supervised = bool(point) and _fact(rows[0], LABELS) > 0
+    return AttackTable(point, supervised, *drop_empty_columns(titles, cells), adaptive)
 
 
-def _cells(run: RunFolder, row: AttackResult) -> list[str]:
-    leak = collect_leak(run, list(row.records))
-    facts = [row.fact(name) for name in (LABELS, "public_images", "shadow_models")]
+def _cells(run: RunFolder, row: Standing) -> list[str]:
+    leak = row.collect(run)
+    facts = [_fact(row, name) for name in (LABELS, "public_images", "shadow_models")]
     return [
-        *(row.point.name, leak.attack, row.access, format_ci(leak.auc), format_percent(leak.tpr)),
+        *(row.point.name, leak.attack, ", ".join(row.levels), format_ci(leak.auc), format_rate(leak)),
         "void" if list_void_reasons(run) else _KINDS.get(leak_kind(leak), NOTHING),
-        format_p(read_p(run, row)),
-        format_calls(sum(record.queries for record in row.records) / len(row.records)),
+        format_p(read_p(run, list(row.by_auc.values()))),
+        format_calls(row.queries),
         *(str(fact) if fact else NOTHING for fact in facts),
     ]
 
 
-def read_p(run: RunFolder, row: AttackResult) -> float | None:
+def _fact(row: Standing, name: str) -> int:
+    """A number that the records tell of their attacks, the largest; 0 where they do not."""
+    return max(int(record.info.get(name) or 0) for record in row.records)
+
+
+def read_p(run: RunFolder, records: list[Record]) -> float | None:
     """The corrected p value of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
-    found = [find_corrected(run, record) for record in row.records]
+    found = [find_corrected(run, record) for record in records]
     known = [one.p_value for one in found if one is not None and one.p_value is not None]
     return max(known) if known and len(known) == len(found) else None
 
@@ -133,10 +136,13 @@ TEMPLATE = """\
 {{ table(one.titles, one.cells) }}
 {% endfor %}
 {% if tables %}
-"Needs" is the access that an attack has to have. A result that is the same computation at the answers and at the
-weights, or with and without a defense, is listed once; the rest is in `results.csv`. A verdict is about its own row, by
-AUC and TPR; its intervals and "p (corrected)", that of an AUC of 1/2 (the largest of the seeds'), are corrected for all
-attacks on the release, those that are not shown among them. `results.csv` has each attack's own interval.
+"Needs" is the access that an attack has to have. Without protection, a result that is the same computation at the
+answers and at the weights is listed once. At other points the strongest is that of the trade-off: of several seeds, at
+each. Levels at which the same computations stand share a row, the TPR is that of another attack where one is named
+beside it, and the queries are those of the attack that takes most. The rest is in `results.csv`. A verdict is about its
+own row, by AUC and TPR; its intervals and "p (corrected)", that of an AUC of 1/2 (the largest of the seeds'), are
+corrected for all attacks on the release, those that are not shown among them. `results.csv` has each attack's own
+interval.
 {% if seen %}
 "No leak found" would have seen an AUC of {{ seen }} in four of five runs.
 {% endif %}

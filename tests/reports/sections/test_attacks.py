@@ -82,15 +82,16 @@ def test_p_values_are_of_all_seeds_and_corrected_for_the_whole_release(army):
         assert all(p <= c <= min(1, 2 * count * p) for p, c in zip(raw, corrected, strict=True))
 
 
-def test_at_other_points_the_strongest_of_each_level_and_who_knows_the_defense(army):
-    _, _, plain, supervised = attack_tables(army)
-    assert (plain.point, supervised.point) == ("", "")
-    own = [row for row in cells_of(plain) if row["point"] == "cpsample alpha=0.5"]
-    assert [row["needs"] for row in own] == ["SAMPLES", "API", "DENOISER", "DENOISER"]  # the weights are the baseline's
-    assert "adaptive_cpsample" in [row["attack"] for row in own]
-    assert {row["point"] for row in cells_of(plain)} == {"cpsample alpha=0.1", "cpsample alpha=0.5"}
-    rows = [row for row in cells_of(supervised) if row["point"] == "cpsample alpha=0.1"]
-    assert [row["needs"] for row in rows] == ["API", "DENOISER"]
+def test_at_other_points_what_stands_at_each_level_and_who_knows_the_defense(army):
+    _, _, other = attack_tables(army)
+    assert (other.point, other.supervised) == ("", False)
+    own = [row for row in cells_of(other) if row["point"] == "cpsample alpha=0.5"]
+    assert [row["needs"] for row in own] == ["SAMPLES", "API", "DENOISER", "WEIGHTS"]
+    assert [row["attack"] for row in own][2] == "adaptive_cpsample"  # it stands, and is not said twice
+    weaker = [row for row in cells_of(other) if row["point"] == "cpsample alpha=0.1"]
+    assert [row["attack"] for row in weaker].count("adaptive_cpsample") == 1
+    assert {"SAMPLES", "API", "DENOISER", "WEIGHTS"} <= {row["needs"] for row in weaker}
+    assert {row["point"] for row in cells_of(other)} == {"cpsample alpha=0.1", "cpsample alpha=0.5", "reject_resample"}
 
 
 def test_what_does_not_apply_is_a_sentence(army, report):
@@ -240,4 +241,4 @@ def test_the_frozen_set_is_named(army, report, capsys):
 
 def test_the_page_has_no_gap_in_a_table(report):
     section = report.split("## Attacks\n")[1].split("\n## ")[0]
-    assert section.count("\n|---|") == 4 and len(section.split("\n\n| ")) == 5
+    assert section.count("\n|---|") == 3 and len(section.split("\n\n| ")) == 4

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from leakbench.reports.reading.scores import load_scores
 from leakbench.reports.reading.shown import ShownRun
 from leakbench.reports.reading.strongest import strongest
-from leakbench.reports.tables.paper import guarantees, tradeoff
+from leakbench.reports.tables.paper import attacks, guarantees, tradeoff
 from leakbench.reports.tables.paper.best import find_best
 from leakbench.reports.tables.paper.escape import escape, label
 from leakbench.reports.tables.paper.registry import list_tables, write_tex
@@ -114,6 +114,22 @@ def test_scores_of_the_same_images_are_compared_paired(make_run, tmp_path):
     expected = {n for n in names if n == best or delong_pair(*scores[n], *scores[best]).difference.low <= 0}
     assert bold(run)["denoiser_auc"] == expected and len(expected) < len(names)
     assert "weights_auc" not in bold(run)
+
+
+def test_attacks_shown_to_be_stronger_than_looking_at_the_images_alone_are_bold(run):
+    """The blind baseline is shown to be weaker than each attack without protection, and they stand in bold for it."""
+    table = attacks.collect(run)
+    own = [number for number, row in enumerate(table.rows) if row.words[0] == "baseline"]
+    found = {
+        table.rows[number].words[1] for number, column in find_best(run, table) if number in own if column == "auc"
+    }
+    assert found and "blind" not in found and "blind" in {table.rows[number].words[1] for number in own}
+
+
+def test_the_table_of_attacks_has_a_row_at_the_weights_of_each_defense(run):
+    for point_ in run.plan.points:
+        needs = ", ".join(row.words[2] for row in attacks.collect(run).rows if row.words[0] == point_.name)
+        assert point_.role == "baseline" or {"DENOISER", "WEIGHTS"} <= set(needs.split(", "))
 
 
 def test_a_void_track_has_a_line_across_the_table_and_nothing_in_bold(tell_run, tmp_path):
