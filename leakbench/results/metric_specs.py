@@ -74,7 +74,7 @@ METRICS = (  # of several rows that match a name the first counts
     # quality
     _positive(HELDOUT_DISTANCE, "Frechet distance to held-out images", "distance", column="{distance}, held-out"),
     _positive(DISTANCE_FLOOR, "Frechet distance of real to real images", "distance", "", "{distance}, its floor"),
-    _positive(TRAINING_DISTANCE, "Frechet distance to training images", "distance"),
+    _positive(TRAINING_DISTANCE, "Frechet distance to training images", "distance", ""),  # copies are the nearest
     _positive("frechet_retained", "Frechet distance on the labels to keep", "distance"),
     MetricSpec("kid", "KID to held-out images", "distance", better="lower"),
     _share("precision", "precision: samples that look real", "higher"),

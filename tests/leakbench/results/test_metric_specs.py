@@ -24,6 +24,8 @@ RESULTS = ROOT / "docs" / "results"
         ("oriented_tpr@fpr=0.1", "TPR at 10 % FPR, sign from calibration", (0, 1), "lower"),
         ("frechet_heldout", "Frechet distance to held-out images", (0, inf), "lower"),
         ("frechet_heldout@features=dinov2", "Frechet distance to held-out images (dinov2)", (0, inf), "lower"),
+        ("frechet", "Frechet distance to training images", (0, inf), ""),  # replayed images would be the best
+        ("frechet@features=dinov2", "Frechet distance to training images (dinov2)", (0, inf), ""),
         ("kid", "KID to held-out images", (-inf, inf), "lower"),
         ("copy_rate_excess", "copies beyond the null", (-1, 1), "lower"),
         ("unique_copies@samples=125", "training images copied by 125 samples", (0, inf), "lower"),

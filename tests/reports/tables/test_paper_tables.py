@@ -99,6 +99,9 @@ def test_every_row_not_shown_to_be_worse_is_bold_and_never_one_that_means_nothin
     assert found["frechet_heldout"] == {"baseline", "near"}
     assert found["denoiser_auc"] == {"near", "far"}
     assert "denoiser_tpr@fpr=0.1" not in found  # all are alike
+    assert "frechet" not in found  # near the training images are copies too
+    assert "held-out $\\downarrow$" in render(run, tradeoff.collect(run))
+    assert "training set}" in render(run, tradeoff.collect(run))  # and no arrow
     assert r"\bfseries 1.00 & {\scriptsize [0.90, 1.10]}" in render(run, tradeoff.collect(run))
 
 
