@@ -8,7 +8,8 @@ attack = "nearest_copy_pixels"      # an id, a family (membership, replication, 
 metric = "copy_rate_excess"         # as results.csv names it
 at_most = 0.02                      # or at_least = ..., or within = [low, high]
 against = "baseline"                # optional: the bound is of the difference to that point
-access = "DENOISER"                 # optional: the level at which, or (strongest) up to which, it is attacked
+access = "DENOISER"                 # optional: the level at which, or (strongest) up to which, it is attacked; left
+                                    # out, the least measured of an attack, and (strongest) the most
 confidence = 0.95                   # optional
 """
 

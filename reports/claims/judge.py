@@ -5,10 +5,12 @@ whole interval lies outside; a point estimate decides nothing. Of a truth on the
 "holds" in 2.5 of 100 runs. AUCs are two-sided: "at most 0.6" also asks that the interval stay above 0.4, since an
 attack whose members score lower leaks as much.
 
-A claim on several attacks (a family, or "strongest": all that need the access level or less) holds where it holds for
-each of them, which needs no correction, and is broken where one of them breaks it at the level corrected for their
-number. That the strongest reaches "at least" a value is the other way round: one attack that does so at the corrected
-level is enough, and it is broken where none can. Nothing rests on a void track, on a point whose row means nothing, or
+A claim on a family holds where it holds for each of its attacks, which needs no correction, and is broken where one of
+them breaks it at the level corrected for their number. The strongest attack, of all that need the access level or
+less, has the interval that the report gives it, and so has each that it was chosen from (strongest.py): intervals that
+hold together. "At most" a value asks it of all of them: one that looks weaker, with a wider interval, may lie above
+the bound. "At least" a value is the other way round: one attack that reaches it is enough, and it is broken where none
+can. Nothing rests on a void track, on a point whose row means nothing, or
 on scores that are not finite.
 """
 
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from math import ceil, isinf
 from typing import Literal
 
+from leakbench.results.families import FAMILIES
 from leakbench.results.flags import Flag
 from leakbench.results.metric_specs import find_metric
 from leakbench.results.record import Record
@@ -29,11 +32,13 @@ from leakbench.statistics import Estimate
 
 from ..reading.formatting import join_words
 from ..reading.marks import find_marks
+from ..reading.points import ACCESS_LEVELS
 from ..reading.void import list_void_reasons, rests_on_split
 from .asked import find_attacks, list_unrecorded, name_fault
 from .claim import STRONGEST, Claim
-from .evidence import NoEvidence, measure, measure_difference
+from .evidence import Measured, NoEvidence, measure, measure_difference
 from .power import Power, find_power
+from .strongest import Together, is_in_family, measure_strongest
 
 _FARTHEST = 1000.0  # half widths from the bound, beyond which no number of images is worth a mention
 Outcome = Literal["holds", "broken", "undecided"]
@@ -41,12 +46,15 @@ Outcome = Literal["holds", "broken", "undecided"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim at one point. attack: the one whose interval lies farthest towards the outside (of a strongest that is to
-    reach a value: farthest inside), with its `found` interval of a `level`.
+    """A claim at one point. attack: the strongest, as the report names it; elsewhere the one whose interval lies
+    farthest towards the outside; with its `found` interval of a `level`.
 
-    margin: how far the interval lies within the bounds; negative where some of it lies outside. reason: why nothing can
-    be said, where that is so. images: how many on a side would decide it, were the value what was measured; None where
-    no number would, or where it is decided. power: how likely `holds` would have been (power.py).
+    access: the level at which it was judged: of one attack its own, of the strongest the one up to which attacks were
+    asked, of a family the claim's, or "any". together: the interval holds for all attacks on the release at once.
+    decider: the attack whose interval decides, where it is not the one shown, with its `deciding` interval.
+    margin: how far the interval that decides lies within the bounds; negative where some of it lies outside. reason:
+    why nothing can be said, where that is so. images: how many on a side would decide it, were the value what was
+    measured; None where no number would, or where it is decided. power: how likely `holds` would have been (power.py).
     """
 
     claim: Claim
@@ -59,6 +67,10 @@ class Judgement:
     images: int | None = None
     reason: str = ""
     power: Power | None = None
+    access: str = ""
+    together: bool = False
+    decider: str = ""
+    deciding: Estimate | None = None
 
 
 def decide(found: Estimate, low: float, high: float) -> Outcome:
@@ -110,11 +122,57 @@ def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPo
     if reason := _find_reason(run, claim, [point, *([against] if against else [])], [attacks, others]):
         return Judgement(claim, point.name, "undecided", reason=reason)
 
-    def measure_all(level: float) -> dict[str, Estimate]:
-        if against is None:
+    try:
+        if is_in_family(run, claim):
+            return _judge_strongest(claim, point, measure_strongest(run, claim, point, attacks), list(attacks))
+        return _judge_each(run, claim, point, attacks, others if against else None)
+    except NoEvidence as lacking:
+        return Judgement(claim, point.name, "undecided", reason=str(lacking))
+
+
+def _judge_strongest(claim: Claim, point: PlannedPoint, found: Together, names: list[str]) -> Judgement:
+    """A claim on the strongest attack, by intervals that hold together."""
+    low, high = _bounds(claim)
+    joined = {"": found.strongest.joined, **{name: one.joined for name, one in found.each.items()}}
+    outcomes = {decide(one, low, high) for one in joined.values()}
+    reach = claim.at_least is not None
+    by_all: Outcome = "broken" if reach else "holds"
+    by_one: Outcome = "holds" if reach else "broken"
+    outcome: Outcome = by_all if outcomes == {by_all} else by_one if by_one in outcomes else "undecided"
+    margins = {name: min(one.low - low, high - one.high) for name, one in joined.items()}
+    decider = (max if reach else min)(margins, key=lambda name: margins[name])  # of equals the one that is shown
+    parts = found.strongest.parts if reach else [part for one in found.each.values() for part in one.parts]
+    return Judgement(
+        claim,
+        point.name,
+        outcome,
+        found.named,
+        joined[""],
+        claim.confidence,
+        margins[decider],
+        _images(joined[decider], low, high) if outcome == "undecided" else None,
+        power=find_power(claim, (low, high), parts, found.level, one_is_enough=reach),
+        access=_find_access(claim, names),
+        together=True,
+        decider=decider,
+        deciding=joined[decider] if decider else None,
+    )
+
+
+def _judge_each(
+    run: RunFolder,
+    claim: Claim,
+    point: PlannedPoint,
+    attacks: dict[str, list[Record]],
+    others: dict[str, list[Record]] | None,
+) -> Judgement:
+    """A claim on one attack, or on several whose intervals are corrected for their number."""
+
+    def measure_all(level: float) -> dict[str, Measured]:
+        if others is None:
             return {name: measure(run, records, claim.metric, level) for name, records in attacks.items()}
         if lacking := sorted(attacks.keys() - others.keys()):
-            raise NoEvidence(f"{lacking[0]} was not run at {against.name}")
+            raise NoEvidence(f"{lacking[0]} was not run at {claim.against}")
         return {
             name: measure_difference(run, records, others[name], claim.metric, level)
             for name, records in attacks.items()
@@ -123,20 +181,40 @@ def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPo
     level = 1 - (1 - claim.confidence) / len(attacks) if len(attacks) > 1 else claim.confidence
     one_is_enough = claim.attack == STRONGEST and claim.at_least is not None
     low, high = _bounds(claim)
-    try:
-        found = measure_all(claim.confidence)
-        held = not one_is_enough and all(decide(one, low, high) == "holds" for one in found.values())
-        strict = measure_all(level) if len(attacks) > 1 and not held else found
-    except NoEvidence as lacking:
-        return Judgement(claim, point.name, "undecided", reason=str(lacking))
+    measured = measure_all(claim.confidence)
+    found = {name: one.joined for name, one in measured.items()}
+    held = not one_is_enough and all(decide(one, low, high) == "holds" for one in found.values())
+    corrected = measure_all(level) if len(attacks) > 1 and not held else measured
+    strict = {name: one.joined for name, one in corrected.items()}
     outcome = _decide_all(list(found.values()), list(strict.values()), low, high, one_is_enough)
     deciding = strict if one_is_enough else found
     margins = {name: min(one.low - low, high - one.high) for name, one in deciding.items()}
     shown = (max if one_is_enough else min)(margins, key=lambda name: margins[name])
     images = _images(deciding[shown], low, high) if outcome == "undecided" else None
     used = level if one_is_enough else claim.confidence
-    power = find_power(claim, (low, high), [deciding[shown]] if one_is_enough else list(found.values()), used)
-    return Judgement(claim, point.name, outcome, shown, deciding[shown], used, margins[shown], images, power=power)
+    parts = corrected[shown].parts if one_is_enough else [part for one in measured.values() for part in one.parts]
+    power = find_power(claim, (low, high), parts, used, one_is_enough=one_is_enough)
+    return Judgement(
+        claim,
+        point.name,
+        outcome,
+        shown,
+        deciding[shown],
+        used,
+        margins[shown],
+        images,
+        power=power,
+        access=_find_access(claim, list(attacks)),
+    )
+
+
+def _find_access(claim: Claim, names: Sequence[str]) -> str:
+    """The access level at which a claim on attacks, "attack, ACCESS" each, is judged: where it names none, of the
+    strongest the most that was measured, of a family any, of one attack the least that was."""
+    levels = sorted({name.rpartition(", ")[2] for name in names}, key=ACCESS_LEVELS.index)
+    if claim.attack in FAMILIES and len(levels) > 1:
+        return "any"
+    return claim.access or levels[-1]
 
 
 def _decide_all(found: list[Estimate], strict: list[Estimate], low: float, high: float, one_is_enough: bool) -> Outcome:

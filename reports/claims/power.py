@@ -8,8 +8,13 @@ probability.
 Choices of ours. An interval of half width z sd around a normal estimate lies below a bound b with probability
 Phi((b - truth) / sd - z), and between two bounds with Phi((high - truth) / sd - z) - Phi((low - truth) / sd + z); for
 an AUC on the logit scale. Half widths are those of the run, scaled to the truth by Hanley and McNeil's formula for AUCs
-and by that of `tpr_half_width` for TPRs; other metrics keep theirs. Of a claim that has to hold for several attacks it
-is the product over them, which is never too much (Sidak, JASA 62, 1967).
+and by that of `tpr_half_width` for TPRs; other metrics keep theirs. Of an AUC of 0.5 the width depends on the number of
+images alone, and the run's own is not asked, unless images come in groups.
+
+Of a claim that has to hold for several intervals (those of several attacks, and of each of two seeds) two numbers are
+given: the product over them, which is never too much (Sidak, JASA 62, 1967), and the least of them, which is never too
+little. They lie close where attacks resemble one another, and the truth is nearer to the second then. Of a claim that
+one attack is enough for, the power is at least that of the strongest.
 """
 
 from __future__ import annotations
@@ -25,27 +30,34 @@ from .claim import Claim
 
 _RATE = "tpr@fpr="
 _WANTED = 0.8
+_STEPS = 200
 _LEAST = 1e-12  # a standard deviation of nothing
 
 
 @dataclass(frozen=True)
 class Power:
-    """`holds` would have been said with this `probability`, had the truth been `truth`."""
+    """`holds` would have been said with at least this `probability`, and at `most` that, had the truth been `truth`;
+    the two are one number where the claim rests on one interval."""
 
     probability: float
     truth: float
+    most: float
 
 
-def find_power(claim: Claim, bounds: tuple[float, float], found: Sequence[Estimate], level: float) -> Power | None:
+def find_power(
+    claim: Claim, bounds: tuple[float, float], found: Sequence[Estimate], level: float, one_is_enough: bool = False
+) -> Power | None:
     """The power for a claim that all of the `found` intervals of a `level` lie within `bounds`. None where no value
-    that the metric can have lies within them."""
+    that the metric can have lies within them. one_is_enough: other attacks than that of `found` might do as well."""
+    distinct = list(dict.fromkeys(found))  # a computation that is on record for two access levels is one
 
-    def power_at(truth: float) -> float:
-        return prod(_holds(claim, one, truth, bounds, level) for one in found)
+    def power_at(truth: float) -> Power:
+        each = [_holds(claim, one, truth, bounds, level) for one in distinct]
+        return Power(prod(each), truth, 1.0 if one_is_enough else min(each))
 
     if (truth := _no_leak(claim, bounds)) is not None:
-        return Power(power_at(truth), truth)
-    return _reach(power_at, claim, bounds, max(one.high - one.low for one in found))
+        return power_at(truth)
+    return _reach(power_at, claim, bounds, max(one.high - one.low for one in distinct))
 
 
 def _no_leak(claim: Claim, bounds: tuple[float, float]) -> float | None:
@@ -80,6 +92,8 @@ def _holds(claim: Claim, found: Estimate, truth: float, bounds: tuple[float, flo
     least, most = (_logit(x) if is_auc else x for x in bounds)
     sides = ((high - low) / 2, (high - low) / 2) if is_auc else (value - low, high - value)
     low_sd, high_sd = (max(_LEAST, _scale(claim, found, truth, edge) * side / quantile) for side in sides)
+    if is_auc and truth == 0.5 and found.groups is None and found.n:
+        low_sd = high_sd = auc_half_width(0.5, found.n) / -float(ndtri(0.025)) / 0.25  # on the logit scale
     below = 1.0 if isinf(most) else float(ndtr((most - centre) / high_sd - quantile))
     above = 0.0 if isinf(least) else float(ndtr((least - centre) / low_sd + quantile))
     return max(0.0, below - above)
@@ -114,8 +128,9 @@ def _logit(x: float) -> float:
     return log(x / (1 - x))
 
 
-def _reach(power_at: Callable[[float], float], claim: Claim, bounds: tuple[float, float], width: float) -> Power | None:
-    """The truth nearest to the one bound at which `holds` is said with 80 %; the metric's end where none is."""
+def _reach(power_at: Callable[[float], Power], claim: Claim, bounds: tuple[float, float], width: float) -> Power | None:
+    """The truth nearest to the one bound at which `holds` is said with 80 %; where none is, that of the largest power:
+    close to the end of its range the interval of an AUC grows again."""
     low, high = bounds
     rising = isinf(high)  # the larger the truth, the better
     bound, best = (low, _end(claim, True)) if rising else (high, _end(claim, False))
@@ -123,13 +138,19 @@ def _reach(power_at: Callable[[float], float], claim: Claim, bounds: tuple[float
         best = bound + (10 if rising else -10) * width
     if best == bound or (best > bound) != rising:
         return None
-    if power_at(best) < _WANTED:
-        return Power(power_at(best), best)
-    far, near = best, bound
+    near, largest = bound, power_at(best)
+    for step in range(1, _STEPS + 1):
+        here = power_at(bound + (best - bound) * step / _STEPS)
+        if here.probability >= _WANTED:
+            break
+        near, largest = here.truth, max(largest, here, key=lambda one: one.probability)
+    else:
+        return largest
+    far = here
     for _ in range(20):
-        middle = (far + near) / 2
-        far, near = (middle, near) if power_at(middle) >= _WANTED else (far, middle)
-    return Power(_WANTED, far)
+        middle = power_at((far.truth + near) / 2)
+        far, near = (middle, near) if middle.probability >= _WANTED else (far, middle.truth)
+    return Power(_WANTED, far.truth, max(_WANTED, round(far.most, 6)))
 
 
 def _end(claim: Claim, upper: bool) -> float:

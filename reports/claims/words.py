@@ -1,4 +1,4 @@
-"""A judgement in words: one line for a terminal, a row for Markdown, an annotation for GitHub, a test for JUnit."""
+"""A judgement in words: some lines for a terminal, a row for Markdown, an annotation for GitHub, a test for JUnit."""
 
 from __future__ import annotations
 
@@ -6,33 +6,70 @@ from collections import Counter
 from collections.abc import Sequence
 from math import floor
 from pathlib import Path
+from textwrap import TextWrapper
 from xml.etree import ElementTree
 
+from leakbench.results.families import FAMILIES
+from leakbench.results.record import QUALITY
 from leakbench.runtime.errors import to_printable
+from leakbench.statistics import Estimate
 
 from ..reading.markdown import markdown_table
+from .claim import STRONGEST
 from .judge import Judgement
 
+_WIDTH = 100
 _LEVELS = {"holds": "notice", "undecided": "warning", "broken": "error"}
 
 
 def format_judgement(one: Judgement) -> str:
-    """A line: the outcome, the claim, where, what was claimed, what was found, and what would decide it."""
-    return to_printable(f"{one.outcome:<9}  {one.claim.name}: {one.point}: {explain(one)}")
+    """Lines of 100 columns for a terminal: the outcome, the claim and, unless its name says so, the point; below it,
+    indented, what was claimed, what was found, and what would decide it."""
+    where = "" if one.point in one.claim.name else f" ({one.point})"
+    first = to_printable(f"{one.outcome:<9}  {one.claim.name}{where}")
+    text = to_printable(explain(one))
+    indent = " " * 11
+    wrapper = TextWrapper(_WIDTH, indent, indent, break_long_words=False, break_on_hyphens=False)
+    return first + "\n" + wrapper.fill(text)
 
 
 def explain(one: Judgement) -> str:
     """The claim, the finding, and what would decide it."""
-    claim = one.claim
-    what = f"{claim.metric}{f' minus that of {claim.against}' if claim.against else ''} {claim.bound_words}"
     if one.found is None:
-        return f"{what}: {one.reason}"
-    found = one.found
-    interval = f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}] at {100 * one.level:.3g} %"
-    said = f"{what}: {interval} by {one.attack}, {found.n} images"
+        return f"{_describe_claim(one)}: {one.reason}"
+    said = f"{_describe_claim(one)}: {_describe_found(one)}"
+    if one.deciding is not None:
+        said += f"; {one.decider} decides: {_interval(one.deciding)}"
     if one.outcome == "undecided":
         return f"{said}; {_deciding(one)}; {format_power(one)}"
     return f"{said}; margin {abs(one.margin or 0.0):.3g}; {format_power(one)}"
+
+
+def _describe_claim(one: Judgement) -> str:
+    """ "auc of the strongest attack at DENOISER or less, at most 0.6"."""
+    claim, access = one.claim, one.access or one.claim.access or ""
+    if claim.attack == QUALITY:
+        whom = ""
+    elif claim.attack == STRONGEST:
+        whom = " of the strongest attack" + (f" at {access} or less" if access else "")
+    elif claim.attack in FAMILIES:
+        whom = f" of each {claim.attack} attack at {access or 'any'}{' access' if access in ('', 'any') else ''}"
+    else:
+        whom = f" of {claim.attack}" + (f" at {access}" if access else "")
+    against = f" minus that at {claim.against}" if claim.against else ""
+    return f"{claim.metric}{whom}{against}, {claim.bound_words}"
+
+
+def _describe_found(one: Judgement) -> str:
+    """ "0.82 [0.76, 0.86] by secmi (95 % for all attacks together, 300 images)"."""
+    assert one.found is not None
+    by = "" if one.attack.rpartition(", ")[0] == one.claim.attack else f" by {one.attack}"
+    level = f"{100 * one.level:.3g} %{' for all attacks together' if one.together else ''}"
+    return f"{_interval(one.found)}{by} ({level}, {one.found.n} images)"
+
+
+def _interval(found: Estimate) -> str:
+    return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
 
 
 def format_power(one: Judgement) -> str:
@@ -41,7 +78,9 @@ def format_power(one: Judgement) -> str:
         return ""
     if one.power is None:
         return "no power: no value of the metric lies within the bound"
-    return f"power {_rounded_down(one.power.probability)} at a truth of {one.power.truth:.3g}"
+    least, most = _rounded_down(one.power.probability), _rounded_down(one.power.most)
+    words = least if least == most else f"at least {least}" if one.power.most >= 1 else f"{least} to {most}"
+    return f"power {words} at a truth of {one.power.truth:.3g}"
 
 
 def _rounded_down(probability: float) -> str:
@@ -49,9 +88,8 @@ def _rounded_down(probability: float) -> str:
 
 
 def _deciding(one: Judgement) -> str:
-    if one.images is None:
-        return "no number of images would decide it if the value is what was measured"
-    return f"about {one.images:,} images would decide it if the value is what was measured"
+    number = "no number of" if one.images is None else f"about {one.images:,}"
+    return f"{number} images would decide it if the value is what was measured"
 
 
 def format_counts(found: Sequence[Judgement]) -> str:

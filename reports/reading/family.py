@@ -60,10 +60,10 @@ class Corrected:
         return self.tpr.low if self.tpr is not None and self.judges else -1.0
 
 
-def find_corrected(run: RunFolder, record: Record) -> Corrected | None:
+def find_corrected(run: RunFolder, record: Record, together: float = 0.95) -> Corrected | None:
     """The corrected numbers of a membership record; None where it has no AUC. Of a run that is shown in part they are
-    corrected for all attacks that were run."""
-    family = _find_family(run.whole, record.point, record.seed, record.access == "NONE")
+    corrected for all attacks that were run. `together`: the probability, in (0, 1), that all intervals hold."""
+    family = _find_family(run.whole, record.point, record.seed, record.access == "NONE", together)
     return family.get((record.attack, record.access))
 
 
@@ -84,7 +84,9 @@ class _Measured:
 
 
 @lru_cache(maxsize=1024)
-def _find_family(run: RunFolder, point: str, seed: int, blind: bool) -> dict[tuple[str, str], Corrected]:
+def _find_family(
+    run: RunFolder, point: str, seed: int, blind: bool, together: float
+) -> dict[tuple[str, str], Corrected]:
     records = [
         record
         for record in run.records
@@ -97,7 +99,7 @@ def _find_family(run: RunFolder, point: str, seed: int, blind: bool) -> dict[tup
         return {}
     target = find_target(run)
     judges = {key: _judges(one, target) for key, one in measured.items()}
-    family = _join(list(measured.values()), [judges[key] for key in measured], target)
+    family = _join(list(measured.values()), [judges[key] for key in measured], target, together)
     found = {key: _correct(run, one, judges[key], target, family) for key, one in measured.items()}
     return {(record.attack, record.access): found[_computation(record)] for record in records}
 
@@ -123,7 +125,7 @@ def _judges(one: _Measured, target: float) -> bool:
     return not few_negatives(target, auc(*one.scores, groups=one.groups).independent)
 
 
-def _join(measured: list[_Measured], judges: list[bool], target: float) -> Family:
+def _join(measured: list[_Measured], judges: list[bool], target: float, together: float) -> Family:
     """The family of all AUCs and of the TPRs that judge, from the shares that images have in them.
 
     Attacks on the same images share columns; a column of its own makes an attack independent of the others.
@@ -145,7 +147,7 @@ def _join(measured: list[_Measured], judges: list[bool], target: float) -> Famil
             shares.append(np.pad(row, (start, width - start - len(row))))
             one_sided.append(side)
         start += len(rows[0][0])
-    return Family(np.array(shares), one_sided)
+    return Family(np.array(shares), one_sided, together)
 
 
 def _each_alone(member: np.ndarray, nonmember: np.ndarray) -> Sides:

@@ -12,7 +12,16 @@ from scipy import stats
 from leakbench.reports.claims.claim import Claim, read_claims
 from leakbench.reports.claims.judge import decide, judge_claim
 from leakbench.reports.claims.support import list_supported
-from leakbench.reports.claims.words import explain, format_annotations, format_counts, format_junit, format_markdown
+from leakbench.reports.claims.words import (
+    explain,
+    format_annotations,
+    format_counts,
+    format_judgement,
+    format_junit,
+    format_markdown,
+)
+from leakbench.reports.reading.family import find_corrected
+from leakbench.reports.reading.tradeoff import tradeoff_table
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
@@ -101,28 +110,89 @@ def test_a_difference_is_paired_on_the_same_images(sound):
     assert (found.found.value, found.found.low) == (expected.value, expected.low) and found.outcome == "holds"
 
 
+def joint(run, point, access="DENOISER", level=0.95):
+    """The corrected AUCs of the release with one seed, by attack."""
+    some = [r for r in run.records if r.point == point and r.access == access and r.family == "membership"]
+    return {record.attack: find_corrected(run, record, level).auc for record in some}
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("metric", ["auc", "tpr@fpr=0.1"])
+def test_the_strongest_has_the_value_and_the_interval_of_the_tables(make_run, tmp_path, seeds, metric):
+    run = make_run(tmp_path, seeds=seeds, images=False)
+    table = tradeoff_table(run).set_index("point")
+    for bound in ({"at_most": 0.99}, {"at_least": 0.01}):
+        for level in ("DENOISER", "WEIGHTS"):
+            asked = {"defense": "cpsample", "attack": "strongest", "access": level, "metric": metric}
+            for one in judge_claim(run, claim(**asked, **bound)):
+                row, name = table.loc[one.point], f"{level.lower()}_{metric}"
+                expected = [row[name], row[f"{name}_low"], row[f"{name}_high"]]
+                assert [one.found.value, one.found.low, one.found.high] == pytest.approx(expected, abs=1e-12)
+                assert one.level == 0.95 and one.together and one.access == level
+                assert metric != "auc" or one.attack == row[f"{level.lower()}_attack"]
+
+
+def test_at_another_confidence_it_is_the_interval_of_the_family_at_that(sound):
+    for level in (0.8, 0.99):
+        found = only(sound, attack="strongest", at_most=0.99, confidence=level)
+        expected = joint(sound, "baseline", level=level)["pia"]
+        assert (found.found.low, found.found.high) == (expected.low, expected.high) and found.attack == "pia"
+    assert joint(sound, "baseline", level=0.8)["pia"].low > joint(sound, "baseline", level=0.99)["pia"].low
+
+
 def test_a_claim_on_the_strongest_holds_for_all_and_is_broken_by_one(sound):
     points = {j.point: j for j in judge_claim(sound, claim(defense="cpsample", attack="strongest", at_most=0.62))}
-    attacks = ("loss", "secmi", "pia")
     for name, found in points.items():
-        intervals = [auc(*scores(sound, name, attack, "DENOISER")) for attack in attacks]
+        intervals = joint(sound, name).values()
         inside = all(one.low >= 0.38 and one.high <= 0.62 for one in intervals)
-        strict = [auc(*scores(sound, name, attack, "DENOISER"), level=1 - 0.05 / 3) for attack in attacks]
-        outside = any(one.low > 0.62 or one.high < 0.38 for one in strict)
+        outside = any(one.low > 0.62 or one.high < 0.38 for one in intervals)
         assert found.outcome == ("holds" if inside else "broken" if outside else "undecided")
     assert {found.outcome for found in points.values()} == {"holds", "broken", "undecided"}
     weights = judge_claim(sound, claim(defense="cpsample", attack="strongest", access="WEIGHTS", at_most=0.62))
     assert {found.outcome for found in weights} == {"broken"}  # more access never shows less
 
 
+def test_an_attack_that_looks_weaker_and_is_wider_decides_where_it_reaches_over_the_bound(sound):
+    """secmi rests on 30 images a side: its lower bound lies below pia's, its upper one above."""
+    (record,) = [r for r in sound.records if (r.point, r.attack, r.access) == ("baseline", "secmi", "DENOISER")]
+    draw = np.random.default_rng(1)
+    few = {"member_scores": draw.normal(1.9, 1, 30), "nonmember_scores": draw.normal(0, 1, 30)}
+    save_record(sound.path, record, few)
+    run = RunFolder(sound.path)
+    strong, weak = (joint(run, "baseline")[name] for name in ("pia", "secmi"))
+    assert weak.low < strong.low and strong.high < weak.high < 0.999
+    between = (strong.high + weak.high) / 2
+    found = only(run, attack="strongest", at_most=between)
+    assert found.outcome == "undecided" and found.attack == "pia" and found.found.high == strong.high
+    assert found.decider == "secmi, DENOISER" and found.deciding == weak
+    assert "secmi, DENOISER decides: " in explain(found)
+    assert only(run, attack="strongest", at_most=(weak.high + 1) / 2).outcome == "holds"
+
+
 def test_that_the_strongest_reaches_a_value_takes_one_attack_that_does(sound):
     """Of the baseline's three, pia is the strongest and loss the weakest."""
-    strict = auc(*scores(sound, "baseline", "pia", "DENOISER"), level=1 - 0.05 / 3)
-    weakest, most = (auc(*scores(sound, "baseline", name, "DENOISER")) for name in ("loss", "pia"))
+    each = joint(sound, "baseline")
     outcomes = {bound: only(sound, attack="strongest", at_least=bound).outcome for bound in (0.5, 0.82, 0.99)}
-    assert weakest.high < 0.82 < strict.low and most.high < 0.99
+    assert each["loss"].high < 0.85 < each["pia"].low + 0.03 and each["pia"].high < 0.99
     assert outcomes == {0.5: "holds", 0.82: "holds", 0.99: "broken"}
-    assert only(sound, attack="strongest", at_least=(strict.low + most.low) / 2).outcome == "undecided"
+    assert only(sound, attack="strongest", at_least=each["pia"].value).outcome == "undecided"
+
+
+def test_a_claim_without_access_is_judged_at_the_most_that_was_measured_and_says_so(sound):
+    least = only(sound, access=None, at_most=0.99)
+    assert least.access == "DENOISER" and "auc of pia at DENOISER, at most 0.99" in explain(least)
+    most = only(sound, access=None, attack="strongest", at_most=0.99)
+    assert most.access == "WEIGHTS" and "the strongest attack at WEIGHTS or less, at most 0.99" in explain(most)
+    every = only(sound, access=None, attack="membership", at_most=0.99)
+    assert every.access == "any" and "each membership attack at any access" in explain(every)
+
+
+def test_a_line_is_100_columns_wide_and_names_the_point_once(sound):
+    for name in ("low", "baseline: low"):
+        for more in ({"attack": "strongest", "at_most": 0.91}, {"at_least": 0.91}, {"at_most": 0.5}):
+            first, *below = format_judgement(only(sound, name=name, **more)).splitlines()
+            assert first.split()[0] in ("holds", "broken", "undecided") and first.count("baseline") == 1
+            assert below and all(line.startswith(" " * 11) and len(line) <= 100 for line in below)
 
 
 def test_the_claims_that_a_run_bears_out_hold_and_read_back(sound, tmp_path, leakbench):

@@ -81,8 +81,10 @@ def check(leakbench, run, folder, text):
     assert done.err == "" and all(line.isprintable() for line in done.out.splitlines())
     cases = len(ElementTree.parse(junit).getroot())
     said = done.out.splitlines()
-    assert [line.startswith("::") for line in said] == [False] * (cases + 1) + [True] * cases
-    assert all("::" not in line.split(" ", 1)[1].split("::", 1)[0] for line in said[cases + 1 :])
+    notes = [line.startswith("::") for line in said]
+    assert notes == sorted(notes) and sum(notes) == cases
+    assert sum(line.startswith(("holds ", "broken ", "undecided ")) for line in said) == cases
+    assert all("::" not in line.split(" ", 1)[1].split("::", 1)[0] for line in said[-cases:])
     return done.code
 
 
