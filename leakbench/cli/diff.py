@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from leakbench.cli.app import add_to_job_summary, app
+from leakbench.cli.app import VOID, add_to_job_summary, app
 
 
 class FailOn(StrEnum):
@@ -33,7 +33,12 @@ def diff(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The folder of the earlier run.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The folder of the later run.")],
     fail_on: Annotated[
-        FailOn | None, typer.Option("--fail-on", help="Exit code 1 where something became worse.")
+        FailOn | None,
+        typer.Option(
+            "--fail-on",
+            help="Exit code 1 where something became worse, records are missing in NEW, or nothing was compared; "
+            "3 where the track of NEW is void.",
+        ),
     ] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="MD", help="Write a page in Markdown.")] = None,
 ) -> None:
@@ -45,5 +50,8 @@ def diff(
     if markdown:
         write_atomically(markdown, found.markdown.encode())
     add_to_job_summary(found.markdown)
-    if fail_on is FailOn.WORSE and found.is_worse:
-        raise typer.Exit(1)
+    if fail_on is FailOn.WORSE:
+        if found.is_worse or found.missing or not (found.has_compared or found.is_new_void):
+            raise typer.Exit(1)
+        if found.is_new_void:
+            raise typer.Exit(VOID)

@@ -25,6 +25,24 @@ class Differences:
         return worse
 
     @property
+    def has_compared(self) -> bool:
+        """True if at least one row was compared; without one it says nothing that none moved."""
+        compared: bool = self._found.has_compared
+        return compared
+
+    @property
+    def is_new_void(self) -> bool:
+        """True if the track of the later run is void."""
+        void: bool = self._found.is_new_void
+        return void
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The records that the plan of the later run asks for and that are not in its folder, in words."""
+        missing: tuple[str, ...] = self._found.missing
+        return missing
+
+    @property
     def changes(self) -> tuple[SettingChange, ...]:
         """What changed apart from numbers: `kind` (plan, data, versions, code, points, attacks), `what`, `old` and
         `new`."""
@@ -34,7 +52,8 @@ class Differences:
     @property
     def words(self) -> str:
         """What `leakbench diff` prints."""
-        return f"{format_terminal(self._found)}\n{format_summary(self._found)}"
+        words: str = format_terminal(self._found)
+        return words
 
     @property
     def markdown(self) -> str:
@@ -43,12 +62,12 @@ class Differences:
         return page
 
     def table(self) -> pd.DataFrame:
-        """All rows: a metric of an attack at a point that both runs measured.
+        """All rows: a metric of an attack at a point that the earlier run measured.
 
         Columns: `point`, `attack`, `access`, `metric`; `old`, `new` and `difference`, each with `_low` and `_high`, the
         bounds of its 95 % interval (the difference of an AUC is that of its distance from 0.5); `p`, corrected for the
-        whole table; `paired`; `old_seeds`, `new_seeds`; `outcome`: "worse", "better", "not shown to move" or "not
-        compared", then with a `reason`. Numbers are NaN where there are none.
+        whole table; `paired`, else `unpaired` with the reason; `old_seeds`, `new_seeds`; `outcome`: "worse", "better",
+        "not shown to move" or "not compared", then with a `reason`. Numbers are NaN where there are none.
         """
         import pandas as pd
 
@@ -58,11 +77,17 @@ class Differences:
             for name, one in (("old", row.old), ("new", row.new), ("difference", row.difference)):
                 ends = (None, None, None) if one is None else (one.value, one.low, one.high)
                 told |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
-            told |= {"p": row.p_value, "paired": row.paired, "old_seeds": row.seeds[0], "new_seeds": row.seeds[1]}
+            told |= {
+                "p": row.p_value,
+                "paired": row.paired,
+                "unpaired": row.unpaired,
+                "old_seeds": row.seeds[0],
+                "new_seeds": row.seeds[1],
+            }
             rows.append(told | {"outcome": row.outcome, "reason": row.reason})
         table = pd.DataFrame(rows)
         numbers = [f"{name}{end}" for name in ("old", "new", "difference") for end in ("", "_low", "_high")]
         return table.astype(dict.fromkeys([*numbers, "p"], float))
 
     def __repr__(self) -> str:
-        return f"Differences({format_summary(self._found).splitlines()[-1]!r})"
+        return f"Differences({format_summary(self._found).splitlines()[0]!r})"
