@@ -75,12 +75,14 @@ def write_figures(run: RunFolder) -> list[Path]:
 
 
 def write_paper_figures(run: RunFolder) -> list[Path]:
-    """Draw the set for papers."""
+    """Draw the set for papers. A part of a run leaves figures that it lacks as they are."""
     written: list[Path] = []
     for chart in CHARTS:
         try:
             data = chart.collect_data(run)
         except MissingData:
+            if run.whole is not run:
+                continue
             for path in (run.path / FOLDER).glob(f"{chart.name}_?col.*"):
                 path.unlink()
             (run.path / FOLDER / f"{chart.name}.csv").unlink(missing_ok=True)

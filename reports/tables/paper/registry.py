@@ -40,14 +40,19 @@ INPUTS
 
 
 def write_tex(run: RunFolder) -> list[Path]:
-    """Write the tables that have something to say into tables/. Delete one of an earlier run that no longer has."""
+    """Write the tables that have something to say into tables/, and tables.tex of all that lie there.
+
+    Of a whole run, a table that it no longer has is deleted; a part of a run leaves tables that it lacks as they are.
+    """
     folder = run.path / FOLDER
     shown = {table.name: render(run, table) for table in list_tables(run)}
-    for name in NAMES:
-        if name not in shown:
-            (folder / f"{name}.tex").unlink(missing_ok=True)
+    if run.whole is run:
+        for name in NAMES:
+            if name not in shown:
+                (folder / f"{name}.tex").unlink(missing_ok=True)
     written = [_write(folder / f"{name}.tex", text) for name, text in shown.items()]
-    return [*written, _write(folder / "tables.tex", _document(run, list(shown)))]
+    there = [name for name in NAMES if (folder / f"{name}.tex").is_file()]
+    return [*written, _write(folder / "tables.tex", _document(run, there))]
 
 
 def list_tables(run: RunFolder) -> list[PaperTable]:

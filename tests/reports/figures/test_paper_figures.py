@@ -14,6 +14,7 @@ from leakbench.reports.figures.canvas import COLUMN, PAGE, panels_across, styled
 from leakbench.reports.figures.registry import CHARTS, write_paper_figures
 from leakbench.reports.figures.styles import list_styles
 from leakbench.reports.figures.values import write_values
+from leakbench.reports.reading.shown import ShownRun
 from leakbench.statistics import roc_band
 
 
@@ -55,7 +56,10 @@ def test_a_figure_that_can_no_longer_be_drawn_is_deleted(tell_run, tmp_path, one
     (tmp_path / "figures").mkdir()
     for name in ("gate_1col.svg", "gate.csv", "gate_of_mine.pdf"):
         (tmp_path / "figures" / name).write_text("")
-    assert write_paper_figures(tell_run(tmp_path, [placed("baseline", 1.0, 0.9)])) == []
+    run = tell_run(tmp_path, [placed("baseline", 1.0, 0.9)])
+    assert write_paper_figures(ShownRun(run, None, {"pia"})) == []
+    assert len(list((tmp_path / "figures").iterdir())) == 3  # a part of a run is no reason to
+    assert write_paper_figures(run) == []
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["gate_of_mine.pdf"]
 
 

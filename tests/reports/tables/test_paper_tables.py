@@ -174,6 +174,16 @@ def test_a_table_with_nothing_to_say_any_more_is_deleted(tell_run, tmp_path):
     assert once == [path.read_bytes() for path in sorted(stale.parent.iterdir())]
 
 
+def test_a_selection_leaves_other_tables_as_they_are(tell_run, tmp_path):
+    run = tell_run(tmp_path, ROWS)
+    write_tex(run)
+    attacks_before = (tmp_path / "tables" / "attacks.tex").read_bytes()
+    written = write_tex(ShownRun(run, {"baseline", "near"}, None, {"frechet_heldout"}))
+    assert [path.name for path in written] == ["tradeoff.tex", "tables.tex"]
+    assert (tmp_path / "tables" / "attacks.tex").read_bytes() == attacks_before
+    assert "\\input{attacks}" in (tmp_path / "tables" / "tables.tex").read_text()
+
+
 @pytest.mark.tex
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
 def test_the_document_compiles_as_it_stands(tell_run, tmp_path):
