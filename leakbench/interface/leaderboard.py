@@ -22,7 +22,8 @@ def leaderboard(
     - verified: the file that `leakbench check submission --record` writes; without it every row is "self-reported".
 
     Returns the first page, `index.html`. Raises UsageError, in one line, for folders that hold no run, for names and
-    numbers that no run has, for a run that is given twice, and where vl-convert-python is not installed.
+    numbers that no run has, for a run that is given twice, for a `verified` that holds none of the runs, and where
+    vl-convert-python is not installed.
     """
     given = [results] if isinstance(results, (str, Results)) or not isinstance(results, Sequence) else list(results)
     # what a Results has read is not read again

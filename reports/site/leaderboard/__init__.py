@@ -2,6 +2,7 @@
 
 check      what a stranger's run may not hold
 results    one run: its setting, and its points
+method     the method behind a defense whose name does not say it
 missing    planned attacks that left no record
 row        a point at an access level: what a table shows of it
 sharing    rows of one release that several runs hold, joined

@@ -30,10 +30,11 @@ _STALE = ("defense-*.html", "track-*.html")
 
 def write_site(runs: Sequence[RunFolder], out: Path, verified: VerifiedFile) -> Path:
     """Write the site into a folder and return its first page. Raises UsageError for runs that cannot stand on a board,
-    and for a folder that holds something else."""
+    for a folder that holds something else, and for checked submissions of which none is given."""
     _check_library()
     _check_folder(out)
     entries = _read_entries(runs)
+    _check_verified(entries, verified)
     tracks = list_tracks(entries, verified)
     if not tracks:
         raise UsageError(f"{runs[0].path}: no membership attack was measured, so there is no track to rank on")
@@ -70,6 +71,15 @@ def _read_entries(runs: Sequence[RunFolder]) -> list[Submitted]:
             raise UsageError(f"{run.path}: the same run as {entries[entry.digest].run.path}; name it once")
         entries[entry.digest] = entry
     return list(entries.values())
+
+
+def _check_verified(entries: Sequence[Submitted], verified: VerifiedFile) -> None:
+    """Raise UsageError for checked submissions of which none is among the runs: they would change nothing."""
+    if verified.submissions and not any(verified.find(entry.digest) for entry in entries):
+        raise UsageError(
+            f"--verified: no checked submission is one of the runs given ({len(verified.submissions)} in the file); "
+            "they go by the digest of the packed run: give the folder that the submission unzips to"
+        )
 
 
 def _list_defenses(entry: Submitted) -> list[list[PlannedPoint]]:

@@ -15,12 +15,12 @@ from ...reading.formatting import NOTHING, format_calls, format_ci, format_dista
 @dataclass(frozen=True)
 class Cell:
     """A cell. sort: a number or lower-case words; "" for nothing, which stands last in either order. link: a page of
-    the site. note: a line below the text. further: pages linked below it, by their words."""
+    the site. notes: lines below the text. further: pages linked below them, by their words."""
 
     text: str
     sort: str = ""
     link: str = ""
-    note: str = ""
+    notes: tuple[str, ...] = ()
     further: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -40,16 +40,21 @@ class Table:
     filters: bool = False
 
 
-def word_cell(text: str, link: str = "", note: str = "", further: Sequence[tuple[str, str]] = ()) -> Cell:
-    """A cell of words."""
-    return Cell(text or NOTHING, text.lower(), link, note, tuple(further))
+def word_cell(text: str, link: str = "", notes: Sequence[str] = (), further: Sequence[tuple[str, str]] = ()) -> Cell:
+    """A cell of words; empty notes are left out."""
+    return Cell(text or NOTHING, text.lower(), link, _keep(notes), tuple(further))
 
 
 def number_cell(value: float | None, text: str = "", note: str = "") -> Cell:
     """A cell of a number; nothing where it is none. text: the number as it is read; three digits if left out."""
     if value is None or not isfinite(value):
-        return Cell(_keep_together(text or NOTHING), note=_keep_together(note))
-    return Cell(_keep_together(text or format_significant(value)), repr(float(value)), note=_keep_together(note))
+        return Cell(_keep_together(text or NOTHING), notes=_keep([_keep_together(note)]))
+    words = _keep_together(text or format_significant(value))
+    return Cell(words, repr(float(value)), notes=_keep([_keep_together(note)]))
+
+
+def _keep(notes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(note for note in notes if note)
 
 
 def _keep_together(text: str) -> str:

@@ -109,6 +109,14 @@ def plot_tradeoff(rows: Sequence[tuple[Row, Place | None]], distance: str, line:
     tooltip = [{"field": field, "type": "nominal", "title": title} for field, title in names.items()]
     points = {"x": x, "y": y, "color": look[0], "shape": look[1], "tooltip": tooltip}
     layers.append({"mark": {"type": "point", "filled": True, "size": 90, "opacity": 0.95}, "encoding": points})
+    if "reference" in seen:  # the library warns of a layer without data
+        layers.append(
+            {
+                "transform": [{"filter": {"field": "kind", "equal": "reference"}}],
+                "mark": {"type": "text", "align": "left", "dx": 8, "dy": -8, "color": "currentColor", "limit": 200},
+                "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}},
+            }
+        )
     return _chart(layers, data, "Quality against leakage")
 
 
@@ -153,11 +161,13 @@ def plot_roc(run: RunFolder, chosen: Iterable[tuple[str, Record]]) -> Spec | Non
         return None
     least = max(_LEAST_RATE, min(float(one["x"]) for one in data))
     log = {"type": "log", "domain": [least, 1], "clamp": True, "nice": False}
+    # equal titles and domains: the library joins the legends of colour and dash
+    look = {"field": "curve", "type": "nominal", "title": "point", "scale": {"domain": names}}
     encoding = {
         "x": {"field": "x", "type": "quantitative", "title": "false-positive rate", "scale": log},
         "y": {"field": "y", "type": "quantitative", "title": "true-positive rate", "scale": log},
-        "color": {"field": "curve", "type": "nominal", "title": "point", "sort": names},
-        "strokeDash": {"field": "curve", "type": "nominal", "title": "point", "sort": names},
+        "color": look,
+        "strokeDash": look,
         "tooltip": [
             {"field": "curve", "type": "nominal", "title": "point"},
             {"field": "attack", "type": "nominal", "title": "attack"},

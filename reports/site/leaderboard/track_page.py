@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...reading.distances import distance_name
-from ...reading.formatting import format_distance, rate_title
+from ...reading.formatting import format_calls, format_distance, rate_title
 from .cells import Cell, Table, auc_cell, calls_cell, distance_cell, make_table, number_cell, share_cell, word_cell
 from .charts import plot_tradeoff
+from .method import describe_method
 from .ranking import Place
 from .row import Row
 from .tracks import Track
@@ -24,7 +25,7 @@ NOT_LESS = "not shown to leak less than its baseline"
 MOVES = {
     "fell": "less than its baseline",
     "rose": "more than its baseline",
-    "same": "its baseline's, number for number",
+    "same": "the same as its baseline",
     "": NOT_LESS,
 }
 _VOID = "void"
@@ -57,11 +58,11 @@ def _leader_cell(track: Track) -> Cell:
     if not track.protects:
         return word_cell(NONE_PROTECTS)
     leaders = track.leaders
-    note = "" if all(row.move == "fell" for row in leaders) else NOT_LESS
+    notes = [] if all(row.move == "fell" for row in leaders) else [NOT_LESS]
     if len(leaders) > 1:
-        return word_cell(f"{len(leaders)} defenses, tied", note=note)
+        return word_cell(f"{len(leaders)} defenses, tied", notes=notes)
     first = leaders[0]
-    return word_cell(first.point.name, first.entry.page_of(first.point), note)
+    return word_cell(first.point.name, first.entry.page_of(first.point), notes)
 
 
 def collect_track(track: Track) -> dict[str, Any]:
@@ -82,12 +83,10 @@ def build_table(caption: str, rows: Sequence[tuple[Row, Place | None]]) -> Table
     run = rows[0][0].entry.run
     copies = list(dict.fromkeys(label for row, _ in rows for label in row.copies))
     columns = [("rank", True), ("defense", False), ("worst case, AUC", True), ("strongest attack", False)]
-    columns += [("state", False), ("not ranked because", False)]
-    columns += [(rate_title(run.plan.headline), True), ("queries an image", True)]
+    columns += [("state", False), ("flags", False), (rate_title(run.plan.headline), True), ("queries an image", True)]
     columns += [(f"{distance_name(run)}, held-out", True)]
     columns += [(f"copies beyond null, {label}", True) for label in copies]
-    columns += [("training, s", True), ("network evaluations", True), ("guaranteed epsilon", True)]
-    columns += [("flags", False)]
+    columns += [("training, s", True), ("guaranteed epsilon", True)]
     return make_table(caption, columns, [_cells(row, place, copies) for row, place in rows], filters=True)
 
 
@@ -98,19 +97,28 @@ def _cells(row: Row, place: Place | None, copies: Sequence[str]) -> list[Cell]:
         word_cell(
             row.point.name,
             row.entry.page_of(row.point),
-            f"run {row.entry.label}",
+            [row.unranked, _describe(row), f"run {row.entry.label}"],
             [(f"and run {one.entry.label}", one.entry.page_of(one.point)) for one in row.also],
         ),
         auc_cell(row.auc, MOVES[row.move] if place else ""),
         word_cell(row.attack),
         word_cell(row.state),
-        word_cell(row.unranked),
+        word_cell(", ".join(row.flags)),
         share_cell(row.tpr, f"by {row.rate_attack}" if row.rate_attack else ""),
         calls_cell(row.queries),
         distance_cell(row.distance, floor),
         *(share_cell(row.copies.get(label)) for label in copies),
-        number_cell(row.cost.seconds),
-        number_cell(row.cost.evaluations),
+        _cost_cell(row),
         number_cell(row.epsilon_value, row.epsilon),
-        word_cell(", ".join(row.flags)),
     ]
+
+
+def _describe(row: Row) -> str:
+    """The method of a defense whose name does not say it."""
+    return describe_method(row.entry.run.plan, row.point) if row.point.role == "defense" else ""
+
+
+def _cost_cell(row: Row) -> Cell:
+    """Seconds of training, with the evaluations of the network below."""
+    evaluations = row.cost.evaluations
+    return number_cell(row.cost.seconds, note="" if evaluations is None else f"{format_calls(evaluations)} evaluations")

@@ -105,6 +105,25 @@ def test_defenses_of_other_conditions_are_other_tracks_each_beside_its_own_basel
     assert "strongest at DENOISER, of 4 rows" in text_of(site / "attacks.html")
 
 
+def test_a_name_that_says_nothing_of_its_method_is_explained_below_it(tmp_path, tell_run):
+    """An ablation under a name of its own ranks; what it is stands beside it, and so does the reason of no rank."""
+    points = [
+        point("baseline", role="baseline", loss=0.95),
+        point("cpsample", loss=0.7) | {"chain": ["baseline", "cpsample"]},
+        point("ablation scale=1", loss=0.6) | {"chain": ["baseline", "cpsample"]},
+        point("quiet", loss=0.65) | {"chain": ["dp_sgd"]},
+    ]
+    run = tell_run(tmp_path / "run", points)
+    plain = {"name": "cpsample", "base": "baseline", "steps": 10, "scale": 3.0}
+    own = plain | {"id": "ablation", "scale": [1.0, 2.0], "direction": "random"}
+    change_plan(run, settings={"defense": [{"name": "baseline"}, plain, own, {"name": "dp_sgd", "id": "quiet"}]})
+    (page,) = lb.leaderboard(run.path, tmp_path / "site").parent.glob("track-*.html")
+    text = text_of(page)
+    assert "ablation scale=1 cpsample, direction = random run told" in text
+    assert "quiet dp_sgd run told" in text and re.search(r"cpsample run told", text)
+    assert "baseline reference: what defenses are compared with run told" in text and "not ranked because" not in text
+
+
 def test_a_release_that_two_runs_hold_has_one_row_which_names_both(tmp_path, make_run):
     """The second run measures more of it, and of another only some scores agree."""
 
@@ -309,6 +328,16 @@ def test_wrong_use_ends_in_one_line(built, tmp_path, leakbench, monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(UsageError, match=r"pip install 'leakbench\[site\]'"):
         lb.leaderboard(first.path, tmp_path / "a")
+
+
+def test_checked_submissions_of_other_runs_are_refused_in_one_line(built, tmp_path, leakbench):
+    first, second, _ = built
+    write_verified(tmp_path / "verified.json", VerifiedFile(submissions=(checked(first),)))
+    words = ("--out", tmp_path / "site", "--verified", tmp_path / "verified.json")
+    done = leakbench("leaderboard", second.path, *words)
+    assert (done.code, done.err.count("\n")) == (2, 1) and "no checked submission is one of the runs" in done.err
+    assert not (tmp_path / "site" / "index.html").exists()
+    assert leakbench("leaderboard", first.path, second.path, *words).code == 0
 
 
 def test_the_command_takes_checked_submissions_and_says_when_a_track_is_void(built, tmp_path, tell_run, leakbench):

@@ -121,6 +121,21 @@ def test_a_point_of_the_plot_tells_its_row_and_runs_nothing(pages, visit):
     assert found.page.get_by_text("Void: run told").is_visible()
 
 
+def test_a_track_fits_a_screen_of_1280(pages, visit):
+    page = visit(pages["track"], width=1280).page
+    assert page.locator(".scroll").first.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_the_plots_of_a_defense_name_its_baseline_and_each_curve_once(pages, visit):
+    page = visit(pages["defense"]).page
+    for name in ("#curve-1", "#roc-1"):
+        page.locator(name).scroll_into_view_if_needed()
+        page.locator(f"{name} svg").wait_for()
+    assert page.locator("#curve-1 .role-mark.mark-text text").all_text_contents() == ["baseline"]
+    curves = page.locator("#roc-1 .role-legend-label text").all_text_contents()
+    assert len(curves) == len(set(curves)) == 2
+
+
 def test_without_javascript_the_tables_stand_whole(pages, visit):
     page = visit(pages["track"], script=False).page
     assert column(page, 1) == ["1", "2", "3", "-", "-"]
