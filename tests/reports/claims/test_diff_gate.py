@@ -95,12 +95,15 @@ def whole(make_run, tmp_path_factory):
 def part(whole, tmp_path):
     """part(keep): the run with those of its records alone that `keep` keeps, under the same plan."""
 
+    number = iter(range(9))
+
     def build(keep):
-        (tmp_path / "part").mkdir()
-        (tmp_path / "part" / "plan.json").write_bytes((whole.path / "plan.json").read_bytes())
+        folder = tmp_path / f"part{next(number)}"
+        folder.mkdir()
+        (folder / "plan.json").write_bytes((whole.path / "plan.json").read_bytes())
         for record in filter(keep, whole.records):
-            save_record(tmp_path / "part", record, whole.arrays(record))
-        return RunFolder(tmp_path / "part")
+            save_record(folder, record, whole.arrays(record))
+        return RunFolder(folder)
 
     return build
 
@@ -132,6 +135,13 @@ def test_one_record_that_is_not_there_fails_also_of_a_control(whole, part, leakb
     new = part(lambda r: r != gone)
     assert list_missing_records(whole, new) == [f"{gone.attack} ({access}) at {point} seed 1"]
     assert leakbench("diff", whole.path, new.path, "--fail-on", "worse").code == 1
+
+
+def test_a_point_that_the_old_run_has_not_lacks_records_as_well(whole, part):
+    old = part(lambda r: r.point == "baseline")
+    gone = next(r for r in whole.records if r.point != "baseline")
+    later = part(lambda r: r.digest != gone.digest)
+    assert list_missing_records(old, later) == [f"{gone.attack} ({gone.access}) at {gone.point} seed {gone.seed}"]
 
 
 def test_what_the_new_plan_does_not_ask_for_is_not_missing(told):
