@@ -15,6 +15,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+from leakbench.results.flags import Flag, explain_flag
 from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
@@ -31,6 +32,7 @@ from ..reading.verdicts import list_verdicts
 from ..reading.void import list_void_reasons
 from ..sections.section import join_parts, template_environment
 from ..sections.setting import describe_setting
+from .shared_command import leave_out_folder
 
 FOLDER = "model_card"
 UNKNOWN = "OWNER/DATASET"  # where the run's data set has no id on the hub
@@ -63,7 +65,17 @@ Audited with leakbench{% if ensemble %} (attacks: {{ ensemble }}){% endif %}: {{
 Each level names what an attacker has: SAMPLES are generated images, API variations of given ones, DENOISER the noise
 prediction, WEIGHTS the network. Brackets are 95 % intervals. "No leak found" speaks of the attacks that were run; it is
 no proof of privacy.
+{% if flags %}
+
+Flags, and what they mean:
+
+{% for name, meaning in flags %}
+- **{{ name }}**: {{ meaning }}
+{% endfor %}
+{% endif %}
 {% if command %}
+
+Measured by
 
     {{ command }}
 {% endif %}
@@ -106,9 +118,20 @@ def render(run: RunFolder) -> str:
         "points": [_describe(run, point) for point in points],
         "titles": [_plain(title) for title in titles],
         "cells": [[_plain(cell) for cell in row] for row in cells if row[0] in names],
-        "command": " ".join(run.plan.command_line.split()),
+        "flags": [(_plain(flag), _plain(explain_flag(flag))) for flag in _named_flags(run, points)],
+        "command": " ".join(leave_out_folder(run.plan.command_line).split()),
     }
     return join_parts([text.render(**facts)])
+
+
+def _named_flags(run: RunFolder, points: list[PlannedPoint]) -> list[str]:
+    """The flags of the rows, those of every row too, and `inverted` where a verdict names an attack that is."""
+    names = {point.name for point in points}
+    found = {flag for row in list_rows(run) if row.point.name in names for flag in row.flags}
+    told = (f"{verdict.attack} {verdict.words}" for point in points for verdict in list_verdicts(run, point))
+    if any(f"({Flag.INVERTED.value})" in words for words in told):
+        found.add(Flag.INVERTED.value)
+    return sorted(found)
 
 
 def _describe(run: RunFolder, point: PlannedPoint) -> dict[str, Any]:

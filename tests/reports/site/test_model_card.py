@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
 from leakbench.reports.site.model_card import UNKNOWN, render, render_yaml, write_model_card
+from leakbench.reports.site.shared_command import leave_out_folder
 from leakbench.results.run_folder import RunFolder
 
 
@@ -63,6 +66,33 @@ def test_names_are_text_and_never_a_tag_or_a_key(tell_run, tmp_path):
     run = tell_run(tmp_path, [point(hostile, 0.7, role="baseline")])
     assert "<script" not in render(run) and "\\[x\\](http" in render(run)
     assert entries(run)[0].notes.startswith(hostile)
+
+
+@pytest.mark.parametrize(
+    "command, told",
+    [
+        ("leakbench run quick --out /tmp/a --seeds 3", "leakbench run quick --seeds 3"),
+        ("leakbench run quick '--out=/home/me/my runs' --set 'a.b=1 2'", "leakbench run quick --set 'a.b=1 2'"),
+        ("leakbench.run('quick', out='/home/me/runs', seeds=[0, 1])", "leakbench.run('quick', seeds=[0, 1])"),
+        ("leakbench run 'quick --out /home/me", ""),
+        ("", ""),
+    ],
+)
+def test_the_command_names_no_folder_of_this_machine(command, told, tell_run, tmp_path):
+    run = tell_run(tmp_path, [MODEL])
+    run.plan.__dict__["command"] = command
+    assert leave_out_folder(command) == told
+    assert render(run).endswith(f"\n\nMeasured by\n\n    {told}\n" if told else "no proof of privacy.\n")
+
+
+def test_every_flag_that_the_section_names_is_explained(tell_run, tmp_path):
+    run = tell_run(tmp_path, [{**MODEL, "flags": ["inverted", "few-negatives", "my*flag"]}, CONTROL])
+    text = render(run)
+    assert "- **inverted**: the interval of an AUC lies below 0.5: members score lower" in text
+    assert "- **my\\*flag**: no explanation on file" in text and "\n\n\n" not in text
+    named = set(re.findall(r"- \*\*(.+?)\*\*:", text))
+    (row,) = (line for line in text.splitlines() if line.startswith("| model |"))
+    assert set(filter(None, row.split("|")[-2].strip().split(", "))) <= named
 
 
 def test_rows_that_mean_nothing_are_marked_and_left_out(tell_run, tmp_path):
