@@ -35,7 +35,7 @@ def init_claims(folder: Annotated[Path, typer.Argument(metavar="RUN", help="The 
     from leakbench.results.run_folder import open_run
 
     found = list_supported(open_run(folder))
-    if not found:
+    if not any(one.claim for one in found):
         raise UsageError(
             f"{folder}: bears out no claim: its track is void, its rows mean nothing, or it has no records"
         )

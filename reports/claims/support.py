@@ -1,32 +1,49 @@
-"""The claims that a run bears out, as a file to start from.
+"""The claims that a run bears out, as a file to start from, each below a comment that says what was measured.
 
-For each defense without marks, at each of its points: copies and distance at most the end of their intervals, the
-strongest attack's AUC at most the end of its own. For the baseline the reverse of the last: that it can be attacked at
-all, without which no defense shows anything. Bounds are rounded outwards to two digits, so that each claim holds of the
-run it was made from.
+For each defense without marks, at each of its points: copies and distance at most a bound above their intervals, and
+the strongest attack's AUC at most one above the report's interval, and those of all attacks that it was chosen from,
+at DENOISER and, where attacks had the weights, at WEIGHTS. For the baseline the reverse of the last: that it can be
+attacked at all, without which no defense shows anything. Where no AUC below 1, or none from 0.5 up, can be claimed, a
+comment says so.
+
+A choice of ours: bounds are the next multiple of a step (0.05 of AUCs and rates, half a leading digit elsewhere) that
+leaves a fifth of a step, so that the same model measured again does not lie at the edge. A rate is at most one step or
+more: fewer copies than chance are nothing to promise.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil, floor, log10
 
 from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
 from leakbench.results.record import QUALITY, AccessName
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
+from leakbench.runtime.errors import to_printable
 
 from ..reading.marks import find_marks
-from ..reading.points import find_baseline
+from ..reading.points import find_baseline, measured_levels
 from ..reading.selection import copy_attacks
 from ..reading.void import list_void_reasons
 from .claim import STRONGEST, Claim
-from .judge import judge_claim
+from .judge import Judgement, judge_claim
+from .words import describe_finding
 
-_LEVEL: AccessName = "DENOISER"
+_STEP = 0.05
 
 
-def list_supported(run: RunFolder) -> list[Claim]:
+@dataclass(frozen=True)
+class Supported:
+    """What was `measured`, in words, and the claim that it bears out; None where it bears out none."""
+
+    measured: str
+    claim: Claim | None
+
+
+def list_supported(run: RunFolder) -> list[Supported]:
     """Claims that hold of this run, in the order of its points."""
     baseline, found = find_baseline(run), []
     for point in run.plan.points:
@@ -35,32 +52,48 @@ def list_supported(run: RunFolder) -> list[Claim]:
     return found
 
 
-def _about(run: RunFolder, point: PlannedPoint, is_baseline: bool) -> list[Claim]:
+def _about(run: RunFolder, point: PlannedPoint, is_baseline: bool) -> list[Supported]:
     wanted: list[tuple[str, str, AccessName | None, str]]
     wanted = [(attack, COPY_EXCESS, None, f"copies by {attack}") for attack in copy_attacks(run)]
     wanted.append((QUALITY, HELDOUT_DISTANCE, None, "distance to held-out images"))
     if not list_void_reasons(run):
-        wanted.append((STRONGEST, "auc", _LEVEL, f"strongest attack at {_LEVEL}"))
+        levels: tuple[AccessName, ...] = ("DENOISER", *(("WEIGHTS",) if "WEIGHTS" in measured_levels(run) else ()))
+        wanted += [(STRONGEST, "auc", level, f"strongest attack at {level}") for level in levels]
     who = {"defense": point.defense, "parameters": _swept(run, point)}
     found = []
     for attack, metric, access, words in wanted:
         leaks = is_baseline and attack == STRONGEST
         asked = {"attack": attack, "metric": metric, "access": access, "name": f"{point.name}: {words}"}
-        loose = Claim(**who, **asked, **{"at_least" if leaks else "at_most": 0.0 if leaks else 1e9})
-        interval = _interval(run, loose, point)
-        if interval is not None:
-            low, high = interval
-            most = max(high, 1 - low) if metric == "auc" else high  # two-sided
-            bound = {"at_least": _down(low)} if leaks else {"at_most": _up(most)}
-            if metric != "auc" or bound.get("at_most", 0.0) < 1:  # an AUC of at most 1 is no claim
-                found.append(Claim(**who, **asked, **bound))
-    return [claim for claim in found if all(one.outcome == "holds" for one in judge_claim(run, claim))]
+        loose = Claim(**who, **asked, **{"at_least" if leaks else "at_most": _loosest(metric, leaks)})
+        (judged,) = [one for one in judge_claim(run, loose) if one.point == point.name]
+        if judged.found is not None:
+            bound = _bound(judged, metric, leaks)
+            claim = None if bound is None else Claim(**who, **asked, **{"at_least" if leaks else "at_most": bound})
+            found.append(Supported(_describe(judged, claim), claim))
+    return found
 
 
-def _interval(run: RunFolder, claim: Claim, point: PlannedPoint) -> tuple[float, float] | None:
-    """The interval that a claim would be judged by at a point; None where there is none."""
-    (judged,) = [one for one in judge_claim(run, claim) if one.point == point.name]
-    return None if judged.found is None else (judged.found.low, judged.found.high)
+def _loosest(metric: str, leaks: bool) -> float:
+    """A bound that all values keep."""
+    return 0.0 if leaks else 1.0 if metric == "auc" else 1e9
+
+
+def _bound(judged: Judgement, metric: str, leaks: bool) -> float | None:
+    """The bound that leaves room beside the interval that decides; None where that claims nothing."""
+    found = judged.deciding or judged.found
+    assert found is not None
+    if metric == "auc":
+        bound = -_up(-found.low, _STEP) if leaks else _up(max(found.high, 1 - found.low), _STEP)  # two-sided
+        return bound if 0.5 <= bound < 1 else None
+    if metric == COPY_EXCESS:
+        return max(_STEP, _up(found.high, _STEP))
+    return _up(found.high, 10.0 ** floor(log10(found.high)) / 2 if found.high > 0 else _STEP)
+
+
+def _describe(judged: Judgement, claim: Claim | None) -> str:
+    """ "0.82 [0.76, 0.86] by secmi": what was measured, on one line."""
+    words = f"measured: {describe_finding(judged)}"
+    return words if claim else f"{judged.claim.name}: no claim: no bound that says something has room; {words}"
 
 
 def _swept(run: RunFolder, point: PlannedPoint) -> dict[str, float | str | bool]:
@@ -75,25 +108,24 @@ def _swept(run: RunFolder, point: PlannedPoint) -> dict[str, float | str | bool]
     }
 
 
-def _up(value: float) -> float:
-    step = 10.0 ** (floor(log10(abs(value))) - 1) if value else 0.01
-    return round(ceil(value / step) * step, 12)
+def _up(value: float, step: float) -> float:
+    """The least multiple of a step that lies a fifth of it or more above a value."""
+    return round(ceil((value + step / 5) / step) * step, 12)
 
 
-def _down(value: float) -> float:
-    return -_up(-value)
+def format_claims(found: Sequence[Supported]) -> str:
+    """The claims as a file that `read_claims` reads, with what was measured in comments."""
+    return "\n".join(_format(one) for one in found)
 
 
-def format_claims(claims: list[Claim]) -> str:
-    """The claims as a file that `read_claims` reads."""
-    return "\n".join(_format(claim) for claim in claims)
-
-
-def _format(claim: Claim) -> str:
-    lines = ["[[claim]]"]
-    for key, value in claim.model_dump(exclude_defaults=True).items():
+def _format(one: Supported) -> str:
+    lines = [f"# {to_printable(one.measured)}"]
+    if one.claim is None:
+        return lines[0] + "\n"
+    lines.append("[[claim]]")
+    for key, value in one.claim.model_dump(exclude_defaults=True).items():
         if isinstance(value, dict):
-            inner = ", ".join(f"{json.dumps(name)} = {json.dumps(one)}" for name, one in value.items())
+            inner = ", ".join(f"{json.dumps(name)} = {json.dumps(given)}" for name, given in value.items())
             lines.append(f"{key} = {{ {inner} }}")
         else:
             lines.append(f"{key} = {json.dumps(value)}")

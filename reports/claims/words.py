@@ -37,9 +37,7 @@ def explain(one: Judgement) -> str:
     """The claim, the finding, and what would decide it."""
     if one.found is None:
         return f"{_describe_claim(one)}: {one.reason}"
-    said = f"{_describe_claim(one)}: {_describe_found(one)}"
-    if one.deciding is not None:
-        said += f"; {one.decider} decides: {_interval(one.deciding)}"
+    said = f"{_describe_claim(one)}: {describe_finding(one)}"
     if one.outcome == "undecided":
         return f"{said}; {_deciding(one)}; {format_power(one)}"
     return f"{said}; margin {abs(one.margin or 0.0):.3g}; {format_power(one)}"
@@ -60,12 +58,13 @@ def _describe_claim(one: Judgement) -> str:
     return f"{claim.metric}{whom}{against}, {claim.bound_words}"
 
 
-def _describe_found(one: Judgement) -> str:
-    """ "0.82 [0.76, 0.86] by secmi (95 % for all attacks together, 300 images)"."""
+def describe_finding(one: Judgement) -> str:
+    """ "0.82 [0.76, 0.86] by secmi (95 % for all attacks together, 300 images)", and what decides, if another does."""
     assert one.found is not None
     by = "" if one.attack.rpartition(", ")[0] == one.claim.attack else f" by {one.attack}"
     level = f"{100 * one.level:.3g} %{' for all attacks together' if one.together else ''}"
-    return f"{_interval(one.found)}{by} ({level}, {one.found.n} images)"
+    decides = f"; {one.decider} decides: {_interval(one.deciding)}" if one.deciding is not None else ""
+    return f"{_interval(one.found)}{by} ({level}, {one.found.n} images){decides}"
 
 
 def _interval(found: Estimate) -> str:

@@ -196,15 +196,35 @@ def test_a_line_is_100_columns_wide_and_names_the_point_once(sound):
 
 
 def test_the_claims_that_a_run_bears_out_hold_and_read_back(sound, tmp_path, leakbench):
-    found = list_supported(sound)
+    supported = list_supported(sound)
+    found = [one.claim for one in supported if one.claim]
     assert {c.defense for c in found} == {"baseline", "cpsample", "reject_resample"}
-    assert any(c.at_least is not None and c.attack == "strongest" for c in found)
-    assert all(c.at_most is None or c.metric != "auc" or c.at_most < 1 for c in found)
     outcome = leakbench("claims", "init", sound.path)
     (tmp_path / "claims.toml").write_text(outcome.out)
     assert outcome.code == 0 and read_claims(tmp_path / "claims.toml") == found
+    comments = [line for line in outcome.out.splitlines() if line.startswith("# ")]
+    assert comments == [f"# {one.measured}" for one in supported] and all("measured: " in one for one in comments)
     done = leakbench("check", "claims", tmp_path / "claims.toml", sound.path, "--strict")
     assert done.code == 0 and f"{len(found)} hold, 0 broken, 0 undecided" in done.out
+
+
+def test_the_bounds_of_claims_leave_room_beside_the_reports_intervals(sound):
+    table = tradeoff_table(sound).set_index("point")
+    supported = list_supported(sound)
+    found = [one.claim for one in supported if one.claim]
+    strong = [c for c in found if c.attack == "strongest"]
+    assert {c.access for c in strong} == {"DENOISER", "WEIGHTS"}
+    for c in strong:
+        row = table.loc[c.name.partition(":")[0]]
+        low, high = (row[f"{c.access.lower()}_auc_{end}"] for end in ("low", "high"))
+        room = low - c.at_least if c.at_least is not None else c.at_most - max(high, 1 - low)
+        assert room >= 0.01 and (c.at_least or c.at_most) < 1
+        assert (c.at_least is None) == (c.defense != "baseline")
+        assert round(100 * (c.at_least or c.at_most), 6) % 5 == 0
+    copies = [c for c in found if c.metric == "copy_rate_excess"]
+    assert copies and min(c.at_most for c in copies) == 0.05  # of points with fewer copies than chance, too
+    margins = [one.margin for c in found for one in judge_claim(sound, c)]
+    assert min(margins) > 0.009
 
 
 @pytest.mark.parametrize("bound, strict, code", [(0.99, 1, 0), (0.6, 0, 1), (0.91, 0, 0), (0.91, 1, 1)])
