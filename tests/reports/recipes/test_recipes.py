@@ -57,6 +57,21 @@ def test_our_numbers_are_those_of_the_records(name):
         assert row.cells[metric].found.mean == records[point].metric(metric).value
 
 
+def test_the_page_says_where_the_committed_run_has_nothing_to_take_away():
+    """Both numbers that a reader of the recipe must know stand beside it, as the recipe prints them."""
+    page, found = " ".join((RESULTS.parent / "papers.md").read_text().split()), rows("cpsample")
+    calibrated = found["baseline"].cells["copy_rate_excess"].found
+    assert calibrated.low < 0 < calibrated.high
+    assert f"no copying at all in the baseline's calibrated column ({in_percent(calibrated)})" in page
+    above, base = (found[name].cells["copy_rate_published"].found for name in ("cpsample alpha=0.5", "baseline"))
+    assert above.low > base.high
+    assert f"lies above the baseline ({in_percent(above)} against {100 * base.mean:.1f} %)" in page
+
+
+def in_percent(found):
+    return f"{100 * found.mean:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
 def test_a_row_that_means_nothing_says_so():
     assert rows("cpsample")["cpsample-small-alpha"].flags == ("inert",)
     assert rows("cpsample")["the paper"].cells["paper_without"].found.mean > 0
