@@ -86,9 +86,7 @@ def check_claims(
     from leakbench.runtime.files import write_atomically
 
     found = load(folder).check(file)
-    for one in found:
-        print(words.format_judgement(one))
-    print(words.format_counts(found))
+    print(found.words)
     if junit:
         write_atomically(junit, words.format_junit(found, strict).encode())
     if markdown:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leakbench.interface.differences import Differences
+from leakbench.interface.judgements import Judgements
 from leakbench.interface.shown import Names, choose_shown
 from leakbench.reports.claims.claim import Claim, read_claims
 from leakbench.reports.claims.diff import diff_runs
-from leakbench.reports.claims.judge import Judgement, judge_claim, judge_claims
+from leakbench.reports.claims.judge import judge_claim, judge_claims
 from leakbench.reports.claims.words import explain
 from leakbench.reports.figures.canvas import PAGE
 from leakbench.reports.figures.registry import CHARTS, draw
@@ -152,14 +153,14 @@ class Results:
 
         return pd.DataFrame(list_values(collect_recipe(self._run, name)))
 
-    def check(self, claims: str | PathLike[str]) -> list[Judgement]:
-        """The claims of a file (docs/claims.md), judged at each of their points: `outcome` "holds", "broken" or
-        "undecided", with the interval `found` and the rest that `leakbench check claims` prints.
+    def check(self, claims: str | PathLike[str]) -> Judgements:
+        """The claims of a file (docs/claims.md), judged at each of their points: a sequence with `outcome` "holds",
+        "broken" or "undecided", the interval `found` and the rest that `leakbench check claims` prints; `table()` has
+        a row each.
 
         Raises UsageError, in one line, for a wrong file and for a name that this run lacks.
         """
-        found: list[Judgement] = judge_claims(self._run, read_claims(Path(claims).expanduser()))
-        return found
+        return Judgements(judge_claims(self._run, read_claims(Path(claims).expanduser())))
 
     def assert_claim(self, **claim: Any) -> None:
         """Assert that a claim holds, at every point that it is about: its keys are those of docs/claims.md.

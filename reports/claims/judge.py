@@ -44,7 +44,7 @@ _FARTHEST = 1000.0  # half widths from the bound, beyond which no number of imag
 Outcome = Literal["holds", "broken", "undecided"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judgement:
     """A claim at one point. attack: the strongest, as the report names it; elsewhere the one whose interval lies
     farthest towards the outside; with its `found` interval of a `level`.
@@ -71,6 +71,9 @@ class Judgement:
     together: bool = False
     decider: str = ""
     deciding: Estimate | None = None
+
+    def __repr__(self) -> str:
+        return f"Judgement({self.outcome!r}, {self.claim.name!r}, {self.point!r})"
 
 
 def decide(found: Estimate, low: float, high: float) -> Outcome:

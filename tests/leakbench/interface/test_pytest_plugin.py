@@ -35,6 +35,12 @@ def test_claims_are_judged_from_python_as_by_the_command(finished, tmp_path, lea
     assert [one.point for one in found] == ["cpsample alpha=0.25", "cpsample alpha=0.5"]
     said = leakbench("check", "claims", file, finished.out).out
     assert all(f"{one.outcome:<9}  x ({one.point})\n" in said for one in found)
+    assert found.words + "\n" == said and said.splitlines()[-1] in repr(found)
+    assert repr(found[0]) == f"Judgement({found[0].outcome!r}, 'x', 'cpsample alpha=0.25')"
+    table = found.table()
+    assert list(table["point"]) == [one.point for one in found] and list(table["high"]) == [
+        one.found.high for one in found
+    ]
 
 
 def test_a_claim_that_cannot_be_decided_does_not_pass_and_a_wrong_key_is_one_line(finished):
