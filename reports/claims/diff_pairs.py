@@ -1,7 +1,7 @@
 """The records of two runs that belong together, metric by metric, and why some of them cannot be compared.
 
-A point is the same in both runs where its name, condition, chain and parameters are. Of a network that was handed in
-the parameters are those of a release, and change with each.
+A point is the same in both runs where its name, condition and chain are. Its parameters may have changed: whether the
+change did harm is what a comparison is for, and it stands among the changes of the plan.
 """
 
 from __future__ import annotations
@@ -157,11 +157,7 @@ def _find_other(old: RunFolder, new: RunFolder, pair: Pair) -> str:
             return f"condition {ours.condition} in the old run, {its.condition} in the new"
         if ours.chain and its.chain and ours.chain != its.chain:
             return f"{' + '.join(ours.chain)} in the old run, {' + '.join(its.chain)} in the new"
-    if pair.given:
-        return ""
-    one, other = pair.record.defense_params, next(iter(pair.new.values())).defense_params
-    changed = [name for name in one if name in other and one[name] != other[name]]
-    return ", ".join(f"{name} {one[name]} in the old run, {other[name]} in the new" for name in changed)
+    return ""
 
 
 def read_with_interval(record: Record, metric: str) -> Estimate | None:
