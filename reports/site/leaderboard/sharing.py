@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,20 +17,19 @@ def join_same(rows: Sequence[Row]) -> list[Row]:
     One release are rows of one name with the same numbers, of which the worst case comes from the same raw scores.
     Where no scores were kept, or the runs differ in what a row says (one was checked, one is void), each keeps its row.
     """
-    found: dict[str, list[Row]] = {}  # rows that read alike
-    order: list[tuple[str, int]] = []
-    for row in rows:
-        text = _read(row)
-        alike = found.setdefault(text, [])
-        for number, first in enumerate(alike):
-            if _same_scores(first, row):
-                move = first.move if first.move == row.move else ""
-                alike[number] = replace(first, also=(*first.also, row), move=move)
-                break
+    texts = [_read(row) for row in rows]
+    alike = Counter(texts)
+    found: dict[tuple[str, str], Row] = {}
+    for number, (text, row) in enumerate(zip(texts, rows, strict=True)):
+        # scores are read only where rows read alike
+        key = text, (_digest_scores(row) if alike[text] > 1 else "") or str(number)
+        first = found.get(key)
+        if first is None:
+            found[key] = row
         else:
-            order.append((text, len(alike)))
-            alike.append(row)
-    return [found[text][number] for text, number in order]
+            move = first.move if first.move == row.move else ""
+            found[key] = replace(first, also=(*first.also, row), move=move)
+    return list(found.values())
 
 
 def _read(row: Row) -> str:
@@ -37,14 +38,13 @@ def _read(row: Row) -> str:
     return repr((row.point.name, row.attack, row.state, row.unranked, row.counter, numbers))
 
 
-def _same_scores(first: Row, second: Row) -> bool:
-    """True if the strongest attacks have the same raw scores at every seed."""
-    if first.entry is second.entry or not first.chosen or len(first.chosen) != len(second.chosen):
-        return False
-    for one, other in zip(first.chosen, second.chosen, strict=True):
-        scores, others = load_scores(first.entry.run, one), load_scores(second.entry.run, other)
-        if one.seed != other.seed or scores is None or others is None:
-            return False
-        if any(a.tolist() != b.tolist() for a, b in zip(scores, others, strict=True)):
-            return False
-    return True
+def _digest_scores(row: Row) -> str:
+    """sha256 of the raw scores of the strongest attack, over all seeds; empty where some were not kept."""
+    digest = hashlib.sha256()
+    for record in row.chosen:
+        scores = load_scores(row.entry.run, record)
+        if scores is None:
+            return ""
+        for side in scores:
+            digest.update(f"{record.seed} {side.dtype} {side.shape} ".encode() + side.tobytes())
+    return digest.hexdigest() if row.chosen else ""
