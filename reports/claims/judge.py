@@ -137,13 +137,18 @@ def _judge_strongest(claim: Claim, point: PlannedPoint, found: Together, names: 
     """A claim on the strongest attack, by intervals that hold together."""
     low, high = _bounds(claim)
     joined = {"": found.strongest.joined, **{name: one.joined for name, one in found.each.items()}}
-    outcomes = {decide(one, low, high) for one in joined.values()}
+    each = {name: decide(one, low, high) for name, one in joined.items()}
+    outcomes = set(each.values())
     reach = claim.at_least is not None
     by_all: Outcome = "broken" if reach else "holds"
     by_one: Outcome = "holds" if reach else "broken"
     outcome: Outcome = by_all if outcomes == {by_all} else by_one if by_one in outcomes else "undecided"
     margins = {name: min(one.low - low, high - one.high) for name, one in joined.items()}
-    decider = (max if reach else min)(margins, key=lambda name: margins[name])  # of equals the one that is shown
+    if outcome == by_one and each[""] == by_one:
+        decider = ""  # the one that is shown is enough
+    else:
+        ready = [name for name in joined if outcome != by_one or each[name] == by_one]
+        decider = (max if reach else min)(ready, key=lambda name: margins[name])  # of equals the one that is shown
     parts = found.strongest.parts if reach else [part for one in found.each.values() for part in one.parts]
     return Judgement(
         claim,

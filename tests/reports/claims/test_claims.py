@@ -167,6 +167,8 @@ def test_an_attack_that_looks_weaker_and_is_wider_decides_where_it_reaches_over_
     assert found.decider == "secmi, DENOISER" and found.deciding == weak
     assert "secmi, DENOISER decides: " in explain(found)
     assert only(run, attack="strongest", at_most=(weak.high + 1) / 2).outcome == "holds"
+    broken = only(run, attack="strongest", at_most=0.6)  # by the strongest, whatever the other's upper end
+    assert broken.outcome == "broken" and broken.decider == "" and " decides: " not in explain(broken)
 
 
 def test_that_the_strongest_reaches_a_value_takes_one_attack_that_does(sound):
