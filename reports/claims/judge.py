@@ -127,13 +127,13 @@ def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPo
 
     try:
         if is_in_family(run, claim):
-            return _judge_strongest(claim, point, measure_strongest(run, claim, point, attacks), list(attacks))
+            return judge_strongest(claim, point.name, measure_strongest(run, claim, point, attacks), list(attacks))
         return _judge_each(run, claim, point, attacks, others if against else None)
     except NoEvidence as lacking:
         return Judgement(claim, point.name, "undecided", reason=str(lacking))
 
 
-def _judge_strongest(claim: Claim, point: PlannedPoint, found: Together, names: list[str]) -> Judgement:
+def judge_strongest(claim: Claim, point: str, found: Together, names: list[str]) -> Judgement:
     """A claim on the strongest attack, by intervals that hold together."""
     low, high = _bounds(claim)
     joined = {"": found.strongest.joined, **{name: one.joined for name, one in found.each.items()}}
@@ -152,7 +152,7 @@ def _judge_strongest(claim: Claim, point: PlannedPoint, found: Together, names: 
     parts = found.strongest.parts if reach else [part for one in found.each.values() for part in one.parts]
     return Judgement(
         claim,
-        point.name,
+        point,
         outcome,
         found.named,
         joined[""],

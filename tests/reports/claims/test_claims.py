@@ -10,7 +10,9 @@ import pytest
 from scipy import stats
 
 from leakbench.reports.claims.claim import Claim, read_claims
-from leakbench.reports.claims.judge import decide, judge_claim
+from leakbench.reports.claims.evidence import join_seeds
+from leakbench.reports.claims.judge import decide, judge_claim, judge_strongest
+from leakbench.reports.claims.strongest import Together
 from leakbench.reports.claims.support import list_supported
 from leakbench.reports.claims.words import (
     explain,
@@ -25,7 +27,9 @@ from leakbench.reports.reading.tradeoff import tradeoff_table
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
-from leakbench.statistics import auc, delong_pair
+from leakbench.statistics import Family, auc, delong_pair
+from leakbench.statistics.auc import influence
+from leakbench.statistics.groups import Sides
 
 BASE = {"name": "a", "defense": "baseline", "attack": "pia", "access": "DENOISER"}
 
@@ -85,6 +89,24 @@ def test_of_a_truth_on_the_bound_holds_is_said_in_at_most_5_of_100_runs(n, truth
     for low, high in ((-inf, truth), (truth, inf)):
         assert sum(decide(found, low, high) == "holds" for found in runs) <= 50
         assert sum(decide(found, low, high) == "broken" for found in runs) <= 50
+
+
+@pytest.mark.parametrize("bound", ["at_most", "at_least"])
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+def test_of_the_strongest_with_the_truth_on_the_bound_holds_is_said_in_at_most_5_of_100_runs(bound, alike):
+    """Three attacks of one true AUC, which share a part of their scores, by the intervals of a family; 400 runs."""
+    rng, n, truth, wrong = np.random.default_rng(9), 100, 0.7, 0
+    for _ in range(400):
+        sides = np.sqrt(alike) * rng.normal(size=(2, 1, n)) + np.sqrt(1 - alike) * rng.normal(size=(2, 3, n))
+        sides[0] += np.sqrt(2) * stats.norm.ppf(truth)
+        rows = Sides(np.arange(n), n + np.arange(n), 2 * n)
+        level = Family([influence(a, b, rows) for a, b in zip(*sides, strict=True)]).level
+        each = {str(i): join_seeds([auc(*sides[:, i], level=level)], 0.95, "auc") for i in range(3)}
+        strongest = max(each.values(), key=lambda one: one.joined.low)
+        found = Together("strongest", strongest, each, level)
+        judged = judge_strongest(claim(attack="strongest", **{bound: truth}), "baseline", found, ["pia, DENOISER"])
+        wrong += judged.outcome == "holds"
+    assert wrong <= 20
 
 
 def test_an_attack_whose_members_score_lower_does_not_pass_as_harmless(sound):
