@@ -32,11 +32,13 @@ from leakbench.statistics import (
 )
 
 from .aggregate import to_estimate
-from .scores import load_groups, load_scores
+from .scores import GROUPS, find_groups, load_scores
 from .selection import Identity, find_record, identify
 
 if TYPE_CHECKING:
     import numpy as np
+
+    _Sides = tuple[np.ndarray, np.ndarray]
 
 _RATE = "tpr@fpr="
 _ORIENTED = "oriented_"
@@ -90,7 +92,7 @@ def _load_leaking_scores(run: RunFolder, identity: Identity) -> tuple[np.ndarray
     where the interval of the AUC lies below 1/2; None where they were not kept."""
     record = find_record(run, identity)
     scores = load_scores(run, record)
-    if scores is None or auc(*scores, groups=load_groups(run, record)).high >= 0.5:
+    if scores is None or auc(*scores, groups=_load_units(run, identity)[1]).high >= 0.5:
         return scores
     return -scores[0], -scores[1]
 
@@ -107,21 +109,26 @@ def _pair_scores(first: Source, second: Source, metric: str, level: float) -> Pa
     if plain != "auc" and not plain.startswith(_RATE):
         return None
     sides = [_load_leaking_scores(source.run, identify(source.record)) for source in (first, second)]
-    if sides[0] is None or sides[1] is None or not _same_images(first, second):
+    if sides[0] is None or sides[1] is None:
         return None
-    groups = load_groups(first.run, first.record)
+    (rows, groups), (its, _) = (_load_units(source.run, identify(source.record)) for source in (first, second))
+    if rows is not None and its is not None:
+        same = all(_equal(*pair) for pair in zip(rows, its, strict=True))
+    else:  # as many images of the same run
+        same = first.run.path == second.run.path and [*map(len, sides[0])] == [*map(len, sides[1])]
+    if not same:
+        return None
     if plain == "auc":
         return delong_pair(*sides[0], *sides[1], level=level, groups=groups)
     return tpr_pair(*sides[0], *sides[1], float(plain.removeprefix(_RATE)), level=level, groups=groups)
 
 
-def _same_images(first: Source, second: Source) -> bool:
-    """True if both scored the same rows of the data set; where no rows are on record, as many of the same run."""
-    one, other = (source.run.arrays(source.record) for source in (first, second))
-    if all(name in one and name in other for name in _ROWS):
-        return all(_equal(one[name], other[name]) for name in _ROWS)
-    sizes = [[len(arrays[f"{side}_scores"]) for side in ("member", "nonmember")] for arrays in (one, other)]
-    return first.run.path == second.run.path and sizes[0] == sizes[1]
+@lru_cache(maxsize=128)
+def _load_units(run: RunFolder, identity: Identity) -> tuple[_Sides | None, _Sides | None]:
+    """Rows of the data set, and groups, that the members and nonmembers of a record have; None where not on record."""
+    arrays = run.arrays(find_record(run, identity), only=(*_ROWS, *GROUPS))
+    rows = (arrays[_ROWS[0]], arrays[_ROWS[1]]) if all(name in arrays for name in _ROWS) else None
+    return rows, find_groups(arrays)
 
 
 def _pair_copies(first: Source, second: Source, metric: str, level: float) -> PairedDifference | None:
