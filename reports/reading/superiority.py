@@ -31,7 +31,8 @@ def shown_above(run: RunFolder, ours: Sequence[Record], theirs: Sequence[Record]
     seeds = {record.seed for record in [*ours, *theirs]}
     if seeds != chosen.keys() or seeds != {record.seed for record in theirs}:
         return 1.0
-    return max(_not_above(run, identify(chosen[record.seed]), identify(record)) for record in theirs)
+    pairs = {(_identify_computation(run, chosen[record.seed]), _identify_computation(run, record)) for record in theirs}
+    return max(_not_above(run, *pair) for pair in pairs)
 
 
 def stands_on_same(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
@@ -43,6 +44,16 @@ def stands_on_same(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
         if not chosen or not all(any(same_computation(chosen[seed], r) for r in held[seed]) for seed in chosen):
             return False
     return True
+
+
+def _identify_computation(run: RunFolder, record: Record) -> Identity:
+    """The first record of the run that holds the computation of this one, as records of several access levels may."""
+    return _first_by_arrays(run).get(record.arrays or "", identify(record))
+
+
+@lru_cache(maxsize=8)
+def _first_by_arrays(run: RunFolder) -> dict[str, Identity]:
+    return {record.arrays: identify(record) for record in reversed(run.records) if record.arrays}
 
 
 @lru_cache(maxsize=16384)  # one pair of records is asked for at several access levels
