@@ -6,7 +6,7 @@ The report's are PNG and PDF at the size that suits each. For papers each is dra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,18 +75,9 @@ def write_figures(run: RunFolder) -> list[Path]:
 
 
 def write_paper_figures(run: RunFolder) -> list[Path]:
-    """Draw the set for papers. A part of a run leaves figures that it lacks as they are."""
+    """Draw the set for papers."""
     written: list[Path] = []
-    for chart in CHARTS:
-        try:
-            data = chart.collect_data(run)
-        except MissingData:
-            if run.whole is not run:
-                continue
-            for path in (run.path / FOLDER).glob(f"{chart.name}_?col.*"):
-                path.unlink()
-            (run.path / FOLDER / f"{chart.name}.csv").unlink(missing_ok=True)
-            continue
+    for chart, data in _collect_all(run, "_?col.*", ".csv"):
         for ending, width in WIDTHS.items():
             written += _draw(run, f"{chart.name}_{ending}", _PAPER, partial(chart.plot, data, width))
         written.append(write_values(run.path / FOLDER / f"{chart.name}.csv", chart.list_values(data)))
@@ -120,14 +111,22 @@ def _draw(run: RunFolder, name: str, endings: tuple[str, ...], plot: Callable[[]
 
 
 def write_drawings(run: RunFolder) -> list[Path]:
-    """Draw the report's figures. Delete one of an earlier run that no longer can be drawn."""
+    """Draw the report's figures."""
     written: list[Path] = []
+    for chart, data in _collect_all(run, ".png", ".pdf"):
+        written += _draw(run, chart.name, ("png", "pdf"), partial(chart.plot, data))
+    return written
+
+
+def _collect_all(run: RunFolder, *endings: str) -> Iterator[tuple[Chart, Any]]:
+    """The figures that can be drawn, with their data. Files with these endings of one that no longer can be are
+    deleted; a part of a run leaves what it lacks as it is."""
     for chart in CHARTS:
         try:
             data = chart.collect_data(run)
         except MissingData:
-            for ending in ("png", "pdf"):
-                (run.path / FOLDER / f"{chart.name}.{ending}").unlink(missing_ok=True)
-            continue
-        written += _draw(run, chart.name, ("png", "pdf"), partial(chart.plot, data))
-    return written
+            if run.whole is run:
+                for path in (one for ending in endings for one in (run.path / FOLDER).glob(f"{chart.name}{ending}")):
+                    path.unlink()
+        else:
+            yield chart, data

@@ -11,7 +11,8 @@ from ..figures import fairness
 from ..reading.distances import distance_name
 from ..reading.fairness import AttributeFairness, list_fairness
 from ..reading.shown import ShownRun
-from ..tables.paper.table import PaperTable, Row, cell, plain
+from ..tables.paper.fairness import list_cells
+from ..tables.paper.table import PaperTable, Row, plain
 from .recipe import our_column, paper_column, quality_flags
 
 if TYPE_CHECKING:
@@ -53,14 +54,7 @@ def _shown(run: RunFolder) -> ShownRun:
 
 
 def _row(run: RunFolder, row: AttributeFairness) -> Row:
-    cells = {
-        "paper_tau": plain(TAU if row.point.method == _METHOD else None),
-        "tau": plain(sum(row.tau) / len(row.tau) if row.tau else None),
-        **{name: cell(found) for name, found in row.aucs.items()},
-        "attribute_balance": cell(row.balance),
-        "attribute_balance_real": cell(row.real),
-        HELDOUT_DISTANCE: cell(row.distance),
-    }
+    cells = {"paper_tau": plain(TAU if row.point.method == _METHOD else None), **list_cells(run, row)}
     return Row((row.point.name,), cells, quality_flags(run, row.point, "attribute_auc"))
 
 

@@ -8,7 +8,7 @@ from leakbench.results.run_folder import RunFolder
 from ...reading.distances import distance_name
 from ...reading.fairness import AttributeFairness, list_fairness
 from ...reading.selection import quality_records
-from .table import Column, PaperTable, Row, by_seed, cell, column, competes, plain
+from .table import Cell, Column, PaperTable, Row, by_seed, cell, column, competes, plain
 
 
 def collect(run: RunFolder) -> PaperTable:
@@ -35,11 +35,15 @@ def collect(run: RunFolder) -> PaperTable:
 
 
 def _row(run: RunFolder, row: AttributeFairness) -> Row:
-    cells = {
+    return Row((row.point.name,), list_cells(run, row), (), competes(run, row.point.name))
+
+
+def list_cells(run: RunFolder, row: AttributeFairness) -> dict[str, Cell]:
+    """The numbers of a point by the keys of their columns."""
+    return {
         "tau": plain(sum(row.tau) / len(row.tau) if row.tau else None),
         **{name: cell(found) for name, found in row.aucs.items()},
         "attribute_balance": cell(row.balance),
         "attribute_balance_real": cell(row.real),
         HELDOUT_DISTANCE: cell(row.distance, by_seed(quality_records(run, row.point))),
     }
-    return Row((row.point.name,), cells, (), competes(run, row.point.name))
