@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from leakbench.results.names import Name
 
-Role = Literal["baseline", "defense", "control"]
+Role = Literal["baseline", "defense", "ablation", "control"]  # ablation: a defense with one of its parts taken away
 
 
 class _Planned(BaseModel):
@@ -36,6 +36,11 @@ class PlannedPoint(_Planned):
     def name(self) -> str:
         """The name that tables use."""
         return self.point
+
+    @property
+    def is_compared(self) -> bool:
+        """True for defenses and their ablations: what is compared with a baseline."""
+        return self.role in ("defense", "ablation")
 
     @property
     def method(self) -> str:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from leakbench.api import Defense
+from leakbench.results.run_plan import Role
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.suite.entries import build_plugin, read_entries
 from leakbench.suite.file import SuiteFile
 from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 
-ROLES = ("baseline", "defense", "control")
+ROLES = get_args(Role)
 CONDITIONS = ("none", "label", "attribute")
 
 

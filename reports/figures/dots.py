@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STAR = "*"
+_SWEPT = ("defense", "ablation")  # roles whose points are joined to a curve
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def plot_dots(
     ax: Axes, found: list[Dot], styles: dict[str, PointStyle], scale: float = 1.0, axis: Strip | None = None
 ) -> None:
     """Plot the curves, then the points. `scale` turns y into what the axis shows; `axis` places x (see strip.py)."""
-    for defense in dict.fromkeys(dot.defense for dot in found if dot.role == "defense"):
-        curve = [dot for dot in found if dot.defense == defense and dot.role == "defense"]
+    for defense in dict.fromkeys(dot.defense for dot in found if dot.role in _SWEPT):
+        curve = [dot for dot in found if dot.defense == defense and dot.role in _SWEPT]
         x, y = [dot.x.summary.mean for dot in curve], [dot.y.summary.mean * scale for dot in curve]
         first = styles[curve[0].name]
         ax.plot(x, y, color=first.curve, linestyle=first.dash, linewidth=0.7, zorder=2)

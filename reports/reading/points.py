@@ -32,7 +32,7 @@ def list_sweeps(run: RunFolder) -> dict[str, list[PlannedPoint]]:
     found: dict[str, list[PlannedPoint]] = {}
     reference = find_baseline(run)
     for point in run.plan.points:
-        if point.role == "defense" and point != reference:
+        if point.is_compared and point != reference:
             found.setdefault(point.defense, []).append(point)
     return found
 

@@ -66,7 +66,7 @@ def attack_tables(run: RunFolder) -> list[AttackTable]:
     """Tables of each point without protection, without labels and with, and of all others together."""
     whole = baseline_points(run)
     shown = run.plan.points if len(run.plan.points) <= MANY else representative_points(run)
-    others = [point for point in shown if point.role == "defense"]
+    others = [point for point in shown if point.is_compared]
     found = [_table(run, point.name, half) for point in whole for half in _halves(rank_results(run, point))]
     rest = [row for point in others if point not in whole for row in list_standings_and_adaptive(run, point)]
     return [table for table in (*found, _table(run, "", rest)) if table is not None]

@@ -51,7 +51,7 @@ def list_audiences(run: RunFolder) -> list[Audience]:
     differing = points_with_a_gap(run)
     found: dict[str, list[PlannedPoint]] = {}
     for point in run.plan.points:
-        if point.name in differing and point.role == "defense":
+        if point.name in differing and point.is_compared:
             found.setdefault(point.defense, []).append(point)
     return [_audience(run, defense, own) for defense, own in found.items()]
 

@@ -64,7 +64,7 @@ def known(run: RunFolder, found: list[Forgetting]) -> bool:
 
 def verdicts(found: list[Forgetting]) -> tuple[list[str], list[str]]:
     """Points of defenses that have forgotten, in words, and names of those that have not."""
-    judged = [row for row in found if row.probability is not None and row.point.role == "defense"]
+    judged = [row for row in found if row.probability is not None and row.point.is_compared]
     return [_verdict(row) for row in judged if row.forgotten], [row.point.name for row in judged if not row.forgotten]
 
 
@@ -98,7 +98,7 @@ def _cheapest(found: list[Forgetting]) -> list[Forgetting]:
     best: dict[str, Forgetting] = {}
     for row in found:
         kept = row.ratio is None or row.ratio <= KEPT
-        if row.forgotten and kept and row.point.role == "defense" and row.cost.evaluations and not row.cost.whole:
+        if row.forgotten and kept and row.point.is_compared and row.cost.evaluations and not row.cost.whole:
             other = best.get(row.point.defense)
             if other is None or row.cost.evaluations < (other.cost.evaluations or 0):
                 best[row.point.defense] = row

@@ -57,7 +57,7 @@ def verdicts(found: list[UnlearningResult]) -> list[str]:
     """A line a statistic or curve: where something is left beyond the retrained model, and where that is not shown."""
     groups: dict[tuple[str, str, str], list[UnlearningResult]] = {}
     for row in found:
-        if row.point.role == "defense":
+        if row.point.is_compared:
             groups.setdefault((row.attack, row.access, row.name), []).append(row)
     return [f"**{attack}**, {own[0].what} ({access}): {_verdict(own)}" for (attack, access, _), own in groups.items()]
 

@@ -36,6 +36,12 @@ from .results import Submitted
 
 SELF_REPORTED: RowState = "self-reported"
 
+_REFERENCES = {  # roles that have no rank
+    "baseline": "reference: what defenses are compared with",
+    "control": "control",
+    "ablation": "ablation: a defense without one of its parts",
+}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -140,7 +146,7 @@ def _find_reason(
         faults = checked.disagreements or ("its controls misbehave",)
         return f"unreliable: the check of this submission says: {faults[0]}"
     if point.role != "defense":
-        return {"baseline": "reference: what defenses are compared with", "control": "control"}[point.role]
+        return _REFERENCES[point.role]
     if marks := find_marks(run, point.name):
         return "; ".join(f"{mark.flag.value}: {mark.words}" for mark in marks)
     if missing := list_missing(run, point, access):

@@ -115,7 +115,7 @@ def _cells(row: Row, place: Place | None, copies: Sequence[str]) -> list[Cell]:
 
 def _describe(row: Row) -> str:
     """The method of a defense whose name does not say it."""
-    return describe_method(row.entry.run.plan, row.point) if row.point.role == "defense" else ""
+    return describe_method(row.entry.run.plan, row.point) if row.point.is_compared else ""
 
 
 def _cost_cell(row: Row) -> Cell:

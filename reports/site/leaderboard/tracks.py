@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from leakbench.results.record import AccessName
+from leakbench.results.run_plan import PlannedPoint, RunPlan
 from leakbench.results.verified import VerifiedFile
 
 from ...reading.points import measured_levels
@@ -80,10 +81,19 @@ def list_tracks(entries: Sequence[Submitted], verified: VerifiedFile) -> list[Tr
                 check_rows(count)
                 for point in entry.run.plan.points:
                     row = build_row(entry, point, access, verified)
-                    found.setdefault((entry.setting, point.condition, access), []).append(row)
+                    for condition in _list_conditions(entry.run.plan, point):
+                        found.setdefault((entry.setting, condition, access), []).append(row)
     order = {"SAMPLES": 0, "API": 1, "DENOISER": 2, "WEIGHTS": 3}
     keys = sorted(found, key=lambda key: (_sort_key(key[0]), key[1] != "none", key[1], order[key[2]]))
     return [Track(*key, tuple(rank_rows(join_same(found[key])))) for key in keys]
+
+
+def _list_conditions(plan: RunPlan, point: PlannedPoint) -> list[str]:
+    """The conditions in whose tracks a point stands: its own; for an unconditioned control all that the run has, as an
+    untrained network bounds them all."""
+    if point.role != "control" or point.condition != "none":
+        return [point.condition]
+    return sorted({other.condition for other in plan.points if other.role != "control"} or {"none"})
 
 
 def _sort_key(setting: Setting) -> tuple[str, ...]:

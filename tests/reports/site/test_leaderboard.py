@@ -71,6 +71,13 @@ def test_the_worst_case_ranks_and_not_an_average(tmp_path, tell_run):
     assert by_name["baseline"].unranked.startswith("reference") and by_name["untrained"].unranked == "control"
 
 
+def test_an_ablation_has_no_rank_and_takes_no_place_from_a_defense(tmp_path, tell_run):
+    found = [*POINTS, point("headless", role="ablation", loss=0.5)]
+    (track,) = tracks_of(tell_run(tmp_path, found))
+    assert [(name, rank) for name, rank in ranks(track) if rank] == [("inverse", 1), ("mean", 2), ("weak", 3)]
+    assert {row.point.name: row.unranked for row, _ in track.rows}["headless"].startswith("ablation")
+
+
 def test_places_are_those_that_the_intervals_allow(tmp_path, tell_run):
     found = [point(name, loss=value) for name, value in (("a", 0.6), ("b", 0.605), ("c", 0.61), ("d", 0.9))]
     (track,) = tracks_of(tell_run(tmp_path, found))
@@ -87,16 +94,15 @@ def test_defenses_of_other_conditions_are_other_tracks_each_beside_its_own_basel
         point("plain", loss=0.7) | {"bases": ["baseline"]},
         point("baseline-label", role="baseline", loss=0.85),
         point("erased", loss=0.6) | {"bases": ["baseline-label"]},
+        UNTRAINED,
     ]
     run = tell_run(tmp_path / "run", points)
     planned = json.loads((run.path / "plan.json").read_text())["points"]
-    conditions = ("none", "none", "label", "label")
+    conditions = ("none", "none", "label", "label", "none")
     run = change_plan(run, points=[one | {"condition": c} for one, c in zip(planned, conditions, strict=True)])
     plain, label = tracks_of(run)
-    assert ranks(plain) == [("plain", 1), ("baseline", None)] and ranks(label) == [
-        ("erased", 1),
-        ("baseline-label", None),
-    ]
+    assert ranks(plain) == [("plain", 1), ("baseline", None), ("untrained", None)]
+    assert ranks(label) == [("erased", 1), ("baseline-label", None), ("untrained", None)]
     assert (plain.title, label.title) == ("digits, mlp, DENOISER", "digits, mlp, label-conditioned, DENOISER")
     site = lb.leaderboard(run.path, tmp_path / "site").parent
     (page,) = site.glob("defense-erased-*.html")
