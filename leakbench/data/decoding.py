@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Change = Callable[["Image.Image"], "Image.Image"]
 Row = tuple[np.ndarray, np.ndarray | None]
 
-_MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
+MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
 _KINDS = {1: "grey", 3: "RGB"}
 _SHOWN = 5  # file names in one message
 
@@ -79,32 +79,16 @@ def _opened(name: str, read: Callable[[str], bytes]) -> Image.Image | str:
     return image
 
 
-def peek_shape(raw: bytes) -> tuple[int, int, int] | None:
-    """Channels, height and width that an image file says it has, from its header; None where decoding would refuse it
-    or fail."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(raw))
-    except Exception:
-        return None
-    if image.mode not in _MODES or "transparency" in image.info:
-        return None
-    return len(_MODES[image.mode]), image.height, image.width
-
-
 def _pixels(where: str, image: Image.Image, change: Change) -> np.ndarray:
     """uint8 (H, W, 1 or 3). Raises UsageError for other channels."""
     see_through = "transparency" in image.info
-    if image.mode not in _MODES or see_through:
+    if image.mode not in MODES or see_through:
         kind = f"{image.mode} with transparency" if see_through else image.mode
         raise UsageError(
             f"{where}: has {len(image.getbands())} channels ({kind}); it must be grey (1 channel) or RGB (3) of 8 "
             "bits each; nothing is dropped silently"
         )
-    pixels = np.asarray(change(image.convert(_MODES[image.mode])), dtype=np.uint8)
+    pixels = np.asarray(change(image.convert(MODES[image.mode])), dtype=np.uint8)
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 

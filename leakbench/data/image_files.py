@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from leakbench.data.decoding import Change, Row, decode_images
 from leakbench.data.image_cache import identify_file
@@ -59,6 +59,10 @@ class ImageFiles:
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
         return (self.path / name).read_bytes() if self._zip is None else self._zip.read(name)
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file, of which only what is asked for is read."""
+        return (self.path / name).open("rb") if self._zip is None else self._zip.open(name)
 
     def decode(self, skip: bool, skipped: list[str], change: Change, hint: str) -> Iterator[Row]:
         """All of them, decoded one by one; see leakbench.data.decoding.decode_images."""

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from leakbench.api import PretrainedSpec
-from leakbench.data.folder import Glimpse, peek
+from leakbench.data.folder_headers import FolderHeaders, read_folder_headers
 from leakbench.data.member_folders import check_count
 from leakbench.runtime.errors import UsageError
 
@@ -23,10 +23,10 @@ class _Images(Protocol):
     def labels(self) -> np.ndarray | None: ...
 
 
-def peek_at(name: str) -> Glimpse | None:
+def peek_at(name: str) -> FolderHeaders | None:
     """Facts about a data set's images, without decoding them; None where it is no folder. Raises UsageError."""
     kind, _, argument = name.partition(":")
-    return peek(argument) if kind == "folder" else None
+    return read_folder_headers(argument) if kind == "folder" else None
 
 
 def check_sides(sides: dict[str, str], model: PretrainedSpec | None, title: str, captions: str, skip: bool) -> None:
