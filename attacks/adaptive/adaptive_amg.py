@@ -25,14 +25,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
-
-from ..membership._shared import beyond
 
 
 class AdaptiveAMG(MembershipAttack):
-    """Share of the answer that turns round with the noise, beyond what is linear; 4 network calls an image and draw."""
+    """Share of the answer that turns round with the noise what is linear; 4 network calls an image and draw."""
 
     name = "adaptive_amg"
     summary = "finds the guard's push away from a member by its turning round with the noise (knows AMG)"
@@ -42,9 +40,10 @@ class AdaptiveAMG(MembershipAttack):
     t: int = release_param(0, ge=0, lt=1000)
     draws: int = release_param(4, ge=1)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Skip releases without member images, and timesteps that the schedule does not have."""
-        return setting.without("members") or beyond(setting, self.t)
+    @property
+    def needs(self) -> Needs:
+        """Releases that ship member images, and the timestep."""
+        return Needs(parts=("members",), latest=self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the share of the noise that the bend of the answers makes up, mean over draws."""

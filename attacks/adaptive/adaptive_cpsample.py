@@ -26,10 +26,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
-from ..membership._shared import beyond
 from ._line import Walk, mean_square, walk
 
 TINY = 1e-12  # below any error of a network, so that a logarithm is a number
@@ -47,12 +46,13 @@ class AdaptiveCPSample(MembershipAttack):
     t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((20, 50, 100, 200), min_length=1)
     draws: int = release_param(2, ge=1)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Skip releases without a classifier, and timesteps that the schedule does not have.
+    @property
+    def needs(self) -> Needs:
+        """A classifier, and the timesteps.
 
         The part only marks where CPSample stands: the attack is shown nothing of it.
         """
-        return setting.without("classifier") or beyond(setting, *self.t)
+        return Needs(parts=("classifier",), latest=max(self.t))
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean logarithm of the loss without guidance."""

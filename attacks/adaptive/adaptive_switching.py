@@ -23,7 +23,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, AttributeTrainingSet, AuditSetting, Skip
+from leakbench.api import Access, AttributeAttack, AttributeTrainingSet, Needs
 from leakbench.api.views import ApiView
 from leakbench.models.classifiers import train_classifier
 
@@ -39,9 +39,10 @@ class AdaptiveSwitching(AttributeAttack):
 
     _reader: Any = PrivateAttr(default=None)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Skip releases that do not switch the attribute, or are not conditioned on it."""
-        return super().skip(setting) or setting.without("tau")
+    @property
+    def needs(self) -> Needs:
+        """Releases that switch the attribute."""
+        return Needs(parts=("tau",))
 
     def fit(self, known: AttributeTrainingSet) -> AdaptiveSwitching:
         """A copy with a reader of the attacker's own pairs, each in both orders."""

@@ -18,10 +18,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, AttributeAttack, AuditSetting, Skip, release_param
+from leakbench.api import Access, AttributeAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
-from ..membership._shared import beyond, squared_error
+from ..membership._shared import squared_error
 
 
 class AttributeMember(AttributeAttack):
@@ -35,9 +35,10 @@ class AttributeMember(AttributeAttack):
     t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((50, 100, 200, 400), min_length=1)
     draws: int = release_param(4, ge=1)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Skip releases not conditioned on the attribute, and timesteps that the schedule does not have."""
-        return super().skip(setting) or beyond(setting, *self.t)
+    @property
+    def needs(self) -> Needs:
+        """The timesteps."""
+        return Needs(latest=max(self.t))
 
     def score(self, view: DenoiserView, images: Tensor, labels: None) -> Tensor:
         """Loss under 0 minus loss under 1, mean over timesteps and draws."""

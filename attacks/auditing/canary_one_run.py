@@ -21,10 +21,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from leakbench.api import Access, AuditingAttack, AuditSetting, Skip, release_param
+from leakbench.api import Access, AuditingAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
-from ..membership._shared import beyond, mean_losses
+from ..membership._shared import mean_losses
 
 
 class CanaryOneRun(AuditingAttack):
@@ -37,9 +37,10 @@ class CanaryOneRun(AuditingAttack):
     t: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] = release_param((20, 50, 100, 200), min_length=1)
     draws: int = release_param(8, ge=1)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Timesteps that the schedule does not have, or too few guesses."""
-        return beyond(setting, *self.t) or super().skip(setting)
+    @property
+    def needs(self) -> Needs:
+        """The timesteps."""
+        return Needs(latest=max(self.t))
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean loss."""

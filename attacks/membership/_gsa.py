@@ -9,16 +9,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import (
-    Access,
-    AuditSetting,
-    AuxiliaryModel,
-    Calibration,
-    MembershipAttack,
-    Skip,
-    release_param,
-    shadow_models,
-)
+from leakbench.api import Access, AuxiliaryModel, Calibration, MembershipAttack, Needs, release_param, shadow_models
 from leakbench.api.views import WeightsView
 from leakbench.runtime.errors import UsageError
 
@@ -41,11 +32,10 @@ class GSA(MembershipAttack):
         """The shadow models."""
         return shadow_models(self.shadows)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """More timesteps than the schedule has."""
-        if self.timesteps <= setting.timesteps:
-            return None
-        return Skip(f"it averages over {self.timesteps} timesteps, and the noise schedule has {setting.timesteps}")
+    @property
+    def needs(self) -> Needs:
+        """As many timesteps as it averages over."""
+        return Needs(averaged=self.timesteps)
 
     def features(self, view: WeightsView) -> Tensor:
         """Gradient norms (N, P) of the view's images in its network."""

@@ -9,21 +9,12 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import (
-    Access,
-    AuditSetting,
-    AuxiliaryModel,
-    Calibration,
-    MembershipAttack,
-    Skip,
-    release_param,
-    shadow_models,
-)
+from leakbench.api import Access, AuxiliaryModel, Calibration, MembershipAttack, Needs, release_param, shadow_models
 from leakbench.api.views import DenoiserView
 
 from ._gaussians import Pool, both_sides
 from ._shadows import shadow_losses
-from ._shared import beyond, losses
+from ._shared import losses
 
 _ENOUGH = 64  # shadow models from which on an image's own variance is worth estimating
 
@@ -44,9 +35,10 @@ class LiRA(MembershipAttack):
         """The shadow models."""
         return shadow_models(self.shadows)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """A timestep that the schedule does not have."""
-        return beyond(setting, self.t)
+    @property
+    def needs(self) -> Needs:
+        """The timestep."""
+        return Needs(latest=self.t)
 
     def fit(self, calibration: Calibration) -> LiRA:
         """Pool spreads over calibration images, from the shadow models alone: the target is not asked."""

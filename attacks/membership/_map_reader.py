@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import AuditSetting, Skip
 from leakbench.models.classifiers import train_classifier
 from leakbench.runtime.device import RngStream
 
@@ -43,13 +42,6 @@ class MapReader:
         """Log-odds of membership (N,)."""
         logits: Tensor = self.network(maps * self.scale)
         return logits[:, 1] - logits[:, 0]
-
-
-def too_many(labels: int | None, setting: AuditSetting) -> Skip | None:
-    """Refuse more labels than calibration holds."""
-    if labels is None or labels <= setting.calibration:
-        return None
-    return Skip(f"labels = {labels}: calibration holds {setting.calibration} images, half of them members")
 
 
 def _drawn(member: Tensor, count: int | None, stream: RngStream) -> Tensor:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from leakbench.api import AuditSetting, Skip
 from leakbench.api.views import DenoiserView
 
 
@@ -31,11 +30,3 @@ def mean_losses(view: DenoiserView, timesteps: Sequence[int], draws: int) -> Ten
     """`losses` (N,), mean over timesteps."""
     found = [losses(view, t, draws) for t in timesteps]
     return sum(found[1:], found[0]) / len(found)
-
-
-def beyond(setting: AuditSetting, *timesteps: int) -> Skip | None:
-    """Refuse timesteps that the suite's schedule does not have."""
-    last = max(timesteps)
-    if last < setting.timesteps:
-        return None
-    return Skip(f"it asks at t = {last}, and the noise schedule ends at t = {setting.timesteps - 1}")

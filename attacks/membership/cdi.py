@@ -19,10 +19,9 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, Skip
+from leakbench.api import Access, Calibration, MembershipAttack, Needs
 from leakbench.api.views import DenoiserView
 
-from ._shared import beyond
 from .loss import Loss
 from .pia import PIA
 from .pian import PIAN
@@ -42,9 +41,10 @@ class CDI(MembershipAttack):
 
     _line: Any = PrivateAttr(default=None)  # (mean, deviation, weights, intercept) of the features
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Timesteps that the schedule does not have."""
-        return beyond(setting, *TIMESTEPS)
+    @property
+    def needs(self) -> Needs:
+        """The timesteps."""
+        return Needs(latest=max(TIMESTEPS))
 
     def fit(self, calibration: Calibration) -> "CDI":
         """A copy with a regression of calibration membership on the features."""

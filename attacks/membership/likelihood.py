@@ -23,7 +23,7 @@ from math import acos, cos, log, pi, sin, sqrt
 
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
 _H = 0.01
@@ -40,13 +40,10 @@ class Likelihood(MembershipAttack):
     steps: int = release_param(20, ge=1, lt=1000)
     probes: int = release_param(1, ge=1)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """More steps than the schedule has timesteps to step between."""
-        if self.steps < setting.timesteps:
-            return None
-        return Skip(
-            f"it takes {self.steps} steps, and the noise schedule has {setting.timesteps} timesteps: at most one less"
-        )
+    @property
+    def needs(self) -> Needs:
+        """Timesteps to step between."""
+        return Needs(walked=self.steps)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Log-density in nats, float64."""

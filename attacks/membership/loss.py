@@ -15,10 +15,10 @@ from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
-from ._shared import beyond, mean_losses
+from ._shared import mean_losses
 
 
 class Loss(MembershipAttack):
@@ -45,9 +45,10 @@ class Loss(MembershipAttack):
         """The timesteps, also where there is one."""
         return (self.t,) if isinstance(self.t, int) else self.t
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Timesteps that the schedule does not have."""
-        return beyond(setting, *self.timesteps)
+    @property
+    def needs(self) -> Needs:
+        """The timesteps."""
+        return Needs(latest=max(self.timesteps))
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean loss."""

@@ -19,11 +19,9 @@ from pydantic import ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.models.diffusion import ddim_step
-
-from ._shared import beyond
 
 DELTA = 1e-12
 
@@ -49,9 +47,10 @@ class NoiseAggregation(MembershipAttack):
             raise PydanticCustomError("stride", "Input should be at most {most}: k = {k} steps start at t = {t}", most)
         return m
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """A timestep that the schedule does not have."""
-        return beyond(setting, self.t)
+    @property
+    def needs(self) -> Needs:
+        """The timestep."""
+        return Needs(latest=self.t)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the log of the mean squared distance between two predictions."""

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.models.diffusion import add_noise, full_timesteps
 
-from ._shared import beyond, losses, squared_error
+from ._shared import losses, squared_error
 
 TIMESTEPS = range(0, 451, 50)
 STRENGTHS = [0.95 - 0.25 * j / 9 for j in range(10)]
@@ -41,9 +41,10 @@ class PFAMI(MembershipAttack):
 
     form: Literal["published", "averaged"] = release_param("published")
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Timesteps that the schedule does not have."""
-        return beyond(setting, *TIMESTEPS)
+    @property
+    def needs(self) -> Needs:
+        """The timesteps."""
+        return Needs(latest=max(TIMESTEPS))
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Mean relative rise of the loss."""

@@ -10,10 +10,10 @@ ranking.
 
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
-from ._shared import beyond, power_sum
+from ._shared import power_sum
 
 
 class PIA(MembershipAttack):
@@ -26,9 +26,10 @@ class PIA(MembershipAttack):
     t: int = release_param(200, ge=0, lt=1000)
     p: float = release_param(4.0, ge=1)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """A timestep that the schedule does not have."""
-        return beyond(setting, self.t)
+    @property
+    def needs(self) -> Needs:
+        """The timestep."""
+        return Needs(latest=self.t)
 
     def start(self, view: DenoiserView, images: Tensor) -> Tensor:
         """e_0, (N, C, H, W)."""

@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, Skip, release_param
+from leakbench.api import Access, Calibration, MembershipAttack, Needs, release_param
 from leakbench.api.views import ApiView
 
-from ._map_reader import MapReader, too_many
+from ._map_reader import MapReader
 from ._variation import mean_variation
 
 
@@ -33,9 +33,10 @@ class ReDiffuseNN(MembershipAttack):
     labels: int | None = release_param(None, ge=2)  # None: all that calibration holds
     _reader: Any = PrivateAttr(default=None)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """More labels than there are."""
-        return too_many(self.labels, setting)
+    @property
+    def needs(self) -> Needs:
+        """Labels to learn from."""
+        return Needs(labels=self.labels or 0)
 
     def fit(self, calibration: Calibration) -> ReDiffuseNN:
         """Train on calibration members against calibration nonmembers."""

@@ -25,21 +25,12 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import (
-    Access,
-    AuditSetting,
-    AuxiliaryModel,
-    Calibration,
-    MembershipAttack,
-    Skip,
-    release_param,
-    shadow_models,
-)
+from leakbench.api import Access, AuxiliaryModel, Calibration, MembershipAttack, Needs, release_param, shadow_models
 from leakbench.api.views import DenoiserView
 from leakbench.runtime.errors import UsageError
 
 from ._shadows import shadow_losses
-from ._shared import beyond, losses
+from ._shared import losses
 
 
 class RMIA(MembershipAttack):
@@ -64,9 +55,10 @@ class RMIA(MembershipAttack):
         """The reference models."""
         return shadow_models(self.shadows)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """A timestep that the schedule does not have."""
-        return beyond(setting, self.t)
+    @property
+    def needs(self) -> Needs:
+        """The timestep."""
+        return Needs(latest=self.t)
 
     def fit(self, calibration: Calibration) -> RMIA:
         """Ask about the public images. Raises UsageError if there are none."""

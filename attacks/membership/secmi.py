@@ -13,10 +13,10 @@ from pydantic import ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
-from ._shared import beyond, squared_error
+from ._shared import squared_error
 
 
 class SecMI(MembershipAttack):
@@ -36,9 +36,10 @@ class SecMI(MembershipAttack):
             raise PydanticCustomError("divisor", "Input should be a divisor of t = {t}", {"t": info.data["t"]})
         return k
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """A timestep that the schedule does not have."""
-        return beyond(setting, self.t)
+    @property
+    def needs(self) -> Needs:
+        """The timestep."""
+        return Needs(latest=self.t)
 
     def there_and_back(self, view: DenoiserView, images: Tensor) -> tuple[Tensor, Tensor]:
         """The images inverted to t - k, and what the step to t and back makes of them, both (N, C, H, W)."""

@@ -7,15 +7,16 @@ Choices of ours, for this and other classifiers of maps: see _map_reader.py.
 """
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import AuditSetting, Calibration, Skip, release_param
+from leakbench.api import Calibration, Needs, release_param
 from leakbench.api.views import DenoiserView
 
-from ._map_reader import MapReader, too_many
+from ._map_reader import MapReader
 from .secmi import SecMI
 
 
@@ -29,9 +30,10 @@ class SecMINN(SecMI):
 
     _reader: Any = PrivateAttr(default=None)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """A timestep that the schedule does not have, or more labels than there are."""
-        return too_many(self.labels, setting) or super().skip(setting)
+    @property
+    def needs(self) -> Needs:
+        """The timestep, and labels to learn from."""
+        return replace(super().needs, labels=self.labels or 0)
 
     def fit(self, calibration: Calibration) -> "SecMINN":
         """A copy with a classifier of calibration members against calibration nonmembers."""

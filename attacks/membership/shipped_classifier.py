@@ -18,11 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, MembershipAttack, Skip, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import WeightsView
 from leakbench.models.diffusion import full_timesteps
-
-from ._shared import beyond
 
 
 class ShippedClassifier(MembershipAttack):
@@ -44,9 +42,10 @@ class ShippedClassifier(MembershipAttack):
         """The timesteps, spaced evenly."""
         return [i * self.below // self.timesteps for i in range(self.timesteps)]
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Skip releases without a classifier, and timesteps that the schedule does not have."""
-        return setting.without("classifier") or beyond(setting, *self.small)
+    @property
+    def needs(self) -> Needs:
+        """A classifier, and the timesteps."""
+        return Needs(parts=("classifier",), latest=max(self.small))
 
     def score(self, view: WeightsView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Mean absolute logit, or share of open gates, (N,)."""

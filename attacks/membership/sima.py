@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, Calibration, MembershipAttack, Skip, release_param
+from leakbench.api import Access, Calibration, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.statistics import auc
 
-from ._shared import beyond, power_sum
+from ._shared import power_sum
 
 SWEEP = range(10, 301, 10)
 
@@ -40,9 +40,10 @@ class SimA(MembershipAttack):
         """Tell whether t is chosen on calibration images."""
         return self.tune
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Timesteps that the schedule does not have."""
-        return beyond(setting, *SWEEP) if self.tune else beyond(setting, self.t)
+    @property
+    def needs(self) -> Needs:
+        """The timestep, or those of the sweep."""
+        return Needs(latest=max(SWEEP) if self.tune else self.t)
 
     def fit(self, calibration: Calibration) -> "SimA":
         """A copy with the best t of the sweep; itself without `tune`."""

@@ -6,7 +6,6 @@ from math import inf, nextafter
 
 import torch
 
-from leakbench.api import AuditSetting, Skip
 from leakbench.data.image_view import FeatureRows, ImagesLike
 from leakbench.data.neighbours import Matches, nearest
 
@@ -22,10 +21,3 @@ def relative_similarity(queries: ImagesLike, train: ImagesLike, alpha: float, ne
     closest, usual = found.distance[:, 0], alpha * found.distance.mean(dim=1)
     ratio = torch.where(usual > 0, closest / usual, 0.0)  # 0 / 0: all its neighbours are exact copies
     return Matches(found.index[:, 0].cpu().numpy(), -ratio.cpu().numpy())
-
-
-def too_few(setting: AuditSetting, neighbours: int) -> Skip | None:
-    """Refuse fewer training images than neighbours."""
-    if setting.images >= neighbours:
-        return None
-    return Skip(f"neighbours = {neighbours}, and there are {setting.images} training images: ask for fewer")

@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from leakbench.api import AuditSetting, ReplicationAttack, Skip, release_param
+from leakbench.api import Needs, ReplicationAttack, release_param
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
 
-from ._relative import PUBLISHED, relative_similarity, too_few
+from ._relative import PUBLISHED, relative_similarity
 
 
 class CarliniPixel(ReplicationAttack):
@@ -36,9 +36,10 @@ class CarliniPixel(ReplicationAttack):
         """r < 1."""
         return PUBLISHED
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Refuse fewer training images than neighbours."""
-        return too_few(setting, self.neighbours)
+    @property
+    def needs(self) -> Needs:
+        """As many training images as neighbours."""
+        return Needs(neighbours=self.neighbours)
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """-r, in pixels."""

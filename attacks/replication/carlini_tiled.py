@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from leakbench.api import AuditSetting, ReplicationAttack, Skip, release_param
+from leakbench.api import Needs, ReplicationAttack, release_param
 from leakbench.data.image_view import FeatureRows, ImagesLike
 from leakbench.data.neighbours import Matches, links, nearest
 
@@ -44,11 +44,10 @@ class CarliniTiled(ReplicationAttack):
         """Within delta."""
         return -self.delta
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Skip images whose tiles are a few pixels."""
-        if setting.pixels >= _LEAST:
-            return None
-        return Skip(f"images of {setting.pixels} pixels have no tiles: it takes {_LEAST}", "not-applicable")
+    @property
+    def needs(self) -> Needs:
+        """Images whose tiles are more than a few pixels."""
+        return Needs(pixels=_LEAST)
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """Minus the tiled distance."""

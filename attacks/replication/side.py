@@ -29,7 +29,7 @@ import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, AuditSetting, ReplicationAttack, SampleSet, Skip, release_param
+from leakbench.api import Access, Needs, ReplicationAttack, SampleSet, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.neighbours import Matches
@@ -37,7 +37,7 @@ from leakbench.models.diffusion import ddim_step
 from leakbench.runtime.device import autocast
 
 from ._clusters import cluster, towards, train_timed
-from ._relative import PUBLISHED, relative_similarity, too_few
+from ._relative import PUBLISHED, relative_similarity
 
 
 class SIDE(ReplicationAttack):
@@ -62,9 +62,10 @@ class SIDE(ReplicationAttack):
         """r < 1, of Carlini et al."""
         return PUBLISHED
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Refuse fewer training images than neighbours."""
-        return too_few(setting, self.neighbours)
+    @property
+    def needs(self) -> Needs:
+        """As many training images as neighbours."""
+        return Needs(neighbours=self.neighbours)
 
     def fit(self, drawn: SampleSet) -> SIDE:
         """Cluster the samples; train the classifier of clusters."""

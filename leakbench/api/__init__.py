@@ -9,6 +9,7 @@ Images are float32 (N, C, H, W) in [-1, 1]; a timestep t is an integer 0 .. T - 
 
 from leakbench.api.cost import Cost
 from leakbench.api.defense import AuditSetting, Defense, shipped_parts
+from leakbench.api.needs import Needs
 from leakbench.api.skip import Skip
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.release import Codec, Release, void_guarantee
@@ -55,6 +56,7 @@ __all__ = [
     "ImageSet",
     "MembershipAttack",
     "MembershipEvidence",
+    "Needs",
     "PairedScores",
     "Plugin",
     "PretrainedModel",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from leakbench.api.needs import Needs
 from leakbench.results.families import FamilyName
 from leakbench.runtime.plugin import Access, Plugin
 
@@ -54,11 +55,16 @@ class Attack(Plugin):
         """List the other releases to train for this attack."""
         return ()
 
+    @property
+    def needs(self) -> Needs:
+        """Least that it needs of the place where it is run: what `skip` refuses in words."""
+        return Needs()
+
     def skip(self, setting: AuditSetting) -> Skip | None:
         """Reason why the attack is not run on a release; None where it is. Asked before anything is trained.
 
         Skip(reason, "not-applicable"): the question makes no sense of this release, and its record says so.
         Skip(reason): the attack cannot work in this suite as it is set, and the run is refused. Where both hold, answer
-        the first. A family's own reasons stand in `super().skip(setting)`.
+        the first. A family's own reasons, and what `needs` says, stand in `super().skip(setting)`.
         """
-        return None
+        return self.needs.skip(setting)

@@ -43,9 +43,9 @@ class AttributeAttack(Attack):
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """Skip releases whose network is not conditioned on the attribute."""
-        if setting.condition == "attribute":
-            return None
-        return Skip("the network is not conditioned on the attribute", "not-applicable")
+        if setting.condition != "attribute":
+            return Skip("the network is not conditioned on the attribute", "not-applicable")
+        return super().skip(setting)
 
     def fit(self, known: AttributeTrainingSet) -> AttributeAttack:
         """A fitted copy of the attack; itself if there is nothing to learn."""

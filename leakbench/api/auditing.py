@@ -33,8 +33,8 @@ class AuditingAttack(Attack):
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """Refuse too few canaries for a guess. Canaries are all images but the reference part."""
-        if round(self.guesses * setting.images / 2) >= 1:
-            return None
+        if (found := super().skip(setting)) or round(self.guesses * setting.images / 2) >= 1:
+            return found
         return Skip(
             f"guesses = {self.guesses} of {setting.images} images is no guess on either side: ask for a larger share"
         )
