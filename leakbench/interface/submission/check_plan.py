@@ -160,6 +160,14 @@ def list_cells(plan: RunPlan, suite: PlannedSuite) -> list[Cell]:
     return found
 
 
+def list_missing_cells(run: RunFolder) -> list[str]:
+    """The cells that a run's plan asks for and that have no record, in words, as far as plugins at hand know them."""
+    findings = Findings()
+    if (suite := check_plan(run, findings)) is not None:
+        check_records(run, suite, findings)
+    return findings.missing
+
+
 def check_records(run: RunFolder, suite: PlannedSuite, findings: Findings) -> None:
     """Check that records are of this plan, each cell once, and list the cells that have none."""
     plan, cells = run.plan, list_cells(run.plan, suite)

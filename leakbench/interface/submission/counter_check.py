@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from leakbench.interface.options import PathName
 from leakbench.interface.submission.check import SubmissionCheck, check_folder
 from leakbench.interface.submission.counter_file import Counter, read_counter
@@ -19,6 +21,7 @@ from leakbench.interface.submission.counter_rerun import Rerun, rerun_attack
 from leakbench.interface.submission.findings import Findings
 from leakbench.interface.submission.unpack import unpacked
 from leakbench.metrics.evaluate.metric_set import MetricSet
+from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.verified import (
     CounterEvaluation,
@@ -29,6 +32,8 @@ from leakbench.results.verified import (
     write_verified,
 )
 from leakbench.runtime.errors import UsageError
+
+_MANY = 10  # distinct scores: fewer can order images alike by chance
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ def check_counter(
         again = None
         if weights is not None and not findings.disagreements:
             again = rerun_attack(counter, run, Path(weights).expanduser(), findings)
+        if again is None:
+            _check_access(counter, run, findings)
         found = CounterCheck(_to_entry(counter, again), _strongest_own(counter, run), checked.void, findings)
     if kept is not None and not findings.disagreements:
         entry = file.find(checked.digest) or checked.to_entry()
@@ -103,6 +110,28 @@ def _check_target(counter: Counter, checked: SubmissionCheck, run: RunFolder, fi
                 )
 
 
+def _check_access(counter: Counter, run: RunFolder, findings: Findings) -> None:
+    """Check that the scores do not order the images just as an attack of the submission that needs more access does:
+    a claim that nothing but running the plugin could carry."""
+    order, reach = _order(*counter.scores.arrays.scores), list_reach(counter.file.access)
+    for record in _own_records(counter, run):
+        arrays = run.arrays(record)
+        if record.access in reach or not {"member_scores", "nonmember_scores"} <= arrays.keys():
+            continue
+        own = _order(arrays["member_scores"], arrays["nonmember_scores"])
+        if len(np.unique(order)) > _MANY and (np.array_equal(order, own) or np.array_equal(order, own.max() - own)):
+            findings.disagree(
+                f"access = {counter.file.access!r}: the scores order all images as the submission's own "
+                f"{record.attack} at {record.access} does; give the plugin and --weights to show that "
+                "less access is enough"
+            )
+
+
+def _order(member: np.ndarray, nonmember: np.ndarray) -> np.ndarray:
+    """The place of each image in the order of the scores, equals alike."""
+    return np.unique(np.concatenate([member, nonmember]), return_inverse=True)[1]
+
+
 def _to_entry(counter: Counter, again: Rerun | None) -> CounterEvaluation:
     file = counter.file
     found: MetricSet = counter.scores.findings if again is None else again.findings
@@ -124,11 +153,12 @@ def _to_entry(counter: Counter, again: Rerun | None) -> CounterEvaluation:
 
 
 def _strongest_own(counter: Counter, run: RunFolder) -> float:
-    reach, file = list_reach(counter.file.access), counter.file
-    own = [
-        {one.name: one for one in record.metrics}
-        for record in run.records
-        if (record.family, record.point, record.seed) == ("membership", file.point, file.seed)
-        and record.access in reach
-    ]
+    reach = list_reach(counter.file.access)
+    own = [{one.name: one for one in record.metrics} for record in _own_records(counter, run) if record.access in reach]
     return max((lower_bound(metrics) for metrics in own), default=0.0)
+
+
+def _own_records(counter: Counter, run: RunFolder) -> list[Record]:
+    """The submission's membership records of the point and seed that were attacked."""
+    asked = ("membership", counter.file.point, counter.file.seed)
+    return [record for record in run.records if (record.family, record.point, record.seed) == asked]

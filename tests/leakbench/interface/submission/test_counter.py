@@ -55,6 +55,17 @@ def test_scores_alone_are_asserted_and_have_the_numbers_of_leakbench_score(filed
     assert outcome.out.splitlines()[-1].startswith(f"asserted: stronger at DENOISER against {POINT}, seed 0: ")
 
 
+def test_own_scores_of_more_access_are_no_attack_of_less(filed, submitted, leakbench):
+    """The loss at DENOISER, said to come from samples alone, and turned round; whoever says DENOISER says no more."""
+    folder = filed(plugin=None, access="SAMPLES")
+    outcome = leakbench("check", "counter", folder, "--against", submitted)
+    assert outcome.code == 1 and "the submission's own loss at DENOISER" in outcome.out
+    own = read_arrays(read_zip(submitted)[f"arrays/{STEM}.npz"], STEM)
+    turned = {name: 3 - 2 * own[name] for name in ("member_scores", "nonmember_scores")}
+    assert check_counter(filed(scores=turned, plugin=None, access="API"), submitted).findings.disagreements
+    assert not check_counter(filed(plugin=None), submitted).findings.disagreements
+
+
 def test_the_plugin_is_not_run_without_weights(filed, submitted):
     folder = filed()
     (folder / "mine.py").write_text("raise SystemExit('it was run')")

@@ -103,3 +103,12 @@ def test_the_command_says_what_it_wrote(leakbench, finished, submitted, tmp_path
     assert outcome.code == 0
     assert str(tmp_path / "run.zip") in outcome.out and "your own" not in outcome.out
     assert (tmp_path / "run.zip").read_bytes() == submitted.read_bytes()
+
+
+def test_the_command_names_cells_that_are_missing(leakbench, again, tmp_path):
+    whole = leakbench("submit", again.out, "--out", tmp_path / "run.zip")
+    assert whole.code == 0 and "incomplete" not in whole.err
+    (again.out / "records" / "baseline__loss__DENOISER__seed0.json").unlink()
+    outcome = leakbench("submit", again.out, "--out", tmp_path / "run.zip")
+    assert outcome.code == 0 and "cells of its plan without a record: 1" in outcome.err
+    assert "baseline, loss at DENOISER, seed 0" in outcome.err
