@@ -52,9 +52,10 @@ class Judgement:
     access: the level at which it was judged: of one attack its own, of the strongest the one up to which attacks were
     asked, of a family the claim's, or "any". together: the interval holds for all attacks on the release at once.
     decider: the attack whose interval decides, where it is not the one shown, with its `deciding` interval.
-    margin: how far the interval that decides lies within the bounds; negative where some of it lies outside. reason:
-    why nothing can be said, where that is so. images: how many on a side would decide it, were the value what was
-    measured; None where no number would, or where it is decided. power: how likely `holds` would have been (power.py).
+    margin: how far the interval that decides lies within the bounds; negative where it does not: of one that lies
+    outside as a whole, how far its nearer end does. reason: why nothing can be said, where that is so. images: how many
+    on a side would decide it, were the value what was measured; None where no number would, or where it is decided.
+    power: how likely `holds` would have been (power.py).
     """
 
     claim: Claim
@@ -143,12 +144,12 @@ def judge_strongest(claim: Claim, point: str, found: Together, names: list[str])
     by_all: Outcome = "broken" if reach else "holds"
     by_one: Outcome = "holds" if reach else "broken"
     outcome: Outcome = by_all if outcomes == {by_all} else by_one if by_one in outcomes else "undecided"
-    margins = {name: min(one.low - low, high - one.high) for name, one in joined.items()}
+    room = {name: min(one.low - low, high - one.high) for name, one in joined.items()}
     if outcome == by_one and each[""] == by_one:
         decider = ""  # the one that is shown is enough
     else:
         ready = [name for name in joined if outcome != by_one or each[name] == by_one]
-        decider = (max if reach else min)(ready, key=lambda name: margins[name])  # of equals the one that is shown
+        decider = (max if reach else min)(ready, key=lambda name: room[name])  # of equals the one that is shown
     parts = found.strongest.parts if reach else [part for one in found.each.values() for part in one.parts]
     return Judgement(
         claim,
@@ -157,7 +158,7 @@ def judge_strongest(claim: Claim, point: str, found: Together, names: list[str])
         found.named,
         joined[""],
         claim.confidence,
-        margins[decider],
+        _margin(joined[decider], low, high),
         _images(joined[decider], low, high) if outcome == "undecided" else None,
         power=find_power(claim, (low, high), parts, found.level, one_is_enough=reach),
         access=_find_access(claim, names),
@@ -196,8 +197,8 @@ def _judge_each(
     strict = {name: one.joined for name, one in corrected.items()}
     outcome = _decide_all(list(found.values()), list(strict.values()), low, high, one_is_enough)
     deciding = strict if one_is_enough else found
-    margins = {name: min(one.low - low, high - one.high) for name, one in deciding.items()}
-    shown = (max if one_is_enough else min)(margins, key=lambda name: margins[name])
+    room = {name: min(one.low - low, high - one.high) for name, one in deciding.items()}
+    shown = (max if one_is_enough else min)(room, key=lambda name: room[name])
     images = _images(deciding[shown], low, high) if outcome == "undecided" else None
     used = level if one_is_enough else claim.confidence
     parts = corrected[shown].parts if one_is_enough else [part for one in measured.values() for part in one.parts]
@@ -209,11 +210,17 @@ def _judge_each(
         shown,
         deciding[shown],
         used,
-        margins[shown],
+        _margin(deciding[shown], low, high),
         images,
         power=power,
         access=_find_access(claim, list(attacks)),
     )
+
+
+def _margin(found: Estimate, low: float, high: float) -> float:
+    if found.low > high:
+        return high - found.low
+    return found.high - low if found.high < low else min(found.low - low, high - found.high)
 
 
 def _find_access(claim: Claim, names: Sequence[str]) -> str:

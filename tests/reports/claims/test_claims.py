@@ -75,6 +75,13 @@ def test_the_interval_decides_and_never_the_value(sound, bounds, outcome):
     assert found.outcome == outcome and expected.low < 0.91 < expected.high
 
 
+def test_the_margin_of_a_broken_claim_is_that_of_the_nearer_end(sound):
+    found = only(sound, at_most=0.6)
+    assert found.outcome == "broken" and found.margin == pytest.approx(0.6 - found.found.low)
+    turned = only(sound, at_most=None, at_least=0.99)
+    assert turned.outcome == "broken" and turned.margin == pytest.approx(turned.found.high - 0.99)
+
+
 def test_more_confidence_is_a_wider_interval(sound):
     widths = [(f := only(sound, at_most=0.99, confidence=level).found).high - f.low for level in (0.5, 0.9, 0.99)]
     assert widths == sorted(widths)
