@@ -16,7 +16,7 @@ from leakbench.cli.app import PluginOption, app, finish, one_thread_a_process
     \b
     Examples:
       leakbench audit my_pipeline --members train/ --nonmembers heldout/
-      leakbench audit my_pipeline --members train.npz --nonmembers heldout.npz --attacks strongest --plan
+      leakbench audit my_pipeline --members train.npz --nonmembers heldout.npz --attacks all --plan
       leakbench audit --samples generated/ --members train/ --nonmembers heldout/
     DIR: a folder of images (of any depth), an .npz file, or the name of a data set. No picture of a member is kept, but
     by --images.
@@ -35,7 +35,7 @@ def audit(
         str | None, typer.Option(help="CSV of file,caption; or txt: a .txt beside every image.")
     ] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="How much more of a caption a model draws.")] = None,
-    attacks: Annotated[str, typer.Option(help="all, strongest, or names with commas.")] = "all",
+    attacks: Annotated[str, typer.Option(help="standard, strongest, all, or names with commas.")] = "standard",
     defense: Annotated[list[str] | None, typer.Option(help="A sampling-time defense to put around it.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="As in leakbench run.")

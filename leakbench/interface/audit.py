@@ -34,7 +34,7 @@ def audit(
     size: int | None = None,
     captions: PathName | None = None,
     guidance: float | None = None,
-    attacks: str | Sequence[str] = "all",
+    attacks: str | Sequence[str] = "standard",
     defenses: str | Sequence[str] = (),
     settings: Settings = (),
     seed: int = 0,
@@ -61,7 +61,8 @@ def audit(
     - size: resize and crop the images of folders to so many pixels a side, at least 2.
     - captions: a CSV file with the columns file and caption; or "txt": a .txt beside every image.
     - guidance: scale of classifier-free guidance, at least 0: how much more of a caption the model draws.
-    - attacks: "all", "strongest" (the frozen set that papers compare by), or names, in a list or with commas.
+    - attacks: "standard" (a frozen set, strong for its cost), "strongest" (the frozen set that papers compare by),
+      "all" (whatever can be run on a given model), or names, in a list or with commas.
     - defenses: sampling-time defenses to put around the model.
     - seed: of the draw of calibration images, and of all noise; at least 0.
     - images: keep pictures of members beside what copies them.

@@ -1,4 +1,7 @@
-"""Frozen sets of attacks: a suite with a `version`, whose attacks other suites take over by the key `ensemble`."""
+"""Frozen sets of attacks: a suite with a `version`, whose attacks other suites take over by the key `ensemble`.
+
+An audit names its set by the same key, and runs what of it can be run on a given model.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from leakbench.runtime.errors import UsageError
 from leakbench.runtime.toml_file import read_toml
 from leakbench.suite.file import SuiteFile
 from leakbench.suite.frozen import format_version, list_changes
+
+_CHANGED, _FEWER = ", changed", ", as far as it applies"
 
 
 def read_frozen_attacks(ensemble: object, where: str) -> list[dict[str, Any]]:
@@ -23,8 +28,9 @@ def read_frozen_attacks(ensemble: object, where: str) -> list[dict[str, Any]]:
 
 
 def format_ensemble(file: SuiteFile) -> str:
-    """The frozen set that a suite runs and what was changed or added, for tables: "strongest 1 and 2 more attacks".
-    Empty where the suite has no version and names no ensemble."""
+    """The frozen set that a suite runs and what was changed or added, for tables: "strongest 1 and 2 more attacks", or
+    "standard 1, as far as it applies" where attacks of the set are missing and all others are as it has them. Empty
+    where the suite has no version and names no ensemble."""
     name = file.ensemble or file.name
     if not file.ensemble and (not file.version or name not in registry.suite_files()):
         return format_version(name, file.version)
@@ -32,7 +38,8 @@ def format_ensemble(file: SuiteFile) -> str:
     frozen, asked = list(table.get("attack", [])), [dict(entry) for entry in file.attack]
     title = format_version(name, str(table["version"]))
     if asked[: len(frozen)] != frozen or list_changes(file):
-        return f"{title}, changed"
+        fewer = not list_changes(file) and [entry for entry in frozen if entry in asked] == asked
+        return f"{title}{_FEWER if fewer else _CHANGED}"
     added = len(asked) - len(frozen)
     return title if not added else f"{title} and {added} more attack{'s' if added > 1 else ''}"
 
@@ -43,4 +50,4 @@ def name_frozen(file: SuiteFile) -> tuple[str, list[str]]:
     if file.ensemble and file.ensemble not in registry.suite_files():  # a file of its user's
         return "", []
     title = format_ensemble(file)
-    return ("" if title.endswith(", changed") else title.partition(" and ")[0]), list_changes(file) or []
+    return ("" if title.endswith((_CHANGED, _FEWER)) else title.partition(" and ")[0]), list_changes(file) or []

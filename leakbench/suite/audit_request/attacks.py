@@ -1,8 +1,9 @@
 """The attacks that an audit of a given model runs.
 
-Choices of ours: first those of the frozen set `strongest`, then every other that reads membership or copies, with its
-default parameters. One that asks for shadow models, which nobody can train without the recipe, is taken with its
-defaults if these need none, else left out; so is one that wants more access than there is.
+Choices of ours: "standard" and "strongest" are frozen sets, "all" is the set `strongest` and then every other attack
+that reads membership or copies, with its default parameters. Of a set, an attack that asks for shadow models, which
+nobody can train without the recipe, is taken with its defaults if these need none, else left out; so is one that wants
+more access than there is. An attack that is asked for by name has to be possible.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 from leakbench.api import Access, Attack
 from leakbench.results.families import FAMILIES
 from leakbench.runtime import registry
-from leakbench.runtime.errors import UsageError
-from leakbench.suite.ensemble import read_frozen_attacks
+from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.suite.audit_request.attack_sets import SETS, read_set, split_choice
 
 ASKED = tuple(name for name, family in FAMILIES.items() if family.of_given_models)
 _OPTION = "--attacks"
@@ -34,14 +35,13 @@ class Reach:
 
 
 def build_entries(choice: str, reach: Reach) -> list[dict[str, Any]]:
-    """The [[attack]] entries of "all", "strongest", or names with commas between. Raises UsageError."""
-    if choice not in ("all", "strongest"):
-        return [_named(name.strip(), reach) for name in choice.split(",")]
-    strongest = _possible(read_frozen_attacks("strongest", "leakbench audit"), reach)
-    if choice == "strongest":
-        return strongest
-    known = {entry["name"] for entry in strongest}
-    return [*strongest, *_possible([{"name": name} for name in registry.names("attacks") if name not in known], reach)]
+    """The [[attack]] entries of names with commas between, of attacks or of sets; each id once, as it stands first.
+    Raises UsageError."""
+    found: dict[str, dict[str, Any]] = {}
+    for word in split_choice(choice):
+        for entry in _possible(read_set(word), reach) if word in SETS else [_named(word, reach)]:
+            found.setdefault(str(entry.get("id", entry["name"])), entry)
+    return list(found.values())
 
 
 def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any]]:
@@ -61,6 +61,9 @@ def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any
 
 def _named(name: str, reach: Reach) -> dict[str, Any]:
     """The entry of an attack that was asked for by name."""
+    known = registry.names("attacks")
+    if name not in known:
+        raise UsageError(f"{_OPTION}: unknown attack {name!r}; {nearest_name(name, [*SETS, *known])}")
     kind: type[Attack] = registry.find("attacks", name, _OPTION)
     if kind.family not in ASKED:
         raise UsageError(f"{_OPTION} {name}: is of family {kind.family}; an audit reads {' and '.join(ASKED)}")

@@ -3,9 +3,9 @@
 The bottom of its chain is a given model or given samples: nothing is trained. Choices of ours:
 - Attacks: see leakbench.suite.audit_request.attacks; one that cannot work on the images or the model at hand is left
   out, and that is said. One that reads what only some defense ships is left out where no defense was asked for.
-- Control: a small network of ours with random weights, attacked alike; up to 64x64 pixels. It knows nothing whatever
-  its size, so it need not be the model's twin. Of samples alone there is none but the blind baseline. No positive
-  control can be had of a model that others trained.
+- Control: a very small network of ours with random weights, attacked alike; up to 64x64 pixels. It knows nothing
+  whatever its size, so it is no twin of the model and takes a fraction of its time. Of samples alone there is none but
+  the blind baseline. No positive control can be had of a model that others trained.
 - The headline is the TPR at the lowest false-positive rate that ten nonmembers, at least, are expected to reach.
 - A model of captions is measured in features that were learnt without labels: a caption is no class.
 """
@@ -33,8 +33,10 @@ from leakbench.api import (
 from leakbench.data import Dataset, draw_split
 from leakbench.data.member_folders import SHARES, load_dataset, name_sides
 from leakbench.data.split import TooFewImages
+from leakbench.models.networks import default_spec
 from leakbench.runtime import registry
 from leakbench.runtime.errors import SettingError, UsageError
+from leakbench.suite.audit_request.attack_sets import FROZEN, SETS, split_choice
 from leakbench.suite.audit_request.attacks import Reach, build_entries
 from leakbench.suite.audit_request.early_checks import check_fits, check_samples, check_sides, peek_at
 from leakbench.suite.load import build_suite
@@ -52,7 +54,8 @@ class Request:
     """An audit request.
 
     model: parameters of the plugin that hands it out, with its `name`. generated: name of the data set of generated
-    images, where there is no model. members, nonmembers: names of data sets. attacks: "all", "strongest" or names.
+    images, where there is no model. members, nonmembers: names of data sets. attacks: names of sets ("standard",
+    "strongest", "all") and of attacks, with commas between.
     defenses: names of sampling-time defenses to put around the model. captions: the table that both the data set and
     the model read; typed_captions: the option as it was typed. samples, shape: number and shape of generated images.
     """
@@ -61,7 +64,7 @@ class Request:
     model: dict[str, Any]
     members: str
     nonmembers: str
-    attacks: str = "all"
+    attacks: str = SETS[0]
     defenses: tuple[str, ...] = ()
     captions: str = ""
     typed_captions: str = ""
@@ -95,6 +98,7 @@ def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Sui
     nonmembers = Counter(np.asarray(data.split).tolist())["nonmember"]
     table = _table(request) | {"headline": _headline(nonmembers)}
     table["defense"] += _control(request, data)
+    table["network"] |= _control_levels(data)
     suite = build_suite(table, _WHERE, overrides)
     _check_split(suite, data, request)
     return _fitting(_without_part_readers(suite, data, model, request), data, model)
@@ -109,9 +113,10 @@ def _table(request: Request) -> dict[str, Any]:
     return {
         "name": "audit-" + (re.sub(r"[^A-Za-z0-9._-]+", "-", request.title).strip("-.") or "model"),
         "summary": f"{request.title}, as it was given",
+        "ensemble": request.attacks if request.attacks in FROZEN else "",
         "dataset": _dataset(request),
         "seeds": [request.seed],
-        "network": {"width": 16, "blocks": 1},
+        "network": {"width": 8, "blocks": 1},
         "quality": _quality(request),
         "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request)],
         "attack": build_entries(request.attacks, request.reach),
@@ -178,6 +183,11 @@ def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
     return [{"name": "untrained"}]
 
 
+def _control_levels(data: Dataset) -> dict[str, Any]:
+    """Levels of the control's network, which attends in its middle alone; none up to 8x8, where it is an MLP."""
+    return {} if default_spec(data.shape).kind == "mlp" else {"levels": [1, 2, 2], "attention": 1}
+
+
 def _fitting(suite: Suite, data: Dataset, spec: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:
     """The suite without the attacks that cannot work on its images or model, and the reason of each of these."""
     said: dict[str, str] = {}
@@ -198,9 +208,9 @@ def _without_part_readers(suite: Suite, data: Dataset, spec: PretrainedSpec | No
         return suite
     setting = _setting(suite.points[0], data, spec)
     found = {name: skip for name, attack in suite.attacks.items() if (skip := _skip_for_parts(attack, setting))}
-    if found and request.attacks not in ("all", "strongest"):
-        name, skip = next(iter(found.items()))
-        raise UsageError(f"--attacks {name}: {skip.reason}")
+    for name in split_choice(request.attacks):
+        if name in found:
+            raise UsageError(f"--attacks {name}: {found[name].reason}")
     return _without(suite, found)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from leakbench.runtime import registry
-from leakbench.suite.ensemble import format_ensemble
+from leakbench.suite.ensemble import format_ensemble, name_frozen
 from leakbench.suite.load import load
 
 FROZEN = """
@@ -53,6 +53,20 @@ def test_what_was_changed_or_added_is_said(own, tmp_path):
     (tmp_path / "other.toml").write_text(FROZEN.replace('"frozen"', '"mine"'))
     assert format_ensemble(load(str(tmp_path / "other.toml")).file) == "mine 3"
     assert load(own).identity != changed.identity
+
+
+@pytest.mark.parametrize(
+    ("kept", "title"),
+    [
+        ([{"name": "loss"}], "frozen 3, as far as it applies"),
+        ([], "frozen 3, as far as it applies"),
+        ([{"name": "loss"}, {"name": "secmi"}], "frozen 3, changed"),
+        ([{"name": "pia", "t": 300}], "frozen 3, changed"),
+    ],
+)
+def test_a_set_that_lacks_attacks_is_not_the_set_that_papers_compare_by(own, kept, title):
+    file = load(own).file.model_copy(update={"attack": tuple(kept)})
+    assert format_ensemble(file) == title and name_frozen(file) == ("", [])
 
 
 @pytest.mark.parametrize(
