@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from leakbench.api import Artefacts, PretrainedModel, PretrainedSpec, Release, Task, fit_param, release_param
-from leakbench.models.pretrained.build import build, content_digest, digest, read_spec
 from leakbench.models.pretrained.inspect import Options, list_files
-from leakbench.models.pretrained.release import PretrainedRelease
 
 
 class Pipeline(PretrainedModel):
@@ -40,6 +38,8 @@ class Pipeline(PretrainedModel):
 
     def spec(self) -> PretrainedSpec:
         """Shapes, conditions and schedule, from the model's settings alone."""
+        from leakbench.models.pretrained.build import read_spec  # here, for it imports torch
+
         return read_spec(self.options)
 
     def display_name(self) -> str:
@@ -52,11 +52,16 @@ class Pipeline(PretrainedModel):
 
     def content_digest(self) -> str:
         """Digest of what an adapter answered."""
+        from leakbench.models.pretrained.build import content_digest
+
         return content_digest(self.options)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Read the weights and hand the model out. Its walk is the suite's number of steps, spaced as its scheduler
         says. It claims nothing."""
+        from leakbench.models.pretrained.build import build, digest
+        from leakbench.models.pretrained.release import PretrainedRelease
+
         content = digest(self.options)
         model = build(self.options, content, task.device)
         return task.release(

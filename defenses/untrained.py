@@ -1,8 +1,6 @@
 """Negative control: a network of random weights. It has seen no image, so no attack may find anything in it."""
 
 from leakbench.api import Artefacts, Defense, Guarantee, Release, Task
-from leakbench.models import networks
-from leakbench.runtime.device import place
 
 
 class Untrained(Defense):
@@ -14,6 +12,9 @@ class Untrained(Defense):
 
     def fit(self, task: Task) -> Artefacts:
         """Fresh weights."""
+        from leakbench.models import networks  # here, for it imports torch
+        from leakbench.runtime.device import place
+
         network = networks.build(task.network, task.streams.of("weights", self.name))
         return Artefacts({"denoiser": place(network, task.device).eval().requires_grad_(False)})
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from leakbench.api import AuxiliaryModel
 from leakbench.data import Split
-from leakbench.runtime.device import Rng
 from leakbench.suite.release_spec import ChainLink
+
+if TYPE_CHECKING:
+    from leakbench.runtime.device import Rng
 
 
 def auxiliary_chain(auxiliary: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> tuple[ChainLink, ...]:
@@ -45,6 +48,8 @@ def trainable_rows(split: Split) -> np.ndarray:
 
 def release_rng(dataset: str, seed: int, auxiliary: AuxiliaryModel | None = None) -> Rng:
     """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
+    from leakbench.runtime.device import Rng  # here, for it imports torch
+
     if auxiliary is None or auxiliary.kind == "retrained":
         return Rng(dataset, seed)
     kind = f"{auxiliary.draw}/{auxiliary.share}" if auxiliary.kind == "shadow" else f"canary/{auxiliary.draw}"

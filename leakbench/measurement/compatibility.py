@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from leakbench.api import Attack, AuditSetting, Defense, Skip, as_pretrained, shipped_parts
-from leakbench.measurement.inputs import RunInputs
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.release_spec import ChainLink
+
+if TYPE_CHECKING:
+    from leakbench.measurement.inputs import RunInputs
 
 _NOTHING_TO_FORGET = Skip("there is nothing to forget: write a [forget] table with `label` or `share`")
 

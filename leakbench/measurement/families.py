@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from leakbench.api import Access, Attack
+from leakbench.measurement.access_levels import LEVELS
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auditing import measure_auditing
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.membership import measure_membership
-from leakbench.measurement.membership_evidence import rows_written
 from leakbench.measurement.record_contents import RecordContents, RecordSpec
 from leakbench.measurement.replication import measure_replication
 from leakbench.measurement.unlearning import measure_unlearning
@@ -56,21 +56,12 @@ class FamilyMeasurement:
         return (measure, self.evaluate, *extractor)
 
 
-def _raw_and_answered(attack: Attack) -> list[Access]:
-    """Its own level, and WEIGHTS as well for one that asks the denoiser: of the raw network."""
-    return list(rows_written(attack, False))
-
-
-def _own_level(attack: Attack) -> list[Access]:
-    return [attack.access]
-
-
 MEASUREMENTS: dict[FamilyName, FamilyMeasurement] = {
     "membership": FamilyMeasurement(
-        _raw_and_answered, evaluate_membership, measure_together=measure_membership, reads_forget_set=True
+        LEVELS["membership"], evaluate_membership, measure_together=measure_membership, reads_forget_set=True
     ),
     "replication": FamilyMeasurement(  # of what the service gives out, at its own level alone
-        _own_level,
+        LEVELS["replication"],
         evaluate_replication,
         measure_replication,
         reads_samples=lambda attack: True,
@@ -78,18 +69,18 @@ MEASUREMENTS: dict[FamilyName, FamilyMeasurement] = {
         keeps_pictures=True,
     ),
     "attribute": FamilyMeasurement(
-        _raw_and_answered,
+        LEVELS["attribute"],
         evaluate_attribute,
         measure_attribute,
         reads_samples=lambda attack: attack.of != "images" or attack.may_read_samples,
     ),
     "unlearning": FamilyMeasurement(
-        _raw_and_answered,
+        LEVELS["unlearning"],
         evaluate_unlearning,
         measure_unlearning,
         reads_samples=lambda attack: True,
         reads_classifiers=True,
         reads_forget_set=True,
     ),
-    "auditing": FamilyMeasurement(_raw_and_answered, evaluate_auditing, measure_auditing),
+    "auditing": FamilyMeasurement(LEVELS["auditing"], evaluate_auditing, measure_auditing),
 }

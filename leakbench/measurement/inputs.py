@@ -1,29 +1,34 @@
-"""A run's inputs, before anything is trained: data, split, networks, schedules, random streams."""
+"""A run's inputs, before anything is trained: data, split, networks, schedules, random streams.
+
+torch is imported where something is asked for that is made of it: the device, images, random streams.
+"""
 
 from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from leakbench.api import AuxiliaryModel, as_pretrained, pretrained_spec
 from leakbench.data import Dataset, Split, SplitSpec, draw_split
 from leakbench.data.forget_set import forget_rows
-from leakbench.data.image_view import ImageView
 from leakbench.measurement.auxiliary import release_rng, trainable_rows, training_rows
-from leakbench.models import networks
-from leakbench.models.diffusion import Schedule
-from leakbench.models.networks import NetworkSpec
+from leakbench.models.network_spec import NetworkSpec, default_spec
 from leakbench.models.pretrained.compatibility import check_fits, schedule_with_walk
+from leakbench.models.schedule import Schedule
 from leakbench.runtime import registry
-from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.release_spec import ChainLink
 from leakbench.suite.suite import Suite
+
+if TYPE_CHECKING:
+    import torch
+
+    from leakbench.data.image_view import ImageView
+    from leakbench.runtime.device import Rng
 
 NETWORK_SIZES = ("width", "blocks", "levels", "attention", "dropout")  # of [network], as a NetworkSpec has them
 
@@ -33,9 +38,15 @@ class RunInputs:
 
     def __init__(self, suite: Suite, config: RunConfig) -> None:
         self.suite, self.config = suite, config
-        self.device = torch.device(config.device)
-        self._datasets: dict[tuple[str, bool], tuple[Dataset, ImageView]] = {}  # of all versions of the suite
+        self._datasets: dict[tuple[str, bool], Dataset] = {}  # of all versions of the suite
         self._splits: dict[tuple[str, bool, SplitSpec], tuple[Split, float]] = {}
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where to compute."""
+        import torch
+
+        return torch.device(self.config.device)
 
     def with_suite(self, suite: Suite) -> RunInputs:
         """Inputs for another version of the suite. The data is not loaded again, nor is an equal split drawn again."""
@@ -59,14 +70,10 @@ class RunInputs:
     @cached_property
     def data(self) -> Dataset:
         """The suite's data set."""
-        return self._loaded_data[0]
-
-    @property
-    def _loaded_data(self) -> tuple[Dataset, ImageView]:
         if self._data_name not in self._datasets:
             file = self.suite.file
             data: Dataset = registry.dataset(file.dataset, f"suite {file.name!r}", file.skip_broken)()
-            self._datasets[self._data_name] = data, ImageView(data.images)
+            self._datasets[self._data_name] = data
         return self._datasets[self._data_name]
 
     @cached_property
@@ -119,7 +126,7 @@ class RunInputs:
             self._check_attribute(values[self.split.train])
         count = 0 if values is None else int(values.max()) + 1
         changed = {key: value for key in NETWORK_SIZES if (value := getattr(table, key)) is not None}
-        found = networks.default_spec(self.data.shape, count).model_copy(update=changed)
+        found = default_spec(self.data.shape, count).model_copy(update=changed)
         if found.kind == "mlp" and found.levels:
             raise UsageError(f"network.levels = {list(found.levels)}: images up to 8x8 have the MLP, which has none")
         return found
@@ -167,7 +174,9 @@ class RunInputs:
     @cached_property
     def pictures(self) -> ImageView:
         """All images of the data set."""
-        return self._loaded_data[1]
+        from leakbench.data.image_view import ImageView
+
+        return ImageView(self.data.images)
 
     def images(self, rows: np.ndarray) -> ImageView:
         """Images of these rows on the CPU, made when they are asked for."""

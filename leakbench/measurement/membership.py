@@ -12,8 +12,9 @@ from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, MembershipEvidence, Release
 from leakbench.data.image_batch import Images
+from leakbench.measurement.access_levels import rows_written
 from leakbench.measurement.audit_context import AuditContext
-from leakbench.measurement.membership_evidence import collect_membership_evidence, rows_written
+from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, CallCount
 from leakbench.measurement.record_contents import RecordContents, RecordSpec
 from leakbench.metrics.evaluate import membership

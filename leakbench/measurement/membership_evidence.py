@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, Attack, Calibration, ImageSet, MembershipAttack, MembershipEvidence, Query
+from leakbench.api import Access, Calibration, ImageSet, MembershipAttack, MembershipEvidence, Query
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
@@ -99,10 +99,3 @@ class CalibrationFitter:
             kept_out = self.images.take(torch.from_numpy(left).to(self.images.ids.device))
             scores[left] = self.target.score({"": fitted}, kept_out)[0][""]
         return scores
-
-
-def rows_written(attack: Attack, answers_raw: bool) -> dict[Access, bool]:
-    """Access levels at which an attack is written, each with whether it asks the raw network there."""
-    if attack.access is not Access.DENOISER:
-        return {attack.access: attack.access is Access.WEIGHTS}
-    return {Access.DENOISER: answers_raw, Access.WEIGHTS: True}

@@ -12,13 +12,13 @@ from leakbench.api import Access, MembershipAttack
 from leakbench.interface.process import run_settings
 from leakbench.interface.submission.counter_file import Counter
 from leakbench.interface.submission.findings import Findings
+from leakbench.measurement.access_levels import rows_written
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import fit_key
 from leakbench.measurement.membership import Attacks, measure_membership
-from leakbench.measurement.membership_evidence import rows_written
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.evaluate.metric_set import MetricSet

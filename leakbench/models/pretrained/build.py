@@ -11,27 +11,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from leakbench.models import networks
 from leakbench.models.pretrained import text_conditioning
 from leakbench.models.pretrained.adapter import load_adapter
 from leakbench.models.pretrained.denoiser import Denoiser
-from leakbench.models.pretrained.inspect import BODIES, Folder, Options, Part, inspect_folder, list_files
+from leakbench.models.pretrained.inspect import Folder, Options, Part, inspect_folder, list_files
 from leakbench.models.pretrained.prediction import Prediction, read_prediction
+from leakbench.models.pretrained.settings import read_shapes
 from leakbench.models.pretrained.spec import PretrainedSpec
-from leakbench.models.pretrained.vae import latent_shape, vae_codec
+from leakbench.models.pretrained.vae import vae_codec
 from leakbench.models.pretrained.weights import load_model
 from leakbench.models.release import Codec
 from leakbench.runtime.cache.keys import compute_key, digest_files
 from leakbench.runtime.device import place
-from leakbench.runtime.errors import SettingError, UsageError
-
-_UNKNOWN = (  # settings of a UNet2DConditionModel or UNet2DModel that ask for more than is known here
-    "addition_embed_type",
-    "class_embed_type",
-    "encoder_hid_dim_type",
-    "time_cond_proj_dim",
-    "dual_cross_attention",
-)
 
 
 @dataclass(frozen=True)
@@ -88,60 +79,10 @@ def _ready(network: Denoiser, device: torch.device) -> Denoiser:
 
 
 def _read_spec(folder: Folder, options: Options) -> tuple[PretrainedSpec, Prediction]:
-    part, where = folder.parts["body"], str(folder.path)
-    config = _defaults(part) | part.config
-    _check_own(part, config, folder)
-    for key in _UNKNOWN:
-        if config.get(key):
-            raise UsageError(f"{where}: {part.kind} with {key} = {config[key]!r} is not known here")
-    if config.get("sample_size") is None:
-        raise UsageError(f"{where}: {part.kind} without a sample_size: write the size of its images into config.json")
-    prediction = read_prediction(folder.scheduler, options.prediction, where)
-    side, channels = config["sample_size"], int(config["in_channels"])
-    height, width = (side, side) if isinstance(side, int) else map(int, side)
-    if int(config.get("out_channels") or channels) not in (channels, 2 * channels):
-        raise UsageError(
-            f"{where}: {part.kind} of {channels} channels in and {config.get('out_channels')} out is not known"
-        )
-    shape, vae = (channels, height, width), folder.parts.get("vae")
-    images = shape if vae is None else latent_shape(vae.kind, _defaults(vae) | vae.config, (height, width))
-    if vae is not None and int((_defaults(vae) | vae.config)["latent_channels"]) != channels:
-        raise UsageError(
-            f"{where}: the network denoises {channels} channels, and its autoencoder's latents have others"
-        )
-    schedule = replace(prediction.schedule, bounded=vae is None)
-    spec = networks.default_spec(shape, _conditions(part, config, folder, options))
-    return PretrainedSpec(images, spec, schedule), replace(prediction, schedule=schedule)
-
-
-def _check_own(part: Part, config: dict[str, Any], folder: Folder) -> None:
-    """Raise UsageError for a network of the model's own making that is not asked as a UNet2DModel is."""
-    if part.kind in BODIES:
-        return
-    hint = "write an adapter for it: module:FILE.py:function"
-    if "encoder" in folder.parts:
-        raise UsageError(f"{folder.path}: {part.kind}, a class of its own that is told captions, is not known; {hint}")
-    if missing := [key for key in ("sample_size", "in_channels") if config.get(key) is None]:
-        raise UsageError(f"{folder.path}: {part.kind}, a class of its own, does not say its {missing[0]}; {hint}")
-
-
-def _conditions(part: Part, config: dict[str, Any], folder: Folder, options: Options) -> int:
-    """Count the labels. Raises UsageError where captions are missing, or given for nothing."""
-    where, textual = str(folder.path), part.kind == "UNet2DConditionModel"
-    if textual and not {"encoder", "tokenizer"} <= set(folder.parts):
-        raise UsageError(f"{where}: a text-conditional network without its text_encoder and tokenizer (CLIP)")
-    if textual and not options.captions:
-        before = f"{where}: a text-conditional model: captions are missing; give "
-        raise SettingError(before, "captions", "FILE", ", one a line")
-    if options.captions and not textual:
-        raise SettingError(f"{where}: ", "captions", options.captions, ": the model takes none")
-    if textual:
-        return len(text_conditioning.read_captions(options.captions))
-    count = int(config.get("num_embeds_ada_norm" if part.kind == "DiTTransformer2DModel" else "num_class_embeds") or 0)
-    if options.guidance != 1 and part.kind != "DiTTransformer2DModel":
-        after = ": the model knows no answer without condition; use 1"
-        raise SettingError(f"{where}: ", "guidance", options.guidance, after)
-    return count
+    shapes = read_shapes(folder, options, lambda part: _defaults(part) | part.config)
+    prediction = read_prediction(folder.scheduler, options.prediction, str(folder.path))
+    schedule = replace(prediction.schedule, bounded="vae" not in folder.parts)
+    return PretrainedSpec(shapes.images, shapes.network, schedule), replace(prediction, schedule=schedule)
 
 
 def _captions(folder: Folder, options: Options, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from leakbench.data import Dataset
-from leakbench.models.diffusion import Schedule
 from leakbench.models.pretrained.spec import PretrainedSpec
+from leakbench.models.schedule import Schedule
 from leakbench.runtime.errors import UsageError
 
 

@@ -13,10 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from leakbench.models.pretrained.locate import adapter_file, locate_folder
-from leakbench.models.pretrained.weights import read_table, weight_files
+from leakbench.models.pretrained.weight_files import read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line, nearest_name
 
 BODIES = ("DiTTransformer2DModel", "UNet2DConditionModel", "UNet2DModel")
@@ -176,6 +174,8 @@ def _by_its_code(folder: Path, named: dict[str, list[Any]], code: tuple[Path, ..
 def _kind(key: str, thing: Any, folder: Path) -> str:
     """The known class that a loaded part is of, or derives from; else its own. Raises UsageError for what can only be
     asked as a known class is."""
+    from torch import nn
+
     role, known = _ROLES[key]
     for base in type(thing).__mro__:
         if base.__name__ in known:

@@ -24,37 +24,25 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from leakbench.models.diffusion import Schedule, alpha_sigma
-from leakbench.runtime.errors import UsageError, nearest_name
-
-Target = Literal["epsilon", "v_prediction", "sample"]
-TARGETS: tuple[str, ...] = get_args(Target)
-
-EDM = ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler")
-DDPM_LIKE = (
-    "DDIMInverseScheduler",
-    "DDIMParallelScheduler",
-    "DDIMScheduler",
-    "DDPMParallelScheduler",
-    "DDPMScheduler",
-    "DEISMultistepScheduler",
-    "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "KDPM2AncestralDiscreteScheduler",
-    "KDPM2DiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
+from leakbench.models.pretrained.schedulers import (
+    EDM,
+    TARGETS,
+    Target,
+    check_discrete,
+    check_scheduler,
+    check_target,
+    edm_schedule,
 )
+from leakbench.runtime.errors import UsageError
+
+__all__ = ["TARGETS", "Prediction", "Target", "nowhere", "read_prediction"]
 
 
 @dataclass(frozen=True)
@@ -91,27 +79,16 @@ def read_prediction(config: Mapping[str, Any] | None, override: str | None, wher
 
     Without a config (a bare network): DDPM's linear schedule, and the user has to say. Raises UsageError.
     """
-    if override is not None and override not in TARGETS:
-        raise UsageError(f"{where}: prediction = {override!r}: it should be one of {', '.join(TARGETS)}")
+    check_scheduler(config, override, where)
     if config is None:
-        if override is None:
-            raise UsageError(
-                f"{where}: a network without a scheduler does not tell what it predicts: say prediction = "
-                f"{' or '.join(TARGETS)} (its noise is then taken for DDPM's linear schedule)"
-            )
         return Prediction(Schedule(), override)  # type: ignore[arg-type]
-    name = str(config.get("_class_name"))
-    if name not in (*EDM, *DDPM_LIKE):
-        raise UsageError(
-            f"{where}: scheduler {name!r} is not known; {nearest_name(name, [*EDM, *DDPM_LIKE])}; known are "
-            f"{', '.join((*DDPM_LIKE, *EDM))}"
-        )
+    name = str(config["_class_name"])
     scheduler = _built(name, config, where)
     target: Any = override or scheduler.config.prediction_type
-    if target not in (TARGETS[:2] if name in EDM else TARGETS):
-        raise UsageError(f"{where}: {name} with prediction_type = {target!r} is not known; known are {TARGETS}")
+    check_target(name, target, where)
     if name in EDM:
-        return Prediction(_edm_schedule(scheduler.config), target, float(scheduler.config.sigma_data))
+        said = scheduler.config
+        return Prediction(edm_schedule(said.sigma_min, said.sigma_max), target, float(said.sigma_data))
     return Prediction(_table_schedule(scheduler, where), target)
 
 
@@ -130,8 +107,7 @@ def _built(name: str, config: Mapping[str, Any], where: str) -> Any:
 def _table_schedule(scheduler: Any, where: str) -> Schedule:
     """The table of alpha_bar, with the walk of the scheduler's config."""
     config = scheduler.config
-    if getattr(config, "use_flow_sigmas", False) or getattr(config, "timestep_type", "discrete") != "discrete":
-        raise UsageError(f"{where}: {type(scheduler).__name__} with flow or continuous timesteps is not known")
+    check_discrete(type(scheduler).__name__, dict(config), where)
     found = _of_table(scheduler.alphas_cumprod.double().numpy())
     final = 1.0 if getattr(config, "set_alpha_to_one", True) else float(found.alpha_bar[0])
     spacing: Any = getattr(config, "timestep_spacing", "leading")
@@ -145,16 +121,6 @@ def _of_table(alpha_bar: np.ndarray) -> Schedule:
     if np.allclose(linear.alpha_bar, alpha_bar, rtol=1e-4, atol=1e-7):
         return linear
     return Schedule.given(alpha_bar)
-
-
-def _edm_schedule(config: Any) -> Schedule:
-    """The noise levels of DDPM's schedule that the network was trained for."""
-    alpha_bar = Schedule().alpha_bar
-    sigma = np.sqrt((1 - alpha_bar) / alpha_bar)
-    sigma = np.maximum(sigma[sigma <= config.sigma_max], config.sigma_min)
-    if len(sigma) < 2:
-        raise UsageError(f"scheduler: sigma_max = {config.sigma_max} leaves no noise level")
-    return Schedule.given(1 / (1 + sigma**2))
 
 
 def nowhere(t: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from leakbench.models.diffusion import Schedule
-    from leakbench.models.networks import NetworkSpec
+    from leakbench.models.network_spec import NetworkSpec
+    from leakbench.models.schedule import Schedule
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,6 @@ class VaeCodec:
             return in_batches(batch, x0, size=self.rows)
 
 
-def latent_shape(kind: str, config: dict[str, Any], side: int | tuple[int, int]) -> tuple[int, int, int]:
-    """Shape of the images whose latents have this side: the autoencoder halves them once a level but the last."""
-    factor = 2 ** (len(config.get("block_out_channels", (64,))) - 1)
-    height, width = (side, side) if isinstance(side, int) else side
-    return int(config.get("in_channels", 3)), height * factor, width * factor
-
-
 def vae_codec(autoencoder: nn.Module, device: torch.device) -> VaeCodec:
     """The codec on a device."""
     return VaeCodec(autoencoder.to(device))

@@ -7,7 +7,6 @@ and transformers, and a model some of whose weights are missing is refused: rand
 
 from __future__ import annotations
 
-import json
 import pickle
 import shutil
 import tempfile
@@ -19,22 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from leakbench.models.pretrained.weight_files import STEMS, read_table, weight_files
 from leakbench.runtime.errors import UsageError
-
-_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
-_VARIANTS = ("", ".fp16")
-
-
-def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The files to read, safetensors before pickles and full precision before half. Raises UsageError for none."""
-    for ending in ("safetensors", "bin", "pt"):
-        for stem in _STEMS:
-            for variant in _VARIANTS:
-                if (whole := folder / f"{stem}{variant}.{ending}").is_file():
-                    return (whole,)
-                if (index := folder / f"{stem}.{ending}.index{variant}.json").is_file():
-                    return (index, *_shards(index))
-    raise UsageError(f"{folder}: no weights; it should hold {_STEMS[0]}.safetensors or {_STEMS[1]}.safetensors")
 
 
 def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.Module:
@@ -68,7 +53,7 @@ def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str
         tensors |= load_pickle(file, trust_pickle)
     # copies: safetensors keeps no two names for one memory
     kept = {key: value.clone().contiguous() for key, value in tensors.items() if isinstance(value, torch.Tensor)}
-    stem = _STEMS[0] if first.name.startswith(_STEMS[0]) else _STEMS[1]
+    stem = STEMS[0] if first.name.startswith(STEMS[0]) else STEMS[1]
     save_file(kept, temporary / f"{stem}.safetensors", metadata={"format": "pt"})
     shutil.copy(folder / "config.json", temporary / "config.json")
     return temporary, None
@@ -93,22 +78,3 @@ def load_pickle(file: Path, trust_pickle: bool) -> dict[str, Any]:
     if not any(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise UsageError(f"{file}: not a file of weights: it holds no tensors by name")
     return tensors
-
-
-def _shards(index: Path) -> list[Path]:
-    """The files of an index; none outside of its folder."""
-    names = sorted({str(name) for name in dict(read_table(index).get("weight_map", {})).values()})
-    if any(Path(name).name != name for name in names):
-        raise UsageError(f"{index}: names a file outside of its folder")
-    return [index.parent / name for name in names]
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """The settings in a JSON file. Raises UsageError."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: not a table of settings")
-    return found

@@ -14,11 +14,12 @@ from sklearn.metrics import roc_auc_score
 from leakbench.api import Access, Artefacts, AuxiliaryModel, Calibration, Defense, MembershipAttack, Release, Task
 from leakbench.api.views import DenoiserView, QueryCount
 from leakbench.data.image_batch import Images
+from leakbench.measurement.access_levels import rows_written
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.membership import randomised
-from leakbench.measurement.membership_evidence import collect_membership_evidence, rows_written
+from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.measurement.release_audit import ReleaseAudit

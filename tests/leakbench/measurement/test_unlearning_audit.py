@@ -8,11 +8,11 @@ from leakbench.api import Access, PairedScores, UnlearningAttack, UnlearningEvid
 from leakbench.attacks.unlearning.before_after import BeforeAfter
 from leakbench.attacks.unlearning.forget_membership import ForgetMembership
 from leakbench.attacks.unlearning.relearning import Relearning
+from leakbench.measurement.access_levels import rows_written
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.compatibility import audit_setting
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
-from leakbench.measurement.membership_evidence import rows_written
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.measurement.unlearning import Inquiry, measure_unlearning
 from leakbench.runtime.run_config import RunConfig
