@@ -29,7 +29,8 @@ from torch import nn
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.pretrained.locate import adapter_file
-from leakbench.models.pretrained.prediction import TARGETS, Prediction
+from leakbench.models.pretrained.prediction import Prediction
+from leakbench.models.pretrained.schedulers import TARGETS
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.errors import UsageError, in_a_line

@@ -33,7 +33,6 @@ from torch import Tensor
 from leakbench.models.diffusion import Schedule, alpha_sigma
 from leakbench.models.pretrained.schedulers import (
     EDM,
-    TARGETS,
     Target,
     check_discrete,
     check_scheduler,
@@ -41,8 +40,6 @@ from leakbench.models.pretrained.schedulers import (
     edm_schedule,
 )
 from leakbench.runtime.errors import UsageError
-
-__all__ = ["TARGETS", "Prediction", "Target", "nowhere", "read_prediction"]
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.diffusion import Schedule, add_noise, denoise, full_timesteps
 from leakbench.models.networks import NetworkSpec
 from leakbench.models.pretrained.denoiser import Denoiser
-from leakbench.models.pretrained.prediction import DDPM_LIKE, TARGETS, Prediction, read_prediction
+from leakbench.models.pretrained.prediction import Prediction, read_prediction
 from leakbench.models.pretrained.release import PretrainedRelease
+from leakbench.models.pretrained.schedulers import DDPM_LIKE, TARGETS
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 
