@@ -33,7 +33,7 @@ from leakbench.api import (
 from leakbench.data import Dataset, draw_split
 from leakbench.data.member_folders import SHARES, load_dataset, name_sides
 from leakbench.data.split import TooFewImages
-from leakbench.models.networks import default_spec
+from leakbench.models.network_spec import default_spec
 from leakbench.runtime import registry
 from leakbench.runtime.errors import SettingError, UsageError
 from leakbench.suite.audit_request.attack_sets import FROZEN, SETS, split_choice

@@ -14,7 +14,6 @@ from sklearn.metrics import roc_auc_score
 from leakbench.api import Access, Artefacts, AuxiliaryModel, Calibration, Defense, MembershipAttack, Release, Task
 from leakbench.api.views import DenoiserView, QueryCount
 from leakbench.data.image_batch import Images
-from leakbench.measurement.access_levels import rows_written
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
@@ -87,17 +86,6 @@ def images(first: int, count: int) -> Images:
 
 
 SPLIT = {part: images(1000 * i, 30 + i) for i, part in enumerate(PARTS)}
-
-
-def test_a_denoiser_attack_is_written_for_the_service_and_for_the_raw_network():
-    assert rows_written(Error(), answers_raw=False) == {Access.DENOISER: False, Access.WEIGHTS: True}
-    assert rows_written(Error(), answers_raw=True) == {Access.DENOISER: True, Access.WEIGHTS: True}
-
-
-@pytest.mark.parametrize("access", [Access.NONE, Access.SAMPLES, Access.API, Access.WEIGHTS])
-def test_any_other_attack_is_written_once_at_its_own_level(access):
-    kind = type("Other", (Error,), {"access": access})
-    assert rows_written(kind(), answers_raw=False) == {access: access is Access.WEIGHTS}
 
 
 def test_scores_do_not_depend_on_the_batch_or_the_order():
