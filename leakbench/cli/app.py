@@ -39,6 +39,7 @@ app = typer.Typer(
     """,
 )
 
+WideOption = Annotated[bool, typer.Option("--wide", help="Print the table with all its columns.")]
 PluginOption = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with attacks or defenses.")]
 
 
@@ -73,9 +74,9 @@ def add_to_job_summary(page: str) -> None:
             file.write(f"{page}\n")
 
 
-def finish(run: Run, plan: bool) -> None:
-    """Execute a run and print its table, or print its `plan`. Exit code 130 on Ctrl-C, 1 where something failed, `VOID`
-    where its track is void."""
+def finish(run: Run, plan: bool, wide: bool = False) -> None:
+    """Execute a run and print its table (`wide`: with all columns), or print its `plan`. Exit code 130 on Ctrl-C, 1
+    where something failed, `VOID` where its track is void."""
     from leakbench.runtime import distributed
 
     if plan:
@@ -89,7 +90,7 @@ def finish(run: Run, plan: bool) -> None:
         print("leakbench: interrupted; what was finished is kept: run the same command to go on", file=sys.stderr)
         raise typer.Exit(130) from None
     if prints:
-        _print_results(run.out, execution)
+        _print_results(run.out, execution, wide)
     for failure in execution.failures.values():
         print(f"leakbench: failed: {failure}", file=sys.stderr)
     if execution.failures:
@@ -101,12 +102,12 @@ def finish(run: Run, plan: bool) -> None:
             raise typer.Exit(VOID)
 
 
-def _print_results(out: Path, execution: Execution) -> None:
+def _print_results(out: Path, execution: Execution, wide: bool) -> None:
     """Print the trade-off table of a run, and a line that says what lies in its folder."""
+    from leakbench.reports.tables.terminal import print_table
     from leakbench.results.run_folder import RunFolder
-    from leakbench.runtime import registry
 
-    registry.find("reports", "terminal")(RunFolder(out))
+    print_table(RunFolder(out), wide)
     foreseen = "" if execution.foreseen is None else f" of about {execution.foreseen:.0f} s foreseen"
     print(f"{out}/report.md, results.csv, summary.csv, figures/ ({execution.seconds:.0f} s{foreseen})")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from leakbench.cli.app import PluginOption, app, finish, one_thread_a_process
+from leakbench.cli.app import PluginOption, WideOption, app, finish, one_thread_a_process
 
 
 @app.command(
@@ -50,6 +50,7 @@ def audit(
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")] = False,
     trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Load weights that can run code.")] = False,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run a pipeline's own code.")] = False,
+    wide: WideOption = False,
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
@@ -78,4 +79,4 @@ def audit(
     )
     for name, objection in prepared.left_out.items():
         print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)
-    finish(prepared.run, plan)
+    finish(prepared.run, plan, wide)

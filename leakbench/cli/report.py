@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from leakbench.cli.app import VOID, app
+from leakbench.cli.app import VOID, WideOption, app
+from leakbench.cli.written import list_written
 from leakbench.runtime.errors import UsageError
 
-_WHOLE = "csv,drawings,md"
+_WHOLE = "terminal,csv,drawings,md"
 _PAPER = "tex,figures"
 _CHOICES = {  # what can be chosen of a format; all others show the whole run
     "tex": ("points", "attacks", "columns"),
@@ -20,11 +21,12 @@ _CHOICES = {  # what can be chosen of a format; all others show the whole run
 
 
 @app.command(
-    help="""Write reports of a run.
+    help="""Print the table of a run, and write its reports.
 
     \b
     Examples:
       leakbench report runs/quick
+      leakbench report runs/quick --wide
       leakbench report runs/quick --format csv
       leakbench report runs/quick --format tex,figures
       leakbench report runs/quick --points baseline,cpsample --columns frechet_heldout,denoiser_auc
@@ -36,8 +38,8 @@ def report(
     format: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: csv, drawings, figures, html, jsonl, md, model-card, tex (default: "
-            "csv,drawings,md; with a choice of what is shown: tex,figures)."
+            help="Comma-separated: csv, drawings, figures, html, jsonl, md, model-card, terminal, tex (default: "
+            "terminal,csv,drawings,md; with a choice of what is shown: tex,figures)."
         ),
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Write one page of all these runs to this file instead.")] = None,
@@ -48,6 +50,7 @@ def report(
     columns: Annotated[
         list[str] | None, typer.Option(metavar="NAMES", help="Show these columns of tables and panels alone.")
     ] = None,
+    wide: WideOption = False,
 ) -> None:
     from leakbench.interface.results import Results
     from leakbench.interface.shown import choose_shown
@@ -59,16 +62,21 @@ def report(
     names = [name.strip() for name in (format or (_PAPER if chosen else _WHOLE)).split(",")]
     if "page" in names:
         raise UsageError("--format page: a page is of all the runs together: use --page FILE")
+    if wide and "terminal" not in names:
+        raise UsageError("--wide is for the table on the terminal: add terminal to --format")
     if chosen and (page or not any(set(chosen) & set(_CHOICES.get(name, ())) for name in names)):
         raise UsageError(f"--{chosen[0]} chooses what --format tex and figures show; ask for one of them")
     runs = [open_run(folder) for folder in folders]
     if page:
         print(registry.find("reports", "page")(runs, page))
     for run in () if page else runs:
+        written: list[Path] = []
         for name in names:
             shown = choose_shown(run, **{option: choice[option] for option in _CHOICES.get(name, ())})
-            for path in registry.find("reports", name, "--format")(shown):
-                print(path)
+            options = {"wide": wide} if name == "terminal" else {}
+            written += registry.find("reports", name, "--format")(shown, **options)
+        for line in list_written(written):
+            print(line)
     if any(Results(run).void for run in runs):
         raise typer.Exit(VOID)
 

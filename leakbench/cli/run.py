@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from leakbench.cli.app import PluginOption, app, finish, one_thread_a_process
+from leakbench.cli.app import PluginOption, WideOption, app, finish, one_thread_a_process
 
 
 @app.command(
@@ -40,6 +40,7 @@ def run(
         float | None,
         typer.Option(min=0.1, metavar="MINUTES", help="Scale steps and samples down so that it takes no longer here."),
     ] = None,
+    wide: WideOption = False,
     plugin: PluginOption = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave image files out that do not decode (as skip_broken = true).")
@@ -62,4 +63,4 @@ def run(
         skip_broken=skip_broken,
         images=not no_images,
     )
-    finish(prepared, plan)
+    finish(prepared, plan, wide)

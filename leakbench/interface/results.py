@@ -19,13 +19,13 @@ from leakbench.reports.figures.canvas import PAGE
 from leakbench.reports.figures.registry import CHARTS, draw
 from leakbench.reports.reading.aggregate import aggregate
 from leakbench.reports.reading.points import ACCESS_LEVELS
-from leakbench.reports.reading.tradeoff import tradeoff_table
-from leakbench.reports.reading.tradeoff_text import format_tradeoff
+from leakbench.reports.reading.tradeoff_short import shorten_tradeoff
 from leakbench.reports.reading.verdicts import list_verdicts
 from leakbench.reports.reading.void import list_void_reasons
 from leakbench.reports.recipes.registry import collect_recipe, list_values
 from leakbench.reports.tables.paper.registry import list_tables
 from leakbench.reports.tables.paper.render import render
+from leakbench.reports.tables.terminal import format_short, read_width
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError, nearest_name
@@ -54,7 +54,7 @@ class Results:
         return tuple(reason.words for reason in list_void_reasons(self._run))
 
     def table(self) -> pd.DataFrame:
-        """The trade-off, one row a point, with every number of the table that the command line prints.
+        """The trade-off, one row a point, with every number of the table that `--wide` prints.
 
         Columns: `point`, `defense`, `role`, `seeds`, `features`; the quality metrics, `frechet_heldout` among them; for
         each access level `LEVEL_attack`, the strongest attack, `LEVEL_auc` and `LEVEL_` with the headline metric of the
@@ -62,9 +62,12 @@ class Results:
         [0, 1]. Beside each number `NAME` stand the bounds of its 95 % interval, `NAME_low` and `NAME_high`; NaN where
         there is none. Those of AUCs and TPRs hold together for all attacks on the release. README.md says what each
         column means.
+
+        Printed, and in a notebook, it shows the few columns of the command line's table; it holds all of them.
         """
-        table: pd.DataFrame = tradeoff_table(self._run)
-        return table
+        from leakbench.interface.tradeoff_frame import TradeoffFrame
+
+        return TradeoffFrame(self._run)
 
     def verdicts(self) -> pd.DataFrame:
         """The verdicts of the report, a row a point and access level: `point`, `access`, `attack` (as tables name the
@@ -195,11 +198,14 @@ class Results:
     def __repr__(self) -> str:
         return f"Results({str(self.path)!r})"
 
+    def __str__(self) -> str:
+        """The table that the command line prints, for the width of the terminal, and the folder."""
+        return "\n".join([*format_short(self._run, read_width(), ".table()"), str(self.path)])
+
     def _repr_html_(self) -> str:
         """The trade-off as notebooks show it, above it the reasons why it says nothing, if it does not."""
-        import pandas as pd
+        from leakbench.interface.tradeoff_frame import render_html
 
-        titles, cells = format_tradeoff(self._run)
-        table = pd.DataFrame([dict(zip(titles, row, strict=True)) for row in cells]).to_html(index=False, border=0)
         void = "".join(f"<p><strong>Void:</strong> {escape(reason)}</p>" for reason in self.void)
+        table = render_html(shorten_tradeoff(self._run), ".table() has all columns")
         return f"{void}{table}<p>{escape(str(self.path))}</p>"

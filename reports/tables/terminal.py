@@ -1,7 +1,8 @@
-"""The trade-off table on the terminal: the columns that compare, and below it what all rows share."""
+"""The trade-off table on the terminal: few columns that fit, or all of them, and below what all rows share."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from leakbench.results.run_folder import RunFolder
@@ -12,44 +13,59 @@ from ..reading.guarantees import list_guarantees
 from ..reading.inapplicable import list_inapplicable
 from ..reading.marks import find_marks
 from ..reading.tradeoff import list_rows
+from ..reading.tradeoff_short import shorten_tradeoff
 from ..reading.tradeoff_text import format_tradeoff, shared_flags
 from ..reading.void import list_void_reasons
+from .columns import fit_table, wrap
 
-_LEFT_TO_THE_REPORT = ("its floor", "training set")  # ends of titles
+_VOID = "VOID, no membership result says anything"
+WIDTH = 100  # where there is no terminal: a log file, a pipe, a notebook
 
 
-def print_table(run: RunFolder) -> list[Path]:
-    """Print the table, as wide as it needs to be when the output is not a terminal. Writes no file."""
+def print_table(run: RunFolder, wide: bool = False) -> list[Path]:
+    """Print the table as wide as `read_width` says; `wide`: with all its columns. Writes no file."""
     from rich.console import Console
-    from rich.table import Table
 
-    titles, cells = format_tradeoff(run)
-    shown = [i for i, title in enumerate(titles) if not title.endswith(_LEFT_TO_THE_REPORT)]
-    attacks = f" (attacks: {run.plan.ensemble})" if run.plan.ensemble else ""
-    table = Table(title=f"{run.plan.suite}{attacks}: the trade-off", title_justify="left", pad_edge=False)
-    for i in shown:
-        table.add_column(titles[i], overflow="fold")
-    for row in cells:
-        table.add_row(*(row[i] for i in shown))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
-    for reason in list_void_reasons(run):
-        console.print(f"VOID, no membership result says anything: {reason.words}", style="bold red", highlight=False)
-    for point in run.plan.points:
-        for mark in find_marks(run, point.name):
-            console.print(f"{mark.flag.value}: {point.name}: {mark.words}", style="bold", highlight=False)
-    for note in _notes(run):
-        console.print(note, highlight=False)
+    width = read_width()
+    console = Console(highlight=False, markup=False, emoji=False)
+    for line in format_wide(run, width) if wide else format_short(run, width, "--wide"):
+        console.print(line, style="bold red" if line.startswith(_VOID) else None, soft_wrap=True)
     return []
 
 
-def _notes(run: RunFolder) -> list[str]:
-    """Lines below the table: the distance's floor, flags of every row, guarantees, and attacks not run and why."""
+def read_width() -> int:
+    """The columns of the terminal, or those that COLUMNS tells; without either `WIDTH`."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
+
+
+def format_short(run: RunFolder, width: int, more: str = "") -> list[str]:
+    """The table in lines of at most `width` columns; `more`: where the columns are that it leaves out."""
+    table = shorten_tradeoff(run)
+    rest = f"; all columns: {more}" if more else ""
+    notes = [*table.notes, *_list_notes(run), f"brackets: 95 %{rest}; verdicts: report.md"]
+    return _join(run, fit_table(table.titles, table.cells, width), notes, width)
+
+
+def format_wide(run: RunFolder, width: int) -> list[str]:
+    """The table with all columns: a line a row where that fits, else its intervals below, else a line a column."""
+    titles, cells = format_tradeoff(run)
     floor, shared = find_floor(run), sorted(shared_flags(list_rows(run)))
     notes = [f"{distance_name(run)} of real to real images (the floor): {format_distance(floor)}"] if floor else []
-    if shared:
-        notes.append(f"every row: {', '.join(shared)} (report.md explains)")
-    notes += [one.words for one in list_guarantees(run) if one.holds and one.point.role != "control"]
-    return notes + [f"not run: {words}" for words in list_inapplicable(run)]
+    notes += [f"every row: {', '.join(shared)} (report.md explains)"] if shared else []
+    return _join(run, fit_table(titles, cells, width), [*notes, *_list_notes(run)], width)
+
+
+def _join(run: RunFolder, table: list[str], notes: list[str], width: int) -> list[str]:
+    """The title, the table, what makes it void or a row of it mean nothing, and the notes."""
+    attacks = f" (attacks: {run.plan.ensemble})" if run.plan.ensemble else ""
+    warnings = [f"{_VOID}: {reason.words}" for reason in list_void_reasons(run)]
+    for point in run.plan.points:
+        warnings += [f"{mark.flag.value}: {point.name}: {mark.words}" for mark in find_marks(run, point.name)]
+    said = [line for one in (*warnings, *notes) for line in wrap(one, width)]
+    return [f"{run.plan.suite}{attacks}: the trade-off", "", *table, "", *said]
+
+
+def _list_notes(run: RunFolder) -> list[str]:
+    """Guarantees that are stated, and attacks that were not run and why."""
+    stated = [one.words for one in list_guarantees(run) if one.holds and one.point.role != "control"]
+    return stated + [f"not run: {words}" for words in list_inapplicable(run)]

@@ -244,7 +244,7 @@ def test_report_writes_again_what_the_run_wrote(leakbench, again, finished):
         (again.out / name).unlink()
     outcome = leakbench("report", again.out, "--format", "csv, md")
     assert outcome.code == 0
-    assert str(again.out / "results.csv") in outcome.out.split()
+    assert outcome.out.split()[:2] == [f"{again.out}/:", "results.csv,"]
     for name in ("results.csv", "summary.csv"):
         assert (again.out / name).read_bytes() == (finished.out / name).read_bytes()
 
@@ -252,7 +252,10 @@ def test_report_writes_again_what_the_run_wrote(leakbench, again, finished):
 def test_report_can_print_the_table_as_well(leakbench, again):
     outcome = leakbench("report", again.out, "--format", "terminal")
     assert outcome.code == 0
-    assert "cpsample alpha=0.5" in outcome.out
+    assert "cpsample alpha=0.5" in outcome.out and "TPR at" not in outcome.out
+    wide = leakbench("report", again.out, "--format", "terminal", "--wide")
+    assert wide.code == 0 and "TPR at" in wide.out
+    check_refused(leakbench("report", again.out, "--format", "csv", "--wide"), "--wide", "add terminal to --format")
 
 
 def test_plan_prints_the_cells_and_an_estimate_and_writes_nothing(run, tmp_path):

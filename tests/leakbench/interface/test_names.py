@@ -35,7 +35,7 @@ IN_PYTHON = {"defense": "defenses", "plugin": "plugins", "no_images": "images"}
 def test_options_and_their_defaults_are_those_of_the_command(name):
     command = inspect.signature(getattr(getattr(cli.command_line, name), name)).parameters
     ours = inspect.signature(getattr(lb, name)).parameters
-    assert set(ours) == {IN_PYTHON.get(option, option) for option in command} - {"plan"}
+    assert set(ours) == {IN_PYTHON.get(option, option) for option in command} - {"plan", "wide"}
     for option, parameter in command.items():
         default = parameter.default
         if option == "plan" or default in (inspect.Parameter.empty, ...) or option in ("model",):

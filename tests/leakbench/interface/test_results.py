@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import pickle
 import re
 import shutil
 from html import escape
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 import leakbench as lb
-from leakbench.reports.reading.tradeoff_text import format_tradeoff
+from leakbench.reports.reading.tradeoff_short import shorten_tradeoff
 from leakbench.reports.tables.csv_files import SUMMARY, summary
 from leakbench.results.run_folder import RunFolder
 
@@ -66,11 +67,26 @@ def test_the_table_holds_the_numbers_of_summary_csv(results, finished):
 
 
 def test_the_table_holds_what_the_terminal_shows(results, finished):
-    lines = [line.strip("\u2502") for line in finished.outcome.out.splitlines()]
+    lines = finished.outcome.out.splitlines()
     for row in results.table().to_dict("records"):
         (line,) = [line for line in lines if line.startswith(f"{row['point']} ")]
-        assert f"{row['denoiser_attack']} {row['denoiser_auc']:.2f} [{row['denoiser_auc_low']:.2f}, " in line
-        assert f"{100 * row['weights_tpr@fpr=0.1']:.1f} % [" in line
+        assert f"{row['denoiser_auc']:.2f} [{row['denoiser_auc_low']:.2f}, " in line
+        assert f" {row['frechet_heldout']:.1f} [{row['frechet_heldout_low']:.1f}, " in line
+
+
+def test_the_table_is_a_data_frame_with_all_cells_and_shows_few_columns(results, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    table = results.table()
+    assert isinstance(table, pd.DataFrame) and len(table.columns) > 25
+    lines = str(table).splitlines()
+    assert lines[0].split() == str(results).splitlines()[2].split() and "release" in lines[0]
+    assert repr(table) == str(table) and max(map(len, lines)) <= 80 and "weights_auc" not in str(table)
+    assert f"a DataFrame of {len(table.columns)} columns" in lines[-1]
+    for made in (table.copy(), table.set_index("point"), table[["point", "seeds"]], pickle.loads(pickle.dumps(table))):
+        assert type(made) is pd.DataFrame
+    pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(table)), pd.DataFrame(table))
+    table["mine"] = 1  # it is another table now, and pandas shows it
+    assert "mine" in str(table) and "mine" in table._repr_html_()
 
 
 @pytest.fixture
@@ -171,10 +187,11 @@ def test_verdicts_are_those_of_the_report(results, finished):
         assert row.access in line and f"by {row.attack}:" in line
 
 
-def test_a_notebook_shows_the_tables_numbers_and_why_they_are_void(results, finished, tmp_path, monkeypatch):
+def test_a_notebook_shows_the_short_table_and_why_it_is_void(results, finished, monkeypatch):
     page = results._repr_html_()
-    titles, cells = format_tradeoff(RunFolder(finished.out))
-    assert re.findall("<t[hd]>(.*?)</t[hd]>", page) == [escape(text) for row in (titles, *cells) for text in row]
+    short = shorten_tradeoff(RunFolder(finished.out))
+    assert re.findall("<t[hd]>(.*?)</t[hd]>", page) == [escape(x) for row in (short.titles, *short.cells) for x in row]
+    assert results.table()._repr_html_().startswith(page.partition("<p>")[0])
     assert "Void" not in page
     monkeypatch.setattr(lb.Results, "void", ("<b>loss</b> on untrained",))
     assert page.count("<table") == 1 and "<strong>Void:</strong> &lt;b&gt;loss" in results._repr_html_()
