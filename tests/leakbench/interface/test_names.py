@@ -28,6 +28,7 @@ def test_each_name_is_what_it_says_and_no_module():
     assert inspect.isclass(lb.Results) and issubclass(lb.RunFailed, Exception)
 
 
+PRINTED = {"plan", "wide"}  # options of what a command prints
 IN_PYTHON = {"defense": "defenses", "plugin": "plugins", "no_images": "images"}
 
 
@@ -35,10 +36,10 @@ IN_PYTHON = {"defense": "defenses", "plugin": "plugins", "no_images": "images"}
 def test_options_and_their_defaults_are_those_of_the_command(name):
     command = inspect.signature(getattr(getattr(cli.command_line, name), name)).parameters
     ours = inspect.signature(getattr(lb, name)).parameters
-    assert set(ours) == {IN_PYTHON.get(option, option) for option in command} - {"plan", "wide"}
+    assert set(ours) == {IN_PYTHON.get(option, option) for option in command} - PRINTED
     for option, parameter in command.items():
         default = parameter.default
-        if option == "plan" or default in (inspect.Parameter.empty, ...) or option in ("model",):
+        if option in PRINTED or default in (inspect.Parameter.empty, ...) or option in ("model",):
             continue
         if option == "no_images":
             default = not default
