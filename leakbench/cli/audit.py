@@ -48,6 +48,9 @@ def audit(
     ] = None,
     images: Annotated[bool, typer.Option("--images", help="Keep pictures of members beside what copies them.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")] = False,
+    convert: Annotated[
+        bool, typer.Option("--convert", help="Make 16 bits, transparency, CMYK 8-bit grey or RGB, on all sides alike.")
+    ] = False,
     trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Load weights that can run code.")] = False,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run a pipeline's own code.")] = False,
     wide: WideOption = False,
@@ -73,6 +76,7 @@ def audit(
         workers=workers,
         images=images,
         skip_broken=skip_broken,
+        convert=convert,
         trust_pickle=trust_pickle,
         trust_code=trust_code,
         plugins=plugin or (),

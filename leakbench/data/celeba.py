@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import resize_and_crop
+from leakbench.data.decoding import Decoding, resize_and_crop
 from leakbench.data.image_cache import pack_images
 from leakbench.data.image_files import ImageFiles
+from leakbench.data.refused_images import Remedies
 from leakbench.runtime.download.resource import downloads_folder
 from leakbench.runtime.errors import UsageError, nearest_name
 
@@ -45,9 +46,9 @@ def celeba(argument: str, skip_broken: bool = False) -> Dataset:
     people = _people(place / _PEOPLE) if (place / _PEOPLE).is_file() else None
     if people is not None:
         _check_rows(place / _PEOPLE, people, names)
-    hint = f"all of them should be {_SIZE[0]}x{_SIZE[1]}"
+    options = Decoding(_cropped, Remedies(size=f"all of them should be {_SIZE[0]}x{_SIZE[1]}"), skip_broken)
     identity = {"files": files.identity, "skip": skip_broken}
-    pack = pack_images("celeba", identity, lambda skipped: files.decode(skip_broken, skipped, _cropped, hint))
+    pack = pack_images("celeba", identity, lambda notes: files.decode(options, notes))
     left = [name for name in names if name not in set(pack.skipped)]
     attribute = np.array([values[Path(name).name] for name in left], dtype=np.int64)
     index = None if len(left) == len(names) else np.flatnonzero(np.isin(names, left))

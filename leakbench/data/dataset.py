@@ -29,6 +29,7 @@ class Dataset:
     skipped: names of image files that did not decode and were left out.
     precedence: int64 (N,): of near-duplicates the one with the lower number stays; None: the one with the lower row.
     group: int64 (N,), the number of the person, patient or scene that an image is of; None: each image is on its own.
+    remarks: what was made of image files that are not as the images are here, in words.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dataset:
     skipped: tuple[str, ...] = ()
     precedence: np.ndarray | None = None
     group: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,20 +1,26 @@
-"""From the bytes of an image file to pixels, one image at a time.
+"""From the bytes of image files to pixels, several files at one time and in their order.
 
-Choices of ours: grey or RGB only. Transparency would have to be laid over some colour, and an image with it is refused;
-so are CMYK and 16 bits. Black-and-white counts as grey, a palette as RGB, of several frames the first is taken, and a
-rotation that is only noted in EXIF is not applied.
+What kinds of files are taken, and what becomes of the others: leakbench.data.image_kinds. Choices of ours: of several
+frames the first is taken, and a rotation that is only noted in EXIF is not applied.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from leakbench.data.image_kinds import is_grey, kind_of, to_plain
+from leakbench.data.refused_images import BROKEN, COLOUR, GREY, OTHER, SHOWN, SIZE, Refusals, Remedies
 from leakbench.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,55 +29,178 @@ if TYPE_CHECKING:
 Change = Callable[["Image.Image"], "Image.Image"]
 Row = tuple[np.ndarray, np.ndarray | None]
 
-MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
-_KINDS = {1: "grey", 3: "RGB"}
-_SHOWN = 5  # file names in one message
+_THREADS = 8
+_AHEAD = 4  # images a thread that are decoded before they are asked for
+
+
+@dataclass
+class Notes:
+    """Facts that a source of images tells beside the pixels.
+
+    skipped: names of files that were left out. facts: what else is to be kept with the pack, as JSON.
+    """
+
+    skipped: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Options of decoding: `change` crops or scales an image.
+
+    skip: leave out what does not decode. convert: convert kinds that are refused otherwise. channels: 3 turns grey
+    files into RGB of three equal channels. remedies: words on what to do about files that are refused.
+    """
+
+    change: Change
+    remedies: Remedies
+    skip: bool = False
+    convert: bool = False
+    channels: int | None = None
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """An image file decoded: pixels, uint8 (H, W, 1 or 3), or why it is refused.
+
+    stored_grey: its file has one channel. converted: the kind that it was of, if it is taken by conversion.
+    """
+
+    name: str
+    pixels: np.ndarray | None = None
+    kind: str = ""
+    detail: str = ""
+    stored_grey: bool = False
+    grey: bool = False
+    converted: str = ""
 
 
 def decode_images(
-    where: str,
-    names: list[str],
-    read: Callable[[str], bytes],
-    skip: bool,
-    skipped: list[str],
-    change: Change,
-    hint: str,
+    where: str, names: list[str], read: Callable[[str], bytes], options: Decoding, notes: Notes
 ) -> Iterator[Row]:
     """The images of these names, uint8 (1, H, W, C) of one size, one by one; no labels.
 
-    Those that do not decode are counted and named at the end, or put into `skipped` where `skip` says so. `change`
-    crops or scales an image, `hint` says what to do about several sizes. Raises UsageError.
+    All files that are refused are named at the end, in one line; those that do not decode are put into `notes.skipped`
+    where the options say so. `notes.facts` tells which files hold grey and which are in colour, and how many were
+    converted, by kind. Raises UsageError.
     """
-    first: tuple[str, tuple[int, ...]] | None = None
-    reasons: dict[str, str] = {}  # of those that were left out
-    for name in names:
-        image = _opened(name, read)
-        if isinstance(image, str):
-            skipped.append(name)
-            reasons[name] = image
+    shape: tuple[int, ...] | None = None
+    refused, left_out, colours = Refusals(), Refusals(), _Colours()
+    for image in _decode_all(names, read, options):
+        if image.pixels is None:
+            (left_out if options.skip and image.kind == BROKEN else refused).add(image.kind, image.name, image.detail)
             continue
-        pixels = _pixels(f"{where}: {name}", image, change)
-        first = first or (name, pixels.shape)
-        if pixels.shape != first[1]:
-            raise UsageError(_unlike(f"{where}: {name}", pixels.shape, *first, hint))
-        yield pixels[None], None
-    if reasons and (not skip or first is None):
-        hint = "" if skip else "; mend them, or leave them out with --skip-broken"
-        raise UsageError(f"{where}: {_list_broken(reasons, len(names))}{hint}")
-    if reasons:
-        print(f"leakbench: {where}: left out {_list_broken(reasons, len(names), ' that')}", file=sys.stderr)
+        shape = shape or image.pixels.shape
+        colours.add(image)
+        if image.pixels.shape[:2] != shape[:2]:
+            refused.add(SIZE, image.name, f"{_sides(image.pixels.shape)}, not {_sides(shape)}")
+        elif image.pixels.shape != shape:
+            refused.add(GREY if image.stored_grey else COLOUR, image.name)
+        if not refused.found:
+            yield image.pixels[None], None
+    if not options.convert:
+        colours.refuse_mixture(refused)
+    if shape is None and not refused.found:
+        refused, left_out = left_out, refused
+    if refused.found:
+        raise UsageError(refused.words(where, len(names), options.remedies))
+    if left_out.found:
+        notes.skipped += left_out.found[BROKEN]
+        words = f"{left_out.count} of {len(names)} image files that {BROKEN} ({left_out.list(BROKEN)})"
+        print(f"leakbench: {where}: left out {words}", file=sys.stderr)
+    for kind, number in colours.converted.items():
+        print(f"leakbench: {where}: converted {number} of {len(names)} image files that {kind}", file=sys.stderr)
+    notes.facts |= colours.facts
 
 
-def _opened(name: str, read: Callable[[str], bytes]) -> Image.Image | str:
+@dataclass
+class _Colours:
+    """Names of files that hold grey, and of those whose pictures are in colour; numbers of those converted."""
+
+    stored_grey: list[str] = field(default_factory=list)
+    coloured: list[str] = field(default_factory=list)
+    converted: Counter[str] = field(default_factory=Counter)
+
+    def add(self, image: _Decoded) -> None:
+        if image.stored_grey:
+            self.stored_grey.append(image.name)
+        if not image.grey:
+            self.coloured.append(image.name)
+        if image.converted:
+            self.converted[image.converted] += 1
+
+    def refuse_mixture(self, refused: Refusals) -> None:
+        """Refuse the fewer of both kinds, where there are both."""
+        if self.stored_grey and self.coloured:
+            kind, names = min((COLOUR, self.coloured), (GREY, self.stored_grey), key=lambda pair: len(pair[1]))
+            for name in names:
+                refused.add(kind, name)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {
+            "stored_grey": len(self.stored_grey),
+            "coloured": len(self.coloured),
+            "first_coloured": self.coloured[:SHOWN],
+            "converted": dict(self.converted),
+        }
+
+
+def _decode_all(names: list[str], read: Callable[[str], bytes], options: Decoding) -> Iterator[_Decoded]:
+    """All of them in order, a few ahead of what is asked for."""
+    threads = min(_THREADS, os.cpu_count() or 1)
+    waiting: deque[Future[_Decoded]] = deque()
+    with bombs_are_errors(), ThreadPoolExecutor(threads) as pool:  # Pillow decodes without Python's lock
+        for name in names:
+            waiting.append(pool.submit(_decode, name, read, options))
+            if len(waiting) >= _AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def bombs_are_errors() -> Iterator[None]:
+    """Around all threads that open images: what becomes of warnings is set for the whole process."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _decode(name: str, read: Callable[[str], bytes], options: Decoding) -> _Decoded:
+    image = _open(name, read)
+    if isinstance(image, str):
+        return _Decoded(name, kind=BROKEN, detail=image)
+    mode, kind = image.mode, kind_of(image.mode, "transparency" in image.info)
+    if kind and not options.convert:
+        return _Decoded(name, kind=kind, detail=mode)
+    try:
+        plain = to_plain(image)
+    except ValueError as error:
+        return _Decoded(name, kind=OTHER, detail=str(error))
+    stored_grey = plain.mode == "L"
+    pixels = np.asarray(options.change(plain), dtype=np.uint8)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    grey = is_grey(pixels)
+    if stored_grey and options.channels == 3:
+        pixels = np.repeat(pixels, 3, axis=-1)
+    return _Decoded(name, pixels, stored_grey=stored_grey, grey=grey, converted=kind)
+
+
+def decodes(name: str, read: Callable[[str], bytes]) -> bool:
+    """True where an image file decodes."""
+    return not isinstance(_open(name, read), str)
+
+
+def _open(name: str, read: Callable[[str], bytes]) -> Image.Image | str:
     """A decoded image, or the reason why there is none: empty where its bytes are no image."""
     from PIL import Image
 
     try:
-        raw = read(name)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(raw))
-            image.load()
+        image = Image.open(io.BytesIO(read(name)))
+        image.load()
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     except Exception:  # decoders raise whatever they like: OSError, SyntaxError, struct.error, zlib.error ...
@@ -79,17 +208,8 @@ def _opened(name: str, read: Callable[[str], bytes]) -> Image.Image | str:
     return image
 
 
-def _pixels(where: str, image: Image.Image, change: Change) -> np.ndarray:
-    """uint8 (H, W, 1 or 3). Raises UsageError for other channels."""
-    see_through = "transparency" in image.info
-    if image.mode not in MODES or see_through:
-        kind = f"{image.mode} with transparency" if see_through else image.mode
-        raise UsageError(
-            f"{where}: has {len(image.getbands())} channels ({kind}); it must be grey (1 channel) or RGB (3) of 8 "
-            "bits each; nothing is dropped silently"
-        )
-    pixels = np.asarray(change(image.convert(MODES[image.mode])), dtype=np.uint8)
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+def _sides(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
 
 
 def unchanged(image: Image.Image) -> Image.Image:
@@ -111,16 +231,3 @@ def resize_and_crop(size: int) -> Change:
         return whole.crop((left, top, left + size, top + size))
 
     return change
-
-
-def _unlike(where: str, shape: tuple[int, ...], first: str, other: tuple[int, ...], hint: str) -> str:
-    if shape[2] != other[2]:
-        return f"{where}: is {_KINDS[shape[2]]}, and {first} is {_KINDS[other[2]]}; save all of them alike"
-    return f"{where}: is {shape[1]}x{shape[0]}, and {first} is {other[1]}x{other[0]}; {hint}"
-
-
-def _list_broken(reasons: dict[str, str], count: int, that: str = "") -> str:
-    """Number of the files that do not decode, and the first few names with their reasons."""
-    names = [f"{name}: {reason}" if reason else name for name, reason in list(reasons.items())[:_SHOWN]]
-    shown = ", ".join(names) + (", ..." if len(reasons) > _SHOWN else "")
-    return f"{len(reasons)} of {count} image files{that} cannot be decoded ({shown})"

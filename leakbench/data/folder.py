@@ -2,37 +2,102 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import resize_and_crop, unchanged
-from leakbench.data.folder_headers import name_folder, split_argument
-from leakbench.data.image_cache import pack_images
+from leakbench.data.decoding import Decoding, Notes, Row, resize_and_crop, unchanged
+from leakbench.data.folder_headers import check_headers, read_headers, remedies_for
+from leakbench.data.folder_name import FolderName
+from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
+from leakbench.data.image_kinds import channels_of, to_grey
 from leakbench.data.tables import find_table, read_table
+
+_ROWS = 64  # images that are held at one time
 
 
 def folder(argument: str, skip_broken: bool = False) -> Dataset:
     """folder:PATH or folder:PATH@SIZE: image files under a folder or in a .zip, of one size or made so.
 
-    A labels.csv in the folder or beside it says what is known of them (columns file, label, attribute, group, split).
+    Images that are grey everywhere count as grey, whatever their files are; `,convert` behind it converts kinds of
+    files that are refused otherwise (leakbench.data.image_kinds). A labels.csv in the folder or beside it says what is
+    known of the images (columns file, label, attribute, group, split). Raises UsageError.
     """
-    path, size = split_argument(argument)
-    files = ImageFiles(path)
+    name = FolderName.parse(argument)
+    files = ImageFiles(name.path)
     names, known = files.names, {}
-    table = find_table(path)
+    table = find_table(name.path)
     if table is not None:
         known = read_table(table, names)
-    change = unchanged if size is None else resize_and_crop(size)
-    hint = f"folder:{path.name}@SIZE resizes and crops them all to SIZE x SIZE"
     pack = pack_images(
         "folder",
-        {"files": files.identity, "size": size, "skip": skip_broken},
-        lambda skipped: files.decode(skip_broken, skipped, change, hint),
+        {"files": files.identity, "size": name.size, "skip": skip_broken, "convert": name.convert},
+        lambda notes: _decode(name, files, skip_broken, notes),
     )
+    wanted = _channels(name, pack)
+    remarks = _remarks(name, pack, wanted)
+    pack = pack if pack.images.shape[-1] == wanted else _with_channels(pack, wanted, remarks)
     left = ~np.isin(names, pack.skipped)
     columns = ("label", "attribute", "split", "group")
     labels, attribute, split, group = (known[c][left] if c in known else None for c in columns)
     return Dataset(
-        name_folder(path, size), **(pack.fields | {"labels": labels}), attribute=attribute, split=split, group=group
+        name.title,
+        **(pack.fields | {"labels": labels}),
+        attribute=attribute,
+        split=split,
+        group=group,
+        remarks=remarks,
     )
+
+
+def _decode(name: FolderName, files: ImageFiles, skip: bool, notes: Notes) -> Iterator[Row]:
+    """The images, RGB if one of the files has colours, else grey. What headers tell is checked first."""
+    headers = read_headers(files)
+    check_headers(name, headers, skip)
+    channels = 3 if any(channels_of(header.mode) == 3 for header in headers) else None
+    change = unchanged if name.size is None else resize_and_crop(name.size)
+    return files.decode(Decoding(change, remedies_for(name, headers), skip, name.convert, channels), notes)
+
+
+def _channels(name: FolderName, pack: Pack) -> int:
+    """Channels that the images are given: as the name wants them if that is possible, else 1 if all are grey."""
+    natural, coloured = pack.images.shape[-1], bool(pack.facts["coloured"])
+    if name.channels == 3:
+        return 3 if name.convert or natural == 3 else 1
+    if name.channels == 1:
+        return 1 if name.convert or not coloured else 3
+    return 3 if coloured else 1
+
+
+def _remarks(name: FolderName, pack: Pack, channels: int) -> tuple[str, ...]:
+    """What was made of the files, for messages and reports."""
+    facts, said = pack.facts, []
+    coloured, count = facts["coloured"], len(pack.images)
+    said += [f"{number} {kind}: converted" for kind, number in facts["converted"].items()]
+    if pack.images.shape[-1] == 3 and not coloured and channels == 1:
+        said.append("grey everywhere in files of colour: taken as grey")
+    if coloured and channels == 1:
+        said.append(f"{coloured} of {count} in colour: converted to grey")
+    elif facts["stored_grey"] and channels == 3:
+        said.append(f"{facts['stored_grey']} of {count} grey: repeated as RGB")
+    elif coloured and name.channels == 1:
+        said.append(f"{coloured} of {count} are in colour, such as {', '.join(facts['first_coloured'])}")
+    return tuple(f"{name.title}: {words}" for words in said)
+
+
+def _with_channels(pack: Pack, channels: int, remarks: tuple[str, ...]) -> Pack:
+    """The same images as grey (1) or RGB (3), in a pack of their own, which goes by their contents. `remarks` are
+    printed when it is made."""
+
+    def rows(_: Notes) -> Iterator[Row]:
+        print("\n".join(f"leakbench: {remark}" for remark in remarks), file=sys.stderr)
+        for start in range(0, len(pack.images), _ROWS):
+            block = pack.images[start : start + _ROWS]
+            yield to_grey(block) if channels == 1 else np.repeat(block, channels, axis=-1), None
+
+    made = pack_images("channels", {"pixels": pack.pixels, "count": len(pack.images), "channels": channels}, rows)
+    return replace(made, skipped=pack.skipped, facts=pack.facts)

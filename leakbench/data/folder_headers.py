@@ -6,21 +6,21 @@ has a good one. Decoding finds that (leakbench.data.decoding).
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
-from leakbench.data.decoding import MODES
+from leakbench.data.decoding import bombs_are_errors, decodes
+from leakbench.data.folder_name import FolderName
 from leakbench.data.image_files import ImageFiles
+from leakbench.data.image_kinds import OTHER, channels_of, kind_of
+from leakbench.data.refused_images import BROKEN, SIZE, Refusals, Remedies
 from leakbench.data.tables import find_table, read_table
 from leakbench.runtime.errors import UsageError
 
@@ -32,7 +32,8 @@ class ImageHeader(NamedTuple):
     """Facts of an image file that its header tells.
 
     name: its path below the folder, with '/'. mode: Pillow's, such as L, RGB, P, RGBA, CMYK or I;16; "" where it cannot
-    be read, or says too large an image. width, height: pixels. see_through: it has a transparent colour.
+    be read, or says too large an image. width, height: pixels. see_through: it has a transparent colour. reason: of one
+    that cannot be read, as far as it is known.
     """
 
     name: str
@@ -40,27 +41,30 @@ class ImageHeader(NamedTuple):
     width: int = 0
     height: int = 0
     see_through: bool = False
+    reason: str = ""
 
     @property
     def channels(self) -> int:
-        """Channels that decoding gives it: 1 or 3; 0 where it is refused."""
-        return 0 if self.see_through else len(MODES.get(self.mode, ""))
+        """Channels of its pixels, once converted where that is needed: 1 or 3; 0 where it is refused in any case."""
+        return channels_of(self.mode)
 
 
 @dataclass(frozen=True)
 class FolderHeaders:
     """Facts about the images of a folder or a .zip that are known before any is decoded.
 
-    name: of the data set. path: the folder. size: pixels a side to which they are resized and cropped, or None.
-    files: one header a file, in the order of their names. table: int64 (N,) `label`, `attribute`, `group` and the words
-    of `split`, as far as labels.csv has them.
+    given: the name by which they were asked for. files: one header a file, in the order of their names. table: int64
+    (N,) `label`, `attribute`, `group` and the words of `split`, as far as labels.csv has them.
     """
 
-    name: str
-    path: Path
-    size: int | None
+    given: FolderName
     files: tuple[ImageHeader, ...]
     table: dict[str, np.ndarray]
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.given.title
 
     @property
     def count(self) -> int:
@@ -69,15 +73,26 @@ class FolderHeaders:
 
     @cached_property
     def shapes(self) -> Counter[tuple[int, int, int]]:
-        """Number of files of each (channels, height, width), as decoded; channels 0: refused."""
-        sides = (self.size, self.size) if self.size is not None else None
+        """Number of files of each (channels, height, width), once resized; channels 0: refused or unreadable."""
+        sides = (self.given.size, self.given.size) if self.given.size is not None else None
         return Counter((file.channels, *(sides or (file.height, file.width))) for file in self.files)
 
     @property
     def shape(self) -> tuple[int, int, int] | None:
-        """Channels, height and width of most files that are taken; None where none is."""
+        """Channels, height and width of most files, 3 channels if one has them; None where no header can be read.
+
+        Whether pictures in files of 3 channels are grey everywhere, and so count as grey, is known once they are
+        decoded.
+        """
         taken = [(number, shape) for shape, number in self.shapes.items() if shape[0]]
-        return max(taken)[1] if taken else None
+        return (max(shape[0] for _, shape in taken), *max(taken)[1][1:]) if taken else None
+
+    def shape_for(self, channels: int) -> tuple[int, int, int] | None:
+        """The shape, with so many channels (1 or 3) where decoding may still come to that."""
+        if self.shape is None:
+            return None
+        possible = self.given.convert or channels <= self.shape[0]
+        return (channels if possible else self.shape[0], *self.shape[1:])
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -92,54 +107,69 @@ class FolderHeaders:
     @cached_property
     def captioned(self) -> int:
         """Number of images with a .txt file beside them."""
-        texts = {p.relative_to(self.path).as_posix() for p in self.path.rglob("*.txt")} if self.path.is_dir() else set()
+        place = self.given.path
+        texts = {p.relative_to(place).as_posix() for p in place.rglob("*.txt")} if place.is_dir() else set()
         return sum(str(PurePosixPath(file.name).with_suffix(".txt")) in texts for file in self.files)
 
 
 def read_folder_headers(argument: str) -> FolderHeaders:
     """Read the headers of folder:PATH[@SIZE] (given without `folder:`), and its labels.csv. Raises UsageError."""
-    path, size = split_argument(argument)
-    files = ImageFiles(path)
-    table = find_table(path)
+    name = FolderName.parse(argument)
+    files = ImageFiles(name.path)
+    table = find_table(name.path)
     known = {} if table is None else read_table(table, files.names)
-    return FolderHeaders(name_folder(path, size), path, size, read_headers(files), known)
+    return FolderHeaders(name, read_headers(files), known)
 
 
 def read_headers(files: ImageFiles) -> tuple[ImageHeader, ...]:
     """The headers of image files, in the order of their names. Raises nothing for those that cannot be read."""
     names = files.names
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
-    with _bombs_are_errors(), ThreadPoolExecutor(_THREADS) as pool:
+    with bombs_are_errors(), ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda chunk: [_read_header(files, name) for name in chunk], chunks)
         return tuple(header for chunk in found for header in chunk)
 
 
-def name_folder(path: Path, size: int | None) -> str:
-    """Name of the data set of a folder."""
-    return f"folder:{path.name}" + (f"@{size}" if size else "")
+def check_headers(name: FolderName, files: Iterable[ImageHeader], skip: bool) -> None:
+    """Raise UsageError that names all files which will be refused, as far as headers tell. Where nothing is wrong but
+    that some cannot be read, decoding is left to find all of these.
+
+    skip: files that do not decode are left out, so those that would be refused are decoded, to see whether they do.
+    """
+    files = tuple(files)
+    refused, common = Refusals(), _common_sides(files)
+    for file in files:
+        kind = kind_of(file.mode, file.see_through)
+        if not file.mode:
+            refused.add(BROKEN, file.name, file.reason)
+        elif kind and (not name.convert or kind == OTHER):
+            refused.add(kind, file.name, file.mode)
+        elif name.size is None and (file.width, file.height) != common:
+            refused.add(SIZE, file.name, f"{file.width}x{file.height}, not {common[0]}x{common[1]}")
+    if skip:
+        refused.found.pop(BROKEN, None)
+        images = ImageFiles(name.path)
+        with bombs_are_errors():
+            refused.keep(lambda file: decodes(file, images.read))
+    if set(refused.found) - {BROKEN}:
+        raise UsageError(refused.words(str(name.path), len(files), remedies_for(name, files)))
 
 
-def split_argument(argument: str) -> tuple[Path, int | None]:
-    """PATH and SIZE of PATH[@SIZE]; a path that ends like a size and exists is a path. Raises UsageError."""
-    path, size = Path(argument).expanduser(), None
-    found = re.fullmatch(r"(.+)@(\d+)", argument)
-    if found and not path.exists():
-        path, size = Path(found[1]).expanduser(), int(found[2])
-    if not argument or not path.exists():
-        raise UsageError(f"dataset 'folder:{argument}': no such folder; write folder:PATH or folder:PATH@SIZE")
-    if size is not None and not 2 <= size <= 4096:
-        raise UsageError(f"dataset 'folder:{argument}': SIZE = {size}: it should be from 2 to 4096")
-    return path, size
+def remedies_for(name: FolderName, files: Iterable[ImageHeader]) -> Remedies:
+    """What to do about files that are refused, with the options to type."""
+    side = max(2, min(_common_sides(tuple(files))))
+    convert, sized = replace(name, convert=True).title, replace(name, size=side).title
+    return Remedies(
+        convert=f"--convert makes all of them 8-bit grey or RGB (in a suite: {convert})",
+        colours=f"save all of them alike, or --convert makes them RGB (in a suite: {convert})",
+        size=f"--size {side} resizes and crops all of them (in a suite: {sized})",
+    )
 
 
-@contextmanager
-def _bombs_are_errors() -> Iterator[None]:
-    """Around all threads: what warnings do is set for the whole process."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+def _common_sides(files: tuple[ImageHeader, ...]) -> tuple[int, int]:
+    """Width and height of most files; of the first among equals."""
+    found = Counter((file.width, file.height) for file in files if file.mode)
+    return found.most_common(1)[0][0] if found else (0, 0)
 
 
 def _read_header(files: ImageFiles, name: str) -> ImageHeader:
@@ -148,5 +178,7 @@ def _read_header(files: ImageFiles, name: str) -> ImageHeader:
     try:
         with files.open(name) as file, Image.open(file) as image:
             return ImageHeader(name, image.mode, image.width, image.height, "transparency" in image.info)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        return ImageHeader(name, reason=f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     except Exception:  # decoders raise whatever they like: OSError, SyntaxError, struct.error ...
         return ImageHeader(name)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import decode_images, resize_and_crop, unchanged
+from leakbench.data.decoding import Decoding, decode_images, resize_and_crop, unchanged
 from leakbench.data.image_cache import pack_images
 from leakbench.data.npz import integers
+from leakbench.data.refused_images import Remedies
 from leakbench.runtime.download.resource import is_offline
 from leakbench.runtime.errors import UsageError
 
@@ -33,12 +34,12 @@ def hub(argument: str, skip_broken: bool = False) -> Dataset:
     where, size = f"dataset 'hf:{argument}'", int(found[2] or 0)
     parts = _loaded(where, found[1])
     table = Table(where, parts)
-    hint = f"hf:{found[1]}@SIZE resizes and crops them all to SIZE x SIZE"
-    change = resize_and_crop(size) if size else unchanged
+    remedies = Remedies(size=f"hf:{found[1]}@SIZE resizes and crops them all to SIZE x SIZE")
+    options = Decoding(resize_and_crop(size) if size else unchanged, remedies, skip_broken)
     pack = pack_images(
         "hub",
         {"id": found[1], "size": size, "skip": skip_broken, "parts": table.identity},
-        lambda skipped: decode_images(where, table.names, table.read, skip_broken, skipped, change, hint),
+        lambda notes: decode_images(where, table.names, table.read, options, notes),
     )
     left = ~np.isin(table.names, pack.skipped)
     columns = {"labels": ("label", "labels"), "attribute": ("attribute",), "group": ("group",)}

@@ -1,7 +1,8 @@
 """Decoded images, packed once into one file and opened as a memory map: a million images never sit in memory.
 
 A pack is a folder $LEAKBENCH_CACHE/packed/KEY with `images.npy`, uint8 (N, H, W, C), `labels.npy`, int64 (N,), where
-the source has labels, and `pack.json`: the sha256 of the pixels, and the names of files that did not decode. The key is
+the source has labels, and `pack.json`: the sha256 of the pixels, the names of files that did not decode, and what else
+its source noted. The key is
 a hash of the sources' identity (names, sizes, times of last change) and of the options, so a changed source is packed
 anew. It is written under a temporary name, then renamed. Unlike other artefacts it is not hashed again at every start
 (that would read gigabytes): a file shorter than its header says is noticed, named and made again.
@@ -14,33 +15,36 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from leakbench.data.dataset import hash_images
+from leakbench.data.decoding import Notes
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.files import check_writable
 
-Rows = Callable[[list[str]], Iterable[tuple[np.ndarray, np.ndarray | None]]]
+Rows = Callable[[Notes], Iterable[tuple[np.ndarray, np.ndarray | None]]]
 
 _REPORT_EVERY = 50_000  # images after which a line says how far it is
-_FORMAT = 1  # raise it when the same sources would be decoded to other pixels
+_FORMAT = 2  # raise it when the same sources would be decoded to other pixels
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Packed images (a memory map) and labels, sha256 of the pixels, the folder, and the files that were left out."""
+    """Packed images (a memory map) and labels, sha256 of the pixels, the folder, the files that were left out, and the
+    facts that the source noted."""
 
     images: np.ndarray
     labels: np.ndarray | None
     pixels: str
     folder: Path
     skipped: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -52,8 +56,8 @@ def pack_images(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
     """Pack the images of a data set, or open the pack that is there. Raises what decoding raises, and then leaves
     nothing behind.
 
-    `rows(skipped)` gives blocks of images, uint8 (n, H, W, C) of one size, with their labels (n,) or None, one after
-    the other, and puts the names of what it leaves out into `skipped`; it is called only where there is no pack yet.
+    `rows(notes)` gives blocks of images, uint8 (n, H, W, C) of one size, with their labels (n,) or None, one after
+    the other, and writes into `notes` what it leaves out; it is called only where there is no pack yet.
     """
     store = ArtefactCache(cache_root(), "packed")
     key = compute_key(format=_FORMAT, name=name, **identity)
@@ -81,16 +85,23 @@ def hash_once(images: np.ndarray, identity: dict[str, Any]) -> Pack:
 def _open(folder: Path) -> Pack:
     said = json.loads((folder / "pack.json").read_text())
     images, labels = np.load(folder / "images.npy", mmap_mode="r"), folder / "labels.npy"
-    return Pack(images, np.load(labels) if labels.is_file() else None, said["pixels"], folder, tuple(said["skipped"]))
+    return Pack(
+        images,
+        np.load(labels) if labels.is_file() else None,
+        said["pixels"],
+        folder,
+        tuple(said["skipped"]),
+        said["facts"],
+    )
 
 
 def _write(name: str, rows: Rows, folder: Path) -> None:
     """One pass: the number of images is known at its end, so the header is written twice, in the same room."""
     total, shape = hashlib.sha256(), (0, 0, 0, 0)
-    skipped: list[str] = []
+    notes = Notes()
     labels: list[np.ndarray] = []
     with (folder / "images.npy").open("wb") as file:
-        for block, known in rows(skipped):
+        for block, known in rows(notes):
             if not shape[0]:
                 file.write(_header((0, *block.shape[1:])))
             before, shape = shape[0], (shape[0] + len(block), *block.shape[1:])
@@ -104,7 +115,7 @@ def _write(name: str, rows: Rows, folder: Path) -> None:
         file.write(_header(shape))
     if labels:
         np.save(folder / "labels.npy", np.concatenate(labels).astype(np.int64))
-    said = {"pixels": total.hexdigest(), "skipped": skipped, "name": name}
+    said = {"pixels": total.hexdigest(), "skipped": notes.skipped, "facts": notes.facts, "name": name}
     (folder / "pack.json").write_text(json.dumps(said, indent=1) + "\n")
 
 

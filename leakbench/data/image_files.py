@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from leakbench.data.decoding import Change, Row, decode_images
+from leakbench.data.decoding import Decoding, Notes, Row, decode_images
 from leakbench.data.image_cache import identify_file
 from leakbench.runtime.errors import UsageError
 
@@ -64,9 +64,9 @@ class ImageFiles:
         """A file, of which only what is asked for is read."""
         return (self.path / name).open("rb") if self._zip is None else self._zip.open(name)
 
-    def decode(self, skip: bool, skipped: list[str], change: Change, hint: str) -> Iterator[Row]:
-        """All of them, decoded one by one; see leakbench.data.decoding.decode_images."""
-        return decode_images(str(self.path), self.names, self.read, skip, skipped, change, hint)
+    def decode(self, options: Decoding, notes: Notes) -> Iterator[Row]:
+        """All of them, decoded; see leakbench.data.decoding.decode_images."""
+        return decode_images(str(self.path), self.names, self.read, options, notes)
 
 
 def _seen(path: Path) -> bool:

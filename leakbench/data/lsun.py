@@ -8,9 +8,10 @@ with the publisher's script, and the images, a folder or a .zip of them, are put
 from __future__ import annotations
 
 from leakbench.data.dataset import Dataset
-from leakbench.data.decoding import resize_and_crop
+from leakbench.data.decoding import Decoding, resize_and_crop
 from leakbench.data.image_cache import pack_images
 from leakbench.data.image_files import ImageFiles
+from leakbench.data.refused_images import Remedies
 from leakbench.runtime.download.resource import downloads_folder
 from leakbench.runtime.errors import UsageError
 
@@ -30,7 +31,7 @@ def lsun_church(argument: str, skip_broken: bool = False) -> Dataset:
             f".zip of it, there as {_NAME} or {_NAME}.zip"
         )
     files = ImageFiles(path)
-    identity, hint = {"files": files.identity, "size": size, "skip": skip_broken}, f"each should become {size}x{size}"
-    change = resize_and_crop(size)
-    pack = pack_images("lsun-church", identity, lambda skipped: files.decode(skip_broken, skipped, change, hint))
+    identity = {"files": files.identity, "size": size, "skip": skip_broken}
+    options = Decoding(resize_and_crop(size), Remedies(size=f"each should become {size}x{size}"), skip_broken)
+    pack = pack_images("lsun-church", identity, lambda notes: files.decode(options, notes))
     return Dataset(f"lsun-church:{size}", **pack.fields)

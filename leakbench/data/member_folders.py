@@ -23,7 +23,9 @@ import numpy as np
 
 from leakbench.data.caption_labels import number_captions
 from leakbench.data.dataset import Dataset
+from leakbench.data.decoding import Notes
 from leakbench.data.folder import folder
+from leakbench.data.folder_name import FolderName, with_channels
 from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.split import order_by_group
@@ -40,7 +42,7 @@ def name_sides(members: str, nonmembers: str, captions: str = "", seed: int = 0,
     options: dict[str, object] = {"members": members, "nonmembers": nonmembers, "seed": seed}
     options |= {"captions": captions} if captions else {}
     options |= {"skip_broken": 1} if skip_broken else {}
-    return "sides:" + urlencode(options, safe="/:@")
+    return "sides:" + urlencode(options, safe="/:@,=")
 
 
 def sides(argument: str, skip_broken: bool = False) -> Dataset:
@@ -54,9 +56,9 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
         raise UsageError(f"{where}: write sides:members=DATASET&nonmembers=DATASET, and &seed=N if wanted")
     if not options.setdefault("seed", "0").isdigit():
         raise UsageError(f"{where}: seed = {options['seed']!r}: it should be a whole number, 0 or more")
-    members, nonmembers = (
-        load_dataset(options[side], where, skip_broken or "skip_broken" in options) for side in SHARES
-    )
+    skip = skip_broken or "skip_broken" in options
+    names = make_alike([options[side] for side in SHARES], where, skip)
+    members, nonmembers = (load_dataset(name, where, skip) for name in names)
     _check_alike(members, nonmembers)
     known = hash_each(members), hash_each(nonmembers)
     _check_apart(options, (members, nonmembers), known)
@@ -79,6 +81,7 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
         skipped=(*members.skipped, *nonmembers.skipped),
         precedence=np.repeat([0, 1], [len(found) for found in known])[order],
         group=_both(members.group, nonmembers.group, order),
+        remarks=(*members.remarks, *nonmembers.remarks),
     )
 
 
@@ -91,6 +94,12 @@ def load_dataset(name: str, where: str, skip_broken: bool) -> Dataset:
         return folder(argument, skip_broken)
     loaded: Dataset = registry.dataset(name, where)()
     return loaded
+
+
+def make_alike(names: list[str], where: str, skip_broken: bool) -> list[str]:
+    """The names of data sets whose images are to be alike: grey if all are, else RGB as far as that is possible."""
+    channels = {load_dataset(name, where, skip_broken).shape[0] for name in names}
+    return names if len(channels) == 1 else [with_channels(name, max(channels)) for name in names]
 
 
 def _captioned(options: dict[str, str], members: Dataset, nonmembers: Dataset) -> np.ndarray:
@@ -113,7 +122,7 @@ def _joined(members: Dataset, nonmembers: Dataset, known: tuple[list[str], list[
     """The pixels of both in this order."""
     first = len(members.images)
 
-    def rows(skipped: list[str]) -> Iterator[tuple[np.ndarray, None]]:
+    def rows(_: Notes) -> Iterator[tuple[np.ndarray, None]]:
         for start in range(0, len(order), _ROWS):
             some = order[start : start + _ROWS]
             block = np.empty((len(some), *members.images.shape[1:]), dtype=np.uint8)
@@ -164,7 +173,9 @@ def check_count(side: str, name: str, count: int) -> None:
 def _check_alike(members: Dataset, nonmembers: Dataset) -> None:
     if members.shape != nonmembers.shape:
         ours, theirs = ("x".join(map(str, data.shape)) for data in (members, nonmembers))
-        hint = "or one --size for both" if members.shape[0] == nonmembers.shape[0] else "all grey or all RGB"
+        alike = members.shape[0] == nonmembers.shape[0]
+        folders = any(data.name.startswith("folder:") for data in (members, nonmembers))
+        hint = "or one --size for both" if alike else "all grey or all RGB" + ", or with --convert" * folders
         raise UsageError(
             f"members ({members.name}) are {ours} and nonmembers ({nonmembers.name}) {theirs} (channels, height, "
             f"width): give both alike, {hint}"
@@ -204,7 +215,5 @@ def list_image_files(name: str, skipped: Collection[str]) -> tuple[Path, list[st
     kind, _, argument = name.partition(":")
     if kind != "folder":
         return None
-    path = Path(argument).expanduser()
-    if not path.exists():  # folder:PATH@SIZE
-        path = Path(argument.rpartition("@")[0]).expanduser()
+    path = FolderName.parse(argument).path
     return path, [file for file in ImageFiles(path).names if file not in skipped]

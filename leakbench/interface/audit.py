@@ -42,6 +42,7 @@ def audit(
     workers: int | None = None,
     images: bool = False,
     skip_broken: bool = False,
+    convert: bool = False,
     trust_pickle: bool = False,
     trust_code: bool = False,
     plugins: PathName | Sequence[PathName] = (),
@@ -66,6 +67,8 @@ def audit(
     - defenses: sampling-time defenses to put around the model.
     - seed: of the draw of calibration images, and of all noise; at least 0.
     - images: keep pictures of members beside what copies them.
+    - convert: make image files of other kinds (16 bits, transparency, CMYK) 8-bit grey or RGB, on all sides by one rule
+      (docs/datasets.md).
     - trust_pickle, trust_code: load weights that can run code; run a pipeline's own code.
     - settings, device, workers, skip_broken, plugins: as in `leakbench.run`.
 
@@ -108,6 +111,7 @@ def prepare_audit(
     workers: int | None,
     images: bool,
     skip_broken: bool,
+    convert: bool,
     trust_pickle: bool,
     trust_code: bool,
     plugins: PathName | Sequence[PathName],
@@ -124,8 +128,8 @@ def prepare_audit(
     around = list_names(defenses)
     table = None if captions is None else expanduser(captions)
     given: dict[str, Any] = {
-        "members": name_dataset("--members", fspath(members), size),
-        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size),
+        "members": name_dataset("--members", fspath(members), size, convert),
+        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert),
         "attacks": ",".join(list_names(attacks)),
         "defenses": around,
         "seed": seed,
@@ -136,7 +140,7 @@ def prepare_audit(
         request = request_of_model(expanduser(model), said, table, given)
     elif samples is not None and model is None:
         told = {"captions": table, "guidance": guidance, "defense": around}
-        request = request_of_samples(name_dataset("--samples", fspath(samples), size), told, given)
+        request = request_of_samples(name_dataset("--samples", fspath(samples), size, convert), told, given)
     else:
         raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")
     suite, left_out = build_audit_suite(request, to_overrides(settings))

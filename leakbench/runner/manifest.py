@@ -41,12 +41,13 @@ def to_manifest(builder: ReleaseBuilder, command: str) -> RunPlan:
 
 
 def _describe_split(builder: ReleaseBuilder) -> dict[str, Any]:
-    split, skipped = builder.inputs.split, builder.inputs.data.skipped
+    split, data = builder.inputs.split, builder.inputs.data
     return {
         **{name: len(rows) for name, rows in split.parts.items()},
         "near_duplicates_removed": split.removed,
         **({"index_file": split.file} if split.file else {}),
-        **({"files_that_do_not_decode": len(skipped)} if skipped else {}),
+        **({"files_that_do_not_decode": len(data.skipped)} if data.skipped else {}),
+        **({"images": "; ".join(data.remarks)} if data.remarks else {}),
     }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from leakbench.api import PretrainedSpec
-from leakbench.data.folder_headers import FolderHeaders, read_folder_headers
+from leakbench.data.folder_headers import FolderHeaders, check_headers, read_folder_headers
 from leakbench.data.member_folders import check_count
 from leakbench.runtime.errors import UsageError
 
@@ -21,6 +21,16 @@ class _Images(Protocol):
     def shape(self) -> tuple[int, int, int] | None: ...
     @property
     def labels(self) -> np.ndarray | None: ...
+    @property
+    def remarks(self) -> tuple[str, ...]: ...
+
+
+class _Seen(NamedTuple):
+    """Images as their headers tell."""
+
+    shape: tuple[int, int, int] | None
+    labels: np.ndarray | None
+    remarks: tuple[str, ...] = ()
 
 
 def peek_at(name: str) -> FolderHeaders | None:
@@ -35,8 +45,10 @@ def check_sides(sides: dict[str, str], model: PretrainedSpec | None, title: str,
     for side, glimpse in glimpses.items():
         if not skip:
             check_count(side, glimpse.name, glimpse.count)
+        check_headers(glimpse.given, glimpse.files, skip)
         if model is not None:
-            check_fits(f"--{side} {glimpse.name}", glimpse, model, title, labelled=bool(captions))
+            seen = _Seen(glimpse.shape_for(model.images[0]), glimpse.labels)
+            check_fits(f"--{side} {glimpse.name}", seen, model, title, labelled=bool(captions))
 
 
 def check_samples(given: str, count: int, shape: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> None:
@@ -49,7 +61,7 @@ def check_samples(given: str, count: int, shape: tuple[int, ...] | None, expecte
     hint = (
         "they should be alike; --size N resizes and crops the images of folders"
         if shape[0] == expected[0]
-        else "save all of them as grey or all as RGB"
+        else "save all of them as grey or all as RGB, or --convert makes those of folders alike"
     )
     raise UsageError(
         f"--samples {given}: generated images are {theirs}, and members and nonmembers {ours} (channels, height, "
@@ -63,7 +75,7 @@ def check_fits(where: str, images: _Images, model: PretrainedSpec, title: str, l
     `labelled`: they are known to have labels, which are not looked at here.
     """
     if images.shape is not None:
-        _check_shape(where, images.shape, model.images, title)
+        _check_shape(where, images.shape, model.images, title, images.remarks)
     count = model.network.conditions
     if not count or labelled:
         return
@@ -76,12 +88,16 @@ def check_fits(where: str, images: _Images, model: PretrainedSpec, title: str, l
         raise UsageError(f"{where}: label {images.labels.max()}: {title} knows labels 0 to {count - 1}")
 
 
-def _check_shape(where: str, shape: tuple[int, int, int], made: tuple[int, ...], title: str) -> None:
+def _check_shape(
+    where: str, shape: tuple[int, int, int], made: tuple[int, ...], title: str, remarks: tuple[str, ...]
+) -> None:
     (channels, *size), (wanted, *side) = shape, made
     if channels != wanted:
         raise UsageError(
             f"{where}: images have {channels} channel{'s' if channels > 1 else ''}, and {title} makes images of "
-            f"{wanted}: give images as it was trained on"
+            f"{wanted}: give images as it was trained on, or --convert makes those of folders "
+            + ("grey" if wanted == 1 else "RGB")
+            + "".join(f"; {remark}" for remark in remarks)
         )
     if size != side:
         hint = f"--size {side[0]} resizes and crops folders" if side[0] == side[1] else "resize them"

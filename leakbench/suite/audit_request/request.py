@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from leakbench.data.caption_labels import SIDECARS, arrange_captions, collect_sidecars
+from leakbench.data.folder_name import FolderName
 from leakbench.data.member_folders import list_image_files, load_dataset
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.audit_request.suite import Request
 
 
-def name_dataset(option: str, given: str, size: int | None) -> str:
-    """The data set that DIR means: a folder (or .zip) of images, an .npz file, or a data set by name. Raises
-    UsageError."""
+def name_dataset(option: str, given: str, size: int | None = None, convert: bool = False) -> str:
+    """The data set that DIR means: a folder (or .zip) of images, an .npz file, or a data set by name.
+
+    size, convert: of a folder, see FolderName. Raises UsageError.
+    """
     path = Path(given).expanduser()
     if path.is_dir() or (path.suffix == ".zip" and path.is_file()):
-        return f"folder:{path}" + (f"@{size}" if size else "")
+        return str(FolderName(path, size, convert))
     if path.suffix == ".npz" and path.is_file():
         return f"npz:{path}"
     if given.partition(":")[0] not in registry.names("datasets"):

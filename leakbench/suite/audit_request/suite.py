@@ -31,7 +31,9 @@ from leakbench.api import (
     shipped_parts,
 )
 from leakbench.data import Dataset, draw_split
-from leakbench.data.member_folders import SHARES, load_dataset, name_sides
+from leakbench.data.folder_headers import check_headers
+from leakbench.data.folder_name import with_channels
+from leakbench.data.member_folders import SHARES, load_dataset, make_alike, name_sides
 from leakbench.data.split import TooFewImages
 from leakbench.models.network_spec import default_spec
 from leakbench.runtime import registry
@@ -88,6 +90,7 @@ def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Sui
     model = _read_model(request, build_suite(_table(request), _WHERE, overrides))
     sides = {"members": request.members, "nonmembers": request.nonmembers}
     check_sides(sides, model, request.title, request.captions, request.skip_broken)
+    request = _with_channels(request, model)
     if request.generated:
         request = _read_samples(request)
     data: Dataset = registry.dataset(_dataset(request))()
@@ -138,12 +141,38 @@ def _read_model(request: Request, suite: Suite) -> PretrainedSpec | None:
     return spec
 
 
+def _with_channels(request: Request, model: PretrainedSpec | None) -> Request:
+    """The request with folders that are made alike: grey or RGB as the model makes images; without a model, grey if
+    all of them are."""
+    if model is not None:
+        channels = model.images[0]
+        members, nonmembers = (with_channels(name, channels) for name in (request.members, request.nonmembers))
+        return replace(request, members=members, nonmembers=nonmembers)
+    _check_sample_headers(request)
+    names = [request.members, request.nonmembers, request.generated]
+    members, nonmembers, generated = make_alike(names, _WHERE, request.skip_broken)
+    changed = replace(request, members=members, nonmembers=nonmembers, generated=generated)
+    return replace(changed, model=request.model | {"images": generated})
+
+
+def _check_sample_headers(request: Request) -> None:
+    """Check number, kinds and size of the generated images before any image is decoded. Raises UsageError."""
+    glimpse, members = peek_at(request.generated), peek_at(request.members)
+    if glimpse is None:
+        return
+    check_headers(glimpse.given, glimpse.files, request.skip_broken)
+    if request.skip_broken:
+        return
+    if glimpse.shape is None or members is None or members.shape is None:
+        check_samples(request.generated, glimpse.count, None, None)
+    else:  # channels are compared where decoding cannot make them alike
+        channels = min(glimpse.shape[0], members.shape[0])
+        shapes = glimpse.shape_for(channels), members.shape_for(channels)
+        check_samples(request.generated, glimpse.count, *shapes)
+
+
 def _read_samples(request: Request) -> Request:
     """The request with the number, the shape and the digest of the generated images. Raises UsageError."""
-    glimpse, members = peek_at(request.generated), peek_at(request.members)
-    if glimpse is not None and not request.skip_broken:
-        expected = None if members is None else members.shape
-        check_samples(request.generated, glimpse.count, glimpse.shape, expected)
     data = load_dataset(request.generated, "--samples", request.skip_broken)
     model = request.model | {"digest": data.digest}
     title = data.name.partition(":")[2] or data.name

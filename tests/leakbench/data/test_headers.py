@@ -43,10 +43,10 @@ def test_headers_tell_mode_size_channels_subfolders_and_captions(mixed, tmp_path
         "cats/grey.png": ("L", 1),
         "cats/rgb.jpg": ("RGB", 3),
         "dogs/broken.png": ("", 0),
-        "dogs/deep.png": ("I;16", 0),
-        "dogs/hole.png": ("P", 0),
-        "dogs/press.tif": ("CMYK", 0),
-        "dogs/rgba.png": ("RGBA", 0),
+        "dogs/deep.png": ("I;16", 1),
+        "dogs/hole.png": ("P", 3),
+        "dogs/press.tif": ("CMYK", 3),
+        "dogs/rgba.png": ("RGBA", 3),
         "dogs/web.webp": ("RGB", 3),
     }
     assert {(file.width, file.height) for file in found.files if file.mode} == {(8, 6)}

@@ -1,0 +1,65 @@
+"""Names of folders of images as data sets: folder:PATH@SIZE,convert,labels=folder,channels=3."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from leakbench.runtime.errors import UsageError
+
+_FORM = "write folder:PATH or folder:PATH@SIZE, and ,convert or ,labels=folder after it if wanted"
+
+
+@dataclass(frozen=True)
+class FolderName:
+    """A folder or .zip of images, and what is to be done with them.
+
+    size: pixels a side to which they are resized and cropped. convert: convert kinds of files that are refused
+    otherwise. label_folders: the first folder below `path` is an image's label. channels: 1 or 3, by which the images
+    of several folders are made alike; None: grey where all of them are.
+    """
+
+    path: Path
+    size: int | None = None
+    convert: bool = False
+    label_folders: bool = False
+    channels: int | None = None
+
+    @classmethod
+    def parse(cls, argument: str) -> FolderName:
+        """What follows `folder:`. A path that ends like an option and exists is a path. Raises UsageError."""
+        found = re.fullmatch(r"(.+?)(?:@(\d+))?((?:,(?:convert|labels=folder|channels=[13]))*)", argument)
+        path, size, options = Path(argument).expanduser(), None, ""
+        if found and not path.exists():
+            path, options = Path(found[1]).expanduser(), found[3]
+            size = int(found[2]) if found[2] else None
+            if size is not None and (whole := Path(f"{found[1]}@{found[2]}").expanduser()).exists():
+                path, size = whole, None
+        if not argument or not path.exists():
+            raise UsageError(f"dataset 'folder:{argument}': no such folder; {_FORM}")
+        if size is not None and not 2 <= size <= 4096:
+            raise UsageError(f"dataset 'folder:{argument}': SIZE = {size}: it should be from 2 to 4096")
+        channels = re.search(r"channels=([13])", options)
+        return cls(path, size, "convert" in options, "labels" in options, int(channels[1]) if channels else None)
+
+    def __str__(self) -> str:
+        """The whole name, which `parse` reads after `folder:`."""
+        channels = f",channels={self.channels}" if self.channels else ""
+        return f"folder:{self.path}{self._options}{channels}"
+
+    @property
+    def title(self) -> str:
+        """The name with the folder's own name for its path: what reports call it."""
+        return f"folder:{self.path.name}{self._options}"
+
+    @property
+    def _options(self) -> str:
+        size = f"@{self.size}" if self.size else ""
+        return size + ",convert" * self.convert + ",labels=folder" * self.label_folders
+
+
+def with_channels(name: str, channels: int) -> str:
+    """The name of a data set that is to be grey (1) or RGB (3) where it is a folder; others stay."""
+    kind, _, argument = name.partition(":")
+    return name if kind != "folder" else str(replace(FolderName.parse(argument), channels=channels))
