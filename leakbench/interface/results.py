@@ -60,8 +60,8 @@ class Results:
         each access level `LEVEL_attack`, the strongest attack, `LEVEL_auc` and `LEVEL_` with the headline metric of the
         suite, as `denoiser_tpr@fpr=0.1`; copying beyond the null; `flags`, with ";" between them. Rates and AUCs are in
         [0, 1]. Beside each number `NAME` stand the bounds of its 95 % interval, `NAME_low` and `NAME_high`; NaN where
-        there is none. Those of AUCs and TPRs hold together for all attacks on the release. README.md says what each
-        column means.
+        there is none. Those of AUCs and TPRs hold together for all attacks on the release. docs/reading.md says what
+        each column means.
 
         Printed, and in a notebook, it shows the few columns of the command line's table; it holds all of them.
         """

@@ -62,7 +62,7 @@ TEMPLATE = """\
 # Results
 
 This page is written by `leakbench report DIR... --page FILE` from the records that lie beside it: no number in it is
-typed. Brackets are 95 % intervals. The README says what the columns mean, statistics.md how they are computed.
+typed. Brackets are 95 % intervals. reading.md says what the columns mean, statistics.md how they are computed.
 
 {% for run in runs %}
 # `{{ run.suite }}` on {{ run.datasets | join(", ") }}
