@@ -51,6 +51,9 @@ def audit(
     convert: Annotated[
         bool, typer.Option("--convert", help="Make 16 bits, transparency, CMYK 8-bit grey or RGB, on all sides alike.")
     ] = False,
+    labels: Annotated[
+        Literal["folder"] | None, typer.Option(help="folder: subfolders are classes (else labels.csv).")
+    ] = None,
     trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Load weights that can run code.")] = False,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run a pipeline's own code.")] = False,
     wide: WideOption = False,
@@ -77,6 +80,7 @@ def audit(
         images=images,
         skip_broken=skip_broken,
         convert=convert,
+        labels=labels,
         trust_pickle=trust_pickle,
         trust_code=trust_code,
         plugins=plugin or (),

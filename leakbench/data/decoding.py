@@ -108,8 +108,6 @@ def decode_images(
         notes.skipped += left_out.found[BROKEN]
         words = f"{left_out.count} of {len(names)} image files that {BROKEN} ({left_out.list(BROKEN)})"
         print(f"leakbench: {where}: left out {words}", file=sys.stderr)
-    for kind, number in colours.converted.items():
-        print(f"leakbench: {where}: converted {number} of {len(names)} image files that {kind}", file=sys.stderr)
     notes.facts |= colours.facts
 
 

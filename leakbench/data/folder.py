@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,12 +9,12 @@ import numpy as np
 
 from leakbench.data.dataset import Dataset
 from leakbench.data.decoding import Decoding, Notes, Row, resize_and_crop, unchanged
+from leakbench.data.folder_facts import read_facts
 from leakbench.data.folder_headers import check_headers, read_headers, remedies_for
 from leakbench.data.folder_name import FolderName
 from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.image_kinds import channels_of, to_grey
-from leakbench.data.tables import find_table, read_table
 
 _ROWS = 64  # images that are held at one time
 
@@ -25,25 +24,24 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
 
     Images that are grey everywhere count as grey, whatever their files are; `,convert` behind it converts kinds of
     files that are refused otherwise (leakbench.data.image_kinds). A labels.csv in the folder or beside it says what is
-    known of the images (columns file, label, attribute, group, split). Raises UsageError.
+    known of the images (columns file, label, attribute, group, split); `,labels=folder` takes the folders below PATH as
+    labels. Raises UsageError.
     """
     name = FolderName.parse(argument)
     files = ImageFiles(name.path)
-    names, known = files.names, {}
-    table = find_table(name.path)
-    if table is not None:
-        known = read_table(table, names)
+    names = files.names
+    table = read_facts(name, names)
     pack = pack_images(
         "folder",
         {"files": files.identity, "size": name.size, "skip": skip_broken, "convert": name.convert},
         lambda notes: _decode(name, files, skip_broken, notes),
     )
     wanted = _channels(name, pack)
-    remarks = _remarks(name, pack, wanted)
-    pack = pack if pack.images.shape[-1] == wanted else _with_channels(pack, wanted, remarks)
+    remarks = (*_remarks(name, pack, wanted), *table.remarks)
+    pack = pack if pack.images.shape[-1] == wanted else _with_channels(pack, wanted)
     left = ~np.isin(names, pack.skipped)
     columns = ("label", "attribute", "split", "group")
-    labels, attribute, split, group = (known[c][left] if c in known else None for c in columns)
+    labels, attribute, split, group = (table.columns[c][left] if c in table.columns else None for c in columns)
     return Dataset(
         name.title,
         **(pack.fields | {"labels": labels}),
@@ -89,12 +87,10 @@ def _remarks(name: FolderName, pack: Pack, channels: int) -> tuple[str, ...]:
     return tuple(f"{name.title}: {words}" for words in said)
 
 
-def _with_channels(pack: Pack, channels: int, remarks: tuple[str, ...]) -> Pack:
-    """The same images as grey (1) or RGB (3), in a pack of their own, which goes by their contents. `remarks` are
-    printed when it is made."""
+def _with_channels(pack: Pack, channels: int) -> Pack:
+    """The same images as grey (1) or RGB (3), in a pack of their own, which goes by their contents."""
 
     def rows(_: Notes) -> Iterator[Row]:
-        print("\n".join(f"leakbench: {remark}" for remark in remarks), file=sys.stderr)
         for start in range(0, len(pack.images), _ROWS):
             block = pack.images[start : start + _ROWS]
             yield to_grey(block) if channels == 1 else np.repeat(block, channels, axis=-1), None

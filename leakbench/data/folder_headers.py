@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 
 from leakbench.data.decoding import bombs_are_errors, decodes
+from leakbench.data.folder_facts import read_facts
 from leakbench.data.folder_name import FolderName
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.image_kinds import OTHER, channels_of, kind_of
 from leakbench.data.refused_images import BROKEN, SIZE, Refusals, Remedies
-from leakbench.data.tables import find_table, read_table
+from leakbench.data.tables import Table
 from leakbench.runtime.errors import UsageError
 
 _THREADS = 8  # they wait for the disk, mostly
@@ -53,13 +54,13 @@ class ImageHeader(NamedTuple):
 class FolderHeaders:
     """Facts about the images of a folder or a .zip that are known before any is decoded.
 
-    given: the name by which they were asked for. files: one header a file, in the order of their names. table: int64
-    (N,) `label`, `attribute`, `group` and the words of `split`, as far as labels.csv has them.
+    given: the name by which they were asked for. files: one header a file, in the order of their names. table: what
+    labels.csv and subfolders say of each.
     """
 
     given: FolderName
     files: tuple[ImageHeader, ...]
-    table: dict[str, np.ndarray]
+    table: Table
 
     @property
     def name(self) -> str:
@@ -96,8 +97,8 @@ class FolderHeaders:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """int64 (N,) of labels.csv, or None."""
-        return self.table.get("label")
+        """int64 (N,) of labels.csv or of subfolders, or None."""
+        return self.table.columns.get("label")
 
     @property
     def subfolders(self) -> tuple[str, ...]:
@@ -113,12 +114,11 @@ class FolderHeaders:
 
 
 def read_folder_headers(argument: str) -> FolderHeaders:
-    """Read the headers of folder:PATH[@SIZE] (given without `folder:`), and its labels.csv. Raises UsageError."""
+    """Read the headers of a folder, and its labels.csv; `argument` is its name without `folder:`. Raises UsageError."""
     name = FolderName.parse(argument)
     files = ImageFiles(name.path)
-    table = find_table(name.path)
-    known = {} if table is None else read_table(table, files.names)
-    return FolderHeaders(name, read_headers(files), known)
+    table = read_facts(name, files.names)
+    return FolderHeaders(name, read_headers(files), table)
 
 
 def read_headers(files: ImageFiles) -> tuple[ImageHeader, ...]:

@@ -25,6 +25,7 @@ from leakbench.data.caption_labels import number_captions
 from leakbench.data.dataset import Dataset
 from leakbench.data.decoding import Notes
 from leakbench.data.folder import folder
+from leakbench.data.folder_facts import list_classes
 from leakbench.data.folder_name import FolderName, with_channels
 from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
@@ -60,6 +61,7 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
     names = make_alike([options[side] for side in SHARES], where, skip)
     members, nonmembers = (load_dataset(name, where, skip) for name in names)
     _check_alike(members, nonmembers)
+    _check_classes([options[side] for side in SHARES])
     known = hash_each(members), hash_each(nonmembers)
     _check_apart(options, (members, nonmembers), known)
     draws = np.random.default_rng([int(options["seed"]), 0x51DE5]).spawn(2)
@@ -179,6 +181,18 @@ def _check_alike(members: Dataset, nonmembers: Dataset) -> None:
         raise UsageError(
             f"members ({members.name}) are {ours} and nonmembers ({nonmembers.name}) {theirs} (channels, height, "
             f"width): give both alike, {hint}"
+        )
+
+
+def _check_classes(names: list[str]) -> None:
+    """Raise UsageError where folders that are labels are not the same on both sides: their numbers would not be."""
+    folders = [FolderName.parse(name.partition(":")[2]) for name in names if name.startswith("folder:")]
+    found = [list_classes(name, ImageFiles(name.path).names) for name in folders if name.label_folders]
+    if len(found) == 2 and found[0] != found[1] and not all(word.isdigit() for words in found for word in words):
+        odd = sorted({*found[0]} ^ {*found[1]})
+        raise UsageError(
+            f"--labels folder: {', '.join(odd[:10])}: a subfolder of one side alone, so that the labels would not "
+            "be the same: give both the same subfolders, or name them by whole numbers"
         )
 
 

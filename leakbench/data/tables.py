@@ -1,24 +1,35 @@
 """labels.csv: labels and other facts about the image files of a folder.
 
 Columns: `file` (relative to the folder, with '/'), and any of `label`, `attribute`, `group` (whole numbers from 0 up)
-and `split` (a part's name, or pool). It has one row for every image file, in any order.
+and `split` (a part's name, or pool). It has one row for every image file, in any order. Other columns are ignored.
 """
 
 from __future__ import annotations
 
-import warnings
+import csv
+import io
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from leakbench.data.dataset import PARTS
 from leakbench.runtime.errors import UsageError, nearest_name
 
-if TYPE_CHECKING:
-    import pandas as pd
+_COLUMNS = ("label", "attribute", "group", "split")
 
-_COLUMNS = ("file", "label", "attribute", "group", "split")
+
+@dataclass(frozen=True)
+class Table:
+    """What labels.csv says of the images of a folder, in their order.
+
+    columns: int64 (N,) `label`, `attribute`, `group` and words (N,) of `split`, as far as it has them. remarks: which
+    columns were ignored, in words.
+    """
+
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def find_table(folder: Path) -> Path | None:
@@ -27,57 +38,74 @@ def find_table(folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def read_table(path: Path, names: list[str]) -> dict[str, np.ndarray]:
-    """The columns of whole numbers and `split`, where they are there, in the order of `names`. Raises UsageError."""
-    table = _read_text(path)
-    for column in table.columns:
-        if column not in _COLUMNS:
-            raise UsageError(f"{path}: unknown column {column!r}; {nearest_name(column, _COLUMNS)}")
-    if "file" not in table.columns:
-        raise UsageError(f"{path}: column 'file' is missing; it names the image that a row speaks of")
-    rows = _order_by_file(path, table.set_index("file"), names)
-    return {str(column): _check_values(path, rows[column].str.strip()) for column in rows.columns}
+def read_table(path: Path, names: list[str]) -> Table:
+    """What a table says of the files of these names, in their order. Raises UsageError."""
+    header, rows = _read_text(path)
+    if "file" not in header:
+        others = [column for column in header if column not in _COLUMNS]
+        hint = f" (its columns are {', '.join(header)})" if others else ""
+        raise UsageError(f"{path}: column 'file' is missing{hint}; it names the image that a row speaks of")
+    by_file = _order_by_file(path, header.index("file"), rows, names)
+    columns = {
+        column: _check_values(path, column, names, [row[place].strip() for row in by_file])
+        for place, column in enumerate(header)
+        if column in _COLUMNS
+    }
+    ignored = [_unknown(column) for column in header if column not in ("file", *_COLUMNS)]
+    said = (f"{path.parent.name}/{path.name}: columns ignored: {', '.join(ignored)}",) if ignored else ()
+    return Table(columns, said)
 
 
-def _read_text(path: Path) -> pd.DataFrame:
-    """All cells as text; a missing one is empty."""
-    import pandas as pd
+def _unknown(column: str) -> str:
+    """A column's name, and the known one that may have been meant."""
+    hint = nearest_name(column, _COLUMNS)
+    return f"{column} ({hint})" if hint.startswith("did you mean") else column
 
+
+def _read_text(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header, and the rows with as many cells; cells that are missing at the end are empty."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with more cells than there are columns
-            return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
-        words = str(error).strip().replace("\n", " ")
-        raise UsageError(f"{path}: cannot be read ({words}); it should be a CSV file in UTF-8") from None
+        text = path.read_bytes().decode("utf-8-sig")
+        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path, str(error)) from None
+    if len(set(header)) < len(header):
+        raise _unreadable(path, "a column stands there twice")
+    for number, row in enumerate(rows, 1):
+        if len(row) > len(header):
+            raise _unreadable(path, f"row {number} has {len(row)} cells, and there are {len(header)} columns")
+        row += [""] * (len(header) - len(row))
+    return header, rows
 
 
-def _order_by_file(path: Path, rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+def _unreadable(path: Path, why: str) -> UsageError:
+    return UsageError(f"{path}: cannot be read ({why}); it should be a CSV file in UTF-8")
+
+
+def _order_by_file(path: Path, place: int, rows: list[list[str]], names: list[str]) -> list[list[str]]:
     """Every image's row, in the order of `names`."""
-    twice = rows.index[rows.index.duplicated()]
-    if len(twice):
-        raise UsageError(f"{path}: {twice[0]!r} stands there twice; give each image one row")
-    more = rows.index.difference(names, sort=False)
-    if len(more):
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row[place] in found:
+            raise UsageError(f"{path}: {row[place]!r} stands there twice; give each image one row")
+        found[row[place]] = row
+    known = set(names)
+    more = [file for file in found if file not in known]
+    if more:
         raise UsageError(f"{path}: {len(more)} rows name files that are not there, such as {more[0]!r}")
-    known = set(rows.index)
-    missing = [name for name in names if name not in known]
+    missing = [name for name in names if name not in found]
     if missing:
         raise UsageError(
             f"{path}: {len(missing)} of {len(names)} image files have no row, such as {missing[0]!r}; name every image"
         )
-    return rows.loc[names]
+    return [found[name] for name in names]
 
 
-def _check_values(path: Path, values: pd.Series) -> np.ndarray:
-    """A column as an array: int64, or text of `split`. Raises UsageError for what it cannot hold."""
-    if values.name == "split":
-        good, expected = values.isin([*PARTS, "pool"]), f"one of {', '.join(PARTS)} or pool"
-    else:
-        good, expected = values.str.fullmatch(r"[0-9]{1,9}"), "a whole number from 0 up"
-    if not good.all():
-        file, value = values[~good].index[0], values[~good].iloc[0]
-        raise UsageError(f"{path}: {file}: {values.name} = {value!r}: it should be {expected}")
-    return np.array(values.tolist()) if values.name == "split" else values.astype(np.int64).to_numpy()
+def _check_values(path: Path, column: str, names: list[str], values: list[str]) -> np.ndarray:
+    """A column as an array: int64, or words of `split`. Raises UsageError for what it cannot hold."""
+    words = {*PARTS, "pool"}
+    for name, value in zip(names, values, strict=True):
+        if not (value in words if column == "split" else re.fullmatch(r"[0-9]{1,9}", value)):
+            expected = f"one of {', '.join(PARTS)} or pool" if column == "split" else "a whole number from 0 up"
+            raise UsageError(f"{path}: {name}: {column} = {value!r}: it should be {expected}")
+    return np.array(values) if column == "split" else np.array(values, dtype=np.int64)

@@ -12,7 +12,7 @@ from typing import Any
 from leakbench.interface.call import format_call
 from leakbench.interface.execution import execute
 from leakbench.interface.in_memory import locate_images, locate_model
-from leakbench.interface.options import Device, PathName, check_at_least, check_choice, list_names, list_paths
+from leakbench.interface.options import Device, Labels, PathName, check_at_least, check_choice, list_names, list_paths
 from leakbench.interface.process import run_settings
 from leakbench.interface.results import Results
 from leakbench.interface.settings import Settings, to_overrides
@@ -43,6 +43,7 @@ def audit(
     images: bool = False,
     skip_broken: bool = False,
     convert: bool = False,
+    labels: Labels | None = None,
     trust_pickle: bool = False,
     trust_code: bool = False,
     plugins: PathName | Sequence[PathName] = (),
@@ -69,6 +70,7 @@ def audit(
     - images: keep pictures of members beside what copies them.
     - convert: make image files of other kinds (16 bits, transparency, CMYK) 8-bit grey or RGB, on all sides by one rule
       (docs/datasets.md).
+    - labels: "folder": the subfolders of members and nonmembers are class labels. Without it, labels.csv is asked.
     - trust_pickle, trust_code: load weights that can run code; run a pipeline's own code.
     - settings, device, workers, skip_broken, plugins: as in `leakbench.run`.
 
@@ -112,6 +114,7 @@ def prepare_audit(
     images: bool,
     skip_broken: bool,
     convert: bool,
+    labels: Labels | None,
     trust_pickle: bool,
     trust_code: bool,
     plugins: PathName | Sequence[PathName],
@@ -119,6 +122,8 @@ def prepare_audit(
     """The audit that the options of `audit` ask for, checked and planned. Sets up this process to compute, and writes
     nothing. Raises UsageError."""
     check_choice("device", device, Device)
+    if labels is not None:
+        check_choice("labels", labels, Labels)
     check_at_least("size", size, 2)
     check_at_least("guidance", guidance, 0)
     check_at_least("seed", seed, 0)
@@ -128,8 +133,8 @@ def prepare_audit(
     around = list_names(defenses)
     table = None if captions is None else expanduser(captions)
     given: dict[str, Any] = {
-        "members": name_dataset("--members", fspath(members), size, convert),
-        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert),
+        "members": name_dataset("--members", fspath(members), size, convert, labels),
+        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert, labels),
         "attacks": ",".join(list_names(attacks)),
         "defenses": around,
         "seed": seed,

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from leakbench.runtime.errors import UsageError, nearest_name
 
 Device = Literal["auto", "cpu", "cuda"]
+Labels = Literal["folder"]
 PathName = str | PathLike[str]
 
 

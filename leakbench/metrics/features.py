@@ -118,7 +118,10 @@ def resolve_features(
     if name == "auto":
         name = "inception" if at_hand(INCEPTION) else "classifier" if labelled else "rotation"
     if name == "classifier" and not labelled:
-        raise ValueError('features = "classifier" needs labels, which this data set has not: choose "rotation"')
+        raise ValueError(
+            'features = "classifier" needs labels, which this data set has not: choose "rotation", by '
+            "--set quality.features=rotation"
+        )
     if name in ("classifier", "rotation"):
         return classifier(name)
     if name.startswith("torchscript:"):

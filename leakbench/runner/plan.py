@@ -174,6 +174,8 @@ class Plan:
                 file=sys.stderr,
             )
             self.finished.set_aside(stale)
+        for remark in self.inputs.data.remarks:
+            print(f"leakbench: {remark}", file=sys.stderr)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         write_atomically(self.out / "plan.json", text.encode())
         left_out = format_near_duplicates(self.inputs.data, self.inputs.split.duplicates)

@@ -82,7 +82,7 @@ def check_fits(where: str, images: _Images, model: PretrainedSpec, title: str, l
     if images.labels is None:
         raise UsageError(
             f"{where}: {title} is told one of {count} labels, and the images have none: write a labels.csv (columns "
-            "file, label) into each folder"
+            "file, label) into each folder, or say --labels folder where the subfolders are the classes"
         )
     if images.labels.max() >= count:
         raise UsageError(f"{where}: label {images.labels.max()}: {title} knows labels 0 to {count - 1}")

@@ -13,14 +13,16 @@ from leakbench.runtime.errors import UsageError
 from leakbench.suite.audit_request.suite import Request
 
 
-def name_dataset(option: str, given: str, size: int | None = None, convert: bool = False) -> str:
+def name_dataset(
+    option: str, given: str, size: int | None = None, convert: bool = False, labels: str | None = None
+) -> str:
     """The data set that DIR means: a folder (or .zip) of images, an .npz file, or a data set by name.
 
-    size, convert: of a folder, see FolderName. Raises UsageError.
+    size, convert, labels: of a folder, see FolderName. Raises UsageError.
     """
     path = Path(given).expanduser()
     if path.is_dir() or (path.suffix == ".zip" and path.is_file()):
-        return str(FolderName(path, size, convert))
+        return str(FolderName(path, size, convert, labels == "folder"))
     if path.suffix == ".npz" and path.is_file():
         return f"npz:{path}"
     if given.partition(":")[0] not in registry.names("datasets"):

@@ -117,7 +117,9 @@ def test_a_condition_that_the_data_has_not_is_one_line(run, tmp_path):
         "quality.features=auto",
     ]
     check_refused(run(*settings), "condition = 'label'", "mine.npz")
-    check_refused(run(*settings[:2]), "quality.features = 'classifier'", "needs labels", '"rotation"')
+    check_refused(
+        run(*settings[:2]), "quality.features = 'classifier'", "needs labels", "--set quality.features=rotation"
+    )
 
 
 def test_plugins_and_records_that_are_not_there_are_one_line(leakbench, tmp_path, run):

@@ -11,6 +11,8 @@ from PIL import Image
 from torchvision.transforms import functional
 
 from leakbench.data import SplitSpec, draw_split
+from leakbench.data.headers import peek
+from leakbench.data.member_folders import name_sides
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 
@@ -104,9 +106,8 @@ TABLES = {
     "a file that is not there": ("file,label\n0.png,1\n1.png,1\n2.png,1\n9.png,1", ["1 rows", "not there", "'9.png'"]),
     "a file left out": ("file,label\n0.png,1\n2.png,1", ["1 of 3", "no row", "'1.png'"]),
     "a file twice": ("file,label\n0.png,1\n0.png,1\n1.png,1\n2.png,1", ["'0.png'", "twice"]),
-    "no file column": ("name,label\n0.png,1", ["unknown column 'name'"]),
+    "no file column": ("name,label\n0.png,1", ["column 'file' is missing (its columns are name, label)"]),
     "no column file": ("label\n1", ["column 'file' is missing"]),
-    "a column too many": ("file,labels\n0.png,1", ["unknown column 'labels'", "did you mean 'label'"]),
     "a word as label": ("file,label\n0.png,cat\n1.png,1\n2.png,1", ["0.png", "label = 'cat'", "whole number"]),
     "an empty label": ("file,label\n0.png,\n1.png,1\n2.png,1", ["0.png", "label = ''"]),
     "a short row": ("file,label,attribute\n0.png,1\n1.png,1,1\n2.png,1,1", ["0.png", "attribute = ''"]),
@@ -114,6 +115,7 @@ TABLES = {
     "a long row further down": ("file,label\n0.png,1\n1.png,1,2\n2.png,1", ["cannot be read", "CSV"]),
     "every row too long": ("file,label\n0.png,1,2\n1.png,1,2\n2.png,1,2", ["cannot be read", "CSV"]),
     "an open quote": ('file,label\n0.png,1\n1.png,"1\n2.png,1', ["cannot be read", "CSV"]),
+    "a column twice": ("file,label,label\n0.png,1,2", ["cannot be read", "a column stands there twice"]),
     "nothing": ("", ["column 'file' is missing"]),
     "no number": ("file,label\n0.png,NA\n1.png,1\n2.png,1", ["0.png", "label = 'NA'"]),
     "a wrong part": ("file,split\n0.png,train\n1.png,pool\n2.png,pool", ["split = 'train'", "member", "pool"]),
@@ -129,6 +131,39 @@ def test_a_bad_table_is_one_line_that_names_file_and_what_would_be_right(folder,
     message = complaint(f"folder:{place}")
     for word in ["labels.csv", *words]:
         assert word in message
+
+
+def test_other_columns_of_a_table_are_ignored_and_listed(folder):
+    rows = "\n".join(f"{name},{i},x,{i + 1}" for i, name in enumerate(GOOD))
+    data = load(f"folder:{folder(GOOD, f'file,label,camera,labels{chr(10)}{rows}')}")
+    np.testing.assert_array_equal(data.labels, range(3))
+    assert data.remarks == ("mine/labels.csv: columns ignored: camera, labels (did you mean 'label'?)",)
+
+
+def test_subfolders_are_labels_only_when_their_owner_says_so(folder):
+    place = folder({f"{kind}/more/{i}.png": pixels(8, 8) for kind in ("dog", "cat") for i in range(2)})
+    assert load(f"folder:{place}").labels is None
+    np.testing.assert_array_equal(load(f"folder:{place},labels=folder").labels, [0, 0, 1, 1])  # cat, then dog
+    assert load(f"folder:{place}@4,labels=folder").shape == (1, 4, 4)
+    np.testing.assert_array_equal(peek(f"folder:{place},labels=folder").labels, [0, 0, 1, 1])
+    for old, new in (("cat", "7"), ("dog", "3")):
+        (place / old).rename(place / new)
+    np.testing.assert_array_equal(load(f"folder:{place},labels=folder").labels, [3, 3, 7, 7])
+    Image.fromarray(pixels(8, 8)).save(place / "a.png")
+    assert "1 of 5 image files lie in no subfolder (a.png)" in complaint(f"folder:{place},labels=folder")
+
+
+def test_subfolders_that_are_labels_are_the_same_on_both_sides(tmp_path):
+    for side, kinds in {"m": ("cat", "dog"), "n": ("cat", "cow", "dog")}.items():
+        for kind in kinds:
+            (tmp_path / side / kind).mkdir(parents=True)
+            for i in range(40):
+                Image.fromarray(pixels(8, 8)).save(tmp_path / side / kind / f"{i}.png")
+    names = [f"folder:{tmp_path / side},labels=folder" for side in "mn"]
+    with pytest.raises(UsageError, match="cow: a subfolder of one side alone"):
+        load(name_sides(*names))
+    shutil.rmtree(tmp_path / "n" / "cow")
+    assert np.bincount(load(name_sides(*names)).labels).tolist() == [80, 80]
 
 
 @pytest.fixture

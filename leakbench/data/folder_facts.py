@@ -1,0 +1,44 @@
+"""What is known of the image files of a folder beside their pixels: by labels.csv, and by its subfolders if asked.
+
+Subfolders are class labels only where their owner says so (`,labels=folder` in the name; `--labels folder`): they may
+as well be dates or cameras. The label of an image is then the number of the first folder below PATH that it lies in, in
+the order of their names; where all of these are whole numbers, that number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from leakbench.data.folder_name import FolderName
+from leakbench.data.refused_images import SHOWN
+from leakbench.data.tables import Table, find_table, read_table
+from leakbench.runtime.errors import UsageError
+
+
+def read_facts(name: FolderName, files: list[str]) -> Table:
+    """Labels and other facts about the files of a folder, in their order. Raises UsageError."""
+    path = find_table(name.path)
+    table = Table() if path is None else read_table(path, files)
+    if not name.label_folders:
+        return table
+    if "label" in table.columns:
+        raise UsageError(f"{path}: has labels already: leave out --labels folder, or the column `label`")
+    classes = list_classes(name, files)
+    numeric = all(folder.isascii() and folder.isdigit() and len(folder) < 10 for folder in classes)
+    number = {folder: int(folder) if numeric else place for place, folder in enumerate(classes)}
+    labels = np.array([number[file.partition("/")[0]] for file in files], dtype=np.int64)
+    return replace(table, columns=table.columns | {"label": labels})
+
+
+def list_classes(name: FolderName, files: list[str]) -> list[str]:
+    """The folders that are classes, in order. Raises UsageError where images lie in none."""
+    outside = [file for file in files if "/" not in file]
+    if outside:
+        more = f", and {len(outside) - SHOWN} more" if len(outside) > SHOWN else ""
+        raise UsageError(
+            f"--labels folder: {name.path}: {len(outside)} of {len(files)} image files lie in no subfolder "
+            f"({', '.join(outside[:SHOWN])}{more}): put each into the folder of its class, or write a labels.csv"
+        )
+    return sorted({file.partition("/")[0] for file in files})
