@@ -16,6 +16,7 @@ from leakbench.cli import (  # noqa: F401
     doctor,
     export,
     fetch,
+    files,
     leaderboard,
     list_,
     new,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -60,3 +61,28 @@ def test_grey_files_go_to_a_model_of_colour_only_when_converted(given, leakbench
     assert leakbench("audit", tmp_path / "mine", *given, *words, "--convert").code == 0
     save(tmp_path / "members", levels(50, 0), "RGB")  # grey, in files of colour: given as they are
     assert leakbench("audit", tmp_path / "mine", *given, *words).code == 0
+
+
+def test_members_are_named_by_their_files_only_when_their_owner_asks(given, leakbench, tmp_path):
+    """Generated images are copies of known members, so the file that each is nearest to is known beforehand."""
+    copied = [7, 0, 31, *range(40, 50), *range(10, 20)]
+    save(tmp_path / "copies", levels(50, 0)[copied])
+    words = ["--samples", tmp_path / "copies", *given, "--set", "quality.features=pixels", "--out", tmp_path / "run"]
+    assert leakbench("audit", *words, "--attacks", "gan_leaks,nearest_copy").code == 0
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "run").rglob("*.csv"))
+    assert b".png" not in kept
+    outcome = leakbench("files", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    tables = {
+        path.name: list(csv.DictReader(path.read_text().splitlines())) for path in (tmp_path / "run-files").iterdir()
+    }
+    nearest = {
+        int(row["sample"]): row["file"] for row in tables["copies.csv"] if row["record"].startswith("model__nearest")
+    }
+    assert [nearest[sample] for sample in range(23)] == [str(tmp_path / "members" / f"{i:03}.png") for i in copied]
+    scores = {row["file"]: float(row["model__gan_leaks__SAMPLES__seed0"]) for row in tables["scores.csv"]}
+    exact = {file for file, score in scores.items() if score == 0}  # gan_leaks: distance to the nearest sample
+    assert exact == {row["file"] for row in tables["scores.csv"] if row["file"] in nearest.values()} != set()
+    save(tmp_path / "members", levels(50, 9))
+    outcome = leakbench("files", tmp_path / "run")
+    assert outcome.code == 2 and "changed since the run" in outcome.err

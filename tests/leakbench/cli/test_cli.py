@@ -163,6 +163,7 @@ COMMANDS = [
     ["new"],
     ["doctor"],
     ["fetch"],
+    ["files"],
     ["power"],
     ["recipe"],
     ["score"],
