@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from leakbench.cli.app import VOID, app
+from leakbench.cli.written import list_written
 from leakbench.runtime.errors import UsageError
 
 
@@ -27,7 +28,8 @@ def recipe(
     folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="The folder of a run.")] = None,
 ) -> None:
     from leakbench.interface.results import Results
-    from leakbench.reports.recipes.registry import RECIPES, find_recipe, render_recipe, write_recipe
+    from leakbench.reports.recipes.registry import RECIPES, find_recipe, format_recipe, write_recipe
+    from leakbench.reports.tables.terminal import read_width
     from leakbench.results.run_folder import open_run
 
     if name is None:
@@ -38,8 +40,7 @@ def recipe(
     if folder is None:
         raise UsageError(f"recipe {name}: give the folder of a run; `leakbench run {found.suite}` makes one")
     run = open_run(folder)
-    print(render_recipe(run, name))
-    for path in write_recipe(run, name):
-        print(path)
+    for line in [*format_recipe(run, name, read_width()), "", *list_written(write_recipe(run, name))]:
+        print(line)
     if Results(run).void:
         raise typer.Exit(VOID)

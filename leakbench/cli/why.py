@@ -35,8 +35,10 @@ def why(
     one_thread_a_process()
     from leakbench.measurement.inputs import RunInputs
     from leakbench.measurement.releases import ReleaseBuilder
+    from leakbench.reports.tables.columns import wrap
+    from leakbench.reports.tables.terminal import WIDTH
     from leakbench.runner.plan import Plan
-    from leakbench.runner.why import Explanation
+    from leakbench.runner.why import Explanation, format_reasons
     from leakbench.runtime.cache.location import cache_root
     from leakbench.runtime.device import resolve_device
     from leakbench.runtime.run_config import RunConfig
@@ -44,9 +46,9 @@ def why(
     load_plugins(plugin)
     suite, folder = _suite_and_folder(run, out, tuple(settings or ()))
     config = RunConfig(folder, cache_root(), resolve_device(device), not no_images)
-    reasons = list(Explanation(Plan(ReleaseBuilder(RunInputs(suite, config)))).reasons())
+    reasons = format_reasons(Explanation(Plan(ReleaseBuilder(RunInputs(suite, config)))).reasons())
     for reason in reasons:
-        print(reason)
+        print("\n".join(wrap(reason, WIDTH)))
     if not reasons:
         print(f"{folder}: nothing would be made again")
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-WIDTH = 100
-
 
 def list_written(paths: Iterable[Path]) -> list[str]:
-    """A line a folder, of at most `WIDTH` columns where names allow it: `runs/quick/: results.csv, report.md`. Names
-    with the same endings share them: `runs/quick/figures/: roc, gate (.png, .pdf)`."""
+    """A line a folder, broken at 100 columns: `runs/quick/: results.csv, report.md`. Names with the same endings share
+    them: `runs/quick/figures/: roc, gate (.png, .pdf)`."""
     from leakbench.reports.tables.columns import wrap
+    from leakbench.reports.tables.terminal import WIDTH
 
     folders: dict[Path, dict[str, list[str]]] = {}
     for path in paths:

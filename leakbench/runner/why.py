@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,19 +20,42 @@ from leakbench.runtime.cache.key_file import KEY_FILE, read_key_parts
 NEVER = "never made"
 OTHER_BASE = "its base changed"
 _SHOWN = 3  # differences of a cell
+_NAMED = 3  # releases of a group
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One line: what is to be made, and the differences from what was made before."""
+    """What is to be made, and the differences from what was made before.
+
+    what: a training, or the release (and seed) that records are of; records: which of them, by attack; "" of trainings.
+    """
 
     what: str
     differences: tuple[str, ...]
+    records: str = ""
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
+        """The differences, a few of many."""
         more = len(self.differences) - _SHOWN
-        shown = [*self.differences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-        return f"{self.what}: {', '.join(shown)}"
+        return ", ".join([*self.differences[:_SHOWN], *([f"and {more} more"] if more > 0 else [])])
+
+
+def format_reasons(reasons: Iterable[Reason]) -> list[str]:
+    """A line for each training, and for all releases whose records are to be made again for the same reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in reasons:
+        groups.setdefault((one.records, one.words), []).append(one.what)
+    return [line for (records, words), those in groups.items() for line in _format_group(records, words, those)]
+
+
+def _format_group(records: str, words: str, those: list[str]) -> list[str]:
+    if not records:
+        return [f"{one}: {words}" for one in those]
+    if len(those) == 1:
+        return [f"{those[0]}, {records}: {words}"]
+    more = f" and {len(those) - _NAMED} more" if len(those) > _NAMED else ""
+    return [f"{records}, of {len(those)} releases ({'; '.join(those[:_NAMED])}{more}): {words}"]
 
 
 class Explanation:
@@ -87,7 +110,7 @@ class Explanation:
             names.setdefault(spec.attack, []).append(spec.access.name)
         for differences, names in grouped.items():
             rows = [name if name == "quality" else f"{name} at {' and '.join(names[name])}" for name in names]
-            yield Reason(f"{audit.context.point.label}, seed {audit.context.seed}, {'; '.join(rows)}", differences)
+            yield Reason(f"{audit.context.point.label}, seed {audit.context.seed}", differences, "; ".join(rows))
 
     def _explain_record(self, audit: ReleaseAudit, spec: RecordSpec) -> tuple[str, ...]:
         known = self.plan.finished.by_identity.get(identify(audit, spec))

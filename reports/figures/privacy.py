@@ -15,9 +15,8 @@ from ..reading.aggregate import Aggregate
 from ..reading.auditing import list_audits
 from ..reading.distances import distance_name, floor_mean, heldout_distance
 from ..reading.guarantees import find_guarantee
-from ..reading.leakage import collect_leak
 from ..reading.points import find_baseline
-from ..reading.strongest import strongest
+from ..reading.standing import read_leak
 from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend, log_ticks, rests_on_split
 from .dots import mark
 from .styles import PointStyle, list_styles
@@ -87,7 +86,7 @@ def _epsilon(run: RunFolder, point: PlannedPoint) -> float | None:
 
 
 def _budget(run: RunFolder, point: PlannedPoint, epsilon: float | None) -> PrivacyPoint:
-    auc = collect_leak(run, strongest(run, point, LEVEL).values()).auc
+    auc = read_leak(run, point, LEVEL).auc
     audit = next((audit for audit in list_audits(run) if audit.point == point), None)
     found = [audit.values(f"epsilon_{which}") for which in ("lower", "ceiling")] if audit else [[], []]
     return PrivacyPoint(point, epsilon, auc, heldout_distance(run, point), *map(tuple, found))

@@ -4,6 +4,9 @@ A network that is untrained, or trained on other images, holds no member, and th
 AUC intervals share one error rate of 1 % (`family_wise`), that of the blind baseline's bound, so that a run with many
 controls does not fail by their number. Equal arrays (one computation written for two access levels, or for several
 releases) are one control.
+
+AUCs are read as everywhere, with the sign that the calibration images asked for; an interval holds 1/2 with either
+sign. The blind baseline alone is judged by its raw scores: it is meant to score members higher.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, auc, blind_invalid, family_wise, finite
 
 from .aggregate import to_estimate
-from .scores import NAMES, load_groups
+from .scores import NAMES, load_groups, load_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +59,7 @@ def invalidating_attacks(run: RunFolder) -> list[str]:
 def _sees_the_split(run: RunFolder, record: Record) -> bool:
     if record.access != "NONE":
         return False
-    scores = _scores(run, record)
+    scores = _load_raw(run, record)
     return Flag.TRACK_INVALID in record.flags or (scores is not None and blind_invalid(*scores))
 
 
@@ -72,15 +75,15 @@ def _distinct(run: RunFolder) -> list[Record]:
 def _control(run: RunFolder, record: Record, level: float) -> Control | None:
     where = "without the model" if record.access == "NONE" else f"on {record.point}"
     what = f"{record.attack} {where}, seed {record.seed}"
-    scores = _scores(run, record)
+    scores = load_scores(run, record)
     if scores is not None:
         return Control(what, auc(*scores, level=level, groups=load_groups(run, record)), exact=True)
-    own = to_estimate(record.metric("auc"))
+    own = to_estimate(record.metric("oriented_auc")) or to_estimate(record.metric("auc"))
     return None if own is None else Control(what, own, exact=False)
 
 
-def _scores(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
-    """As they are: a control is judged on both sides, whatever its calibration images asked for."""
+def _load_raw(run: RunFolder, record: Record) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scores as they are, whatever the calibration images asked for."""
     arrays = run.arrays(record)
     if any(name not in arrays for name in NAMES):
         return None

@@ -16,6 +16,7 @@ from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import ByClass, by_class, exposed
 
 from .aggregate import Aggregate
+from .leakage import join_names
 from .points import find_reference
 from .scores import load_groups, load_scores, same_computation
 from .strongest import representative_points, strongest
@@ -76,7 +77,7 @@ def _exposure(run: RunFolder, point: PlannedPoint) -> Exposure | None:
     ranked = _ranked(run, list(records.values()))
     if not grouped and not ranked:
         return None
-    names = " / ".join(sorted({record.attack for record in records.values()}))
+    names = join_names(list(records.values()))
     left_out = max((one.left_out for one in grouped.values()), default=0)
     first = sum(rate == 0 for _, rate in ranked)
     compared = [sides[1].size for record in records.values() if (sides := load_scores(run, record)) is not None]

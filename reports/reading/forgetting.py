@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 from .aggregate import Aggregate, aggregate, aggregate_oriented, ratio_of_means
 from .costs import Cost, find_cost
+from .leakage import join_names
 from .points import find_reference
 from .selection import quality_records
 from .strongest import strongest
@@ -58,8 +58,4 @@ def _row(run: RunFolder, point: PlannedPoint) -> Forgetting:
     names = ("forget_probability", "forget_probability_real", "frechet_retained")
     probability, real, retained = (aggregate(measured, name) for name in names)
     change, auc = ratio_of_means(retained, before), aggregate_oriented(attacks, "forget_auc")
-    return Forgetting(point, probability, real, retained, change, _named(attacks), auc, find_cost(run, point))
-
-
-def _named(attacks: list[Record]) -> str:
-    return " / ".join(sorted({record.attack for record in attacks}))
+    return Forgetting(point, probability, real, retained, change, join_names(attacks), auc, find_cost(run, point))

@@ -56,6 +56,12 @@ def find_standing(run: RunFolder, point: PlannedPoint, level: str) -> Standing:
     return Standing(point, (level,), strongest(run, point, level), strongest_by_rate(run, point, level))
 
 
+def read_leak(run: RunFolder, point: PlannedPoint, level: str) -> Leak:
+    """The leak at one level: the strongest attack by AUC, with its AUC, and the strongest by TPR, with its TPR. Every
+    table, verdict and sentence that says "the strongest" reads it here."""
+    return find_standing(run, point, level).collect(run)
+
+
 def list_standings(run: RunFolder, point: PlannedPoint) -> list[Standing]:
     """What stands at each level above none that some attack of the run needs, from the least access up."""
     found: list[Standing] = []

@@ -21,11 +21,11 @@ from leakbench.results.run_plan import PlannedPoint
 from .aggregate import Aggregate, aggregate, summarise_metric
 from .distances import join_features
 from .extra_columns import aggregate_extra_columns
-from .leakage import Leak, collect_leak
+from .leakage import Leak
 from .metric_flags import read_flags
 from .points import TRADEOFF_LEVELS
 from .selection import copy_attacks, quality_records, select_records
-from .strongest import strongest, strongest_by_rate
+from .standing import find_standing
 from .tradeoff_axes import DISTANCES
 
 if TYPE_CHECKING:
@@ -56,11 +56,10 @@ def list_rows(run: RunFolder) -> list[TradeoffRow]:
 
 def _build_row(run: RunFolder, point: PlannedPoint) -> TradeoffRow:
     quality = quality_records(run, point)
-    strong = {level: strongest(run, point, level) for level in TRADEOFF_LEVELS}
+    standing = {level: find_standing(run, point, level) for level in TRADEOFF_LEVELS}
     copies = {attack: select_records(run, point, "replication", attack) for attack in copy_attacks(run)}
-    rated = {level: strongest_by_rate(run, point, level) for level in TRADEOFF_LEVELS}
-    leaks = {level: collect_leak(run, strong[level].values(), rated[level].values()) for level in TRADEOFF_LEVELS}
-    shown = chain(quality, *(found.values() for found in (*strong.values(), *rated.values())), *copies.values())
+    leaks = {level: found.collect(run) for level, found in standing.items()}
+    shown = chain(quality, *(found.records for found in standing.values()), *copies.values())
     flags = {flag for record in shown for flag in read_flags(run, record, run.plan.headline)}
     flags |= {Flag.INVERTED.value for leak in leaks.values() if _is_inverted(leak)}
     return TradeoffRow(

@@ -4,7 +4,8 @@ One family a release (`family.py`): every attack at every level, by AUC and TPR,
 a level stands the attack whose interval shows the most, for the AUC and for the TPR; "leaks" is said whenever one
 interval of an attack that needs the level or less excludes chance, so more access never shows less. Both are judged:
 an attack may be no better than chance on average and still be sure of a few images. Where seeds disagree nothing is
-averaged, and each seed's own verdict stands. Implementation choice: a TPR at a rate of which fewer than ten false
+averaged, and each seed's own verdict stands. Where a release hands out copies, that is the first of its verdicts.
+Implementation choice: a TPR at a rate of which fewer than ten false
 alarms are expected (`few-negatives`) judges nothing.
 """
 
@@ -19,10 +20,11 @@ from leakbench.statistics import Estimate, few_negatives, tpr_verdict, verdict
 
 from .adaptive import AdaptiveDefeat, defeat_by_adaptive
 from .aggregate import Aggregate, summarise_metric
+from .copying import CopyFinding, find_copies
 from .formatting import format_ci
 from .leakage import Leak
 from .points import find_baseline, measured_levels
-from .standing import Standing, find_standing
+from .standing import Standing, find_standing, read_leak
 from .void import list_void_reasons
 
 VOID = "no verdict: the track is void"
@@ -30,16 +32,33 @@ VOID = "no verdict: the track is void"
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict at access levels at which the same computations stand; `attack` as tables name it."""
+    """The verdict at access levels at which the same computations stand; `attack` as tables name it.
+
+    kind: "copies"; of membership "leaks", "inverted", "none" (no leak found), "disagree" (seeds), "unknown" (no
+    interval), "control" or "void". The numbers are `leak`'s or those of `copies`.
+    """
 
     levels: list[str]
     attack: str
     words: str
     defeat: AdaptiveDefeat | None
+    kind: str = ""
+    leak: Leak | None = None
+    copies: CopyFinding | None = None
 
 
 def list_verdicts(run: RunFolder, point: PlannedPoint) -> list[Verdict]:
-    """A verdict for each access level that some attack of the run needs, from the least access up."""
+    """The verdict on copies, if there are any, and one on membership for each access level that some attack of the run
+    needs, from the least access up."""
+    copies = find_copies(run, point) if point.role != "control" else None
+    if copies is None:
+        return list_membership_verdicts(run, point)
+    first = Verdict([copies.access], copies.attack, copies.words, None, "copies", copies=copies)
+    return [first, *list_membership_verdicts(run, point)]
+
+
+def list_membership_verdicts(run: RunFolder, point: PlannedPoint) -> list[Verdict]:
+    """The verdicts on membership, without that on copies."""
     found: list[tuple[list[str], Standing, AdaptiveDefeat | None]] = []
     for level in measured_levels(run):
         standing = find_standing(run, point, level)
@@ -50,9 +69,12 @@ def list_verdicts(run: RunFolder, point: PlannedPoint) -> list[Verdict]:
             found.append(([level], standing, its_fall))
     leaks = [(levels, standing.collect(run), fallen) for levels, standing, fallen in found]
     if list_void_reasons(run):
-        return [Verdict(levels, leak.attack, VOID, None) for levels, leak, _ in leaks]
-    judge = _describe_control if point.role == "control" else judge_leak
-    return [Verdict(levels, leak.attack, judge(leak), fallen) for levels, leak, fallen in leaks]
+        return [Verdict(levels, leak.attack, VOID, None, "void", leak) for levels, leak, _ in leaks]
+    if point.role == "control":
+        return [
+            Verdict(levels, leak.attack, _describe_control(leak), None, "control", leak) for levels, leak, _ in leaks
+        ]
+    return [Verdict(at, leak.attack, judge_leak(leak), fallen, leak_kind(leak), leak) for at, leak, fallen in leaks]
 
 
 def _describe_control(leak: Leak) -> str:
@@ -63,7 +85,7 @@ def _describe_control(leak: Leak) -> str:
 def verdict_without_model(run: RunFolder) -> str:
     """Verdict on attacks that touch nothing of the model, which is the same at all points; empty without any."""
     first = find_baseline(run)
-    leak = find_standing(run, first, "NONE").collect(run) if first else None
+    leak = read_leak(run, first, "NONE") if first else None
     return f"{leak.attack}: {judge_leak(leak)}" if leak and leak.auc else ""
 
 

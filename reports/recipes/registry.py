@@ -12,12 +12,13 @@ from leakbench.statistics import Summary
 from ..figures.canvas import MissingData, save, styled
 from ..figures.registry import WIDTHS
 from ..figures.values import Values, spread, write_values
-from ..reading.markdown import markdown_table
+from ..reading.formatting import NOTHING, drop_empty_columns
+from ..tables.columns import fit_table, wrap
 from ..tables.paper.render import render
 from ..tables.paper.table import PaperTable, Row
 from ..tables.paper.text import format_table
 from . import cpsample, dpdm, erasediff, switching
-from .recipe import Recipe
+from .recipe import OURS, Recipe
 
 FOLDER = "recipes"
 RECIPES = (
@@ -76,7 +77,21 @@ def _found(row: Row, column: str) -> Summary | None:
     return cell.found if cell else None
 
 
-def render_recipe(run: RunFolder, name: str) -> str:
-    """A recipe's table in Markdown, with its caption."""
+def format_recipe(run: RunFolder, name: str, width: int) -> list[str]:
+    """A recipe's caption and table, in lines of at most `width` columns; rows of the paper alone are a table of their
+    own."""
     table = collect_recipe(run, name)
-    return f"{table.caption}\n\n{markdown_table(*format_table(table))}"
+    titles, cells = format_table(table)
+    ours = [i for i, title in enumerate(titles) if title.startswith(f"{OURS}: ")]
+    halves: dict[bool, list[list[str]]] = {}
+    for row in cells:
+        halves.setdefault(any(row[i] != NOTHING for i in ours), []).append(row)
+    lines = wrap(table.caption, width, others="")
+    for half in halves.values():
+        lines += ["", *fit_table(*_drop_silent(titles, half), width)]
+    return lines
+
+
+def _drop_silent(titles: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """A table without columns in which no cell says anything, empty ones among them."""
+    return drop_empty_columns(titles, [[cell or NOTHING for cell in row] for row in rows])

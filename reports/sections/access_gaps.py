@@ -16,7 +16,8 @@ TEMPLATE = """\
 
 {% if cells %}
 Where a defense changes the answers and not the weights, it does not hold back whoever has the weights. Of each point,
-at most its three strongest attacks on calibration images are shown; the others are in `results.csv`.
+at most the three attacks are shown that the calibration images put first; the others are in `results.csv`. Intervals
+are each attack's own.
 
 {{ table(titles, cells) }}
 {% elif only_samples %}

@@ -1,7 +1,7 @@
 """Membership attacks: results and costs, of all attacks without protection and of the strongest elsewhere.
 
 Without protection a computation that is on record at two access levels is listed once, at the lower, and attacks that
-learned from membership labels have a table of their own. At other points stands what stands at each access level in
+learned from membership labels have a table of their own. At every point stands what stands at each access level in
 the trade-off and under "Verdicts" (`reading/standing.py`), and every attack that knows the defense.
 
 Intervals, verdicts and p values are those of the release's family (`reading/family.py`), of which a table shows some:
@@ -59,16 +59,16 @@ class AttackTable:
             return f"**{self.point}**" + (", attacks that learned from membership labels" if self.supervised else "")
         which = "the strongest of each access level"
         which += " and every attack that knows the defense" if self.adaptive else ""
-        return f"At other points, {which}"
+        return f"At every point, {which}"
 
 
 def attack_tables(run: RunFolder) -> list[AttackTable]:
-    """Tables of each point without protection, without labels and with, and of all others together."""
+    """Tables of each point without protection, without labels and with, and of what stands at all points together."""
     whole = baseline_points(run)
     shown = run.plan.points if len(run.plan.points) <= MANY else representative_points(run)
-    others = [point for point in shown if point.is_compared]
+    every = [point for point in run.plan.points if point in whole or (point in shown and point.is_compared)]
     found = [_table(run, point.name, half) for point in whole for half in _halves(rank_results(run, point))]
-    rest = [row for point in others if point not in whole for row in list_standings_and_adaptive(run, point)]
+    rest = [row for point in every for row in list_standings_and_adaptive(run, point)]
     return [table for table in (*found, _table(run, "", rest)) if table is not None]
 
 
@@ -137,12 +137,12 @@ TEMPLATE = """\
 {% endfor %}
 {% if tables %}
 "Needs" is the access that an attack has to have. Without protection, a result that is the same computation at the
-answers and at the weights is listed once. At other points the strongest is that of the trade-off: of several seeds, at
-each. Levels at which the same computations stand share a row, the TPR is that of another attack where one is named
-beside it, and the queries are those of the attack that takes most. The rest is in `results.csv`. A verdict is about its
-own row, by AUC and TPR; its intervals and "p (corrected)", that of an AUC of 1/2 (the largest of the seeds'), are
-corrected for all attacks on the release, those that are not shown among them. `results.csv` has each attack's own
-interval.
+answers and at the weights is listed once. The strongest is that of the trade-off: of several seeds, at each, so that it
+may be two attacks, and its AUC that of neither alone. Levels at which the same computations stand share a row, the TPR
+is that of another attack where one is named beside it, and the queries are those of the attack that takes most. The
+rest is in `results.csv`. A verdict is about its own row, by AUC and TPR; its intervals and "p (corrected)", that of an
+AUC of 1/2 (the largest of the seeds'), are corrected for all attacks on the release, those that are not shown among
+them. `results.csv` has each attack's own interval.
 {% if seen %}
 "No leak found" would have seen an AUC of {{ seen }} in four of five runs.
 {% endif %}
@@ -157,8 +157,8 @@ Not applicable, and so not run:
 {% endif %}
 {% if runners_up %}
 
-Is the strongest attack (by calibration images) really stronger than the next? Its AUC minus theirs, paired on the same
-images, p corrected by Holm:
+Does the attack that the calibration images put first find more than the next? (On the reported images another may be
+the strongest.) Its AUC minus theirs, paired on the same images, p corrected by Holm:
 
 {% for words in runners_up %}
 - {{ words }}.

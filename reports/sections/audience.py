@@ -22,7 +22,8 @@ from ..reading.leakage import collect_leak
 from ..reading.marks import find_marks
 from ..reading.points import find_reference, measured_levels
 from ..reading.scores import same_computation
-from ..reading.strongest import strongest, strongest_by_rate
+from ..reading.standing import read_leak
+from ..reading.strongest import strongest
 from ..reading.verdicts import leak_kind
 from ..reading.void import list_void_reasons
 
@@ -103,8 +104,7 @@ def _outcome(run: RunFolder, point: PlannedPoint, level: str) -> str:
     """The outcome in words; empty where there is nothing to judge."""
     start = find_reference(run, point)
     after, before = strongest(run, point, level), strongest(run, start, level) if start else {}
-    rated = strongest_by_rate(run, point, level)
-    kind = leak_kind(collect_leak(run, after.values(), rated.values()))
+    kind = leak_kind(read_leak(run, point, level))
     if kind == "unknown":
         return ""
     if marks := find_marks(run, point.name):
@@ -151,8 +151,8 @@ TEMPLATE = """\
 ## Who may use it
 
 These defenses answer differently from their weights, so it matters what is handed out. The table shows the strongest
-attack and its AUC. Attacks that touch nothing of the model are left out. It is about membership alone; for copying, see
-above.
+attack of each kind and its AUC; on the answers, known and unknown together are what the trade-off shows. Attacks that
+touch nothing of the model are left out. It is about membership alone; for copying, see above.
 
 {% for audience in audiences %}
 **{{ audience.defense }}**

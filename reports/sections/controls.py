@@ -23,9 +23,9 @@ TEMPLATE = """\
 ## Negative controls
 
 {% if controls %}
-These cannot leak: their AUC intervals all include 0.5 with 99 % probability ({{ controls | length |
-counted("control") }}, family-wise). The AUCs are raw: not turned by the calibration images, as those of the verdicts
-are.
+These cannot leak: their AUC intervals all include 0.5 with 99 % probability ({{ controls | length | counted("control")
+}}, family-wise). As in every table, an AUC is read with the sign that the calibration images asked for; the intervals
+are wider here, as all controls have to hold together.
 
 {{ table(titles, cells) }}
 {% if cells | length < controls | length %}

@@ -17,11 +17,10 @@ from ..reading.aggregate import aggregate
 from ..reading.changes import DISTANCE, Change, describe_change, find_move
 from ..reading.distances import distance_name, heldout_distance
 from ..reading.formatting import format_ci, format_distance, format_percent, join_words
-from ..reading.leakage import collect_leak
 from ..reading.marks import Mark, find_marks
 from ..reading.points import TRADEOFF_LEVELS, find_reference, list_sweeps
 from ..reading.selection import copy_attacks, select_records
-from ..reading.strongest import strongest
+from ..reading.standing import read_leak
 from ..reading.void import list_void_reasons
 
 
@@ -76,7 +75,7 @@ def _effect(run: RunFolder, reference: PlannedPoint, point: PlannedPoint) -> Eff
 
 
 def _leaking(run: RunFolder, level: str, reference: PlannedPoint, point: PlannedPoint) -> Change:
-    before, after = (collect_leak(run, strongest(run, p, level).values()).auc for p in (reference, point))
+    before, after = (read_leak(run, p, level).auc for p in (reference, point))
     what = f"AUC of the strongest attack at {level}"
     return describe_change(what, find_move(run, point, level), format_ci(before), format_ci(after))
 

@@ -8,6 +8,7 @@ from leakbench.results.run_folder import RunFolder
 
 from ..reading.exposure import LEVEL, MANY, Exposure, list_exposures
 from ..reading.formatting import NOTHING, drop_empty_columns, format_ci, format_p, join_words
+from ..reading.tradeoff import shown_levels
 
 
 def format_classes(found: Exposure) -> tuple[list[str], list[list[str]]]:
@@ -44,8 +45,8 @@ def summarise_members(found: Exposure) -> str:
 TEMPLATE = """\
 ## Leakage by class and image
 
-By the strongest attack at {{ level }}, without protection and at each defense's point of least copying, unless its
-numbers are the same there.
+By the strongest attack at {{ level }} (of the trade-off), without protection and at each defense's point of least
+copying, unless its numbers are the same there.
 
 {% if classes %}
 **{{ first }}** by class, members against nonmembers of the same class
@@ -75,7 +76,7 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
         return None
     classes = len(found[0].classes)
     return {
-        **{"level": LEVEL, "first": found[0].point.name, "left_out": found[0].left_out},
+        **{"level": shown_levels(run).get(LEVEL, LEVEL), "first": found[0].point.name, "left_out": found[0].left_out},
         **{"classes": format_classes(found[0]) if classes else None, "many": classes if classes > MANY else 0},
         "points": [(one.point.name, one.attack, summarise_classes(one), summarise_members(one)) for one in found],
         **{"nonmembers": found[0].nonmembers, "least": f"{300 / found[0].nonmembers:.2g}"},

@@ -34,7 +34,7 @@ YARDSTICK = "erasediff"  # the method that the others' costs are compared with
 def format_forgetting(run: RunFolder, found: list[Forgetting]) -> tuple[list[str], list[list[str]]]:
     """The rows as text: titles and cells, without columns that have nothing to say."""
     titles = ["point", "forget probability", "of real images", f"{distance_name(run)}, retained"]
-    titles += ["to that of its baseline", f"forget-set AUC, strongest at {LEVEL}"]
+    titles += ["to that of its baseline", f"forget-set AUC of the strongest at {LEVEL}"]
     return drop_empty_columns(
         [*titles, "seconds, last step", "network evaluations, last step"], [_cells(row) for row in found]
     )
@@ -130,9 +130,9 @@ TEMPLATE = """\
 
 {{ table(titles, cells) }}
 Forget probability: the probability that a classifier gives to the label to forget, on samples that were asked for it.
-Forget-set AUC: images to forget against never-seen ones, by the strongest attack, with the sign that calibration images
-asked for; 0.5 is forgotten. Costs are those of the outermost step alone: seconds depend on the machine and on what else
-it did, evaluations of the network do not.
+Forget-set AUC: images to forget against never-seen ones, by the attack that is the strongest of the trade-off, with the
+sign that calibration images asked for; 0.5 is forgotten. Costs are those of the outermost step alone: seconds depend on
+the machine and on what else it did, evaluations of the network do not.
 {% if whole %}
 "(whole chain)": its base is no point of this run, so its evaluations could not be subtracted.
 {% endif %}

@@ -9,37 +9,46 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from string import ascii_lowercase
 
+from ..reading.formatting import NOTHING
+
+_Row = Sequence[Sequence[str]]  # of each cell its lines
 GAP = "  "
 _INDENT = "  "
+_NOTHING = ("", NOTHING)
 _LONG = 16  # of a name, broken where a row is one line no longer
 _UNBROKEN = "\N{NO-BREAK SPACE}"  # textwrap breaks no line here
 
 
 def fit_table(titles: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lines of a table: the titles, a rule and the rows. A table that no layout makes narrow enough is one block a row,
-    a line a column."""
+    """Lines of a table: the titles (on several lines where they are long), a rule and the rows. A table that no layout
+    makes narrow enough is one block a row, a line a column."""
     rows = [[[cell] for cell in row] for row in cells]
     stacked = [[_stack_name(row[0]), *map(_stack_interval, row[1:])] for row in cells]
     lettered, legend = _letter([row[-1] for row in cells])
-    for found in (rows, stacked):
-        if _measure(titles, found) <= width:
-            return _lay_out(titles, found)
     short = [[*row[:-1], [letters]] for row, letters in zip(stacked, lettered, strict=True)]
-    if legend and _measure(titles, short) <= width:
-        return [*_lay_out(titles, short), *legend]
+    whole = [[title] for title in titles]
+    layouts: list[tuple[_Row, Sequence[_Row], list[str]]] = [(whole, rows, [])]
+    layouts += [(_stack_titles(titles, found), found, []) for found in (rows, stacked)]
+    layouts += [(_stack_titles(titles, short), short, legend)] if legend else []
+    for heads, found, below in layouts:
+        if sum(_widths([heads, *found])) + len(GAP) * (len(titles) - 1) <= width:
+            return [*_lay_out(heads, found), *below]
     return list_blocks(titles, cells, width)
 
 
 def list_blocks(titles: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lines of a table as one block a row: its first cell, and below it a line for each of the others."""
+    """Lines of a table as one block a row: its first cell, and below it a line for each of the others that says
+    something."""
     room = max((len(title) for title in titles[1:]), default=0)
     lines: list[str] = []
     for row in cells:
         lines.append(row[0])
-        for title, cell in zip(titles[1:], row[1:], strict=True):
-            lines += wrap(f"{title:{room}}{GAP}{cell}".rstrip(), width, _INDENT, " " * (room + 4)) if cell else []
+        told = [(title, cell) for title, cell in zip(titles[1:], row[1:], strict=True) if cell not in _NOTHING]
+        for title, cell in told:
+            lines += wrap(f"{title:{room}}{GAP}{cell}", width, _INDENT, " " * (room + 4))
     return lines
 
 
@@ -84,22 +93,23 @@ def _letter(lists: Sequence[str]) -> tuple[list[str], list[str]]:
     return [" ".join(letters[word] for word in one.split(", ") if word) for one in lists], said
 
 
-def _widths(titles: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> list[int]:
-    return [max([len(title), *(len(line) for row in rows for line in row[i])]) for i, title in enumerate(titles)]
+def _stack_titles(titles: Sequence[str], rows: Sequence[_Row]) -> list[list[str]]:
+    """Titles in lines no longer than the cells below them, but for long words."""
+    room = _widths(rows) if rows else [_LONG] * len(titles)
+    return [textwrap.wrap(title, max(one, 1), break_long_words=False) for title, one in zip(titles, room, strict=True)]
 
 
-def _measure(titles: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> int:
-    return sum(_widths(titles, rows)) + len(GAP) * (len(titles) - 1)
+def _widths(rows: Sequence[_Row]) -> list[int]:
+    return [max(len(line) for cell in column for line in cell) for column in zip(*rows, strict=True)]
 
 
-def _lay_out(titles: Sequence[str], rows: Sequence[Sequence[Sequence[str]]]) -> list[str]:
-    widths = _widths(titles, rows)
-    lines = [_join(titles, widths), "-" * _measure(titles, rows)]
-    for row in rows:
-        for i in range(max(map(len, row))):
-            lines.append(_join([cell[i] if i < len(cell) else "" for cell in row], widths))
-    return lines
+def _lay_out(heads: _Row, rows: Sequence[_Row]) -> list[str]:
+    widths = _widths([heads, *rows])
+    rule = "-" * (sum(widths) + len(GAP) * (len(widths) - 1))
+    return [*_join(heads, widths), rule, *(line for row in rows for line in _join(row, widths))]
 
 
-def _join(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return GAP.join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+def _join(row: _Row, widths: Sequence[int]) -> list[str]:
+    """A row as lines, its cells side by side."""
+    lines = zip_longest(*row, fillvalue="")
+    return [GAP.join(f"{c:{w}}" for c, w in zip(cells, widths, strict=True)).rstrip() for cells in lines]

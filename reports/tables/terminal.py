@@ -15,10 +15,12 @@ from ..reading.marks import find_marks
 from ..reading.tradeoff import list_rows
 from ..reading.tradeoff_short import shorten_tradeoff
 from ..reading.tradeoff_text import format_tradeoff, shared_flags
+from ..reading.verdicts import list_verdicts
 from ..reading.void import list_void_reasons
 from .columns import fit_table, wrap
 
 _VOID = "VOID, no membership result says anything"
+FEW = 2  # releases whose verdicts stand below the table
 WIDTH = 100  # where there is no terminal: a log file, a pipe, a notebook
 
 
@@ -42,7 +44,7 @@ def format_short(run: RunFolder, width: int, more: str = "") -> list[str]:
     """The table in lines of at most `width` columns; `more`: where the columns are that it leaves out."""
     table = shorten_tradeoff(run)
     rest = f"; all columns: {more}" if more else ""
-    notes = [*table.notes, *_list_notes(run), f"brackets: 95 %{rest}; verdicts: report.md"]
+    notes = [*_list_verdicts(run), *table.notes, *_list_notes(run), f"brackets: 95 %{rest}; verdicts: report.md"]
     return _join(run, fit_table(table.titles, table.cells, width), notes, width)
 
 
@@ -63,6 +65,14 @@ def _join(run: RunFolder, table: list[str], notes: list[str], width: int) -> lis
         warnings += [f"{mark.flag.value}: {point.name}: {mark.words}" for mark in find_marks(run, point.name)]
     said = [line for one in (*warnings, *notes) for line in wrap(one, width)]
     return [f"{run.plan.suite}{attacks}: the trade-off", "", *table, "", *said]
+
+
+def _list_verdicts(run: RunFolder) -> list[str]:
+    """The verdicts of a few releases, as of a model that was audited; those of many stand in report.md alone."""
+    measured = {record.point for record in run.records}
+    judged = [point for point in run.plan.points if point.role != "control" and point.name in measured]
+    few = judged if len(judged) <= FEW else []
+    return [f"{p.name}, {', '.join(one.levels)}: {one.words}" for p in few for one in list_verdicts(run, p)]
 
 
 def _list_notes(run: RunFolder) -> list[str]:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from leakbench.runner.why import Reason, format_reasons
 from leakbench.runtime import code_digest
 from leakbench.runtime.cache.key_diff import list_differences
 
@@ -17,7 +18,8 @@ def why(again, leakbench):
     def lines(*words):
         outcome = leakbench("why", again.out, *words)
         assert outcome.code == 0, outcome.err
-        return outcome.out.splitlines()
+        assert max(map(len, outcome.out.splitlines())) <= 100 or "nothing would" in outcome.out
+        return outcome.out.replace("\n  ", " ").splitlines()
 
     return lines
 
@@ -28,7 +30,7 @@ def test_a_finished_run_needs_nothing(why, again):
 
 def test_a_suite_that_never_ran_says_so(leakbench, tiny, tmp_path):
     outcome = leakbench("why", tiny, "--out", tmp_path / "none")
-    lines = outcome.out.splitlines()
+    lines = outcome.out.replace("\n  ", " ").splitlines()
     assert outcome.code == 0 and lines[0] == "train baseline, seed 0: never made"
     assert all(line.endswith(": never made") for line in lines) and not (tmp_path / "none").exists()
 
@@ -44,6 +46,17 @@ def test_what_only_samples_trains_nothing(why):
     lines = why("--set", "quality.samples=50")
     assert lines and not any("train" in line for line in lines)
     assert all("loss at" not in line and line.endswith(": samples 60 -> 50") for line in lines), lines
+
+
+def test_releases_with_the_same_reason_share_a_line():
+    many = [Reason(f"cpsample scale={i}.0, seed 0", ("a changed", "b changed"), "quality") for i in range(20)]
+    train, other = Reason("train baseline, seed 0", ("steps 1 -> 2",)), Reason("b", ("c",), "pia")
+    assert format_reasons([train, many[0], other, *many[1:]]) == [
+        "train baseline, seed 0: steps 1 -> 2",
+        "quality, of 20 releases (cpsample scale=0.0, seed 0; cpsample scale=1.0, seed 0; cpsample scale=2.0, "
+        "seed 0 and 17 more): a changed, b changed",
+        "b, pia: c",
+    ]
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 
 from leakbench.reports.reading.standing import list_standings
 from leakbench.reports.reading.tradeoff_text import format_tradeoff
-from leakbench.reports.reading.verdicts import list_verdicts
+from leakbench.reports.reading.verdicts import list_membership_verdicts
 from leakbench.reports.sections.attacks import attack_tables
+from leakbench.reports.site.report import render
 from leakbench.reports.tables.paper import attacks, tradeoff
 
 LEVELS = ("DENOISER", "WEIGHTS")
@@ -39,8 +40,7 @@ def test_the_attacks_section_says_what_the_tradeoff_says(any_run):
     expected, other = said_by_tradeoff(any_run), attack_tables(any_run)[-1]
     rows = [dict(zip(other.titles, cells, strict=True)) for cells in other.cells]
     rate = next(title for title in other.titles if title.startswith("TPR"))
-    defenses = [point for point in any_run.plan.points if point.role == "defense"]
-    for point in defenses:
+    for point in [point for point in any_run.plan.points if point.role != "control"]:
         for level in LEVELS:
             first = next(r for r in rows if r["point"] == point.name and level in r["needs"].split(", "))
             assert (f"{first['attack']} {first['AUC']}", first[rate]) == expected[point.name, level]
@@ -61,7 +61,7 @@ def test_verdicts_name_the_attack_and_auc_of_the_tradeoff(any_run):
     """To the decimals that both print; where seeds disagree a verdict has no joint number."""
     expected = said_by_tradeoff(any_run)
     for point in any_run.plan.points:
-        for verdict in list_verdicts(any_run, point):
+        for verdict in list_membership_verdicts(any_run, point):
             found = re.search(r"AUC (\d\.\d+) \[(\d\.\d+), (\d\.\d+)\]", verdict.words)
             for level in set(verdict.levels) & set(LEVELS):
                 attack, *numbers = re.fullmatch(r"(.+) (\S+) \[(\S+), (\S+)\]", expected[point.name, level][0]).groups()
@@ -77,3 +77,51 @@ def test_levels_at_which_the_same_stands_share_a_row_and_queries_are_the_most(to
     answers, weights = list_standings(torn, weak)
     assert (answers.levels, weights.levels) == (("DENOISER",), ("WEIGHTS",))
     assert weights.collect(torn).attack == "pia / secmi" and weights.queries == 2.0
+
+
+def section(report, title):
+    return report.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def rows_of(text):
+    """The rows of all tables of a text, as dictionaries by their titles."""
+    found, titles = [], []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")] if line.startswith("| ") else []
+        titles = cells if cells and not titles else titles if line.startswith("|") else []
+        found += [dict(zip(titles, cells, strict=False))] if cells and cells != titles else []
+    return found
+
+
+def test_no_two_numbers_of_a_report_that_are_called_the_strongest_differ(any_run):
+    """Every mention in report.md, read as text: trade-off, verdicts, attacks, audiences, what the defenses moved."""
+    report = render(any_run)
+    said = {key: cells[0].rsplit(" ", 3) for key, cells in said_by_tradeoff(any_run).items()}
+    aucs = {key: " ".join(numbers) for key, (_, *numbers) in said.items()}
+    mentions = 0
+    tables = re.split(r"At every point, the strongest[^\n]*:\n\n", section(report, "Attacks"))[1]
+    seen = set()
+    for row in rows_of(tables):
+        for level in set(row["needs"].split(", ")) & set(LEVELS) - {lvl for p, lvl in seen if p == row["point"]}:
+            seen.add((row["point"], level))
+            assert [row["attack"], row["AUC"]] == [said[row["point"], level][0], aucs[row["point"], level]]
+            mentions += 1
+    assert seen == {(p.name, level) for p in any_run.plan.points if p.role != "control" for level in LEVELS}
+    for start, point, text in re.findall(r"From \*\*(.+?)\*\* to \*\*(.+?)\*\*:\n(.*?)\n\n[A-Z]", report, re.DOTALL):
+        for level, words in re.findall(r"AUC of the strongest attack at (\w+) (.+)", text):
+            numbers = re.findall(r"\d\.\d\d \[\d\.\d\d, \d\.\d\d\]", words)
+            assert numbers == [aucs[start, level], aucs[point, level]][-len(numbers) :]
+            mentions += 1
+    if "## Who may use it" in report:
+        for row in rows_of(section(report, "Who may use it")):
+            answers = {row.get(f"answers, defense {whom}", "-") for whom in ("known", "unknown")}
+            assert " ".join(said[row["point"], "DENOISER"]) in answers
+            assert row["weights"] == " ".join(said[row["point"], "WEIGHTS"])
+            mentions += 2
+    assert mentions > 12
+
+
+def test_what_calibration_images_put_first_is_not_called_the_strongest(any_run):
+    """It can be another attack than the one that stands on the reported images."""
+    text = section(render(any_run), "Attacks")
+    assert "put first find more than the next" in text and "Is the strongest" not in text

@@ -12,7 +12,7 @@ from leakbench.reports.figures.registry import CHARTS, write_drawings
 from leakbench.reports.reading.marks import find_marks
 from leakbench.reports.reading.strongest import most_protective
 from leakbench.reports.reading.tradeoff import list_rows
-from leakbench.reports.reading.verdicts import VOID, list_verdicts
+from leakbench.reports.reading.verdicts import VOID, list_membership_verdicts
 from leakbench.reports.reading.void import list_void_reasons
 from leakbench.reports.sections.effects import list_effects
 from leakbench.reports.site.page import render as render_page
@@ -86,7 +86,7 @@ def test_a_void_track_has_no_verdict_and_nothing_of_membership_has_fallen(void, 
     run, flag = void
     print_table(run)
     assert "VOID, no membership result says anything" in capsys.readouterr().out
-    assert {one.words for p in run.plan.points for one in list_verdicts(run, p)} == {VOID}
+    assert {one.words for p in run.plan.points for one in list_membership_verdicts(run, p)} == {VOID}
     effects = list_effects(run)
     assert effects and all([change.kind for change in one.membership] == [""] for one in effects)
     assert any(change.kind == "fell" for one in effects for change in one.copying)  # which does not rest on it

@@ -7,7 +7,7 @@ import pytest
 from leakbench.reports.reading.adaptive import defeat_by_adaptive
 from leakbench.reports.reading.aggregate import Aggregate
 from leakbench.reports.reading.leakage import Leak
-from leakbench.reports.reading.verdicts import judge_leak, list_verdicts, verdict_kind
+from leakbench.reports.reading.verdicts import judge_leak, list_membership_verdicts, verdict_kind
 from leakbench.reports.sections.audience import list_audiences
 from leakbench.reports.site.report import render
 from leakbench.results.record_files import save_record
@@ -61,7 +61,7 @@ def test_a_fall_is_paired_on_the_same_images_and_asks_for_more_than_every_other_
 
 
 def test_it_is_named_in_the_verdicts(army):
-    found = list_verdicts(army, point(army, "cpsample alpha=0.5"))
+    found = list_membership_verdicts(army, point(army, "cpsample alpha=0.5"))
     by_level = {level: one for one in found for level in one.levels}
     assert by_level["DENOISER"].defeat is not None and by_level["WEIGHTS"].defeat is None
     assert "    - defeated by its adaptive attack (adaptive_cpsample AUC 0.7" in render(army)
@@ -121,9 +121,10 @@ def test_seeds_that_disagree_are_told_apart():
 
 
 def test_levels_of_one_computation_are_judged_once(run):
-    found = list_verdicts(run, point(run, "baseline"))
+    found = list_membership_verdicts(run, point(run, "baseline"))
     assert [one.levels for one in found] == [["DENOISER", "WEIGHTS"]]
-    assert [one.levels for one in list_verdicts(run, point(run, "cpsample alpha=0.5"))] == [["DENOISER"], ["WEIGHTS"]]
+    defended = list_membership_verdicts(run, point(run, "cpsample alpha=0.5"))
+    assert [one.levels for one in defended] == [["DENOISER"], ["WEIGHTS"]]
 
 
 @pytest.mark.parametrize(("metrics", "expected"), [((), []), ((0.5,), [["DENOISER", "WEIGHTS"]])])
@@ -131,4 +132,6 @@ def test_a_point_without_numbers_has_no_verdict(tmp_path, tell_run, metrics, exp
     told = {"auc": (0.6, 0.55, 0.65), "calibration_auc": 0.6} if metrics else {}
     where = {"point": "baseline", "defense": "baseline", "role": "baseline", "attacks": {"loss": told}}
     run = tell_run(tmp_path, [where])
-    assert [one.levels for one in list_verdicts(run, run.plan.points[0])] == [level[:1] for level in expected]
+    assert [one.levels for one in list_membership_verdicts(run, run.plan.points[0])] == [
+        level[:1] for level in expected
+    ]

@@ -176,7 +176,7 @@ def test_a_random_subset_has_its_auc_alone(tmp_path, tell_run):
     attacks = {"loss": {"auc": 0.8, "calibration_auc": 0.8, "oriented_forget_auc": (0.7, 0.6, 0.8)}}
     points = [p | {"quality": {"network_evaluations": BASE}, "attacks": attacks} for p in POINTS[:3]]
     text = section(tell_run(tmp_path, points))
-    assert "| point | forget-set AUC, strongest at DENOISER |" in text
+    assert "| point | forget-set AUC of the strongest at DENOISER |" in text
     assert "Forgotten" not in text and "nothing is said" not in text
 
 

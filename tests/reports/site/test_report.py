@@ -185,7 +185,7 @@ def test_controls_are_judged_as_a_family(run, report):
     record = next(r for r in run.records if (r.attack, r.seed) == ("blind", 0))
     scores = [run.arrays(record)[name] for name in ("member_scores", "nonmember_scores")]
     assert found[0].auc == auc(*scores, level=family_wise(0.99, 8))
-    assert "The AUCs are raw" in section(report, "Negative controls")
+    assert "read with the sign that the calibration images" in section(report, "Negative controls")
     assert "All controls behave." in report and not invalidating_attacks(run)
 
 
