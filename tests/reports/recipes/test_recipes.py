@@ -104,6 +104,7 @@ def test_a_run_without_the_system_is_told_which_suite_makes_it(run):
 
 def test_one_command_writes_the_table_and_the_figure(leakbench, tmp_path, monkeypatch):
     monkeypatch.setattr(registered, "WIDTHS", {"1col": 3.25})
+    monkeypatch.setenv("COLUMNS", "100")
     shutil.copytree(RESULTS / "cifar10", tmp_path / "run")
     done = leakbench("recipe", "dpdm", tmp_path / "run")
     table, _, written = done.out.rpartition("\n\n")
