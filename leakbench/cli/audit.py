@@ -46,6 +46,9 @@ def audit(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes (default: one a core, or one a CUDA device).")
     ] = None,
+    rerun: Annotated[
+        Literal["missing", "failed", "all"], typer.Option(help="As in leakbench run: all replaces what --out holds.")
+    ] = "missing",
     images: Annotated[bool, typer.Option("--images", help="Keep pictures of members beside what copies them.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")] = False,
     convert: Annotated[
@@ -77,6 +80,7 @@ def audit(
         seed=seed,
         device=device,
         workers=workers,
+        rerun=rerun,
         images=images,
         skip_broken=skip_broken,
         convert=convert,

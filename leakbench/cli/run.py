@@ -33,7 +33,9 @@ def run(
     ] = "local",
     rerun: Annotated[
         Literal["missing", "failed", "all"],
-        typer.Option(help="Compute what has no record, only what failed last time, or all of it anew."),
+        typer.Option(
+            help="Compute what has no record, only what failed last time, or all anew in place of what --out holds."
+        ),
     ] = "missing",
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change the suite.")] = None,
     budget: Annotated[

@@ -37,16 +37,25 @@ def why(
     from leakbench.measurement.releases import ReleaseBuilder
     from leakbench.reports.tables.columns import wrap
     from leakbench.reports.tables.terminal import WIDTH
+    from leakbench.runner.extension import Extension, extend_run
     from leakbench.runner.plan import Plan
+    from leakbench.runner.up_to_date import FinishedRecords
     from leakbench.runner.why import Explanation, format_reasons
     from leakbench.runtime.cache.location import cache_root
     from leakbench.runtime.device import resolve_device
+    from leakbench.runtime.errors import UsageError
     from leakbench.runtime.run_config import RunConfig
 
     load_plugins(plugin)
     suite, folder = _suite_and_folder(run, out, tuple(settings or ()))
     config = RunConfig(folder, cache_root(), resolve_device(device), not no_images)
-    reasons = format_reasons(Explanation(Plan(ReleaseBuilder(RunInputs(suite, config)))).reasons())
+    finished = FinishedRecords(folder)
+    try:
+        extension = extend_run(folder, suite, finished)
+    except UsageError:  # a run would not add to this folder: the suite is compared with it by itself
+        extension = Extension(suite, suite)
+    builder = ReleaseBuilder(RunInputs(extension.suite, config))
+    reasons = format_reasons(Explanation(Plan(builder, "missing", extension, finished)).reasons())
     for reason in reasons:
         print("\n".join(wrap(reason, WIDTH)))
     if not reasons:

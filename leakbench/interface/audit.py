@@ -16,6 +16,7 @@ from leakbench.interface.options import Device, Labels, PathName, check_at_least
 from leakbench.interface.process import run_settings
 from leakbench.interface.results import Results
 from leakbench.interface.settings import Settings, to_overrides
+from leakbench.runner.plan import Rerun
 from leakbench.runner.process import start_process
 from leakbench.runner.run import Run, prepare_run
 from leakbench.runtime import registry
@@ -40,6 +41,7 @@ def audit(
     seed: int = 0,
     device: Device = "auto",
     workers: int | None = None,
+    rerun: Rerun = "missing",
     images: bool = False,
     skip_broken: bool = False,
     convert: bool = False,
@@ -59,7 +61,8 @@ def audit(
       any depth), an .npz file, the name of a data set; or a tensor (N, C, H, W), an array (N, H, W) or (N, H, W, C), or
       PIL images of one size: whole numbers 0 to 255, or floats in [0, 1] or, if any is negative, in [-1, 1].
     - samples: generated images, where there is no model; given as members are.
-    - out: the folder for the results, else runs/audit-MODEL below the working directory.
+    - out: the folder for the results, else runs/audit-MODEL below the working directory. Attacks and defenses that it
+      holds of earlier audits of this model and these images are kept in it and in the results.
     - size: resize and crop the images of folders to so many pixels a side, at least 2.
     - captions: a CSV file with the columns file and caption; or "txt": a .txt beside every image.
     - guidance: scale of classifier-free guidance, at least 0: how much more of a caption the model draws.
@@ -72,7 +75,7 @@ def audit(
       (docs/datasets.md).
     - labels: "folder": the subfolders of members and nonmembers are class labels. Without it, labels.csv is asked.
     - trust_pickle, trust_code: load weights that can run code; run a pipeline's own code.
-    - settings, device, workers, skip_broken, plugins: as in `leakbench.run`.
+    - settings, device, workers, rerun, skip_broken, plugins: as in `leakbench.run`.
 
     Raises UsageError, in one line, before anything is computed; RunFailed where cells failed, whose `results` are those
     of the others; OSError for a full disk or a worker that was killed.
@@ -111,6 +114,7 @@ def prepare_audit(
     seed: int,
     device: Device,
     workers: int | None,
+    rerun: Rerun,
     images: bool,
     skip_broken: bool,
     convert: bool,
@@ -124,6 +128,7 @@ def prepare_audit(
     check_choice("device", device, Device)
     if labels is not None:
         check_choice("labels", labels, Labels)
+    check_choice("rerun", rerun, Rerun)
     check_at_least("size", size, 2)
     check_at_least("guidance", guidance, 0)
     check_at_least("seed", seed, 0)
@@ -150,6 +155,5 @@ def prepare_audit(
         raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")
     suite, left_out = build_audit_suite(request, to_overrides(settings))
     folder = None if out is None else expanduser(out)
-    return PreparedAudit(
-        prepare_run(suite, folder, device=start_process(device), workers=workers, images=images), left_out
-    )
+    run = prepare_run(suite, folder, device=start_process(device), workers=workers, rerun=rerun, images=images)
+    return PreparedAudit(run, left_out)

@@ -37,12 +37,14 @@ def run(
     finished is not done again: the same call goes on after an interruption, and on a finished folder only reads.
 
     - suite: a suite's name ("quick") or its .toml file.
-    - out: the folder for the results, else runs/SUITE below the working directory.
+    - out: the folder for the results, else runs/SUITE below the working directory. One that holds a run of the suite is
+      added to: attacks, points and seeds that were not asked for before.
     - device: where to compute; "auto" is CUDA where there is a device.
     - workers: processes, at least 1; None for one a core, or one a CUDA device. With 1 all is done in this process.
       Workers do not import the calling script, which needs no `if __name__ == "__main__"`.
     - executor: "local", or "ray" for the running Ray cluster.
-    - rerun: compute what has no record ("missing"), only what failed last time ("failed"), or "all" of it anew.
+    - rerun: compute what has no record ("missing"), only what failed last time ("failed"), or "all" of it anew, in
+      place of what `out` holds.
     - settings: changes of the suite: {"defense.cpsample.alpha": 0.1}, or texts PATH=VALUE as `--set` takes them.
     - budget: minutes, at least 0.1: scale steps and samples down so that it takes no longer here.
     - plugins: Python files with attacks or defenses.

@@ -86,6 +86,7 @@ class RunPlan(_Planned):
     ensemble: Name = ""  # name and version of the frozen set of attacks; "" if it was none
     identity: str = ""  # digest of all settings
     command: str | list[str] = ""
+    earlier: list[str] = Field(default_factory=list)  # the commands that this one added to, in order
     dataset: Name = ""
     model: Name = ""
     headline: Name = "tpr@fpr=0.1"  # the metric that ranks
@@ -111,9 +112,15 @@ class RunPlan(_Planned):
         return settings
 
     @property
+    def commands(self) -> list[str]:
+        """The commands, or calls of Python, that made the run, in order; none if they are not on record."""
+        last = self.command if isinstance(self.command, str) else shlex.join(self.command)
+        return [*self.earlier, *([last] if last else [])]
+
+    @property
     def command_line(self) -> str:
-        """The command that made the run, for a shell; "" if it is not on record."""
-        return self.command if isinstance(self.command, str) else shlex.join(self.command)
+        """The same on one line, with "; " between them."""
+        return "; ".join(self.commands)
 
     @property
     def methods(self) -> dict[str, str]:

@@ -1,30 +1,28 @@
-"""plan.json of a run folder: what the run was asked for, and the check that a folder holds this run and no other."""
+"""The contents of plan.json: what a run was asked for."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from leakbench.api import as_pretrained
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import PlannedBudget, PlannedPoint, PublishedNumber, RunPlan
-from leakbench.runtime.errors import UsageError
 from leakbench.suite.ensemble import format_ensemble
 from leakbench.suite.release_spec import ReleaseSpec
-from leakbench.suite.suite import Suite
 
 
-def to_manifest(builder: ReleaseBuilder, command: str) -> RunPlan:
-    """The plan of a run, as plan.json holds it."""
+def to_manifest(builder: ReleaseBuilder, commands: Sequence[str]) -> RunPlan:
+    """The plan of a run, as plan.json holds it. commands: those that make it, in order."""
     suite = builder.inputs.suite
     return RunPlan(
         suite=suite.file.name,
         summary=suite.file.summary,
         ensemble=format_ensemble(suite.file),
         identity=suite.identity,
-        command=command,
+        command=commands[-1],
+        earlier=list(commands[:-1]),
         dataset=builder.inputs.data.name,
         model=builder.inputs.model,
         headline=suite.file.headline,
@@ -61,23 +59,3 @@ def _describe_point(builder: ReleaseBuilder, point: ReleaseSpec) -> PlannedPoint
         condition=builder.inputs.condition(point.chain),
         given=as_pretrained(point.chain[0].defense) is not None,
     )
-
-
-def check_same_run(out: Path, suite: Suite) -> None:
-    """Raise UsageError if the folder holds the run of another suite, or of this one with other settings."""
-    path, name = out / "plan.json", suite.file.name
-    if not path.is_file():
-        return
-    try:
-        old = json.loads(path.read_text())
-    except ValueError:
-        raise UsageError(f"{path}: not a plan; choose another folder with --out") from None
-    if old.get("suite") != name:
-        raise UsageError(
-            f"{out}: holds a run of suite {old.get('suite')!r}, not {name!r}; choose another folder with --out"
-        )
-    if old.get("identity") != suite.identity:
-        raise UsageError(
-            f"{out}: holds a run of suite {name!r} with other settings; choose another folder with --out, or repeat "
-            "the command of that run (history.json has it)"
-        )

@@ -22,10 +22,12 @@ from leakbench.measurement.keys import fit_key
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.results.record import QUALITY
 from leakbench.results.run_plan import RunPlan
 from leakbench.runner.cell import Cell, batch_shadow_trainings, fit_verb, rename_dependencies
 from leakbench.runner.cell_queue import order_cells
-from leakbench.runner.manifest import check_same_run, to_manifest
+from leakbench.runner.extension import Extension
+from leakbench.runner.manifest import to_manifest
 from leakbench.runner.up_to_date import SUPERSEDED, FinishedRecords, identify
 from leakbench.runtime.files import write_atomically
 from leakbench.suite.release_spec import ChainLink, ReleaseSpec
@@ -39,11 +41,20 @@ _TOGETHER_BYTES = 2**32  # of their images
 class Plan:
     """The cells of a suite, in an order in which each stands behind what it depends on."""
 
-    def __init__(self, builder: ReleaseBuilder, rerun: Rerun = "missing") -> None:
+    def __init__(
+        self,
+        builder: ReleaseBuilder,
+        rerun: Rerun = "missing",
+        extension: Extension | None = None,
+        finished: FinishedRecords | None = None,
+    ) -> None:
+        """extension: the command's part of the suite, where its folder holds more than that. finished: the records of
+        the folder, where they were read before."""
         self.builder, self.inputs, self.rerun = builder, builder.inputs, rerun
         self.out = self.inputs.config.out
         self.embedding = FeatureExtractor(builder.inputs)
-        self.finished = FinishedRecords(self.out)
+        self.extension = extension or Extension(self.inputs.suite, self.inputs.suite)
+        self.finished = finished or FinishedRecords(self.out)
         self._is_trained: dict[str, bool] = {}
 
     @cached_property
@@ -103,7 +114,11 @@ class Plan:
         if self.rerun == "failed" and name not in self.failures:
             return None
         rerun = self.rerun == "all"
-        records = tuple(spec for spec in audit.rows() if rerun or not self.finished.is_up_to_date(audit, spec))
+        records = tuple(
+            spec
+            for spec in audit.rows()
+            if rerun or (self._is_asked(point, spec, seed) and not self.finished.is_up_to_date(audit, spec))
+        )
         if not records:
             return None
         fits = [fit_key(self.inputs, point.chain[:length], seed) for length in range(1, len(point.chain) + 1)]
@@ -112,6 +127,18 @@ class Plan:
         depends_on = ("reader", *self._unfinished(fits))
         description = f"{point.label}, seed {seed}"
         return Cell(name, "audit", description, depends_on, point.chain, point, seed, records=records)
+
+    def _is_asked(self, point: ReleaseSpec, spec: RecordSpec, seed: int) -> bool:
+        """True of a record that the command asks for, or that was made before: it is made again if it is not up to
+        date. A damaged record may be any of them."""
+        asked = self.extension.asked
+        if asked is self.inputs.suite or self.finished.damaged:
+            return True
+        return (point.label, spec.attack, seed) in self.finished.cells or (
+            seed in asked.file.seeds
+            and any(one.label == point.label for one in asked.points)
+            and (spec.attack == QUALITY or (spec.attack in asked.attacks and asked.asks(spec.attack, point)))
+        )
 
     def _add_fits(
         self, chain: tuple[ChainLink, ...], seed: int, model: AuxiliaryModel | None, fits: dict[str, Cell]
@@ -135,13 +162,9 @@ class Plan:
 
     # The run folder ---------------------------------------------------------------------------------------------------
 
-    def check_folder(self) -> None:
-        """Raise UsageError if the folder holds another plan's run."""
-        check_same_run(self.out, self.inputs.suite)
-
     def to_manifest(self, command: str) -> RunPlan:
-        """The contents of plan.json."""
-        return to_manifest(self.builder, command)
+        """The contents of plan.json, where this command is given."""
+        return to_manifest(self.builder, self.extension.list_commands(command))
 
     def drop_artefacts(self) -> None:
         """For `--rerun all`: delete what training and sampling made for this plan's releases, those of shadow,
@@ -158,7 +181,8 @@ class Plan:
         self.embedding.delete_classifiers()
 
     def write(self, command: str) -> None:
-        """Write plan.json and near_duplicates.csv; set aside records that older code or an older plugin left."""
+        """Write plan.json and near_duplicates.csv; set aside records that older code or an older plugin left, and those
+        of a run that is replaced, with its plan."""
         self.out.mkdir(parents=True, exist_ok=True)
         inputs = {identify(audit, spec): audit.row_key(spec) for audit in self.audits for spec in audit.rows()}
         remade = {
@@ -173,10 +197,14 @@ class Plan:
                 f"settings or code; kept in {SUPERSEDED}/",
                 file=sys.stderr,
             )
+            if self.rerun == "all":
+                self.finished.copy_plan()
             self.finished.set_aside(stale)
         for remark in self.inputs.data.remarks:
             print(f"leakbench: {remark}", file=sys.stderr)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
-        write_atomically(self.out / "plan.json", text.encode())
+        plan = self.out / "plan.json"
+        if not plan.is_file() or plan.read_bytes() != text.encode():  # reports are as new as the plan that they show
+            write_atomically(plan, text.encode())
         left_out = format_near_duplicates(self.inputs.data, self.inputs.split.duplicates)
         write_atomically(self.out / "near_duplicates.csv", left_out.encode())

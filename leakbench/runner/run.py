@@ -7,6 +7,7 @@ execution = run.execute("leakbench run quick")
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.executors.base import Executor, Report
+from leakbench.runner.extension import extend_run
 from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.process import ExecutorName, Placement, check_measurable, place_run
 from leakbench.runner.progress import Display
 from leakbench.runner.run_log import append_history, has_current_report, write_failures, write_reports
+from leakbench.runner.up_to_date import FinishedRecords
 from leakbench.runtime import distributed
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.cache.remote import check_reachable
@@ -43,6 +46,8 @@ def prepare_run(
 ) -> Run:
     """Check what can be checked before anything is computed, and plan the run. Writes nothing. Raises UsageError.
 
+    A folder that holds a run of the suite is added to (leakbench.runner.extension), and with `rerun` "all" replaced.
+
     - suite: a suite's name or file, or a checked suite; `overrides` and `budget` are of the former alone.
     - out: the folder for the results, else runs/SUITE.
     - device: as `start_process` returned it.
@@ -58,8 +63,11 @@ def prepare_run(
     inputs = RunInputs(checked, config)
     if budget is not None and isinstance(suite, str):
         inputs = _fit_budget(inputs, suite, overrides, budget, placement)
-    plan = Plan(ReleaseBuilder(inputs), rerun)
-    plan.check_folder()
+    finished, extension = FinishedRecords(config.out), None
+    if rerun != "all":
+        extension = extend_run(config.out, inputs.suite, finished)
+        inputs = inputs if extension.suite is inputs.suite else inputs.with_suite(extension.suite)
+    plan = Plan(ReleaseBuilder(inputs), rerun, extension, finished)
     plan.embedding.check()
     check_compatibility(inputs)
     return Run(plan, placement, executor)
@@ -110,6 +118,7 @@ class Run:
     def describe(self) -> Iterator[str]:
         """Lines that list the cells, their number, an estimate of time and disk, and what --budget changed."""
         cells, workers = self.plan.cells, self.placement.workers
+        yield from self.plan.extension.describe(self.out)
         for number, cell in enumerate(cells, start=1):
             yield f"{number:4}  {cell.kind:<6}  {cell.description}"
         trained = sum(cell.trains for cell in cells)
@@ -145,6 +154,8 @@ class Run:
         """Check and write what a run starts from."""
         check_writable(self.out, "--out")
         check_writable(self.inputs.config.cache, "cache folder")
+        for line in self.plan.extension.describe(self.out):
+            print(f"leakbench: {line}", file=sys.stderr)
         self.plan.write(command)
         if self.plan.rerun == "all":
             self.plan.drop_artefacts()

@@ -32,10 +32,10 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def has_current_report(out: Path) -> bool:
-    """True if report.md, which is written after all else, is younger than every record."""
-    records = [path.stat().st_mtime for path in (out / "records").glob("*.json")]
+    """True if report.md, which is written after all else, is younger than the plan and every record."""
+    of_the_run = [out / "plan.json", *(out / "records").glob("*.json")]
     report = out / "report.md"
-    return report.is_file() and report.stat().st_mtime >= max(records, default=0.0)
+    return report.is_file() and report.stat().st_mtime >= max(path.stat().st_mtime for path in of_the_run)
 
 
 def write_reports(out: Path) -> None:

@@ -17,6 +17,7 @@ from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.results.record import Record
 from leakbench.results.record_files import read_record
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.files import write_atomically
 
 SUPERSEDED = "superseded"
 Identity = tuple[str, str, str, int]  # point, attack, access, seed
@@ -33,18 +34,34 @@ class FinishedRecords:
     def __init__(self, out: Path) -> None:
         self.out = out
 
-    @cached_property
+    @property
     def by_identity(self) -> dict[Identity, tuple[Path, Record]]:
-        """All records that can be read, with their files. Damaged ones are named on stderr."""
+        """All records that can be read, with their files."""
+        return self._read[0]
+
+    @property
+    def damaged(self) -> list[Path]:
+        """The files that hold no record. They are named on stderr."""
+        return self._read[1]
+
+    @cached_property
+    def cells(self) -> set[tuple[str, str, int]]:
+        """Point, attack and seed of all records that can be read."""
+        return {(point, attack, seed) for point, attack, _, seed in self.by_identity}
+
+    @cached_property
+    def _read(self) -> tuple[dict[Identity, tuple[Path, Record]], list[Path]]:
         found: dict[Identity, tuple[Path, Record]] = {}
+        damaged = []
         for path in (self.out / "records").glob("*.json"):
             try:
                 record = read_record(path)
             except UsageError:
                 print(f"leakbench: damaged record {path}; making it again", file=sys.stderr)
+                damaged.append(path)
                 continue
             found[record.point, record.attack, record.access, record.seed] = path, record
-        return found
+        return found, damaged
 
     def is_up_to_date(self, audit: ReleaseAudit, spec: RecordSpec) -> bool:
         """True if the record exists, with these inputs and undamaged arrays."""
@@ -84,6 +101,11 @@ class FinishedRecords:
                 place = self.out / SUPERSEDED / path.parent.name / path.name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(place)
+
+    def copy_plan(self) -> None:
+        """Keep the plan of a run that is replaced beside its records in superseded/."""
+        if (path := self.out / "plan.json").is_file():
+            write_atomically(self.out / SUPERSEDED / path.name, path.read_bytes())
 
     def _arrays_of(self, path: Path) -> Path:
         return self.out / "arrays" / f"{path.stem}.npz"

@@ -11,6 +11,7 @@ from leakbench.results.run_folder import RunFolder
 from ..reading.formatting import rate_title
 from ..reading.pretrained import pretrained_defenses
 from ..reading.tradeoff import list_rows
+from ..reading.unmeasured import list_unmeasured
 
 TEMPLATE = """\
 ## What was run
@@ -31,6 +32,10 @@ TEMPLATE = """\
 {{ records | counted("record") }} found on disk.
 {% if unmeasured %}
 Planned but not measured: {{ unmeasured | join_words }}.
+{% endif %}
+{% if lacking %}
+Not measured everywhere: {{ lacking | join("; ") }}. The strongest attack that stands there is the strongest of fewer; a
+command that asks for both measures them.
 {% endif %}
 {% if strays %}
 Measured but not in the plan, and left out below: {{ strays | join_words }}.
@@ -57,6 +62,7 @@ def collect(run: RunFolder) -> dict[str, Any]:
         "records": len(run.records),
         "headline": rate_title(run.plan.headline),
         "strays": sorted({r.point for r in run.records} - {row.point.name for row in rows}),
+        "lacking": list_unmeasured(run),
         "unmeasured": [row.point.name for row in rows if row.seeds == 0],
         "pretrained": pretrained_defenses(run),
     }

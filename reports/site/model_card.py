@@ -73,11 +73,13 @@ Flags, and what they mean:
 - **{{ name }}**: {{ meaning }}
 {% endfor %}
 {% endif %}
-{% if command %}
+{% if commands %}
 
 Measured by
 
+{% for command in commands %}
     {{ command }}
+{% endfor %}
 {% endif %}
 """
 
@@ -119,9 +121,13 @@ def render(run: RunFolder) -> str:
         "titles": [_plain(title) for title in titles],
         "cells": [[_plain(cell) for cell in row] for row in cells if row[0] in names],
         "flags": [(_plain(flag), _plain(explain_flag(flag))) for flag in _named_flags(run, points)],
-        "command": " ".join(leave_out_folder(run.plan.command_line).split()),
+        "commands": [one for one in map(_one_line, run.plan.commands) if one],
     }
     return join_parts([text.render(**facts)])
+
+
+def _one_line(command: str) -> str:
+    return " ".join(leave_out_folder(command).split())
 
 
 def _named_flags(run: RunFolder, points: list[PlannedPoint]) -> list[str]:

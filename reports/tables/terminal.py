@@ -15,6 +15,7 @@ from ..reading.marks import find_marks
 from ..reading.tradeoff import list_rows
 from ..reading.tradeoff_short import shorten_tradeoff
 from ..reading.tradeoff_text import format_tradeoff, shared_flags
+from ..reading.unmeasured import list_unmeasured
 from ..reading.verdicts import list_verdicts
 from ..reading.void import list_void_reasons
 from .columns import fit_table, wrap
@@ -76,6 +77,7 @@ def _list_verdicts(run: RunFolder) -> list[str]:
 
 
 def _list_notes(run: RunFolder) -> list[str]:
-    """Guarantees that are stated, and attacks that were not run and why."""
+    """Guarantees that are stated, attacks that were not run and why, and those that some points lack."""
     stated = [one.words for one in list_guarantees(run) if one.holds and one.point.role != "control"]
-    return stated + [f"not run: {words}" for words in list_inapplicable(run)]
+    stated += [f"not run: {words}" for words in list_inapplicable(run)]
+    return stated + [f"not measured: {words}" for words in list_unmeasured(run)]

@@ -40,7 +40,7 @@ def collect_defense(
         "marks": [(point.name, mark.words) for point in points for mark in find_marks(run, point.name)],
         "levels": [level for track in tracks if (level := _collect_level(entry, points, track))],
         "records": _list_records(entry, names),
-        "command": run.plan.command_line,
+        "command": "\n".join(run.plan.commands),
         "suite": json.dumps(run.plan.settings, indent=1, sort_keys=True) if run.plan.settings else "",
         "environment": _list_environment(entry, names),
         "checked": checked,

@@ -82,7 +82,7 @@ def test_another_suites_folder_is_one_line(run, again, tiny):
 
 def test_a_folder_with_a_damaged_plan_is_one_line(run, again):
     (again.out / "plan.json").write_text("[")
-    check_refused(run(), "plan.json", "not a plan", "--out")
+    check_refused(run(), "plan.json", "damaged", "--out")
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)

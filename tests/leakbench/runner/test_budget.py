@@ -16,8 +16,10 @@ from leakbench.runner.estimate.budget import fit_to_budget
 from leakbench.runner.estimate.dry_run import count_attribute_calls, count_membership_calls
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
+from leakbench.runner.extension import extend_run
 from leakbench.runner.plan import Plan
 from leakbench.runner.run import prepare_run
+from leakbench.runner.up_to_date import FinishedRecords
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
@@ -174,11 +176,29 @@ def test_a_folder_keeps_its_factor_on_a_slower_day(path, machine, tmp_path):
     machine(3e-4)
     again = fit(path, 20.0, tmp_path)
     assert again.suite.identity == first.suite.identity
-    Plan(ReleaseBuilder(again)).check_folder()
-    with pytest.raises(UsageError, match="the command of that run"):
-        Plan(ReleaseBuilder(fit(path, 40.0, tmp_path))).check_folder()
-    with pytest.raises(UsageError, match="the command of that run"):
-        Plan(ReleaseBuilder(RunInputs(load(path), setting(tmp_path)))).check_folder()
+
+
+def test_a_scaled_run_is_added_to_under_its_own_budget_alone(path, machine, tmp_path):
+    machine(1e-4)
+    first = fit(path, 20.0, tmp_path)
+    Plan(ReleaseBuilder(first)).write("leakbench run scaled --budget 20")
+    records = FinishedRecords(tmp_path / "run")
+    shown = {(point.label, "loss", "DENOISER", 0): () for point in first.suite.points}
+    vars(records)["_read"] = shown | {("early_stop", "secmi", "API", 0): ()}, []
+    Path(path).write_text(SUITE.replace('name = "secmi"', 'name = "pia"') + '[[defense]]\nname = "untrained"\n')
+    machine(3e-4)
+    longer, whole = fit(path, 40.0, tmp_path), RunInputs(load(path), setting(tmp_path))
+    for other in (longer, whole):
+        with pytest.raises(
+            UsageError, match=r"defense.baseline.steps: \d+ -> \d+.*made with --budget 20: give that again"
+        ):
+            extend_run(tmp_path / "run", other.suite, records)
+    found = extend_run(tmp_path / "run", fit(path, 20.0, tmp_path).suite, records)
+    assert found.added == "attack pia, point untrained" and found.kept == "attack secmi"
+    budget, before = found.suite.budget, first.suite.budget
+    assert (budget.minutes, budget.factor) == (20.0, before.factor)
+    assert all(change in budget.changes for change in before.changes)
+    assert found.list_commands("again") == ["leakbench run scaled --budget 20", "again"]
 
 
 def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(path, machine, tmp_path):

@@ -327,21 +327,3 @@ def test_without_images_no_picture_is_kept(run, again):
     for (similarity, nearest), (before, its) in zip(left, pairs, strict=True):  # the owner finds the pairs by number
         np.testing.assert_array_equal(similarity, before)
         np.testing.assert_array_equal(nearest, its)
-
-
-def test_another_suites_folder_is_left_alone(run, again, tiny):
-    before = written(again.out)
-    tiny.write_text(tiny.read_text().replace('name = "tiny"', 'name = "other"', 1))
-    outcome = run()
-    assert outcome.code == 2
-    assert outcome.err.splitlines() == [
-        f"leakbench: {again.out}: holds a run of suite 'tiny', not 'other'; choose another folder with --out"
-    ]
-    assert written(again.out) == before
-
-
-def test_the_same_suite_with_other_settings_needs_another_folder(run, again):
-    outcome = run("--set", "split.seed=5")
-    assert outcome.code == 2
-    assert "holds a run of suite 'tiny' with other settings" in outcome.err and "history.json" in outcome.err
-    assert outcome.err.count("\n") == 1
