@@ -99,8 +99,8 @@ def _measured_part(out: Path, plan: RunPlan, finished: FinishedRecords) -> Suite
         whole = build_suite(table, where)
     except UsageError as error:
         raise UsageError(
-            f"{out}: what it holds cannot be added to: {error}; if an earlier command had a --plugin, give it again; or "
-            f"{_remedy(out)}"
+            f"{out}: what it holds cannot be added to: {error}; if an earlier command had a --plugin, give it again; "
+            f"or {_remedy(out)}"
         ) from None
     links = [link for point in whole.points if point.label in points for link in point.chain]
     used = {link.id for link in links}

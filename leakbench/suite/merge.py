@@ -55,16 +55,24 @@ def _merge_files(old: SuiteFile, asked: SuiteFile) -> tuple[SuiteFile, list[str]
     same = {key: getattr(asked, key) for key in (*_JOINED, *_OF_THE_LAST)}
     changes = list_changes(old.model_copy(update=same), asked)
     apart = [_word_change(one.path, one.published, one.used) for one in changes]
-    said = {}
-    for key in ("version", "ensemble"):
-        before, after = getattr(old, key), getattr(asked, key)
-        said[key] = after or before
-        apart += [_word_change(key, before, after)] if before and after and before != after else []
-    asked_leads = bool(asked.version or asked.ensemble) and not (old.version or old.ensemble)
+    if old.version and asked.version and old.version != asked.version:
+        apart.append(_word_change("version", old.version, asked.version))
+    ensemble = _merge_ensembles(old, asked)
+    asked_leads = bool((asked.version and not old.version) or asked.ensemble == ensemble != old.ensemble)
     defenses, found = _merge_entries("defense", old, asked, asked_leads)
     attacks, more = _merge_entries("attack", old, asked, asked_leads)
     joined = {"seeds": tuple(_unite(old.seeds, asked.seeds)), "defense": defenses, "attack": attacks}
-    return asked.model_copy(update=said | joined), [*apart, *found, *more]
+    joined |= {"version": asked.version or old.version, "ensemble": ensemble}
+    return asked.model_copy(update=joined), [*apart, *found, *more]
+
+
+def _merge_ensembles(old: SuiteFile, asked: SuiteFile) -> str:
+    """The frozen set of the suite that has all attacks of the other; else of the one that names a set, the older one
+    first."""
+    before, after = (entries_by_id(file.attack).keys() for file in (old, asked))
+    if before <= after or after <= before:
+        return asked.ensemble if before <= after else old.ensemble
+    return old.ensemble or asked.ensemble
 
 
 def _merge_entries(

@@ -3,7 +3,8 @@
 Choices of ours: "standard" and "strongest" are frozen sets, "all" is the set `strongest` and then every other attack
 that reads membership or copies, with its default parameters. Of a set, an attack that asks for shadow models, which
 nobody can train without the recipe, is taken with its defaults if these need none, else left out; so is one that wants
-more access than there is. An attack that is asked for by name has to be possible.
+more access than there is. An attack that is asked for by name has to be possible, and has the parameters of these sets:
+one name has the same numbers in one audit and the next.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from leakbench.api import Access, Attack
 from leakbench.results.families import FAMILIES
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
-from leakbench.suite.audit_request.attack_sets import SETS, read_set, split_choice
+from leakbench.suite.audit_request.attack_sets import FROZEN, SETS, read_set, split_choice
 
 ASKED = tuple(name for name, family in FAMILIES.items() if family.of_given_models)
 _OPTION = "--attacks"
@@ -71,4 +72,5 @@ def _named(name: str, reach: Reach) -> dict[str, Any]:
         raise UsageError(f"{_OPTION} {name}: {lacking}")
     if kind().auxiliary_models():
         raise UsageError(f"{_OPTION} {name}: needs other models trained by the same recipe, which an audit has not")
-    return {"name": name}
+    frozen = [entry for one in FROZEN for entry in read_set(one) if entry.get("id", entry["name"]) == name]
+    return next(iter(_possible(frozen, reach)), {"name": name})

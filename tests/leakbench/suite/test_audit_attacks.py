@@ -8,6 +8,7 @@ from leakbench.runtime import registry
 from leakbench.suite.audit_request.attacks import Reach, build_entries
 from leakbench.suite.audit_request.suite import Request, build_audit_suite
 from leakbench.suite.ensemble import format_ensemble, read_frozen_attacks
+from leakbench.suite.merge import merge_suites
 
 
 @pytest.fixture
@@ -59,3 +60,32 @@ def test_names_join_a_set_and_what_stands_twice_is_run_once():
     assert build_entries("standard,loss,likelihood", reach) == [*standard, {"name": "likelihood"}]
     both = build_entries("standard,strongest", reach)
     assert both[: len(standard)] == standard and {"secmi", "pian"} <= {entry["name"] for entry in both}
+
+
+SEQUENCES = {
+    "more and more": (["loss", "standard", "strongest", "all"], ""),
+    "less and less": (["all", "strongest", "standard", "loss"], ""),
+    "by name": (["standard", "loss", "standard"], "standard 1, as far as it applies"),
+    "sets": (["loss", "standard", "strongest", "pia"], "strongest 1, changed"),  # without shadow models
+}
+
+
+@pytest.mark.parametrize("case", SEQUENCES)
+def test_audits_that_follow_one_another_join_and_keep_the_name_of_the_larger_set(case, request_of):
+    choices, expected = SEQUENCES[case]
+    merged, *others = (build_audit_suite(request_of(attacks=choice), ())[0] for choice in choices)
+    names = set(merged.attacks)
+    for suite in others:
+        merged, names = merge_suites(merged, suite), names | set(suite.attacks)
+    assert set(merged.attacks) == names and format_ensemble(merged.file) == expected
+    assert (merged.attacks["loss"].t, merged.attacks["loss"].draws) == (100, 4)
+    alone, _ = build_audit_suite(request_of(attacks=choices[0]), ())
+    assert alone.attacks["loss"] == merged.attacks["loss"]
+
+
+def test_a_defense_is_put_around_an_audited_model_afterwards(request_of):
+    plain, _ = build_audit_suite(request_of(), ())
+    guarded, _ = build_audit_suite(request_of(attacks="loss", defenses=("cpsample",)), ())
+    merged = merge_suites(plain, guarded)
+    assert [point.label for point in merged.points] == ["model", "cpsample", "untrained"]
+    assert set(merged.attacks) == set(plain.attacks)
