@@ -21,8 +21,8 @@ def test_the_page_runs(leakbench, hurried, tmp_path, monkeypatch):
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert "range(1500)" in snippet
     commands = [shlex.split(line) for line in re.findall(r"^    leakbench (audit .*)$", text, re.MULTILINE)]
-    assert len(commands) == 5
-    (words,) = [words for words in commands if not {"--plan", "strongest", "--samples"} & set(words)]
+    assert len(commands) == 6
+    (words,) = [words for words in commands if "runs/first-look" in words]
     settings = [word for setting in QUICKER for word in ("--set", setting)]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -30,6 +30,6 @@ def test_the_page_runs(leakbench, hurried, tmp_path, monkeypatch):
         exec(snippet.replace("range(1500)", "range(20)"), {})  # a model as good as any to run on
     done = leakbench(*words, *settings, "--workers", 1, formats=("csv", "drawings", "md"))
     assert done.code == 0, done.err
-    folder = tmp_path / "runs" / "audit-my_pipeline"
+    folder = tmp_path / "runs" / "first-look"
     assert {path.name for path in folder.iterdir()} >= {"report.md", "results.csv", "figures", "plan.json"}
     assert "handed in, not trained here" in (folder / "report.md").read_text()
