@@ -61,9 +61,9 @@ def _merge_files(old: SuiteFile, asked: SuiteFile) -> tuple[SuiteFile, list[str]
     asked_leads = bool((asked.version and not old.version) or asked.ensemble == ensemble != old.ensemble)
     defenses, found = _merge_entries("defense", old, asked, asked_leads)
     attacks, more = _merge_entries("attack", old, asked, asked_leads)
-    joined = {"seeds": tuple(_unite(old.seeds, asked.seeds)), "defense": defenses, "attack": attacks}
-    joined |= {"version": asked.version or old.version, "ensemble": ensemble}
-    return asked.model_copy(update=joined), [*apart, *found, *more]
+    joined: dict[str, Any] = {"seeds": tuple(_unite(old.seeds, asked.seeds)), "defense": defenses, "attack": attacks}
+    named = {"version": asked.version or old.version, "ensemble": ensemble}
+    return asked.model_copy(update=joined | named), [*apart, *found, *more]
 
 
 def _merge_ensembles(old: SuiteFile, asked: SuiteFile) -> str:
