@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from leakbench.api import as_pretrained
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.metric_set import MetricSet
@@ -33,10 +34,10 @@ def measure_quality(context: AuditContext) -> RecordContents:
     last = context.builder.training_facts(context.point.chain, context.seed)[-1]
     timings = {
         "quality": time.perf_counter() - began,
-        "train": train_seconds,
-        "train_last": float(last.get("train_seconds", 0.0)),
         "sample": context.sampling_facts["sample_seconds"],
     }
+    if not as_pretrained(context.point.chain[-1].defense):  # a given model was trained elsewhere
+        timings |= {"train": train_seconds, "train_last": float(last.get("train_seconds", 0.0))}
     return RecordContents(
         metrics, quality_arrays(features, extractor.train, extractor.heldout), timings, extractor.features.name
     )

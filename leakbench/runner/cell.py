@@ -18,6 +18,7 @@ class Cell:
 
     - kind: `fit` trains, loads or makes the last link of a chain, `reader` trains the features of the split, `audit`
       makes all missing records of one release.
+    - description: the work in words; of a fit it begins with its verb, "load model, seed 0".
     - depends_on: names of the cells that must be done first.
     - models: of a fit, the models to train: None is the target itself, the others are what attacks need.
     - records: of an audit, the records to make.
@@ -32,6 +33,14 @@ class Cell:
     seed: int = 0
     models: tuple[AuxiliaryModel | None, ...] = ()
     records: tuple[RecordSpec, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """The word for the work and what it is done to, for a plan: ("load", "model, seed 0")."""
+        if self.kind != "fit":
+            return self.kind, self.description
+        verb, _, rest = self.description.partition(" ")
+        return verb, rest
 
     @property
     def trains(self) -> bool:

@@ -120,11 +120,13 @@ class Run:
         cells, workers = self.plan.cells, self.placement.workers
         yield from self.plan.extension.describe(self.out)
         for number, cell in enumerate(cells, start=1):
-            yield f"{number:4}  {cell.kind:<6}  {cell.description}"
+            verb, rest = cell.columns
+            yield f"{number:4}  {verb:<6}  {rest}"
         trained = sum(cell.trains for cell in cells)
         yield f"{len(cells)} cells ({trained} to train), {workers} workers, into {self.out}"
         seconds, size = self.estimate()
         yield f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine"
+        yield from self.announce()
         if budget := self.inputs.suite.budget:
             small = "[small], and of it " if budget.small else ""
             yield f"scaled to a budget of {budget.minutes:g} minutes: {small}steps and samples x{budget.factor:g}"
@@ -139,6 +141,13 @@ class Run:
         cells = self.plan.cells
         seconds = TimeEstimate(self.inputs).seconds(self.inputs, cells, self.placement.workers)
         return seconds, estimate_bytes(self.inputs, cells)
+
+    def announce(self) -> Iterator[str]:
+        """A line for each training that a defense around a given model takes before anything is measured: its knobs,
+        and the minutes it takes on this machine."""
+        from leakbench.runner.estimate.given_models import describe_trainings
+
+        return describe_trainings(self.inputs, self.plan.cells)
 
     def execute(self, command: str) -> Execution:
         """Do the cells and write reports. `command` is kept for the record.
@@ -171,6 +180,8 @@ class Run:
     def _lead(self, command: str) -> Execution:
         with distributed.single_process():
             foreseen = self.estimate()[0] if self.inputs.suite.budget else None
+            for line in self.announce():
+                print(f"leakbench: {line}", file=sys.stderr, flush=True)
         began = time.perf_counter()
         with Display(self.plan.cells) as display:
             executor = self._build_executor(display.update)

@@ -38,6 +38,7 @@ from leakbench.data.split import TooFewImages
 from leakbench.models.network_spec import default_spec
 from leakbench.runtime import registry
 from leakbench.runtime.errors import SettingError, UsageError
+from leakbench.suite.audit_request.around import check_around
 from leakbench.suite.audit_request.attack_sets import FROZEN, SETS, split_choice
 from leakbench.suite.audit_request.attacks import Reach, build_entries
 from leakbench.suite.audit_request.early_checks import check_fits, check_samples, check_sides, peek_at
@@ -87,6 +88,7 @@ def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Sui
 
     All that can be checked without decoding an image is checked first.
     """
+    check_around(request.defenses)
     model = _read_model(request, build_suite(_table(request), _WHERE, overrides))
     sides = {"members": request.members, "nonmembers": request.nonmembers}
     check_sides(sides, model, request.title, request.captions, request.skip_broken)

@@ -5,6 +5,7 @@ import pytest
 
 from leakbench.api import Access
 from leakbench.runtime import registry
+from leakbench.runtime.errors import UsageError
 from leakbench.suite.audit_request.attacks import Reach, build_entries
 from leakbench.suite.audit_request.suite import Request, build_audit_suite
 from leakbench.suite.ensemble import format_ensemble, read_frozen_attacks
@@ -12,8 +13,8 @@ from leakbench.suite.merge import merge_suites
 
 
 @pytest.fixture
-def request_of(tmp_path):
-    """request_of(**changes): the request of an audit of a small DDPM pipeline that diffusers made."""
+def given(tmp_path):
+    """A small DDPM pipeline that diffusers made, and .npz files of its members and nonmembers."""
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
     types = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
@@ -21,12 +22,19 @@ def request_of(tmp_path):
         sample_size=16, in_channels=1, out_channels=1, block_out_channels=(8, 8), norm_num_groups=4, **types
     )
     DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path / "pipeline")
-    sides = {}
+    paths = {"model": tmp_path / "pipeline"}
     for number, (side, count) in enumerate({"members": 50, "nonmembers": 70}.items()):
         images = np.random.default_rng(number).integers(0, 256, (count, 16, 16), dtype=np.uint8)
-        np.savez(tmp_path / f"{side}.npz", images=images)
-        sides[side] = f"npz:{tmp_path / side}.npz"
-    model = {"name": "pipeline", "path": str(tmp_path / "pipeline")}
+        paths[side] = tmp_path / f"{side}.npz"
+        np.savez(paths[side], images=images)
+    return paths
+
+
+@pytest.fixture
+def request_of(given):
+    """request_of(**changes): the request of an audit of that pipeline."""
+    model = {"name": "pipeline", "path": str(given["model"])}
+    sides = {side: f"npz:{given[side]}" for side in ("members", "nonmembers")}
     return lambda **changes: Request("mine", model, **sides, **changes)
 
 
@@ -89,3 +97,37 @@ def test_a_defense_is_put_around_an_audited_model_afterwards(request_of):
     merged = merge_suites(plain, guarded)
     assert [point.label for point in merged.points] == ["model", "cpsample", "untrained"]
     assert set(merged.attacks) == set(plain.attacks)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("dp_sgd", "it trains a network of its own"),
+        ("baseline", "it trains a network of its own"),
+        ("siss", "it changes the weights of its base"),
+        ("attribute_switching", "it needs an attribute-conditional model"),
+    ],
+)
+def test_a_defense_that_cannot_go_around_a_given_model_is_refused_with_those_that_can(name, words):
+    """Before anything is looked at: there is no such model."""
+    request = Request("mine", {"name": "pipeline", "path": "none"}, "npz:a", "npz:b", defenses=(name,))
+    with pytest.raises(UsageError) as refused:
+        build_audit_suite(request, ())
+    said = str(refused.value)
+    assert said.startswith(f"--defense {name}: {words}")
+    assert said.endswith("around a given model go amg, cpsample, reject_resample")
+
+
+def test_a_defense_that_trains_says_its_steps_and_minutes_before_it_starts(given, leakbench, tmp_path):
+    """In the plan, and on the standard error of a run; what was loaded has no training time in the results."""
+    small = ("sampler.steps=2", "sampler.batch=32", "quality.samples=20", "quality.features=pixels")
+    steps = "defense.cpsample.steps=3"
+    words = ["audit", given["model"], *(word for one in (*small, steps) for word in ("--set", one))]
+    words += ["--members", given["members"], "--nonmembers", given["nonmembers"], "--attacks", "blind", "--workers", 1]
+    words += ["--defense", "cpsample", "--out", tmp_path / "run"]
+    line = "cpsample trains on the members before anything is measured (steps = 3, batch = 128): about 0.1 minutes"
+    assert line in leakbench("audit", *words[1:], "--plan").out
+    ran = leakbench(*words)
+    assert ran.code == 0 and f"leakbench: {line}; less with --set {steps[:-1]}N" in ran.err
+    timed = [row.split(",") for row in (tmp_path / "run" / "timings.csv").read_text().splitlines()]
+    assert {point for point, *_, name, _ in timed if name == "train_last"} == {"cpsample", "untrained"}
