@@ -8,11 +8,12 @@ for, and again those records of others that no longer follow from code and data;
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedBudget, RunPlan
+from leakbench.runner.absent_plugins import AbsentPlugins, find_absent_plugins
 from leakbench.runner.up_to_date import SUPERSEDED, FinishedRecords
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.budget import Budget, Change
@@ -28,13 +29,14 @@ class Extension:
     """A command on a folder that holds a run.
 
     suite: all that the folder will hold. asked: the command's own part of it. earlier: the commands that made the rest.
-    added, replaced, kept: what the folder has not had yet, the attacks that get other parameters, and what the command
-    does not ask for, in words; "" for nothing.
+    absent: what the folder holds of plugins that are not at hand. added, replaced, kept: what the folder has not had
+    yet, the attacks that get other parameters, and what the command does not ask for, in words; "" for nothing.
     """
 
     suite: Suite
     asked: Suite
     earlier: tuple[str, ...] = ()
+    absent: AbsentPlugins = field(default_factory=AbsentPlugins)
     added: str = ""
     replaced: str = ""
     kept: str = ""
@@ -69,41 +71,49 @@ def extend_run(out: Path, asked: Suite, finished: FinishedRecords) -> Extension:
         return Extension(asked, asked)
     if plan.suite != asked.file.name:
         raise UsageError(f"{out}: holds a run of suite {plan.suite!r}, not {asked.file.name!r}; {_remedy(out)}")
-    old = _measured_part(out, plan, finished)
+    points, attacks = {point for point, *_ in finished.by_identity}, {attack for _, attack, *_ in finished.by_identity}
+    absent = find_absent_plugins(plan, asked, points, attacks)
+    old = _measured_part(out, plan, finished, absent)
     try:
         merged = merge_suites(old, asked)
     except OtherSettings as error:
         raise UsageError(f"{out}: {_word_differences(plan, asked, error)}; {_remedy(out)}") from None
     return Extension(
-        replace(merged, budget=_merge_budgets(plan.budget, asked.budget)),
+        absent.join(replace(merged, budget=_merge_budgets(plan.budget, asked.budget))),
         asked,
         earlier=tuple(plan.commands),
-        added=_word_parts(merged, old),
+        absent=absent,
+        added=_word_parts(merged, old, AbsentPlugins()),
         replaced=_word_replaced(old, asked),
-        kept=_word_parts(merged, asked),
+        kept=_word_parts(merged, asked, absent),
     )
 
 
-def _measured_part(out: Path, plan: RunPlan, finished: FinishedRecords) -> Suite:
+def _measured_part(out: Path, plan: RunPlan, finished: FinishedRecords, absent: AbsentPlugins) -> Suite:
     """The suite of a folder without the attacks, defenses, values of sweeps and seeds that have no record in it; all of
-    it where some record is damaged, and cannot say what it is of."""
+    it where some record is damaged, and cannot say what it is of. What has no plugin here is left out."""
     where = f"{out / 'plan.json'}: settings"
     points, attacks, seeds = ({identity[i] for identity in finished.by_identity} for i in (0, 1, 3))
     table = dict(plan.settings)
+    kept = {
+        group: {key: entry for key, entry in entries_by_id(table.get(group, [])).items() if key not in gone}
+        for group, gone in (("defense", absent.lost), ("attack", absent.attacks))
+    }
+    table["defense"] = list(kept["defense"].values())
+    left = [_restrict_to(set(kept["defense"]), one) for one in kept["attack"].values()]
+    # Fewer before they are built: an attack that was never run may have no plugin here.
+    table["attack"] = [one for key, one in entries_by_id(left).items() if key in attacks or finished.damaged]
     try:
-        if finished.damaged:
-            return build_suite(table, where)
-        table["attack"] = [
-            one for key, one in entries_by_id(table.get("attack", [])).items() if key in attacks
-        ]  # fewer before they are built: one that was never run may have no plugin here
         whole = build_suite(table, where)
     except UsageError as error:
         raise UsageError(
             f"{out}: what it holds cannot be added to: {error}; if an earlier command had a --plugin, give it again; "
             f"or {_remedy(out)}"
         ) from None
+    if finished.damaged:
+        return whole
     links = [link for point in whole.points if point.label in points for link in point.chain]
-    used = {link.id for link in links}
+    used = {link.id for link in links} | absent.bases
     if not used:
         raise UsageError(f"{out}: its plan has none of the points that its records are of; {_remedy(out)}")
     table["seeds"] = [seed for seed in whole.file.seeds if seed in seeds] or table["seeds"]
@@ -113,7 +123,7 @@ def _measured_part(out: Path, plan: RunPlan, finished: FinishedRecords) -> Suite
             key: [one for one in value if any(link.id == name and link.parameters.get(key) == one for link in links)]
             or value
             for key, value in entry.items()
-            if isinstance(value, list)
+            if isinstance(value, list) and name not in absent.bases
         }
         for name, entry in entries_by_id(table["defense"]).items()
         if name in used
@@ -141,11 +151,15 @@ def _merge_budgets(old: PlannedBudget | None, asked: Budget | None) -> Budget | 
 # Words ---------------------------------------------------------------------------------------------------------------
 
 
-def _word_parts(whole: Suite, part: Suite) -> str:
-    """The attacks, points and seeds of `whole` that are not in `part`: "attack pia, points a, b"; "" for none."""
+def _word_parts(whole: Suite, part: Suite, more: AbsentPlugins) -> str:
+    """The attacks, points and seeds of `whole` that are not in `part`, and `more`: "attack pia, points a, b"; "" for
+    none."""
     lacking = {
-        "attack": [name for name in whole.attacks if name not in part.attacks],
-        "point": _lacking((p.label for p in whole.points), [p.label for p in part.points]),
+        "attack": [*_lacking(whole.attacks, list(part.attacks)), *more.attacks],
+        "point": [
+            *_lacking((p.label for p in whole.points), [p.label for p in part.points]),
+            *(p.name for p in more.points),
+        ],
         "seed": _lacking(map(str, whole.file.seeds), [*map(str, part.file.seeds)]),
     }
     return ", ".join(f"{kind}{'s' * (len(names) > 1)} {', '.join(names)}" for kind, names in lacking.items() if names)

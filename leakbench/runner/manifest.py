@@ -9,12 +9,14 @@ from typing import Any
 from leakbench.api import as_pretrained
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import PlannedBudget, PlannedPoint, PublishedNumber, RunPlan
+from leakbench.runner.absent_plugins import AbsentPlugins
 from leakbench.suite.ensemble import format_ensemble
 from leakbench.suite.release_spec import ReleaseSpec
 
 
-def to_manifest(builder: ReleaseBuilder, commands: Sequence[str]) -> RunPlan:
-    """The plan of a run, as plan.json holds it. commands: those that make it, in order."""
+def to_manifest(builder: ReleaseBuilder, commands: Sequence[str], absent: AbsentPlugins) -> RunPlan:
+    """The plan of a run, as plan.json holds it. commands: those that make it, in order. absent: what of it has no
+    plugin here."""
     suite = builder.inputs.suite
     return RunPlan(
         suite=suite.file.name,
@@ -30,8 +32,8 @@ def to_manifest(builder: ReleaseBuilder, commands: Sequence[str]) -> RunPlan:
         samples=suite.file.quality.samples,
         features=suite.file.quality.features,
         split=_describe_split(builder),
-        points=[_describe_point(builder, point) for point in suite.points],
-        attacks={name: type(attack).summary for name, attack in suite.attacks.items()},
+        points=[_describe_point(builder, point) for point in suite.points] + list(absent.points),
+        attacks={name: type(attack).summary for name, attack in suite.attacks.items()} | absent.summaries,
         budget=None if suite.budget is None else PlannedBudget.model_validate(asdict(suite.budget)),
         published=[PublishedNumber.model_validate(row.model_dump(mode="json")) for row in suite.file.published],
         settings=suite.file.model_dump(mode="json"),

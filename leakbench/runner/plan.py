@@ -164,7 +164,7 @@ class Plan:
 
     def to_manifest(self, command: str) -> RunPlan:
         """The contents of plan.json, where this command is given."""
-        return to_manifest(self.builder, self.extension.list_commands(command))
+        return to_manifest(self.builder, self.extension.list_commands(command), self.extension.absent)
 
     def drop_artefacts(self) -> None:
         """For `--rerun all`: delete what training and sampling made for this plan's releases, those of shadow,
@@ -185,6 +185,7 @@ class Plan:
         of a run that is replaced, with its plan."""
         self.out.mkdir(parents=True, exist_ok=True)
         inputs = {identify(audit, spec): audit.row_key(spec) for audit in self.audits for spec in audit.rows()}
+        inputs |= self.extension.absent.list_kept(self.finished, self.audits)
         remade = {
             (cell.point.label, spec.attack, spec.access.name, cell.seed)
             for cell in self.cells

@@ -278,16 +278,72 @@ def test_another_suites_folder_is_left_alone(run, again):
     assert made(again.out) == before
 
 
-def test_an_attack_whose_plugin_is_not_given_is_named(run, again, norm, monkeypatch):
+ROUNDED = """
+from leakbench.api import Defense, Release, release_param
+class RoundedRelease(Release):
+    def eps(self, x, t, label=None):
+        return (super().eps(x, t, label) / self.info["step"]).round() * self.info["step"]
+class Rounded(Defense):
+    name, summary, needs_base, changes = "rounded", "rounds the noise prediction", True, "sampling"
+    step: float = release_param(0.1, gt=0)
+    def release(self, artefacts, task):
+        return RoundedRelease.wrap(task.base, info={"step": self.step})
+"""
+
+
+def test_what_came_from_plugins_stays_where_a_later_command_lacks_their_files(run, again, norm, monkeypatch, leakbench):
+    from leakbench.runtime import registry
+
+    def forget():
+        monkeypatch.setattr(registry, "_loaded", {"attacks": {}, "defenses": {}})
+
+    plain, rounded = again.suite.read_text(), norm.with_name("rounded.py")
+    rounded.write_text(ROUNDED)
+    edit(again.suite, more='\n[[attack]]\nname = "norm"\n')
+    assert run("--plugin", norm).code == 0
+    forget()
+    again.suite.write_text(plain + '\n[[defense]]\nname = "rounded"\nbase = "baseline"\nstep = [0.2, 0.8]\n')
+    outcome = run(
+        "--plugin", rounded, formats=("csv", "md")
+    )  # as docs/adding_a_defense.md has it, after the other page
+    assert outcome.code == 0, outcome.err
+    assert "adds points rounded step=0.2, rounded step=0.8" in outcome.err and "keeps attack norm of" in outcome.err
+    assert (
+        "Not measured everywhere: norm at rounded step=0.2 and rounded step=0.8."
+        in (again.out / "report.md").read_text()
+    )
+    before, plan = made(again.out), plan_of(again.out)
+    forget()
+    again.suite.write_text(plain)
+    outcome = run()  # as `leakbench run quick` once more: no plugin at all
+    assert outcome.code == 0 and "keeps attack norm, points rounded step=0.2, rounded step=0.8 of" in outcome.err
+    assert made(again.out) == before and plan_of(again.out) == plan
+    again.suite.write_text(plain + SECMI)
+    assert run().code == 0
+    assert ("rounded step=0.8", "loss") in cells(again.out) and ("baseline", "norm") in cells(again.out)
+    edited = plan_of(again.out)
+    assert {"norm", "secmi"} <= edited["attacks"].keys() and len(edited["points"]) == 5
+    assert leakbench("submit", again.out, "--out", again.out / "one.zip").code == 0
+    for words in ((), ("--plugin", norm, "--plugin", rounded)):
+        outcome = leakbench("check", "submission", again.out / "one.zip", *words)
+        assert outcome.code == 0 and "disagree" not in outcome.out, outcome.out + outcome.err
+
+
+def test_what_no_plugin_can_judge_is_set_aside_when_its_release_changed(run, again, norm, monkeypatch):
     from leakbench.runtime import registry
 
     edit(again.suite, more='\n[[attack]]\nname = "norm"\n')
     assert run("--plugin", norm).code == 0
     monkeypatch.setattr(registry, "_loaded", {"attacks": {}, "defenses": {}})
-    edit(again.suite, ('\n[[attack]]\nname = "norm"\n', SECMI))
+    edit(again.suite, ('\n[[attack]]\nname = "norm"\n', ""))
+    path = again.out / "records" / "baseline__norm__DENOISER__seed0.json"
+    record = json.loads(path.read_text())
+    record["run"]["key"]["release"]["sampler"]["steps"] = 99
+    path.write_text(json.dumps(record))
     outcome = run()
-    assert outcome.code == 2 and "unknown attack 'norm'" in outcome.err and "--plugin" in outcome.err
-    assert outcome.err.count("\n") == 1
+    assert outcome.code == 0 and "1 of 24 records" in outcome.err
+    assert not path.exists() and (again.out / "superseded" / "records" / path.name).is_file()
+    assert sum("__norm__" in stem for stem in made(again.out)) == 5
 
 
 # What replaces -------------------------------------------------------------------------------------------------------
