@@ -56,12 +56,24 @@ class BudgetChange(_Planned):
     used: Any = None
 
 
+class EmptyRow(_Planned):
+    """A defense that --budget left out, as its row would say nothing: what it needs, and the budget that buys it (None:
+    no budget does, for this reason)."""
+
+    row: Name
+    least: dict[Name, int] = Field(default_factory=dict)
+    minutes: int | None = None
+    reason: str = ""
+
+
 class PlannedBudget(_Planned):
-    """The budget in minutes that a suite was scaled to."""
+    """The budget in minutes that a suite was scaled to; `enough` minutes buy all rows that minutes can buy."""
 
     minutes: float
     factor: float
     small: bool
+    empty: tuple[EmptyRow, ...] = ()
+    enough: int | None = None
     changes: tuple[BudgetChange, ...] = ()
 
 

@@ -117,17 +117,19 @@ class Run:
 
     def describe(self) -> Iterator[str]:
         """Lines that list the cells, their number, an estimate of time and disk, and what --budget changed."""
-        cells, workers = self.plan.cells, self.placement.workers
+        cells, workers, budget = self.plan.cells, self.placement.workers, self.inputs.suite.budget
         yield from self.plan.extension.describe(self.out)
         for number, cell in enumerate(cells, start=1):
             verb, rest = cell.columns
             yield f"{number:4}  {verb:<6}  {rest}"
+        for row in budget.empty if budget else ():
+            yield f"   -  empty   {row.words}"
         trained = sum(cell.trains for cell in cells)
         yield f"{len(cells)} cells ({trained} to train), {workers} workers, into {self.out}"
         seconds, size = self.estimate()
         yield f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine"
         yield from self.announce()
-        if budget := self.inputs.suite.budget:
+        if budget:
             small = "[small], and of it " if budget.small else ""
             yield f"scaled to a budget of {budget.minutes:g} minutes: {small}steps and samples x{budget.factor:g}"
             for change in budget.changes:
@@ -143,11 +145,13 @@ class Run:
         return seconds, estimate_bytes(self.inputs, cells)
 
     def announce(self) -> Iterator[str]:
-        """A line for each training that a defense around a given model takes before anything is measured: its knobs,
-        and the minutes it takes on this machine."""
+        """What is to be known before anything is trained: a line for the rows that --budget leaves out, and one for
+        each training that a defense around a given model takes: its knobs, and the minutes it takes on this machine."""
         from leakbench.runner.estimate.given_models import describe_trainings
 
-        return describe_trainings(self.inputs, self.plan.cells)
+        if (budget := self.inputs.suite.budget) and budget.empty:
+            yield budget.describe_empty()
+        yield from describe_trainings(self.inputs, self.plan.cells)
 
     def execute(self, command: str) -> Execution:
         """Do the cells and write reports. `command` is kept for the record.

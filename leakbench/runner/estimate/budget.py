@@ -1,9 +1,9 @@
 """Finds how much smaller a suite has to be for a run to fit into so many minutes on this machine.
 
-The factor is the largest for which the estimate stays within `_FORESEEN` of the minutes (choices of ours: that share,
-two significant digits, and that [small] is used where the suite as written would be left with less than one in
-`_LEAST` of its steps). A folder that holds a run of the same budget keeps that run's factor, whatever the machine does
-today.
+First the rows are chosen that the minutes buy (leakbench.runner.estimate.rows). The factor is the largest for which the
+estimate of these stays within `_FORESEEN` of the minutes (choices of ours: that share, two significant digits, and that
+[small] is used where the suite as written would be left with less than one in `_LEAST` of its steps). A folder that
+holds a run of the same budget keeps that run's rows and factor, whatever the machine does today.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.runner.estimate.rows import choose_rows
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import UnitTimes
 from leakbench.runner.plan import Plan
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.budget import Budget
+from leakbench.suite.budget import Budget, EmptyRow
 from leakbench.suite.load import load
+from leakbench.suite.small import Small, read_small
 from leakbench.suite.suite import Suite
 
 _FORESEEN = 0.8  # of the minutes: an estimate is one
-_LEAST = 500
+_LEAST = 10
 _HALVINGS = 12
 
 
@@ -39,30 +40,50 @@ def fit_to_budget(inputs: RunInputs, name: str, overrides: tuple[str, ...], minu
     seconds = minutes * 60 * _FORESEEN
     small = bool(inputs.suite.file.small) and _is_hopeless(inputs, seconds * workers)
 
-    def scale(factor: float) -> Suite:
-        return load(name, overrides, Budget(minutes, factor, small))
+    def scale(factor: float, left_out: tuple[EmptyRow, ...] = (), enough: int | None = None) -> Suite:
+        return load(name, overrides, Budget(minutes, factor, small, left_out, enough))
 
     whole = inputs.with_suite(scale(1.0))
     _ = whole.split  # which the estimate counts, if it has to be drawn
     estimate = TimeEstimate(whole)
 
-    def takes(factor: float) -> float:
-        version = ReleaseBuilder(whole.with_suite(scale(factor)))
+    def takes(factor: float, left_out: frozenset[str]) -> float:
+        rows = tuple(EmptyRow(row, {}) for row in left_out)
+        version = ReleaseBuilder(whole.with_suite(scale(factor, rows)))
         return estimate.seconds(version.inputs, Plan(version, "all").cells, workers)
 
-    return scale(_find_factor(takes, seconds, minutes, inputs.suite.file.name))
+    file = inputs.suite.file
+    left_out, enough = choose_rows(
+        whole.suite,
+        read_small(file, f"suite {file.name!r}") if small else Small(),
+        lambda rows: takes(0.0, rows),
+        seconds,
+        _to_minutes,
+    )
+    gone = frozenset(row.row for row in left_out)
+    factor = _find_factor(lambda factor: takes(factor, gone), seconds, minutes, file.name, enough)
+    return scale(factor, left_out, enough)
 
 
-def _find_factor(takes: Callable[[float], float], seconds: float, minutes: float, suite: str) -> float:
-    """The largest factor, two significant digits, that takes no more than so many seconds."""
+def _to_minutes(seconds: float) -> int:
+    """The budget that is enough for a run that takes so many seconds."""
+    return math.ceil(seconds / 60 / _FORESEEN)
+
+
+def _find_factor(
+    takes: Callable[[float], float], seconds: float, minutes: float, suite: str, enough: int | None
+) -> float:
+    """The largest factor, two significant digits, that takes no more than so many seconds. enough: minutes that buy the
+    rows that are left out, for the error."""
     if takes(1.0) <= seconds:
         return 1.0
     least = takes(0.0)
     if least > seconds:
-        needed = math.ceil(least / 60 / _FORESEEN)
+        needed = _to_minutes(least)
         raise UsageError(
-            f"--budget {minutes:g}: suite {suite!r} takes about {needed} minutes here at its least steps and samples; "
-            f"give at least --budget {needed}, or attack fewer images (--set split.members=...)"
+            f"--budget {minutes:g}: suite {suite!r} takes about {needed} minutes here at its least steps and samples"
+            f"{f' (with all its rows: {enough})' if enough else ''}; give at least --budget {needed}, or attack fewer "
+            "images (--set split.members=...)"
         )
     low, high = -6.0, 0.0  # powers of ten
     for _ in range(_HALVINGS):
@@ -85,7 +106,11 @@ def _read_budget(out: Path, minutes: float) -> Budget | None:
     """The scaling of a run of the same budget in this folder, or None."""
     try:
         found = json.loads((out / "plan.json").read_text()).get("budget")
-        budget = Budget(float(found["minutes"]), float(found["factor"]), bool(found["small"]))
+        empty = tuple(
+            EmptyRow(row["row"], row["least"], row["minutes"], row["reason"]) for row in found.get("empty", ())
+        )
+        small, enough = bool(found["small"]), found.get("enough")
+        budget = Budget(float(found["minutes"]), float(found["factor"]), small, empty, enough)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return replace(budget, changes=()) if budget.minutes == minutes else None
+    return budget if budget.minutes == minutes else None

@@ -14,15 +14,21 @@ from leakbench.suite.load import load
 
 QUICK = ("sampler.steps=2", "split.members=12", "split.nonmembers=12", "split.calibration_in=20")
 QUICK += ("split.calibration_out=20", "sampler.batch=64", "quality.features=pixels", "network.levels=[1]")
+QUICK += ("defense.baseline.steps=20",)
 OWN = {  # of each recipe, so that it takes seconds
-    "cifar10": ("defense.dp_sgd.batch=10",),
+    "cifar10": ("defense.cpsample.steps=20", "small.empty={}", "defense.dp_sgd.batch=10"),
     "medical": (
+        "defense.cpsample.steps=20",
+        "defense.dp_sgd.steps=20",
         "defense.dp_sgd.batch=10",
         "defense.attribute_switching.search_images=2",
         "defense.switching-750.search_images=2",
         "attack.attribute_member.draws=1",
     ),
     "cpsample_paper": (
+        "defense.pretrained.steps=20",
+        "defense.cpsample.steps=20",
+        "defense.cpsample-small-alpha.steps=20",
         "defense.baseline.samples=20",
         "attack.adaptive_cpsample.draws=1",
         "attack.adaptive_cpsample.t=[20]",
