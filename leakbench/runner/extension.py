@@ -16,7 +16,7 @@ from leakbench.results.run_plan import PlannedBudget, RunPlan
 from leakbench.runner.absent_plugins import AbsentPlugins, find_absent_plugins
 from leakbench.runner.up_to_date import SUPERSEDED, FinishedRecords
 from leakbench.runtime.errors import UsageError
-from leakbench.suite.budget import Budget, Change
+from leakbench.suite.budget import Budget, Change, EmptyRow
 from leakbench.suite.load import build_suite
 from leakbench.suite.merge import OtherSettings, entries_by_id, merge_suites
 from leakbench.suite.suite import Suite
@@ -79,7 +79,7 @@ def extend_run(out: Path, asked: Suite, finished: FinishedRecords) -> Extension:
     except OtherSettings as error:
         raise UsageError(f"{out}: {_word_differences(plan, asked, error)}; {_remedy(out)}") from None
     return Extension(
-        absent.join(replace(merged, budget=_merge_budgets(plan.budget, asked.budget))),
+        absent.join(replace(merged, budget=_merge_budgets(plan.budget, asked.budget, merged))),
         asked,
         earlier=tuple(plan.commands),
         absent=absent,
@@ -138,14 +138,19 @@ def _restrict_to(defenses: set[str], entry: dict[str, object]) -> dict[str, obje
     return entry | {"on": [one for one in on if one in defenses]} if isinstance(on, list) else entry
 
 
-def _merge_budgets(old: PlannedBudget | None, asked: Budget | None) -> Budget | None:
-    """The budget of the command, or that of the folder, with all that either of them changed."""
+def _merge_budgets(old: PlannedBudget | None, asked: Budget | None, merged: Suite) -> Budget | None:
+    """The budget of the command, or that of the folder, with all that either of them changed and the rows that both
+    left out."""
     if old is None:
         return asked
-    changes = [Change(one.path, one.published, one.used) for one in old.changes]
-    if asked is None:
-        return Budget(old.minutes, old.factor, old.small, tuple(changes))
-    return replace(asked, changes=tuple({one.path: one for one in (*changes, *asked.changes)}.values()))
+    empty = {row.row: EmptyRow(row.row, dict(row.least), row.minutes, row.reason) for row in old.empty}
+    changes = {one.path: Change(one.path, one.published, one.used) for one in old.changes}
+    budget = asked or Budget(old.minutes, old.factor, old.small, enough=old.enough)
+    empty |= {row.row: row for row in budget.empty}
+    changes |= {one.path: one for one in budget.changes}
+    held = {point.id for point in merged.points}
+    left_out = tuple(row for name, row in empty.items() if name not in held)
+    return replace(budget, empty=left_out, changes=tuple(changes.values()))
 
 
 # Words ---------------------------------------------------------------------------------------------------------------
