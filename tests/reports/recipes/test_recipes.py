@@ -104,11 +104,10 @@ def test_a_run_without_the_system_is_told_which_suite_makes_it(run):
 
 def test_one_command_writes_the_table_and_the_figure(leakbench, tmp_path, monkeypatch):
     monkeypatch.setattr(registered, "WIDTHS", {"1col": 3.25})
-    monkeypatch.setenv("COLUMNS", "100")
     shutil.copytree(RESULTS / "cifar10", tmp_path / "run")
     done = leakbench("recipe", "dpdm", tmp_path / "run")
     table, _, written = done.out.rpartition("\n\n")
-    assert done.code == 0 and max(map(len, table.splitlines())) <= 100 and "dpdm (.tex, .csv)" in written
+    assert done.code == 0 and "dpdm (.tex, .csv)" in written
     assert ["the", "paper", "Fashion-MNIST", "10.0", "18.60"] in [line.split() for line in table.splitlines()]
     files = {path.name for path in (tmp_path / "run" / "recipes").iterdir()}
     assert files == {"dpdm.tex", "dpdm.csv", *(f"dpdm_1col.{ending}" for ending in ("pdf", "svg", "png"))}
