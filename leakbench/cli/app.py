@@ -109,7 +109,7 @@ def _print_results(out: Path, execution: Execution, wide: bool) -> None:
 
     print_table(RunFolder(out), wide)
     foreseen = "" if execution.foreseen is None else f" of about {execution.foreseen:.0f} s foreseen"
-    print(f"{out}/report.md, results.csv, summary.csv, figures/ ({execution.seconds:.0f} s{foreseen})")
+    print(f"{out}/report.md, verdicts.csv, results.csv, figures/ ({execution.seconds:.0f} s{foreseen})")
 
 
 def command_line() -> str:

@@ -67,6 +67,13 @@ def find_corrected(run: RunFolder, record: Record, together: float = 0.95) -> Co
     return family.get((record.attack, record.access))
 
 
+def read_p(run: RunFolder, records: list[Record]) -> float | None:
+    """The corrected p value of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
+    found = [find_corrected(run, record) for record in records]
+    known = [one.p_value for one in found if one is not None and one.p_value is not None]
+    return max(known) if known and len(known) == len(found) else None
+
+
 def find_target(run: RunFolder) -> float:
     """The false-positive rate of the headline TPR; 0 where the headline is no TPR."""
     name = run.plan.headline

@@ -14,13 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import smallest_detectable_auc
 
 from ..reading.attack_ranking import MANY, baseline_points, rank_results
 from ..reading.attack_results import AttackResult
-from ..reading.family import find_corrected
+from ..reading.family import find_corrected, read_p
 from ..reading.formatting import (
     NOTHING,
     drop_empty_columns,
@@ -106,13 +105,6 @@ def _cells(run: RunFolder, row: Standing) -> list[str]:
 def _fact(row: Standing, name: str) -> int:
     """A number that the records tell of their attacks, the largest; 0 where they do not."""
     return max(int(record.info.get(name) or 0) for record in row.records)
-
-
-def read_p(run: RunFolder, records: list[Record]) -> float | None:
-    """The corrected p value of "AUC 1/2 at some seed": the largest of the seeds'; None where a seed kept no scores."""
-    found = [find_corrected(run, record) for record in records]
-    known = [one.p_value for one in found if one is not None and one.p_value is not None]
-    return max(known) if known and len(known) == len(found) else None
 
 
 def smallest_detectable(run: RunFolder) -> str:

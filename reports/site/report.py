@@ -10,13 +10,15 @@ from leakbench.runtime.files import write_atomically
 from ..sections.registry import CLOSING, FINDINGS
 from ..sections.section import join_parts, render_section
 from .figure_list import render_figures
+from .report_tables import write_report_tables
 
 
 def write_markdown(run: RunFolder) -> list[Path]:
-    """Write report.md into the run's folder. Figures are embedded where they have been drawn."""
-    path = run.path / "report.md"
-    write_atomically(path, render(run).encode())
-    return [path]
+    """Write report.md into the run's folder, and the cells of its tables as CSV. Figures are embedded where they have
+    been drawn."""
+    path, text = run.path / "report.md", render(run)
+    write_atomically(path, text.encode())
+    return [path, write_report_tables(run.path, text)]
 
 
 def render(run: RunFolder) -> str:

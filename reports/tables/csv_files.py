@@ -1,4 +1,5 @@
-"""results.csv, summary.csv and timings.csv: the records as tidy tables, the same bytes for the same records.
+"""results.csv, summary.csv and timings.csv: the records as tidy tables, the same bytes for the same records; and
+beside them the files of `findings_csv`.
 
 results.csv has one row a metric and no seconds; summary.csv joins the seeds; timings.csv holds all that differs between
 two runs of one plan. Floats are written by `repr`, so that they read back as the very numbers of the records.
@@ -21,6 +22,7 @@ from leakbench.runtime.files import write_atomically
 
 from ..reading.aggregate import summarise, to_estimate
 from ..reading.metric_flags import read_flags
+from .findings_csv import FILES
 
 _RELEASE = ("suite", "dataset", "model", "defense", "point", "defense_params")
 _WHO = (*_RELEASE, "attack", "attack_params", "features", "access")
@@ -31,13 +33,18 @@ TIMINGS = ("point", "attack", "access", "seed", "name", "seconds")
 
 
 def write_csv(run: RunFolder) -> list[Path]:
-    """Write the three tables into the run's folder."""
+    """Write all tables into the run's folder."""
     tables = {
         "results.csv": (RESULTS, results(run)),
         "summary.csv": (SUMMARY, summary(run)),
         "timings.csv": (TIMINGS, timings(run)),
     }
-    return [_write(run.path / name, titles, rows) for name, (titles, rows) in tables.items()]
+    written = [_write(run.path / name, titles, rows) for name, (titles, rows) in tables.items()]
+    for name, (list_rows, bare) in FILES.items():
+        found = list(list_rows(run))
+        titles = tuple(found[0]) if found else bare
+        written.append(_write(run.path / name, titles, [tuple(row[title] for title in titles) for row in found]))
+    return written
 
 
 def results(run: RunFolder) -> Iterator[tuple[Any, ...]]:

@@ -58,7 +58,14 @@ def tables(run):
 
 def test_columns_are_exact(tables):
     first = {name: path.read_text().split("\n")[0] for name, path in tables.items()}
+    leak = "attack,auc,auc_low,auc_high,rate_attack,tpr@fpr=0.1,tpr@fpr=0.1_low,tpr@fpr=0.1_high,confidence"
+    copies = [f"copy_rate{of}{end}" for of in ("_excess", "", "_null") for end in ("", "_low", "_high")]
+    spread = [f"{name}{end}" for name in ("before", "after", "difference") for end in ("", "_low", "_high")]
     assert first == {
+        "verdicts.csv": f"point,role,access,attackers,kind,{leak},{','.join(copies)},defeated_by,verdict",
+        "attacks.csv": f"point,access,kind,seeds,{leak},p_corrected,queries",
+        "differences.csv": f"kind,point,against,quantity,attack,{','.join(spread)},direction,shown,p_corrected",
+        "controls.csv": "control,auc,auc_low,auc_high,holds_half,exact",
         "results.csv": COLUMNS + ",n,queries,flags",
         "summary.csv": WHO + ",metric,title,better,mean,low,high,minimum,maximum,seeds,flags",
         "timings.csv": "point,attack,access,seed,name,seconds",
@@ -226,7 +233,7 @@ def test_a_point_without_records_has_a_row_without_numbers(tmp_path, make_run):
 
 def test_an_empty_run_is_a_table_of_dashes(tmp_path, make_run):
     run = make_run(tmp_path, keep=lambda r: False)
-    assert [path.read_text().count("\n") for path in write_csv(run)] == [1, 1, 1]
+    assert [path.read_text().count("\n") for path in write_csv(run)[:5]] == [1, 1, 1, 1, 1]
     assert len(tradeoff_table(run)) == len(run.plan.points)
 
 
