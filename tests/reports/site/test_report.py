@@ -38,7 +38,7 @@ def plain(report):
 
 def test_written_into_the_run_and_the_same_twice(run, report):
     paths = write_markdown(run)
-    assert paths == [run.path / "report.md"]
+    assert paths == [run.path / "report.md", run.path / "report_tables.csv"]
     first = paths[0].read_bytes()
     assert write_markdown(RunFolder(run.path))[0].read_bytes() == first
 
