@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -44,16 +45,18 @@ class Descriptions:
     def of(cls, images: ImagesLike, mirrored: bool = False, together: Tensor | None = None) -> Descriptions:
         """Of images (N, ...), or of their mirror images. Raises ValueError when a value is not finite."""
         table = FeatureRows(images, _mirrored) if mirrored else FeatureRows(images)
-        cells = _cells(tuple(images.shape[1:])).to(images.device)
-        found, levels, size = [], [], max(1, _ELEMENTS // table.shape[1])
+        cells = _Cells.of(tuple(images.shape[1:]), images.device)
+        size = max(1, _ELEMENTS // table.shape[1])
+        # Both are whole from the start: small tensors kept between large ones keep memory from being freed.
+        found = torch.empty(len(table), cells.count, device=images.device)
+        levels = torch.empty(len(table), dtype=torch.float64, device=images.device)
         for start in range(0, len(table), size):
             rows = table[start : start + size].double()
             if not bool(rows.isfinite().all()):
                 raise ValueError("distances need finite values, and some are NaN or infinite")
-            found.append((rows @ cells).float())
-            levels.append(rows.sum(dim=1) / rows.shape[1] ** 0.5)
-        empty = torch.empty(0, dtype=torch.float64, device=images.device)
-        return cls(table, torch.cat([cells[:0].float(), *found]), torch.cat([empty, *levels]), together)
+            found[start : start + size] = cells.describe(rows)
+            levels[start : start + size] = rows.sum(dim=1) / rows.shape[1] ** 0.5
+        return cls(table, found, levels, together)
 
 
 def nearest_earlier(
@@ -92,7 +95,7 @@ def close_pairs(
     a: Descriptions, rows: Tensor, b: Descriptions, others: Tensor, radius: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """All pairs of one of `rows` of a and one of `others` of b that lie within the radius, piece by piece: the numbers
-    of both and the distance, (e,) each. Images that belong together are no pair."""
+    of both and the distance, (e,) each. Images that belong together are no pair, nor are two of one number."""
     rows, others = rows[a.level[rows].argsort()], others[b.level[others].argsort()]
     levels, reach = b.level[others], radius + _slack_of_levels(a, b)
     for part in pieces(rows, _ROWS):
@@ -100,7 +103,9 @@ def close_pairs(
         high = int(torch.searchsorted(levels, a.level[part[-1]] + reach, right=True))
         for chunk in pieces(others[low:high], _COLUMNS):
             one, other = _near(a.cells[part], b.cells[chunk], radius).nonzero(as_tuple=True)
-            for i, j, far in _measured(a.table, part[one], b.table, chunk[other], radius) if len(one) else ():
+            one, other = part[one], chunk[other]
+            one, other = one[one != other], other[one != other]  # an image is near itself, which says nothing
+            for i, j, far in _measured(a.table, one, b.table, other, radius) if len(one) else ():
                 apart = _apart(a, i, b, j)
                 yield i[apart], j[apart], far[apart]
 
@@ -123,28 +128,65 @@ def _measured(
     a: FeatureRows, one: Tensor, b: FeatureRows, other: Tensor, radius: float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Candidate pairs that lie within the radius, measured pixel by pixel."""
-    columns, column = other.unique(return_inverse=True)
-    size = max(1, _ELEMENTS // a.shape[1])
-    for start in range(0, len(columns), size):
-        inside = (column >= start) & (column < start + size)
-        rows, row = one[inside].unique(return_inverse=True)
-        x, y = a[rows], b[columns[start : start + size]]
-        i, j = row, column[inside] - start
-        if len(i) > _DENSE * len(x) * len(y):
+    size = max(1, _ELEMENTS // a.shape[1])  # images of each table that are held at one time
+    for rows, row, columns, column in _tiles(one, other, size):
+        x, y = a[rows], b[columns]
+        i, j = row, column
+        if len(i) > _DENSE * len(x) * len(y) and len(y) > 1:
             i, j = pairs_within(x, y, torch.full((len(y),), radius, dtype=torch.float64, device=y.device)).nonzero().T
+            apart = rows[i] != columns[j]
+            i, j = i[apart], j[apart]
         for piece in pieces(torch.arange(len(i), device=i.device), size):
             far = distances(x[i[piece]], y[j[piece]])
             hit = far <= radius
-            yield rows[i[piece][hit]], columns[start + j[piece][hit]], far[hit]
+            yield rows[i[piece][hit]], columns[j[piece][hit]], far[hit]
 
 
-def _cells(shape: tuple[int, ...]) -> Tensor:
-    """Orthonormal columns (D, K), float64: the cells of images (C, H, W), or runs of a row of numbers."""
-    *channels, height, width = shape if len(shape) > 1 else (1, 1, shape[0])
-    grid = (min(_GRID, height), min(_GRID**2 if height == 1 else _GRID, width))
-    down, across = (torch.arange(side) * cells // side for side, cells in zip((height, width), grid, strict=True))
-    planes = torch.arange(int(torch.tensor(channels).prod()))[:, None, None]
-    cell = ((planes * grid[0] + down[:, None]) * grid[1] + across).flatten()
+def _tiles(one: Tensor, other: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Pairs by tiles of at most `size` images a side: the images of a side and the place of each pair among them, then
+    those of the other side."""
+    _, row = one.unique(return_inverse=True)
+    _, column = other.unique(return_inverse=True)
+    tile = row // size * (int(column.max()) // size + 1) + column // size
+    order = tile.argsort(stable=True)
+    for inside in order.split(tile.unique(return_counts=True)[1].tolist()):
+        yield *one[inside].unique(return_inverse=True), *other[inside].unique(return_inverse=True)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Cells of images (C, H, W): a grid over each channel, or runs of a row of numbers.
+
+    down (K, H), across (W, L): 1 over the root of a cell's height (width) where a row (column) lies in it.
+    """
+
+    shape: tuple[int, int, int]
+    down: Tensor
+    across: Tensor
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], device: torch.device) -> _Cells:
+        """The cells of images of this shape."""
+        *channels, height, width = shape if len(shape) > 1 else (1, 1, shape[0])
+        grid = (min(_GRID, height), min(_GRID**2 if height == 1 else _GRID, width))
+        sides = [
+            _orthonormal(torch.arange(side) * cells // side).to(device)
+            for side, cells in zip((height, width), grid, strict=True)
+        ]
+        return cls((prod(channels), height, width), sides[0].T, sides[1])
+
+    @property
+    def count(self) -> int:
+        """Number of cells, K."""
+        return self.shape[0] * self.down.shape[0] * self.across.shape[1]
+
+    def describe(self, rows: Tensor) -> Tensor:
+        """Sums of images (n, D) over the cells, divided by the root of their size: (n, K), float64."""
+        return (self.down @ (rows.reshape(len(rows), *self.shape) @ self.across)).flatten(1)
+
+
+def _orthonormal(cell: Tensor) -> Tensor:
+    """Columns, float64, of the cell that each place along a side lies in."""
     one_hot = torch.nn.functional.one_hot(cell, int(cell.max()) + 1).double()
     return one_hot / one_hot.sum(dim=0).sqrt()
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from leakbench.data.mapped_pages import PageKeeper
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BLOCK = 1024  # images that are read at one time while they are hashed
+_BLOCK = 64  # images that are read at one time while they are hashed
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ class Dataset:
 
 def hash_images(images: np.ndarray) -> str:
     """sha256 of the bytes of images (N, ...), read block by block."""
-    total = hashlib.sha256()
+    total, pages = hashlib.sha256(), PageKeeper(images)
     for start in range(0, len(images), _BLOCK):
-        total.update(np.ascontiguousarray(images[start : start + _BLOCK]).tobytes())
+        block = np.ascontiguousarray(images[start : start + _BLOCK])
+        total.update(block.data)
+        pages.note(block.nbytes)
     return total.hexdigest()
 
 

@@ -15,6 +15,7 @@ from leakbench.data.folder_name import FolderName
 from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.image_kinds import channels_of, to_grey
+from leakbench.data.mapped_pages import PageKeeper
 
 _ROWS = 64  # images that are held at one time
 
@@ -91,8 +92,10 @@ def _with_channels(pack: Pack, channels: int) -> Pack:
     """The same images as grey (1) or RGB (3), in a pack of their own, which goes by their contents."""
 
     def rows(_: Notes) -> Iterator[Row]:
+        pages = PageKeeper(pack.images)
         for start in range(0, len(pack.images), _ROWS):
             block = pack.images[start : start + _ROWS]
+            pages.note(block.nbytes)
             yield to_grey(block) if channels == 1 else np.repeat(block, channels, axis=-1), None
 
     made = pack_images("channels", {"pixels": pack.pixels, "count": len(pack.images), "channels": channels}, rows)

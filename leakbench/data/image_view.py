@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leakbench.data.mapped_pages import PageKeeper
 from leakbench.data.prefetch import Prefetcher
 
 _SHARE = 0.25  # of a CUDA device's free memory, that a data set may take
@@ -41,6 +42,7 @@ class ImageStore:
     def __init__(self, pixels: Any) -> None:
         self.pixels = pixels
         self._resident: dict[torch.device, Tensor | None] = {}
+        self._pages = PageKeeper(pixels)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -75,7 +77,9 @@ class ImageStore:
         """Bytes of these rows (n, H, W, C), on the host; the images themselves where they are kept as numbers."""
         if isinstance(self.pixels, Tensor):
             return self.pixels[torch.from_numpy(rows)]
-        return torch.from_numpy(np.ascontiguousarray(self.pixels[rows]))
+        found = np.ascontiguousarray(self.pixels[rows])
+        self._pages.note(found.nbytes)
+        return torch.from_numpy(found)
 
 
 class _Chain(ImageStore):

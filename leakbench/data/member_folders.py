@@ -29,13 +29,15 @@ from leakbench.data.folder_facts import list_classes
 from leakbench.data.folder_name import FolderName, with_channels
 from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
+from leakbench.data.mapped_pages import PageKeeper
 from leakbench.data.split import order_by_group
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.files import write_atomically
 
 SHARES = {"members": {"calibration_in": 0.2}, "nonmembers": {"calibration_out": 0.2, "reference": 0.3}}
 _REPORTED = {"members": "member", "nonmembers": "nonmember"}
 _LEAST = 20  # images of a part, as in every split
-_ROWS = 1024  # images that are held at one time
+_ROWS = 64  # images that are held at one time
 
 
 def name_sides(members: str, nonmembers: str, captions: str = "", seed: int = 0, skip_broken: bool = False) -> str:
@@ -125,11 +127,14 @@ def _joined(members: Dataset, nonmembers: Dataset, known: tuple[list[str], list[
     first = len(members.images)
 
     def rows(_: Notes) -> Iterator[tuple[np.ndarray, None]]:
+        pages = PageKeeper(members.images), PageKeeper(nonmembers.images)
         for start in range(0, len(order), _ROWS):
             some = order[start : start + _ROWS]
             block = np.empty((len(some), *members.images.shape[1:]), dtype=np.uint8)
             block[some < first] = members.images[some[some < first]]
             block[some >= first] = nonmembers.images[some[some >= first] - first]
+            for one in pages:
+                one.note(block.nbytes)
             yield block, None
 
     held = [hashlib.sha256("".join(sorted(found)).encode()).hexdigest() for found in known]
@@ -209,11 +214,18 @@ def _check_apart(names: dict[str, str], sides: tuple[Dataset, Dataset], known: t
 
 
 def hash_each(data: Dataset) -> list[str]:
-    """sha256 of the pixels of every image."""
-    found: list[str] = []
+    """sha256 of the pixels of every image; kept beside those that lie in a file of the cache, so that gigabytes are
+    hashed once."""
+    kept = None if data.folder is None else data.folder / "sha256-of-each.txt"
+    if kept is not None and kept.is_file() and len(found := kept.read_text().split()) == len(data.images):
+        return found
+    found, pages = [], PageKeeper(data.images)
     for start in range(0, len(data.images), _ROWS):
         block = np.ascontiguousarray(data.images[start : start + _ROWS])
-        found += [hashlib.sha256(image.tobytes()).hexdigest() for image in block]
+        found += [hashlib.sha256(image).hexdigest() for image in block]
+        pages.note(block.nbytes)
+    if kept is not None:
+        write_atomically(kept, "\n".join(found).encode())
     return found
 
 

@@ -123,11 +123,12 @@ def duplicate_radius(images: ImagesLike, share: float = DUPLICATE_SHARE) -> floa
     if not len(one):
         return 0.0
     size = max(1, _ELEMENTS // prod(images.shape[1:]))
-    far = [
-        (images[i].double() - images[j].double()).flatten(1).square().mean(dim=1).sqrt().cpu()
-        for i, j in zip(one.split(size), other.split(size), strict=True)
-    ]
-    return float(f"{share * float(np.median(torch.cat(far).numpy())):.6g}")
+    far = np.empty(len(one))  # whole from the start: small tensors kept between large ones keep memory from being freed
+    for start in range(0, len(one), size):
+        part = slice(start, start + size)
+        apart = images[one[part]].double() - images[other[part]].double()
+        far[part] = apart.flatten(1).square().mean(dim=1).sqrt().cpu().numpy()
+    return float(f"{share * float(np.median(far)):.6g}")
 
 
 def _random_pairs(count: int) -> tuple[Tensor, Tensor]:
