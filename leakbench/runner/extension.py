@@ -79,7 +79,7 @@ def extend_run(out: Path, asked: Suite, finished: FinishedRecords) -> Extension:
     except OtherSettings as error:
         raise UsageError(f"{out}: {_word_differences(plan, asked, error)}; {_remedy(out)}") from None
     return Extension(
-        absent.join(replace(merged, budget=_merge_budgets(plan.budget, asked.budget, merged))),
+        absent.join(replace(merged, budget=merge_budgets(plan.budget, asked.budget, merged))),
         asked,
         earlier=tuple(plan.commands),
         absent=absent,
@@ -138,7 +138,7 @@ def _restrict_to(defenses: set[str], entry: dict[str, object]) -> dict[str, obje
     return entry | {"on": [one for one in on if one in defenses]} if isinstance(on, list) else entry
 
 
-def _merge_budgets(old: PlannedBudget | None, asked: Budget | None, merged: Suite) -> Budget | None:
+def merge_budgets(old: PlannedBudget | None, asked: Budget | None, merged: Suite) -> Budget | None:
     """The budget of the command, or that of the folder, with all that either of them changed and the rows that both
     left out."""
     if old is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -10,10 +11,12 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.reports.site.report import render
 from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_plan import PlannedBudget
 from leakbench.runner.estimate import budget
 from leakbench.runner.estimate.budget import fit_to_budget
 from leakbench.runner.estimate.rows import choose_rows
 from leakbench.runner.estimate.timing import StepTimes
+from leakbench.runner.extension import merge_budgets
 from leakbench.runner.plan import Plan
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
@@ -198,3 +201,14 @@ def test_a_wrong_small_is_refused(line, said, tmp_path):
     with pytest.raises(UsageError, match=r"rows\.toml") as refused:
         load(str(file))
     assert said in str(refused.value)
+
+
+def test_a_folder_that_is_added_to_keeps_what_its_budget_left_out(path):
+    """Until a command brings the row."""
+    left_out = EmptyRow("cpsample", {"steps": 100}, 9), EmptyRow("dp_sgd", {}, None, "too few images")
+    old = PlannedBudget.model_validate(asdict(Budget(5, 0.5, True, left_out, 9)))
+    without = load(path, (), Budget(5, 0.5, True, left_out))
+    assert merge_budgets(old, None, without) == Budget(5, 0.5, True, left_out, 9)
+    with_dp = load(path, (), Budget(5, 0.5, True, left_out[:1]))
+    merged = merge_budgets(old, with_dp.budget, with_dp)
+    assert merged.empty == left_out[:1] and merged.changes == with_dp.budget.changes
