@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from leakbench.data.image_view import ImagesLike
     from leakbench.runtime.device import Rng
 
+CALIBRATION_FOLDS = 4  # of calibration images: an attack that learnt from one does not score it
+
 Query = Callable[[Any, "Tensor", "Tensor | None"], "Tensor"]  # (view, images, labels of a batch) -> (N, ...)
 
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from leakbench.api import Access, Calibration, ImageSet, MembershipAttack, MembershipEvidence, Query
+from leakbench.api.membership import CALIBRATION_FOLDS
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
 from leakbench.models.latent_cache import encode_images
 from leakbench.runtime.errors import UsageError
-
-CALIBRATION_FOLDS = 4
 
 
 def collect_membership_evidence(

@@ -1,30 +1,33 @@
 """Counts the network calls that attacks make, by running them on a few images against a tiny network that counts.
 
-All membership attacks of a release are run together, as in the audit, so calls that they share are counted once;
-attacks that learn are fitted, and shadow models are asked as well. A call with gradients counts as three. Choices of
-ours: the network is a small MLP for any image size, the images are noise, attacks that cannot be run so are taken to
-make `_UNKNOWN` calls each, and an attack that learns is fitted once: the fits that leave out a fold of the calibration
-images are taken to make as many calls each. Calls inside `torch.func` are seen once a batch, not once an image: too
-few.
+All membership attacks of a release score together, as in the audit, so calls that they share are counted once; what an
+attack that learns asks in a fit is counted for itself, of calibration and of public images; shadow models are asked as
+well. A call with gradients counts as three. Choices of ours: the network is a small MLP for any image size, the images
+are noise, and attacks that cannot be run so are taken to make `_UNKNOWN` calls each. Calls inside `torch.func` are seen
+once a batch, not once an image: too few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Access, AttributeAttack, MembershipAttack, Release
+from leakbench.api import Access, Attack, AttributeAttack, MembershipAttack, Query, Release
 from leakbench.api.answer_cache import QueriedRelease
+from leakbench.api.views import QueryCount
 from leakbench.data.image_batch import Images
 from leakbench.measurement.audit_context import collect_auxiliary_models
-from leakbench.measurement.membership_evidence import CALIBRATION_FOLDS, CalibrationFitter
+from leakbench.measurement.membership_evidence import CalibrationFitter
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
+from leakbench.runner.estimate.attack_calls import AttackCalls
 from leakbench.runtime.device import Rng
 
 _EACH = 8  # images of each part
@@ -44,6 +47,11 @@ class CountingModel:
         self.parts = {name: self._images(number, shape, conditions) for number, name in enumerate(_PARTS)}
         self.source = QueriedRelease(release, lambda: self.parts["reference"].images[:])
 
+    @cached_property
+    def scored(self) -> Images:
+        """The images of the parts that attacks score."""
+        return Images.concatenate([self.parts[name] for name in _PARTS[:-1]])
+
     def _count(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.counted += inputs[0].shape[:-3].numel() * (3.0 if torch.is_grad_enabled() else 1.0)
 
@@ -55,35 +63,60 @@ class CountingModel:
 
 def count_membership_calls(
     attacks: Sequence[MembershipAttack], shape: tuple[int, int, int], conditions: int, schedule: Schedule
-) -> float:
-    """Network calls an attacked image, of all these attacks together at one level."""
-    if not attacks:
-        return 0.0
+) -> tuple[float, list[AttackCalls]]:
+    """Calls of an image that all these attacks score together at one level, and the calls of each attack alone."""
+    counted = [_count(attack, shape, conditions, schedule) for attack in attacks]
+    alone = [calls for calls, _ in counted]
+    fitted = {str(number): one for number, (_, one) in enumerate(counted) if one is not None}
+    if len(attacks) < 2 or not fitted:
+        return sum(one.scoring for one in alone), alone
     model = CountingModel(shape, conditions, schedule)
-    try:
-        _run_membership(model, attacks)
-    except Exception:  # whatever they lack here, the run will show
-        return _UNKNOWN * len(attacks)
-    return model.counted / (_EACH * (len(_PARTS) - 1))
+    _target(model, [one.attack for one in fitted.values()]).score(fitted, model.scored)
+    unknown = sum(calls.scoring for calls, one in counted if one is None)
+    return model.counted / len(model.scored.ids) + unknown, alone
 
 
-def _run_membership(model: CountingModel, attacks: Sequence[MembershipAttack]) -> None:
-    parts = model.parts
-    seen = np.concatenate([parts[name].ids.numpy() for name in ("member", "calibration_in")])
-    others = {need.name: AuxiliaryRelease(model.source, seen) for need in collect_auxiliary_models(tuple(attacks))}
-    target = AttackTarget(model.source, model.streams, others)
+def _count(
+    attack: MembershipAttack, shape: tuple[int, int, int], conditions: int, schedule: Schedule
+) -> tuple[AttackCalls, AttackRequest | None]:
+    """Calls of an attack, and the attack as it was fitted; None where it cannot be run."""
+    model = CountingModel(shape, conditions, schedule)
+    parts, raw = model.parts, attack.access is Access.WEIGHTS
     calibration = Images.concatenate([parts["calibration_in"], parts["calibration_out"]])
-    fitter = CalibrationFitter(target, calibration, np.repeat([True, False], _EACH), parts["reference"])
-    fitted = {}
-    for number, attack in enumerate(attacks):
-        before, request = model.counted, AttackRequest(attack, attack.access is Access.WEIGHTS)
-        fitted[str(number)] = AttackRequest(fitter.fit(request), request.raw)
-        if attack.out_of_fold:
-            model.counted += (model.counted - before) * CALIBRATION_FOLDS
-            before = model.counted
-            target.score({"": fitted[str(number)]}, calibration.take(torch.arange(2 * _EACH // CALIBRATION_FOLDS)))
-            model.counted += (model.counted - before) * (CALIBRATION_FOLDS - 1)
-    target.score(fitted, Images.concatenate([parts[name] for name in _PARTS[:-1]]))
+    target = _target(model, [attack])
+    try:
+        fitter = CalibrationFitter(target, calibration, np.repeat([True, False], _EACH), parts["reference"])
+        fitted = AttackRequest(fitter.fit(AttackRequest(attack, raw)), raw)
+        asked, model.counted = dict(target.asked), 0.0
+        target.score({"": fitted}, model.scored)
+    except Exception:  # whatever it lacks here, the run will show
+        return AttackCalls(_UNKNOWN, out_of_fold=attack.out_of_fold), None
+    scoring = model.counted / len(model.scored.ids)
+    return AttackCalls(scoring, asked[False] / (2 * _EACH), asked[True] / _EACH, attack.out_of_fold), fitted
+
+
+@dataclass(frozen=True)
+class _TalliedTarget(AttackTarget):
+    """Tells the calls that a fit makes: `asked`, by whether they are of public images."""
+
+    model: CountingModel | None = None
+    asked: dict[bool, float] = field(default_factory=lambda: {False: 0.0, True: 0.0})
+
+    def ask(
+        self, question: Query, attack: Attack, raw: bool, images: Images, count: QueryCount | None = None
+    ) -> Tensor:
+        """As a target does."""
+        assert self.model is not None
+        before = self.model.counted
+        answer = super().ask(question, attack, raw, images, count)
+        self.asked[bool(images.ids[0] >= len(_PARTS[:-1]) * _EACH)] += self.model.counted - before
+        return answer
+
+
+def _target(model: CountingModel, attacks: Sequence[MembershipAttack]) -> _TalliedTarget:
+    seen = np.concatenate([model.parts[name].ids.numpy() for name in ("member", "calibration_in")])
+    others = {need.name: AuxiliaryRelease(model.source, seen) for need in collect_auxiliary_models(tuple(attacks))}
+    return _TalliedTarget(model.source, model.streams, others, model)
 
 
 def count_attribute_calls(attack: AttributeAttack, shape: tuple[int, int, int], schedule: Schedule) -> float:

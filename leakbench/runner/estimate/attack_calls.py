@@ -1,0 +1,50 @@
+"""Network calls of membership attacks by what they are made for, and how many that is of a split's images.
+
+Every question is put in whole compute batches: forty calibration images cost as much as a full batch of them. Counted
+by leakbench.runner.estimate.dry_run, kept for the built-in attacks in attack_table.json (leakbench.suite.attack_table).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leakbench.api.membership import CALIBRATION_FOLDS
+
+_SCORED = ("member", "nonmember", "calibration_in", "calibration_out")
+
+
+@dataclass(frozen=True)
+class AttackCalls:
+    """Calls of one attack: of an image that it scores, and in a fit of a calibration and of a public image.
+
+    out_of_fold: it is fitted once more for each fold of the calibration images.
+    """
+
+    scoring: float = 0.0
+    calibration: float = 0.0
+    public: float = 0.0
+    out_of_fold: bool = False
+
+
+def fill_batches(images: int, batch: int) -> int:
+    """Images with what fills up the last compute batch."""
+    return math.ceil(images / batch) * batch
+
+
+def count_fitting(calls: AttackCalls, parts: Mapping[str, int], batch: int) -> float:
+    """Calls of all fits of an attack, and of the scores that they are tried by. parts: images of each part."""
+    known = parts["calibration_in"] + parts["calibration_out"]
+    public = calls.public * fill_batches(parts["reference"], batch)
+    total = calls.calibration * fill_batches(known, batch) + public
+    if not calls.out_of_fold:
+        return total
+    left = math.ceil(known / CALIBRATION_FOLDS)
+    fold = calls.calibration * fill_batches(known - left, batch) + public + calls.scoring * fill_batches(left, batch)
+    return total + CALIBRATION_FOLDS * fold
+
+
+def count_scored(parts: Mapping[str, int], batch: int) -> int:
+    """Images that attacks score, in whole compute batches."""
+    return fill_batches(sum(parts[name] for name in _SCORED), batch)
