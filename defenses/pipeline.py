@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from leakbench.api import Artefacts, PretrainedModel, PretrainedSpec, Release, Task, fit_param, release_param
+from leakbench.models.pretrained.header_work import count_header_work
 from leakbench.models.pretrained.inspect import Options, list_files
+from leakbench.models.work import Work
 
 
 class Pipeline(PretrainedModel):
@@ -41,6 +43,10 @@ class Pipeline(PretrainedModel):
         from leakbench.models.pretrained.build import read_spec  # here, for it imports torch
 
         return read_spec(self.options)
+
+    def work(self) -> Work | None:
+        """From the headers of its weights; None of a module of one's own, and of pickles."""
+        return None if self.path.startswith("module:") else count_header_work(self.options)
 
     def display_name(self) -> str:
         """Name of its folder or hub id."""

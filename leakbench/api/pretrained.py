@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from leakbench.api.defense import Defense
 from leakbench.models.pretrained.spec import PretrainedSpec
+from leakbench.models.work import Work
 
 
 class PretrainedModel(Defense):
@@ -22,6 +23,10 @@ class PretrainedModel(Defense):
 
         None where it has none of its own, and those of the suite's network stand for it.
         """
+        return None
+
+    def work(self) -> Work | None:
+        """Work of one call of its network for one image, for estimates; None where it is not known beforehand."""
         return None
 
     def display_name(self) -> str:

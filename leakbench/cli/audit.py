@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -63,32 +63,52 @@ def audit(
     plugin: PluginOption = None,
 ) -> None:
     one_thread_a_process()
+    options: dict[str, Any] = {
+        "model": model,
+        "members": members,
+        "nonmembers": nonmembers,
+        "samples": samples,
+        "out": out,
+        "size": size,
+        "captions": captions,
+        "guidance": guidance,
+        "attacks": attacks,
+        "defenses": defense or (),
+        "settings": settings or (),
+        "seed": seed,
+        "device": device,
+        "workers": workers,
+        "skip_broken": skip_broken,
+        "convert": convert,
+        "labels": labels,
+        "trust_pickle": trust_pickle,
+        "trust_code": trust_code,
+        "plugins": plugin or (),
+    }
+    if plan and _print_outline(options):
+        return
     from leakbench.interface.audit import prepare_audit
 
-    prepared = prepare_audit(
-        model,
-        members,
-        nonmembers,
-        samples=samples,
-        out=out,
-        size=size,
-        captions=captions,
-        guidance=guidance,
-        attacks=attacks,
-        defenses=defense or (),
-        settings=settings or (),
-        seed=seed,
-        device=device,
-        workers=workers,
-        rerun=rerun,
-        images=images,
-        skip_broken=skip_broken,
-        convert=convert,
-        labels=labels,
-        trust_pickle=trust_pickle,
-        trust_code=trust_code,
-        plugins=plugin or (),
-    )
-    for name, objection in prepared.left_out.items():
-        print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)
+    prepared = prepare_audit(**options, rerun=rerun, images=images)
+    _print_left_out(prepared.left_out)
     finish(prepared.run, plan, wide)
+
+
+def _print_outline(options: dict[str, Any]) -> bool:
+    """Print a plan by headers; False where they do not tell all that it takes."""
+    from leakbench.interface.audit_plan import NotInHeaders, outline_audit
+
+    try:
+        lines, left_out = outline_audit(**options)
+    except NotInHeaders as error:
+        print(f"leakbench: {error}: images are decoded for this plan, which takes longer", file=sys.stderr)
+        return False
+    _print_left_out(left_out)
+    for line in lines:
+        print(line)
+    return True
+
+
+def _print_left_out(objections: dict[str, str]) -> None:
+    for name, objection in objections.items():
+        print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)

@@ -56,6 +56,7 @@ def report(
     from leakbench.interface.shown import choose_shown
     from leakbench.results.run_folder import open_run
     from leakbench.runtime import registry
+    from leakbench.runtime.progress import progress
 
     choice = {"points": _split(points), "attacks": _split(attacks), "columns": _split(columns)}
     chosen = [name for name, names in choice.items() if names is not None]
@@ -68,13 +69,15 @@ def report(
         raise UsageError(f"--{chosen[0]} chooses what --format tex and figures show; ask for one of them")
     runs = [open_run(folder) for folder in folders]
     if page:
-        print(registry.find("reports", "page")(runs, page))
+        with progress(f"writing the page of {len(runs)} runs"):
+            print(registry.find("reports", "page")(runs, page))
     for run in () if page else runs:
         written: list[Path] = []
         for name in names:
             shown = choose_shown(run, **{option: choice[option] for option in _CHOICES.get(name, ())})
             options = {"wide": wide} if name == "terminal" else {}
-            written += registry.find("reports", name, "--format")(shown, **options)
+            with progress(f"writing {name} of {run.path}"):
+                written += registry.find("reports", name, "--format")(shown, **options)
         for line in list_written(written):
             print(line)
     if any(Results(run).void for run in runs):

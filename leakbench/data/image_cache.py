@@ -27,6 +27,7 @@ from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.files import check_writable
+from leakbench.runtime.progress import progress
 
 Rows = Callable[[Notes], Iterable[tuple[np.ndarray, np.ndarray | None]]]
 
@@ -68,7 +69,8 @@ def pack_images(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
             print(f"leakbench: damaged pack {store.path(key)}: {error}; making it again", file=sys.stderr)
             store.delete(key)
     check_writable(store.folder, "cache folder")
-    return _open(store.write(key, lambda folder: _write(name, rows, folder)))
+    with progress(f"decoding the images of a {name}" if name != "sides" else "joining members and nonmembers"):
+        return _open(store.write(key, lambda folder: _write(name, rows, folder)))
 
 
 def hash_once(images: np.ndarray, identity: dict[str, Any]) -> Pack:

@@ -62,13 +62,13 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
     skip = skip_broken or "skip_broken" in options
     names = make_alike([options[side] for side in SHARES], where, skip)
     members, nonmembers = (load_dataset(name, where, skip) for name in names)
-    _check_alike(members, nonmembers)
+    check_alike(members, nonmembers)
     _check_classes([options[side] for side in SHARES])
     known = hash_each(members), hash_each(nonmembers)
     _check_apart(options, (members, nonmembers), known)
     draws = np.random.default_rng([int(options["seed"]), 0x51DE5]).spawn(2)
     words = [
-        _drawn(side, data, _sorted(found), draw)
+        draw_words(side, data, _sorted(found), draw)
         for side, data, found, draw in zip(SHARES, (members, nonmembers), known, draws, strict=True)
     ]
     order = _sorted([*known[0], *known[1]])
@@ -145,7 +145,7 @@ def _both(first: np.ndarray | None, second: np.ndarray | None, order: np.ndarray
     return None if first is None or second is None else np.concatenate([first, second])[order]
 
 
-def _drawn(side: str, data: Dataset, by_hash: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def draw_words(side: str, data: Dataset, by_hash: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """A word for each image of a side. Raises UsageError where images are too few for its parts."""
     count, shares = len(data.images), SHARES[side]
     check_count(side, data.name, count)
@@ -177,7 +177,7 @@ def check_count(side: str, name: str, count: int) -> None:
         )
 
 
-def _check_alike(members: Dataset, nonmembers: Dataset) -> None:
+def check_alike(members: Dataset, nonmembers: Dataset) -> None:
     if members.shape != nonmembers.shape:
         ours, theirs = ("x".join(map(str, data.shape)) for data in (members, nonmembers))
         alike = members.shape[0] == nonmembers.shape[0]

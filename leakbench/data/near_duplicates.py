@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -19,29 +18,16 @@ from torch import Tensor
 
 from leakbench.data.close_pairs import Descriptions, check_radius, close_pairs, nearest_earlier, pieces
 from leakbench.data.dataset import DUPLICATE_SHARE, Dataset
+from leakbench.data.duplicates import NearDuplicates
 from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.code_digest import code_digest
 from leakbench.runtime.files import write_atomically
+from leakbench.runtime.progress import progress
 
 _PAIRS = 4096  # random pairs whose median distance is taken
 _BLOCK = 2048  # images that are judged at one time
 _ELEMENTS = 2**22  # pixels of pairs that are held at one time
-
-
-@dataclass(frozen=True)
-class NearDuplicates:
-    """Near-duplicates of a data set of N images.
-
-    radius: root mean square pixel difference within which an image is left out.
-    keep: bool (N,). resembles: int64 (N,), the kept image nearest to one that is left out; of a kept one, itself.
-    distance: float64 (N,), root mean square pixel difference to that.
-    """
-
-    radius: float
-    keep: np.ndarray
-    resembles: np.ndarray
-    distance: np.ndarray
 
 
 def find_near_duplicates(
@@ -56,7 +42,8 @@ def find_near_duplicates(
     count = len(data.images)
     order = np.arange(count) if data.precedence is None else np.argsort(data.precedence, kind="stable")
     if data.folder is None:
-        return _search(data, order, share, together)
+        with progress(f"looking for near-duplicates among {count:,} images"):
+            return _search(data, order, share, together)
     key = compute_key(
         share=share,
         order=hashlib.sha256(order.tobytes()).hexdigest(),
@@ -67,7 +54,8 @@ def find_near_duplicates(
     if path.is_file():
         with np.load(path, allow_pickle=False) as held:
             return NearDuplicates(float(held["radius"]), held["keep"], held["resembles"], held["distance"])
-    found = _search(data, order, share, together)
+    with progress(f"looking for near-duplicates among {count:,} images"):
+        found = _search(data, order, share, together)
     _write(path, found)
     return found
 

@@ -25,7 +25,7 @@ from leakbench.data.split_file import SplitFile, read_split_file
 from leakbench.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from leakbench.data.near_duplicates import NearDuplicates
+    from leakbench.data.duplicates import NearDuplicates
 
 _COUNTS = {  # parts in the order in which they are drawn, and the field of SplitSpec with their number
     "member": "members",
@@ -90,15 +90,19 @@ class Split:
         return total.hexdigest()
 
 
-def draw_split(data: Dataset, spec: SplitSpec) -> Split:
-    """Remove near-duplicates, then draw the parts from the pool at random. Raises TooFewImages."""
-    from leakbench.data.near_duplicates import find_near_duplicates  # here, for it imports torch
+def draw_split(data: Dataset, spec: SplitSpec, duplicates: NearDuplicates | None = None) -> Split:
+    """Remove near-duplicates, then draw the parts from the pool at random. Raises TooFewImages.
 
+    duplicates: those that are known; None to find them.
+    """
     rows = np.arange(len(data.images))
     listed = read_split_file(Path(spec.file).expanduser(), data) if spec.file else None
     said = data.split if listed is None else None
     words = np.full(len(rows), "pool") if said is None else said.astype(str)
-    duplicates = find_near_duplicates(data, spec.duplicate_radius, _together(data.group, words, listed))
+    if duplicates is None:
+        from leakbench.data.near_duplicates import find_near_duplicates  # here, for it imports torch
+
+        duplicates = find_near_duplicates(data, spec.duplicate_radius, _together(data.group, words, listed))
     keep = duplicates.keep
     pool = _draw_order(rows[keep & (words == "pool")], rows[words != "pool"], data.group, spec.seed)
     wanted = {part: getattr(spec, field) for part, field in _COUNTS.items()}

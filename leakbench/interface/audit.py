@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import fspath
 from os.path import expanduser
 from typing import Any
 
+from leakbench.interface.audit_request import REQUEST, make_request
 from leakbench.interface.call import format_call
 from leakbench.interface.execution import execute
 from leakbench.interface.in_memory import locate_images, locate_model
-from leakbench.interface.options import Device, Labels, PathName, check_at_least, check_choice, list_names, list_paths
+from leakbench.interface.options import Device, Labels, PathName, check_at_least, check_choice, list_paths
 from leakbench.interface.process import run_settings
 from leakbench.interface.results import Results
 from leakbench.interface.settings import Settings, to_overrides
@@ -20,8 +20,6 @@ from leakbench.runner.plan import Rerun
 from leakbench.runner.process import start_process
 from leakbench.runner.run import Run, prepare_run
 from leakbench.runtime import registry
-from leakbench.runtime.errors import UsageError
-from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
 from leakbench.suite.audit_request.suite import build_audit_suite
 
 
@@ -125,34 +123,13 @@ def prepare_audit(
 ) -> PreparedAudit:
     """The audit that the options of `audit` ask for, checked and planned. Sets up this process to compute, and writes
     nothing. Raises UsageError."""
-    check_choice("device", device, Device)
-    if labels is not None:
-        check_choice("labels", labels, Labels)
+    given = locals()
     check_choice("rerun", rerun, Rerun)
-    check_at_least("size", size, 2)
-    check_at_least("guidance", guidance, 0)
-    check_at_least("seed", seed, 0)
-    check_at_least("workers", workers, 1)
     for file in list_paths(plugins):
         registry.load_file(file)
-    around = list_names(defenses)
-    table = None if captions is None else expanduser(captions)
-    given: dict[str, Any] = {
-        "members": name_dataset("--members", fspath(members), size, convert, labels),
-        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert, labels),
-        "attacks": ",".join(list_names(attacks)),
-        "defenses": around,
-        "seed": seed,
-        "skip_broken": skip_broken,
-    }
-    if model is not None and samples is None:
-        said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
-        request = request_of_model(expanduser(model), said, table, given)
-    elif samples is not None and model is None:
-        told = {"captions": table, "guidance": guidance, "defense": around}
-        request = request_of_samples(name_dataset("--samples", fspath(samples), size, convert), told, given)
-    else:
-        raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")
+    request = make_request(**{name: given[name] for name in REQUEST})
+    check_at_least("workers", workers, 1)
+    check_choice("device", device, Device)
     suite, left_out = build_audit_suite(request, to_overrides(settings))
     folder = None if out is None else expanduser(out)
     run = prepare_run(suite, folder, device=start_process(device), workers=workers, rerun=rerun, images=images)

@@ -10,6 +10,7 @@ from leakbench.interface.results import Results
 from leakbench.reports.site.leaderboard.build import write_site
 from leakbench.results.run_folder import open_run
 from leakbench.results.verified import VerifiedFile, read_verified
+from leakbench.runtime.progress import progress
 
 
 def leaderboard(
@@ -29,4 +30,5 @@ def leaderboard(
     # what a Results has read is not read again
     runs = [one._run if isinstance(one, Results) else open_run(Path(one).expanduser()) for one in given]
     checked = VerifiedFile() if verified is None else read_verified(Path(verified).expanduser())
-    return write_site(runs, Path(out).expanduser(), checked)
+    with progress(f"building the leaderboard of {len(runs)} runs"):
+        return write_site(runs, Path(out).expanduser(), checked)

@@ -41,6 +41,14 @@ class RunInputs:
         self._datasets: dict[tuple[str, bool], Dataset] = {}  # of all versions of the suite
         self._splits: dict[tuple[str, bool, SplitSpec], tuple[Split, float]] = {}
 
+    @classmethod
+    def outlined(cls, suite: Suite, config: RunConfig, data: Dataset, split: Split) -> RunInputs:
+        """Inputs whose data and split are known already, if only in outline (leakbench.data.outline)."""
+        found = cls(suite, config)
+        found._datasets[found._data_name] = data
+        found._splits[found._split_name] = split, 0.0
+        return found
+
     @cached_property
     def device(self) -> torch.device:
         """Where to compute."""

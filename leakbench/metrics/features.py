@@ -25,11 +25,10 @@ import torch
 from torch import Tensor
 
 from leakbench.data.image_view import ImagesLike
+from leakbench.metrics.sizes import ROWS
 from leakbench.metrics.weights.dinov2 import DINOv2
 from leakbench.metrics.weights.resources import INCEPTION, at_hand, missing
 from leakbench.runtime.device import in_batches
-
-ROWS = 128  # images in a compute batch
 
 
 class Features(Protocol):

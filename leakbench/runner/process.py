@@ -6,7 +6,6 @@ torch does in the whole process.
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +13,7 @@ from typing import Literal
 import torch
 
 from leakbench.runtime import distributed
+from leakbench.runtime.cores import cores
 from leakbench.runtime.device import devices, prepare, resolve_device
 from leakbench.runtime.errors import UsageError
 
@@ -64,11 +64,6 @@ def _place_on_ray(device: str, workers: int | None) -> Placement:
     if kind == "cuda" and not gpus:
         print("leakbench: no node of the Ray cluster has a GPU yet: waiting for one", file=sys.stderr)
     return Placement(kind, max(1, gpus if kind == "cuda" else cpus))
-
-
-def cores() -> int:
-    """Cores that this process may use: fewer than the machine has in a container or under a batch scheduler."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_measurable(device: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from leakbench.runner.cell import Cell
+from leakbench.runtime.progress import progress
 
 
 class Display:
@@ -19,6 +21,7 @@ class Display:
         # Bars count work, not cells: training and sampling of a release are far from equal.
         self.weights = {cell.name: {"fit": 10.0, "reader": 1.0, "audit": 3.0}[cell.kind] for cell in cells}
         self.shares = dict.fromkeys(self.descriptions, 0.0)
+        self._spoken = ExitStack()
         self.console = Console()
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -33,11 +36,19 @@ class Display:
 
     def __enter__(self) -> Display:
         self.progress.start()
+        if not self.console.is_terminal:
+            self._spoken.enter_context(progress(self._tell))
         self.task = self.progress.add_task("leakbench", total=len(self.descriptions) or 1)
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self._spoken.close()
         self.progress.stop()
+
+    def _tell(self) -> str:
+        """How far it is: cells that are done, and how far the others are that have begun."""
+        begun = [f"{self.descriptions[cell]} {part:.0%}" for cell, part in self.shares.items() if 0 < part < 1]
+        return f"{self.finished} of {len(self.descriptions)} cells are done{''.join(f', {one}' for one in begun)}"
 
     def update(self, name: str, share: float) -> None:
         """Take in that a cell has got this far."""

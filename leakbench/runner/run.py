@@ -16,8 +16,10 @@ from pathlib import Path
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.runner.description import describe_cells, describe_estimate
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.extension import extend_run
+from leakbench.runner.measured_speed import keep_speeds
 from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.process import ExecutorName, Placement, check_measurable, place_run
 from leakbench.runner.progress import Display
@@ -27,6 +29,7 @@ from leakbench.runtime import distributed
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.cache.remote import check_reachable
 from leakbench.runtime.files import check_writable
+from leakbench.runtime.progress import progress
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 from leakbench.suite.suite import Suite
@@ -68,9 +71,14 @@ def prepare_run(
         extension = extend_run(config.out, inputs.suite, finished)
         inputs = inputs if extension.suite is inputs.suite else inputs.with_suite(extension.suite)
     plan = Plan(ReleaseBuilder(inputs), rerun, extension, finished)
-    plan.embedding.check()
-    check_compatibility(inputs)
+    with progress(f"planning the run of {checked.file.name}"):
+        _check(plan)
     return Run(plan, placement, executor)
+
+
+def _check(plan: Plan) -> None:
+    plan.embedding.check()
+    check_compatibility(plan.inputs)
 
 
 def _fit_budget(
@@ -80,7 +88,8 @@ def _fit_budget(
 
     check_measurable(placement.device)
     # Measured by one process for all of a group.
-    fit = distributed.broadcast(lambda: fit_to_budget(inputs, suite, overrides, minutes, placement.workers))
+    with progress(f"finding how much smaller {suite} has to be to take {minutes:g} minutes"):
+        fit = distributed.broadcast(lambda: fit_to_budget(inputs, suite, overrides, minutes, placement.workers))
     return inputs.with_suite(fit)
 
 
@@ -119,15 +128,8 @@ class Run:
         """Lines that list the cells, their number, an estimate of time and disk, and what --budget changed."""
         cells, workers, budget = self.plan.cells, self.placement.workers, self.inputs.suite.budget
         yield from self.plan.extension.describe(self.out)
-        for number, cell in enumerate(cells, start=1):
-            verb, rest = cell.columns
-            yield f"{number:4}  {verb:<6}  {rest}"
-        for row in budget.empty if budget else ():
-            yield f"   -  empty   {row.words}"
-        trained = sum(cell.trains for cell in cells)
-        yield f"{len(cells)} cells ({trained} to train), {workers} workers, into {self.out}"
-        seconds, size = self.estimate()
-        yield f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine"
+        yield from describe_cells(cells, workers, self.out, [row.words for row in budget.empty] if budget else ())
+        yield describe_estimate(*self.estimate(), "by calls that were timed here and now")
         yield from self.announce()
         if budget:
             small = "[small], and of it " if budget.small else ""
@@ -141,7 +143,8 @@ class Run:
 
         check_measurable(self.placement.device)
         cells = self.plan.cells
-        seconds = TimeEstimate(self.inputs).seconds(self.inputs, cells, self.placement.workers)
+        with progress("estimating the time that it takes: network calls are timed, attacks are counted"):
+            seconds = TimeEstimate(self.inputs).seconds(self.inputs, cells, self.placement.workers)
         return seconds, estimate_bytes(self.inputs, cells)
 
     def announce(self) -> Iterator[str]:
@@ -198,6 +201,8 @@ class Run:
         distributed.destroy_process_group()
         if self.plan.cells or not has_current_report(self.out):
             write_reports(self.out)
+        if self.executor == "local":  # a cluster's nodes are other machines
+            keep_speeds(self.inputs, self.plan.cells)
         return Execution(executor.failures, time.perf_counter() - began, foreseen)
 
     def _build_executor(self, report: Report) -> Executor:

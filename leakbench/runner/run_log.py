@@ -8,6 +8,7 @@ from pathlib import Path
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import registry
 from leakbench.runtime.files import write_atomically
+from leakbench.runtime.progress import progress
 
 FORMATS = ("csv", "drawings", "md")
 
@@ -41,4 +42,5 @@ def has_current_report(out: Path) -> bool:
 def write_reports(out: Path) -> None:
     """Write tables, figures and report.md."""
     for name in FORMATS:
-        registry.find("reports", name)(RunFolder(out))
+        with progress(f"writing reports into {out}: {name}"):
+            registry.find("reports", name)(RunFolder(out))

@@ -12,7 +12,8 @@ import importlib.util
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
@@ -36,9 +37,25 @@ def _entries(group: str) -> dict[str, dict[str, EntryPoint]]:
     return found
 
 
+@contextmanager
+def standing_in(group: str, kinds: Mapping[str, type[Plugin]]) -> Iterator[None]:
+    """Have `find` answer these in place of the plugins of their names, which are not imported."""
+    before = dict(_loaded[group])
+    _loaded[group] |= kinds
+    try:
+        yield
+    finally:
+        _loaded[group] = before
+
+
 def names(group: str) -> list[str]:
     """List the names of a group (attacks, defenses, datasets, reports, suites), sorted. Imports nothing."""
     return sorted({*_entries(group), *_loaded.get(group, {})})
+
+
+def is_built_in(group: str, name: str) -> bool:
+    """True of a name that leakbench itself registers, and nobody else."""
+    return [entry.module.partition(".")[0] for entry in _entries(group).get(name, {}).values()] == ["leakbench"]
 
 
 def find(group: str, name: str, where: str = "") -> Any:
@@ -188,11 +205,13 @@ def dataset(name: str, where: str = "", skip_broken: bool = False) -> Callable[[
 __all__ = [
     "dataset",
     "find",
+    "is_built_in",
     "load_all",
     "load_file",
     "loaded_files",
     "name_plugin_module",
     "names",
+    "standing_in",
     "suite_files",
     "suite_path",
 ]

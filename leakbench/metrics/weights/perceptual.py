@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leakbench.metrics.sizes import PAIRS
 from leakbench.metrics.weights.resources import LPIPS, at_hand
 from leakbench.runtime.device import RngStream, in_batches
 from leakbench.statistics.estimate import Estimate
 
 _SHORTEST = 64
 _ROWS = 32  # pairs in a compute batch
-PAIRS = 500  # for diversity, at the most
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Two tensors of images (N, C, H, W) in [-1, 1] -> N distances."""

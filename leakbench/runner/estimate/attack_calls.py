@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leakbench.api.membership import CALIBRATION_FOLDS
 
@@ -19,13 +19,19 @@ _SCORED = ("member", "nonmember", "calibration_in", "calibration_out")
 class AttackCalls:
     """Calls of one attack: of an image that it scores, and in a fit of a calibration and of a public image.
 
-    out_of_fold: it is fitted once more for each fold of the calibration images.
+    out_of_fold: it is fitted once more for each fold of the calibration images. seconds: of one fit, beside its calls.
     """
 
     scoring: float = 0.0
     calibration: float = 0.0
     public: float = 0.0
     out_of_fold: bool = False
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def fitting_seconds(self) -> float:
+        """Seconds of all fits beside their calls."""
+        return self.seconds * (1 + CALIBRATION_FOLDS * self.out_of_fold)
 
 
 def fill_batches(images: int, batch: int) -> int:

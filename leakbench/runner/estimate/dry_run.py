@@ -9,6 +9,7 @@ once a batch, not once an image: too few.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,11 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Access, Attack, AttributeAttack, MembershipAttack, Query, Release
+from leakbench.api import Access, Attack, AttributeAttack, MembershipAttack, Query, RecoveryAttack, Release
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.api.views import QueryCount
 from leakbench.data.image_batch import Images
 from leakbench.measurement.audit_context import collect_auxiliary_models
+from leakbench.measurement.extraction import recover
 from leakbench.measurement.membership_evidence import CalibrationFitter
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.models import networks
@@ -61,6 +63,24 @@ class CountingModel:
         return Images(images, ids, ids % conditions if conditions else None)
 
 
+class DryRun:
+    """Counts by running attacks (leakbench.runner.estimate.time_estimate.Calls)."""
+
+    def membership(
+        self, attacks: Sequence[MembershipAttack], spec: networks.NetworkSpec, schedule: Schedule
+    ) -> tuple[float, list[AttackCalls]]:
+        """Calls of an image that all of them score together, and the calls of each alone."""
+        return count_membership_calls(attacks, spec.shape, spec.conditions, schedule)
+
+    def attribute(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
+        """Calls of an image that is asked for its attribute."""
+        return count_attribute_calls(attack, shape, schedule)
+
+    def recovery(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
+        """Calls of an image that is to be got back."""
+        return count_recovery_calls(attack, shape, schedule)
+
+
 def count_membership_calls(
     attacks: Sequence[MembershipAttack], shape: tuple[int, int, int], conditions: int, schedule: Schedule
 ) -> tuple[float, list[AttackCalls]]:
@@ -86,13 +106,15 @@ def _count(
     target = _target(model, [attack])
     try:
         fitter = CalibrationFitter(target, calibration, np.repeat([True, False], _EACH), parts["reference"])
+        began = time.process_time()
         fitted = AttackRequest(fitter.fit(AttackRequest(attack, raw)), raw)
+        seconds = time.process_time() - began
         asked, model.counted = dict(target.asked), 0.0
         target.score({"": fitted}, model.scored)
     except Exception:  # whatever it lacks here, the run will show
         return AttackCalls(_UNKNOWN, out_of_fold=attack.out_of_fold), None
     scoring = model.counted / len(model.scored.ids)
-    return AttackCalls(scoring, asked[False] / (2 * _EACH), asked[True] / _EACH, attack.out_of_fold), fitted
+    return AttackCalls(scoring, asked[False] / (2 * _EACH), asked[True] / _EACH, attack.out_of_fold, seconds), fitted
 
 
 @dataclass(frozen=True)
@@ -127,5 +149,15 @@ def count_attribute_calls(attack: AttributeAttack, shape: tuple[int, int, int], 
     try:
         AttackTarget(model.source, model.streams).score({"": request}, images)
     except Exception:  # one that has to be fitted first
+        return _UNKNOWN
+    return model.counted / _EACH
+
+
+def count_recovery_calls(attack: RecoveryAttack, shape: tuple[int, int, int], schedule: Schedule) -> float:
+    """Network calls an image, of an attack that tries to get images back."""
+    model = CountingModel(shape, 0, schedule)
+    try:
+        recover(AttackTarget(model.source, model.streams), attack, model.parts["member"])
+    except Exception:  # whatever it lacks here, the run will show
         return _UNKNOWN
     return model.counted / _EACH

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from leakbench.api import AttributeAttack, ReplicationAttack
+from leakbench.api import AttributeAttack, RecoveryAttack, ReplicationAttack
 from leakbench.results.families import FamilyName
 
 _UNLEARNING = 64.0  # calls a reported image of an attack on unlearning and of its null
@@ -19,12 +19,15 @@ _UNLEARNING = 64.0  # calls a reported image of an attack on unlearning and of i
 @dataclass(frozen=True)
 class AuditSize:
     """One record's audit. guided: calls of the network for one answer. walks: calls that the suite's samples take.
-    reported: members and nonmembers, in whole compute batches. count_attribute_calls: counts those of an image."""
+    reported: members and nonmembers, in whole compute batches. recovered: these, and as many reference images as there
+    are nonmembers. count_attribute_calls, count_recovery_calls: count those of an image."""
 
     guided: float
     walks: float
     reported: float
+    recovered: float
     count_attribute_calls: Callable[[AttributeAttack], float]
+    count_recovery_calls: Callable[[RecoveryAttack], float]
 
 
 def _count_none(attack: Any, size: AuditSize) -> float:
@@ -32,6 +35,8 @@ def _count_none(attack: Any, size: AuditSize) -> float:
 
 
 def _count_replication(attack: ReplicationAttack, size: AuditSize) -> float:
+    if isinstance(attack, RecoveryAttack):
+        return size.recovered * size.count_recovery_calls(attack) * size.guided
     return 2 * size.walks if attack.generates else 0.0
 
 

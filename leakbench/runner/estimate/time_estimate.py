@@ -1,10 +1,10 @@
 """Estimates the seconds and bytes of a plan: the cost of a unit on this machine, times the number that cells take.
 
-Units are timed (leakbench.runner.estimate.timing). Their numbers are counted, not guessed: a defense says what its
-training evaluates and what its guidance adds to a call (`Defense.cost`), attacks are rehearsed on a network that counts
-(leakbench.runner.estimate.dry_run). What is no network call (distances, figures, the training of features) stands as a
-few flat seconds. Choices of ours: the seconds that are flat, and that attacks which ask the denoiser are asked twice
-where a defense changes the answers.
+Units are timed (leakbench.runner.estimate.timing) or follow from counts (count_times). Their numbers are counted, not
+guessed: a defense says what its training evaluates and what its guidance adds to a call (`Defense.cost`), attacks are
+rehearsed on a network that counts (dry_run), and all questions fill whole compute batches. What is no network call
+stands as a few flat seconds. Choices of ours: the seconds that are flat, and that attacks which ask the denoiser are
+asked twice where a defense changes the answers.
 """
 
 from __future__ import annotations
@@ -12,36 +12,64 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import replace
-from typing import cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from leakbench.api import Access, AttributeAttack, MembershipAttack
+from leakbench.api import Access, Attack, MembershipAttack, RecoveryAttack, as_pretrained
 from leakbench.measurement.compatibility import audit_setting
-from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.record_contents import RecordSpec
-from leakbench.metrics.features import ROWS
-from leakbench.metrics.weights.perceptual import PAIRS
-from leakbench.models import networks
+from leakbench.metrics.sizes import PAIRS, ROWS
+from leakbench.models.network_spec import NetworkSpec
+from leakbench.models.schedule import Schedule
+from leakbench.models.work import count_spec_weights
 from leakbench.results.record import QUALITY
-from leakbench.runner.cell import Cell
-from leakbench.runner.estimate.dry_run import count_attribute_calls, count_membership_calls
+from leakbench.runner.cell import Cell, fit_verb
+from leakbench.runner.estimate.attack_calls import AttackCalls, count_fitting, count_scored, fill_batches
 from leakbench.runner.estimate.family_calls import CALLS, AuditSize
-from leakbench.runner.estimate.timing import UnitTimes
+from leakbench.runner.estimate.unit_times import StepTimes, Times
 
-_STARTING = 8.0  # seconds until a worker has imported torch
-_READING = 30.0  # seconds of the reader
-_AUDITING = 6.0  # seconds of an audit beside its network calls
-_ATTACK = 1.0  # seconds of an attack beside its network calls
-_REPORTING = 10.0  # seconds of tables and figures
+if TYPE_CHECKING:
+    from leakbench.measurement.inputs import RunInputs
+
+_STARTING = 5.0  # seconds until a worker has imported torch
+_READING = 1.0  # seconds of the reader beside its steps
+_READER_IMAGES = 300 * 64  # that the classifier of reference images is trained on (models.classifiers)
+_AUDITING = 4.0  # seconds of an audit beside its network calls
+_ATTACK = 0.3  # seconds of an attack beside its network calls
+_REPORTING = 5.0  # seconds of tables and figures
 _RECORDS = 20_000  # bytes of a release's records and arrays, at the least
+
+
+class Calls(Protocol):
+    """Counts the network calls of attacks, for an image."""
+
+    def membership(
+        self, attacks: list[MembershipAttack], spec: NetworkSpec, schedule: Schedule
+    ) -> tuple[float, list[AttackCalls]]:
+        """Calls of an image that all of them score together at one level, and the calls of each alone."""
+
+    def attribute(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
+        """Calls of an image that is asked for its attribute."""
+
+    def recovery(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
+        """Calls of an image that is to be got back."""
 
 
 class TimeEstimate:
     """Seconds of the cells of a suite. What is timed and counted serves all versions of the suite that differ in steps
-    and samples: pass each version's inputs."""
+    and samples: pass each version's inputs. Without `times` and `calls` both are found by torch, here and now."""
 
-    def __init__(self, inputs: RunInputs) -> None:
-        self.times = UnitTimes(inputs)
-        self._calls: dict[tuple[object, ...], float] = {}
+    def __init__(self, inputs: RunInputs, times: Times | None = None, calls: Calls | None = None) -> None:
+        if times is None:
+            from leakbench.runner.estimate.timing import UnitTimes
+
+            times = UnitTimes(inputs)
+        if calls is None:
+            from leakbench.runner.estimate.dry_run import DryRun
+
+            calls = DryRun()
+        self.times, self.calls = times, calls
+        self._fitting: dict[tuple[object, ...], tuple[float, list[AttackCalls]]] = {}
+        self._alone: dict[str, float] = {}
 
     def seconds(self, inputs: RunInputs, cells: list[Cell], workers: int) -> float:
         """Seconds until all cells are done, by so many workers that start them in their order."""
@@ -58,13 +86,20 @@ class TimeEstimate:
     def estimate_cell(self, inputs: RunInputs, cell: Cell) -> float:
         """Seconds of one cell."""
         if cell.kind == "reader":
-            return _READING
-        step = self.times.network(inputs.condition(cell.chain))
+            return _READING + 3 * _READER_IMAGES * self.times.reader
+        step = self._step(inputs, cell)
         if cell.kind == "fit":
             return cell.chain[-1].defense.cost().plain_training * len(cell.models) * step.training / 3
         attacks = {spec.attack for spec in cell.records}
         quality = self._samples(inputs.suite.file.quality.samples) if QUALITY in attacks else 0.0
-        return self._network_calls(inputs, cell) * step.forward + quality + _AUDITING + _ATTACK * len(attacks)
+        network, fitting = self._network_calls(inputs, cell)
+        return network * step.forward + fitting + quality + _AUDITING + _ATTACK * len(attacks)
+
+    def _step(self, inputs: RunInputs, cell: Cell) -> StepTimes:
+        """Step times of a chain's network: of a given model as its files tell."""
+        model = as_pretrained(cell.chain[0].defense)
+        work = model.work() if model is not None else None
+        return self.times.network(inputs.condition(cell.chain)) if work is None else self.times.given(work)
 
     def _samples(self, count: int) -> float:
         """Seconds of the networks that measure the quality of so many samples."""
@@ -80,18 +115,23 @@ class TimeEstimate:
         filled = sum(fill_batches(part, ROWS) for part in parts)
         return filled * self.times.features + sum(parts) * self.times.extra_features
 
-    def _network_calls(self, inputs: RunInputs, cell: Cell) -> float:
-        """Network calls of an audit: samples, and attacked images in whole compute batches."""
-        file, parts = inputs.suite.file, inputs.split.parts
+    def _network_calls(self, inputs: RunInputs, cell: Cell) -> tuple[float, float]:
+        """Network calls of an audit: samples, and attacked images in whole compute batches. And seconds in which
+        attacks that learn are fitted, beside their calls."""
+        file, batch = inputs.suite.file, inputs.suite.file.sampler.batch
         guided = 1.0 + sum(link.defense.cost().extra_per_step for link in cell.chain)
-        samples = fill_batches(file.quality.samples, file.sampler.batch) * file.sampler.steps * guided
+        samples = fill_batches(file.quality.samples, batch) * file.sampler.steps * guided
         if file.forget and file.forget.label is not None and inputs.condition(cell.chain) == "label":
             samples *= 1.5  # further samples of the label that is to be forgotten
-        images = fill_batches(sum(len(rows) for name, rows in parts.items() if name != "reference"), file.sampler.batch)
         changed = any(link.defense.changes == "sampling" for link in cell.chain)
-        answers, weights = (self._membership_calls(inputs, cell, raw) for raw in (False, True))
-        others = sum(self._other_calls(inputs, cell, spec, guided) for spec in cell.records)
-        return samples + others + images * (answers * (guided + 1.0 if changed else 1.0) + weights)
+        parts = {name: len(rows) for name, rows in inputs.split.parts.items()}
+        attacked = seconds = 0.0
+        for weights in (False, True):
+            scoring, alone = self._membership_calls(inputs, cell, weights)
+            calls = count_scored(parts, batch) * scoring + sum(count_fitting(one, parts, batch) for one in alone)
+            attacked += calls * (guided + 1.0 if changed and not weights else 1.0)
+            seconds += sum(one.fitting_seconds for one in alone) * (2 if changed and not weights else 1)
+        return samples + attacked + sum(self._other_calls(inputs, cell, spec, guided) for spec in cell.records), seconds
 
     def _other_calls(self, inputs: RunInputs, cell: Cell, spec: RecordSpec, guided: float) -> float:
         """Calls of one record, but those that membership attacks share."""
@@ -102,15 +142,19 @@ class TimeEstimate:
         walks = fill_batches(file.quality.samples, file.sampler.batch) * file.sampler.steps * calls
         reported = sum(fill_batches(len(parts[name]), file.sampler.batch) for name in ("member", "nonmember"))
 
-        def count(attack: AttributeAttack) -> float:
-            if (key := (repr(attack),)) not in self._calls:
-                self._calls[key] = count_attribute_calls(attack, inputs.data.shape, inputs.schedule)
-            return self._calls[key]
+        few = min(len(parts["reference"]), len(parts["nonmember"]))
 
-        return CALLS[attack.family](attack, AuditSize(calls, walks, reported, count))
+        def count(attack: Attack) -> float:
+            if (key := repr(attack)) not in self._alone:
+                ask = self.calls.recovery if isinstance(attack, RecoveryAttack) else self.calls.attribute
+                self._alone[key] = ask(attack, inputs.data.shape, inputs.schedule)
+            return self._alone[key]
 
-    def _membership_calls(self, inputs: RunInputs, cell: Cell, weights: bool) -> float:
-        """Calls an image of the membership attacks that hold the weights, or of those that do not."""
+        size = AuditSize(calls, walks, reported, reported + fill_batches(few, file.sampler.batch), count, count)
+        return CALLS[attack.family](attack, size)
+
+    def _membership_calls(self, inputs: RunInputs, cell: Cell, weights: bool) -> tuple[float, list[AttackCalls]]:
+        """Calls of the membership attacks that hold the weights, or of those that do not."""
         # Those that read a shipped part are not counted: the network of the dry run ships none.
         setting, known = replace(audit_setting(inputs, cell.chain), parts=frozenset()), inputs.suite.attacks
         names = sorted({spec.attack for spec in cell.records if spec.attack in known})
@@ -123,14 +167,9 @@ class TimeEstimate:
         ]
         spec = inputs.network(inputs.condition(cell.chain))
         key = (*map(repr, attacks), spec.conditions)
-        if key not in self._calls:
-            self._calls[key] = count_membership_calls(attacks, spec.shape, spec.conditions, inputs.schedule)
-        return self._calls[key]
-
-
-def fill_batches(images: int, batch: int) -> int:
-    """Images with what fills up the last compute batch."""
-    return math.ceil(images / batch) * batch
+        if key not in self._fitting:
+            self._fitting[key] = self.calls.membership(attacks, spec, inputs.schedule)
+        return self._fitting[key]
 
 
 def count_lpips_pairs(samples: int) -> int:
@@ -139,9 +178,9 @@ def count_lpips_pairs(samples: int) -> int:
 
 
 def estimate_bytes(inputs: RunInputs, cells: list[Cell]) -> float:
-    """Bytes that the cells will write: weights, samples, records."""
-    network = networks.build(inputs.network("none"), inputs.streams(0).of("estimate"))
-    weights = 4 * sum(parameter.numel() for parameter in network.parameters())
-    fits, audits = sum(len(cell.models) for cell in cells), sum(cell.kind == "audit" for cell in cells)
+    """Bytes that the cells will write: weights, samples, records. A given model is not written again."""
+    weights = 4 * count_spec_weights(inputs.network("none"))
+    fits = sum(len(cell.models) for cell in cells if cell.chain and fit_verb(cell.chain[-1].defense) != "load")
+    audits = sum(cell.kind == "audit" for cell in cells)
     samples = 4 * math.prod(inputs.data.shape) * inputs.suite.file.quality.samples
     return float(fits * weights + audits * (_RECORDS + samples))

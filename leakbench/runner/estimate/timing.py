@@ -16,7 +16,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from math import inf
 
@@ -28,20 +27,14 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import load_lpips
 from leakbench.models import networks
+from leakbench.models.work import Work, count_spec_work
+from leakbench.runner.estimate.count_times import PRODUCTS
+from leakbench.runner.estimate.unit_times import StepTimes
 from leakbench.runtime.device import autocast, place
 from leakbench.runtime.errors import UsageError
 
-PRODUCTS = {"dinov2": 81e9, "sscd": 6.8e9}  # an image: ViT-L/14 at 224, ResNet-50 at 288
 _LONG_ENOUGH = 0.2  # seconds of a timed call
 _TIMES = 3  # calls, the middle one of which counts
-
-
-@dataclass(frozen=True)
-class StepTimes:
-    """Seconds of one image: `forward` through the network without gradients, `training` forward and backward."""
-
-    forward: float
-    training: float
 
 
 class UnitTimes:
@@ -57,12 +50,24 @@ class UnitTimes:
             self._networks[condition] = time_network(self.inputs, condition)
         return self._networks[condition]
 
+    def given(self, work: Work) -> StepTimes:
+        """Step times of a network of this work: those of the suite's own, for as much more or less work."""
+        own = self.network("none")
+        more = work.effective / count_spec_work(self.inputs.network("none")).effective
+        return StepTimes(own.forward * more, own.training * more)
+
     @cached_property
     def features(self) -> float:
         """Seconds of one image in the features that [quality] names. Raises UsageError where they cannot be had."""
         embed = FeatureExtractor(self.inputs).untrained()
         with torch.no_grad():
             return seconds_an_image(lambda images: embed.at_once(self._blank(images)).sum().item(), ROWS)
+
+    @property
+    def reader(self) -> float:
+        """Seconds of one image in the classifier that a reader trains; 0 where [quality] names other features."""
+        name = FeatureExtractor(self.inputs).untrained().name
+        return self.features if name in ("classifier", "rotation") else 0.0
 
     @cached_property
     def lpips(self) -> float:

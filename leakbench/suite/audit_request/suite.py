@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,6 +88,27 @@ def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Sui
 
     All that can be checked without decoding an image is checked first.
     """
+    suite, said, data = _build(request, overrides, _load)
+    _check_split(suite, data, request)
+    return suite, said
+
+
+def outline_audit_suite(
+    request: Request, overrides: tuple[str, ...], outline: Callable[[Request, PretrainedSpec | None], Dataset]
+) -> tuple[Suite, dict[str, str], Dataset]:
+    """The same without decoding an image, and the data set as `outline` makes it. Near-duplicates are not known, nor
+    whether they leave too few images."""
+    return _build(request, overrides, outline)
+
+
+def _load(request: Request, model: PretrainedSpec | None) -> Dataset:
+    data: Dataset = registry.dataset(_dataset(request))()
+    return data
+
+
+def _build(
+    request: Request, overrides: tuple[str, ...], load: Callable[[Request, PretrainedSpec | None], Dataset]
+) -> tuple[Suite, dict[str, str], Dataset]:
     check_around(request.defenses)
     model = _read_model(request, build_suite(_table(request), _WHERE, overrides))
     sides = {"members": request.members, "nonmembers": request.nonmembers}
@@ -95,7 +116,7 @@ def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Sui
     request = _with_channels(request, model)
     if request.generated:
         request = _read_samples(request)
-    data: Dataset = registry.dataset(_dataset(request))()
+    data = load(request, model)
     if model is not None:
         check_fits(data.name, data, model, request.title)
     if request.generated:
@@ -105,8 +126,7 @@ def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Sui
     table["defense"] += _control(request, data)
     table["network"] |= _control_levels(data)
     suite = build_suite(table, _WHERE, overrides)
-    _check_split(suite, data, request)
-    return _fitting(_without_part_readers(suite, data, model, request), data, model)
+    return *_fitting(_without_part_readers(suite, data, model, request), data, model), data
 
 
 def _dataset(request: Request) -> str:

@@ -1,0 +1,74 @@
+"""From the options of an audit to its request. Imports no torch: a plan by headers starts here too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import fspath
+from os.path import expanduser
+from typing import Any
+
+from leakbench.interface.options import Labels, PathName, check_at_least, check_choice, list_names
+from leakbench.runtime.errors import UsageError
+from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
+from leakbench.suite.audit_request.suite import Request
+
+REQUEST = (  # the options that a request follows from
+    "model",
+    "members",
+    "nonmembers",
+    "samples",
+    "size",
+    "captions",
+    "guidance",
+    "attacks",
+    "defenses",
+    "seed",
+    "skip_broken",
+    "convert",
+    "labels",
+    "trust_pickle",
+    "trust_code",
+)
+
+
+def make_request(
+    *,
+    model: PathName | None,
+    members: PathName,
+    nonmembers: PathName,
+    samples: PathName | None,
+    size: int | None,
+    captions: PathName | None,
+    guidance: float | None,
+    attacks: str | Sequence[str],
+    defenses: str | Sequence[str],
+    seed: int,
+    skip_broken: bool,
+    convert: bool,
+    labels: Labels | None,
+    trust_pickle: bool,
+    trust_code: bool,
+) -> Request:
+    """The request that the options of `audit` ask for. Raises UsageError."""
+    if labels is not None:
+        check_choice("labels", labels, Labels)
+    check_at_least("size", size, 2)
+    check_at_least("guidance", guidance, 0)
+    check_at_least("seed", seed, 0)
+    around = list_names(defenses)
+    table = None if captions is None else expanduser(captions)
+    given: dict[str, Any] = {
+        "members": name_dataset("--members", fspath(members), size, convert, labels),
+        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert, labels),
+        "attacks": ",".join(list_names(attacks)),
+        "defenses": around,
+        "seed": seed,
+        "skip_broken": skip_broken,
+    }
+    if model is not None and samples is None:
+        said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
+        return request_of_model(expanduser(model), said, table, given)
+    if samples is not None and model is None:
+        told = {"captions": table, "guidance": guidance, "defense": around}
+        return request_of_samples(name_dataset("--samples", fspath(samples), size, convert), told, given)
+    raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")

@@ -1,0 +1,86 @@
+"""The plan of an audit as far as headers tell: no image is decoded, nothing imports torch.
+
+What an earlier run has finished is not looked for: everything is taken to be left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leakbench.api import Access
+from leakbench.measurement.access_levels import LEVELS
+from leakbench.measurement.compatibility import audit_setting, check_compatibility, skip_attack
+from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.record_contents import RecordSpec
+from leakbench.results.record import QUALITY
+from leakbench.runner.cell import Cell, fit_verb
+from leakbench.runner.description import describe_cells, describe_estimate
+from leakbench.runner.estimate.count_times import CountedTimes
+from leakbench.runner.estimate.table_calls import TableCalls
+from leakbench.runner.estimate.time_estimate import TimeEstimate, estimate_bytes
+from leakbench.suite.release_spec import ReleaseSpec
+
+
+def describe_outline(inputs: RunInputs, workers: int) -> Iterator[str]:
+    """Lines as of a full plan, and the attacks of each access level. inputs: outlined ones. Raises UsageError."""
+    check_compatibility(inputs)
+    cells = list(list_cells(inputs))
+    yield from describe_cells(cells, workers, inputs.config.out)
+    yield from _list_attacks(inputs)
+    yield _count_images(inputs)
+    times = CountedTimes(inputs)
+    seconds = TimeEstimate(inputs, times, TableCalls()).seconds(inputs, cells, workers)
+    yield describe_estimate(seconds, estimate_bytes(inputs, cells), ", ".join(sorted(times.sources)))
+    if (inputs.config.out / "plan.json").is_file():
+        yield f"{inputs.config.out} holds a run: what of it is up to date is not done again"
+
+
+def list_cells(inputs: RunInputs) -> Iterator[Cell]:
+    """All cells of a suite whose attacks need no other models."""
+    yield Cell("reader", "reader", "embedding of the reference images")
+    seen = set()
+    for seed in inputs.suite.file.seeds:
+        for point in inputs.suite.points:
+            for length in range(1, len(point.chain) + 1):
+                chain = point.chain[:length]
+                name = f"fit {chain} seed {seed}"
+                if name not in seen:
+                    verb = f"{fit_verb(chain[-1].defense)} {chain[-1].id}, seed {seed}"
+                    yield Cell(name, "fit", verb, (), chain, None, seed, (None,))
+                seen.add(name)
+    for point in inputs.suite.points:
+        for seed in inputs.suite.file.seeds:
+            needed = ("reader", *(f"fit {point.chain[:n]} seed {seed}" for n in range(1, len(point.chain) + 1)))
+            records = tuple(_list_records(inputs, point))
+            name = f"audit {point.label} seed {seed}"
+            yield Cell(name, "audit", f"{point.label}, seed {seed}", needed, point.chain, point, seed, records=records)
+
+
+def _list_records(inputs: RunInputs, point: ReleaseSpec) -> Iterator[RecordSpec]:
+    yield RecordSpec(QUALITY, Access.SAMPLES)
+    for name, attack in inputs.suite.attacks.items():
+        if inputs.suite.asks(name, point):
+            yield from (RecordSpec(name, access) for access in LEVELS[attack.family](attack))
+
+
+def _list_attacks(inputs: RunInputs) -> Iterator[str]:
+    """The attacks that will run on the first release, by the access that they need, and those that do not apply."""
+    setting = audit_setting(inputs, inputs.suite.points[0].chain)
+    runs: dict[Access, list[str]] = {}
+    for name, attack in inputs.suite.attacks.items():
+        if (found := skip_attack(attack, setting)) is None:
+            runs.setdefault(attack.access, []).append(name)
+        else:
+            yield f"not applicable: {name}: {found.reason}"
+    for access in sorted(runs):
+        yield f"{access.name:<8}  {', '.join(runs[access])}"
+
+
+def _count_images(inputs: RunInputs) -> str:
+    """Images of each part, before near-duplicates are left out."""
+    parts = {name: len(rows) for name, rows in inputs.split.parts.items()}
+    return (
+        f"{parts['member']} members and {parts['nonmember']} nonmembers, {parts['calibration_in']} and "
+        f"{parts['calibration_out']} for calibration, {parts['reference']} for reference (near-duplicates are found "
+        "when images are decoded)"
+    )

@@ -1,0 +1,121 @@
+"""`leakbench audit --plan` reads headers alone: no torch, the errors of a full plan, the plan that a run follows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import leakbench as lb
+from leakbench.runner.estimate.speeds import find_speed, keep_speed, measure_numpy
+
+PLAN = """
+import sys
+from leakbench.cli.command_line import main
+sys.argv = ["leakbench", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end
+print(*sorted({"torch", "diffusers", "pandas", "scipy", "sklearn"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def save(folder, count, seed, shape=(16, 16, 3)):
+    folder.mkdir()
+    for number, image in enumerate(np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)):
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A pipeline that diffusers made, and two folders of pictures."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    home = tmp_path_factory.mktemp("given")
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    unet = UNet2DModel(sample_size=16, layers_per_block=1, block_out_channels=(8, 8), norm_num_groups=4, **blocks)
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(home / "model")
+    return home / "model", save(home / "members", 50, 0), save(home / "nonmembers", 70, 1)
+
+
+def words(given, *more):
+    model, members, nonmembers = given
+    return ["audit", model, "--members", members, "--nonmembers", nonmembers, "--device", "cpu", *more, "--plan"]
+
+
+@pytest.mark.parametrize("choice", ["standard", "all"])
+def test_a_plan_imports_no_torch(given, choice, tmp_path):
+    command = [sys.executable, "-c", PLAN, *map(str, words(given, "--attacks", choice))]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, ""), done.stderr
+    assert "5 cells (0 to train)" in done.stdout and "DENOISER  loss, " in done.stdout
+    assert "minutes" in done.stdout and "by the speed of numpy's matrix product" in done.stdout
+    assert not list(tmp_path.iterdir()), "a plan writes nothing"
+
+
+def test_the_cells_and_images_are_those_of_the_run(given, leakbench, tmp_path):
+    """A run with the same words has the parts and the attacks of the plan."""
+    small = ["sampler.steps=2", "sampler.batch=32", "quality.samples=20", "quality.features=pixels"]
+    model, members, nonmembers = given
+    planned = leakbench(*words(given, "--attacks", "loss,pia", "--workers", 1)).out
+    ran = lb.audit(
+        model, members, nonmembers, attacks="loss,pia", settings=small, out=tmp_path / "run", device="cpu", workers=1
+    )
+    found = json.loads((ran.path / "plan.json").read_text())["split"]
+    assert f"{found['member']} members and {found['nonmember']} nonmembers" in planned
+    assert {path.name.split("__")[1] for path in (ran.path / "records").glob("*.json")} == {"quality", "loss", "pia"}
+    assert "DENOISER  loss, pia\n" in planned and "NONE" not in planned
+
+
+def test_what_headers_do_not_tell_is_planned_by_decoding(given, leakbench):
+    for more, why in [(["--set", "attack.loss.t=50", "--attacks", "loss"], "--set attack.loss.t=50"), (["--skip-broken"], "--skip-broken")]:  # fmt: skip  # noqa: E501
+        found = leakbench(*words(given, *more, "--set", "quality.features=pixels"))
+        assert found.code == 0 and f"{why}: images are decoded for this plan" in found.err
+        assert "by calls that were timed here and now" in found.out
+
+
+@pytest.mark.parametrize("plan", [True, False])
+def test_errors_are_those_of_the_run(given, plan, leakbench, tmp_path):
+    model, members, nonmembers = given
+    few = save(tmp_path / "few", 30, 2)
+    wide = save(tmp_path / "wide", 50, 3, (16, 24, 3))
+    ends = ["--plan"] if plan else []
+
+    def ask(one, two=nonmembers, of=model, *more):
+        return leakbench("audit", of, "--members", one, "--nonmembers", two, "--device", "cpu", *more, *ends)
+
+    assert "30 images, and at least 40 are needed" in ask(few).err
+    assert "images are 16x24 (height x width), and model makes 16x16" in ask(wide).err
+    assert "no such folder or .npz file" in ask(tmp_path / "nowhere").err
+    assert "unknown attack 'los'" in ask(members, nonmembers, model, "--attacks", "los").err
+    broken = tmp_path / "broken"
+    (broken / "unet").mkdir(parents=True)
+    for name in ("model_index.json", "unet/config.json"):
+        (broken / name).write_text((model / name).read_text())
+    (broken / "scheduler").mkdir()
+    settings = json.loads((model / "scheduler" / "scheduler_config.json").read_text())
+    (broken / "scheduler" / "scheduler_config.json").write_text(json.dumps(settings))
+    assert "no weights; it should hold" in ask(members, nonmembers, broken).err
+    (broken / "scheduler" / "scheduler_config.json").write_text(json.dumps({**settings, "_class_name": "Flow"}))
+    assert "scheduler 'Flow' is not known" in ask(members, nonmembers, broken).err
+
+
+def test_a_speed_that_a_run_measured_is_used_near_its_size(monkeypatch, tmp_path):
+    monkeypatch.setenv("LEAKBENCH_CACHE", str(tmp_path))
+    assert find_speed("cpu", 1e6) is None
+    keep_speed("cpu", 1e6, 2e-3)
+    keep_speed("cpu", 1e9, 1.0)
+    assert find_speed("cpu", 3e6).seconds == pytest.approx(2e-9)
+    assert find_speed("cpu", 1e10).seconds == pytest.approx(1e-9)
+    assert find_speed("cpu", 1e13) is None and find_speed("cuda", 1e6) is None
+    (tmp_path / "speeds.json").write_text("{]")
+    assert find_speed("cpu", 1e6) is None
+    assert 1e-14 < measure_numpy().seconds < 1e-7
