@@ -78,6 +78,7 @@ def audit(
         "seed": seed,
         "device": device,
         "workers": workers,
+        "rerun": rerun,
         "skip_broken": skip_broken,
         "convert": convert,
         "labels": labels,
@@ -89,7 +90,7 @@ def audit(
         return
     from leakbench.interface.audit import prepare_audit
 
-    prepared = prepare_audit(**options, rerun=rerun, images=images)
+    prepared = prepare_audit(**options, images=images)
     _print_left_out(prepared.left_out)
     finish(prepared.run, plan, wide)
 

@@ -43,6 +43,7 @@ def outline_audit(
     out: PathName | None,
     device: Device,
     workers: int | None,
+    rerun: str,
     plugins: PathName | Sequence[PathName],
     **request: Any,
 ) -> AuditOutline:
@@ -58,6 +59,8 @@ def outline_audit(
         try:
             suite, left_out, data = outline_audit_suite(asked, overrides, _outline)
             folder = Path(expanduser(out)) if out else Path("runs") / suite.file.name
+            if rerun != "all" and (folder / "plan.json").is_file():
+                raise NotInHeaders(f"{folder} holds a run, whose records are compared")
             split = draw_split(data, suite.file.split, NearDuplicates.none(len(data.images)))
             inputs = RunInputs.outlined(suite, RunConfig(folder, cache_root(), "cpu"), data, split)
             return AuditOutline(list(describe_outline(inputs, workers or cores())), left_out)

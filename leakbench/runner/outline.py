@@ -1,6 +1,6 @@
 """The plan of an audit as far as headers tell: no image is decoded, nothing imports torch.
 
-What an earlier run has finished is not looked for: everything is taken to be left to do.
+Everything is taken to be left to do: it is for a folder that holds no run.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ def describe_outline(inputs: RunInputs, workers: int) -> Iterator[str]:
     times = CountedTimes(inputs)
     seconds = TimeEstimate(inputs, times, TableCalls()).seconds(inputs, cells, workers)
     yield describe_estimate(seconds, estimate_bytes(inputs, cells), ", ".join(sorted(times.sources)))
-    if (inputs.config.out / "plan.json").is_file():
-        yield f"{inputs.config.out} holds a run: what of it is up to date is not done again"
 
 
 def list_cells(inputs: RunInputs) -> Iterator[Cell]:
