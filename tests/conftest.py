@@ -20,6 +20,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray reads this when it is imported: its nodes run in the environment of the tests, not in that of an `uv run` above.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_phases():
+    """On a loaded machine any phase may take long enough to say so, where a test expects no word."""
+    from leakbench.runtime import progress
+
+    progress.FIRST = 1e6
+
+
 TINY = """
 name = "tiny"
 dataset = "digits"

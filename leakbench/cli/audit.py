@@ -86,28 +86,30 @@ def audit(
         "trust_code": trust_code,
         "plugins": plugin or (),
     }
-    if plan and _print_outline(options):
+    lacking = _print_outline(options) if plan else ""
+    if lacking is None:
         return
     from leakbench.interface.audit import prepare_audit
 
     prepared = prepare_audit(**options, images=images)
+    if lacking:
+        print(f"leakbench: {lacking}: images were decoded for this plan, which takes longer", file=sys.stderr)
     _print_left_out(prepared.left_out)
     finish(prepared.run, plan, wide)
 
 
-def _print_outline(options: dict[str, Any]) -> bool:
-    """Print a plan by headers; False where they do not tell all that it takes."""
+def _print_outline(options: dict[str, Any]) -> str | None:
+    """Print a plan by headers, or answer what they do not tell."""
     from leakbench.interface.audit_plan import NotInHeaders, outline_audit
 
     try:
         lines, left_out = outline_audit(**options)
     except NotInHeaders as error:
-        print(f"leakbench: {error}: images are decoded for this plan, which takes longer", file=sys.stderr)
-        return False
+        return str(error)
     _print_left_out(left_out)
     for line in lines:
         print(line)
-    return True
+    return None
 
 
 def _print_left_out(objections: dict[str, str]) -> None:

@@ -78,7 +78,7 @@ def _count_images(inputs: RunInputs) -> str:
     """Images of each part, before near-duplicates are left out."""
     parts = {name: len(rows) for name, rows in inputs.split.parts.items()}
     return (
-        f"{parts['member']} members and {parts['nonmember']} nonmembers, {parts['calibration_in']} and "
+        f"images: {parts['member']} members and {parts['nonmember']} nonmembers, {parts['calibration_in']} and "
         f"{parts['calibration_out']} for calibration, {parts['reference']} for reference (near-duplicates are found "
         "when images are decoded)"
     )

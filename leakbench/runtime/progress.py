@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-FIRST, EVERY = 8.0, 15.0  # seconds until the first line, and between lines
+FIRST, EVERY = 10.0, 15.0  # seconds until the first line, and between lines
 
 _phases: list[object] = []  # of this process, from the outermost to the innermost
 
 
 @contextmanager
-def progress(phase: str | Callable[[], str], first: float = FIRST, every: float = EVERY) -> Iterator[None]:
-    """Print a line about what happens inside once it has taken `first` seconds, and then every so often.
+def progress(phase: str | Callable[[], str], first: float | None = None, every: float | None = None) -> Iterator[None]:
+    """Print a line about what happens inside once it has taken `first` seconds (FIRST), and then every so often.
 
     phase: the words, or a function that finds them anew for each line. Of phases within one another the innermost
     speaks. Worker processes are silent: their leader tells how far they are.
@@ -31,9 +31,9 @@ def progress(phase: str | Callable[[], str], first: float = FIRST, every: float 
     done, began = threading.Event(), time.perf_counter()
 
     def speak() -> None:
-        wait = first
+        wait = FIRST if first is None else first
         while not done.wait(wait):
-            wait = every
+            wait = EVERY if every is None else every
             if _phases and _phases[-1] is done:
                 words = phase if isinstance(phase, str) else phase()
                 print(f"leakbench: {words} ({time.perf_counter() - began:.0f} s so far)", file=sys.stderr, flush=True)

@@ -376,7 +376,8 @@ def test_the_plan_trains_nothing_of_a_given_model(sides, pipeline, leakbench, tm
     words = [pipeline, *sides, "--attacks", "loss", *SMALL, "--out", tmp_path / "run", "--plan"]
     outcome = leakbench("audit", *words)
     assert outcome.code == 0
-    cells = [line.split(maxsplit=2)[1:] for line in outcome.out.splitlines()[:-2]]
+    numbered = [line.split(maxsplit=2) for line in outcome.out.splitlines()]
+    cells = [words[1:] for words in numbered if words[0].isdigit() and words[1] != "cells"]
     assert [said for verb, said in cells if verb == "load"] == ["model, seed 0"]
     assert {verb for verb, _ in cells} == {"reader", "load", "make", "audit"}
     assert "(0 to train)" in outcome.out and "train model" not in outcome.out

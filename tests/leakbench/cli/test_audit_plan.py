@@ -78,7 +78,7 @@ def test_the_cells_and_images_are_those_of_the_run(given, leakbench, tmp_path):
 def test_what_headers_do_not_tell_is_planned_by_decoding(given, leakbench):
     for more, why in [(["--set", "attack.loss.t=50", "--attacks", "loss"], "--set attack.loss.t=50"), (["--skip-broken"], "--skip-broken")]:  # fmt: skip  # noqa: E501
         found = leakbench(*words(given, *more, "--set", "quality.features=pixels"))
-        assert found.code == 0 and f"{why}: images are decoded for this plan" in found.err
+        assert found.code == 0 and f"{why}: images were decoded for this plan" in found.err
         assert "by calls that were timed here and now" in found.out
 
 
