@@ -74,10 +74,11 @@ class FeatureSpace:
 
 def _distances(space: FeatureSpace, samples: Tensor) -> MetricSet:
     ours, train, heldout = space(samples), space.real("train"), space.real("heldout")
+    n = min(len(ours), len(train), len(heldout))
     found = {
-        "frechet": quality.frechet(ours, train),
-        "frechet_heldout": quality.frechet(ours, heldout),
-        "frechet_floor": quality.frechet(train, heldout),
+        "frechet": quality.frechet(ours, train, n),
+        "frechet_heldout": quality.frechet(ours, heldout, n),
+        "frechet_floor": quality.frechet(train, heldout, n),
     }
     return MetricSet([metric(f"{name}@features=dinov2", value) for name, value in found.items()])
 

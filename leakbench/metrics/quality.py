@@ -7,8 +7,8 @@
   real images, and of real images inside those of samples.
 
 Choices of ours. Frechet distance and precision and recall depend on the number of images, so both sides are cut to
-equal numbers; a Frechet distance averages over disjoint blocks of the larger side, up to four (beyond that the smaller
-side's noise is nearly all that is left). Its interval is value +- 1.96 bootstrap standard errors: a resample is more
+equal numbers; a Frechet distance averages over disjoint blocks of that number, up to four of a side, so that distances
+which stand side by side may be had at one number without giving up the images beyond it. Its interval is value +- 1.96 bootstrap standard errors: a resample is more
 spread out against its source than a fresh draw is, so a percentile interval would sit above the value. It speaks of the
 distance *at this number of images*, bias included; simulated, it covers 95 % where the two sides differ and up to 100 %
 where they do not (it is then twice as wide as it need be). KID uses every pair instead of random subsets, and the
@@ -59,25 +59,26 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return _frechet(a, _root(a.covariance), b)
 
 
-def frechet(samples: Tensor, real: Tensor) -> Estimate:
-    """The Frechet distance of samples (N, D) and real images (M, D) at n = min(N, M) on both sides.
+def frechet(samples: Tensor, real: Tensor, n: int | None = None) -> Estimate:
+    """The Frechet distance of samples (N, D) and real images (M, D) at n on both sides, min(N, M) where none is given.
 
-    Raises ValueError below two rows or when a value is not finite.
+    Raises ValueError below two rows, when a value is not finite, and for an n below 2 or above min(N, M).
     """
-    fewer, blocks = _blocks(samples, real)
-    n = len(fewer)
-    resamples = _RESAMPLES if fewer.shape[1] <= _WIDE else _RESAMPLES_WIDE
-    rows = _resampled(n, resamples, 1 + len(blocks))
-    places: Table = rows if isinstance(fewer, np.ndarray) else torch.from_numpy(rows).to(fewer.device)
-    repeats = [_mean_frechet(fewer[r[0]], [b[i] for b, i in zip(blocks, r[1:], strict=True)]) for r in places]
-    value, error = _mean_frechet(fewer, blocks), float(np.std(repeats, ddof=1))
-    return Estimate(value, max(0.0, value - 1.96 * error), value + 1.96 * error, n)
+    fewer, more = _blocks(samples, real, n)
+    first, sides = fewer[0], len(fewer)
+    resamples = _RESAMPLES if first.shape[1] <= _WIDE else _RESAMPLES_WIDE
+    rows = _resampled(len(first), resamples, sides + len(more))
+    places: Table = rows if isinstance(first, np.ndarray) else torch.from_numpy(rows).to(first.device)
+    repeats = [_mean_frechet(_rows(fewer, r[:sides]), _rows(more, r[sides:])) for r in places]
+    value, error = _mean_frechet(fewer, more), float(np.std(repeats, ddof=1))
+    return Estimate(value, max(0.0, value - 1.96 * error), value + 1.96 * error, len(first))
 
 
-def frechet_blocks(samples: Tensor, real: Tensor) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The rows of the smaller side, and the blocks of as many rows of the larger that `frechet` averages over."""
-    fewer, blocks = _blocks(samples, real)
-    return _host(fewer), [_host(block) for block in blocks]
+def frechet_blocks(samples: Tensor, real: Tensor, n: int | None = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The blocks of n rows of the smaller side and of the larger that `frechet` averages over: block i of the larger
+    is compared with block i modulo their number of the smaller."""
+    fewer, more = _blocks(samples, real, n)
+    return [_host(block) for block in fewer], [_host(block) for block in more]
 
 
 def kid(x: Tensor, y: Tensor) -> Estimate:
@@ -127,10 +128,19 @@ def covered_points(points: Tensor, centres: Tensor, k: int) -> Tensor:
     return within(points, centres, radius)
 
 
-def _blocks(samples: Tensor, real: Tensor) -> tuple[Table, list[Table]]:
+def _blocks(samples: Tensor, real: Tensor, n: int | None) -> tuple[list[Table], list[Table]]:
     fewer, more = sorted((_table(samples), _table(real)), key=len)
-    n = len(fewer)
-    return fewer, [more[i * n : (i + 1) * n] for i in range(min(len(more) // n, _BLOCKS))]
+    size = len(fewer) if n is None else n
+    if not 2 <= size <= len(fewer):
+        raise ValueError(f"a Frechet distance at {size} images a side, of which one has {len(fewer)}")
+    first, second = (
+        [side[i * size : (i + 1) * size] for i in range(min(len(side) // size, _BLOCKS))] for side in (fewer, more)
+    )
+    return first, second
+
+
+def _rows(blocks: list[Table], places: Table) -> list[Table]:
+    return [block[rows] for block, rows in zip(blocks, places, strict=True)]
 
 
 def _table(features: Tensor) -> Table:
@@ -162,12 +172,14 @@ def _frechet(a: Moments, root_a: np.ndarray, b: Moments) -> float:
     return max(0.0, float(np.square(a.mean - b.mean).sum() + spread))  # of equal moments, rounding may leave -1e-14
 
 
-def _mean_frechet(fewer: Table, blocks: list[Table]) -> float:
-    if len(fewer) < fewer.shape[1]:
-        return float(np.mean([_frechet_of_few(fewer, block) for block in blocks]))
-    fixed = _moments(fewer)
-    root = _root(fixed.covariance)
-    return float(np.mean([_frechet(fixed, root, _moments(block)) for block in blocks]))
+def _mean_frechet(fewer: list[Table], more: list[Table]) -> float:
+    beside = [i % len(fewer) for i in range(len(more))]
+    if len(fewer[0]) < fewer[0].shape[1]:
+        return float(np.mean([_frechet_of_few(fewer[i], block) for i, block in zip(beside, more, strict=True)]))
+    fixed = [_moments(block) for block in fewer]
+    roots = [_root(one.covariance) for one in fixed]
+    values = [_frechet(fixed[i], roots[i], _moments(block)) for i, block in zip(beside, more, strict=True)]
+    return float(np.mean(values))
 
 
 def _frechet_of_few(a: Table, b: Table) -> float:

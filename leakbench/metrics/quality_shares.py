@@ -31,14 +31,16 @@ _RANK = 1e-10  # eigenvalues below this share of the largest are rounding errors
 Shares = tuple[np.ndarray, np.ndarray]  # of the samples (N,), of the real images (M,)
 
 
-def frechet_shares(samples: Tensor, real: Tensor) -> Shares:
-    """Shares of samples (N, D) and real images (M, D) in `frechet(samples, real)`; 0 for what no block holds."""
-    (fewer, blocks), swapped = frechet_blocks(samples, real), len(samples) > len(real)
-    ours, theirs = np.zeros(len(fewer)), np.zeros(max(len(samples), len(real)))
-    for place, block in enumerate(blocks):
-        a, b = _pair_shares(fewer, block)
-        ours += a / len(blocks)
-        theirs[place * len(fewer) : (place + 1) * len(fewer)] = b / len(blocks)
+def frechet_shares(samples: Tensor, real: Tensor, n: int | None = None) -> Shares:
+    """Shares of samples (N, D) and real images (M, D) in `frechet(samples, real, n)`; 0 for what no block holds."""
+    (fewer, more), swapped = frechet_blocks(samples, real, n), len(samples) > len(real)
+    size, (least, most) = len(fewer[0]), sorted((len(samples), len(real)))
+    ours, theirs = np.zeros(least), np.zeros(most)
+    for place, block in enumerate(more):
+        beside = place % len(fewer)
+        a, b = _pair_shares(fewer[beside], block)
+        ours[beside * size : (beside + 1) * size] += a / len(more)
+        theirs[place * size : (place + 1) * size] = b / len(more)
     return (theirs, ours) if swapped else (ours, theirs)
 
 

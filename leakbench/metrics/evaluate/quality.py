@@ -18,13 +18,14 @@ from leakbench.runtime.device import Rng
 
 
 def evaluate_quality(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> MetricSet:
-    """Distances of samples' features (N, D) to training and held-out images', and the real-against-real floor."""
+    """Distances of samples' features (N, D) to training and held-out images', and the real-against-real floor: all
+    three at the same number of images, that of the smallest side."""
     n = min(len(samples), len(train), len(heldout))
     precision, recall = quality.precision_recall(samples, heldout)
     metrics = [
-        metric("frechet", quality.frechet(samples, train)),
-        metric("frechet_heldout", quality.frechet(samples, heldout)),
-        metric("frechet_floor", quality.frechet(train, heldout)),
+        metric("frechet", quality.frechet(samples, train, n)),
+        metric("frechet_heldout", quality.frechet(samples, heldout, n)),
+        metric("frechet_floor", quality.frechet(train, heldout, n)),
         metric("kid", quality.kid(samples, heldout)),
         metric("precision", precision),
         metric("recall", recall),
@@ -52,12 +53,12 @@ def evaluate_lpips(samples: Tensor, train: ImagesLike, streams: Rng) -> MetricSe
 def quality_arrays(samples: Tensor, train: Tensor, heldout: Tensor) -> dict[str, np.ndarray]:
     """What the record keeps of samples' features (N, D): their moments, so that a distance can be recomputed, and each
     sample's and real image's share in each metric, float32, by which two releases are compared in pairs."""
-    found = quality.moments(samples)
+    found, n = quality.moments(samples), min(len(samples), len(train), len(heldout))
     arrays = {"mean": found.mean, "covariance": found.covariance, "n": np.array(found.n)}
     precision, recall = precision_recall_shares(samples, heldout)
     shares: dict[str, tuple[np.ndarray, ...]] = {
-        "frechet": frechet_shares(samples, train),
-        "frechet_heldout": frechet_shares(samples, heldout),
+        "frechet": frechet_shares(samples, train, n),
+        "frechet_heldout": frechet_shares(samples, heldout, n),
         "kid": kid_shares(samples, heldout),
         "precision": (precision,),
         "recall": (recall,),

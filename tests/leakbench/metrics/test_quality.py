@@ -67,6 +67,19 @@ def test_frechet_compares_equal_numbers():
     assert frechet(small, large[:199]) == frechet(small, large[:100])
 
 
+def test_frechet_at_a_number_below_both_sides_averages_over_blocks_of_both():
+    a, b = draw(7, 230, 8), draw(8, 950, 8)
+    pairs = [(0, 0), (100, 100), (0, 200), (100, 300)]
+    values = [frechet_distance(moments(a[i : i + 100]), moments(b[j : j + 100])) for i, j in pairs]
+    estimate = frechet(a, b, 100)
+    assert estimate == frechet(b, a, 100)
+    assert estimate.value == pytest.approx(np.mean(values), rel=1e-9) and estimate.n == 100
+    assert frechet(a, b, 230) == frechet(a, b)
+    assert estimate.high - estimate.value < frechet(a[:100], b[:100]).high - frechet(a[:100], b[:100]).value
+    with pytest.raises(ValueError, match="at 231 images a side, of which one has 230"):
+        frechet(a, b, 231)
+
+
 @pytest.mark.parametrize(("shift", "most"), [(0.0, 1.0), (0.5, 0.99)])
 def test_intervals_cover_the_distance_at_that_number(shift, most):
     pairs = [(draw(2 * i, 120, 6), draw(2 * i + 1, 120, 6, shift)) for i in range(100)]

@@ -49,6 +49,18 @@ def test_frechet_shares_follow_its_blocks():
     np.testing.assert_array_equal(swapped[0], theirs)
 
 
+def test_frechet_shares_at_a_number_below_both_sides():
+    samples, real = draw(3, 65, 5), draw(4, 95, 5)  # blocks 0 and 1 of the samples meet 0, 1, 2 of the real: 0, 1, 0
+    ours, theirs = frechet_shares(samples, real, 30)
+    pairs = [
+        frechet_shares(samples[a : a + 30], real[b : b + 30]) for a, b in ((0, 0), (30, 30), (0, 60))
+    ]
+    np.testing.assert_allclose(ours[:30], (pairs[0][0] + pairs[2][0]) / 3, atol=1e-12)
+    np.testing.assert_allclose(ours[30:60], pairs[1][0] / 3, atol=1e-12)
+    np.testing.assert_allclose(theirs[60:90], pairs[2][1] / 3, atol=1e-12)
+    assert not ours[60:].any() and not theirs[90:].any()
+
+
 def test_shares_of_the_other_metrics_have_their_errors():
     samples, real = draw(5, 60, 4, shift=0.4), draw(6, 50, 4)
     found = kid(samples, real)
@@ -75,7 +87,7 @@ def simulate(shifts, repetitions=150, n=100, width=8):
         releases = [0.9 * shared + 0.43 * torch.randn(n, width, generator=generator) + shift for shift in shifts]
         values = []
         for samples in releases:
-            rows, (block,) = frechet_blocks(samples, real)
+            (rows,), (block,) = frechet_blocks(samples, real)
             value = frechet_distance(moments(torch.from_numpy(rows)), moments(torch.from_numpy(block)))
             shares = frechet_shares(samples, real)
             half = 1.96 * float(np.sqrt(sum((side**2).sum() for side in shares)))
