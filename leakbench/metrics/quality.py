@@ -8,12 +8,13 @@
 
 Choices of ours. Frechet distance and precision and recall depend on the number of images, so both sides are cut to
 equal numbers; a Frechet distance averages over disjoint blocks of that number, up to four of a side, so that distances
-which stand side by side may be had at one number without giving up the images beyond it. Its interval is value +- 1.96 bootstrap standard errors: a resample is more
-spread out against its source than a fresh draw is, so a percentile interval would sit above the value. It speaks of the
-distance *at this number of images*, bias included; simulated, it covers 95 % where the two sides differ and up to 100 %
-where they do not (it is then twice as wide as it need be). KID uses every pair instead of random subsets, and the
-delete-one jackknife of both sides: closed form, deterministic, and on average never too narrow (Efron and Stein 1981).
-The intervals of precision and recall are Clopper-Pearson and take the balls as given.
+which stand side by side may be had at one number without giving up the images beyond it. Its interval is value +- 1.96
+bootstrap standard errors: a resample is more spread out against its source than a fresh draw is, so a percentile
+interval would sit above the value. It speaks of the distance *at this number of images*, bias included; simulated, it
+covers 95 % where the two sides differ and up to 100 % where they do not (it is then twice as wide as it need be). KID
+uses every pair instead of random subsets, and the delete-one jackknife of both sides: closed form, deterministic, and
+on average never too narrow (Efron and Stein 1981). The intervals of precision and recall are Clopper-Pearson and take
+the balls as given.
 """
 
 from __future__ import annotations

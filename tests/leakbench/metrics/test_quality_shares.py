@@ -52,9 +52,7 @@ def test_frechet_shares_follow_its_blocks():
 def test_frechet_shares_at_a_number_below_both_sides():
     samples, real = draw(3, 65, 5), draw(4, 95, 5)  # blocks 0 and 1 of the samples meet 0, 1, 2 of the real: 0, 1, 0
     ours, theirs = frechet_shares(samples, real, 30)
-    pairs = [
-        frechet_shares(samples[a : a + 30], real[b : b + 30]) for a, b in ((0, 0), (30, 30), (0, 60))
-    ]
+    pairs = [frechet_shares(samples[a : a + 30], real[b : b + 30]) for a, b in ((0, 0), (30, 30), (0, 60))]
     np.testing.assert_allclose(ours[:30], (pairs[0][0] + pairs[2][0]) / 3, atol=1e-12)
     np.testing.assert_allclose(ours[30:60], pairs[1][0] / 3, atol=1e-12)
     np.testing.assert_allclose(theirs[60:90], pairs[2][1] / 3, atol=1e-12)
