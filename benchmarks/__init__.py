@@ -1,1 +1,1 @@
-"""Suites (what is run) and speed benchmarks (how fast)."""
+"""Suites (what is run), speed benchmarks (how fast), and the measurement behind the set of attacks `standard`."""

@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.inputs import RunInputs
@@ -33,6 +35,9 @@ from leakbench.runtime.progress import progress
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 from leakbench.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from leakbench.runner.estimate.time_estimate import TimeEstimate
 
 
 def prepare_run(
@@ -139,13 +144,20 @@ class Run:
 
     def estimate(self) -> tuple[float, float]:
         """Seconds and bytes, from a few timed network calls on this machine and the number of calls that are left."""
-        from leakbench.runner.estimate.time_estimate import TimeEstimate, estimate_bytes
+        from leakbench.runner.estimate.time_estimate import estimate_bytes
 
         check_measurable(self.placement.device)
         cells = self.plan.cells
         with progress("estimating the time that it takes: network calls are timed, attacks are counted"):
-            seconds = TimeEstimate(self.inputs).seconds(self.inputs, cells, self.placement.workers)
+            seconds = self._times.seconds(self.inputs, cells, self.placement.workers)
         return seconds, estimate_bytes(self.inputs, cells)
+
+    @cached_property
+    def _times(self) -> TimeEstimate:
+        """Times of network calls, measured once."""
+        from leakbench.runner.estimate.time_estimate import TimeEstimate
+
+        return TimeEstimate(self.inputs)
 
     def announce(self) -> Iterator[str]:
         """What is to be known before anything is trained: a line for the rows that --budget leaves out, and one for
@@ -154,7 +166,7 @@ class Run:
 
         if (budget := self.inputs.suite.budget) and budget.empty:
             yield budget.describe_empty()
-        yield from describe_trainings(self.inputs, self.plan.cells)
+        yield from describe_trainings(self.inputs, self.plan.cells, lambda: self._times)
 
     def execute(self, command: str) -> Execution:
         """Do the cells and write reports. `command` is kept for the record.

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from leakbench.api import as_pretrained
 from leakbench.measurement.inputs import RunInputs
 from leakbench.runner.cell import Cell
+from leakbench.runner.estimate.time_estimate import TimeEstimate
 
 
-def describe_trainings(inputs: RunInputs, cells: list[Cell]) -> Iterator[str]:
-    """A line for each fit that trains on top of a given model, with its minutes on this machine; times the network
-    where there is one."""
+def describe_trainings(inputs: RunInputs, cells: list[Cell], times: Callable[[], TimeEstimate]) -> Iterator[str]:
+    """A line for each fit that trains on top of a given model, with its minutes on this machine by `times`, which is
+    asked for where there is one."""
     training = [cell for cell in cells if cell.trains and as_pretrained(cell.chain[0].defense) is not None]
-    if not training:
-        return
-    from leakbench.runner.estimate.time_estimate import TimeEstimate
-
-    estimate = TimeEstimate(inputs)
     for cell in training:
-        link, minutes = cell.chain[-1], estimate.estimate_cell(inputs, cell) / 60
+        link, minutes = cell.chain[-1], times().estimate_cell(inputs, cell) / 60
         sizes = {key: getattr(link.defense, key, None) for key in (*link.defense.cost().budget_params, "batch")}
         said = ", ".join(f"{key} = {value}" for key, value in sizes.items() if value is not None)
         takes = f"about {max(minutes, 0.1):.1f} minutes; less with --set defense.{link.id}.{next(iter(sizes))}=N"

@@ -48,6 +48,7 @@ from leakbench.suite.suite import Suite
 
 GIVEN = "model"  # the id of what is audited
 _WHERE = "leakbench audit"
+_SMALL_BATCH, _MANY = 64, 512  # rows of a batch where there are fewer images of a side than that
 _LARGEST = 64  # pixels a side of images on which the control is worth its time
 _HEADLINES = {"tpr@fpr=0.001": 10_000, "tpr@fpr=0.01": 1_000}  # and the nonmembers that each takes
 
@@ -121,8 +122,8 @@ def _build(
         check_fits(data.name, data, model, request.title)
     if request.generated:
         check_samples(request.generated, request.samples, request.shape, data.shape)
-    nonmembers = Counter(np.asarray(data.split).tolist())["nonmember"]
-    table = _table(request) | {"headline": _headline(nonmembers)}
+    parts = Counter(np.asarray(data.split).tolist())
+    table = _table(request) | {"headline": _headline(parts["nonmember"]), "sampler": _sampler(parts)}
     table["defense"] += _control(request, data)
     table["network"] |= _control_levels(data)
     suite = build_suite(table, _WHERE, overrides)
@@ -217,6 +218,11 @@ def _check_split(suite: Suite, data: Dataset, request: Request) -> None:
 
 def _headline(nonmembers: int) -> str:
     return next((name for name, least in _HEADLINES.items() if nonmembers >= least), "tpr@fpr=0.1")
+
+
+def _sampler(parts: Counter[str]) -> dict[str, Any]:
+    """Rows of a compute batch: small where the parts are, because each part fills its last batch up."""
+    return {"batch": _SMALL_BATCH} if min(parts["member"], parts["nonmember"]) < _MANY else {}
 
 
 def _quality(request: Request) -> dict[str, Any]:

@@ -88,11 +88,12 @@ steps = 10
 batch = 16
 [[attack]]
 name = "loss"
+draws = 4
 [[attack]]
 name = "pia"
 [[attack]]
 name = "gan_leaks"
-"""
+"""  # with the parameters of the set `standard`, which an audit takes
 
 
 def test_an_exported_release_audits_to_the_scores_of_the_release_itself(sides, leakbench, tmp_path):

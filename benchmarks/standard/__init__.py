@@ -1,0 +1,1 @@
+"""The measurement by which the set of attacks `standard` was chosen."""
