@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from leakbench.runner.cell import Cell
+from leakbench.runner.estimate.speeds import measure_load
+
+_BUSY = 1.5  # seconds that pass for one of ours
 
 
 def describe_cells(cells: list[Cell], workers: int, out: Path, empty: Sequence[str] = ()) -> Iterator[str]:
@@ -18,7 +21,9 @@ def describe_cells(cells: list[Cell], workers: int, out: Path, empty: Sequence[s
     yield f"{len(cells)} cells ({trained} to train), {workers} workers, into {out}"
 
 
-def describe_estimate(seconds: float, size: float, source: str = "") -> str:
-    """Time and disk. `source`: where the estimate comes from, where that is to be said."""
-    told = f" ({source})" if source else ""
-    return f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine{told}"
+def describe_estimate(seconds: float, size: float, source: str) -> Iterator[str]:
+    """Time and disk, and `source`: where the estimate comes from. A second line where other programs take the cores
+    that the estimate counts on."""
+    yield f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine ({source})"
+    if (load := measure_load()) > _BUSY:
+        yield f"other programs keep this machine busy: as long as they do, it takes about {load:.1f} times as long"

@@ -30,7 +30,7 @@ def describe_outline(inputs: RunInputs, workers: int) -> Iterator[str]:
     yield _count_images(inputs)
     times = CountedTimes(inputs)
     seconds = TimeEstimate(inputs, times, TableCalls()).seconds(inputs, cells, workers)
-    yield describe_estimate(seconds, estimate_bytes(inputs, cells), ", ".join(sorted(times.sources)))
+    yield from describe_estimate(seconds, estimate_bytes(inputs, cells), ", ".join(sorted(times.sources)))
 
 
 def list_cells(inputs: RunInputs) -> Iterator[Cell]:

@@ -134,7 +134,7 @@ class Run:
         cells, workers, budget = self.plan.cells, self.placement.workers, self.inputs.suite.budget
         yield from self.plan.extension.describe(self.out)
         yield from describe_cells(cells, workers, self.out, [row.words for row in budget.empty] if budget else ())
-        yield describe_estimate(*self.estimate(), "by calls that were timed here and now")
+        yield from describe_estimate(*self.estimate(), "by calls that were timed here and now")
         yield from self.announce()
         if budget:
             small = "[small], and of it " if budget.small else ""

@@ -17,6 +17,7 @@ from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.files import write_atomically
 
 _SIDE = 512
+_WATCHED = 0.4  # seconds
 _SHARE = 1.15  # operations a second of a network over those of numpy's product, on the CPUs that we timed
 _NEAR = math.log(30)  # a speed serves networks of up to so many times the work, or as little
 
@@ -70,3 +71,12 @@ def measure_numpy() -> Speed:
         _ = matrix @ matrix
         best = min(best, time.perf_counter() - began)
     return Speed(best / (2 * _SIDE**3 * _SHARE), "by the speed of numpy's matrix product")
+
+
+def measure_load() -> float:
+    """Seconds that pass while this process gets one second of a core: 1 on an idle machine."""
+    matrix = np.ones((_SIDE, _SIDE), dtype=np.float32)
+    began, own = time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < _WATCHED:
+        _ = matrix @ matrix
+    return (time.perf_counter() - began) / max(time.process_time() - own, 1e-3)

@@ -25,7 +25,8 @@ def test_a_prepared_and_described_run_has_written_nothing_and_set_nothing(tiny, 
     environment = dict(os.environ)
     run = prepare_run(str(tiny), str(tmp_path / "run"), device="cpu", workers=1)
     lines = list(run.describe())
-    assert lines[-2].startswith("6 cells (2 to train), 1 workers") and "minutes and" in lines[-1]
+    count = next(number for number, line in enumerate(lines) if line.startswith("6 cells (2 to train), 1 workers"))
+    assert "minutes and" in lines[count + 1]
     assert torch.get_num_threads() == 3
     assert not torch.are_deterministic_algorithms_enabled()
     assert not torch.distributed.is_initialized() and distributed.world_size() == 1
