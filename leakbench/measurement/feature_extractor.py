@@ -14,6 +14,7 @@ from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.measurement.extra_features import ExtraFeatures
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import Parts, code_parts, hash_parts
+from leakbench.metrics import quality
 from leakbench.metrics.features import Features, resolve_features
 from leakbench.metrics.reference_classifier import (
     ReferenceClassifier,
@@ -26,6 +27,7 @@ from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.key_file import write_key_parts
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
+from leakbench.statistics.estimate import Estimate
 
 CLASSIFIERS = ("classifier", "attribute", "rotation")  # of reference images, by what they are taught
 
@@ -36,6 +38,7 @@ class FeatureExtractor:
 
     inputs: RunInputs
     _known: dict[bytes, Tensor] = field(default_factory=dict)
+    _floors: dict[int, Estimate] = field(default_factory=dict)
 
     @cached_property
     def features(self) -> Features:
@@ -136,3 +139,9 @@ class FeatureExtractor:
     def heldout(self) -> Tensor:
         """Features of the held-out images."""
         return self(self.inputs.heldout_images)
+
+    def floor(self, n: int) -> Estimate:
+        """The Frechet distance of training images to held-out images at n on both sides, which all releases share."""
+        if n not in self._floors:
+            self._floors[n] = quality.frechet(self.train, self.heldout, n)
+        return self._floors[n]

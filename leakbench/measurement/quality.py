@@ -22,7 +22,7 @@ def measure_quality(context: AuditContext) -> RecordContents:
     inputs, extractor = context.inputs, context.extractor
     features = extractor(context.samples)
     train_seconds, evaluations = context.builder.cost(context.point.chain, context.seed)
-    metrics = evaluate_quality(features, extractor.train, extractor.heldout, evaluations)
+    metrics = evaluate_quality(features, extractor.train, extractor.heldout, extractor.floor, evaluations)
     on_device = context.samples.to(inputs.device), inputs.train_images.to(inputs.device)
     metrics = metrics.joined(evaluate_lpips(*on_device, inputs.streams(context.seed)))
     metrics = metrics.joined(_measure_unlearned(context, features)).joined(_measure_fairness(context))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,17 +17,21 @@ from leakbench.metrics.weights import perceptual
 from leakbench.results.record import Metric
 from leakbench.results.share_arrays import share_name
 from leakbench.runtime.device import Rng
+from leakbench.statistics.estimate import Estimate
 
 
-def evaluate_quality(samples: Tensor, train: Tensor, heldout: Tensor, network_evaluations: int) -> MetricSet:
+def evaluate_quality(
+    samples: Tensor, train: Tensor, heldout: Tensor, floor: Callable[[int], Estimate], network_evaluations: int
+) -> MetricSet:
     """Distances of samples' features (N, D) to training and held-out images', and the real-against-real floor: all
-    three at the same number of images, that of the smallest side."""
+    three at the same number of images, that of the smallest side. `floor(n)` answers the last of them, which all
+    releases share."""
     n = min(len(samples), len(train), len(heldout))
     precision, recall = quality.precision_recall(samples, heldout)
     metrics = [
         metric("frechet", quality.frechet(samples, train, n)),
         metric("frechet_heldout", quality.frechet(samples, heldout, n)),
-        metric("frechet_floor", quality.frechet(train, heldout, n)),
+        metric("frechet_floor", floor(n)),
         metric("kid", quality.kid(samples, heldout)),
         metric("precision", precision),
         metric("recall", recall),

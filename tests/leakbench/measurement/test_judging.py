@@ -14,6 +14,7 @@ from leakbench.measurement import feature_extractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.features import ROWS
+from leakbench.metrics.quality import frechet
 from leakbench.metrics.weights.perceptual import Lpips
 from leakbench.models.classifiers import SmallConvNet
 from leakbench.runner.estimate import timing
@@ -123,6 +124,13 @@ def test_images_of_the_data_set_are_embedded_once(builder, monkeypatch):
         assert torch.equal(found, torch.cat([samples, *(part.all() for part in real)]).flatten(1))
     assert torch.equal(embed(real[1].subset(slice(3))), real[1][:3].flatten(1)), "other rows are other images"
     assert Counting.seen == [7, *map(len, real), 7, 3]
+
+
+def test_the_floor_is_made_once_for_all_releases(builder, monkeypatch):
+    monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: lambda images: images[:].flatten(1))
+    extractor = feature_extractor.FeatureExtractor(builder().inputs)
+    assert extractor.floor(20) == frechet(extractor.train, extractor.heldout, 20)
+    assert extractor.floor(20) is extractor.floor(20) and extractor.floor(15).n == 15
 
 
 def test_slow_lpips_is_foreseen(builder, monkeypatch):

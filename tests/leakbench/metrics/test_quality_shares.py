@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from leakbench.metrics.evaluate.quality import quality_arrays
+from leakbench.metrics.evaluate.quality import evaluate_quality, quality_arrays
 from leakbench.metrics.quality import frechet, frechet_blocks, frechet_distance, kid, moments, precision_recall
 from leakbench.metrics.quality_shares import frechet_shares, kid_shares, precision_recall_shares
 from leakbench.results.share_arrays import find_shares
@@ -110,3 +112,11 @@ def test_the_pair_of_a_release_with_itself():
     samples, real = draw(10, 50, 4), draw(11, 40, 4)
     value, shares = frechet(samples, real), frechet_shares(samples, real)
     assert paired_by_shares(value, value, shares, shares).p_value == 1
+
+
+def test_distances_that_stand_side_by_side_are_made_at_one_number_of_images():
+    train, heldout, samples = draw(12, 40, 4), draw(13, 90, 4), draw(14, 120, 4)
+    found = evaluate_quality(samples, train, heldout, partial(frechet, train, heldout), 0)
+    counts = {one.name: one.n for one in found.metrics if one.name.startswith("frechet")}
+    assert counts == {"frechet": 40, "frechet_heldout": 40, "frechet_floor": 40}
+    assert found.info["images_per_side"] == 40
