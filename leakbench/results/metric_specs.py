@@ -32,6 +32,7 @@ class MetricSpec:
     low, high: the range of its values. better: which values speak for the defense; "" where neither does.
     version: raised when the same name begins to mean another number.
     column: title of its column in the trade-off, for a quality metric that has one; "" for all others.
+    spread: its low and high are the central 95 % of draws, between which their mean, the value, need not lie.
     """
 
     name: str
@@ -42,6 +43,7 @@ class MetricSpec:
     better: Better = ""
     version: int = 1
     column: str = ""
+    spread: bool = False
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -88,8 +90,8 @@ METRICS = (  # of several rows that match a name the first counts
     _share("tpr@fpr={rate}", "TPR at {rate} FPR", "lower"),
     _share("balanced_accuracy", "balanced accuracy at the calibrated threshold", "closest to 0.5"),
     _auc("forget_auc", "AUC of images to forget against never-seen ones"),
-    MetricSpec("set_p_value@images={size}", "p value for a set of {size} members", "", 0.0, 1.0, "higher"),
-    MetricSpec("set_null_p_value@images={size}", "p value for a set of {size} nonmembers", "", 0.0, 1.0),
+    MetricSpec("set_p_value@images={size}", "p value for a set of {size} members", "", 0.0, 1.0, "higher", spread=True),
+    MetricSpec("set_null_p_value@images={size}", "p value for a set of {size} nonmembers", "", 0.0, 1.0, spread=True),
     # replication
     _excess(COPY_EXCESS, "copies beyond the null", "lower", column="copies beyond null, {features}"),
     _share("copy_rate", "copies", "lower"),

@@ -110,9 +110,10 @@ def _check_ranges(record: Record, where: str, findings: Findings) -> None:
     if twice := next((name for name in names if names.count(name) > 1), None) if len(names) < 1000 else "a metric":
         findings.disagree(f"{where}: {twice} stands there twice")
     for one in record.metrics[:1000]:
-        low, high = find_metric(one.name).bounds
-        inside = one.value is None or low <= one.value <= high
-        ordered = None in (one.value, one.ci_low, one.ci_high) or one.ci_low <= one.value <= one.ci_high  # type: ignore[operator]
+        spec = find_metric(one.name)
+        inside = one.value is None or spec.low <= one.value <= spec.high
+        between = [one.ci_low, one.ci_high] if spec.spread else [one.ci_low, one.value, one.ci_high]
+        ordered = None in between or between == sorted(between)  # type: ignore[type-var]
         if not inside or not ordered or one.n < 0:
             findings.disagree(f"{where}: {one.name} = {one.value} [{one.ci_low}, {one.ci_high}] of {one.n}: cannot be")
 

@@ -11,6 +11,11 @@ import pytest
 
 import leakbench.interface.submission.check as check_module
 from leakbench import UsageError, check_submission
+from leakbench.interface.submission.check_numbers import _check_ranges
+from leakbench.interface.submission.findings import Findings
+from leakbench.metrics.evaluate.membership import dataset_inference
+from leakbench.results.evidence import MembershipEvidence
+from leakbench.results.record import Record
 from leakbench.results.run_digest import digest_run
 from leakbench.results.verified import read_verified
 
@@ -93,6 +98,20 @@ def test_what_was_changed_is_found_with_hashes_made_again(packed, what):
     name, change, words = TAMPERED[what]
     packed.edit(name, change)
     assert any(words in line for line in found(packed.seal())), found(packed.path)
+
+
+def test_a_mean_of_p_values_may_lie_beyond_their_central_95_percent(packed):
+    """CDI's yardstick, where members are told with ease: a few draws hold nearly all of the mean."""
+    rng = np.random.default_rng(0)
+    found = dataset_inference(MembershipEvidence(*rng.normal([[2], [0], [2], [0]], 1, (4, 300)))).metrics
+    assert any(one.value > one.ci_high for one in found if one.name.startswith("set_p_value"))
+    record = json.loads(packed.files["records/baseline__loss__DENOISER__seed0.json"])
+    findings = Findings()
+    _check_ranges(Record(**record | {"metrics": [one.model_dump() for one in found]}), "record", findings)
+    assert not findings.disagreements
+    turned = [one.model_dump() | {"ci_low": one.ci_high, "ci_high": one.ci_low} for one in found[:1]]
+    _check_ranges(Record(**record | {"metrics": turned}), "record", findings)
+    assert len(findings.disagreements) == 1
 
 
 @pytest.mark.parametrize("name", [f"records/{LOSS}.json", f"arrays/{PIA}.npz", "plan.json"])
