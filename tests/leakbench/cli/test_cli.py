@@ -266,7 +266,7 @@ def test_plan_prints_the_cells_and_an_estimate_and_writes_nothing(run, tmp_path)
     assert outcome.code == 0
     assert "6 cells (2 to train), 1 workers" in outcome.out
     assert "minutes and" in outcome.out
-    for words in ("train baseline, seed 0", "train cpsample, seed 0", "cpsample alpha=0.5, seed 0"):
+    for words in ("train   baseline, seed 0", "train   cpsample, seed 0", "cpsample alpha=0.5, seed 0"):
         assert words in outcome.out
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "cache").exists()

@@ -138,7 +138,8 @@ print(results.metric("baseline", "loss", "auc").value)
     done = subprocess.run(
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if not line.endswith("so far)")]  # progress, on a busy machine
+    assert (done.returncode, said) == (0, [])
     lines = done.stdout.splitlines()
     assert lines.count("started") == 1
     assert float(lines[-1]) == lb.load(finished.out).metric("baseline", "loss", "auc").value

@@ -74,7 +74,8 @@ def test_a_run_writes_plan_records_arrays_tables_report_and_figures(finished):
     assert finished.outcome.code == 0, finished.outcome.err
     assert finished.outcome.err == ""
     names = {path.name for path in finished.out.iterdir()}
-    tables = {"near_duplicates.csv", "results.csv", "summary.csv", "timings.csv"}
+    tables = {"results.csv", "summary.csv", "verdicts.csv", "attacks.csv", "differences.csv", "controls.csv"}
+    tables |= {"report_tables.csv", "near_duplicates.csv", "timings.csv"}
     assert names == {"plan.json", "history.json", "records", "arrays", "figures", "report.md", *tables}
     # three releases, each: quality, nearest_copy, loss and pia at two levels
     assert len(list((finished.out / "records").iterdir())) == len(list((finished.out / "arrays").iterdir())) == 3 * 6

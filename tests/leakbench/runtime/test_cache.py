@@ -190,7 +190,7 @@ def test_a_plan_leaves_damaged_artefacts_where_they_are(leakbench, again, tmp_pa
         (folder / "info.json").write_text("{}")
     before = tree(again.cache)
     outcome = leakbench("run", again.suite, "--plan", "--workers", 1, "--out", tmp_path / "fresh")
-    assert outcome.code == 0 and "train baseline" in outcome.out
+    assert outcome.code == 0 and "train   baseline" in outcome.out
     after = tree(again.cache)
     assert {path: after.get(path) for path in before} == before
 
