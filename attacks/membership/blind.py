@@ -28,7 +28,7 @@ class Blind(MembershipAttack):
     def fit(self, calibration: Calibration) -> Blind:
         """Train the reader on calibration members against calibration nonmembers."""
         fitted = copy.copy(self)
-        fitted._reader = blind_reader(calibration.images[:], calibration.is_member)
+        fitted._reader = blind_reader(calibration.images, calibration.is_member)
         return fitted
 
     def score(self, view: object, images: Tensor, labels: Tensor | None) -> Tensor:

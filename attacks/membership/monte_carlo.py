@@ -10,8 +10,8 @@ them as well; we fit both on public images. Choices of ours: r is the distance w
 `percentile` % of the samples (at least one: then it is their median heuristic), a percentile that needs no table of all
 pairs; components are fitted on 10,000 public images at the most; the logarithm is taken of d / r, not of d: only then
 does a sample within r always count for membership, in whatever units; d below r / 1,000,000 counts as that (an exact
-copy would have an infinite score). Fewer components where there are fewer pixels or public images. A share comes in
-steps of one sample, and ties at 0.
+copy would have an infinite score); images above 64 pixels are halved until 64 are left (leakbench.data.reduced). Fewer
+components where there are fewer pixels or public images. A share comes in steps of one sample, and ties at 0.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from torch import Tensor
 
 from leakbench.api import Access, Calibration, MembershipAttack, release_param
 from leakbench.api.views import SamplesView
+from leakbench.data.image_view import ImageView
+from leakbench.data.reduced import reduce_all
 from leakbench.runtime.errors import UsageError
 
 _COMPONENTS = 120
@@ -43,7 +45,7 @@ class MonteCarlo(MembershipAttack):
 
     form: Literal["share", "distance"] = release_param("share")
     percentile: float = release_param(0.1, gt=0, lt=100)
-    _axes: Any = PrivateAttr(default=None)  # (C H W, components), float64
+    _axes: Any = PrivateAttr(default=None)  # (C H W of a reduced image, components), float64
     _radius: Any = PrivateAttr(default=None)
 
     def fit(self, calibration: Calibration) -> MonteCarlo:
@@ -53,7 +55,8 @@ class MonteCarlo(MembershipAttack):
         public = calibration.public.images
         if len(public) < 2:
             raise UsageError(f"{self.name} learns its distance from public images, and the split has {len(public)}")
-        images = public[:: -(-len(public) // _MOST)].flatten(1).double()
+        some = ImageView.concatenate([public]).subset(slice(None, None, -(-len(public) // _MOST)))
+        images = reduce_all(some).flatten(1).double()
         pca = PCA(min(_COMPONENTS, *images.shape), random_state=0).fit(images.cpu().numpy())
         fitted = copy.copy(self)
         fitted._axes = torch.from_numpy(pca.components_.T.copy()).to(images.device)
@@ -62,7 +65,7 @@ class MonteCarlo(MembershipAttack):
 
     def _distances(self, images: Tensor, samples: Tensor) -> list[Tensor]:
         """Distances (rows, M), float64, of some images at a time to all samples."""
-        x, g = (pictures.flatten(1).double() @ self._axes for pictures in (images, samples))
+        x, g = (reduce_all(pictures).flatten(1).double() @ self._axes for pictures in (images, samples))
         return [torch.cdist(part, g, compute_mode="donot_use_mm_for_euclid_dist") for part in x.split(_ROWS)]
 
     def _reach(self, view: SamplesView, images: Tensor, labels: Tensor | None) -> Tensor:

@@ -54,12 +54,12 @@ class CarliniTiled(ReplicationAttack):
         found = nearest(FeatureRows(queries, self._tiles), FeatureRows(train, self._tiles), parts=self.grid**2)
         return Matches(found.index[:, 0].cpu().numpy(), -found.distance[:, 0].cpu().numpy())
 
-    def groups(self, images: Tensor) -> np.ndarray:
+    def groups(self, images: ImagesLike) -> np.ndarray:
         """Linked groups of `clique` or more."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        one, other = links(self._tiles(images), self.d, parts=self.grid**2).cpu().numpy().T
+        one, other = links(FeatureRows(images, self._tiles), self.d, parts=self.grid**2).cpu().numpy().T
         graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(len(images), len(images)))
         _, group = connected_components(graph, directed=False)
         large = np.bincount(group)[group] >= self.clique

@@ -64,13 +64,15 @@ class ReplicationAttack(Attack):
 
     def match(self, queries: ImagesLike, train: ImagesLike, embed: Callable[[ImagesLike], Tensor]) -> Matches:
         """Match queries (N, C, H, W) with training images (M, C, H, W), each query by itself. `embed` gives the suite's
-        features (N, D). Both may be many: `queries[index]` makes those of some numbers (leakbench.data.image_view.Rows
-        is a table of them for leakbench.data.neighbours), and tensors may stand in their place."""
+        features (N, D). Both may be many: `queries[index]` makes those of some numbers
+        (leakbench.data.image_view.FeatureRows is a table of them for leakbench.data.neighbours), and tensors may stand
+        in their place."""
         raise NotImplementedError
 
-    def groups(self, images: Tensor) -> np.ndarray | None:
-        """Groups of images that repeat one another, found without training images: int64 (N,), -1 for an image that is
-        in none. None: the attack looks for none. The harness asks the same of as many held-out real images."""
+    def groups(self, images: ImagesLike) -> np.ndarray | None:
+        """Groups of images (N, C, H, W) that repeat one another, found without training images: int64 (N,), -1 for an
+        image that is in none. None: the attack looks for none. The harness asks the same of as many held-out real
+        images. They may be many, as in `match`."""
         return None
 
     def facts(self) -> dict[str, Any]:

@@ -68,10 +68,9 @@ class Dataset:
 
     def tensors(self, index: np.ndarray) -> Tensor:
         """Images of these rows as float32 (N, C, H, W) in [-1, 1]."""
-        import torch
+        from leakbench.data.image_view import ImageView
 
-        images = torch.from_numpy(np.ascontiguousarray(self.images[index])).permute(0, 3, 1, 2)
-        return (images.float() / 127.5 - 1.0).contiguous()
+        return ImageView(self.images)[index]
 
 
 def hash_images(images: np.ndarray) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ from torch import Tensor
 
 from leakbench.data.image_view import FeatureRows
 
-_QUERIES = 512  # rows of the distance matrix that are held at one time
+_QUERIES = 512  # rows of the distance matrix that are held at one time, at the most
+_QUERY_ELEMENTS = 2**25  # float64 numbers of these rows themselves: 256 MiB
 _ELEMENTS = 2**23  # float64 numbers in one chunk of the base or of the distance matrix: 64 MiB
 _SPARE = 12  # shortlisted beyond k, so that the bound seldom fails
 
@@ -62,12 +64,14 @@ def nearest(
     _check(queries, base, parts)
     if not 1 <= k <= len(base):
         raise ValueError(f"k = {k} neighbours asked for among {len(base)} rows")
-    blocks = [_nearest_block(queries[part], base, k, parts) for part in _slices(len(queries), _QUERIES)]
+    some = query_blocks(len(queries), base.shape[1])
+    blocks = [_nearest_block(queries[part], base, k, parts) for part in some]
     return Neighbours(torch.cat([b.index for b in blocks]), torch.cat([b.distance for b in blocks]))
 
 
-def links(points: Tensor, radius: float, parts: int = 1) -> Tensor:
-    """All pairs i < j of `points` (N, D) within `radius` of each other, the boundary included: (E, 2) int64.
+def links(points: Tensor | FeatureRows, radius: float, parts: int = 1) -> Tensor:
+    """All pairs i < j of `points` (N, D) within `radius` of each other, the boundary included: (E, 2) int64. They may
+    be a table whose rows are made when they are asked for.
 
     Raises ValueError when the width is no multiple of `parts`, a value is not finite, or the radius is negative.
     """
@@ -76,11 +80,13 @@ def links(points: Tensor, radius: float, parts: int = 1) -> Tensor:
         raise ValueError(f"a radius must be zero or more, not {radius}")
     limits = torch.full((len(points),), radius, dtype=torch.float64, device=points.device)
     found = [torch.empty(0, 2, dtype=torch.int64, device=points.device)]
-    for start in range(0, len(points), _QUERIES):
-        for chunk in _chunks(points[start:]):
-            rows = slice(start + chunk.start, start + chunk.stop)
-            inside = pairs_within(points[start : start + _QUERIES], points[rows], limits[rows], parts)
-            pairs = inside.nonzero() + torch.tensor([start, rows.start], device=points.device)
+    for block in query_blocks(len(points), points.shape[1]):
+        some = points[block]
+        for chunk in _chunks(points):
+            if chunk.stop <= block.start:
+                continue
+            inside = pairs_within(some, points[chunk], limits[chunk], parts)
+            pairs = inside.nonzero() + torch.tensor([block.start, chunk.start], device=points.device)
             found.append(pairs[pairs[:, 0] < pairs[:, 1]])
     return torch.cat(found)
 
@@ -105,12 +111,7 @@ def within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
 def _nearest_block(queries: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> Neighbours:
     size = min(k + _SPARE, len(base))
     shortlist, reach = _shortlist(queries, base, size, parts)
-    distance = torch.cat(
-        [
-            distances(queries[part, None], base[shortlist[part]], parts)
-            for part in _slices(len(queries), _ELEMENTS // (size * base.shape[1]) or 1)
-        ]
-    )
+    distance = distances_to(queries, base, shortlist, parts)
     best = _rank(shortlist, distance, k)
     if size < len(base):
         for row in (best.distance[:, -1].square() >= reach).nonzero().flatten().tolist():
@@ -123,8 +124,9 @@ def _shortlist(queries: Tensor, base: Tensor | FeatureRows, size: int, parts: in
     value = torch.empty(len(queries), 0, dtype=torch.float64, device=queries.device)
     index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     error = torch.zeros(len(queries), 1, dtype=torch.float64, device=queries.device)
+    ours = _Doubled.of(queries, parts)  # once, and not for every chunk
     for chunk in _chunks(base):
-        squared, slack = _squared(queries, base[chunk], parts)
+        squared, slack = _squared(ours, _Doubled.of(base[chunk], parts))
         near, where = squared.topk(min(size, squared.shape[1]), dim=1, largest=False)
         value, index = torch.cat([value, near], dim=1), torch.cat([index, where + chunk.start], dim=1)
         value, order = value.topk(min(size, value.shape[1]), dim=1, largest=False)
@@ -163,7 +165,7 @@ def _search(query: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> tu
 
 def pairs_within(queries: Tensor, base: Tensor, radius: Tensor, parts: int = 1) -> Tensor:
     """Mask bool (n, m) of the pairs within the base row's radius: exact, also where rounding leaves a doubt."""
-    squared, slack = _squared(queries, base, parts)
+    squared, slack = _squared(_Doubled.of(queries, parts), _Doubled.of(base, parts))
     limit = radius.double().square()
     inside = squared <= limit
     rows, columns = ((squared - limit).abs() <= slack).nonzero(as_tuple=True)
@@ -180,25 +182,56 @@ def distances(a: Tensor, b: Tensor, parts: int = 1) -> Tensor:
     return squared.unflatten(-1, (parts, -1)).sum(dim=-1).amax(dim=-1).sqrt()
 
 
-def _squared(queries: Tensor, base: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
+def distances_to(queries: Tensor, base: Tensor | FeatureRows, index: Tensor, parts: int = 1) -> Tensor:
+    """Distances (n, k) of each of `queries` (n, D) to its own rows of `base` (M, D), whose numbers are `index` (n, k).
+    A few of these rows exist at a time."""
+    query = torch.arange(len(index), device=index.device).repeat_interleave(index.shape[1])
+    flat = index.flatten()
+    some = _slices(len(flat), max(1, _ELEMENTS // base.shape[1]))
+    found = [distances(queries[query[part]], base[flat[part]], parts) for part in some]
+    return torch.cat(found).view(index.shape)
+
+
+@dataclass(frozen=True)
+class _Doubled:
+    """Rows (n, D) in float64: their equal runs of columns, the squared lengths of each (n,), and of the whole rows."""
+
+    pieces: tuple[Tensor, ...]
+    squares: tuple[Tensor, ...]
+    whole: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, parts: int) -> _Doubled:
+        wide = rows.double()
+        pieces, whole = wide.chunk(parts, dim=1), _squares(wide)
+        return cls(pieces, (whole,) if parts == 1 else tuple(map(_squares, pieces)), whole)
+
+
+def _squares(rows: Tensor) -> Tensor:
+    """Squared lengths (n,), of a few rows at a time: the squares of all would take as much memory as the rows."""
+    some = max(1, _ELEMENTS // rows.shape[1])
+    return torch.cat([part.square().sum(dim=1) for part in rows.split(some)])
+
+
+def _squared(a: _Doubled, b: _Doubled) -> tuple[Tensor, Tensor]:
     """Squared distances (n, m), one matrix product a part, and a bound (n, 1) on their rounding error.
 
     A dot product of D terms is off by at most D * eps * |a| |b| <= D * eps * (|a|^2 + |b|^2) / 2; a factor of eight
     covers the norms, the sums, and the rounding of the exact distance it is compared with. No part has a larger norm
     than the whole row.
     """
-    a, b = queries.double(), base.double()
-    pieces = list(zip(a.chunk(parts, dim=1), b.chunk(parts, dim=1), strict=True))
-    squared = _product(*pieces[0])
-    for x, y in pieces[1:]:
-        squared = torch.maximum(squared, _product(x, y))
-    aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
-    return squared, 8 * (a.shape[1] + 1) * torch.finfo(torch.float64).eps * (aa + bb.max())
+    each = (
+        torch.addmm(aa[:, None] + bb, x, y.T, alpha=-2.0)
+        for x, y, aa, bb in zip(a.pieces, b.pieces, a.squares, b.squares, strict=True)
+    )
+    squared = reduce(torch.maximum, each)
+    width = sum(piece.shape[1] for piece in a.pieces)
+    return squared, 8 * (width + 1) * torch.finfo(torch.float64).eps * (a.whole[:, None] + b.whole.max())
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    aa, bb = a.square().sum(dim=1, keepdim=True), b.square().sum(dim=1)
-    return torch.addmm(aa + bb, a, b.T, alpha=-2.0)
+def query_blocks(count: int, width: int) -> list[slice]:
+    """Blocks of so many queries of this width, each of which exists at one time."""
+    return _slices(count, min(_QUERIES, max(1, _QUERY_ELEMENTS // width)))
 
 
 def _chunks(base: Tensor | FeatureRows) -> list[slice]:

@@ -58,7 +58,7 @@ def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
         ordinary[0].similarity if ordinary else None,
         ordinary[0].index if ordinary else None,
         attack.groups(drawn.images[:count]),
-        attack.groups(real[:count]),
+        attack.groups(real.subset(slice(count))),
     )
 
 

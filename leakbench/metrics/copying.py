@@ -28,14 +28,13 @@ import torch
 from torch import Tensor
 
 from leakbench.data.image_view import FeatureRows, ImagesLike
-from leakbench.data.neighbours import Matches, nearest
+from leakbench.data.neighbours import Matches, distances_to, nearest, query_blocks
 from leakbench.statistics.estimate import Estimate
 from leakbench.statistics.proportions import clopper_pearson, difference
 
 MEMORISED = 1 / 3  # d1 / d2 below which a sample is memorised
 BANDS = {"low": 0.1, "mid": 0.05, "high": 0.01}  # the share of held-out real images beyond the lower limit of each
 _FIRST, _MORE = 8, 4  # neighbours looked at, and how many times more wherever all of them are duplicates
-_ELEMENTS = 2**23  # pixels of neighbours that are held at one time
 
 
 def pixel_similarity(images: ImagesLike, train_images: ImagesLike) -> Matches:
@@ -71,8 +70,8 @@ def ratio_similarity(images: ImagesLike, train_images: ImagesLike, radius: float
     left, seen, k = torch.arange(len(queries), device=queries.device), 1, _FIRST
     while len(left) and seen < len(train):
         seen = min(k, len(train))
-        rows = left.split(max(1, _ELEMENTS // (seen * train.shape[1])))
-        second[left] = torch.cat([_to_a_different_one(queries[part], train, seen, radius) for part in rows])
+        some = query_blocks(len(left), train.shape[1])
+        second[left] = torch.cat([_to_a_different_one(queries[left[part]], train, seen, radius) for part in some])
         left, k = left[second[left].isinf()], k * _MORE
     ratio = torch.where(first > 0, first / second, 0.0)
     return Matches(found.index[:, 0].cpu().numpy(), -ratio.cpu().numpy())
@@ -81,8 +80,7 @@ def ratio_similarity(images: ImagesLike, train_images: ImagesLike, radius: float
 def _to_a_different_one(queries: Tensor, train: FeatureRows, k: int, radius: float) -> Tensor:
     """Distance (N,) to the nearest training image that is no duplicate of the nearest; infinite if none of k is."""
     found = nearest(queries, train, k)
-    closest, others = train[found.index[:, :1]].double(), train[found.index].double()
-    apart = (others - closest).square().sum(dim=-1).sqrt() > radius * sqrt(train.shape[1])
+    apart = distances_to(train[found.index[:, 0]], train, found.index) > radius * sqrt(train.shape[1])
     return found.distance.masked_fill(~apart, inf).amin(dim=1)
 
 

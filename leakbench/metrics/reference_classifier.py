@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from leakbench.data.image_view import ImagesLike
+from leakbench.data.reduced import reduce_large
 from leakbench.metrics.features import ROWS
 from leakbench.models.classifiers import SmallConvNet, train_classifier
 from leakbench.runtime.device import RngStream, in_batches, place
@@ -44,8 +45,10 @@ def train_reference_classifier(
 ) -> ReferenceClassifier:
     """Train the small classifier on reference images (N, C, H, W) and labels (N,), 0 .. classes - 1; None: rotation.
 
-    `classes` 0: as many as the labels show.
+    `classes` 0: as many as the labels show. Large images are reduced first, as the network does with any that it is
+    shown (leakbench.data.reduced).
     """
+    images = reduce_large(images)
     if labels is not None:
         classes = classes or int(labels.max()) + 1
         return ReferenceClassifier(train_classifier(images, labels, classes, stream), "classifier")
@@ -69,8 +72,11 @@ class _Turned:
     def __getitem__(self, index: Tensor) -> Tensor:
         bottom, right = self._top + self._side, self._left + self._side
         square = self._images[index % len(self._images)][..., self._top : bottom, self._left : right]
-        turned = torch.stack([square.rot90(turns, (-2, -1)) for turns in range(4)])
-        return turned[index // len(self._images), torch.arange(len(index), device=index.device)]
+        made, turns = torch.empty_like(square), index // len(self._images)
+        for number in range(4):
+            chosen = (turns == number).nonzero()[:, 0]
+            made[chosen] = square[chosen].rot90(number, (-2, -1))
+        return made
 
 
 def save_reference_classifier(classifier: ReferenceClassifier, folder: Path) -> None:

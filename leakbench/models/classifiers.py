@@ -4,12 +4,13 @@ Choices of ours throughout; no paper prescribes them.
 
 - `SmallConvNet`: three 3x3 convolutions, the last two of stride 2, each with group norm (batch norm keeps running
   statistics, which the averaged weights of training.py would not match) and ReLU, then a mean over what pixels remain.
-  Images above 32 pixels are halved first.
+  Images above 32 pixels are halved first; those above 64 are halved until 64 are left, and once more.
 - `blind_reader`: what images alone say about membership, in the sense of Das et al. ("Blind baselines beat membership
   inference attacks", 2406.16201). Up to 48 principal components of the standardised pixels, and the mean, contrast,
   sharpness and clipping of the image, all standardised and cut at four standard deviations; these and their squares
   go into a logistic regression with C = 0.01. The squares find differences of spread, to which a linear model is blind,
-  and a model this stiff holds its held-out AUC near 0.5 where there is nothing to find.
+  and a model this stiff holds its held-out AUC near 0.5 where there is nothing to find. The components of images above
+  64 pixels are of the image halved until 64 are left (leakbench.data.reduced); the other four are of the image itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leakbench.data.image_view import ImagesLike
+from leakbench.data.reduced import blocks, reduced
 from leakbench.models.training.gradients import Batch
 from leakbench.models.training.loop import Recipe, train
 from leakbench.runtime.device import RngStream, in_batches, place, seeded
@@ -32,7 +35,7 @@ _ROWS = 256  # images in a batch when the blind reader scores
 
 
 class SmallConvNet(nn.Module):
-    """A classifier of images (N, channels, H, W) from 8x8 to 64x64, whose penultimate layer has `width` features.
+    """A classifier of images (N, channels, H, W) from 8x8 on, whose penultimate layer has `width` features.
 
     `width` is a multiple of 16.
     """
@@ -48,6 +51,7 @@ class SmallConvNet(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The penultimate layer (N, width), zero or more."""
+        x = reduced(x)
         if max(x.shape[-2:]) > 32:
             x = F.avg_pool2d(x, 2)
         pixels: Tensor = self.body(x)
@@ -83,46 +87,52 @@ def train_classifier(images: Any, labels: Tensor, classes: int, stream: RngStrea
 class BlindReader:
     """A fitted membership classifier that never saw a model."""
 
-    decide: Callable[[np.ndarray], np.ndarray]
+    decide: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
     def score(self, images: Tensor | np.ndarray) -> np.ndarray:
         """Log odds of membership (N,), float64, of images (N, C, H, W): higher = more likely a member."""
         pixels = torch.as_tensor(images, dtype=torch.float32).cpu()
-        scores = in_batches(lambda batch: torch.from_numpy(self.decide(_pixels(batch))), pixels, size=_ROWS)
+        scores = in_batches(lambda batch: torch.from_numpy(self.decide(*_tables(batch))), pixels, size=_ROWS)
         return scores.double().numpy()
 
 
-def blind_reader(images: Tensor | np.ndarray, member: Tensor | np.ndarray) -> BlindReader:
-    """Fit membership on images (N, C, H, W) in [-1, 1] and `member` (N,) bool. Deterministic.
+def blind_reader(images: ImagesLike | np.ndarray, member: Tensor | np.ndarray) -> BlindReader:
+    """Fit membership on images (N, C, H, W) in [-1, 1] and `member` (N,) bool. Deterministic. Of large images only a
+    few exist at a time.
 
     Raises ValueError unless there are members and nonmembers.
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     target = torch.as_tensor(member).cpu().numpy().astype(bool)
     if target.all() or not target.any():
         raise ValueError("a blind reader learns from members and nonmembers, and one of the two is missing")
-    pixels = _pixels(torch.as_tensor(images, dtype=torch.float32).cpu())
-    components = min(_COMPONENTS, len(pixels) - 1, pixels[0].size)
-    colours = make_pipeline(
-        FunctionTransformer(_flat), StandardScaler(), PCA(components, svd_solver="randomized", random_state=0)
-    )
+    pixels, summaries = _tables(torch.as_tensor(images) if isinstance(images, np.ndarray) else images)
+    components = min(_COMPONENTS, len(pixels) - 1, pixels.shape[1])
+    colours = make_pipeline(StandardScaler(), PCA(components, svd_solver="randomized", random_state=0))
     model = make_pipeline(
-        make_union(colours, FunctionTransformer(_summaries)),
         StandardScaler(),
         FunctionTransformer(_with_squares),
         StandardScaler(),
         LogisticRegression(C=0.01, max_iter=1000),
     )
-    model.fit(pixels, target)
-    return BlindReader(model.decision_function)
+    model.fit(np.hstack([colours.fit_transform(pixels), summaries]), target)
+    return BlindReader(
+        lambda pixels, summaries: model.decision_function(np.hstack([colours.transform(pixels), summaries]))
+    )
 
 
-def _pixels(images: Tensor) -> np.ndarray:
-    return images.double().numpy()
+def _tables(images: ImagesLike) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of reduced images, (N, D), and the summaries of the images themselves, (N, 5), float64."""
+    found = []
+    for rows in blocks(images):
+        block = images[rows].to("cpu", torch.float32)
+        found.append((_flat(reduced(block).double().numpy()), _summaries(block.double().numpy())))
+    pixels, summaries = zip(*found, strict=True)
+    return np.concatenate(pixels), np.concatenate(summaries)
 
 
 def _flat(pixels: np.ndarray) -> np.ndarray:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from leakbench.data.image_view import ImagesLike
+from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.metrics import quality
 from leakbench.metrics.copying import pixel_similarity
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
@@ -47,7 +46,7 @@ def evaluate_lpips(samples: Tensor, train: ImagesLike, streams: Rng) -> MetricSe
         return MetricSet(
             [], {"lpips-missing"}
         )  # `leakbench doctor` says where they go; a path has no place in a record
-    closest = train[torch.from_numpy(pixel_similarity(samples, train).index)]
+    closest = ImageView.concatenate([train]).subset(pixel_similarity(samples, train).index)  # read pair by pair
     return MetricSet(
         [
             metric("lpips_diversity", perceptual.diversity(samples, distance, streams.of("lpips pairs"))),

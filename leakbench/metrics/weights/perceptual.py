@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.metrics.sizes import PAIRS
 from leakbench.metrics.weights.resources import LPIPS, at_hand
 from leakbench.runtime.device import RngStream, in_batches
@@ -26,17 +27,17 @@ from leakbench.statistics.estimate import Estimate
 _SHORTEST = 64
 _ROWS = 32  # pairs in a compute batch
 
-Distance = Callable[[Tensor, Tensor], Tensor]
-"""Two tensors of images (N, C, H, W) in [-1, 1] -> N distances."""
+Distance = Callable[[ImagesLike, ImagesLike], Tensor]
+"""Two sets of images (N, C, H, W) in [-1, 1] -> N distances."""
 
 
 class Lpips:
-    """LPIPS v0.1 on AlexNet: two tensors of images (N, C, H, W) in [-1, 1] -> (N,) float32, 0 for equal images."""
+    """LPIPS v0.1 on AlexNet: two sets of images (N, C, H, W) in [-1, 1] -> (N,) float32, 0 for equal images."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
 
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+    def __call__(self, a: ImagesLike, b: ImagesLike) -> Tensor:
         self.network.to(a.device)
         with torch.no_grad():
             return in_batches(self.at_once, a, b, size=_ROWS)
@@ -74,17 +75,17 @@ def load_lpips(weights: Path | None = None) -> Lpips | None:
     return Lpips(network.requires_grad_(False).eval())
 
 
-def diversity(images: Tensor, distance: Distance, stream: RngStream, pairs: int = PAIRS) -> Estimate:
+def diversity(images: ImagesLike, distance: Distance, stream: RngStream, pairs: int = PAIRS) -> Estimate:
     """The mean distance over random disjoint pairs of images (N, C, H, W): `pairs` of them, or N / 2 if that is fewer.
 
     Raises ValueError below four images.
     """
     count = min(pairs, len(images) // 2)
-    order = stream.uniform(torch.arange(len(images))).argsort(stable=True).to(images.device)
-    return _mean(distance(images[order[:count]], images[order[count : 2 * count]]))
+    order, view = stream.uniform(torch.arange(len(images))).argsort(stable=True), ImageView.concatenate([images])
+    return _mean(distance(view.subset(order[:count]), view.subset(order[count : 2 * count])))
 
 
-def nearest_distance(images: Tensor, nearest_train_images: Tensor, distance: Distance) -> Estimate:
+def nearest_distance(images: ImagesLike, nearest_train_images: ImagesLike, distance: Distance) -> Estimate:
     """The mean distance of images (N, C, H, W) to the training images (N, C, H, W) found closest to them, row by row.
 
     Raises ValueError below two images.

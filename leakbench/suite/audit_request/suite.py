@@ -7,6 +7,7 @@ The bottom of its chain is a given model or given samples: nothing is trained. C
   whatever its size, so it is no twin of the model and takes a fraction of its time. Of samples alone there is none but
   the blind baseline. No positive control can be had of a model that others trained.
 - The headline is the TPR at the lowest false-positive rate that ten nonmembers, at least, are expected to reach.
+- Compute batches of large images are small, so that what is computed with them stays within some 100 MiB a tensor.
 - A model of captions is measured in features that were learnt without labels: a caption is no class.
 """
 
@@ -16,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ from leakbench.suite.audit_request.around import check_around
 from leakbench.suite.audit_request.attack_sets import FROZEN, SETS, split_choice
 from leakbench.suite.audit_request.attacks import Reach, build_entries
 from leakbench.suite.audit_request.early_checks import check_fits, check_samples, check_sides, peek_at
+from leakbench.suite.file import SamplerTable
 from leakbench.suite.load import build_suite
 from leakbench.suite.release_spec import ReleaseSpec
 from leakbench.suite.suite import Suite
@@ -50,6 +53,7 @@ GIVEN = "model"  # the id of what is audited
 _WHERE = "leakbench audit"
 _SMALL_BATCH, _MANY = 64, 512  # rows of a batch where there are fewer images of a side than that
 _LARGEST = 64  # pixels a side of images on which the control is worth its time
+_BATCH_PIXELS = 2**24  # numbers in the images of a compute batch, at the most: 64 MiB
 _HEADLINES = {"tpr@fpr=0.001": 10_000, "tpr@fpr=0.01": 1_000}  # and the nonmembers that each takes
 
 
@@ -126,6 +130,7 @@ def _build(
     table = _table(request) | {"headline": _headline(parts["nonmember"]), "sampler": _sampler(parts)}
     table["defense"] += _control(request, data)
     table["network"] |= _control_levels(data)
+    table["sampler"] = table.get("sampler", {}) | _batch(data)
     suite = build_suite(table, _WHERE, overrides)
     return *_fitting(_without_part_readers(suite, data, model, request), data, model), data
 
@@ -243,6 +248,12 @@ def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
 def _control_levels(data: Dataset) -> dict[str, Any]:
     """Levels of the control's network, which attends in its middle alone; none up to 8x8, where it is an MLP."""
     return {} if default_spec(data.shape).kind == "mlp" else {"levels": [1, 2, 2], "attention": 1}
+
+
+def _batch(data: Dataset) -> dict[str, Any]:
+    """The compute batch of large images, a power of two; the suite's own up to some 140 pixels a side."""
+    rows = max(1, _BATCH_PIXELS // prod(data.shape))
+    return {"batch": 2 ** (rows.bit_length() - 1)} if rows < SamplerTable().batch else {}
 
 
 def _fitting(suite: Suite, data: Dataset, spec: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:

@@ -46,6 +46,7 @@ def test_all_levels_are_those_of_the_data_set_to_the_bit():
     ours, theirs = ImageView(levels).all(), Dataset("levels", levels).tensors(np.arange(256))
     assert torch.equal(ours.view(torch.int32), theirs.view(torch.int32)) and ours.is_contiguous()
     table = torch.arange(256).float() / 127.5 - 1.0  # what devices other than the CPU look up
+    assert torch.equal(theirs.flatten(), table)
     assert torch.equal(floats(torch.from_numpy(levels)).flatten(), table)
 
 

@@ -73,3 +73,16 @@ def test_pixels_of_a_folder_are_hashed_once(tmp_path, monkeypatch):
     with pytest.raises(AttributeError):  # whoever hashes now fails
         hash_each(type(data)("mine", data.images))
     assert hash_each(data) == sorted(hash_each(data))
+
+
+def test_holes_in_the_heap_are_given_back_with_the_pages(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(mapped_pages, "_return_free_memory", lambda: given.append(True))
+    np.save(tmp_path / "a.npy", np.zeros((4, 8, 8, 3), np.uint8))
+    keeper = mapped_pages.PageKeeper(np.load(tmp_path / "a.npy", mmap_mode="r"))
+    keeper.note(mapped_pages._EVERY - 1)
+    assert not given
+    keeper.note(1)
+    assert given
+    monkeypatch.undo()
+    mapped_pages._return_free_memory()  # works on this machine

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from leakbench.data.image_view import ImagesLike
 from leakbench.metrics.weights import perceptual
 from leakbench.metrics.weights.perceptual import diversity, load_lpips, nearest_distance
 from leakbench.metrics.weights.resources import LPIPS, missing
@@ -96,16 +97,16 @@ def test_a_wrong_file_is_named(tmp_path, content):
         load_lpips(path)
 
 
-def first_pixel(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return (a - b)[:, 0, 0, 0].abs()
+def first_pixel(a: ImagesLike, b: ImagesLike) -> torch.Tensor:
+    return (a[:] - b[:])[:, 0, 0, 0].abs()
 
 
 def test_diversity_is_a_mean_over_disjoint_pairs():
     x = torch.arange(100.0)[:, None, None, None].expand(-1, 3, 2, 2)
     seen: list[torch.Tensor] = []
 
-    def record(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        seen.extend([a[:, 0, 0, 0], b[:, 0, 0, 0]])
+    def record(a: ImagesLike, b: ImagesLike) -> torch.Tensor:
+        seen.extend([a[:][:, 0, 0, 0], b[:][:, 0, 0, 0]])
         return first_pixel(a, b)
 
     estimate = diversity(x, record, STREAM, pairs=500)

@@ -1,5 +1,7 @@
 """The attacks of an audit: the set that is the default, sets and names that join, and what a given model rules out."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,16 @@ def test_a_defense_that_trains_says_its_steps_and_minutes_before_it_starts(given
     assert ran.code == 0 and f"leakbench: {line}; less with --set {steps[:-1]}N" in ran.err
     timed = [row.split(",") for row in (tmp_path / "run" / "timings.csv").read_text().splitlines()]
     assert {point for point, *_, name, _ in timed if name == "train_last"} == {"cpsample", "untrained"}
+
+
+def test_compute_batches_of_large_images_are_small(request_of, tmp_path):
+    for side, batch in {16: 256, 160: 128}.items():
+        for number, name in enumerate(("a", "b")):
+            images = np.random.default_rng(number).integers(0, 256, (65, side, side, 3), dtype=np.uint8)
+            np.savez(tmp_path / f"{name}.npz", images=images)
+        given = {"members": f"npz:{tmp_path / 'a.npz'}", "nonmembers": f"npz:{tmp_path / 'b.npz'}"}
+        only = {"generated": given["members"], "model": {"name": "given_samples", "images": given["members"]}}
+        request = dataclasses.replace(request_of(attacks="blind"), **given, **only)
+        exact = "split.duplicate_radius=0"
+        assert build_audit_suite(request, (exact,))[0].file.sampler.batch == batch
+        assert build_audit_suite(request, (exact, "sampler.batch=7"))[0].file.sampler.batch == 7

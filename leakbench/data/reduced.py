@@ -1,0 +1,36 @@
+"""Smaller versions of large images, for methods whose work grows with the pixels and that need few of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from leakbench.data.image_view import ImagesLike
+
+MOST = 64  # pixels of the longer side that are left
+_ELEMENTS = 2**25  # numbers of images that are held at one time
+
+
+def reduced(images: Tensor) -> Tensor:
+    """Images (N, C, H, W), halved (means of 2 x 2 pixels) until the longer side has at most 64; smaller ones as they
+    are."""
+    while max(images.shape[-2:]) > MOST and min(images.shape[-2:]) > 1:
+        images = F.avg_pool2d(images, 2)
+    return images
+
+
+def reduce_large(images: ImagesLike) -> ImagesLike:
+    """All of them reduced where they are large; else the images as they are."""
+    return reduce_all(images) if max(images.shape[-2:]) > MOST else images
+
+
+def reduce_all(images: ImagesLike) -> Tensor:
+    """All of them reduced, (N, C, h, w) float32, on their device: a block of the large ones exists at a time."""
+    return torch.cat([reduced(images[rows]) for rows in blocks(images)])
+
+
+def blocks(images: ImagesLike) -> list[slice]:
+    """Slices of images, one after the other, whose float32 pixels take 128 MiB at the most, or are one image."""
+    size = max(1, _ELEMENTS // max(1, images[:1].numel()))
+    return [slice(start, min(start + size, len(images))) for start in range(0, len(images), size)]
