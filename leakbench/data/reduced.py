@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,7 +11,7 @@ from torch.nn import functional as F
 from leakbench.data.image_view import ImagesLike
 
 MOST = 64  # pixels of the longer side that are left
-_ELEMENTS = 2**25  # numbers of images that are held at one time
+_ELEMENTS = 2**23  # numbers of images that are held at one time
 
 
 def reduced(images: Tensor) -> Tensor:
@@ -30,7 +32,12 @@ def reduce_all(images: ImagesLike) -> Tensor:
     return torch.cat([reduced(images[rows]) for rows in blocks(images)])
 
 
+def count_rows(images: ImagesLike) -> int:
+    """Number of images whose float32 pixels take 32 MiB at the most; one at the least."""
+    return max(1, _ELEMENTS // prod(images.shape[1:]))
+
+
 def blocks(images: ImagesLike) -> list[slice]:
-    """Slices of images, one after the other, whose float32 pixels take 128 MiB at the most, or are one image."""
-    size = max(1, _ELEMENTS // max(1, images[:1].numel()))
+    """Slices of images, one after the other, each of so many as `count_rows` answers."""
+    size = count_rows(images)
     return [slice(start, min(start + size, len(images))) for start in range(0, len(images), size)]

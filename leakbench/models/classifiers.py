@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from leakbench.data.image_view import ImagesLike
-from leakbench.data.reduced import blocks, reduced
+from leakbench.data.reduced import blocks, count_rows, reduced
 from leakbench.models.training.gradients import Batch
 from leakbench.models.training.loop import Recipe, train
 from leakbench.runtime.device import RngStream, in_batches, place, seeded
 
 _COMPONENTS = 48
-_ROWS = 256  # images in a batch when the blind reader scores
+_ROWS = 256  # images in a batch when the blind reader scores, at the most
 
 
 class SmallConvNet(nn.Module):
@@ -92,7 +92,8 @@ class BlindReader:
     def score(self, images: Tensor | np.ndarray) -> np.ndarray:
         """Log odds of membership (N,), float64, of images (N, C, H, W): higher = more likely a member."""
         pixels = torch.as_tensor(images, dtype=torch.float32).cpu()
-        scores = in_batches(lambda batch: torch.from_numpy(self.decide(*_tables(batch))), pixels, size=_ROWS)
+        size = min(_ROWS, count_rows(pixels))
+        scores = in_batches(lambda batch: torch.from_numpy(self.decide(*_tables(batch))), pixels, size=size)
         return scores.double().numpy()
 
 
