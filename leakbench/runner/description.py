@@ -25,5 +25,5 @@ def describe_estimate(seconds: float, size: float, source: str) -> Iterator[str]
     """Time and disk, and `source`: where the estimate comes from. A second line where other programs take the cores
     that the estimate counts on."""
     yield f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine ({source})"
-    if (load := measure_load()) > _BUSY:
-        yield f"other programs keep this machine busy: as long as they do, it takes about {load:.1f} times as long"
+    if measure_load() > _BUSY:
+        yield "other programs keep this machine busy: as long as they do, it takes longer"

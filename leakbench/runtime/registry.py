@@ -67,7 +67,8 @@ def find(group: str, name: str, where: str = "") -> Any:
         return _loaded[group][name]
     if name not in _entries(group):
         place = f"{where}: " if where else ""
-        raise UsageError(f"{place}unknown {group.rstrip('s')} {name!r}; {nearest_name(name, names(group))}")
+        own = "; one of your own: --plugin FILE.py" if group in ("attacks", "defenses") else ""
+        raise UsageError(f"{place}unknown {group.rstrip('s')} {name!r}; {nearest_name(name, names(group))}{own}")
     entry, *others = _entries(group)[name].values()
     if others:
         origins = " and ".join(map(_origin, (entry, *others)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from math import floor
@@ -18,18 +19,19 @@ from ..reading.markdown import markdown_table
 from .claim import STRONGEST
 from .judge import Judgement
 
-_WIDTH = 100
+_WIDTH = 100  # at most
 _LEVELS = {"holds": "notice", "undecided": "warning", "broken": "error"}
 
 
 def format_judgement(one: Judgement) -> str:
-    """Lines of 100 columns for a terminal: the outcome, the claim and, unless its name says so, the point; below it,
-    indented, what was claimed, what was found, and what would decide it."""
+    """Lines for a terminal, of its width and at most 100 columns: the outcome, the claim and, unless its name says so,
+    the point; below it, indented, what was claimed, what was found, and what would decide it."""
     where = "" if one.point in one.claim.name else f" ({one.point})"
     first = to_printable(f"{one.outcome:<9}  {one.claim.name}{where}")
     text = to_printable(explain(one))
     indent = " " * 11
-    wrapper = TextWrapper(_WIDTH, indent, indent, break_long_words=False, break_on_hyphens=False)
+    width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
+    wrapper = TextWrapper(width, indent, indent, break_long_words=False, break_on_hyphens=False)
     return first + "\n" + wrapper.fill(text)
 
 

@@ -218,12 +218,14 @@ def test_a_claim_without_access_is_judged_at_the_most_that_was_measured_and_says
     assert every.access == "any" and "each membership attack at any access" in explain(every)
 
 
-def test_a_line_is_100_columns_wide_and_names_the_point_once(sound):
+@pytest.mark.parametrize("width", ["80", "100", "200"])
+def test_a_line_is_as_wide_as_the_terminal_and_names_the_point_once(sound, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
     for name in ("low", "baseline: low"):
         for more in ({"attack": "strongest", "at_most": 0.91}, {"at_least": 0.91}, {"at_most": 0.5}):
             first, *below = format_judgement(only(sound, name=name, **more)).splitlines()
             assert first.split()[0] in ("holds", "broken", "undecided") and first.count("baseline") == 1
-            assert below and all(line.startswith(" " * 11) and len(line) <= 100 for line in below)
+            assert below and all(line.startswith(" " * 11) and len(line) <= min(100, int(width)) for line in below)
 
 
 def test_the_claims_that_a_run_bears_out_hold_and_read_back(sound, tmp_path, leakbench):
