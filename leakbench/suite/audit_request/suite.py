@@ -127,10 +127,9 @@ def _build(
     if request.generated:
         check_samples(request.generated, request.samples, request.shape, data.shape)
     parts = Counter(np.asarray(data.split).tolist())
-    table = _table(request) | {"headline": _headline(parts["nonmember"]), "sampler": _sampler(parts)}
+    table = _table(request) | {"headline": _headline(parts["nonmember"]), "sampler": _sampler(parts, data)}
     table["defense"] += _control(request, data)
     table["network"] |= _control_levels(data)
-    table["sampler"] = table.get("sampler", {}) | _batch(data)
     suite = build_suite(table, _WHERE, overrides)
     return *_fitting(_without_part_readers(suite, data, model, request), data, model), data
 
@@ -225,9 +224,12 @@ def _headline(nonmembers: int) -> str:
     return next((name for name, least in _HEADLINES.items() if nonmembers >= least), "tpr@fpr=0.1")
 
 
-def _sampler(parts: Counter[str]) -> dict[str, Any]:
-    """Rows of a compute batch: small where the parts are, because each part fills its last batch up."""
-    return {"batch": _SMALL_BATCH} if min(parts["member"], parts["nonmember"]) < _MANY else {}
+def _sampler(parts: Counter[str], data: Dataset) -> dict[str, Any]:
+    """Rows of a compute batch: few where the parts are small, because each part fills its last batch up, and where
+    images are large, a power of two; else the suite's own."""
+    few = _SMALL_BATCH if min(parts["member"], parts["nonmember"]) < _MANY else SamplerTable().batch
+    rows = min(few, 2 ** (max(1, _BATCH_PIXELS // prod(data.shape)).bit_length() - 1))
+    return {"batch": rows} if rows < SamplerTable().batch else {}
 
 
 def _quality(request: Request) -> dict[str, Any]:
@@ -248,12 +250,6 @@ def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
 def _control_levels(data: Dataset) -> dict[str, Any]:
     """Levels of the control's network, which attends in its middle alone; none up to 8x8, where it is an MLP."""
     return {} if default_spec(data.shape).kind == "mlp" else {"levels": [1, 2, 2], "attention": 1}
-
-
-def _batch(data: Dataset) -> dict[str, Any]:
-    """The compute batch of large images, a power of two; the suite's own up to some 140 pixels a side."""
-    rows = max(1, _BATCH_PIXELS // prod(data.shape))
-    return {"batch": 2 ** (rows.bit_length() - 1)} if rows < SamplerTable().batch else {}
 
 
 def _fitting(suite: Suite, data: Dataset, spec: PretrainedSpec | None) -> tuple[Suite, dict[str, str]]:

@@ -28,7 +28,8 @@ def test_a_project_asserts_claims_by_a_fixture(again, pytester):
     assert {path: path.stat().st_mtime_ns for path in (again.out / "records").iterdir()} == before  # it was reused
 
 
-def test_claims_are_judged_from_python_as_by_the_command(finished, tmp_path, leakbench):
+def test_claims_are_judged_from_python_as_by_the_command(finished, tmp_path, leakbench, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # as the command is given here
     results, file = lb.load(finished.out), tmp_path / "claims.toml"
     file.write_text('[[claim]]\nname = "x"\ndefense = "cpsample"\nattack = "pia"\nat_most = 0.75\n')
     found = results.check(file)
