@@ -6,13 +6,14 @@ The runner writes it, reports read it. Plans of earlier versions lack some field
 from __future__ import annotations
 
 import shlex
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from leakbench.results.names import Name
 
 Role = Literal["baseline", "defense", "ablation", "control"]  # ablation: a defense with one of its parts taken away
+COMPARED: Final[tuple[Role, ...]] = ("defense", "ablation")  # with a baseline
 
 
 class _Planned(BaseModel):
@@ -40,7 +41,7 @@ class PlannedPoint(_Planned):
     @property
     def is_compared(self) -> bool:
         """True for defenses and their ablations: what is compared with a baseline."""
-        return self.role in ("defense", "ablation")
+        return self.role in COMPARED
 
     @property
     def method(self) -> str:

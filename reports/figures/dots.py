@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf, isnan
 from typing import TYPE_CHECKING, Any
 
-from leakbench.results.run_plan import PlannedPoint
+from leakbench.results.run_plan import COMPARED, PlannedPoint
 from leakbench.statistics import Summary
 
 from ..reading.aggregate import Aggregate
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STAR = "*"
-_SWEPT = ("defense", "ablation")  # roles whose points are joined to a curve
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ def plot_dots(
     ax: Axes, found: list[Dot], styles: dict[str, PointStyle], scale: float = 1.0, axis: Strip | None = None
 ) -> None:
     """Plot the curves, then the points. `scale` turns y into what the axis shows; `axis` places x (see strip.py)."""
-    for defense in dict.fromkeys(dot.defense for dot in found if dot.role in _SWEPT):
-        curve = [dot for dot in found if dot.defense == defense and dot.role in _SWEPT]
+    for defense in dict.fromkeys(dot.defense for dot in found if dot.role in COMPARED):
+        curve = [dot for dot in found if dot.defense == defense and dot.role in COMPARED]
         x, y = [dot.x.summary.mean for dot in curve], [dot.y.summary.mean * scale for dot in curve]
         first = styles[curve[0].name]
         ax.plot(x, y, color=first.curve, linestyle=first.dash, linewidth=0.7, zorder=2)

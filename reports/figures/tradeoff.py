@@ -111,10 +111,11 @@ def _copies(found: list[TradeoffRow], attack: str, label: str) -> LeakagePanel:
 
 
 def _with_front(run: RunFolder, panel: LeakagePanel) -> LeakagePanel:
-    """The panel with its Pareto front. On a void track there is none; controls and rows that mean nothing stay out."""
+    """The panel with its Pareto front. On a void track there is none; controls, ablations and rows that mean
+    nothing stay out."""
     if list_void_reasons(run):
         return panel
-    able = [dot for dot in panel.dots if dot.role != "control" and not find_marks(run, dot.name)]
+    able = [dot for dot in panel.dots if dot.role not in ("control", "ablation") and not find_marks(run, dot.name)]
     front, least = list[str](), inf
     for dot in sorted(able, key=lambda dot: (dot.x.summary.mean, panel.leakage[dot.name])):
         if panel.leakage[dot.name] < least:

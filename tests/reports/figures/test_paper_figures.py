@@ -75,12 +75,14 @@ def test_one_column_holds_it_without_overlap(run, module):
 
 
 def test_the_front_joins_what_nothing_betters_in_both(tell_run, tmp_path):
-    """far-and-worse is bettered by good, below is 0.1 from 1/2; untrained ones and controls stay out."""
+    """far-and-worse is bettered by good, below is 0.1 from 1/2; untrained ones, controls and
+    ablations stay out."""
     points = [
         placed("baseline", 1.0, 0.9, role="baseline"),
         placed("good", 2.0, 0.7),
         placed("far-and-worse", 3.0, 0.75),
         placed("below", 4.0, 0.4),
+        placed("half of good", 1.5, 0.6, role="ablation"),
         placed("as good as new", 30.0, 0.5),
         placed("untrained", 30.0, 0.5, role="control", chain=("untrained",)),
     ]
