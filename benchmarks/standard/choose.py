@@ -25,12 +25,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from leakbench.results.record import Record
+from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.results.run_folder import RunFolder
 
 MARGIN = 0.02
 FEW = 5
-LEVELS = ("SAMPLES", "API", "DENOISER", "WEIGHTS")
+LEVELS = ACCESS_LEVELS[1:]
 FAMILIES = ("membership", "replication")  # that an audit of a given model reads
 
 

@@ -28,8 +28,8 @@ def recipe(
     folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="The folder of a run.")] = None,
 ) -> None:
     from leakbench.interface.results import Results
+    from leakbench.reports.reading.width import read_width
     from leakbench.reports.recipes.registry import RECIPES, find_recipe, format_recipe, write_recipe
-    from leakbench.reports.tables.terminal import read_width
     from leakbench.results.run_folder import open_run
 
     if name is None:

@@ -35,8 +35,8 @@ def why(
     one_thread_a_process()
     from leakbench.measurement.inputs import RunInputs
     from leakbench.measurement.releases import ReleaseBuilder
+    from leakbench.reports.reading.width import prose_width
     from leakbench.reports.tables.columns import wrap
-    from leakbench.reports.tables.terminal import WIDTH
     from leakbench.runner.extension import Extension, extend_run
     from leakbench.runner.plan import Plan
     from leakbench.runner.up_to_date import FinishedRecords
@@ -57,7 +57,7 @@ def why(
     builder = ReleaseBuilder(RunInputs(extension.suite, config))
     reasons = format_reasons(Explanation(Plan(builder, "missing", extension, finished)).reasons())
     for reason in reasons:
-        print("\n".join(wrap(reason, WIDTH)))
+        print("\n".join(wrap(reason, prose_width())))
     if not reasons:
         print(f"{folder}: nothing would be made again")
 

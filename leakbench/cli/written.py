@@ -9,13 +9,13 @@ from pathlib import Path
 def list_written(paths: Iterable[Path]) -> list[str]:
     """A line a folder, broken at 100 columns: `runs/quick/: results.csv, report.md`. Names with the same endings share
     them: `runs/quick/figures/: roc, gate (.png, .pdf)`."""
+    from leakbench.reports.reading.width import prose_width
     from leakbench.reports.tables.columns import wrap
-    from leakbench.reports.tables.terminal import WIDTH
 
     folders: dict[Path, dict[str, list[str]]] = {}
     for path in paths:
         folders.setdefault(path.parent, {}).setdefault(path.stem, []).append(path.suffix)
-    return [line for folder, names in folders.items() for line in wrap(f"{folder}/: {_join(names)}", WIDTH)]
+    return [line for folder, names in folders.items() for line in wrap(f"{folder}/: {_join(names)}", prose_width())]
 
 
 def _join(names: dict[str, list[str]]) -> str:

@@ -18,15 +18,15 @@ from leakbench.reports.claims.words import explain
 from leakbench.reports.figures.canvas import PAGE
 from leakbench.reports.figures.registry import CHARTS, draw
 from leakbench.reports.reading.aggregate import aggregate
-from leakbench.reports.reading.points import ACCESS_LEVELS
 from leakbench.reports.reading.tradeoff_short import shorten_tradeoff
 from leakbench.reports.reading.verdicts import list_verdicts
 from leakbench.reports.reading.void import list_void_reasons
+from leakbench.reports.reading.width import read_width
 from leakbench.reports.recipes.registry import collect_recipe, list_values
 from leakbench.reports.tables.paper.registry import list_tables
 from leakbench.reports.tables.paper.render import render
-from leakbench.reports.tables.terminal import format_short, read_width
-from leakbench.results.record import Record
+from leakbench.reports.tables.terminal import format_short
+from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.runtime.toml_file import validate

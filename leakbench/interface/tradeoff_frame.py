@@ -9,8 +9,8 @@ import pandas as pd
 
 from leakbench.reports.reading.tradeoff import tradeoff_table
 from leakbench.reports.reading.tradeoff_short import ShortTable, shorten_tradeoff
+from leakbench.reports.reading.width import read_width
 from leakbench.reports.tables.columns import fit_table, wrap
-from leakbench.reports.tables.terminal import read_width
 from leakbench.results.run_folder import RunFolder
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,7 @@ SCHEMA: Final = 2
 QUALITY = "quality"  # the attack name of quality records
 
 AccessName = Literal["NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS"]
+ACCESS_LEVELS: Final[tuple[AccessName, ...]] = get_args(AccessName)  # each includes those before it
 
 
 _LONGEST_NAME = 180  # characters of a file name, which file systems limit to 255 bytes

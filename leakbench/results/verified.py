@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from leakbench.results.record import AccessName, Metric
+from leakbench.results.record import ACCESS_LEVELS, AccessName, Metric
 from leakbench.results.record_files import validation_fault
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
@@ -23,7 +23,6 @@ Status = Literal["agrees", "disagrees", "void"]
 RowState = Literal["self-reported", "ensemble", "best external", "unreliable"]
 
 RANKING_METRIC = "oriented_auc"  # of a counter-evaluation, which it is ranked by
-_ACCESS: tuple[AccessName, ...] = ("NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS")
 _MOST_BYTES = 2**26
 
 _Word = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -120,7 +119,7 @@ class VerifiedFile(_Entry):
 
 def list_reach(access: AccessName) -> tuple[AccessName, ...]:
     """The access levels that need this one or less."""
-    return _ACCESS[: _ACCESS.index(access) + 1]
+    return ACCESS_LEVELS[: ACCESS_LEVELS.index(access) + 1]
 
 
 def lower_bound(metrics: Mapping[str, Metric]) -> float:

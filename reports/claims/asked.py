@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from leakbench.results.families import FAMILIES
-from leakbench.results.record import QUALITY, Record
+from leakbench.results.record import ACCESS_LEVELS, QUALITY, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.runtime.errors import UsageError, nearest_name
 
-from ..reading.points import ACCESS_LEVELS
 from .claim import STRONGEST, Claim
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from leakbench.results.record import QUALITY
+from leakbench.results.record import ACCESS_LEVELS, QUALITY
 from leakbench.results.run_folder import RunFolder
-
-from ..reading.points import ACCESS_LEVELS
 
 
 def list_missing_records(old: RunFolder, new: RunFolder) -> list[str]:

@@ -12,14 +12,13 @@ from math import isnan
 
 from leakbench.results.flags import Flag
 from leakbench.results.metric_specs import COPY_EXCESS, TRAINING_DISTANCE, find_metric, other_features
-from leakbench.results.record import QUALITY, Record
+from leakbench.results.record import ACCESS_LEVELS, QUALITY, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import Estimate, PairedDifference, few_negatives
 
 from ..reading.comparison import read_metric
 from ..reading.marks import find_marks
-from ..reading.points import ACCESS_LEVELS
 from ..reading.void import list_void_reasons, rests_on_split
 
 _RATE = "tpr@fpr="

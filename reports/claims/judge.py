@@ -24,7 +24,7 @@ from typing import Literal
 from leakbench.results.families import FAMILIES
 from leakbench.results.flags import Flag
 from leakbench.results.metric_specs import find_metric
-from leakbench.results.record import Record
+from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.runtime.errors import UsageError, nearest_name
@@ -32,7 +32,6 @@ from leakbench.statistics import Estimate
 
 from ..reading.formatting import join_words
 from ..reading.marks import find_marks
-from ..reading.points import ACCESS_LEVELS
 from ..reading.void import list_void_reasons, rests_on_split
 from .asked import find_attacks, list_unrecorded, name_fault
 from .claim import STRONGEST, Claim

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from math import floor
@@ -16,10 +15,10 @@ from leakbench.runtime.errors import to_printable
 from leakbench.statistics import Estimate
 
 from ..reading.markdown import markdown_table
+from ..reading.width import prose_width
 from .claim import STRONGEST
 from .judge import Judgement
 
-_WIDTH = 100  # at most
 _LEVELS = {"holds": "notice", "undecided": "warning", "broken": "error"}
 
 
@@ -30,8 +29,7 @@ def format_judgement(one: Judgement) -> str:
     first = to_printable(f"{one.outcome:<9}  {one.claim.name}{where}")
     text = to_printable(explain(one))
     indent = " " * 11
-    width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
-    wrapper = TextWrapper(width, indent, indent, break_long_words=False, break_on_hyphens=False)
+    wrapper = TextWrapper(prose_width(), indent, indent, break_long_words=False, break_on_hyphens=False)
     return first + "\n" + wrapper.fill(text)
 
 

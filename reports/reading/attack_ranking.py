@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from leakbench.results.record import ACCESS_LEVELS
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 from .attack_results import AttackResult, group_records, list_results
 from .family import find_corrected
-from .points import ACCESS_LEVELS, find_baseline, find_reference
+from .points import find_baseline, find_reference
 from .scores import all_same_computation
 from .strongest import calibration_strength
 

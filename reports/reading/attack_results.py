@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leakbench.results.record import Record
+from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import holm
 
 from .aggregate import Aggregate, aggregate
-from .points import ACCESS_LEVELS
 from .scores import all_same_computation
 from .selection import select_records
 

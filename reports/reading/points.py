@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from leakbench.results.record import ACCESS_LEVELS
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
-ACCESS_LEVELS = ("NONE", "SAMPLES", "API", "DENOISER", "WEIGHTS")  # each includes those before it
 TRADEOFF_LEVELS = ("DENOISER", "WEIGHTS")  # those at which the trade-off is read
 
 

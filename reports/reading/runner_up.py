@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from leakbench.results.record import ACCESS_LEVELS
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
@@ -16,7 +17,7 @@ from .aggregate import Aggregate
 from .attack_ranking import baseline_points, calibrated_strength, rank_on_calibration
 from .attack_results import AttackResult, adjust_p_values
 from .formatting import format_ci, format_p
-from .points import ACCESS_LEVELS, TRADEOFF_LEVELS
+from .points import TRADEOFF_LEVELS
 from .scores import compare_paired
 
 NEXT = 3

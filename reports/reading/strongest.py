@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from leakbench.results.metric_specs import COPY_EXCESS
-from leakbench.results.record import Record
+from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 from .aggregate import aggregate
 from .family import Corrected, find_corrected
 from .marks import find_marks
-from .points import ACCESS_LEVELS, find_baseline, list_sweeps
+from .points import find_baseline, list_sweeps
 from .selection import copy_attacks, select_records
 
 Among = Callable[[Record], bool]

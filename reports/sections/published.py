@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from leakbench.results.record import QUALITY, Record
+from leakbench.results.record import ACCESS_LEVELS, QUALITY, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint, PublishedNumber
 
@@ -24,7 +24,6 @@ from ..reading.formatting import (
     format_significant,
     rate_title,
 )
-from ..reading.points import ACCESS_LEVELS
 
 _TITLES = ["point", "attack", "number", "paper", "measured on", "reported", "this run", "note"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import isnan
 
 from leakbench.results.metric_specs import COPY_EXCESS
-from leakbench.results.record import Record
+from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import Summary
@@ -26,7 +26,7 @@ from ..reading.distances import heldout_distance
 from ..reading.family import read_p
 from ..reading.leakage import Leak, collect_leak
 from ..reading.marks import find_marks
-from ..reading.points import ACCESS_LEVELS, find_reference, list_sweeps, measured_levels
+from ..reading.points import find_reference, list_sweeps, measured_levels
 from ..reading.runner_up import list_runners_up
 from ..reading.selection import copy_attacks, select_records
 from ..reading.standing import read_leak

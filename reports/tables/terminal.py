@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from leakbench.results.run_folder import RunFolder
@@ -18,11 +17,11 @@ from ..reading.tradeoff_text import format_tradeoff, shared_flags
 from ..reading.unmeasured import list_unmeasured
 from ..reading.verdicts import list_verdicts
 from ..reading.void import list_void_reasons
+from ..reading.width import read_width
 from .columns import fit_table, wrap
 
 _VOID = "VOID, no membership result says anything"
 FEW = 2  # releases whose verdicts stand below the table
-WIDTH = 100  # where there is no terminal: a log file, a pipe, a notebook
 
 
 def print_table(run: RunFolder, wide: bool = False) -> list[Path]:
@@ -34,11 +33,6 @@ def print_table(run: RunFolder, wide: bool = False) -> list[Path]:
     for line in format_wide(run, width) if wide else format_short(run, width, "--wide"):
         console.print(line, style="bold red" if line.startswith(_VOID) else None, soft_wrap=True)
     return []
-
-
-def read_width() -> int:
-    """The columns of the terminal, or those that COLUMNS tells; without either `WIDTH`."""
-    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def format_short(run: RunFolder, width: int, more: str = "") -> list[str]:

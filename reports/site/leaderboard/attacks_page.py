@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from leakbench.results.record import Record
+from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.statistics import Summary
 
 from ...reading.aggregate import aggregate_oriented
 from ...reading.formatting import format_calls
-from ...reading.points import ACCESS_LEVELS
 from .cells import Cell, Table, auc_cell, make_table, number_cell, word_cell
 from .results import Setting, Submitted
 from .tracks import Track

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from leakbench.results.record import ACCESS_LEVELS
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
-
-from ...reading.points import ACCESS_LEVELS
 
 
 def list_missing(run: RunFolder, point: PlannedPoint, level: str) -> list[str]:
