@@ -72,7 +72,7 @@ class _Turned:
     def __getitem__(self, index: Tensor) -> Tensor:
         bottom, right = self._top + self._side, self._left + self._side
         square = self._images[index % len(self._images)][..., self._top : bottom, self._left : right]
-        made, turns = torch.empty_like(square), index // len(self._images)
+        made, turns = torch.empty_like(square, memory_format=torch.contiguous_format), index // len(self._images)
         for number in range(4):
             chosen = (turns == number).nonzero()[:, 0]
             made[chosen] = square[chosen].rot90(number, (-2, -1))

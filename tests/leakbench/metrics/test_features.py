@@ -153,6 +153,17 @@ def test_a_rotation_reader_learns_its_task(monkeypatch):
         assert (reader.network(square.rot90(turns, (-2, -1))).argmax(dim=1) == turns).float().mean() > 0.95
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_turned_images_lie_in_memory_alike_however_the_images_do(layout):
+    """Convolutions round by the layout of what they are given, and a training parts by a rounding."""
+    x = images(6, channels=3).contiguous(memory_format=layout)
+    index = torch.tensor([0, 7, 23, 12])
+    turned = reference_classifier._Turned(x)[index]
+    assert turned.is_contiguous()
+    expected = torch.stack([x[i % 6].rot90(i // 6, (-2, -1)) for i in index.tolist()])
+    assert torch.equal(turned, expected)
+
+
 def test_a_labelled_reader_is_a_classifier(monkeypatch):
     quick = partial(reference_classifier.train_classifier, steps=2)
     monkeypatch.setattr(reference_classifier, "train_classifier", quick)
