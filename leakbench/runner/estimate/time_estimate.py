@@ -30,11 +30,11 @@ from leakbench.runner.estimate.unit_times import StepTimes, Times
 if TYPE_CHECKING:
     from leakbench.measurement.inputs import RunInputs
 
-_STARTING = 5.0  # seconds until a worker has imported torch
-_READING = 1.0  # seconds of the reader beside its steps
+_STARTING = 3.0  # seconds until a worker has imported torch
+_READING = 0.5  # seconds of the reader beside its steps
 _READER_IMAGES = 300 * 64  # that the classifier of reference images is trained on (models.classifiers)
-_AUDITING = 4.0  # seconds of an audit beside its network calls
-_ATTACK = 0.3  # seconds of an attack beside its network calls
+_AUDITING = 0.6  # seconds of an audit beside its network calls
+_ATTACK = 0.05  # seconds of an attack beside its network calls
 _REPORTING = 5.0  # seconds of tables and figures
 _RECORDS = 20_000  # bytes of a release's records and arrays, at the least
 

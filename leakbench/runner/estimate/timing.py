@@ -1,7 +1,8 @@
 """Times what a suite is made of on this machine. Everything that an estimate times stands here, each timed once:
 
 - one image through the suite's network without gradients: a step of sampling, or one query of an attack;
-- one image forward and backward: its part in a step of training;
+- one image in a step of training, by a few steps of the training loop in batches of `_BATCH` (a choice of ours; where
+  networks are tiny, what a step takes beside its images shows in smaller batches);
 - one image in the features of [quality]; features that would be trained are timed with random weights;
 - one pair of images by LPIPS;
 - the products a second of this device, for DINOv2 and SSCD, whose products an image are known.
@@ -20,6 +21,7 @@ from functools import cached_property
 from math import inf
 
 import torch
+from torch import Tensor
 
 from leakbench.measurement.extra_features_policy import list_extra_features
 from leakbench.measurement.feature_extractor import FeatureExtractor
@@ -27,6 +29,7 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import load_lpips
 from leakbench.models import networks
+from leakbench.models.training.loop import Recipe, train
 from leakbench.models.work import Work, count_spec_work
 from leakbench.runner.estimate.count_times import PRODUCTS
 from leakbench.runner.estimate.unit_times import StepTimes
@@ -35,6 +38,8 @@ from leakbench.runtime.errors import UsageError
 
 _LONG_ENOUGH = 0.2  # seconds of a timed call
 _TIMES = 3  # calls, the middle one of which counts
+_BATCH = 64  # images of a step of training
+_STEPS = 32  # of training, at the most
 
 
 class UnitTimes:
@@ -88,7 +93,7 @@ class UnitTimes:
         products = sum(PRODUCTS[name] for name in list_extra_features(self.inputs))
         return products / _products_per_second(self.inputs.device) if products else 0.0
 
-    def _blank(self, images: int) -> torch.Tensor:
+    def _blank(self, images: int) -> Tensor:
         return torch.zeros(images, *self.inputs.data.shape, device=self.inputs.device)
 
 
@@ -97,18 +102,26 @@ def time_network(inputs: RunInputs, condition: str) -> StepTimes:
     spec, batch = inputs.network(condition), inputs.suite.file.sampler.batch
     network = place(networks.build(spec, inputs.streams(0).of("estimate")), inputs.device).eval()
 
-    def call(images: int) -> None:
+    def call(images: int) -> Tensor:
         x = torch.zeros(images, *spec.shape, device=inputs.device)
         t = torch.zeros(images, dtype=torch.int64, device=inputs.device)
         with autocast(inputs.device):
-            answer = network(x, t, t if spec.conditions else None).float().square().mean()
-        if torch.is_grad_enabled():
-            answer.backward()
-        answer.item()
+            return network(x, t, t if spec.conditions else None).float().square().mean()
+
+    def learn(images: int) -> None:
+        recipe = Recipe(steps=max(1, images // _BATCH), batch=min(images, _BATCH))
+        train(
+            network.requires_grad_(True),
+            lambda _, drawn: call(len(drawn.index)),
+            recipe,
+            stream=inputs.streams(0).of("estimate"),
+            count=1,
+            noise_shape=spec.shape,
+        )
 
     with torch.no_grad():
-        forward = seconds_an_image(call, batch)
-    return StepTimes(forward, seconds_an_image(call, batch))
+        forward = seconds_an_image(lambda images: call(images).item(), batch)
+    return StepTimes(forward, seconds_an_image(learn, _STEPS * _BATCH))
 
 
 def seconds_an_image(call: Callable[[int], object], most: int) -> float:

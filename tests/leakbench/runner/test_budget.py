@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from leakbench.api import Access, MembershipAttack
 from leakbench.measurement import inputs
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
@@ -221,6 +223,26 @@ def test_more_workers_are_not_slower_and_never_faster_than_the_longest_chain(pat
 @pytest.mark.parametrize(("attack", "calls"), [("blind", 0), ("loss", 1), ("secmi", 11), ("pia", 2), ("pfami", 20)])
 def test_an_attack_makes_the_calls_that_its_paper_counts(attack, calls):
     assert count_membership_calls([registry.find("attacks", attack)()], (3, 12, 12), 0, Schedule())[0] == calls
+
+
+def test_what_a_first_fit_imports_is_not_counted_for_each_fold():
+    began = []
+
+    class Importing(MembershipAttack):
+        name, summary, access = "importing", "its first fit takes 0.2 s", Access.DENOISER
+
+        def fit(self, calibration):
+            if not began:
+                began.append(time.process_time())
+                while time.process_time() < began[0] + 0.2:
+                    pass
+            return self
+
+        def score(self, view, images, labels):
+            return images.flatten(1).mean(1)
+
+    _, (counted,) = count_membership_calls([Importing()], (1, 8, 8), 0, Schedule())
+    assert counted.fitting_seconds < 0.1
 
 
 def test_attacks_share_calls_in_the_rehearsal_too():
