@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leakbench.cli.lines import print_lines
+
 if TYPE_CHECKING:
     from leakbench.runner.run import Execution, Run
 
@@ -23,7 +25,7 @@ app = typer.Typer(
 
     \b
     Examples:
-      leakbench run quick                          a whole audit in three minutes, into runs/quick/
+      leakbench run quick                          a whole audit in one to three minutes, into runs/quick/
       leakbench run quick --plan                   what would be run, and stop
       leakbench run quick --set dataset=npz:my.npz --out runs/mine
       leakbench report runs/quick                  write tables and figures again
@@ -80,8 +82,7 @@ def finish(run: Run, plan: bool, wide: bool = False) -> None:
     from leakbench.runtime import distributed
 
     if plan:
-        for line in run.describe():
-            print(line)
+        print_lines(run.describe())
         return
     prints = distributed.rank() == 0
     try:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from leakbench.cli.app import PluginOption, WideOption, app, finish, one_thread_a_process
+from leakbench.cli.lines import print_lines
 
 
 @app.command(
@@ -107,8 +108,7 @@ def _print_outline(options: dict[str, Any]) -> str | None:
     except NotInHeaders as error:
         return str(error)
     _print_left_out(left_out)
-    for line in lines:
-        print(line)
+    print_lines(lines)
     return None
 
 

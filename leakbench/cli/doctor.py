@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leakbench.cli.app import app
+from leakbench.cli.lines import print_lines
 
 
 @app.command(
@@ -11,5 +12,4 @@ from leakbench.cli.app import app
 def doctor() -> None:
     from leakbench.cli.doctor_checks import findings
 
-    for state, words in findings():
-        print(f"{state:<8} {words}")
+    print_lines(f"{state:<8} {words}" for state, words in findings())

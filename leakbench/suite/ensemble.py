@@ -28,20 +28,25 @@ def read_frozen_attacks(ensemble: object, where: str) -> list[dict[str, Any]]:
 
 
 def format_ensemble(file: SuiteFile) -> str:
-    """The frozen set that a suite runs and what was changed or added, for tables: "strongest 1 and 2 more attacks", or
-    "standard 1, as far as it applies" where attacks of the set are missing and all others are as it has them. Empty
-    where the suite has no version and names no ensemble."""
+    """The frozen set that a suite runs and what was changed or added, for tables: "strongest 1 and 2 more attacks";
+    "standard 1, as far as it applies, and 2 more attacks" where attacks of the set are missing and all others are as it
+    has them. Empty where the suite has no version and names no ensemble."""
     name = file.ensemble or file.name
     if not file.ensemble and (not file.version or name not in registry.suite_files()):
         return format_version(name, file.version)
     table = read_toml(registry.suite_path(name))
-    frozen, asked = list(table.get("attack", [])), [dict(entry) for entry in file.attack]
+    frozen = [dict(entry) for entry in table.get("attack", [])]
+    kept = [entry for entry in frozen if entry in file.attack]
+    ids = {_id_of(entry) for entry in frozen}
     title = format_version(name, str(table["version"]))
-    if asked[: len(frozen)] != frozen or list_changes(file):
-        fewer = not list_changes(file) and [entry for entry in frozen if entry in asked] == asked
-        return f"{title}{_FEWER if fewer else _CHANGED}"
-    added = len(asked) - len(frozen)
-    return title if not added else f"{title} and {added} more attack{'s' if added > 1 else ''}"
+    if list_changes(file) or any(_id_of(entry) in ids and entry not in kept for entry in file.attack):
+        return f"{title}{_CHANGED}"
+    more = f" and {added} more attack{'s' * (added > 1)}" if (added := len(file.attack) - len(kept)) else ""
+    return f"{title}{more}" if kept == frozen else f"{title}{_FEWER}{',' * bool(more)}{more}"
+
+
+def _id_of(entry: dict[str, Any]) -> str:
+    return str(entry.get("id", entry["name"]))
 
 
 def name_frozen(file: SuiteFile) -> tuple[str, list[str]]:
@@ -50,4 +55,5 @@ def name_frozen(file: SuiteFile) -> tuple[str, list[str]]:
     if file.ensemble and file.ensemble not in registry.suite_files():  # a file of its user's
         return "", []
     title = format_ensemble(file)
-    return ("" if title.endswith((_CHANGED, _FEWER)) else title.partition(" and ")[0]), list_changes(file) or []
+    whole = not any(words in title for words in (_CHANGED, _FEWER))
+    return title.partition(" and ")[0] if whole else "", list_changes(file) or []

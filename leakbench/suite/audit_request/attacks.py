@@ -9,6 +9,7 @@ one name has the same numbers in one audit and the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +39,20 @@ class Reach:
 def build_entries(choice: str, reach: Reach) -> list[dict[str, Any]]:
     """The [[attack]] entries of names with commas between, of attacks or of sets; each id once, as it stands first.
     Raises UsageError."""
+    _check_names(split_choice(choice))
     found: dict[str, dict[str, Any]] = {}
     for word in split_choice(choice):
         for entry in _possible(read_set(word), reach) if word in SETS else [_named(word, reach)]:
             found.setdefault(str(entry.get("id", entry["name"])), entry)
     return list(found.values())
+
+
+def _check_names(words: Sequence[str]) -> None:
+    """Raise UsageError that names every word which is neither an attack nor a set."""
+    known = [*SETS, *registry.names("attacks")]
+    if unknown := [word for word in words if word not in known]:
+        said = ", ".join(f"{word!r} ({nearest_name(word, known)})" for word in unknown)
+        raise UsageError(f"{_OPTION}: unknown attack{'s' * (len(unknown) > 1)} {said}")
 
 
 def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any]]:
@@ -62,9 +72,6 @@ def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any
 
 def _named(name: str, reach: Reach) -> dict[str, Any]:
     """The entry of an attack that was asked for by name."""
-    known = registry.names("attacks")
-    if name not in known:
-        raise UsageError(f"{_OPTION}: unknown attack {name!r}; {nearest_name(name, [*SETS, *known])}")
     kind: type[Attack] = registry.find("attacks", name, _OPTION)
     if kind.family not in ASKED:
         raise UsageError(f"{_OPTION} {name}: is of family {kind.family}; an audit reads {' and '.join(ASKED)}")

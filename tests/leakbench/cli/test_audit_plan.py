@@ -95,7 +95,9 @@ def test_errors_are_those_of_the_run(given, plan, leakbench, tmp_path):
     assert "30 images, and at least 40 are needed" in ask(few).err
     assert "images are 16x24 (height x width), and model makes 16x16" in ask(wide).err
     assert "no such folder or .npz file" in ask(tmp_path / "nowhere").err
-    assert "unknown attack 'los'" in ask(members, nonmembers, model, "--attacks", "los").err
+    assert "unknown attack 'los' (did you mean 'loss'?)" in ask(members, nonmembers, model, "--attacks", "los").err
+    both = ask(members, nonmembers, model, "--attacks", "piaa,loss,secmj").err
+    assert "unknown attacks 'piaa' (did you mean 'pia'?), 'secmj' (did you mean 'secmi'?)" in both
     broken = tmp_path / "broken"
     (broken / "unet").mkdir(parents=True)
     for name in ("model_index.json", "unet/config.json"):

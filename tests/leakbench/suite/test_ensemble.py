@@ -60,7 +60,8 @@ def test_what_was_changed_or_added_is_said(own, tmp_path):
     [
         ([{"name": "loss"}], "frozen 3, as far as it applies"),
         ([], "frozen 3, as far as it applies"),
-        ([{"name": "loss"}, {"name": "secmi"}], "frozen 3, changed"),
+        ([{"name": "loss"}, {"name": "secmi"}], "frozen 3, as far as it applies, and 1 more attack"),
+        ([{"name": "secmi"}, {"name": "loss"}, {"name": "pia", "t": 300}], "frozen 3, changed"),
         ([{"name": "pia", "t": 300}], "frozen 3, changed"),
     ],
 )
