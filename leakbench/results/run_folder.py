@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Collection
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from leakbench.results.record import Record
-from leakbench.results.record_files import find_arrays, read_record, validation_fault
+from leakbench.results.record_files import check_arrays, find_arrays, read_record, validation_fault
 from leakbench.results.run_plan import RunPlan
 from leakbench.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+
+_HISTORY = ("command", "seconds", "cells", "workers")
 
 
 def open_run(path: Path) -> RunFolder:
@@ -31,6 +35,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._checked: set[Path] = set()  # files of arrays that are as they were written
 
     @property
     def whole(self) -> RunFolder:
@@ -49,9 +54,18 @@ class RunFolder:
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
-        """history.json: a row for each `leakbench run` on this folder that computed something, oldest first."""
+        """history.json: a row for each `leakbench run` on this folder that computed something, oldest first. Of a
+        damaged one nothing is known, which is said on stderr."""
         path = self.path / "history.json"
-        return list(json.loads(path.read_text())) if path.is_file() else []
+        with suppress(FileNotFoundError):
+            try:
+                rows = [{name: row[name] for name in _HISTORY} for row in json.loads(path.read_bytes())]
+                if all(isinstance(row["seconds"], int | float) for row in rows):
+                    return rows
+                raise ValueError("seconds that are no number")
+            except (ValueError, TypeError, KeyError):
+                print(f"leakbench: {path}: damaged; the times of earlier commands are not known", file=sys.stderr)
+        return []
 
     @cached_property
     def records(self) -> list[Record]:
@@ -70,12 +84,15 @@ class RunFolder:
         replication: similarity, nearest (per sample), null_similarity; and, unless images are withheld, the samples
         most similar to a training image: pair_samples, pair_nearest (K, H, W, C) uint8, pair_similarity (K,), most
         similar first. quality: mean, covariance, n of the samples' features; and the share of each sample and real
-        image in each metric (`find_shares`).
+        image in each metric (`find_shares`). Raises UsageError where the file is damaged.
         """
         import numpy as np
 
         path = find_arrays(self.path, record)
         if path is None:  # records may be handed on without what holds pictures
             return {}
+        if path not in self._checked:
+            check_arrays(path, record)
+            self._checked.add(path)
         with np.load(path, allow_pickle=False) as packed:
             return {name: packed[name] for name in packed.files if not only or name in only}

@@ -29,6 +29,7 @@ from leakbench.runner.cell_queue import order_cells
 from leakbench.runner.extension import Extension
 from leakbench.runner.manifest import to_manifest
 from leakbench.runner.up_to_date import SUPERSEDED, FinishedRecords, identify
+from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
 from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 
@@ -59,9 +60,12 @@ class Plan:
 
     @cached_property
     def failures(self) -> dict[str, str]:
-        """Cells that failed last time, with their errors."""
+        """Cells that failed last time, with their errors. Raises UsageError where the file is damaged."""
         path = self.out / "failures.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else {}
+        try:
+            return dict(json.loads(path.read_text())) if path.is_file() else {}
+        except (ValueError, TypeError):
+            raise UsageError(f"{path}: damaged; without --rerun failed, all that has no record is done") from None
 
     @cached_property
     def audits(self) -> list[ReleaseAudit]:
@@ -181,8 +185,8 @@ class Plan:
         self.embedding.delete_classifiers()
 
     def write(self, command: str) -> None:
-        """Write plan.json and near_duplicates.csv; set aside records that older code or an older plugin left, and those
-        of a run that is replaced, with its plan."""
+        """Write plan.json and near_duplicates.csv; set aside records that older code or an older plugin left, those
+        that are damaged, and those of a run that is replaced, with its plan."""
         self.out.mkdir(parents=True, exist_ok=True)
         inputs = {identify(audit, spec): audit.row_key(spec) for audit in self.audits for spec in audit.rows()}
         inputs |= self.extension.absent.list_kept(self.finished, self.audits)
@@ -201,6 +205,7 @@ class Plan:
             if self.rerun == "all":
                 self.finished.copy_plan()
             self.finished.set_aside(stale)
+        self.finished.set_aside(self.finished.damaged)  # it may be one that no cell makes again
         for remark in self.inputs.data.remarks:
             print(f"leakbench: {remark}", file=sys.stderr)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"

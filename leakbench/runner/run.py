@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +26,14 @@ from leakbench.runner.measured_speed import keep_speeds
 from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.process import ExecutorName, Placement, check_measurable, place_run
 from leakbench.runner.progress import Display
+from leakbench.runner.run_lock import lock_run
 from leakbench.runner.run_log import append_history, has_current_report, write_failures, write_reports
 from leakbench.runner.up_to_date import FinishedRecords
 from leakbench.runtime import distributed
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.cache.remote import check_reachable
-from leakbench.runtime.files import check_writable
+from leakbench.runtime.errors import UsageError
+from leakbench.runtime.files import check_writable, remove_temporary_files
 from leakbench.runtime.progress import progress
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
@@ -171,17 +174,23 @@ class Run:
     def execute(self, command: str) -> Execution:
         """Do the cells and write reports. `command` is kept for the record.
 
-        Raises UsageError, and OSError for a full disk or a worker process that was killed.
+        Raises UsageError, also where another command works in the folder, and OSError for a full disk or a worker
+        process that was killed.
         """
         _ = self.plan.cells
         distributed.barrier()  # all have their cells before the first process changes what those rest on
-        distributed.broadcast(lambda: self._begin(command))
-        return self._lead(command) if distributed.rank() == 0 else self._follow()
+        with ExitStack() as lock:
+            distributed.broadcast(lambda: self._begin(command, lock))
+            return self._lead(command) if distributed.rank() == 0 else self._follow()
 
-    def _begin(self, command: str) -> None:
-        """Check and write what a run starts from."""
+    def _begin(self, command: str, lock: ExitStack) -> None:
+        """Check and write what a run starts from, from now on alone in its folder."""
         check_writable(self.out, "--out")
         check_writable(self.inputs.config.cache, "cache folder")
+        lock.enter_context(lock_run(self.out, command))
+        if self.plan.finished.has_changed():
+            raise UsageError(f"{self.out}: another command wrote into it while this one was planned: give it again")
+        remove_temporary_files(self.out / "records", self.out / "arrays")
         for line in self.plan.extension.describe(self.out):
             print(f"leakbench: {line}", file=sys.stderr)
         self.plan.write(command)

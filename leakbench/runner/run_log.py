@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from leakbench.results.run_digest import digest_hashes, hash_file, list_run_files
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime import registry
 from leakbench.runtime.files import write_atomically
 from leakbench.runtime.progress import progress
 
 FORMATS = ("csv", "drawings", "md")
+_REPORTED = ".reported"
 
 
 def append_history(out: Path, command: str, cells: int, workers: int, seconds: float) -> None:
@@ -33,14 +35,22 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def has_current_report(out: Path) -> bool:
-    """True if report.md, which is written after all else, is younger than the plan and every record."""
-    of_the_run = [out / "plan.json", *(out / "records").glob("*.json")]
-    report = out / "report.md"
-    return report.is_file() and report.stat().st_mtime >= max(path.stat().st_mtime for path in of_the_run)
+    """True if report.md, which is written after all else, shows the plan and records that are there now."""
+    noted = out / _REPORTED
+    return (out / "report.md").is_file() and noted.is_file() and noted.read_text() == _digest_shown(out)
 
 
 def write_reports(out: Path) -> None:
-    """Write tables, figures and report.md."""
+    """Write tables, figures and report.md, and note what they show."""
+    shown = _digest_shown(out)
     for name in FORMATS:
         with progress(f"writing reports into {out}: {name}"):
             registry.find("reports", name)(RunFolder(out))
+    write_atomically(out / _REPORTED, shown.encode())
+
+
+def _digest_shown(out: Path) -> str:
+    """Digest of plan and records, which hold the hashes of their arrays. Times of files do not count: a clock may have
+    been set back between them."""
+    names = [name for name in list_run_files(out) if name.endswith(".json")]
+    return digest_hashes({name: hash_file(out / name) for name in names})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -33,6 +34,20 @@ class FinishedRecords:
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self._found = self._list_files()
+
+    def has_changed(self) -> bool:
+        """True if another process has written plan or records since these were looked at."""
+        return self._list_files() != self._found
+
+    def _list_files(self) -> dict[Path, tuple[int, int, int]]:
+        """The files of plan and records, with what tells one from a later one of its name."""
+        found = {}
+        for path in [self.out / "plan.json", *(self.out / "records").glob("*.json")]:
+            with suppress(OSError):
+                about = path.stat()
+                found[path] = about.st_ino, about.st_size, about.st_mtime_ns
+        return found
 
     @property
     def by_identity(self) -> dict[Identity, tuple[Path, Record]]:

@@ -26,6 +26,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporary_files(*folders: Path) -> None:
+    """Delete what `write_atomically` had begun in these folders when its process was killed. Nobody may write there."""
+    for folder in folders:
+        for path in folder.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
+
 def check_writable(folder: Path, what: str) -> None:
     """Raise UsageError if a folder cannot be created or written to; `what` names it in the message."""
     try:

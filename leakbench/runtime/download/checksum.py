@@ -8,6 +8,7 @@ gigabytes.
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,12 +51,15 @@ def file_sha256(path: Path) -> str:
 def record_sha256(path: Path) -> None:
     """Write FILE.sha256. In a read-only folder nothing is written, and the file is hashed every time."""
     with suppress(OSError):
+        changed = path.stat().st_ctime_ns
         _record(path).write_text(f"{_hash(path, 'sha256')}  {path.name}\n")
+        os.utime(_record(path), ns=(changed, changed))
 
 
 def _is_untouched(path: Path) -> bool:
-    """True if the file did not change since its hash was recorded. Of that, the time of last change cannot lie."""
-    return bool(recorded_sha256(path)) and path.stat().st_ctime_ns <= _record(path).stat().st_mtime_ns
+    """True if the file did not change since its hash was recorded: the record bears the file's time of last change,
+    which cannot be set. Which of two times is later is not asked: a clock may have been set back."""
+    return bool(recorded_sha256(path)) and path.stat().st_ctime_ns == _record(path).stat().st_mtime_ns
 
 
 def _record(path: Path) -> Path:

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from leakbench.runtime.download.checksum import recorded_sha256
+from leakbench.runtime.download.checksum import find_damage, recorded_sha256
 from leakbench.runtime.download.resource import Resource, downloads_folder, fetch, is_offline
 from leakbench.runtime.errors import UsageError
 
@@ -237,3 +237,15 @@ fetch(Resource(name="thing", file="thing.bin", urls=("{served.url}/thing",)), Pa
 def test_downloads_lie_in_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("LEAKBENCH_CACHE", str(tmp_path))
     assert downloads_folder() == tmp_path / "downloads"
+
+
+def test_a_file_that_was_changed_while_the_clock_was_set_back_is_hashed_again(tmp_path):
+    """Its time of last change lies before that of its hash."""
+    path, note = tmp_path / "file.bin", tmp_path / "file.bin.sha256"
+    path.write_bytes(b"first")
+    assert find_damage(path, hashlib.sha256(b"first").hexdigest(), None) is None
+    path.write_bytes(b"other")
+    os.utime(note, ns=(2**62, 2**62))
+    assert "not " + hashlib.sha256(b"first").hexdigest() in find_damage(
+        path, hashlib.sha256(b"first").hexdigest(), None
+    )

@@ -96,6 +96,7 @@ def test_a_number_that_is_read_the_other_way_round_says_so(retold, tmp_path):
     for sign, word in ((1.0, ""), (-1.0, " (inverted)")):
         for path in folder.glob("records/baseline__pia__*.json"):
             record = json.loads(path.read_text())
+            record.pop("checksum", None)
             record["info"]["orientation"] = sign
             path.write_text(json.dumps(record))
         told = rows(render(RunFolder(folder)))

@@ -259,6 +259,7 @@ def test_without_arrays_the_records_own_numbers_are_used(run, tmp_path, make_run
     )
     for path in (tmp_path / "records").glob("*.json"):
         record = json.loads(path.read_text())
+        del record["checksum"]
         path.write_text(json.dumps(record | {"arrays": ""}))
     assert not any(control.exact for control in list_controls(other))
     assert all(np.isnan(gap.difference.low) and gap.difference.mean > 0.1 for gap in list_access_gaps(other))

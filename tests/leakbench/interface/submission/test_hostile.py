@@ -296,6 +296,7 @@ def test_any_json_anywhere_ends_in_findings_or_one_line(few, data):
     try:
         name = data.draw(st.sampled_from(["plan.json", f"records/{LOSS}.json"]))
         content = json.loads(few.files[name])
+        content.pop("checksum", None)
         *above, key = data.draw(st.sampled_from(list(paths_in(content))[1:]))
         here = content
         for step in above:
