@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leakbench.cli.lines import print_lines
+from leakbench.runtime.errors import to_printable
 
 if TYPE_CHECKING:
     from leakbench.runner.run import Execution, Run
@@ -93,7 +94,7 @@ def finish(run: Run, plan: bool, wide: bool = False) -> None:
     if prints:
         _print_results(run.out, execution, wide)
     for failure in execution.failures.values():
-        print(f"leakbench: failed: {failure}", file=sys.stderr)
+        print(f"leakbench: failed: {to_printable(failure)}", file=sys.stderr)
     if execution.failures:
         raise typer.Exit(1)
     if prints:  # of a group the first process, when all records are there

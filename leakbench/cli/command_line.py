@@ -30,7 +30,7 @@ from leakbench.cli import (  # noqa: F401
     why,
 )
 from leakbench.cli.app import app
-from leakbench.runtime.errors import UsageError, to_printable
+from leakbench.runtime.errors import UsageError, format_error
 
 
 def main() -> Any:
@@ -40,10 +40,13 @@ def main() -> Any:
     except UsageError as error:
         if os.environ.get("LEAKBENCH_DEBUG"):
             raise
-        print(f"leakbench: {to_printable(' '.join(str(error).splitlines()))}", file=sys.stderr)
+        print(f"leakbench: {format_error(error)}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if os.environ.get("LEAKBENCH_DEBUG"):
             raise
-        print(f"leakbench: {error}; what was finished is kept: run the same command to go on", file=sys.stderr)
+        print(
+            f"leakbench: {format_error(error)}; what was finished is kept: run the same command to go on",
+            file=sys.stderr,
+        )
         sys.exit(1)

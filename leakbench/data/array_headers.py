@@ -12,6 +12,8 @@ from leakbench.data import generated_npz
 from leakbench.data.npz import read_arrays
 from leakbench.data.npz_blocks import open_array
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.npz_file import ARRAY_FAULTS, array_error
+from leakbench.runtime.paths import user_path
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def read_npz_header(argument: str) -> ArrayHeader:
 
     Labels are read whole. Raises UsageError.
     """
-    path = Path(argument).expanduser()
+    path = user_path(argument)
     if not argument or not path.is_file():
         raise UsageError(f"dataset 'npz:{argument}': no such file; write npz:PATH with the path of an .npz file")
     generated = _keys(path) >= {generated_npz.IMAGES} and "images" not in _keys(path)
@@ -48,7 +50,7 @@ def read_npz_header(argument: str) -> ArrayHeader:
 
 def read_npy_header(argument: str) -> ArrayHeader:
     """Read the header of npy:FILE.npy or of images.npy in npy:DIR (without `npy:`). Raises UsageError."""
-    path = Path(argument).expanduser()
+    path = user_path(argument)
     file = path / "images.npy" if path.is_dir() else path
     if not argument or not file.is_file():
         raise UsageError(f"dataset 'npy:{argument}': no file {file}; write npy:FILE.npy, or npy:DIR with an images.npy")
@@ -56,8 +58,8 @@ def read_npy_header(argument: str) -> ArrayHeader:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
         beside = path / "labels.npy"
         labels = np.load(beside, allow_pickle=False) if path.is_dir() and beside.is_file() else None
-    except (ValueError, OSError, EOFError) as error:
-        raise UsageError(f"{file}: cannot be read ({error}); write it with numpy.save") from None
+    except ARRAY_FAULTS as error:
+        raise array_error(str(file), error, "numpy.save") from None
     shape = _shape(file, "images", array.shape, channels_first=False)
     return ArrayHeader(f"npy:{path.name}", file, array.shape[0], shape, str(array.dtype), labels)
 

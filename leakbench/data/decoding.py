@@ -21,7 +21,7 @@ import numpy as np
 
 from leakbench.data.image_kinds import is_grey, kind_of, to_plain
 from leakbench.data.refused_images import BROKEN, COLOUR, GREY, OTHER, SHOWN, SIZE, Refusals, Remedies
-from leakbench.runtime.errors import UsageError
+from leakbench.runtime.errors import UsageError, to_printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -107,7 +107,7 @@ def decode_images(
     if left_out.found:
         notes.skipped += left_out.found[BROKEN]
         words = f"{left_out.count} of {len(names)} image files that {BROKEN} ({left_out.list(BROKEN)})"
-        print(f"leakbench: {where}: left out {words}", file=sys.stderr)
+        print(to_printable(f"leakbench: {where}: left out {words}"), file=sys.stderr)
     notes.facts |= colours.facts
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.paths import user_path
 
 _FORM = "write folder:PATH or folder:PATH@SIZE, and ,convert or ,labels=folder after it if wanted"
 
@@ -30,11 +31,11 @@ class FolderName:
     def parse(cls, argument: str) -> FolderName:
         """What follows `folder:`. A path that ends like an option and exists is a path. Raises UsageError."""
         found = re.fullmatch(r"(.+?)(?:@(\d+))?((?:,(?:convert|labels=folder|channels=[13]))*)", argument)
-        path, size, options = Path(argument).expanduser(), None, ""
+        path, size, options = user_path(argument), None, ""
         if found and not path.exists():
-            path, options = Path(found[1]).expanduser(), found[3]
+            path, options = user_path(found[1]), found[3]
             size = int(found[2]) if found[2] else None
-            if size is not None and (whole := Path(f"{found[1]}@{found[2]}").expanduser()).exists():
+            if size is not None and (whole := user_path(f"{found[1]}@{found[2]}")).exists():
                 path, size = whole, None
         if not argument or not path.exists():
             raise UsageError(f"dataset 'folder:{argument}': no such folder; {_FORM}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,8 @@ from leakbench.data.dataset import PARTS, Dataset
 from leakbench.data.image_cache import Pack, identify_file, pack_images
 from leakbench.data.npz_blocks import NpzArray, open_array
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.npz_file import read_npz
+from leakbench.runtime.paths import user_path
 
 OPTIONAL = ("labels", "attribute", "split", "index", "group")
 _LARGE = 2**26  # bytes of images from which on they are unpacked into the cache
@@ -29,7 +30,7 @@ def npz(argument: str) -> Dataset:
     `labels`, `attribute`: whole numbers (N,). `split`: words (N,). `index`: whole numbers (N,), an image's position in
     its publisher's order. `group`: whole numbers (N,), the person or scene that an image is of.
     """
-    path = Path(argument).expanduser()
+    path = user_path(argument)
     if not argument or not path.is_file():
         raise UsageError(f"dataset 'npz:{argument}': no such file; write npz:PATH with the path of an .npz file")
     arrays, images, large = _read_npz(path)
@@ -59,20 +60,7 @@ def read_arrays(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray],
     never loaded. Raises UsageError."""
     if not zipfile.is_zipfile(path):
         raise UsageError(f"{path}: is not an .npz file; write one with numpy.savez(path, {keys[0]}=...)")
-    arrays, key = {}, keys[0]
-    try:
-        with np.load(path, allow_pickle=False) as packed:
-            names = list(packed.files)
-            for key in keys:
-                if key in names:
-                    arrays[key] = np.asanyarray(packed[key])
-    except (MemoryError, ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        if "pickle" in str(error).lower():
-            raise UsageError(
-                f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays"
-            ) from None
-        raise UsageError(f"{path}: {key}: cannot be read ({error}); write the file again with numpy.savez") from None
-    return arrays, sorted(set(names) - set(keys))
+    return read_npz(path, keys)
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray, Pack | None]:

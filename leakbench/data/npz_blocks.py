@@ -5,9 +5,7 @@ Arrays of Python objects are pickles: they are refused, never loaded.
 
 from __future__ import annotations
 
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -17,9 +15,10 @@ from typing import IO
 import numpy as np
 
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.npz_file import ARRAY_FAULTS, array_error
+from leakbench.runtime.zip_members import check_inflation
 
 _BLOCK = 2**22  # bytes that are read at one time
-_ERRORS = (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,20 @@ class NpzArray:
                     count = min(step, self.shape[0] - start)
                     yield np.frombuffer(file.read(count * row), self.dtype).reshape(count, *self.shape[1:])
                 file.read(1)  # the end, where the checksum is compared
-        except _ERRORS as error:
-            raise _unreadable(self.path, self.key, error) from None
+        except ARRAY_FAULTS as error:
+            raise array_error(f"{self.path}: {self.key}", error, "numpy.savez") from None
 
 
 def open_array(path: Path, key: str) -> NpzArray:
     """The array under a key. Raises UsageError if it is missing, pickled, damaged, or stored by columns."""
     try:
         with zipfile.ZipFile(path) as packed, packed.open(f"{key}.npy") as file:
+            check_inflation(packed.getinfo(f"{key}.npy"), str(path))
             shape, by_columns, dtype = _header(file)
     except KeyError:
         raise UsageError(f"{path}: key {key!r} is missing") from None
-    except _ERRORS as error:
-        raise _unreadable(path, key, error) from None
+    except ARRAY_FAULTS as error:
+        raise array_error(f"{path}: {key}", error, "numpy.savez") from None
     if dtype.hasobject:
         raise UsageError(f"{path}: {key}: holds pickled objects, which are refused; save plain numeric arrays")
     if by_columns and len(shape) > 1:
@@ -76,7 +76,3 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
         raise ValueError(f"a header of version {version}")
     shape, by_columns, dtype = read(file)
     return shape, by_columns, dtype
-
-
-def _unreadable(path: Path, key: str, error: Exception) -> UsageError:
-    return UsageError(f"{path}: {key}: cannot be read ({error}); write the file again with numpy.savez")

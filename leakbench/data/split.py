@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from leakbench.data.dataset import DUPLICATE_SHARE, PARTS, Dataset
 from leakbench.data.split_file import SplitFile, read_split_file
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.paths import user_path
 
 if TYPE_CHECKING:
     from leakbench.data.duplicates import NearDuplicates
@@ -96,7 +96,7 @@ def draw_split(data: Dataset, spec: SplitSpec, duplicates: NearDuplicates | None
     duplicates: those that are known; None to find them.
     """
     rows = np.arange(len(data.images))
-    listed = read_split_file(Path(spec.file).expanduser(), data) if spec.file else None
+    listed = read_split_file(user_path(spec.file), data) if spec.file else None
     said = data.split if listed is None else None
     words = np.full(len(rows), "pool") if said is None else said.astype(str)
     if duplicates is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.dataset import PARTS
-from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.runtime.errors import UsageError, nearest_name, to_printable
 
 _COLUMNS = ("label", "attribute", "group", "split")
 
@@ -52,7 +52,7 @@ def read_table(path: Path, names: list[str]) -> Table:
         if column in _COLUMNS
     }
     ignored = [_unknown(column) for column in header if column not in ("file", *_COLUMNS)]
-    said = (f"{path.parent.name}/{path.name}: columns ignored: {', '.join(ignored)}",) if ignored else ()
+    said = (f"{path.parent.name}/{path.name}: columns ignored: {to_printable(', '.join(ignored))}",) if ignored else ()
     return Table(columns, said)
 
 

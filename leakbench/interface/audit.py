@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import expanduser
 from typing import Any
 
 from leakbench.interface.audit_request import REQUEST, make_request
@@ -20,6 +19,7 @@ from leakbench.runner.plan import Rerun
 from leakbench.runner.process import start_process
 from leakbench.runner.run import Run, prepare_run
 from leakbench.runtime import registry
+from leakbench.runtime.paths import user_path
 from leakbench.suite.audit_request.suite import build_audit_suite
 
 
@@ -131,6 +131,6 @@ def prepare_audit(
     check_at_least("workers", workers, 1)
     check_choice("device", device, Device)
     suite, left_out = build_audit_suite(request, to_overrides(settings))
-    folder = None if out is None else expanduser(out)
+    folder = None if out is None else str(user_path(out))
     run = prepare_run(suite, folder, device=start_process(device), workers=workers, rerun=rerun, images=images)
     return PreparedAudit(run, left_out)

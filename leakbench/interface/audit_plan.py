@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os.path import expanduser
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -21,6 +20,7 @@ from leakbench.runner.outline import describe_outline
 from leakbench.runtime import registry
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.cores import cores
+from leakbench.runtime.paths import user_path
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.attack_table import NotInTable, stand_ins
 from leakbench.suite.audit_request.suite import Request, outline_audit_suite
@@ -58,7 +58,7 @@ def outline_audit(
     with registry.standing_in("attacks", stand_ins()), registry.standing_in("defenses", {"pipeline": by_headers}):
         try:
             suite, left_out, data = outline_audit_suite(asked, overrides, _outline)
-            folder = Path(expanduser(out)) if out else Path("runs") / suite.file.name
+            folder = user_path(out) if out else Path("runs") / suite.file.name
             if rerun != "all" and (folder / "plan.json").is_file():
                 raise NotInHeaders(f"{folder} holds a run, whose records are compared")
             split = draw_split(data, suite.file.split, NearDuplicates.none(len(data.images)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import fspath
-from os.path import expanduser
 from typing import Any
 
 from leakbench.interface.options import Labels, PathName, check_at_least, check_choice, list_names
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.paths import user_path
 from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
 from leakbench.suite.audit_request.suite import Request
 
@@ -56,7 +56,7 @@ def make_request(
     check_at_least("guidance", guidance, 0)
     check_at_least("seed", seed, 0)
     around = list_names(defenses)
-    table = None if captions is None else expanduser(captions)
+    table = None if captions is None else str(user_path(captions))
     given: dict[str, Any] = {
         "members": name_dataset("--members", fspath(members), size, convert, labels),
         "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert, labels),
@@ -67,7 +67,7 @@ def make_request(
     }
     if model is not None and samples is None:
         said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
-        return request_of_model(expanduser(model), said, table, given)
+        return request_of_model(str(user_path(model)), said, table, given)
     if samples is not None and model is None:
         told = {"captions": table, "guidance": guidance, "defense": around}
         return request_of_samples(name_dataset("--samples", fspath(samples), size, convert), told, given)

@@ -10,6 +10,7 @@ from leakbench.interface.results import Results
 from leakbench.reports.site.leaderboard.build import write_site
 from leakbench.results.run_folder import open_run
 from leakbench.results.verified import VerifiedFile, read_verified
+from leakbench.runtime.paths import user_path
 from leakbench.runtime.progress import progress
 
 
@@ -28,7 +29,7 @@ def leaderboard(
     """
     given = [results] if isinstance(results, (str, Results)) or not isinstance(results, Sequence) else list(results)
     # what a Results has read is not read again
-    runs = [one._run if isinstance(one, Results) else open_run(Path(one).expanduser()) for one in given]
-    checked = VerifiedFile() if verified is None else read_verified(Path(verified).expanduser())
+    runs = [one._run if isinstance(one, Results) else open_run(user_path(one)) for one in given]
+    checked = VerifiedFile() if verified is None else read_verified(user_path(verified))
     with progress(f"building the leaderboard of {len(runs)} runs"):
-        return write_site(runs, Path(out).expanduser(), checked)
+        return write_site(runs, user_path(out), checked)

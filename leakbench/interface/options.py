@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.runtime.paths import user_path
 
 Device = Literal["auto", "cpu", "cuda"]
 Labels = Literal["folder"]
@@ -30,7 +31,7 @@ def check_at_least(name: str, value: float | None, least: float) -> None:
 
 def list_paths(given: PathName | Sequence[PathName]) -> list[Path]:
     """Paths of a list, or the one path that is given without a list."""
-    return [Path(one).expanduser() for one in ([given] if isinstance(given, str | PathLike) else given)]
+    return [user_path(one) for one in ([given] if isinstance(given, str | PathLike) else given)]
 
 
 def list_names(given: str | Sequence[str]) -> tuple[str, ...]:

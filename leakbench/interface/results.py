@@ -29,6 +29,7 @@ from leakbench.reports.tables.terminal import format_short
 from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.runtime.paths import user_path
 from leakbench.runtime.toml_file import validate
 from leakbench.statistics import Estimate
 
@@ -163,7 +164,7 @@ class Results:
 
         Raises UsageError, in one line, for a wrong file and for a name that this run lacks.
         """
-        return Judgements(judge_claims(self._run, read_claims(Path(claims).expanduser())))
+        return Judgements(judge_claims(self._run, read_claims(user_path(claims))))
 
     def assert_claim(self, **claim: Any) -> None:
         """Assert that a claim holds, at every point that it is about: its keys are those of docs/claims.md.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os.path import expanduser
 
 from leakbench.interface.call import format_call
 from leakbench.interface.execution import execute
@@ -15,6 +14,7 @@ from leakbench.runner.plan import Rerun
 from leakbench.runner.process import ExecutorName, start_process
 from leakbench.runner.run import Run, prepare_run
 from leakbench.runtime import registry
+from leakbench.runtime.paths import user_path
 
 
 def run(
@@ -83,8 +83,8 @@ def prepare_suite(
     for file in list_paths(plugins):
         registry.load_file(file)
     return prepare_run(
-        expanduser(suite),
-        None if out is None else expanduser(out),
+        str(user_path(suite)),
+        None if out is None else str(user_path(out)),
         device=start_process(device, executor),
         workers=workers,
         rerun=rerun,

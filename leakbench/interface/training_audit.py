@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leakbench.interface.audit import audit
@@ -11,6 +10,7 @@ from leakbench.interface.options import PathName, check_at_least
 from leakbench.interface.results import Results
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.paths import user_path
 from leakbench.statistics import Estimate
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class TrainingAudit:
         **options: Any,
     ) -> None:
         check_at_least("every", every, 1)
-        self._sets, self._every, self._out = (members, nonmembers), every, Path(out).expanduser()
+        self._sets, self._every, self._out = (members, nonmembers), every, user_path(out)
         self._options = options | {
             "attacks": attacks,
             "settings": SMALL if settings is None else settings,

@@ -16,6 +16,7 @@ from leakbench.results.record import Record
 from leakbench.results.record_files import check_arrays, find_arrays, read_record, validation_fault
 from leakbench.results.run_plan import RunPlan
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.npz_file import read_npz
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,13 +87,10 @@ class RunFolder:
         similar first. quality: mean, covariance, n of the samples' features; and the share of each sample and real
         image in each metric (`find_shares`). Raises UsageError where the file is damaged.
         """
-        import numpy as np
-
         path = find_arrays(self.path, record)
         if path is None:  # records may be handed on without what holds pictures
             return {}
         if path not in self._checked:
             check_arrays(path, record)
             self._checked.add(path)
-        with np.load(path, allow_pickle=False) as packed:
-            return {name: packed[name] for name in packed.files if not only or name in only}
+        return read_npz(path, only)[0]

@@ -25,6 +25,15 @@ class SettingError(UsageError):
         return UsageError(f"{self.before}--{self.key.replace('_', '-')} {value}{self.after}")
 
 
+LONGEST_LINE = 2000  # characters
+
+
+def format_error(error: BaseException) -> str:
+    """An error for users as one line that prints: without control characters, and cut where nobody would read on."""
+    line = to_printable(" ".join(str(error).splitlines()))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."
+
+
 def in_a_line(error: BaseException) -> str:
     """Format an error as one line: its class and the first line of its message."""
     lines = str(error).strip().splitlines()

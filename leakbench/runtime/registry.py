@@ -22,6 +22,7 @@ from types import CodeType
 from typing import Any
 
 from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.runtime.paths import user_path
 from leakbench.runtime.plugin import Plugin
 
 _loaded: dict[str, dict[str, type[Plugin]]] = {"attacks": {}, "defenses": {}}  # by --plugin
@@ -165,17 +166,18 @@ def loaded_files() -> list[Path]:
 def suite_path(name: str) -> Path:
     """The file of a suite: a path that exists, or a name known by entry point. Raises UsageError."""
     if name.endswith(".toml"):
-        if not Path(name).is_file():
+        path = user_path(name)
+        if not path.is_file():
             raise UsageError(f"suite {name!r}: no such file")
-        return Path(name)
+        return path
     suites = _suites()
     if name not in suites:
         raise UsageError(f"unknown suite {name!r}; {nearest_name(name, suites)}")
-    path, *others = suites[name]
+    first, *others = suites[name]
     if others:
         origins = " and by ".join(map(str, suites[name]))
         raise UsageError(f"suite {name!r} is defined twice, by {origins}; give the path of one")
-    return path
+    return first
 
 
 def suite_files() -> dict[str, Path]:

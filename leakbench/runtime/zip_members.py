@@ -15,6 +15,7 @@ from typing import IO
 from leakbench.runtime.errors import UsageError
 
 _LONGEST_NAME = 250
+_LARGE, _DENSEST = 2**28, 200  # bytes of a member from which on no data shrink so much: deflate stops at 1,032
 _FAULTS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, lzma.LZMAError),
     *(NotImplementedError, RuntimeError, ValueError, EOFError, OSError),
@@ -46,6 +47,16 @@ def read_zip_members(file: Path | IO[bytes], what: str, limits: Limits) -> Itera
                 yield member.filename, _read(packed, member, what)
     except _FAULTS as error:
         raise UsageError(f"{what}: cannot be read as a zip file ({_in_words(error)})") from None
+
+
+def check_inflation(member: zipfile.ZipInfo, what: str) -> None:
+    """Raise UsageError for a member of a zip file that states a size which real data do not have at its packed size: a
+    zip bomb. zipfile unpacks no more than what is stated. `what` begins the message."""
+    if member.file_size > _LARGE and member.file_size > _DENSEST * member.compress_size:
+        raise UsageError(
+            f"{what}: {member.filename[:80]!a} is {_mebibytes(member.compress_size)} that unpack to "
+            f"{_mebibytes(member.file_size)}, as in a zip bomb: refused; store it unpacked if it is meant so"
+        )
 
 
 def _check_members(members: list[zipfile.ZipInfo], what: str, limits: Limits) -> None:

@@ -23,6 +23,7 @@ from leakbench.results.run_digest import digest_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.verified import CheckedSubmission, Status, VerifiedFile, read_verified, write_verified
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.paths import user_path
 from leakbench.suite.ensemble import name_frozen
 
 
@@ -72,8 +73,8 @@ def check_submission(path: PathName, record: PathName | None = None) -> Submissi
     Nothing of the submission is run, unpickled, or written outside a temporary folder. Raises UsageError, in one line,
     for what is no packed run.
     """
-    source = Path(path).expanduser()
-    kept = None if record is None else Path(record).expanduser()
+    source = user_path(path)
+    kept = None if record is None else user_path(record)
     file = read_verified(kept) if kept is not None and kept.exists() else VerifiedFile()
     with unpacked(source) as folder:
         found = check_folder(folder, source)

@@ -32,6 +32,7 @@ from leakbench.results.verified import (
     write_verified,
 )
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.paths import user_path
 
 _MANY = 10  # distinct scores: fewer can order images alike by chance
 
@@ -68,10 +69,10 @@ def check_counter(
 
     Raises UsageError, in one line, for what is none, and for a submission that does not agree with itself.
     """
-    counter = read_counter(Path(path).expanduser())
-    kept = None if record is None else Path(record).expanduser()
+    counter = read_counter(user_path(path))
+    kept = None if record is None else user_path(record)
     file = read_verified(kept) if kept is not None and kept.exists() else VerifiedFile()
-    with unpacked(Path(against).expanduser()) as folder:
+    with unpacked(user_path(against)) as folder:
         checked = check_folder(folder, Path(against))
         if checked.status == "disagrees":
             raise UsageError(f"{against}: does not agree with itself: {checked.findings.disagreements[0]}")
@@ -79,7 +80,7 @@ def check_counter(
         _check_target(counter, checked, run, findings)
         again = None
         if weights is not None and not findings.disagreements:
-            again = rerun_attack(counter, run, Path(weights).expanduser(), findings)
+            again = rerun_attack(counter, run, user_path(weights), findings)
         if again is None:
             _check_access(counter, run, findings)
         found = CounterCheck(_to_entry(counter, again), _strongest_own(counter, run), checked.void, findings)

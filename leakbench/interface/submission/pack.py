@@ -23,6 +23,7 @@ from leakbench.results.run_digest import PLAN
 from leakbench.results.run_folder import RunFolder, open_run
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
+from leakbench.runtime.paths import user_path
 
 
 def submit(folder: PathName, out: PathName | None = None) -> Path:
@@ -34,8 +35,8 @@ def submit(folder: PathName, out: PathName | None = None) -> Path:
     Returns the file. docs/submit.md says what it reveals of members. Raises UsageError for a folder that holds no run,
     or a run without records.
     """
-    run = open_run(Path(folder).expanduser())
-    path = run.path.with_name(f"{run.path.resolve().name}.zip") if out is None else Path(out).expanduser()
+    run = open_run(user_path(folder))
+    path = run.path.with_name(f"{run.path.resolve().name}.zip") if out is None else user_path(out)
     if not run.records:
         raise UsageError(f"{run.path}: has no records; `{run.plan.command_line or 'leakbench run'}` makes them")
     files = _packed_files(run)

@@ -13,6 +13,7 @@ from torch import nn
 
 from leakbench.models.pretrained import text_conditioning
 from leakbench.models.pretrained.adapter import load_adapter
+from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.denoiser import Denoiser
 from leakbench.models.pretrained.inspect import Folder, Options, Part, inspect_folder, list_files
 from leakbench.models.pretrained.prediction import Prediction, read_prediction
@@ -79,9 +80,10 @@ def _ready(network: Denoiser, device: torch.device) -> Denoiser:
 
 
 def _read_spec(folder: Folder, options: Options) -> tuple[PretrainedSpec, Prediction]:
-    shapes = read_shapes(folder, options, lambda part: _defaults(part) | part.config)
-    prediction = read_prediction(folder.scheduler, options.prediction, str(folder.path))
-    schedule = replace(prediction.schedule, bounded="vae" not in folder.parts)
+    with bad_settings(str(folder.path)):
+        shapes = read_shapes(folder, options, lambda part: _defaults(part) | part.config)
+        prediction = read_prediction(folder.scheduler, options.prediction, str(folder.path))
+        schedule = replace(prediction.schedule, bounded="vae" not in folder.parts)
     return PretrainedSpec(shapes.images, shapes.network, schedule), replace(prediction, schedule=schedule)
 
 

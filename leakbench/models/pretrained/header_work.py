@@ -6,6 +6,7 @@ import json
 import struct
 from pathlib import Path
 
+from leakbench.models.pretrained.bad_settings import bad_settings, read_sides
 from leakbench.models.pretrained.inspect import Options, Part, inspect_folder
 from leakbench.models.pretrained.weight_files import weight_files
 from leakbench.models.work import Work, count_dit_work, count_unet_work
@@ -22,10 +23,14 @@ def count_header_work(options: Options) -> Work | None:
     folder = inspect_folder(options.path, options.trust_code)
     body = folder.parts["body"]
     shapes = read_shapes_of(body)
-    side = body.config.get("sample_size")
-    if shapes is None or side is None:
+    if shapes is None or body.config.get("sample_size") is None:
         return None
-    height, width = (side, side) if isinstance(side, int) else map(int, side)
+    with bad_settings(str(folder.path)):
+        return _count(body, shapes)
+
+
+def _count(body: Part, shapes: dict[str, tuple[int, ...]]) -> Work | None:
+    height, width = read_sides(body.config, "sample_size", str(body.folder / "config.json"))
     if body.kind == "DiTTransformer2DModel":
         patch = int(body.config.get("patch_size") or 2)
         return count_dit_work(shapes, (height // patch) * (width // patch))

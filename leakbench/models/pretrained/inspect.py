@@ -110,6 +110,9 @@ def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:
     index = read_table(folder / "model_index.json")
     named = {key: value for key, value in index.items() if isinstance(value, list) and not key.startswith("_")}
     named = {key: value for key, value in named.items() if any(value)}
+    for key, value in named.items():
+        if len(value) != 2 or not all(isinstance(word, str) for word in value):
+            raise UsageError(f"{folder / 'model_index.json'}: {key} = {str(value)[:80]}: it should be [library, class]")
     if foreign := _own_code(index, named):
         if not code:
             raise UsageError(
@@ -131,7 +134,7 @@ def _own_code(index: dict[str, Any], named: dict[str, list[Any]]) -> str | None:
     """Name the entry of model_index.json that asks for code other than the libraries'; None where none does."""
     if not isinstance(index.get("_class_name"), str):
         return f"_class_name = {index.get('_class_name')}"
-    for key, (library, kind, *_) in named.items():
+    for key, (library, kind) in named.items():
         if key not in _UNUSED[1:] and library not in ("diffusers", "transformers"):
             return f"{key} = {[library, kind]}"
     return None

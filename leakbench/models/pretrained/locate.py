@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.paths import user_path
 
 # Data alone, never programs: whoever wants a repository's code downloads it, reads it and passes the folder. Of weights
 # those that are read, and pickles only where there is nothing else.
@@ -18,7 +19,7 @@ _UNWANTED = ["safety_checker/*", "*.fp16.*", "*.non_ema.*", "*flax*", "*openvino
 
 def locate_folder(name: str) -> Path:
     """The folder of a model by path or hub id. Raises UsageError that says what to do."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_dir():
         return path
     if path.is_file():

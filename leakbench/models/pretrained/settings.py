@@ -9,10 +9,12 @@ from typing import Any
 
 from leakbench.data.caption_file import read as read_captions
 from leakbench.models.network_spec import NetworkSpec, default_spec
+from leakbench.models.pretrained.bad_settings import bad_settings, read_sides, read_whole
 from leakbench.models.pretrained.inspect import BODIES, Folder, Options, Part, inspect_folder
 from leakbench.models.pretrained.schedulers import read_schedule
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.runtime.errors import SettingError, UsageError
+from leakbench.runtime.paths import user_path
 
 _UNKNOWN = (  # settings of a UNet2DConditionModel or UNet2DModel that ask for more than is known here
     "addition_embed_type",
@@ -46,15 +48,15 @@ def read_shapes(folder: Folder, options: Options, settings: Callable[[Part], dic
             raise UsageError(f"{where}: {part.kind} with {key} = {config[key]!r} is not known here")
     if config.get("sample_size") is None:
         raise UsageError(f"{where}: {part.kind} without a sample_size: write the size of its images into config.json")
-    side, channels = config["sample_size"], int(config["in_channels"])
-    height, width = (side, side) if isinstance(side, int) else map(int, side)
-    if int(config.get("out_channels") or channels) not in (channels, 2 * channels):
+    own = f"{part.folder / 'config.json'}"
+    (height, width), channels = read_sides(config, "sample_size", own), read_whole(config, "in_channels", own)
+    if (config.get("out_channels") or channels) not in (channels, 2 * channels):
         raise UsageError(
             f"{where}: {part.kind} of {channels} channels in and {config.get('out_channels')} out is not known"
         )
     shape, vae = (channels, height, width), folder.parts.get("vae")
     images = shape if vae is None else _decoded_shape(settings(vae), (height, width))
-    if vae is not None and int(settings(vae)["latent_channels"]) != channels:
+    if vae is not None and settings(vae).get("latent_channels") != channels:
         raise UsageError(
             f"{where}: the network denoises {channels} channels, and its autoencoder's latents have others"
         )
@@ -67,9 +69,14 @@ def read_header_spec(options: Options) -> PretrainedSpec | None:
 
     Raises UsageError as for a model that is loaded.
     """
-    if options.path.startswith("module:") or not Path(options.path).expanduser().is_dir() or options.trust_code:
+    if options.path.startswith("module:") or not user_path(options.path).is_dir() or options.trust_code:
         return None
     folder = inspect_folder(options.path, False)
+    with bad_settings(str(folder.path)):
+        return _read_header_spec(folder, options)
+
+
+def _read_header_spec(folder: Folder, options: Options) -> PretrainedSpec | None:
     body, vae = folder.parts["body"], folder.parts.get("vae")
     wanted = {*_READ, *(["num_embeds_ada_norm"] if body.kind == "DiTTransformer2DModel" else [])}
     known = wanted <= set(body.config) and (vae is None or set(_READ_OF_VAE) <= set(vae.config))
@@ -103,7 +110,8 @@ def _conditions(part: Part, config: dict[str, Any], folder: Folder, options: Opt
         raise SettingError(f"{where}: ", "captions", options.captions, ": the model takes none")
     if textual:
         return len(read_captions(Path(options.captions)).texts)
-    count = int(config.get("num_embeds_ada_norm" if part.kind == "DiTTransformer2DModel" else "num_class_embeds") or 0)
+    key = "num_embeds_ada_norm" if part.kind == "DiTTransformer2DModel" else "num_class_embeds"
+    count = read_whole(config, key, f"{part.folder / 'config.json'}") if config.get(key) else 0
     if options.guidance != 1 and part.kind != "DiTTransformer2DModel":
         after = ": the model knows no answer without condition; use 1"
         raise SettingError(f"{where}: ", "guidance", options.guidance, after)

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
+from leakbench.models.pretrained.bad_settings import FAULTS
 from leakbench.models.pretrained.weight_files import STEMS, read_table, weight_files
-from leakbench.runtime.errors import UsageError
+from leakbench.runtime.errors import UsageError, in_a_line
 
 
 def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.Module:
@@ -33,8 +35,8 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.M
             model, told = kind.from_pretrained(
                 ready, use_safetensors=True, local_files_only=True, output_loading_info=True, variant=variant, **more
             )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-            raise UsageError(f"{folder}: not a {kind.__name__}: {str(error).splitlines()[0][:200]}") from None
+        except (OSError, SafetensorError, *FAULTS) as error:
+            raise UsageError(f"{folder}: not a {kind.__name__}: {in_a_line(error)[:200]}") from None
     missing = [*told["missing_keys"], *(key[0] for key in told["mismatched_keys"])]
     if missing:
         raise UsageError(f"{folder}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")

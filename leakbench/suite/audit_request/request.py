@@ -10,6 +10,7 @@ from leakbench.data.folder_name import FolderName
 from leakbench.data.member_folders import list_image_files, load_dataset
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.paths import user_path
 from leakbench.suite.audit_request.suite import Request
 
 
@@ -20,7 +21,7 @@ def name_dataset(
 
     size, convert, labels: of a folder, see FolderName. Raises UsageError.
     """
-    path = Path(given).expanduser()
+    path = user_path(given)
     if path.is_dir() or (path.suffix == ".zip" and path.is_file()):
         return str(FolderName(path, size, convert, labels == "folder"))
     if path.suffix == ".npz" and path.is_file():

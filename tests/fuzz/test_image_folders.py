@@ -1,0 +1,117 @@
+"""Folders and .zips of images, whatever their files hold and whatever they are called."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from leakbench.data.folder import folder
+from leakbench.data.folder_headers import read_folder_headers
+from leakbench.runtime.errors import UsageError
+
+KINDS = ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]
+NAMES = [
+    "b.png",
+    "\x1b[31m.png",
+    "a\nb.png",
+    "\u202egnp.png",
+    "é.png",
+    "ⅷ.png",
+    "<b>.png",
+    ".png",
+    "a,convert.png",
+    "c.txt",
+    "c",
+]
+
+
+@pytest.fixture(scope="module")
+def files():
+    """An image as a file of each kind, and some that are refused or converted."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    made = {}
+    for mode in ("RGB", "L", "P", "RGBA", "LA", "1", "I;16", "CMYK", "F", "I"):
+        image = (
+            Image.fromarray(pixels).convert("L").convert(mode)
+            if mode in ("I;16", "F", "I")
+            else Image.fromarray(pixels).convert(mode)
+        )
+        for kind in KINDS:
+            file = io.BytesIO()
+            try:
+                image.save(file, kind)
+            except (OSError, ValueError):
+                continue
+            made[kind, mode] = file.getvalue()
+    return made
+
+
+def _cases(mutations, files):
+    any_file = st.sampled_from(sorted(files)).map(files.get)
+    damaged = st.sampled_from(sorted(files)).flatmap(lambda key: mutations.damaged(files[key]))
+    pngs = sorted(key for key in files if key[0] == "PNG")
+    content = st.one_of(damaged, st.sampled_from(pngs).flatmap(lambda key: mutations.damaged_png(files[key])), any_file)
+    table = mutations.damaged_text("file,label,attribute,group,split\na.png,0,1,0,member\nb.png,1,0,1,nonmember\n")
+    return st.fixed_dictionaries(
+        {
+            "content": content,
+            "name": st.sampled_from(NAMES),
+            "table": st.none() | st.none() | table,
+            "options": st.sampled_from(
+                ["", "@8", "@3", "@4096", ",convert", "@5,convert", ",channels=3", ",labels=folder", "@" + "9" * 5000]
+            ),
+            "skip": st.booleans(),
+            "zip": st.booleans(),
+        }
+    )
+
+
+def test_any_folder_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tmp_path, monkeypatch):
+    place = tmp_path / "images"
+
+    def load(case):
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        members = {"a.png": files["PNG", "RGB"], case["name"]: case["content"]}
+        if case["table"] is not None:
+            members["labels.csv"] = case["table"]
+        where = place
+        if case["zip"]:
+            where = place / "images.zip"
+            where.write_bytes(mutations.zipped(members.items()))
+        else:
+            for name, data in members.items():
+                (place / name).write_bytes(data)
+        refusals = []
+        for read in (read_folder_headers, lambda name: folder(name, case["skip"])):
+            try:
+                read(f"{where}{case['options']}")
+            except UsageError as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[-1]
+
+    fuzzed(_cases(mutations, files), load, names=[str(place)])
+
+
+def test_any_zip_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tmp_path):
+    path = tmp_path / "images.zip"
+    whole = mutations.zipped(
+        [("a.png", files["PNG", "RGB"]), ("b/c.png", files["PNG", "RGB"]), ("d.jpg", files["JPEG", "RGB"])]
+    )
+
+    def load(data):
+        path.write_bytes(data)
+        try:
+            read_folder_headers(str(path))
+        finally:
+            folder(str(path), skip_broken=True)
+
+    fuzzed(mutations.damaged(whole), load, names=[str(path)], share=2)
