@@ -6,6 +6,7 @@ torch is imported where something is asked for that is made of it: the device, i
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ class RunInputs:
         self.suite, self.config = suite, config
         self._datasets: dict[tuple[str, bool], Dataset] = {}  # of all versions of the suite
         self._splits: dict[tuple[str, bool, SplitSpec], tuple[Split, float]] = {}
+        self._networks: dict[str, NetworkSpec] = {}  # by condition
+        self.fit_keys: dict[tuple[Hashable, ...], str] = {}  # kept by leakbench.measurement.keys
 
     @classmethod
     def outlined(cls, suite: Suite, config: RunConfig, data: Dataset, split: Split) -> RunInputs:
@@ -122,11 +125,19 @@ class RunInputs:
 
         Where all that the suite has is one given model, it is that model's.
         """
-        brought = {
-            link.defense: pretrained_spec(link.defense) for link in (point.chain[0] for point in self.suite.points)
-        }
-        if len(brought) == 1 and (only := next(iter(brought.values()))) is not None:
-            return only.network
+        if self._given_network is not None:
+            return self._given_network
+        if condition not in self._networks:
+            self._networks[condition] = self._build_spec(condition)
+        return self._networks[condition]
+
+    @cached_property
+    def _given_network(self) -> NetworkSpec | None:
+        first = {point.chain[0].defense for point in self.suite.points}
+        spec = pretrained_spec(first.pop()) if len(first) == 1 else None
+        return None if spec is None else spec.network
+
+    def _build_spec(self, condition: str) -> NetworkSpec:
         table, values = self.suite.file.network, self.conditions(condition)
         if values is None and condition != "none":
             raise UsageError(f"condition = {condition!r}: {self.data.name} has no {condition}s")

@@ -34,8 +34,14 @@ def hash_parts(parts: Parts) -> str:
 
 
 def fit_key(inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None) -> str:
-    """Key of what training the last link of a chain makes, for the target (None) or an auxiliary model."""
-    return hash_parts(fit_parts(inputs, chain, seed, auxiliary))
+    """Key of what training the last link of a chain makes, for the target (None) or an auxiliary model. Computed once
+    for all that ask, but where the chain rests on files, which may change."""
+    if any(as_pretrained(link.defense) for link in chain):
+        return hash_parts(fit_parts(inputs, chain, seed, auxiliary))
+    asked = chain, seed, auxiliary
+    if asked not in inputs.fit_keys:
+        inputs.fit_keys[asked] = hash_parts(fit_parts(inputs, chain, seed, auxiliary))
+    return inputs.fit_keys[asked]
 
 
 def fit_parts(

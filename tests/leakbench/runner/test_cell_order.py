@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from leakbench.api import Access, Artefacts, AuxiliaryModel, Defense, MembershipAttack, Task
+from leakbench.measurement import keys
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
@@ -173,3 +174,12 @@ def test_ctrl_c_ends_the_pools_processes_and_no_others(builder, monkeypatch):
     finally:
         own.kill()
         own.join()
+
+
+def test_the_parts_of_a_training_are_put_together_once(builder, monkeypatch):
+    """Every audit asks for the keys of its whole chain: a plan of ten thousand cells spent its minutes on them."""
+    asked = []
+    made = keys.fit_parts
+    monkeypatch.setattr(keys, "fit_parts", lambda *of: asked.append(of[1:]) or made(*of))
+    assert Plan(builder).cells
+    assert len(asked) == len(set(asked)) == 2 * 3 * 6
