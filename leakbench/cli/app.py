@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +46,12 @@ app = typer.Typer(
 )
 
 WideOption = Annotated[bool, typer.Option("--wide", help="Print the table with all its columns.")]
+CellLimitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--cell-limit", min=0.01, metavar="MINUTES", help="What a training or the audit of a release may take."
+    ),
+]
 PluginOption = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file with attacks or defenses.")]
 
 
@@ -77,20 +86,38 @@ def add_to_job_summary(page: str) -> None:
             file.write(f"{page}\n")
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what a batch system or `kill` sends. It ends a run as Ctrl-C does."""
+
+
+@contextmanager
+def answer_interrupts() -> Iterator[None]:
+    """Answer Ctrl-C (exit code 130) and SIGTERM (143) inside by one line that says how to go on."""
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        ended, code = ("terminated", 143) if isinstance(interrupt, Terminated) else ("interrupted", 130)
+        print(f"leakbench: {ended}; what was finished is kept: run the same command to go on", file=sys.stderr)
+        raise typer.Exit(code) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def finish(run: Run, plan: bool, wide: bool = False) -> None:
-    """Execute a run and print its table (`wide`: with all columns), or print its `plan`. Exit code 130 on Ctrl-C, 1
-    where something failed, `VOID` where its track is void."""
+    """Execute a run and print its table (`wide`: with all columns), or print its `plan`. Exit code 1 where something
+    failed, `VOID` where its track is void."""
     from leakbench.runtime import distributed
 
     if plan:
         print_lines(run.describe())
         return
     prints = distributed.rank() == 0
-    try:
-        execution = run.execute(command_line())
-    except KeyboardInterrupt:
-        print("leakbench: interrupted; what was finished is kept: run the same command to go on", file=sys.stderr)
-        raise typer.Exit(130) from None
+    execution = run.execute(command_line())
     if prints:
         _print_results(run.out, execution, wide)
     for failure in execution.failures.values():

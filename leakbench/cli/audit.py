@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from leakbench.cli.app import PluginOption, WideOption, app, finish, one_thread_a_process
+from leakbench.cli.app import (
+    CellLimitOption,
+    PluginOption,
+    WideOption,
+    answer_interrupts,
+    app,
+    finish,
+    one_thread_a_process,
+)
 from leakbench.cli.lines import print_lines
 
 
@@ -50,6 +58,7 @@ def audit(
     rerun: Annotated[
         Literal["missing", "failed", "all"], typer.Option(help="As in leakbench run: all replaces what --out holds.")
     ] = "missing",
+    cell_limit: CellLimitOption = None,
     images: Annotated[bool, typer.Option("--images", help="Keep pictures of members beside what copies them.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")] = False,
     convert: Annotated[
@@ -80,6 +89,7 @@ def audit(
         "device": device,
         "workers": workers,
         "rerun": rerun,
+        "cell_limit": cell_limit,
         "skip_broken": skip_broken,
         "convert": convert,
         "labels": labels,
@@ -87,16 +97,17 @@ def audit(
         "trust_code": trust_code,
         "plugins": plugin or (),
     }
-    lacking = _print_outline(options) if plan else ""
-    if lacking is None:
-        return
-    from leakbench.interface.audit import prepare_audit
+    with answer_interrupts():
+        lacking = _print_outline(options) if plan else ""
+        if lacking is None:
+            return
+        from leakbench.interface.audit import prepare_audit
 
-    prepared = prepare_audit(**options, images=images)
-    if lacking:
-        print(f"leakbench: {lacking}: images were decoded for this plan, which takes longer", file=sys.stderr)
-    _print_left_out(prepared.left_out)
-    finish(prepared.run, plan, wide)
+        prepared = prepare_audit(**options, images=images)
+        if lacking:
+            print(f"leakbench: {lacking}: images were decoded for this plan, which takes longer", file=sys.stderr)
+        _print_left_out(prepared.left_out)
+        finish(prepared.run, plan, wide)
 
 
 def _print_outline(options: dict[str, Any]) -> str | None:

@@ -30,7 +30,7 @@ from leakbench.cli import (  # noqa: F401
     why,
 )
 from leakbench.cli.app import app
-from leakbench.runtime.errors import UsageError, format_error
+from leakbench.runtime.errors import UsageError, format_error, in_a_line, is_out_of_memory
 
 
 def main() -> Any:
@@ -45,8 +45,14 @@ def main() -> Any:
     except OSError as error:
         if os.environ.get("LEAKBENCH_DEBUG"):
             raise
-        print(
-            f"leakbench: {format_error(error)}; what was finished is kept: run the same command to go on",
-            file=sys.stderr,
-        )
+        _print_kept(format_error(error))
         sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if os.environ.get("LEAKBENCH_DEBUG") or not is_out_of_memory(error):
+            raise
+        _print_kept(in_a_line(error))
+        sys.exit(1)
+
+
+def _print_kept(fault: str) -> None:
+    print(f"leakbench: {fault}; what was finished is kept: run the same command to go on", file=sys.stderr)

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from leakbench.cli.app import PluginOption, WideOption, app, finish, one_thread_a_process
+from leakbench.cli.app import (
+    CellLimitOption,
+    PluginOption,
+    WideOption,
+    answer_interrupts,
+    app,
+    finish,
+    one_thread_a_process,
+)
 
 
 @app.command(
@@ -42,6 +50,7 @@ def run(
         float | None,
         typer.Option(min=0.1, metavar="MINUTES", help="Scale steps and samples down so that it takes no longer here."),
     ] = None,
+    cell_limit: CellLimitOption = None,
     wide: WideOption = False,
     plugin: PluginOption = None,
     skip_broken: Annotated[
@@ -50,19 +59,21 @@ def run(
     no_images: Annotated[bool, typer.Option("--no-images", help="Keep no pictures of members.")] = False,
 ) -> None:
     one_thread_a_process()
-    from leakbench.interface.run import prepare_suite
+    with answer_interrupts():
+        from leakbench.interface.run import prepare_suite
 
-    prepared = prepare_suite(
-        suite,
-        out=out,
-        device=device,
-        workers=workers,
-        executor=executor,
-        rerun=rerun,
-        settings=settings or (),
-        budget=budget,
-        plugins=plugin or (),
-        skip_broken=skip_broken,
-        images=not no_images,
-    )
-    finish(prepared, plan, wide)
+        prepared = prepare_suite(
+            suite,
+            out=out,
+            device=device,
+            workers=workers,
+            executor=executor,
+            rerun=rerun,
+            settings=settings or (),
+            budget=budget,
+            cell_limit=cell_limit,
+            plugins=plugin or (),
+            skip_broken=skip_broken,
+            images=not no_images,
+        )
+        finish(prepared, plan, wide)

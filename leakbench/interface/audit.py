@@ -40,6 +40,7 @@ def audit(
     device: Device = "auto",
     workers: int | None = None,
     rerun: Rerun = "missing",
+    cell_limit: float | None = None,
     images: bool = False,
     skip_broken: bool = False,
     convert: bool = False,
@@ -73,7 +74,7 @@ def audit(
       (docs/datasets.md).
     - labels: "folder": the subfolders of members and nonmembers are class labels. Without it, labels.csv is asked.
     - trust_pickle, trust_code: load weights that can run code; run a pipeline's own code.
-    - settings, device, workers, rerun, skip_broken, plugins: as in `leakbench.run`.
+    - settings, device, workers, rerun, cell_limit, skip_broken, plugins: as in `leakbench.run`.
 
     Raises UsageError, in one line, before anything is computed; RunFailed where cells failed, whose `results` are those
     of the others; OSError for a full disk or a worker that was killed.
@@ -113,6 +114,7 @@ def prepare_audit(
     device: Device,
     workers: int | None,
     rerun: Rerun,
+    cell_limit: float | None,
     images: bool,
     skip_broken: bool,
     convert: bool,
@@ -129,8 +131,17 @@ def prepare_audit(
         registry.load_file(file)
     request = make_request(**{name: given[name] for name in REQUEST})
     check_at_least("workers", workers, 1)
+    check_at_least("cell_limit", cell_limit, 0.01)
     check_choice("device", device, Device)
     suite, left_out = build_audit_suite(request, to_overrides(settings))
     folder = None if out is None else str(user_path(out))
-    run = prepare_run(suite, folder, device=start_process(device), workers=workers, rerun=rerun, images=images)
+    run = prepare_run(
+        suite,
+        folder,
+        device=start_process(device),
+        workers=workers,
+        rerun=rerun,
+        images=images,
+        cell_limit=cell_limit,
+    )
     return PreparedAudit(run, left_out)

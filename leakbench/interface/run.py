@@ -27,6 +27,7 @@ def run(
     rerun: Rerun = "missing",
     settings: Settings = (),
     budget: float | None = None,
+    cell_limit: float | None = None,
     plugins: PathName | Sequence[PathName] = (),
     skip_broken: bool = False,
     images: bool = True,
@@ -47,6 +48,8 @@ def run(
       place of what `out` holds.
     - settings: changes of the suite: {"defense.cpsample.alpha": 0.1}, or texts PATH=VALUE as `--set` takes them.
     - budget: minutes, at least 0.1: scale steps and samples down so that it takes no longer here.
+    - cell_limit: minutes that a cell (a training, or the attacks on one release) may take, at least 0.01; one that
+      takes longer fails, and the others go on. None for no limit.
     - plugins: Python files with attacks or defenses.
     - skip_broken: leave image files out that do not decode.
     - images: keep pictures of members beside what copies them.
@@ -69,6 +72,7 @@ def prepare_suite(
     rerun: Rerun,
     settings: Settings,
     budget: float | None,
+    cell_limit: float | None,
     plugins: PathName | Sequence[PathName],
     skip_broken: bool,
     images: bool,
@@ -80,6 +84,7 @@ def prepare_suite(
     check_choice("rerun", rerun, Rerun)
     check_at_least("workers", workers, 1)
     check_at_least("budget", budget, 0.1)
+    check_at_least("cell_limit", cell_limit, 0.01)
     for file in list_paths(plugins):
         registry.load_file(file)
     return prepare_run(
@@ -92,4 +97,5 @@ def prepare_suite(
         images=images,
         budget=budget,
         executor=executor,
+        cell_limit=cell_limit,
     )

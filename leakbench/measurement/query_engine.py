@@ -209,6 +209,8 @@ def _answer(put: _Put, view: NoneView, batch: Batch, memory: AnswerCache) -> Ten
     """
     inside = put.attack.access >= Access.DENOISER
     found = put.question(view, memory.x0 if inside else batch.images, batch.labels)
+    if not isinstance(found, Tensor):
+        raise TypeError(f"the attack answered {type(found).__name__}; it must be a tensor")
     if put.scores and found.shape != (len(batch.ids),):
         raise ValueError(
             f"score() answered with shape {tuple(found.shape)}; it must be ({len(batch.ids)},), one an image"

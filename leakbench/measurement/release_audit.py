@@ -24,6 +24,7 @@ from leakbench.results.record import QUALITY, Environment, Record, RunInfo
 from leakbench.results.record_files import save_record
 from leakbench.runtime import distributed
 from leakbench.runtime.device import merge_execution_notes, record_execution
+from leakbench.runtime.errors import in_a_line
 from leakbench.runtime.files import disk_is_full
 
 __all__ = ["AttackFailed", "Attacks", "RecordSpec", "ReleaseAudit", "collect_auxiliary_models"]
@@ -181,4 +182,4 @@ def _collect_error(name: str, errors: list[str]) -> Iterator[None]:
     except Exception as error:
         if disk_is_full(error) or os.environ.get("LEAKBENCH_DEBUG") or distributed.world_size() > 1:
             raise
-        errors.append((f"attack {name!r}: " if name else "") + f"{type(error).__name__}: {error}")
+        errors.append((f"attack {name!r}: " if name else "") + in_a_line(error))

@@ -54,6 +54,7 @@ def prepare_run(
     images: bool = True,
     budget: float | None = None,
     executor: ExecutorName = "local",
+    cell_limit: float | None = None,
 ) -> Run:
     """Check what can be checked before anything is computed, and plan the run. Writes nothing. Raises UsageError.
 
@@ -65,10 +66,12 @@ def prepare_run(
     - workers: processes; None for one a core, or one a CUDA device.
     - images: keep pictures of members beside what copies them.
     - budget: minutes that the run may take on this machine; steps and samples are scaled to fit.
+    - cell_limit: minutes that a cell may take; one that takes longer fails. None for no limit.
     """
     checked = load(suite, overrides) if isinstance(suite, str) else suite
     placement = place_run(device, workers, executor)
-    config = RunConfig(Path(out) if out else Path("runs") / checked.file.name, cache_root(), placement.device, images)
+    folder = Path(out) if out else Path("runs") / checked.file.name
+    config = RunConfig(folder, cache_root(), placement.device, images, cell_limit)
     if config.url:
         check_reachable(config.url)
     inputs = RunInputs(checked, config)

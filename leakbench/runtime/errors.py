@@ -40,6 +40,12 @@ def in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """True if an error says that memory has run out: Python's, that of torch's CPU allocator, or that of a device."""
+    words = f"{type(error).__name__}: {error}"  # torch is not imported for its class; an attack's error is told as text
+    return any(word in words for word in ("MemoryError", "out of memory", "can't allocate memory"))
+
+
 def nearest_name(word: str, names: Iterable[str]) -> str:
     """Suggest the nearest valid name ("did you mean 'loss'?"), or list all names when none is near."""
     names = sorted(names)

@@ -16,4 +16,5 @@ class RunConfig:
     cache: Path
     device: str = "cpu"
     images: bool = True
+    cell_limit: float | None = None  # minutes that a cell may take
     url: str = field(default_factory=shared_url)  # of the shared cache, or ""

@@ -10,8 +10,10 @@ from leakbench.runner.cell import Cell
 from leakbench.runner.cell_queue import CellQueue
 from leakbench.runner.plan import Plan
 from leakbench.runtime import distributed
+from leakbench.runtime.errors import in_a_line, is_out_of_memory
 from leakbench.runtime.files import disk_is_full
 
+LESS_MEMORY = "fewer --workers, and smaller batches, need less memory"
 Report = Callable[[str, float], None]  # (cell name, share done); a share of 1 is reported once, when the cell is done
 
 
@@ -61,8 +63,11 @@ class Executor(ABC):
     def _fail(self, cell: Cell, error: Exception) -> None:
         if disk_is_full(error):
             raise OSError(f"{cell.description}: the disk is full ({error})") from error
+        line = f"{cell.description}: {in_a_line(error)}"
+        if is_out_of_memory(error):
+            line += f"; {LESS_MEMORY}"
         if distributed.world_size() > 1:  # the others may be in the middle of it, and wait for this process
-            raise SystemExit(f"leakbench: {cell.description}: {type(error).__name__}: {error}") from error
-        self.failures[cell.name] = f"{cell.description}: {type(error).__name__}: {error}"
+            raise SystemExit(f"leakbench: {line}") from error
+        self.failures[cell.name] = line
         if self.debug:
             traceback.print_exception(error)

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -30,12 +30,16 @@ import torch
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.cell import Cell
-from leakbench.runner.executors.base import Executor, Report
+from leakbench.runner.executors.base import LESS_MEMORY, Executor, Report
+from leakbench.runner.executors.time_limit import can_limit_time, timed_out
 from leakbench.runner.executors.transport import make_picklable, pack_suite, unpack_suite
 from leakbench.runner.executors.worker import Worker
 from leakbench.runner.plan import Plan
 from leakbench.runtime import registry
 from leakbench.runtime.device import devices, prepare
+from leakbench.runtime.errors import UsageError
+
+_PATIENCE = 120.0  # seconds after a cell's time limit that its worker has to start, to interrupt it and to tidy up
 
 
 class LocalExecutor(Executor):
@@ -43,7 +47,7 @@ class LocalExecutor(Executor):
 
     def __init__(self, plan: Plan, workers: int, report: Report, debug: bool = False) -> None:
         super().__init__(plan, report, debug)
-        self.workers = workers
+        self.workers, self._limit = workers, plan.builder.inputs.config.cell_limit
 
     def _run(self) -> None:
         if self.workers <= 1 or len(self.plan.cells) <= 1:
@@ -52,6 +56,8 @@ class LocalExecutor(Executor):
             self._on_workers()
 
     def _in_process(self) -> None:
+        if self._limit is not None and not can_limit_time():
+            raise UsageError("cell_limit: one worker needs the main thread to interrupt a cell; give workers=2")
         worker = Worker(self.plan.builder)
         for cell in self.ready_cells():
             try:
@@ -77,31 +83,45 @@ class LocalExecutor(Executor):
         pool = ProcessPoolExecutor(self.workers, context, _start_worker, start)
         try:
             self._feed(pool, shares)
-        except KeyboardInterrupt:
+        except BrokenProcessPool:  # found when a cell is handed out
+            raise _worker_killed() from None
+        except (KeyboardInterrupt, ChildProcessError):
             for worker in context.started:  # in the middle of a training, which nobody waits for
-                worker.terminate()
+                worker.kill()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
 
     def _feed(self, pool: ProcessPoolExecutor, shares: Any) -> None:
         running: dict[Future[None], Cell] = {}
+        began: dict[str, float] = {}
         while self.has_cells_left:
             # No more is handed out than can start now, so that training that others wait for never queues behind an
             # audit.
             for cell in islice(self.ready_cells(), self.workers - len(running)):
-                with _ignore_interrupt(), _hide_script():  # a worker may start here, and it inherits both
+                with _ignore_signals(), _hide_script():  # a worker may start here, and it inherits both
                     running[pool.submit(_do_cell, cell)] = cell
+                began[cell.name] = time.monotonic()
+            self._check_answers(running.values(), began)
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
             self._listen(shares)
             for future in done:
                 self._finish(running.pop(future), future)
 
+    def _check_answers(self, running: Iterable[Cell], began: dict[str, float]) -> None:
+        """Raise ChildProcessError for a cell that goes on long after its worker had to interrupt it: it hangs in the
+        middle of a call of a library, and its worker is lost."""
+        if self._limit is None:
+            return
+        for cell in running:
+            if time.monotonic() - began[cell.name] > 60.0 * self._limit + _PATIENCE:
+                raise ChildProcessError(f"{cell.description}: {timed_out(self._limit)}, and cannot be interrupted")
+
     def _finish(self, cell: Cell, future: Future[None]) -> None:
         try:
             future.result()
         except BrokenProcessPool:
-            raise ChildProcessError("a worker process was killed (out of memory?)") from None
+            raise _worker_killed() from None
         except Exception as error:
             self.mark_done(cell, error)
         else:
@@ -113,6 +133,10 @@ class LocalExecutor(Executor):
                 self.report(*shares.get_nowait())
             except Empty:
                 return
+
+
+def _worker_killed() -> ChildProcessError:
+    return ChildProcessError(f"a worker process was killed (out of memory?); {LESS_MEMORY}")
 
 
 class _RecordingContext(SpawnContext):
@@ -130,17 +154,20 @@ class _RecordingContext(SpawnContext):
 
 
 @contextmanager
-def _ignore_interrupt() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment. A worker that starts in it ignores it for good: one process answers, the parent."""
+def _ignore_signals() -> Iterator[None]:
+    """Ignore Ctrl-C and SIGTERM for a moment. A worker that starts in it ignores them for good: a terminal and a batch
+    system send them to all processes of a job, and one answers, the parent."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
     try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     except ValueError:  # not in the main thread, where no signal arrives either
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextmanager

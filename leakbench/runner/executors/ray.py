@@ -137,6 +137,7 @@ class RayExecutor(Executor):
             environment={k: v for k, v in ours.items() if k != "LEAKBENCH_CACHE"}
             | {k: os.environ[k] for k in ("HF_HUB_OFFLINE",) if k in os.environ},
             fingerprint=compute_fingerprint(builder),
+            cell_limit=setting.cell_limit,
         )
 
     @contextmanager

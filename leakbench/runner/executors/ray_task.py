@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import torch
 
@@ -28,6 +28,7 @@ from leakbench.measurement.record_contents import RecordSpec
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.record import Record
 from leakbench.runner.executors.node_check import compute_fingerprint, find_difference
+from leakbench.runner.executors.time_limit import timed_out
 from leakbench.runner.executors.transport import make_picklable, unpack_suite
 from leakbench.runner.executors.worker import Worker
 from leakbench.runtime import registry
@@ -46,6 +47,7 @@ class RunSetup:
     folder: Path  # where the command was typed: relative paths (npz:mine.npz) start there
     environment: dict[str, str]
     fingerprint: dict[str, str]
+    cell_limit: float | None = None  # minutes
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,27 @@ Message = TaskProgress | RecordWritten | TaskFinished
 
 
 def do_cell(setup: RunSetup, cell: bytes) -> Iterator[Message]:
-    """Do one pickled cell."""
+    """Do one pickled cell. One that takes longer than its limit fails, and with it ends the process in which its thread
+    goes on."""
     box: SimpleQueue[Message] = SimpleQueue()
     threading.Thread(target=lambda: box.put(_do_cell(setup, cell, box.put)), daemon=True).start()
+    end = None if setup.cell_limit is None else time.monotonic() + 60.0 * setup.cell_limit
     while True:
-        message = box.get()
+        try:
+            message = box.get(timeout=None if end is None else max(0.0, end - time.monotonic()))
+        except Empty:
+            assert setup.cell_limit is not None
+            yield TaskFinished(timed_out(setup.cell_limit))
+            _end_process()
+            return
         yield message
         if isinstance(message, TaskFinished):
             return
+
+
+def _end_process() -> None:
+    time.sleep(2.0)  # until the last message is on its way
+    os._exit(1)
 
 
 def _do_cell(setup: RunSetup, cell: bytes, send: Callable[[Message], None]) -> TaskFinished:

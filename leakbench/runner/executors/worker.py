@@ -11,6 +11,7 @@ from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.record import Record
 from leakbench.runner.cell import Cell
+from leakbench.runner.executors.time_limit import limit_time
 
 OnRecord = Callable[[RecordSpec, Record], None]
 
@@ -31,9 +32,11 @@ class Worker:
         progress: Callable[[float], None],
         written: OnRecord = _ignore_record,
     ) -> None:
-        """Do one cell. `progress` gets the share done, `written` each record once its files are written."""
+        """Do one cell. `progress` gets the share done, `written` each record once its files are written. Raises
+        CellTimeout where it takes longer than the run's limit."""
         try:
-            self._do(cell, progress, written)
+            with limit_time(self.builder.inputs.config.cell_limit):
+                self._do(cell, progress, written)
         finally:
             self.builder.unload()  # else every point, seed and shadow model of the run would stay on the device
 
