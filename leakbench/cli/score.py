@@ -30,5 +30,5 @@ def score(file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Scores,
 
     read = read_score_file(file)
     for table in tables(read, ScoreResults(read.arrays)):
-        Console().print(table)
+        Console(markup=False, emoji=False).print(table)
         print()

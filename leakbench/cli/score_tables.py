@@ -10,6 +10,7 @@ from rich.table import Table
 
 from leakbench.interface.score_file import ScoreFile
 from leakbench.interface.score_results import ScoreResults
+from leakbench.runtime.errors import to_printable
 from leakbench.statistics import ByClass, SetInference
 
 
@@ -33,7 +34,7 @@ def _head(file: ScoreFile, results: ScoreResults) -> Table:
         sign = "as they are" if results.orientation > 0 else "reversed, as calibration members score lower"
         table.add_row("calibration", f"{inside} members, {outside} nonmembers; scores are read {sign}")
     if file.not_read:
-        table.add_row("not read", ", ".join(file.not_read))
+        table.add_row("not read", to_printable(", ".join(file.not_read)))
     table.add_row("flags", ", ".join(results.flags) or "none")
     for words in results.verdicts:
         table.add_row("verdict", words)

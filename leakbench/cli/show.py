@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from leakbench.cli.app import app
-from leakbench.runtime.errors import UsageError
+from leakbench.runtime.errors import UsageError, escape_controls
 
 
 @app.command(
@@ -29,7 +29,7 @@ def show(record: Annotated[Path, typer.Argument(help="A file under DIR/records."
     if not record.is_file():
         raise UsageError(f"{record}: no such file; records are the .json files under DIR/records")
     for table in _tables(read_record(record)):
-        Console().print(table)
+        Console(markup=False, emoji=False).print(table)
 
 
 def _tables(record: Any) -> list[Any]:
@@ -61,7 +61,7 @@ def _tables(record: Any) -> list[Any]:
         "run",
     ):
         if shown[key] not in ("", {}, []):
-            head.add_row(key, Text(str(shown[key])))
+            head.add_row(key, Text(escape_controls(str(shown[key]))))
     if not record.metrics:
         return [head]
     body = Table(box=None, pad_edge=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -57,3 +58,14 @@ def to_printable(text: str) -> str:
     """Text in which control characters, line breaks and other invisible ones stand as Python writes them: what a
     hostile file says never reaches a terminal as it is."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def escape_controls(text: str) -> str:
+    """Text of several lines in which control and formatting characters stand as Python writes them, but for line breaks
+    and tabs: it colours no terminal, moves no cursor, and turns no letters around."""
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in _UNSEEN and c not in "\n\t" else c for c in text)
+
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -19,6 +19,7 @@ from leakbench.results.flags import Flag, explain_flag
 from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
+from leakbench.runtime.errors import escape_controls
 from leakbench.runtime.files import write_atomically
 from leakbench.statistics import Summary
 
@@ -123,7 +124,7 @@ def render(run: RunFolder) -> str:
         "flags": [(_plain(flag), _plain(explain_flag(flag))) for flag in _named_flags(run, points)],
         "commands": [one for one in map(_one_line, run.plan.commands) if one],
     }
-    return join_parts([text.render(**facts)])
+    return escape_controls(join_parts([text.render(**facts)]))
 
 
 def _one_line(command: str) -> str:

@@ -19,6 +19,7 @@ from leakbench.runtime.files import write_atomically
 from ..reading.controls import Control, list_controls
 from ..reading.costs import find_cost
 from ..reading.formatting import drop_empty_columns, join_words
+from ..reading.markdown import disarm
 from ..reading.marks import format_marks
 from ..reading.selection import quality_records
 from ..reading.tradeoff_text import format_tradeoff
@@ -55,7 +56,7 @@ def write_page(runs: Sequence[RunFolder], path: Path) -> Path:
 def render(runs: Sequence[RunFolder], beside: Path) -> str:
     """The text of the page; `beside` is its folder."""
     template = template_environment().from_string(TEMPLATE)
-    return join_parts([template.render(runs=[_collect(run, beside) for run in runs])])
+    return disarm(join_parts([template.render(runs=[_collect(run, beside) for run in runs])]))
 
 
 TEMPLATE = """\

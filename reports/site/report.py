@@ -7,6 +7,7 @@ from pathlib import Path
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.files import write_atomically
 
+from ..reading.markdown import disarm
 from ..sections.registry import CLOSING, FINDINGS
 from ..sections.section import join_parts, render_section
 from .figure_list import render_figures
@@ -25,4 +26,4 @@ def render(run: RunFolder) -> str:
     """The text of report.md."""
     found = [render_section(name, run) for name in FINDINGS]
     closing = [render_section(name, run) for name in CLOSING]
-    return join_parts([*found, render_figures(run), *closing])
+    return disarm(join_parts([*found, render_figures(run), *closing]))

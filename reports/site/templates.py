@@ -6,13 +6,15 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from leakbench.runtime.errors import escape_controls
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
 def render_page(template: str, **facts: Any) -> str:
     """A page. All facts are escaped but for `body` and `style`, which the templates mark as HTML and CSS."""
-    return _environment().get_template(template).render(facts)
+    return escape_controls(_environment().get_template(template).render(facts))
 
 
 def load_text(name: str) -> str:

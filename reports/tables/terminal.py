@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from leakbench.results.run_folder import RunFolder
+from leakbench.runtime.errors import escape_controls
 
 from ..reading.distances import distance_name, find_floor
 from ..reading.formatting import format_distance
@@ -31,7 +32,7 @@ def print_table(run: RunFolder, wide: bool = False) -> list[Path]:
     width = read_width()
     console = Console(highlight=False, markup=False, emoji=False)
     for line in format_wide(run, width) if wide else format_short(run, width, "--wide"):
-        console.print(line, style="bold red" if line.startswith(_VOID) else None, soft_wrap=True)
+        console.print(escape_controls(line), style="bold red" if line.startswith(_VOID) else None, soft_wrap=True)
     return []
 
 

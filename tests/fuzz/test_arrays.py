@@ -65,6 +65,8 @@ def test_any_npy_file_is_a_data_set_or_refused(fuzzed, mutations, images, tmp_pa
 
 
 def test_any_file_of_scores_is_evaluated_or_refused(fuzzed, mutations, tmp_path):
+    from rich.console import Console
+
     from leakbench.cli.score_tables import tables
     from leakbench.interface.score_results import ScoreResults
 
@@ -78,6 +80,7 @@ def test_any_file_of_scores_is_evaluated_or_refused(fuzzed, mutations, tmp_path)
     def load(data):
         path.write_bytes(data)
         read = read_score_file(path)
-        list(tables(read, ScoreResults(read.arrays)))
+        for table in tables(read, ScoreResults(read.arrays)):
+            Console(markup=False, emoji=False).print(table)
 
     fuzzed(mutations.npz_files(arrays), load, names=[str(path)], share=2)
