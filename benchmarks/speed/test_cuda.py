@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from leakbench.metrics import quality
+from leakbench.metrics.frechet_distance import moments
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule, denoise
 from leakbench.models.networks import NetworkSpec
@@ -105,6 +105,6 @@ def test_moments_on_the_device_beside_the_cpu(benchmark):
     compare(
         benchmark,
         "moments of 10,000 x 2,048 features",
-        lambda: quality.moments(features.cpu()),
-        lambda: quality.moments(features),
+        lambda: moments(features.cpu()),
+        lambda: moments(features),
     )

@@ -10,7 +10,7 @@ from leakbench.api import as_pretrained
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.metric_set import MetricSet
-from leakbench.metrics.evaluate.quality import evaluate_lpips, evaluate_quality, quality_arrays
+from leakbench.metrics.evaluate.quality import evaluate_lpips, evaluate_quality
 from leakbench.metrics.evaluate.unlearning_samples import evaluate_unlearned_samples
 from leakbench.metrics.fairness import evaluate_fairness
 from leakbench.runtime.device import EXECUTION_KEYS
@@ -22,7 +22,7 @@ def measure_quality(context: AuditContext) -> RecordContents:
     inputs, extractor = context.inputs, context.extractor
     features = extractor(context.samples)
     train_seconds, evaluations = context.builder.cost(context.point.chain, context.seed)
-    metrics = evaluate_quality(features, extractor.train, extractor.heldout, extractor.floor, evaluations)
+    metrics, arrays = evaluate_quality(features, extractor.train, extractor.heldout, extractor.floor, evaluations)
     on_device = context.samples.to(inputs.device), inputs.train_images.to(inputs.device)
     metrics = metrics.joined(evaluate_lpips(*on_device, inputs.streams(context.seed)))
     metrics = metrics.joined(_measure_unlearned(context, features)).joined(_measure_fairness(context))
@@ -38,9 +38,7 @@ def measure_quality(context: AuditContext) -> RecordContents:
     }
     if not as_pretrained(context.point.chain[-1].defense):  # a given model was trained elsewhere
         timings |= {"train": train_seconds, "train_last": float(last.get("train_seconds", 0.0))}
-    return RecordContents(
-        metrics, quality_arrays(features, extractor.train, extractor.heldout), timings, extractor.features.name
-    )
+    return RecordContents(metrics, arrays, timings, extractor.features.name)
 
 
 def _measure_unlearned(context: AuditContext, features: torch.Tensor) -> MetricSet:

@@ -11,7 +11,7 @@ from leakbench.data.image_view import ImagesLike, ImageView
 from leakbench.metrics import quality
 from leakbench.metrics.copying import pixel_similarity
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
-from leakbench.metrics.quality_shares import frechet_shares, kid_shares, precision_recall_shares
+from leakbench.metrics.frechet_distance import moments
 from leakbench.metrics.weights import perceptual
 from leakbench.results.record import Metric
 from leakbench.results.share_arrays import share_name
@@ -21,22 +21,36 @@ from leakbench.statistics.estimate import Estimate
 
 def evaluate_quality(
     samples: Tensor, train: Tensor, heldout: Tensor, floor: Callable[[int], Estimate], network_evaluations: int
-) -> MetricSet:
+) -> tuple[MetricSet, dict[str, np.ndarray]]:
     """Distances of samples' features (N, D) to training and held-out images', and the real-against-real floor: all
     three at the same number of images, that of the smallest side. `floor(n)` answers the last of them, which all
-    releases share."""
+    releases share.
+
+    Also what the record keeps of the features: their moments, so that a distance can be recomputed, and each sample's
+    and real image's share in each metric, float32, by which two releases are compared in pairs.
+    """
     n = min(len(samples), len(train), len(heldout))
-    precision, recall = quality.precision_recall(samples, heldout)
+    frechet, of_frechet = quality.frechet_with_shares(samples, train, n)
+    frechet_heldout, of_heldout = quality.frechet_with_shares(samples, heldout, n)
+    kid, of_kid = quality.kid_with_shares(samples, heldout)
+    (precision, of_precision), (recall, of_recall) = quality.precision_recall_with_shares(samples, heldout)
     metrics = [
-        metric("frechet", quality.frechet(samples, train, n)),
-        metric("frechet_heldout", quality.frechet(samples, heldout, n)),
+        metric("frechet", frechet),
+        metric("frechet_heldout", frechet_heldout),
         metric("frechet_floor", floor(n)),
-        metric("kid", quality.kid(samples, heldout)),
+        metric("kid", kid),
         metric("precision", precision),
         metric("recall", recall),
         Metric(name="network_evaluations", value=float(network_evaluations), n=len(samples)),
     ]
-    return MetricSet(metrics, info={"images_per_side": n})
+    shares: dict[str, tuple[np.ndarray, ...]] = {
+        "frechet": of_frechet,
+        "frechet_heldout": of_heldout,
+        "kid": of_kid,
+        "precision": (of_precision,),
+        "recall": (of_recall,),
+    }
+    return MetricSet(metrics, info={"images_per_side": n}), _moments(samples) | _share_arrays(shares)
 
 
 def evaluate_lpips(samples: Tensor, train: ImagesLike, streams: Rng) -> MetricSet:
@@ -55,19 +69,14 @@ def evaluate_lpips(samples: Tensor, train: ImagesLike, streams: Rng) -> MetricSe
     )
 
 
-def quality_arrays(samples: Tensor, train: Tensor, heldout: Tensor) -> dict[str, np.ndarray]:
-    """What the record keeps of samples' features (N, D): their moments, so that a distance can be recomputed, and each
-    sample's and real image's share in each metric, float32, by which two releases are compared in pairs."""
-    found, n = quality.moments(samples), min(len(samples), len(train), len(heldout))
-    arrays = {"mean": found.mean, "covariance": found.covariance, "n": np.array(found.n)}
-    precision, recall = precision_recall_shares(samples, heldout)
-    shares: dict[str, tuple[np.ndarray, ...]] = {
-        "frechet": frechet_shares(samples, train, n),
-        "frechet_heldout": frechet_shares(samples, heldout, n),
-        "kid": kid_shares(samples, heldout),
-        "precision": (precision,),
-        "recall": (recall,),
+def _moments(samples: Tensor) -> dict[str, np.ndarray]:
+    found = moments(samples)
+    return {"mean": found.mean, "covariance": found.covariance, "n": np.array(found.n)}
+
+
+def _share_arrays(shares: dict[str, tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
+    return {
+        share_name(name, side): one.astype(np.float32)
+        for name, sides in shares.items()
+        for side, one in enumerate(sides)
     }
-    for name, sides in shares.items():
-        arrays |= {share_name(name, side): one.astype(np.float32) for side, one in enumerate(sides)}
-    return arrays

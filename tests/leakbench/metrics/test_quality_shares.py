@@ -8,15 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from leakbench.metrics.evaluate.quality import evaluate_quality, quality_arrays
-from leakbench.metrics.quality import frechet, frechet_blocks, frechet_distance, kid, moments, precision_recall
-from leakbench.metrics.quality_shares import frechet_shares, kid_shares, precision_recall_shares
+from leakbench.metrics.evaluate.quality import evaluate_quality
+from leakbench.metrics.quality import (
+    frechet,
+    frechet_with_shares,
+    kid_with_shares,
+    precision_recall_with_shares,
+)
 from leakbench.results.share_arrays import find_shares
-from leakbench.statistics import Estimate, independent_difference, paired_by_shares
+from leakbench.statistics import independent_difference, paired_by_shares
 
 
 def draw(seed: int, n: int, width: int, shift: float = 0.0, scale: float = 1.0) -> torch.Tensor:
     return torch.randn(n, width, generator=torch.Generator().manual_seed(seed)) * scale + shift
+
+
+def frechet_shares(samples: torch.Tensor, real: torch.Tensor, n: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    return frechet_with_shares(samples, real, n)[1]
 
 
 def weighted_distance(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
@@ -63,16 +71,16 @@ def test_frechet_shares_at_a_number_below_both_sides():
 
 def test_shares_of_the_other_metrics_have_their_errors():
     samples, real = draw(5, 60, 4, shift=0.4), draw(6, 50, 4)
-    found = kid(samples, real)
-    error = np.sqrt(sum((side**2).sum() for side in kid_shares(samples, real)))
+    found, sides = kid_with_shares(samples, real)
+    error = np.sqrt(sum((side**2).sum() for side in sides))
     assert 1.96 * error == pytest.approx(found.high - found.value, rel=1e-6)
-    for shares, rate in zip(precision_recall_shares(samples, real), precision_recall(samples, real), strict=True):
+    for rate, shares in precision_recall_with_shares(samples, real):
         assert (shares**2).sum() == pytest.approx(rate.value * (1 - rate.value) / 50)
 
 
 def test_a_record_keeps_them_small():
     samples, train, heldout = draw(7, 40, 4), draw(8, 30, 4), draw(9, 20, 4)
-    arrays = quality_arrays(samples, train, heldout)
+    _, arrays = evaluate_quality(samples, train, heldout, partial(frechet, train, heldout), 0)
     sizes = {name: [len(one) for one in find_shares(arrays, name)] for name in ("frechet", "frechet_heldout", "kid")}
     assert sizes == {"frechet": [40, 30], "frechet_heldout": [40, 20], "kid": [40, 20]}
     assert [len(find_shares(arrays, name)) for name in ("precision", "recall", "lpips_nearest")] == [1, 1, 0]
@@ -87,11 +95,7 @@ def simulate(shifts, repetitions=150, n=100, width=8):
         releases = [0.9 * shared + 0.43 * torch.randn(n, width, generator=generator) + shift for shift in shifts]
         values = []
         for samples in releases:
-            (rows,), (block,) = frechet_blocks(samples, real)
-            value = frechet_distance(moments(torch.from_numpy(rows)), moments(torch.from_numpy(block)))
-            shares = frechet_shares(samples, real)
-            half = 1.96 * float(np.sqrt(sum((side**2).sum() for side in shares)))
-            values.append((Estimate(value, value - half, value + half, n), shares))
+            values.append(frechet_with_shares(samples, real))
         (a, of_a), (b, of_b) = values
         paired.append(paired_by_shares(a, b, of_a, of_b).p_value < 0.05)
         apart.append(independent_difference(a, b).p_value < 0.05)
@@ -110,13 +114,13 @@ def test_a_distance_that_rose_is_seen_in_pairs_where_the_intervals_alone_do_not_
 
 def test_the_pair_of_a_release_with_itself():
     samples, real = draw(10, 50, 4), draw(11, 40, 4)
-    value, shares = frechet(samples, real), frechet_shares(samples, real)
+    value, shares = frechet_with_shares(samples, real)
     assert paired_by_shares(value, value, shares, shares).p_value == 1
 
 
 def test_distances_that_stand_side_by_side_are_made_at_one_number_of_images():
     train, heldout, samples = draw(12, 40, 4), draw(13, 90, 4), draw(14, 120, 4)
-    found = evaluate_quality(samples, train, heldout, partial(frechet, train, heldout), 0)
+    found, _ = evaluate_quality(samples, train, heldout, partial(frechet, train, heldout), 0)
     counts = {one.name: one.n for one in found.metrics if one.name.startswith("frechet")}
     assert counts == {"frechet": 40, "frechet_heldout": 40, "frechet_floor": 40}
     assert found.info["images_per_side"] == 40
