@@ -45,12 +45,19 @@ class Moments:
 
 
 class Side:
-    """Embeddings (n, D) of one side, centred, float64, and what several distances from them have in common."""
+    """Embeddings (n, D) of one side, centred, float64, and what several distances from them have in common.
+
+    Raises ValueError below two rows or when a value is not finite.
+    """
 
     def __init__(self, features: Tensor) -> None:
-        table = features.detach().double()
+        if features.ndim != 2 or len(features) < 2:
+            raise ValueError(_wanted(features))
+        table = features.detach().to(torch.float64, copy=True)
         mean = table.mean(dim=0)
-        self.centred, self.mean = table - mean, mean.cpu().numpy()
+        if not bool(mean.isfinite().all()):  # as it is where all values are: a pass over the table is saved
+            raise ValueError(_wanted(features))
+        self.centred, self.mean = table.sub_(mean), mean.cpu().numpy()
 
     def __len__(self) -> int:
         return len(self.centred)
@@ -58,7 +65,9 @@ class Side:
     @cached_property
     def moments(self) -> Moments:
         """Mean and covariance."""
-        return Moments(self.mean, _gram(self.centred) / (len(self) - 1), len(self))
+        covariance = _gram(self.centred)
+        covariance /= len(self) - 1
+        return Moments(self.mean, covariance, len(self))
 
     @cached_property
     def squares(self) -> np.ndarray:
@@ -74,12 +83,11 @@ class Side:
 def check_features(features: Tensor) -> None:
     """Raise ValueError unless these are two or more rows (N, D) of finite values."""
     if features.ndim != 2 or len(features) < 2 or not bool(features.isfinite().all()):
-        raise ValueError(f"a Frechet distance needs two or more rows of finite features, not {tuple(features.shape)}")
+        raise ValueError(_wanted(features))
 
 
 def moments(features: Tensor) -> Moments:
     """The moments of embeddings (N, D). Raises ValueError below two rows or when a value is not finite."""
-    check_features(features)
     return Side(features).moments
 
 
@@ -201,3 +209,7 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(covariance)
     kept = values > len(values) * _EPS * values[-1]
     return vectors[:, kept] * np.sqrt(values[kept])
+
+
+def _wanted(features: Tensor) -> str:
+    return f"a Frechet distance needs two or more rows of finite features, not {tuple(features.shape)}"
