@@ -7,7 +7,7 @@ columns, so that a busy machine slows all; medians of the rounds are compared. P
 the machine take their share of the wall clock. All of a test's answers are compared, too, to 1e-6.
 
 Peers are the group `speed` of pyproject.toml; those that are missing are left out. clean-fid asks SciPy's matrix root
-for an option that SciPy 1.18 no longer has, and is left out there.
+for a deprecated option, and is left out where SciPy refuses it.
 """
 
 import statistics
