@@ -3,10 +3,12 @@
 Every method that looks for the closest training image (Carlini et al. 2301.13188, Somepalli et al. 2212.03860) and
 every k-nearest-neighbour metric goes through here. Choices of ours:
 
-- |a|^2 + |b|^2 - 2 a.b is one matrix product but cancels: an exact copy comes out at a distance of about 1e-7, not 0.
-  Here it only makes a shortlist, in float64 and with a bound on its error; the distances that are returned and compared
-  are sums of squared differences. A row whose shortlist the bound cannot vouch for (many ties) is searched one by one.
+- |a|^2 + |b|^2 - 2 a.b is one matrix product but cancels: an exact copy comes out at a distance of about 1e-3, not 0.
+  Here it only leaves out what a proven bound puts too far away (leakbench.data.distance_bounds); the distances that are
+  returned and compared are sums of squared differences in float64.
 - Ties go to the lowest index. So an answer depends on its query and on the base alone, not on batches or chunks.
+- A chunk of the base is made once for as many queries as fit into memory. The least bound of every group of columns is
+  looked at, and a group only where that may come below the k-th nearest found so far.
 
 `parts` above 1 makes the distance the largest over that many equal runs of columns, each a Euclidean distance of its
 own: for images that are compared tile by tile. `transforms` searches over several versions of each query, such as
@@ -17,18 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from math import inf
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from leakbench.data.distance_bounds import Frame, Queries, Rows
 from leakbench.data.image_view import FeatureRows
 
-_QUERIES = 512  # rows of the distance matrix that are held at one time, at the most
-_QUERY_ELEMENTS = 2**25  # float64 numbers of these rows themselves: 256 MiB
-_ELEMENTS = 2**23  # float64 numbers in one chunk of the base or of the distance matrix: 64 MiB
-_SPARE = 12  # shortlisted beyond k, so that the bound seldom fails
+_QUERIES, _COLUMNS = 1024, 1024  # rows and columns of the matrix of bounds that are held at one time
+_ON_CUDA = 16  # times as many there
+_QUERY_ELEMENTS = 2**25  # numbers of the queries that are held at one time
+_ELEMENTS = 2**23  # numbers in one chunk of the base
+_PIECE = 2**19  # numbers on each side of differences that are squared at one time
+_GROUP = 32  # columns whose least bound is looked at first
+_SAMPLE = 256  # rows of the base that centre and scale are taken from
+_PENDING = 2**17  # candidates that wait to be measured, at the least
 
 
 @dataclass(frozen=True)
@@ -57,16 +65,23 @@ def nearest(
     An exact copy has distance exactly 0. Raises ValueError when the widths differ or are no multiple of `parts`, when k
     is not in 1 .. M, or when a value is not finite.
     """
-    if transforms:
-        if not isinstance(queries, FeatureRows):
-            raise ValueError("transforms are applied to images: give the queries as FeatureRows of these")
-        return _merge([nearest(queries.transformed(one), base, k, parts) for one in transforms], k)
     _check(queries, base, parts)
     if not 1 <= k <= len(base):
         raise ValueError(f"k = {k} neighbours asked for among {len(base)} rows")
-    some = query_blocks(len(queries), base.shape[1])
-    blocks = [_nearest_block(queries[part], base, k, parts) for part in some]
-    return Neighbours(torch.cat([b.index for b in blocks]), torch.cat([b.distance for b in blocks]))
+    versions: list[Tensor | FeatureRows] = [queries]
+    if transforms:
+        if not isinstance(queries, FeatureRows):
+            raise ValueError("transforms are applied to images: give the queries as FeatureRows of these")
+        versions = [queries.transformed(one) for one in transforms]
+    sample = _sample(base)
+    found = []
+    for part in query_blocks(len(queries), base.shape[1] * len(versions)):
+        search = _Search([one[part] for one in versions], base, k, parts, sample)
+        for chunk in _chunks(base):
+            search.visit(chunk.start, search.frame.rows(base[chunk]))
+        found.append(search.finish())
+    index, distance, transform = (torch.cat(tables) for tables in zip(*found, strict=True))
+    return Neighbours(index, distance, transform if transforms else None)
 
 
 def links(points: Tensor | FeatureRows, radius: float, parts: int = 1) -> Tensor:
@@ -80,12 +95,15 @@ def links(points: Tensor | FeatureRows, radius: float, parts: int = 1) -> Tensor
         raise ValueError(f"a radius must be zero or more, not {radius}")
     limits = torch.full((len(points),), radius, dtype=torch.float64, device=points.device)
     found = [torch.empty(0, 2, dtype=torch.int64, device=points.device)]
-    for block in query_blocks(len(points), points.shape[1]):
+    for block in _slices(len(points), min(_QUERIES, max(1, _QUERY_ELEMENTS // points.shape[1]))):
         some = points[block]
+        frame = Frame.of(some[:_SAMPLE], some[:0], parts)
+        ours = frame.rows(some).as_queries()
         for chunk in _chunks(points):
             if chunk.stop <= block.start:
                 continue
-            inside = pairs_within(some, points[chunk], limits[chunk], parts)
+            theirs = points[chunk]
+            inside = _inside(ours, frame.rows(theirs), some, theirs, limits[chunk])
             pairs = inside.nonzero() + torch.tensor([block.start, chunk.start], device=points.device)
             found.append(pairs[pairs[:, 0] < pairs[:, 1]])
     return torch.cat(found)
@@ -101,84 +119,45 @@ def within(queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
     if not bool((radius >= 0).all()):
         raise ValueError("a radius must be zero or more")
     inside = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
-    for start in range(0, len(queries), _QUERIES):
-        rows = slice(start, start + _QUERIES)
+    frame = Frame.of(_sample(base), queries[:_SAMPLE], 1)
+    for part in query_blocks(len(queries), queries.shape[1]):
+        blocks = [slice(part.start + s.start, part.start + s.stop) for s in _slices(part.stop - part.start, _QUERIES)]
+        ours = [frame.rows(queries[rows]).as_queries() for rows in blocks]
         for chunk in _chunks(base):
-            inside[rows] |= pairs_within(queries[rows], base[chunk], radius[chunk]).any(dim=1)
+            theirs = frame.rows(base[chunk])
+            for rows, some in zip(blocks, ours, strict=True):
+                inside[rows] |= _inside(some, theirs, queries[rows], base[chunk], radius[chunk]).any(dim=1)
     return inside
-
-
-def _nearest_block(queries: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> Neighbours:
-    size = min(k + _SPARE, len(base))
-    shortlist, reach = _shortlist(queries, base, size, parts)
-    distance = distances_to(queries, base, shortlist, parts)
-    best = _rank(shortlist, distance, k)
-    if size < len(base):
-        for row in (best.distance[:, -1].square() >= reach).nonzero().flatten().tolist():
-            best.index[row], best.distance[row] = _search(queries[row], base, k, parts)
-    return best
-
-
-def _shortlist(queries: Tensor, base: Tensor | FeatureRows, size: int, parts: int) -> tuple[Tensor, Tensor]:
-    """Probably nearest rows, (n, size), and a squared distance (n,) that no row left out comes below."""
-    value = torch.empty(len(queries), 0, dtype=torch.float64, device=queries.device)
-    index = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
-    error = torch.zeros(len(queries), 1, dtype=torch.float64, device=queries.device)
-    ours = _Doubled.of(queries, parts)  # once, and not for every chunk
-    for chunk in _chunks(base):
-        squared, slack = _squared(ours, _Doubled.of(base[chunk], parts))
-        near, where = squared.topk(min(size, squared.shape[1]), dim=1, largest=False)
-        value, index = torch.cat([value, near], dim=1), torch.cat([index, where + chunk.start], dim=1)
-        value, order = value.topk(min(size, value.shape[1]), dim=1, largest=False)
-        index, error = index.gather(1, order), torch.maximum(error, slack)
-    return index, value[:, -1] - error[:, 0]
-
-
-def _rank(index: Tensor, distance: Tensor, k: int) -> Neighbours:
-    """The k smallest distances of each row; ties by lowest index."""
-    index, order = index.sort(dim=1)
-    distance, places = distance.gather(1, order).sort(dim=1, stable=True)
-    return Neighbours(index.gather(1, places)[:, :k].contiguous(), distance[:, :k].contiguous())
-
-
-def _merge(found: list[Neighbours], k: int) -> Neighbours:
-    """The k nearest distinct rows over several searches for the same queries, and the search that found each."""
-    blocks = []
-    for part in _slices(len(found[0].index), _QUERIES):
-        index = torch.cat([one.index[part] for one in found], dim=1)
-        distance = torch.cat([one.distance[part] for one in found], dim=1)
-        search = torch.arange(len(found), device=index.device).repeat_interleave(k).expand_as(index)
-        order = index.argsort(dim=1, stable=True)
-        order = order.gather(1, distance.gather(1, order).argsort(dim=1, stable=True))  # by distance, index, search
-        index, distance, search = (values.gather(1, order) for values in (index, distance, search))
-        same = (index[:, :, None] == index[:, None, :]).tril(diagonal=-1).any(dim=2)
-        first = same.long().argsort(dim=1, stable=True)[:, :k]
-        blocks.append([values.gather(1, first) for values in (index, distance, search)])
-    return Neighbours(*(torch.cat(values) for values in zip(*blocks, strict=True)))
-
-
-def _search(query: Tensor, base: Tensor | FeatureRows, k: int, parts: int) -> tuple[Tensor, Tensor]:
-    """The k nearest to one query (D,), by brute force."""
-    distance, index = torch.cat([distances(query, base[chunk], parts) for chunk in _chunks(base)]).sort(stable=True)
-    return index[:k], distance[:k]
 
 
 def pairs_within(queries: Tensor, base: Tensor, radius: Tensor, parts: int = 1) -> Tensor:
     """Mask bool (n, m) of the pairs within the base row's radius: exact, also where rounding leaves a doubt."""
-    squared, slack = _squared(_Doubled.of(queries, parts), _Doubled.of(base, parts))
-    limit = radius.double().square()
-    inside = squared <= limit
-    rows, columns = ((squared - limit).abs() <= slack).nonzero(as_tuple=True)
-    for part in _slices(len(rows), _ELEMENTS // base.shape[1] or 1):
+    frame = Frame.of(_sample(base), queries[:_SAMPLE], parts)
+    return _inside(frame.rows(queries).as_queries(), frame.rows(base), queries, base, radius)
+
+
+def _inside(ours: Queries, theirs: Rows, queries: Tensor, base: Tensor, radius: Tensor) -> Tensor:
+    """The same of rows whose bounds are at hand."""
+    frame = ours.frame
+    limit = (radius.double() * frame.scale).square()
+    # Rounding the difference changes it by less than the room that the bound's first term leaves for a few operations.
+    low = ours.low(theirs).sub_(limit.float())
+    rows, columns = (low <= ours.limit(torch.zeros_like(ours.whole))[:, None]).nonzero(as_tuple=True)
+    room = 2.0**-20 * limit[columns]
+    doubt = ~(ours.high(low[rows, columns], rows, theirs.whole[columns]) + room <= 0)
+    inside = torch.zeros_like(low, dtype=torch.bool)
+    inside[rows, columns] = True
+    rows, columns = rows[doubt], columns[doubt]
+    for part in _slices(len(rows), max(1, _PIECE // base.shape[1])):
         r, c = rows[part], columns[part]
-        inside[r, c] = distances(queries[r], base[c], parts) <= radius[c]
+        inside[r, c] = distances(queries[r], base[c], frame.parts) <= radius[c]
     return inside
 
 
 def distances(a: Tensor, b: Tensor, parts: int = 1) -> Tensor:
     """Euclidean distance over the last axis (the largest of its parts), float64. The one formula behind every distance
     that is returned."""
-    squared = (a.double() - b.double()).square()
+    squared = (a.double() - b.double()).square_()
     return squared.unflatten(-1, (parts, -1)).sum(dim=-1).amax(dim=-1).sqrt()
 
 
@@ -186,56 +165,164 @@ def distances_to(queries: Tensor, base: Tensor | FeatureRows, index: Tensor, par
     """Distances (n, k) of each of `queries` (n, D) to its own rows of `base` (M, D), whose numbers are `index` (n, k).
     A few of these rows exist at a time."""
     query = torch.arange(len(index), device=index.device).repeat_interleave(index.shape[1])
-    flat = index.flatten()
-    some = _slices(len(flat), max(1, _ELEMENTS // base.shape[1]))
-    found = [distances(queries[query[part]], base[flat[part]], parts) for part in some]
-    return torch.cat(found).view(index.shape)
+    return _distances_of_pairs(queries, query, base, index.flatten(), parts).view(index.shape)
 
 
-@dataclass(frozen=True)
-class _Doubled:
-    """Rows (n, D) in float64: their equal runs of columns, the squared lengths of each (n,), and of the whole rows."""
-
-    pieces: tuple[Tensor, ...]
-    squares: tuple[Tensor, ...]
-    whole: Tensor
-
-    @classmethod
-    def of(cls, rows: Tensor, parts: int) -> _Doubled:
-        wide = rows.double()
-        pieces, whole = wide.chunk(parts, dim=1), _squares(wide)
-        return cls(pieces, (whole,) if parts == 1 else tuple(map(_squares, pieces)), whole)
-
-
-def _squares(rows: Tensor) -> Tensor:
-    """Squared lengths (n,), of a few rows at a time: the squares of all would take as much memory as the rows."""
-    some = max(1, _ELEMENTS // rows.shape[1])
-    return torch.cat([part.square().sum(dim=1) for part in rows.split(some)])
+def _distances_of_pairs(queries: Tensor, row: Tensor, base: Tensor | FeatureRows, column: Tensor, parts: int) -> Tensor:
+    """Distances (p,) of pairs of a query and a row of the base, by their numbers; each row of a piece is made once."""
+    found = torch.empty(len(row), dtype=torch.float64, device=row.device)
+    order = column.argsort(stable=True)
+    for part in order.split(max(1, min(_PIECE, _ELEMENTS) // base.shape[1])):
+        if isinstance(base, Tensor):
+            theirs = base[column[part]]
+        else:
+            needed, place = column[part].unique(return_inverse=True)
+            theirs = base[needed][place]
+        found[part] = distances(queries[row[part]], theirs, parts)
+    return found
 
 
-def _squared(a: _Doubled, b: _Doubled) -> tuple[Tensor, Tensor]:
-    """Squared distances (n, m), one matrix product a part, and a bound (n, 1) on their rounding error.
+class _Search:
+    """Nearest rows of some queries, `versions` of each (n, D): a base is shown to it chunk by chunk, in order."""
 
-    A dot product of D terms is off by at most D * eps * |a| |b| <= D * eps * (|a|^2 + |b|^2) / 2; a factor of eight
-    covers the norms, the sums, and the rounding of the exact distance it is compared with. No part has a larger norm
-    than the whole row.
-    """
-    each = (
-        torch.addmm(aa[:, None] + bb, x, y.T, alpha=-2.0)
-        for x, y, aa, bb in zip(a.pieces, b.pieces, a.squares, b.squares, strict=True)
-    )
-    squared = reduce(torch.maximum, each)
-    width = sum(piece.shape[1] for piece in a.pieces)
-    return squared, 8 * (width + 1) * torch.finfo(torch.float64).eps * (a.whole[:, None] + b.whole.max())
+    def __init__(self, versions: list[Tensor], base: Tensor | FeatureRows, k: int, parts: int, sample: Tensor) -> None:
+        self._base, self._k, self._parts, self._count = base, k, parts, len(versions[0])
+        self._rows = versions[0] if len(versions) == 1 else torch.cat(versions)
+        self.frame = Frame.of(sample, self._rows[:_SAMPLE], parts)
+        size = min(self._count, _on(_QUERIES, base.device))
+        blocks = [
+            slice(v * self._count + s.start, v * self._count + s.stop)
+            for v in range(len(versions))
+            for s in _slices(self._count, size)
+        ]
+        self._blocks = [(block, self.frame.rows(self._rows[block]).as_queries()) for block in blocks]
+        # Upper bounds on k squared distances of each row, and on the k-th nearest of each query by any version; and the
+        # distance of that one among those that were measured.
+        at = base.device
+        self._tops = torch.full((len(self._rows), k), inf, dtype=torch.float64, device=at)
+        self._reach = torch.full((self._count,), inf, dtype=torch.float64, device=at)
+        self._kth = self._reach.clone()
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []  # candidates: row, column, bound
+        self._found = torch.empty(0, 2, dtype=torch.int64, device=at), torch.empty(0, dtype=torch.float64, device=at)
+        self._size = 0
+
+    def visit(self, start: int, base: Rows) -> None:
+        """See rows `start` and on of the base."""
+        done = self._kth == 0
+        if bool((done & (self._reach >= 0)).any()):
+            self._measure()
+            self._reach[self._kth == 0] = -inf  # only an earlier row could still count
+        count = len(base.whole)
+        group = max(1, min(_GROUP, count // (2 * self._k)))
+        spare = -count % group
+        longest = F.pad(base.whole.masked_fill(base.wild, inf), (0, spare)).view(group, -1).amax(dim=0)
+        for block, queries in self._blocks:
+            low = queries.low(base)
+            low = (F.pad(low, (0, spare), value=inf) if spare else low).view(len(low), group, -1)
+            least = low.amin(dim=1)  # of the columns of each group, which lie that far apart
+            owners = self._owner(block)
+            rows = (least <= queries.limit(self._reach[owners])[:, None]).any(dim=1).nonzero()[:, 0]
+            if not len(rows):
+                continue
+            best = torch.cat([self._tops[block][rows], queries.high(least[rows], rows, longest)], dim=1)
+            best = best.topk(self._k, dim=1, largest=False).values
+            self._tops[block][rows] = best
+            reach = self._reach[owners]
+            reach[rows] = torch.minimum(reach[rows], best.amax(dim=1))
+            limit = queries.limit(reach)
+            r, g = (least[rows] <= limit[rows, None]).nonzero(as_tuple=True)
+            r = rows[r]
+            values = low[r, :, g]
+            hit, place = (values <= limit[r, None]).nonzero(as_tuple=True)
+            row, column = r[hit], place * least.shape[1] + g[hit]
+            real = column < count
+            self._wait(row[real] + block.start, column[real] + start, values[hit, place][real])
+
+    def finish(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Numbers, distances and versions, (n, k) each."""
+        self._measure()
+        pair, distance = self._found
+        row, index = pair.view(self._count, self._k, 2).unbind(dim=2)
+        return index.contiguous(), distance.view(self._count, self._k), row // self._count
+
+    def _wait(self, row: Tensor, column: Tensor, low: Tensor) -> None:
+        self._waiting.append((row, column, low))
+        self._size += len(row)
+        most = max(_PENDING, 16 * self._k * len(self._rows))
+        if self._size > most:
+            self._sift()
+            if self._size > most // 2:
+                self._measure()
+
+    def _sift(self) -> None:
+        """Drop candidates that what was seen since has put out of reach."""
+        if not self._waiting:
+            return
+        row, column, low = (torch.cat(values) for values in zip(*self._waiting, strict=True))
+        limit = torch.cat([queries.limit(self._reach[self._owner(block)]) for block, queries in self._blocks])
+        near = low <= limit[row]
+        self._waiting = [(row[near], column[near], low[near])]
+        self._size = len(self._waiting[0][0])
+
+    def _measure(self) -> None:
+        """Measure what waits and keep the k nearest distinct rows of each query."""
+        self._sift()
+        if not self._waiting:
+            return
+        ((row, column, _),) = self._waiting
+        self._waiting, self._size = [], 0
+        distance = _distances_of_pairs(self._rows, row, self._base, column, self._parts)
+        pair, far = self._found
+        pair, far = torch.cat([pair, torch.stack([row, column], dim=1)]), torch.cat([far, distance])
+        owner = pair[:, 0] % self._count
+        if len(self._rows) > self._count:  # of several versions as near to one row, the first
+            order = _ordered(pair[:, 0], far, pair[:, 1], owner)
+            pair, far, owner = pair[order], far[order], owner[order]
+            first = torch.ones_like(owner, dtype=torch.bool)
+            first[1:] = (owner[1:] != owner[:-1]) | (pair[1:, 1] != pair[:-1, 1])
+            pair, far, owner = pair[first], far[first], owner[first]
+        order = _ordered(pair[:, 1], far, owner)
+        pair, far, owner = pair[order], far[order], owner[order]
+        place = torch.arange(len(owner), device=owner.device)
+        rank = place - torch.searchsorted(owner, owner)
+        self._found = pair[rank < self._k], far[rank < self._k]
+        last = rank == self._k - 1
+        self._kth[owner[last]] = far[last]
+        measured = (self._kth * self.frame.scale).square() * (1 + 2.0**-50)
+        self._reach = torch.minimum(self._reach, measured)
+
+    def _owner(self, block: slice) -> slice:
+        """The queries that some rows are versions of."""
+        first = block.start % self._count
+        return slice(first, first + block.stop - block.start)
+
+
+def _ordered(*keys: Tensor) -> Tensor:
+    """Places sorted by the last key, ties by the one before it, and so on."""
+    place = torch.arange(len(keys[0]), device=keys[0].device)
+    for key in keys:
+        place = place[key[place].argsort(stable=True)]
+    return place
 
 
 def query_blocks(count: int, width: int) -> list[slice]:
     """Blocks of so many queries of this width, each of which exists at one time."""
-    return _slices(count, min(_QUERIES, max(1, _QUERY_ELEMENTS // width)))
+    return _slices(count, max(1, _QUERY_ELEMENTS // width))
 
 
 def _chunks(base: Tensor | FeatureRows) -> list[slice]:
-    return _slices(len(base), max(1, _ELEMENTS // max(base.shape[1], _QUERIES)))
+    most = _on(_ELEMENTS, base.device) // base.shape[1]
+    return _slices(len(base), max(1, min(_on(_COLUMNS, base.device), most)))
+
+
+def _on(size: int, device: torch.device) -> int:
+    return size * _ON_CUDA if device.type == "cuda" else size
+
+
+def _sample(base: Tensor | FeatureRows) -> Tensor:
+    """Some rows (n, D) from all over the base."""
+    count = min(_SAMPLE, len(base), max(1, _ELEMENTS // base.shape[1]))
+    return base[torch.arange(count, device=base.device) * len(base) // count]
 
 
 def _slices(count: int, size: int) -> list[slice]:
@@ -247,8 +334,6 @@ def _check(queries: Tensor | FeatureRows, base: Tensor | FeatureRows, parts: int
         raise ValueError(f"two tables of equal width expected, not {tuple(queries.shape)} and {tuple(base.shape)}")
     if parts < 1 or base.shape[1] % parts:
         raise ValueError(f"rows of {base.shape[1]} columns have no {parts} equal parts")
-    if not all(bool(table[chunk].isfinite().all()) for table in (queries, base) for chunk in _chunks(table)):
-        raise ValueError("distances need finite values, and some are NaN or infinite")
 
 
 @dataclass(frozen=True)

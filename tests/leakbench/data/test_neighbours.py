@@ -67,9 +67,9 @@ def test_batches_and_chunks_change_no_bit(monkeypatch):
     whole = nearest(queries, base, 4)
     alone = [nearest(q[None], base, 4) for q in queries]
     assert torch.equal(whole.distance, torch.cat([a.distance for a in alone]))
-    monkeypatch.setattr(neighbours, "_ELEMENTS", 512 * 50)
+    monkeypatch.setattr(neighbours, "_ELEMENTS", 50 * 33)
     monkeypatch.setattr(neighbours, "_QUERIES", 9)
-    monkeypatch.setattr(neighbours, "_SPARE", 0)  # the bound then fails for ties and vouches for the rest
+    monkeypatch.setattr(neighbours, "_PENDING", 40)
     chunked = nearest(queries, base, 4)
     assert torch.equal(whole.index, chunked.index) and torch.equal(whole.distance, chunked.distance)
 
