@@ -2,10 +2,10 @@
 
 A pack is a folder $LEAKBENCH_CACHE/packed/KEY with `images.npy`, uint8 (N, H, W, C), `labels.npy`, int64 (N,), where
 the source has labels, and `pack.json`: the sha256 of the pixels, the names of files that did not decode, and what else
-its source noted. The key is
-a hash of the sources' identity (names, sizes, times of last change) and of the options, so a changed source is packed
-anew. It is written under a temporary name, then renamed. Unlike other artefacts it is not hashed again at every start
-(that would read gigabytes): a file shorter than its header says is noticed, named and made again.
+its source noted. The key is a hash of the sources' identity (names, sizes, times of last change) and of the options, so
+a changed source is packed anew. It is written under a temporary name, then renamed. A pack of up to 256 MiB is hashed
+at every start, as other artefacts are; of a larger one (that would read gigabytes) no more is noticed than a file that
+is shorter than its header says. Both are named and made again.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from leakbench.runtime.progress import progress
 Rows = Callable[[Notes], Iterable[tuple[np.ndarray, np.ndarray | None]]]
 
 _REPORT_EVERY = 50_000  # images after which a line says how far it is
+_HASHED = 256 * 2**20  # bytes of a pack that are hashed at every start
 _FORMAT = 2  # raise it when the same sources would be decoded to other pixels
 
 
@@ -62,7 +63,7 @@ def pack_images(name: str, identity: dict[str, Any], rows: Rows) -> Pack:
     """
     store = ArtefactCache(cache_root(), "packed")
     key = compute_key(format=_FORMAT, name=name, **identity)
-    if store.exists(key):
+    if store.exists(key) and (_is_large(store.path(key)) or store.get_valid(key)):
         try:
             return _open(store.path(key))
         except (OSError, ValueError, KeyError) as error:
@@ -82,6 +83,11 @@ def hash_once(images: np.ndarray, identity: dict[str, Any]) -> Pack:
 
     folder = store.get_or_make(compute_key(format=_FORMAT, **identity), note)
     return Pack(images, None, json.loads((folder / "pack.json").read_text())["pixels"], folder)
+
+
+def _is_large(folder: Path) -> bool:
+    images = folder / "images.npy"
+    return images.is_file() and images.stat().st_size > _HASHED
 
 
 def _open(folder: Path) -> Pack:

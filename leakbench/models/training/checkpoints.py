@@ -1,12 +1,17 @@
-"""The state of a training on disk: weights, their averages, Adam's moments, and the number of steps done."""
+"""The state of a training on disk: weights, their averages, Adam's moments, and the number of steps done.
+
+A checkpoint holds a hash of its tensors: one that a disk has damaged is not gone on from.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -24,7 +29,8 @@ def save(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        save_file({key: value.contiguous() for key, value in state.items()}, temporary)
+        state = {key: value.contiguous() for key, value in state.items()}
+        save_file(state, temporary, {"sha256": _hash(state)})
         temporary.replace(path)
     except (OSError, SafetensorError):
         # Another run that finished the same training takes the folder away: what then cannot be saved is not missed.
@@ -59,7 +65,11 @@ def _load(
     try:
         state = load_file(path, device=str(parameters[0].device))
         rows = [[state[f"{kind}.{i}"] for kind in kinds] for i in range(len(parameters))]
+        with safe_open(path, "pt") as opened:
+            if opened.metadata()["sha256"] != _hash(state):
+                raise ValueError("its hash differs")
     except Exception:  # a checkpoint cut short by a full disk: start again, nothing finished is lost
+        print(f"leakbench: damaged checkpoint {path}; the training begins again", file=sys.stderr)
         path.unlink(missing_ok=True)
         return 0
     with torch.no_grad():
@@ -70,6 +80,15 @@ def _load(
             optimizer.state[parameter]["exp_avg"].copy_(moments[0])
             optimizer.state[parameter]["exp_avg_sq"].copy_(moments[1])
     return int(state["done"])
+
+
+def _hash(state: dict[str, Tensor]) -> str:
+    """sha256 of tensors and their names."""
+    found = hashlib.sha256()
+    for key in sorted(state):
+        found.update(key.encode())
+        found.update(state[key].cpu().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def _empty_state(parameter: nn.Parameter) -> dict[str, Tensor]:

@@ -124,7 +124,10 @@ def blocks(count, calls):
     return rows
 
 
-def test_a_pack_is_made_once_per_source_and_again_when_it_was_damaged(cache, capsys):
+@pytest.mark.parametrize("large", [False, True])
+def test_a_pack_is_made_once_per_source_and_again_when_it_was_damaged(cache, capsys, monkeypatch, large):
+    if large:
+        monkeypatch.setattr(image_cache, "_HASHED", 0)
     calls = []
     first = image_cache.pack_images("mine", {"file": 1}, blocks(3, calls))
     np.testing.assert_array_equal(first.images[:, 0, 0, 0], [0, 0, 1, 1, 2, 2])
@@ -137,8 +140,18 @@ def test_a_pack_is_made_once_per_source_and_again_when_it_was_damaged(cache, cap
     (first.folder / "images.npy").write_bytes(whole[:-5])
     again = image_cache.pack_images("mine", {"file": 1}, blocks(3, calls))
     assert len(calls) == 3
-    assert "damaged pack" in capsys.readouterr().err
+    assert ("damaged pack" if large else "does not match its hash; making it again") in capsys.readouterr().err
     assert (again.folder / "images.npy").read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "pack.json"])
+def test_a_bit_turned_over_in_a_pack_is_found(cache, capsys, name):
+    first = image_cache.pack_images("mine", {"file": 1}, blocks(3, []))
+    whole = (first.folder / name).read_bytes()
+    (first.folder / name).write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
+    again = image_cache.pack_images("mine", {"file": 1}, blocks(3, []))
+    assert f"{name} does not match its hash; making it again" in capsys.readouterr().err
+    assert (again.folder / name).read_bytes() == whole
 
 
 def test_a_pack_that_could_not_be_finished_leaves_nothing(cache):

@@ -98,6 +98,16 @@ def test_a_damaged_checkpoint_means_starting_again(keep, undisturbed, tmp_path):
     assert min(told) < 10
 
 
+def test_a_bit_turned_over_in_a_checkpoint_means_starting_again(undisturbed, tmp_path, capsys):
+    path = tmp_path / "state.safetensors"
+    killed(path)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 0x40  # in a weight, or in what Adam remembers
+    path.write_bytes(content)
+    assert torch.equal(weights(run(Recipe(STEPS, batch=16), path)), undisturbed)
+    assert capsys.readouterr().err == f"leakbench: damaged checkpoint {path}; the training begins again\n"
+
+
 def test_a_checkpoint_changes_nothing(undisturbed, tmp_path):
     assert torch.equal(weights(run(Recipe(STEPS, batch=16), tmp_path / "state.safetensors")), undisturbed)
 
