@@ -19,6 +19,7 @@ from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.errors import is_out_of_memory
 
 LIMIT = 120.0  # seconds that a command may take
+MANY = min(50, int(os.environ.get("LEAKBENCH_FUZZ_CASES", "50")))  # moments
 KEPT = "what was finished is kept: run the same command to go on\n"
 
 COMMAND = """
@@ -103,6 +104,7 @@ def stop_again_and_again(victim, finished, number, moments):
         if process.exitcode > 0:
             assert victim.err.read_text() == f"leakbench: terminated; {KEPT}"
         stopped += 1
+        print(f"{stopped}: {len(after)} files are whole, {len(before)} before")
     victim.time_whole()
     assert (victim.home / "run" / "results.csv").read_bytes() == (finished.out / "results.csv").read_bytes()
     print(f"{signal.Signals(number).name}: {stopped} stopped, {done} whole before the last, {longest:.1f} s each")
@@ -117,7 +119,7 @@ def victim(forkserver, tmp_path, tiny, finished):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize(
-    "moments", [2, pytest.param(50, marks=[pytest.mark.fuzz, pytest.mark.slow])], ids=["few", "many"]
+    "moments", [2, pytest.param(MANY, marks=[pytest.mark.fuzz, pytest.mark.slow])], ids=["few", "many"]
 )
 def test_a_command_that_is_stopped_at_random_moments_loses_nothing(victim, finished, number, moments):
     stop_again_and_again(victim, finished, number, moments)
