@@ -87,7 +87,7 @@ def _hash(state: dict[str, Tensor]) -> str:
     found = hashlib.sha256()
     for key in sorted(state):
         found.update(key.encode())
-        found.update(memoryview(state[key].cpu().reshape(-1).view(torch.uint8).numpy()))
+        found.update(state[key].cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
