@@ -135,7 +135,7 @@ def stamp_void(drawn: Figure) -> None:
         ax.text(0.5, 0.5, "VOID", transform=ax.transAxes, color="#B00020", alpha=0.55, weight="bold", **options)
 
 
-def save(drawn: Figure, folder: Path, name: str, endings: Iterable[str] = ("png", "pdf")) -> list[Path]:
+def save(drawn: Figure, folder: Path, name: str, endings: Iterable[str]) -> list[Path]:
     """Write the figure as NAME.png, NAME.pdf and so on, without dates and versions: the same bytes from the same
     records."""
     written = []

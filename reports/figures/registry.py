@@ -111,10 +111,10 @@ def _draw(run: RunFolder, name: str, endings: tuple[str, ...], plot: Callable[[]
 
 
 def write_drawings(run: RunFolder) -> list[Path]:
-    """Draw the report's figures."""
+    """Draw the report's figures, in pixels alone: every run draws them, and `write_figures` makes those of a paper."""
     written: list[Path] = []
-    for chart, data in _collect_all(run, ".png", ".pdf"):
-        written += _draw(run, chart.name, ("png", "pdf"), partial(chart.plot, data))
+    for chart, data in _collect_all(run, ".png"):
+        written += _draw(run, chart.name, ("png",), partial(chart.plot, data))
     return written
 
 

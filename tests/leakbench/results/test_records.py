@@ -182,7 +182,7 @@ def test_no_file_of_a_run_holds_a_pickle(finished):
         elif path.is_file() and (path.parent.name == "locks" or path.name == ".lock"):
             assert path.read_bytes() == b""
         elif path.is_file():
-            assert path.suffix in {".json", ".csv", ".md", ".png", ".pdf", ".safetensors"} or path.name == ".reported"
+            assert path.suffix in {".json", ".csv", ".md", ".png", ".safetensors"} or path.name == ".reported"
             assert not path.read_bytes().startswith(b"\x80")  # the pickle protocol's mark
 
 
