@@ -80,10 +80,13 @@ def _merge_entries(
 ) -> tuple[tuple[dict[str, Any], ...], list[str]]:
     """The entries of both, by id, and the parameters that keep entries of one id apart."""
     before, after = entries_by_id(getattr(old, group)), entries_by_id(getattr(asked, group))
-    merged, apart = before | after, list[str]()
+    merged, apart, is_frozen = before | after, list[str](), bool(old.version or old.ensemble)
     for identity in before.keys() & after.keys():
+        if _means(group, before[identity]) == _means(group, after[identity]):
+            merged[identity] = (before if is_frozen else after)[identity]  # word for word, as a frozen set has it
+            continue
         merged[identity], found = _merge_entry(group, before[identity], after[identity])
-        if group == "defense" or old.version or old.ensemble:
+        if group == "defense" or is_frozen:
             apart += [_word_change(f"{group}.{identity}.{key}", *values) for key, values in found.items()]
     order = _unite(list(before), list(after), asked_leads)
     return tuple(merged[identity] for identity in order), sorted(apart)
@@ -95,7 +98,7 @@ def _merge_entry(
     """The entry that asks for what both ask for, and the keys, with both values, in which they cannot be joined."""
     if old["name"] != asked["name"]:
         return asked, {"name": (old["name"], asked["name"])}
-    before, after = (_complete(registry.find(f"{group}s", str(one["name"])), one) for one in (old, asked))
+    before, after = _means(group, old), _means(group, asked)
     merged, apart = dict(asked), dict[str, tuple[Any, Any]]()
     for key in dict.fromkeys([*before, *after]):
         values = before.get(key), after.get(key)
@@ -110,8 +113,9 @@ def _merge_entry(
     return merged, apart
 
 
-def _complete(kind: type[Plugin], entry: dict[str, Any]) -> dict[str, Any]:
+def _means(group: Literal["defense", "attack"], entry: dict[str, Any]) -> dict[str, Any]:
     """An entry with the defaults of what it leaves out."""
+    kind: type[Plugin] = registry.find(f"{group}s", str(entry["name"]))
     fields = {name: field for name, field in kind.model_fields.items() if not field.is_required()}
     defaults = {name: to_jsonable_python(one.get_default(call_default_factory=True)) for name, one in fields.items()}
     own = {"role": kind.role, "base": None, "condition": None} if issubclass(kind, Defense) else {}
