@@ -20,7 +20,6 @@ here. Of the engine's draws it takes timesteps and noise: no index of a real ima
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from leakbench.api import AuditSetting, Cost, Release, Skip, Task, fit_param
 from leakbench.models.denoiser_training import errors
 from leakbench.models.training.loop import Rule
+from leakbench.runtime.batch_sizes import filled_rows
 
 from ._unlearning import Edit, Pair, Unlearning
 
@@ -74,10 +74,10 @@ class SelectiveAmnesia(Unlearning):
         return 3 + 3
 
     def first_cost(self, task: Task) -> int:
-        """Sampling (whole compute batches), and a gradient at all timesteps of each Fisher sample."""
+        """Sampling (with what fills compute batches), and a gradient at all timesteps of each Fisher sample."""
         assert task.base is not None
-        labels, batch = task.network.conditions, task.base.batch
-        drawn = math.ceil(self.samples * labels / batch) * batch
+        labels = task.network.conditions
+        drawn = filled_rows(self.samples * labels, task.base.batch)
         walks = round(drawn * task.base.schedule.steps * task.base.network_calls)
         return walks + 3 * task.schedule.T * self.fisher_samples * labels
 

@@ -3,7 +3,7 @@
 A key is the hash of its parts; the parts are kept beside what was made, so that a difference can be told by name. Those
 of a fit: its fit-stage parameters, the plugin's version, the code that it can reach and the versions of the libraries
 which that code imports, the base's key, data, split, network, schedule, device kind, seed. A release adds the
-release-stage parameters of the whole chain, the sampler and the compute batch.
+release-stage parameters of the whole chain, the sampler and the sizes of compute batches.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from leakbench.api import AuxiliaryModel, Defense, as_pretrained
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.tasks import build_task
 from leakbench.models.artefact_io import save_artefacts
+from leakbench.runtime.batch_sizes import fixed_sizes
 from leakbench.runtime.cache.keys import compute_key, digest_files
 from leakbench.runtime.code_digest import code_closure
 from leakbench.suite.release_spec import ChainLink
@@ -79,11 +80,12 @@ def release_key(
 def release_parts(
     inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None
 ) -> Parts:
-    """All that a release depends on: its chain's fits, all their parameters, the sampler and the compute batch."""
+    """All that a release depends on: its chain's fits, all their parameters, the sampler and the sizes of batches."""
     return {
         "fits": [fit_key(inputs, chain[: i + 1], seed, auxiliary) for i in range(len(chain))],
         "parameters": [link.defense.model_dump(mode="json") for link in chain],
         "sampler": inputs.suite.file.sampler.model_dump(),
+        "batches": fixed_sizes(inputs.suite.file.sampler.batch),
         "compile": inputs.suite.file.compile,
     }
 

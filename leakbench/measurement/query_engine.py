@@ -1,6 +1,6 @@
 """Runs the membership attacks of one release, batch by batch, sharing network calls.
 
-Every attack sees the same images in the same fixed, padded batches with the same noise. A DENOISER attack is asked at
+Every attack sees the same images in the same batches of fixed sizes with the same noise. A DENOISER attack is asked at
 both levels, with the service's answers and with the raw network's; where those are the same it is computed once and
 written for both.
 """
@@ -26,7 +26,8 @@ from leakbench.api.answer_cache import LIMIT, AnswerCache, QueriedRelease
 from leakbench.api.views import VIEWS, NoneView, QueryCount
 from leakbench.data.image_batch import Batch, Images
 from leakbench.runtime import distributed
-from leakbench.runtime.device import AdaptiveBatch, Rng, padded
+from leakbench.runtime.batch_sizes import fixed_batches
+from leakbench.runtime.device import AdaptiveBatch, Rng
 from leakbench.runtime.errors import UsageError
 
 
@@ -140,17 +141,18 @@ class AttackTarget:
         return AdaptiveBatch(f"scoring {network} by {', '.join(kinds)}", self.release.device, self.release.batch)
 
     def _batches(
-        self, put: Mapping[str, _Put], images: Images, calls: CallCount, size: int
+        self, put: Mapping[str, _Put], images: Images, calls: CallCount, full: int
     ) -> tuple[dict[str, Tensor], dict[str, QueryCount]]:
-        """All images in batches of one size."""
+        """All images in batches of `full` rows, the rest in smaller ones."""
         answers: dict[str, Tensor] = {}
         counts = {name: QueryCount() for name in put}
         together = 0.0
         masks = self._masks(images.ids)
         with torch.no_grad():
-            for rows, short in padded(len(images.ids), size):
-                index = torch.arange(rows.start, rows.start + size, device=images.ids.device)
-                index[len(index) - short :] = rows.start  # a short batch is padded by its first row
+            for rows, short in fixed_batches(len(images.ids), full):
+                asked = rows.stop - rows.start
+                index = torch.arange(rows.start, rows.stop + short, device=images.ids.device)
+                index[asked:] = rows.start  # a short batch is padded by its first row
                 batch = images.take(index).batch  # the one place where pixels of attacked images are made
                 memory = self._memory(self.source, batch)
                 others = {
@@ -160,11 +162,11 @@ class AttackTarget:
                 for name, one in put.items():
                     needed = {need.name: others[need.name] for need in one.attack.auxiliary_models()}
                     view = VIEWS[one.attack.access](memory, one.raw, needed, one.shares, counts[name])
-                    found = self._checked_answer(one, view, batch, memory)[: len(index) - short]
+                    found = self._checked_answer(one, view, batch, memory)[:asked]
                     # Into one place: small tensors kept from every batch would hold the memory between them.
                     answers.setdefault(name, found.new_empty(len(images.ids), *found.shape[1:]))[rows] = found
-                    counts[name].finish(size - short)
-                together += memory.calls * (size - short)
+                    counts[name].finish(asked)
+                together += memory.calls * asked
         sharing = [name for name, one in put.items() if one.shares]
         calls.together, calls.attacks = together / len(images.ids), float(len(sharing))
         calls.apart = sum(counts[name].mean for name in sharing)

@@ -33,10 +33,11 @@ class Release:
 
     parts: what ships beside the network (CPSample's classifier). guarantee: what it states of differential privacy, or
     why it states nothing any longer. flags: health flags for every record of this
-    release. info: facts for the record. base: the release it builds on. batch: rows of every compute batch
-    (fixed: results are then equal bit for bit). network_calls: what one eps() of one image costs, in calls of the
-    network. shape: of the x0 that the network denoises; codec: how that comes from an image, where it is none itself.
-    repeat: how often the same question was asked before, for answers that are random (see `answer_noise`).
+    release. info: facts for the record. base: the release it builds on. batch: rows of a full compute batch (sizes are
+    fixed, so results are equal bit for bit: leakbench.runtime.batch_sizes). network_calls: what one eps() of one image
+    costs, in calls of the network. shape: of the x0 that the network denoises; codec: how that comes from an image,
+    where it is none itself. repeat: how often the same question was asked before, for answers that are random (see
+    `answer_noise`).
 
     `sample`, `vary` and `inpaint` speak images; `eps`, `start` and `generate` the network's space.
     """

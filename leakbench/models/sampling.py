@@ -1,12 +1,12 @@
-"""Drawing the samples of a release: in full compute batches, shared out over the processes of a group.
+"""Drawing the samples of a release: in compute batches of fixed sizes, shared out over the processes of a group.
 
 Which batch a sample falls into depends on its place among all, never on how many processes there are: each draws whole
-batches, so one process and many draw the same bits. The network is compiled where the suite asks for that.
+batches, so one process and many draw the same bits. The network is compiled where the suite asks for that, for full
+batches alone: the rest would be one more compilation for each smaller size.
 """
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Protocol
 
 import torch
@@ -43,12 +43,15 @@ def draw(release: Sampler, ids: Tensor, label: Tensor | None) -> Tensor:
     def batch(ids: Tensor, label: Tensor | None = None) -> Tensor:
         return release.decode(release.generate(ids, label)).float()
 
-    rows = [values[mine] for values in (ids, label) if values is not None]
+    def drawn(start: int, stop: int) -> list[Tensor]:
+        rows = [values[start:stop] for values in (ids, label) if values is not None]
+        return [in_batches(batch, *rows, size=size, work=work)] if start < stop else []
+
     work = f"sampling by {type(release).__name__} in batches of {size} {[*release.shape]}"
-    steps = len(walk) * ceil(count / size)  # of all processes: how many they are must not change the choice
-    drawn = None
-    with torch.no_grad(), autocast(release.device), maybe_compile(release.network, steps, release.device, work):
-        if mine.start < mine.stop:
-            with distributed.single_process():
-                drawn = in_batches(batch, *rows, size=size, work=work)
-    return distributed.all_gather(drawn, count, size)
+    full = count // size  # full batches of all processes: how many processes there are must not change the choice
+    end = min(mine.stop, max(mine.start, full * size))
+    with torch.no_grad(), autocast(release.device), distributed.single_process():
+        with maybe_compile(release.network, len(walk) * full, release.device, work):
+            parts = drawn(mine.start, end)
+        parts += drawn(end, mine.stop)
+    return distributed.all_gather(torch.cat(parts) if parts else None, count, size)

@@ -10,8 +10,8 @@ from leakbench.models.work import count_spec_work
 from leakbench.results.record import QUALITY
 from leakbench.results.run_folder import RunFolder
 from leakbench.runner.cell import Cell
-from leakbench.runner.estimate.attack_calls import fill_batches
 from leakbench.runner.estimate.speeds import keep_speed
+from leakbench.runtime.batch_sizes import filled_rows
 
 _LEAST = 5.0  # seconds of sampling: below, imports and first calls take most of them
 
@@ -26,7 +26,7 @@ def keep_speeds(inputs: RunInputs, cells: Iterable[Cell]) -> None:
         if cell is None or record.attack != QUALITY or seconds < _LEAST:
             continue
         guided = 1.0 + sum(link.defense.cost().extra_per_step for link in cell.chain)
-        calls = fill_batches(file.quality.samples, file.sampler.batch) * file.sampler.steps * guided
+        calls = filled_rows(file.quality.samples, file.sampler.batch) * file.sampler.steps * guided
         model = as_pretrained(cell.chain[0].defense)
         work = model.work() if model is not None else count_spec_work(inputs.network(inputs.condition(cell.chain)))
         if work is not None:

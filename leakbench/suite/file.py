@@ -28,8 +28,8 @@ class NetworkTable(_Table):
 
 
 class SamplerTable(_Table):
-    """[sampler]: length of the deterministic DDIM walk, whether x_0 is clipped on its way, and rows of a compute batch
-    (part of every key)."""
+    """[sampler]: length of the deterministic DDIM walk, whether x_0 is clipped on its way, and rows of a full compute
+    batch (part of every key)."""
 
     steps: int = Field(50, ge=1, le=1000)
     clip: bool = False

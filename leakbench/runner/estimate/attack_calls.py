@@ -1,7 +1,8 @@
 """Network calls of membership attacks by what they are made for, and how many that is of a split's images.
 
-Every question is put in whole compute batches: forty calibration images cost as much as a full batch of them. Counted
-by leakbench.runner.estimate.dry_run, kept for the built-in attacks in attack_table.json (leakbench.suite.attack_table).
+Every question is put in compute batches of fixed sizes: one calibration image costs as much as the smallest of them.
+Counted by leakbench.runner.estimate.dry_run, kept for the built-in attacks in attack_table.json
+(leakbench.suite.attack_table).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from leakbench.api.membership import CALIBRATION_FOLDS
+from leakbench.runtime.batch_sizes import filled_rows
 
 _SCORED = ("member", "nonmember", "calibration_in", "calibration_out")
 
@@ -34,23 +36,18 @@ class AttackCalls:
         return self.seconds * (1 + CALIBRATION_FOLDS * self.out_of_fold)
 
 
-def fill_batches(images: int, batch: int) -> int:
-    """Images with what fills up the last compute batch."""
-    return math.ceil(images / batch) * batch
-
-
 def count_fitting(calls: AttackCalls, parts: Mapping[str, int], batch: int) -> float:
     """Calls of all fits of an attack, and of the scores that they are tried by. parts: images of each part."""
     known = parts["calibration_in"] + parts["calibration_out"]
-    public = calls.public * fill_batches(parts["reference"], batch)
-    total = calls.calibration * fill_batches(known, batch) + public
+    public = calls.public * filled_rows(parts["reference"], batch)
+    total = calls.calibration * filled_rows(known, batch) + public
     if not calls.out_of_fold:
         return total
     left = math.ceil(known / CALIBRATION_FOLDS)
-    fold = calls.calibration * fill_batches(known - left, batch) + public + calls.scoring * fill_batches(left, batch)
+    fold = calls.calibration * filled_rows(known - left, batch) + public + calls.scoring * filled_rows(left, batch)
     return total + CALIBRATION_FOLDS * fold
 
 
 def count_scored(parts: Mapping[str, int], batch: int) -> int:
     """Images that attacks score, in whole compute batches."""
-    return fill_batches(sum(parts[name] for name in _SCORED), batch)
+    return filled_rows(sum(parts[name] for name in _SCORED), batch)

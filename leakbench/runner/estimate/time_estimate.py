@@ -23,9 +23,10 @@ from leakbench.models.schedule import Schedule
 from leakbench.models.work import count_spec_weights
 from leakbench.results.record import QUALITY
 from leakbench.runner.cell import Cell, fit_verb
-from leakbench.runner.estimate.attack_calls import AttackCalls, count_fitting, count_scored, fill_batches
+from leakbench.runner.estimate.attack_calls import AttackCalls, count_fitting, count_scored
 from leakbench.runner.estimate.family_calls import CALLS, AuditSize
 from leakbench.runner.estimate.unit_times import StepTimes, Times
+from leakbench.runtime.batch_sizes import filled_rows
 
 if TYPE_CHECKING:
     from leakbench.measurement.inputs import RunInputs
@@ -105,22 +106,22 @@ class TimeEstimate:
         """Seconds of the networks that measure the quality of so many samples."""
         times = self.times
         pairs = count_lpips_pairs(count)
-        return fill_batches(count, ROWS) * times.features + pairs * times.lpips + count * times.extra_features
+        return filled_rows(count, ROWS) * times.features + pairs * times.lpips + count * times.extra_features
 
     def _real_images(self, inputs: RunInputs, cells: list[Cell]) -> float:
         """Seconds in which a worker that audits computes the features of real images, which it does once."""
         if not any(cell.kind == "audit" for cell in cells):
             return 0.0
         parts = [len(inputs.split.train), len(inputs.heldout_rows), len(inputs.split.parts["reference"])]
-        filled = sum(fill_batches(part, ROWS) for part in parts)
+        filled = sum(filled_rows(part, ROWS) for part in parts)
         return filled * self.times.features + sum(parts) * self.times.extra_features
 
     def _network_calls(self, inputs: RunInputs, cell: Cell) -> tuple[float, float]:
-        """Network calls of an audit: samples, and attacked images in whole compute batches. And seconds in which
-        attacks that learn are fitted, beside their calls."""
+        """Network calls of an audit: samples and attacked images, with what fills their compute batches. And seconds in
+        which attacks that learn are fitted, beside their calls."""
         file, batch = inputs.suite.file, inputs.suite.file.sampler.batch
         guided = 1.0 + sum(link.defense.cost().extra_per_step for link in cell.chain)
-        samples = fill_batches(file.quality.samples, batch) * file.sampler.steps * guided
+        samples = filled_rows(file.quality.samples, batch) * file.sampler.steps * guided
         if file.forget and file.forget.label is not None and inputs.condition(cell.chain) == "label":
             samples *= 1.5  # further samples of the label that is to be forgotten
         changed = any(link.defense.changes == "sampling" for link in cell.chain)
@@ -139,8 +140,8 @@ class TimeEstimate:
         if attack is None or attack.skip(audit_setting(inputs, cell.chain)) is not None:
             return 0.0
         calls = 1.0 if spec.access is Access.WEIGHTS else guided
-        walks = fill_batches(file.quality.samples, file.sampler.batch) * file.sampler.steps * calls
-        reported = sum(fill_batches(len(parts[name]), file.sampler.batch) for name in ("member", "nonmember"))
+        walks = filled_rows(file.quality.samples, file.sampler.batch) * file.sampler.steps * calls
+        reported = sum(filled_rows(len(parts[name]), file.sampler.batch) for name in ("member", "nonmember"))
 
         few = min(len(parts["reference"]), len(parts["nonmember"]))
 
@@ -150,7 +151,7 @@ class TimeEstimate:
                 self._alone[key] = ask(attack, inputs.data.shape, inputs.schedule)
             return self._alone[key]
 
-        size = AuditSize(calls, walks, reported, reported + fill_batches(few, file.sampler.batch), count, count)
+        size = AuditSize(calls, walks, reported, reported + filled_rows(few, file.sampler.batch), count, count)
         return CALLS[attack.family](attack, size)
 
     def _membership_calls(self, inputs: RunInputs, cell: Cell, weights: bool) -> tuple[float, list[AttackCalls]]:

@@ -1,9 +1,8 @@
-"""Compute batches: always full and of one size, smaller only where memory runs out.
+"""Compute batches: always full and of few fixed sizes (leakbench.runtime.batch_sizes), smaller where memory runs out.
 
-Batches of a fixed size make results bitwise equal however many rows are computed. Where a CUDA device runs out of
-memory the batch is halved until it fits, and later work of the same name in this process starts at the size that
-fitted. Results then agree within the device's tolerance, no longer bitwise, so a record says so
-(`record_batch_reductions`).
+Where a CUDA device runs out of memory the full batch is halved until it fits, and later work of the same name in this
+process starts at the size that fitted. Results then agree within the device's tolerance, no longer bitwise, so a record
+says so (`record_batch_reductions`).
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from leakbench.runtime.batch_sizes import next_size
 
 Answer = TypeVar("Answer")
 
@@ -69,17 +70,11 @@ def record_batch_reductions() -> Iterator[dict[str, int]]:
         _NOTES[:] = [other for other in _NOTES if other is not note]
 
 
-def padded(count: int, size: int) -> Iterator[tuple[slice, int]]:
-    """Slices of a fixed compute batch. Yields (slice, rows to pad): the last batch is short by that many rows."""
-    for start in range(0, count, size):
-        stop = min(start + size, count)
-        yield slice(start, stop), size - (stop - start)
-
-
 def in_batches(function: Callable[..., Tensor], *tensors: Any, size: int, work: str = "") -> Tensor:
-    """Apply a function to equally long tensors, or ImageViews, in batches of exactly `size` rows.
+    """Apply a function to equally long tensors, or ImageViews, in batches of `size` rows; the rest in smaller ones of
+    fixed sizes.
 
-    The last batch is padded by its first row. `work` names the work for AdaptiveBatch; by default it is the function's
+    A short batch is padded by its first row. `work` names the work for AdaptiveBatch; by default it is the function's
     name and the rows' shape.
     """
     name = work or f"{getattr(function, '__qualname__', type(function).__qualname__)} {[*tensors[0].shape[1:]]}"
@@ -90,9 +85,10 @@ def in_batches(function: Callable[..., Tensor], *tensors: Any, size: int, work: 
     return torch.cat(outputs)
 
 
-def _apply(function: Callable[..., Tensor], tensors: Sequence[Any], start: int, size: int) -> Tensor:
-    """Apply the function to `size` rows from `start`, padded where fewer are left."""
+def _apply(function: Callable[..., Tensor], tensors: Sequence[Any], start: int, full: int) -> Tensor:
+    """Apply the function to the next batch from `start`, padded where fewer rows are left."""
+    size = next_size(len(tensors[0]) - start, full)
     rows = [tensor[start : start + size] for tensor in tensors]
     short = size - len(rows[0])
-    full = [torch.cat([r, r[:1].expand(short, *r.shape[1:])]) if short else r for r in rows]
-    return function(*full)[: size - short]
+    padded = [torch.cat([r, r[:1].expand(short, *r.shape[1:])]) if short else r for r in rows]
+    return function(*padded)[: size - short]

@@ -28,6 +28,7 @@ from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.models.diffusion import Schedule
 from leakbench.models.networks import NetworkSpec, build
 from leakbench.results.run_folder import RunFolder
+from leakbench.runtime.batch_sizes import next_size
 from leakbench.runtime.device import Rng
 from leakbench.runtime.run_config import RunConfig
 from leakbench.statistics.proportions import clopper_pearson, difference
@@ -123,7 +124,7 @@ class UnevenlyReturned(Uneven, RecoveryAttack):
 @pytest.mark.parametrize("batch", [4, 5, 32])
 def test_queries_are_a_mean_over_all_batches_and_samples_cost_what_they_cost_once(batch):
     at, samples = target(batch), target(batch).release.sample(21)
-    wanted = (21 + min(batch, 21) + 3 * 4) / 21  # four steps a sample
+    wanted = (21 + next_size(21, batch) + 3 * 4) / 21  # four steps a sample
     assert extract_candidates(at, Uneven(), samples, flat).queries == wanted
     assert recover(at, UnevenlyReturned(), Images(samples, torch.arange(21), None))[1].mean == wanted
 

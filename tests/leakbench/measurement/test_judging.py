@@ -18,9 +18,10 @@ from leakbench.metrics.quality import frechet
 from leakbench.metrics.weights.perceptual import Lpips
 from leakbench.models.classifiers import SmallConvNet
 from leakbench.runner.estimate import timing
-from leakbench.runner.estimate.time_estimate import TimeEstimate, count_lpips_pairs, fill_batches
+from leakbench.runner.estimate.time_estimate import TimeEstimate, count_lpips_pairs
 from leakbench.runner.estimate.timing import StepTimes, UnitTimes
 from leakbench.runner.plan import Plan
+from leakbench.runtime.batch_sizes import filled_rows
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
@@ -91,7 +92,7 @@ def foreseen(builder):
 
 
 def test_a_slow_embedding_is_foreseen(builder, monkeypatch):
-    """Two releases of 130 samples, which fill two batches of 128, and the real images in whole batches once."""
+    """Two releases of 130 samples, which run in 128 and 8 rows, and the real images in compute batches once."""
     work = builder()
     without = foreseen(work)
     monkeypatch.setattr(feature_extractor, "resolve_features", lambda *_: Slow())
@@ -99,7 +100,7 @@ def test_a_slow_embedding_is_foreseen(builder, monkeypatch):
     seconds = foreseen(work) - without
     assert Slow.asked < 100, "a plan is no run"
     parts = [len(work.inputs.split.train), len(work.inputs.heldout_rows), len(work.inputs.split.parts["reference"])]
-    assert seconds == pytest.approx(SLOW * (2 * 256 + sum(-(-part // 128) * 128 for part in parts)), rel=0.2)
+    assert seconds == pytest.approx(SLOW * (2 * 136 + sum(filled_rows(part, ROWS) for part in parts)), rel=0.2)
 
 
 def test_images_of_the_data_set_are_embedded_once(builder, monkeypatch):
@@ -149,7 +150,6 @@ def test_slow_lpips_is_foreseen(builder, monkeypatch):
 
 
 def test_counts():
-    assert [fill_batches(n, ROWS) for n in (0, 1, 128, 129)] == [0, 128, 128, 256]
     assert [count_lpips_pairs(n) for n in (20, 999, 1000, 5000)] == [30, 999 + 499, 1500, 5500]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from math import ceil
 
 import pytest
 import torch
@@ -148,7 +147,7 @@ def test_the_choice_is_alike_however_many_processes_share_the_samples(monkeypatc
         monkeypatch.setattr(distributed._group, "world_size", size)
         monkeypatch.setattr(distributed._group, "rank", rank)
         drawn.append(sampling.draw(release, torch.arange(10), None))
-    assert {steps for steps, _ in asked} == {3 * ceil(10 / 4)} and len(set(asked)) == 1
+    assert {steps for steps, _ in asked} == {3 * (10 // 4)} and len(set(asked)) == 1
     assert [len(samples) for samples in drawn] == [10, 8, 2] and torch.equal(torch.cat(drawn[1:]), drawn[0])
 
 

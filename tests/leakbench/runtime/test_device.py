@@ -13,7 +13,6 @@ from leakbench.runtime.device import (
     RngStream,
     devices,
     in_batches,
-    padded,
     philox,
     prepare,
     record_batch_reductions,
@@ -116,24 +115,17 @@ def test_the_same_purpose_is_the_same_stream_and_word_borders_count():
     assert Rng("a", 3).of("ab", "c") != Rng("a", 3).of("a", "bc")
 
 
-def test_padded_covers_every_row_once():
-    for count, size in ((10, 4), (8, 4), (3, 4), (1, 1)):
-        found = list(padded(count, size))
-        assert [i for rows, _ in found for i in range(rows.start, rows.stop)] == list(range(count))
-        assert all(rows.stop - rows.start + short == size for rows, short in found)
-
-
-def test_in_batches_always_computes_full_batches_padded_by_the_first_row():
+def test_in_batches_computes_batches_of_fixed_sizes_padded_by_their_first_row():
     seen = []
 
     def double(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         seen.append(x.clone())
         return x + y
 
-    x = torch.arange(10.0)
-    assert torch.equal(in_batches(double, x, 10 * x, size=4), 11 * x)
-    assert [len(rows) for rows in seen] == [4, 4, 4]
-    assert seen[-1].tolist() == [8, 9, 8, 8]
+    x = torch.arange(41.0)
+    assert torch.equal(in_batches(double, x, 10 * x, size=32), 11 * x)
+    assert [len(rows) for rows in seen] == [32, 16]
+    assert seen[-1].tolist() == [*range(32, 41), *[32] * 7]
 
 
 def test_in_batches_halves_when_memory_runs_out():

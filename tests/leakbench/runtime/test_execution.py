@@ -54,13 +54,13 @@ def test_what_ran_as_asked_says_nothing(audit):
 
 
 def test_samples_drawn_compiled_say_so_when_they_come_from_the_cache(audit, monkeypatch):
-    """A walk of 5 steps and one batch is long enough here; the training of 60 steps is not."""
+    """A walk of 5 steps and one full batch is long enough here; the training of 60 steps is not."""
     monkeypatch.setattr(compile, "_MIN_STEPS", 5)
     monkeypatch.setattr(loop, "maybe_compile", lambda *_: nullcontext())
     with monkeypatch.context() as patch:
         patch.setattr(compile, "_BACKEND", "eager")
-        drawn = audit("compile=true").context.samples
-    later = audit("compile=true")
+        drawn = audit("compile=true", "sampler.batch=16").context.samples
+    later = audit("compile=true", "sampler.batch=16")
     assert torch.equal(later.context.samples, drawn)
     (record,) = later.run([LOSS])
     assert [work.split()[0] for work in record.info["compiled"]] == ["sampling"]
