@@ -76,7 +76,8 @@ SEQUENCES = {
     "more and more": (["loss", "standard", "strongest", "all"], ""),
     "less and less": (["all", "strongest", "standard", "loss"], ""),
     "by name": (["standard", "loss", "standard"], "standard 1, as far as it applies"),
-    "sets": (["loss", "standard", "strongest", "pia"], "standard 1, as far as it applies, and 2 more attacks"),  # neither has all of the other
+    # neither has all of the other
+    "sets": (["loss", "standard", "strongest", "pia"], "standard 1, as far as it applies, and 2 more attacks"),
 }
 
 
