@@ -2,9 +2,10 @@
 
 For each defense without marks, at each of its points: copies and distance at most a bound above their intervals, and
 the strongest attack's AUC at most one above the report's interval, and those of all attacks that it was chosen from,
-at DENOISER and, where attacks had the weights, at WEIGHTS. For the baseline the reverse of the last: that it can be
-attacked at all, without which no defense shows anything. Where no AUC below 1, or none from 0.5 up, can be claimed, a
-comment says so.
+at DENOISER and, where attacks had the weights, at WEIGHTS. A model that was given, as to `leakbench audit`, has the
+claims of a defense. Of a baseline that the suite trained the last is the reverse: that it can be attacked at all,
+without which no defense shows anything. Where the bound would be 1, or below 0.5, nothing would be claimed: a comment
+says so in place of the claim.
 
 A choice of ours: bounds are the next multiple of a step (0.05 of AUCs and rates, half a leading digit elsewhere) that
 leaves a fifth of a step, so that the same model measured again does not lie at the edge. A rate is at most one step or
@@ -48,11 +49,11 @@ def list_supported(run: RunFolder) -> list[Supported]:
     baseline, found = find_baseline(run), []
     for point in run.plan.points:
         if point.role != "control" and not find_marks(run, point.name):
-            found += _about(run, point, point == baseline)
+            found += _about(run, point, point == baseline and not point.given)
     return found
 
 
-def _about(run: RunFolder, point: PlannedPoint, is_baseline: bool) -> list[Supported]:
+def _about(run: RunFolder, point: PlannedPoint, must_leak: bool) -> list[Supported]:
     wanted: list[tuple[str, str, AccessName | None, str]]
     wanted = [(attack, COPY_EXCESS, None, f"copies by {attack}") for attack in copy_attacks(run)]
     wanted.append((QUALITY, HELDOUT_DISTANCE, None, "distance to held-out images"))
@@ -62,7 +63,7 @@ def _about(run: RunFolder, point: PlannedPoint, is_baseline: bool) -> list[Suppo
     who = {"defense": point.defense, "parameters": _swept(run, point)}
     found = []
     for attack, metric, access, words in wanted:
-        leaks = is_baseline and attack == STRONGEST
+        leaks = must_leak and attack == STRONGEST
         asked = {"attack": attack, "metric": metric, "access": access, "name": f"{point.name}: {words}"}
         loose = Claim(**who, **asked, **{"at_least" if leaks else "at_most": _loosest(metric, leaks)})
         (judged,) = [one for one in judge_claim(run, loose) if one.point == point.name]
@@ -93,7 +94,10 @@ def _bound(judged: Judgement, metric: str, leaks: bool) -> float | None:
 def _describe(judged: Judgement, claim: Claim | None) -> str:
     """ "0.82 [0.76, 0.86] by secmi": what was measured, on one line."""
     words = f"measured: {describe_finding(judged)}"
-    return words if claim else f"{judged.claim.name}: no claim: no bound that says something has room; {words}"
+    if claim:
+        return words
+    bound = "at_least would be below 0.5" if judged.claim.at_least is not None else "at_most would be 1"
+    return f"{judged.claim.name}: no claim, since with room beside the interval {bound}; {words}"
 
 
 def _swept(run: RunFolder, point: PlannedPoint) -> dict[str, float | str | bool]:

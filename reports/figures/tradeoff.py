@@ -10,6 +10,7 @@ from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
 from leakbench.results.run_folder import RunFolder
 
 from ..reading.aggregate import Aggregate
+from ..reading.copy_rank import rank_excess
 from ..reading.distances import distance_name, floor_mean
 from ..reading.marks import find_marks
 from ..reading.points import TRADEOFF_LEVELS
@@ -31,8 +32,8 @@ CAPTION = (
     "corrected for all attacks on the release, or copies beyond their null. Lines join a defense's points in the order "
     "of its sweep, shades run from light to full along it. Large markers are means over the seeds with their "
     "intervals, small ones seeds. "
-    "The broad grey line joins the points that no other betters in both (by their means; controls and rows that mean "
-    "nothing aside)."
+    "The broad grey line joins the points that no other betters in both (by their means, fewer copies than the null "
+    "counting as none; controls, ablations and rows that mean nothing aside)."
 )
 _LEAST = 1.6  # inches of a panel
 _AUC = "AUC of the strongest attack"
@@ -55,8 +56,11 @@ class LeakagePanel:
 
     @property
     def leakage(self) -> dict[str, float]:
-        """Distance of each point's leakage from where nothing leaks."""
-        return {dot.name: abs(dot.y.summary.mean - self.even) for dot in self.dots}
+        """Leakage of each point as it ranks: the distance of an AUC from 1/2, and copies beyond the null from 0 up."""
+        means = {dot.name: dot.y.summary.mean for dot in self.dots}
+        if self.compares:
+            return {name: abs(mean - self.even) for name, mean in means.items()}
+        return {name: rank_excess(mean) for name, mean in means.items()}
 
     @property
     def coincide(self) -> bool:

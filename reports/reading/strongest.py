@@ -19,6 +19,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 from .aggregate import aggregate
+from .copy_rank import rank_excess
 from .family import Corrected, find_corrected
 from .marks import find_marks
 from .points import find_baseline, list_sweeps
@@ -88,10 +89,11 @@ def calibration_strength(record: Record) -> float | None:
 
 
 def most_protective(run: RunFolder, sweep: list[PlannedPoint]) -> PlannedPoint:
-    """The point of a sweep with the least copying (mean excess, summed over the attacks that measure it).
+    """The point of a sweep with the least copying (mean excess, below zero as zero, summed over the attacks that
+    measure it).
 
-    Without such attacks the one whose strongest attack at DENOISER is closest to 1/2; equals go to the first. A point
-    whose row means nothing is taken only where no other is left.
+    Of equals, and without such attacks, the one whose strongest attack at DENOISER is closest to 1/2, and then the
+    first. A point whose row means nothing is taken only where no other is left.
     """
     meant = [point for point in sweep if not find_marks(run, point.name)]
     return min(meant or sweep, key=lambda point: (*_copying(run, point), _leakage(run, point)))
@@ -107,7 +109,7 @@ def representative_points(run: RunFolder) -> list[PlannedPoint]:
 
 def _copying(run: RunFolder, point: PlannedPoint) -> tuple[int, float]:
     found = [aggregate(select_records(run, point, "replication", a), COPY_EXCESS) for a in copy_attacks(run)]
-    return sum(m is None for m in found), sum(m.summary.mean for m in found if m is not None)
+    return sum(m is None for m in found), sum(rank_excess(m.summary.mean) for m in found if m is not None)
 
 
 def _leakage(run: RunFolder, point: PlannedPoint) -> float:

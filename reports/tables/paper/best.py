@@ -3,11 +3,13 @@
 Two numbers are compared in pairs, seed by seed, wherever they rest on the same images or sample seeds
 (`reading.comparison`); an AUC is read from the side of 1/2 on which it lies. Of all else the interval of the difference
 joins the two rows' own (MOVER), as if these were independent, so that rows are shown to be worse too seldom, never too
-often. Intervals are of 95 %, not corrected for the number of rows.
+often. Intervals are of 95 %, not corrected for the number of rows. Copies beyond the null rank one-sidedly
+(`reading.copy_rank`): of a row whose interval reaches down to 0 no copies are shown, so it is not worse than another.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import hypot, isfinite, isnan
 
 from leakbench.results.metric_specs import Better
@@ -17,6 +19,7 @@ from leakbench.statistics import Estimate, Summary, delong_pair
 
 from ...reading.aggregate import Aggregate
 from ...reading.comparison import Source, compare_records
+from ...reading.copy_rank import COPY_EXCESSES, rank_excess
 from ...reading.scores import load_groups, load_scores
 from ...reading.void import list_void_reasons
 from .table import Cell, Column, PaperTable
@@ -45,7 +48,7 @@ def _best_rows(run: RunFolder, table: PaperTable, column: Column, group: str) ->
     }
     if len(found) < 2:  # nothing was compared
         return []
-    first = min(found, key=lambda number: (loss(found[number].found, column.better)[0], number))
+    first = min(found, key=lambda number: (loss(_as_ranked(found[number], column), column.better)[0], number))
     kept = [number for number, its in found.items() if number == first or not _worse(run, its, found[first], column)]
     return kept if len(kept) < len(found) else []
 
@@ -71,12 +74,23 @@ def loss(found: Summary | None, better: Better) -> tuple[float, float, float]:
 
 def _worse(run: RunFolder, ours: Cell, best: Cell, column: Column) -> bool:
     """True if a cell is shown to be worse than the best one."""
+    mine = _as_ranked(ours, column)
+    if column.metric in COPY_EXCESSES and mine is not None and mine.low <= 0:
+        return False
     paired = _difference(run, ours, best, column)
     if paired is not None:
         return paired.high < 0 if column.better == "higher" else paired.low > 0
-    value, low, _ = loss(ours.found, column.better)
-    least, _, high = loss(best.found, column.better)
+    value, low, _ = loss(mine, column.better)
+    least, _, high = loss(_as_ranked(best, column), column.better)
     return value - least - hypot(value - low, high - least) > 0
+
+
+def _as_ranked(cell: Cell, column: Column) -> Summary | None:
+    """The number of a cell; copies beyond the null from 0 up."""
+    found = cell.found
+    if found is None or column.metric not in COPY_EXCESSES:
+        return found
+    return replace(found, mean=rank_excess(found.mean), low=rank_excess(found.low), high=rank_excess(found.high))
 
 
 def _difference(run: RunFolder, ours: Cell, best: Cell, column: Column) -> Summary | None:

@@ -30,7 +30,7 @@ def collect(run: RunFolder) -> PaperTable:
             f"Copies of training images, suite {run.plan.suite or run.path.name}: samples beyond a similarity that was "
             "calibrated on held-out real images, the share of other real images beyond it, the difference, and the "
             "training images copied. Brackets are 95% intervals. Bold: the fewest copies by an attack, and every row "
-            "not shown to have more (controls aside)."
+            "not shown to have more (controls and ablations aside)."
         ),
         heads=("attack", "point", "similarity"),
         columns=tuple(column(metric, metric, title) for metric, title in _TITLES.items()),

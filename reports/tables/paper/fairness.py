@@ -19,7 +19,7 @@ def collect(run: RunFolder) -> PaperTable:
             f"The sensitive attribute in samples, suite {run.plan.suite or run.path.name}: AUC at which a classifier "
             "of real images, and one of samples, tells it; share of samples that have it, and of real images; quality. "
             "Brackets are 95% intervals. Bold: the best of a column, and every row not shown to be worse (controls "
-            "aside)."
+            "and ablations aside)."
         ),
         heads=("point",),
         columns=(

@@ -21,7 +21,7 @@ def collect(run: RunFolder) -> PaperTable:
             f"Unlearning, suite {run.plan.suite or run.path.name}: probability of the forgotten label on samples that "
             f"were asked for it, {distance_name(run)} on the labels to keep, AUC of {name_strongest(run)} at {LEVEL} "
             "on the images to forget, and the network evaluations of the last step of training. Brackets are 95% "
-            "intervals. Bold: the best of a column, and every row not shown to be worse (controls aside)."
+            "intervals. Bold: the best of a column, and every row not shown to be worse (controls and ablations aside)."
         ),
         heads=("point",),
         columns=(

@@ -57,7 +57,7 @@ class Cell:
 class Row:
     """A row: `words` stand in its first columns, `cells` by the name of their column.
 
-    competes: False for a control and for a row that means nothing. among: rows of one value are compared.
+    competes: False for a control, an ablation and a row that means nothing. among: rows of one value are compared.
     """
 
     words: tuple[str, ...]
@@ -92,9 +92,9 @@ def cell(found: Aggregate | None, records: dict[int, Record] | None = None, rank
 
 
 def competes(run: RunFolder, point: str) -> bool:
-    """True for a point that may be the best: no control, and its row means something."""
+    """True for a point that may be the best: no control, no ablation, and its row means something."""
     role = next(planned.role for planned in run.plan.points if planned.name == point)
-    return role != "control" and not find_marks(run, point)
+    return role not in ("control", "ablation") and not find_marks(run, point)
 
 
 def void_words(run: RunFolder) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def collect(run: RunFolder) -> PaperTable:
             f"Quality against leakage, suite {run.plan.suite or run.path.name}. {distance_name(run)} to held-out "
             f"images; AUC and TPR of {name_strongest(run)} at each access level; copies beyond those that held-out "
             "real images pass for. Brackets are 95% intervals; those of AUC and TPR hold for all attacks on a release "
-            "together. Bold: the best of a column, and every row not shown to be worse (controls aside)."
+            "together. Bold: the best of a column, and every row not shown to be worse (controls and ablations aside)."
         ),
         heads=("point",),
         columns=tuple(_columns(run)),

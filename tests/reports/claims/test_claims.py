@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from math import inf
 from xml.etree import ElementTree
 
@@ -258,6 +259,27 @@ def test_the_bounds_of_claims_leave_room_beside_the_reports_intervals(sound):
     assert copies and min(c.at_most for c in copies) == 0.05  # of points with fewer copies than chance, too
     margins = [one.margin for c in found for one in judge_claim(sound, c)]
     assert min(margins) > 0.009
+
+
+@pytest.mark.parametrize("left, bounded", [(1.0, 0), (0.5, 2)])
+def test_a_model_that_was_given_has_to_leak_at_most_what_it_leaked(tell_run, tmp_path, left, bounded):
+    """Of one that leaks all there is nothing to promise; of a baseline that was trained, that it leaks."""
+    auc_of = {"auc": (left, left - 0.05, min(1.0, left + 0.05)), "calibration_auc": left}
+    run = tell_run(
+        tmp_path,
+        [{"point": "model", "defense": "model", "role": "baseline", "attacks": {"pia": auc_of, "gsa": auc_of}}],
+    )
+    for record in [one for one in run.records if one.attack == "gsa"]:
+        save_record(tmp_path, record.model_copy(update={"access": "WEIGHTS"}), {})
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    plan["points"][0]["given"] = True
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    supported = list_supported(RunFolder(tmp_path))
+    found = [one.claim for one in supported if one.claim]
+    assert [one.access for one in found] == ["DENOISER", "WEIGHTS"][:bounded]
+    assert all(one.at_least is None and 0.5 < one.at_most < 1 for one in found)
+    unclaimed = [one.measured for one in supported if not one.claim]
+    assert len(unclaimed) == 2 - bounded and all("at_most would be 1; measured: 1 [" in one for one in unclaimed)
 
 
 @pytest.mark.parametrize("bound, strict, code", [(0.99, 1, 0), (0.6, 0, 1), (0.91, 0, 0), (0.91, 1, 1)])

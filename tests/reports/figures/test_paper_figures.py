@@ -15,6 +15,7 @@ from leakbench.reports.figures.registry import CHARTS, write_paper_figures
 from leakbench.reports.figures.styles import list_styles
 from leakbench.reports.figures.values import write_values
 from leakbench.reports.reading.shown import ShownRun
+from leakbench.results.record import Metric
 from leakbench.statistics import roc_band
 
 
@@ -91,6 +92,23 @@ def test_the_front_joins_what_nothing_betters_in_both(tell_run, tmp_path):
     assert panel.front == ("baseline", "good", "below")
     rows = {row["point"]: row for row in tradeoff.list_values(tradeoff.collect_data(run)) if row["panel"] == "DENOISER"}
     assert rows["good"]["pareto"] and not rows["untrained"]["pareto"] and rows["good"]["leakage_high"] == 0.71
+
+
+def test_fewer_copies_than_chance_are_as_good_as_none_on_the_front(make_run, tmp_path):
+    """reject_resample (4.2 away) betters cpsample alpha=0.5 (7.5) in both: -0.7 % is farther from 0, and no copy."""
+
+    def change(record):
+        value = {"reject_resample": -0.007, "cpsample alpha=0.5": 0.004}.get(record.point)
+        if record.metric("copy_rate_excess") is None or value is None:
+            return record
+        kept = [one for one in record.metrics if one.name != "copy_rate_excess"]
+        return record.model_copy(update={"metrics": [*kept, Metric(name="copy_rate_excess", value=value, n=600)]})
+
+    asked = {"quality", "nearest_copy_pixels"}
+    run = make_run(tmp_path, seeds=(0,), images=False, keep=lambda record: record.attack in asked, change=change)
+    (panel,) = tradeoff.collect_data(run).panels
+    assert panel.front[-1] == "reject_resample" and panel.leakage["reject_resample"] == 0
+    assert {dot.name: dot.y.summary.mean for dot in panel.dots}["reject_resample"] == -0.007  # shown as it is
 
 
 def test_a_void_track_has_no_front(tell_run, tmp_path):

@@ -20,6 +20,7 @@ from leakbench.reports.tables.paper.escape import escape, label
 from leakbench.reports.tables.paper.registry import list_tables, write_tex
 from leakbench.reports.tables.paper.render import ROWS as ROWS_OF_A_FLOAT
 from leakbench.reports.tables.paper.render import render
+from leakbench.results.record import Metric
 from leakbench.statistics import auc, delong_pair, proportion_pair
 
 HOSTILE = "a_b%$\\ ~^&#{} \"<b>`|' [x]*--- \N{GREEK SMALL LETTER TAU} é 你 \\input{/etc/passwd}"
@@ -203,6 +204,29 @@ def test_guarantees_stand_beside_what_an_audit_shows(tell_run, tmp_path):
     (row,) = guarantees.collect(run).rows
     assert row.words == ("dp", "0.00154", "image", "prv") and row.cells["epsilon"].found.mean == 8.0
     check(render(run, guarantees.collect(run).filled))
+
+
+def test_a_row_that_is_not_shown_to_copy_is_not_worse_than_one_with_fewer_copies_than_chance(make_run, tmp_path):
+    """Each at a threshold of its own, so that they are no pairs: 0.4 % [-1, 2] beside -3 % [-4, -2]."""
+    values = {"reject_resample": (-0.03, -0.04, -0.02), "cpsample alpha=0.5": (0.004, -0.01, 0.02)}
+
+    def change(record):
+        if record.attack != "nearest_copy_pixels":
+            return record
+        value, low, high = values.get(record.point, (0.1, 0.09, 0.11))
+        kept = [one for one in record.metrics if one.name != "copy_rate_excess"]
+        found = Metric(name="copy_rate_excess", value=value, ci_low=low, ci_high=high, n=600)
+        return record.model_copy(update={"metrics": [*kept, found], "info": {"threshold": len(record.point) + value}})
+
+    run = make_run(tmp_path, seeds=(0,), images=False, change=change)
+    assert bold(run)["copy_rate_excess_pixels"] == set(values)
+
+
+def test_ablations_are_never_bold(tell_run, tmp_path):
+    run = tell_run(
+        tmp_path, [*ROWS, point("half of near", role="ablation", quality=(0.5, 0.4, 0.6), auc=(0.5, 0.48, 0.52))]
+    )
+    assert bold(run)["frechet_heldout"] == {"baseline", "near"} and bold(run)["denoiser_auc"] == {"near", "far"}
 
 
 def test_copies_of_the_same_sample_seeds_are_compared_in_pairs(make_run, tmp_path):

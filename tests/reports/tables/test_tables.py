@@ -237,6 +237,21 @@ def test_an_empty_run_is_a_table_of_dashes(tmp_path, make_run):
     assert len(tradeoff_table(run)) == len(run.plan.points)
 
 
+def test_of_points_with_fewer_copies_than_chance_the_least_leaking_is_the_most_protective(make_run, tmp_path):
+    """-5 % are nothing better than -1 %: neither copies, and alpha=0.5 answers as if it had no members."""
+    values = {"cpsample alpha=0.25": -0.05, "cpsample alpha=0.5": -0.01}
+
+    def change(record):
+        if record.metric("copy_rate_excess") is None or record.point not in values:
+            return record
+        kept = [one for one in record.metrics if one.name != "copy_rate_excess"]
+        found = Metric(name="copy_rate_excess", value=values[record.point], n=600)
+        return record.model_copy(update={"metrics": [*kept, found]})
+
+    run = make_run(tmp_path, seeds=(0,), images=False, change=change)
+    assert most_protective(run, list_sweeps(run)["cpsample"]).name == "cpsample alpha=0.5"
+
+
 def test_most_protective_has_the_least_copying(run):
     sweep = list_sweeps(run)["cpsample"]
     means = {}
