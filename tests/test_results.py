@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from leakbench.reports.reading.controls import list_controls
+from leakbench.reports.reading.formatting import format_estimate
 from leakbench.reports.site.page import render
+from leakbench.reports.tables.csv_files import results
 from leakbench.results.run_folder import RunFolder
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -17,6 +22,23 @@ RUNS = sorted(path.parent for path in (DOCS / "results").glob("*/plan.json"))
 def test_the_page_is_made_from_the_committed_records():
     assert [run.name for run in RUNS] == ["cifar10", "cpsample_paper", "medical"]
     assert render([RunFolder(run) for run in RUNS], DOCS) == (DOCS / "results.md").read_text()
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_the_table_of_records_is_the_one_that_report_writes(run):
+    """`leakbench report docs/results/medical` leaves results.csv as it is, to the byte."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows(results(RunFolder(run)))
+    _, _, committed = (run / "results.csv").read_bytes().decode().partition("\n")
+    assert committed == written.getvalue()
+
+
+def test_findings_say_of_the_controls_what_the_records_say():
+    controls = list_controls(RunFolder(DOCS / "results" / "medical"))
+    farthest = max(controls, key=lambda one: abs(one.auc.value - 0.5))
+    words = " ".join((DOCS / "findings.md").read_text().split())
+    assert all(one.behaves for one in controls) and farthest.what.startswith("loss on untrained")
+    assert f"the untrained network, {format_estimate(farthest.auc)}." in words
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
