@@ -68,7 +68,7 @@ def _keys(path: Path) -> set[str]:
     try:
         with zipfile.ZipFile(path) as packed:
             return {name.removesuffix(".npy") for name in packed.namelist()}
-    except (OSError, zipfile.BadZipFile):
+    except ARRAY_FAULTS:
         raise UsageError(f"{path}: is not an .npz file; write one with numpy.savez(path, images=...)") from None
 
 

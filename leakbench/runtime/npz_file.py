@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What numpy and zipfile raise of bytes that are no array: a header is read by Python's tokenizer and parser.
 ARRAY_FAULTS = (
-    *(ValueError, TypeError, KeyError, OverflowError, MemoryError, EOFError, OSError, RuntimeError),
+    *(ValueError, TypeError, LookupError, OverflowError, MemoryError, EOFError, OSError, RuntimeError),
     *(SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
+from leakbench.runtime.errors import UsageError
 
 from ..reading.selection import quality_records
 from .canvas import COLUMN, PAGE, MissingData, entries, figure, legend, panel_grid, panels_across
@@ -83,12 +84,16 @@ def _several(trace: Trace, fact: str, alone: bool) -> str:
 
 
 def _read(record: Record, fact: str) -> dict[str, Line]:
-    """A fact by group of images, from {t: value}, or from {"t": [...], "member": [...], ...}."""
+    """A fact by group of images, from {t: value}, or from {"t": [...], "member": [...], ...}. Raises UsageError for a
+    record that has something else there."""
     facts = record.info.get("defense")
     value: Any = (facts if isinstance(facts, dict) else record.info).get(fact) or {}
-    if "t" not in value:
-        return {"": _line(value.items())} if value else {}
-    return {group: _line(zip(value["t"], v, strict=True)) for group, v in value.items() if group != "t"}
+    try:
+        if "t" not in value:
+            return {"": _line(value.items())} if value else {}
+        return {group: _line(zip(value["t"], v, strict=True)) for group, v in value.items() if group != "t"}
+    except (TypeError, ValueError, AttributeError, OverflowError):
+        raise UsageError(f"records/{record.stem}.json: info: {fact}: should hold a number for each timestep") from None
 
 
 def _line(items: Any) -> Line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zipfile
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from leakbench import UsageError
-from leakbench.data.array_headers import read_npy_header
+from leakbench.data.array_headers import read_npy_header, read_npz_header
 from leakbench.data.folder import folder
 from leakbench.data.npy import npy
 from leakbench.data.npz import npz
@@ -34,6 +35,7 @@ HEADERS = {
     "no header": "z'descr': '|u1'}",
     "too many": "{'descr': '|u1', 'fortran_order': False, 'shape': (8, 1000000000000000000000000000000)}",
     "negative": "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 4, 4)}",
+    "no base type": "{'descr': ('|u1', ), 'fortran_order': False, 'shape': (2, 2, 2)}",
     "no memory": "{'descr': '<f16', 'fortran_order': False, 'shape': (17179869184,)}",
 }
 
@@ -57,6 +59,31 @@ def test_headers_that_are_none_are_refused_with_the_files_name(tmp_path, what):
             archive.writestr(f"{name}.npy", data)
         with pytest.raises(UsageError, match=r"a\.npz: "):
             read(str(packed) if read is npz else packed)
+
+
+def test_an_archive_of_a_later_version_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, images=np.zeros((4, 4, 4), np.uint8))
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 6] = 174  # the version that is needed to unpack
+    path.write_bytes(data)
+    for read in (npz, read_npz_header):
+        with pytest.raises(UsageError, match=r"a\.npz: "):
+            read(str(path))
+
+
+@pytest.mark.parametrize("wrong", [{"t": [1, 2], "member": [0.5]}, {"t": 5, "member": [1]}, {"x": 1}, [1], "text", 7])
+def test_gate_rates_that_are_none_are_named(again, wrong):
+    from leakbench.reports.figures.gate import collect_data
+
+    path = again.out / "records" / "cpsample_alpha=0.25__quality__SAMPLES__seed0.json"
+    record = json.loads(path.read_text())
+    record.pop("checksum")
+    record["info"] = {"defense": {"gate_rate_by_t": wrong}}
+    path.write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=r"cpsample_alpha=0\.25__quality.*info: gate_rate_by_t: should hold a number"):
+        collect_data(RunFolder(again.out))
 
 
 def test_arrays_of_results_that_are_damaged_are_refused(again):
@@ -144,8 +171,6 @@ PIPELINES = {
 
 @pytest.mark.parametrize("key", PIPELINES)
 def test_numbers_of_a_pipeline_that_are_none_are_named(pipelines, tmp_path, key):
-    import json
-
     pipelines.tiny().save_pretrained(tmp_path)
     config = tmp_path / "unet" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {key: PIPELINES[key][0]}))
@@ -155,8 +180,6 @@ def test_numbers_of_a_pipeline_that_are_none_are_named(pipelines, tmp_path, key)
 
 
 def test_a_part_of_a_pipeline_that_names_no_class_is_named(pipelines, tmp_path):
-    import json
-
     pipelines.tiny().save_pretrained(tmp_path)
     index = tmp_path / "model_index.json"
     for wrong in ([["diffusers", "UNet2DModel"]], ["diffusers"], ["a", "b", "c"], [1, 2]):

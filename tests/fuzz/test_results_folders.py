@@ -113,4 +113,4 @@ def test_any_results_folder_is_shown_or_refused(fuzzed, mutations, kept, home):
                 shutil.rmtree(more) if more.is_dir() else more.unlink()
 
     names = st.sampled_from([*jsons, *jsons, *sorted(kept)])
-    fuzzed(st.tuples(names.flatmap(file_of), st.sampled_from(sorted(USES))), use, names=[str(home)])
+    fuzzed(st.tuples(names.flatmap(file_of), st.sampled_from(sorted(USES))), use, names=[str(home), "records/"])
