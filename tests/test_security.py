@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import socket
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,11 @@ NEVER |= {"joblib.load", "shelve.open", "dill.loads", "dill.load", "cloudpickle.
 NEVER |= {"pickle.load", "pickle.loads", "pickle.Unpickler", "pandas.read_pickle", "pd.read_pickle"}
 
 
+@cache
 def calls(path):
     """(dotted name, call) of every call in a file."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+    found = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return [(ast.unparse(node.func), node) for node in found]
 
 
 def keyword(call, name):
