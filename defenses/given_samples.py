@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from leakbench.api import Artefacts, PretrainedModel, Release, Task, fit_param
 from leakbench.data import Dataset
 from leakbench.data.member_folders import load_dataset
+from leakbench.models.work import Work
 from leakbench.runtime.errors import UsageError
 
 
@@ -68,6 +69,10 @@ class GivenSamples(PretrainedModel):
     def display_name(self) -> str:
         """Say that there is no model."""
         return "none: generated images"
+
+    def work(self) -> Work:
+        """No operations: there is no network to ask."""
+        return Work(0.0, 0.0)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """The images, opened where they lie. Raises UsageError where their size or channels are not the data's."""

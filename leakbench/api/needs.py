@@ -34,7 +34,7 @@ class Needs:
         if self.parts and (found := setting.without(*self.parts)):
             return found
         if self.pixels > setting.pixels:
-            few = f"images of {setting.pixels} pixels have no tiles: it takes {self.pixels}"
+            few = f"images of {setting.pixels} pixels in all have no tiles: it takes {self.pixels}"
             return Skip(few, "not-applicable")
         if self.labels > calibration:
             return Skip(f"labels = {self.labels}: calibration holds {calibration} images, half of them members")

@@ -65,10 +65,15 @@ def make_request(
         "seed": seed,
         "skip_broken": skip_broken,
     }
+    if given["members"] == given["nonmembers"]:
+        raise UsageError(
+            f"--members and --nonmembers are both {members}: give the images that it was trained on, and others like "
+            "them that it was not"
+        )
     if model is not None and samples is None:
         said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
         return request_of_model(str(user_path(model)), said, table, given)
     if samples is not None and model is None:
         told = {"captions": table, "guidance": guidance, "defense": around}
         return request_of_samples(name_dataset("--samples", fspath(samples), size, convert), told, given)
-    raise UsageError("leakbench audit: give a MODEL, or --samples DIR where there are only generated images")
+    raise UsageError("audit: give a MODEL, or --samples DIR where there are only generated images")

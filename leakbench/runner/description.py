@@ -21,9 +21,17 @@ def describe_cells(cells: list[Cell], workers: int, out: Path, empty: Sequence[s
     yield f"{len(cells)} cells ({trained} to train), {workers} workers, into {out}"
 
 
+def describe_time(seconds: float) -> str:
+    """Seconds in words: minutes, from three hours on hours, from three days on days."""
+    hours = seconds / 3600
+    if hours < 3:
+        return f"{max(seconds / 60, 0.1):.1f} minutes"
+    return f"{hours:.0f} hours" if hours < 72 else f"{hours / 24:.0f} days"
+
+
 def describe_estimate(seconds: float, size: float, source: str) -> Iterator[str]:
     """Time and disk, and `source`: where the estimate comes from. A second line where other programs take the cores
     that the estimate counts on."""
-    yield f"about {max(seconds / 60, 0.1):.1f} minutes and {size / 2**20:.0f} MiB of disk on this machine ({source})"
+    yield f"about {describe_time(seconds)} and {size / 2**20:.0f} MiB of disk on this machine ({source})"
     if measure_load() > _BUSY:
         yield "other programs keep this machine busy: as long as they do, it takes longer"

@@ -7,8 +7,10 @@ for, and again those records of others that no longer follow from code and data;
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 from leakbench.results.run_folder import RunFolder
@@ -199,7 +201,18 @@ def _word_differences(plan: RunPlan, asked: Suite, error: OtherSettings) -> str:
     minutes = None if plan.budget is None else plan.budget.minutes
     if minutes is not None and (asked.budget is None or asked.budget.minutes != minutes):
         words += f"; it was made with --budget {minutes:g}: give that again to add to it"
-    return words
+    settings = _read_settings(plan.commands[-1]) if plan.commands else ""
+    return words + (f"; it was made with {settings}: give that again to add to it" if settings else "")
+
+
+def _read_settings(command: str) -> str:
+    """The --set options of a command, as they were typed."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a call of Python
+        return ""
+    given = [f"--set {shlex.quote(value)}" for option, value in pairwise(words) if option == "--set"]
+    return " ".join(given + [shlex.quote(word) for word in words if word.startswith("--set=")])
 
 
 def _remedy(out: Path) -> str:

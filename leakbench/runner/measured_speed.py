@@ -29,5 +29,5 @@ def keep_speeds(inputs: RunInputs, cells: Iterable[Cell]) -> None:
         calls = filled_rows(file.quality.samples, file.sampler.batch) * file.sampler.steps * guided
         model = as_pretrained(cell.chain[0].defense)
         work = model.work() if model is not None else count_spec_work(inputs.network(inputs.condition(cell.chain)))
-        if work is not None:
+        if work is not None and work.effective:
             keep_speed(inputs.device.type, work.effective, seconds / calls)

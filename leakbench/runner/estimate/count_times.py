@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from leakbench.metrics.weights.resources import DINOV2, INCEPTION, LPIPS, SSCD, at_hand
 from leakbench.models.work import Work, count_spec_work
 from leakbench.runner.estimate.speeds import Speed, find_speed, measure_numpy
-from leakbench.runner.estimate.unit_times import StepTimes
+from leakbench.runner.estimate.unit_times import NO_NETWORK, StepTimes
 
 if TYPE_CHECKING:
     from leakbench.measurement.inputs import RunInputs
@@ -35,6 +35,8 @@ class CountedTimes:
         return measure_numpy()
 
     def _step(self, work: Work) -> StepTimes:
+        if not work.effective:
+            return NO_NETWORK
         speed = find_speed(self.inputs.config.device, work.effective) or self._numpy
         self.sources.add(speed.source)
         forward = work.effective * speed.seconds

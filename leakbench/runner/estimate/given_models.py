@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from leakbench.api import as_pretrained
 from leakbench.measurement.inputs import RunInputs
 from leakbench.runner.cell import Cell
+from leakbench.runner.description import describe_time
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 
 
@@ -15,8 +16,8 @@ def describe_trainings(inputs: RunInputs, cells: list[Cell], times: Callable[[],
     asked for where there is one."""
     training = [cell for cell in cells if cell.trains and as_pretrained(cell.chain[0].defense) is not None]
     for cell in training:
-        link, minutes = cell.chain[-1], times().estimate_cell(inputs, cell) / 60
+        link, seconds = cell.chain[-1], times().estimate_cell(inputs, cell)
         sizes = {key: getattr(link.defense, key, None) for key in (*link.defense.cost().budget_params, "batch")}
         said = ", ".join(f"{key} = {value}" for key, value in sizes.items() if value is not None)
-        takes = f"about {max(minutes, 0.1):.1f} minutes; less with --set defense.{link.id}.{next(iter(sizes))}=N"
+        takes = f"about {describe_time(seconds)}; less with --set defense.{link.id}.{next(iter(sizes))}=N"
         yield f"{link.id} trains on the members before anything is measured ({said}): {takes}"

@@ -32,7 +32,7 @@ from leakbench.models import networks
 from leakbench.models.training.loop import Recipe, train
 from leakbench.models.work import Work, count_spec_work
 from leakbench.runner.estimate.count_times import PRODUCTS
-from leakbench.runner.estimate.unit_times import StepTimes
+from leakbench.runner.estimate.unit_times import NO_NETWORK, StepTimes
 from leakbench.runtime.device import autocast, place
 from leakbench.runtime.errors import UsageError
 
@@ -57,6 +57,8 @@ class UnitTimes:
 
     def given(self, work: Work) -> StepTimes:
         """Step times of a network of this work: those of the suite's own, for as much more or less work."""
+        if not work.effective:
+            return NO_NETWORK
         own = self.network("none")
         more = work.effective / count_spec_work(self.inputs.network("none")).effective
         return StepTimes(own.forward * more, own.training * more)

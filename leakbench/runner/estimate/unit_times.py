@@ -16,6 +16,9 @@ class StepTimes:
     training: float
 
 
+NO_NETWORK = StepTimes(0.0, 0.0)  # of samples that were given without their model
+
+
 class Times(Protocol):
     """Seconds of one image, or of one pair for LPIPS, by what is done to it."""
 
