@@ -6,22 +6,29 @@ from collections.abc import Iterator
 from math import isnan
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from leakbench.interface.score_file import ScoreFile
 from leakbench.interface.score_results import ScoreResults
+from leakbench.results.flags import explain_flag
 from leakbench.runtime.errors import to_printable
 from leakbench.statistics import ByClass, SetInference
 
+_NAMED = 5  # positions of scores that are no numbers
+
 
 def tables(file: ScoreFile, results: ScoreResults) -> Iterator[Table]:
-    """Tables in the order in which they are printed."""
+    """Tables in the order in which they are printed. Where members score lower as the scores are read, sets and the
+    most exposed members, which are read from the high end, are left out."""
     yield _head(file, results)
     yield _metrics(results)
-    yield _sets(results.sets)
+    if not results.inverted:
+        yield _sets(results.sets)
     if results.classes is not None:
         yield _classes(results.classes)
-    yield _exposed(file, results)
+    if not results.inverted:
+        yield _exposed(file, results)
 
 
 def _head(file: ScoreFile, results: ScoreResults) -> Table:
@@ -35,14 +42,33 @@ def _head(file: ScoreFile, results: ScoreResults) -> Table:
         table.add_row("calibration", f"{inside} members, {outside} nonmembers; scores are read {sign}")
     if file.not_read:
         table.add_row("not read", to_printable(", ".join(file.not_read)))
+    for words in _not_finite(file):
+        table.add_row("no numbers", words)
     table.add_row("flags", ", ".join(results.flags) or "none")
+    for flag in results.flags:
+        table.add_row("", f"{flag}: {explain_flag(flag)}")
     for words in results.verdicts:
         table.add_row("verdict", words)
     return table
 
 
+def _not_finite(file: ScoreFile) -> Iterator[str]:
+    """What is no number on either side: how many, the first positions in the file, and how they are counted."""
+    kinds = {
+        "NaN": (np.isnan, "as the least member-like score"),
+        "inf": (np.isposinf, "as larger than every other number"),
+        "-inf": (np.isneginf, "as smaller than every other number"),
+    }
+    for side, scores, positions in zip(("members", "nonmembers"), file.arrays.scores, file.positions, strict=True):
+        for name, (test, how) in kinds.items():
+            found = positions[test(scores)]
+            if found.size:
+                first = ", ".join(str(one) for one in found[:_NAMED]) + (", ..." if found.size > _NAMED else "")
+                yield f"{found.size} of {scores.size} {side} {name} (at {first}), counted {how}"
+
+
 def _metrics(results: ScoreResults) -> Table:
-    table = _table("metric", "value", "95 % interval", "n", "realised FPR", "would have seen")
+    table = _table("metric", "value", "95 % interval", "n", "realised FPR", "detectable from")
     for row in results.table().to_dict("records"):
         table.add_row(
             row["metric"],
@@ -92,7 +118,7 @@ def _classes(found: ByClass) -> Table:
 def _exposed(file: ScoreFile, results: ScoreResults) -> Table:
     table = _table("most exposed member", "score", "nonmembers at or above")
     for one in results.exposed():
-        table.add_row(str(file.index[one.position]), f"{one.score:.6g}", f"{one.false_positive_rate:.4g}")
+        table.add_row(str(file.positions[0][one.position]), f"{one.score:.6g}", f"{one.false_positive_rate:.4g}")
     nonmembers = file.arrays.scores[1].size
     table.caption = f"positions in the file, from 0; a share of 0 means below about 3 / {nonmembers}"
     return table

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data import integers, read_arrays
-from leakbench.interface.score_arrays import ScoreArrays, check_labels, check_numbers, check_scores
+from leakbench.interface.score_arrays import ScoreArrays, Sides, check_labels, check_numbers, check_scores
 from leakbench.runtime.errors import UsageError
 
 _SCORES = ("member_scores", "nonmember_scores")
@@ -29,12 +29,12 @@ _KEYS = (*_SCORES, *_CALIBRATION, *_LABELS, *_TOGETHER)
 class ScoreFile:
     """Contents of a file of scores.
 
-    arrays: what is evaluated. index: each member's position in the file's array. not_read: names of arrays that mean
-    nothing here.
+    arrays: what is evaluated. positions: of each member and each nonmember in the file's array. not_read: names of
+    arrays that mean nothing here.
     """
 
     arrays: ScoreArrays
-    index: np.ndarray
+    positions: Sides
     not_read: list[str]
 
 
@@ -44,9 +44,10 @@ def read_score_file(path: Path) -> ScoreFile:
         raise UsageError(f"{path}: no such file; give the path of an .npz file")
     arrays, not_read = read_arrays(path, _KEYS)
     if "scores" in arrays or "member" in arrays:
-        arrays, index = _split_sides(path, arrays)
+        arrays, positions = _split_sides(path, arrays)
     else:
-        index = np.arange(np.size(arrays.get("member_scores", ())))
+        first, second = (np.arange(np.size(arrays.get(key, ()))) for key in _SCORES)
+        positions = first, second
     scores = check_scores(path, _SCORES, _pair(arrays, _SCORES))
     if scores is None:
         raise UsageError(
@@ -57,15 +58,15 @@ def read_score_file(path: Path) -> ScoreFile:
     if labels is None and "labels" in arrays:
         raise UsageError(f"{path}: labels: belongs to scores and member; give member_labels and nonmember_labels")
     calibration = check_scores(path, _CALIBRATION, _pair(arrays, _CALIBRATION))
-    return ScoreFile(ScoreArrays(scores, calibration, labels), index, not_read)
+    return ScoreFile(ScoreArrays(scores, calibration, labels), positions, not_read)
 
 
 def _pair(arrays: Mapping[str, np.ndarray], keys: tuple[str, str]) -> tuple[np.ndarray | None, np.ndarray | None]:
     return arrays.get(keys[0]), arrays.get(keys[1])
 
 
-def _split_sides(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Split `scores`, `member` and `labels` into the keys of each side; also the members' positions in the file."""
+def _split_sides(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Sides]:
+    """Split `scores`, `member` and `labels` into the keys of each side; also each side's positions in the file."""
     twice = [key for key in (*_SCORES, *_LABELS) if key in arrays]
     missing = [key for key in _TOGETHER[:2] if key not in arrays]
     if twice or missing:
@@ -88,4 +89,4 @@ def _split_sides(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str
     if labels is not None:
         apart |= {"member_labels": labels[inside], "nonmember_labels": labels[~inside]}
     others = {key: array for key, array in arrays.items() if key not in _TOGETHER}
-    return others | apart, np.flatnonzero(inside)
+    return others | apart, (np.flatnonzero(inside), np.flatnonzero(~inside))

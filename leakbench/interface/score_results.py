@@ -17,6 +17,7 @@ from leakbench.statistics import (
     Estimate,
     Exposed,
     SetInference,
+    Verdict,
     auc,
     by_class,
     exposed,
@@ -72,14 +73,37 @@ class ScoreResults:
         return sign
 
     @property
+    def inverted(self) -> bool:
+        """True if members score lower than nonmembers, as the scores are read: what looks at high scores (TPRs, sets,
+        the most exposed members) then looks at the wrong end."""
+        return self._by_auc.kind == "inverted"
+
+    @property
     def verdicts(self) -> list[str]:
-        """Verdicts in words: by the AUC, and by the TPR at each false-positive rate."""
-        names, nonmembers = {one.name for one in self.findings.metrics}, self.arrays.scores[1].size
-        found = [verdict(self.metric("auc")).words]
-        for name, target in TARGETS.items():
-            read = f"oriented_{name}" if f"oriented_{name}" in names else name
-            found.append(tpr_verdict(self.metric(read), target, nonmembers).words)
-        return found
+        """Verdicts in words, of the scores as they are read: by the AUC, and by the TPR at each false-positive rate;
+        where members score lower, by the AUC alone, and what to do."""
+        if self.inverted:
+            todo = (
+                "negate all scores, or give scores of calibration images as well, which then decide the sign"
+                if self.arrays.calibration is None
+                else "the calibration scores ask for the other sign: check that they are of the same attack and model"
+            )
+            return [self._by_auc.words, f"lower means member in these scores: {todo}; TPRs are not judged until then"]
+        nonmembers = self.arrays.scores[1].size
+        rates = {target: self._as_read(name) for name, target in TARGETS.items()}
+        return [
+            self._by_auc.words,
+            *(tpr_verdict(found, target, nonmembers).words for target, found in rates.items()),
+        ]
+
+    @property
+    def _by_auc(self) -> Verdict:
+        return verdict(self._as_read("auc"))
+
+    def _as_read(self, name: str) -> Estimate:
+        """A metric with the sign that calibration scores asked for, if there are any."""
+        known = {one.name for one in self.findings.metrics}
+        return self.metric(f"oriented_{name}" if f"oriented_{name}" in known else name)
 
     def metric(self, metric: str) -> Estimate:
         """A metric ("auc", "tpr@fpr=0.1") with its 95 % interval and the number of images that it rests on. Raises

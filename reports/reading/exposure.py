@@ -54,6 +54,7 @@ class Exposure:
     members: list[tuple[int, float]]
     unrivalled: int  # members above every nonmember at every seed
     nonmembers: int
+    tied: bool  # all members have one score, at every seed: none is more exposed than another
 
 
 def list_exposures(run: RunFolder) -> list[Exposure]:
@@ -80,8 +81,10 @@ def _exposure(run: RunFolder, point: PlannedPoint) -> Exposure | None:
     names = join_names(list(records.values()))
     left_out = max((one.left_out for one in grouped.values()), default=0)
     first = sum(rate == 0 for _, rate in ranked)
-    compared = [sides[1].size for record in records.values() if (sides := load_scores(run, record)) is not None]
-    return Exposure(point, names, _classes(grouped), left_out, ranked[:FIRST], first, min(compared))
+    compared = [sides for record in records.values() if (sides := load_scores(run, record)) is not None]
+    tied = all((member == member[0]).all() for member, _ in compared)
+    nonmembers = min(nonmember.size for _, nonmember in compared)
+    return Exposure(point, names, _classes(grouped), left_out, ranked[:FIRST], first, nonmembers, tied)
 
 
 def _by_class(run: RunFolder, record: Record) -> ByClass | None:

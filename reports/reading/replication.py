@@ -18,6 +18,13 @@ def list_copy_results(run: RunFolder, point: PlannedPoint) -> list[AttackResult]
     return sorted(found, key=lambda row: first.index(row.attack) if row.attack in first else len(first))
 
 
+def separates_nothing(row: AttackResult, published: bool = False) -> bool:
+    """True if every sample and every real image lies beyond the threshold (the calibrated or the published one)."""
+    which = "_published" if published else ""
+    found = [row.aggregate(f"copy_rate{which}{of}") for of in ("", "_null")]
+    return all(one is not None and one.summary.mean == 1 for one in found)
+
+
 def is_suspect(row: AttackResult) -> bool:
     """True if the published threshold takes more than 1 % of real images for copies, beyond its interval."""
     null = row.aggregate("copy_rate_published_null")

@@ -38,8 +38,15 @@ def summarise_members(found: Exposure) -> str:
     """A point's most exposed members in one line."""
     if not found.members:
         return NOTHING
-    first = ", ".join(f"{row} ({100 * rate:.2g} %)" for row, rate in found.members)
+    if found.tied:
+        return "none more than another, as the attack gave all of them one score"
+    first = ", ".join(f"{row} ({_percent(rate)} %)" for row, rate in found.members)
     return f"{first}; above every nonmember at every seed: {found.unrivalled}"
+
+
+def _percent(share: float) -> str:
+    """Two digits of a share in per cent, never as a power of ten: "0.4", "12", "100"."""
+    return f"{float(f'{100 * share:.2g}'):g}"
 
 
 TEMPLATE = """\
@@ -79,5 +86,5 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
         **{"level": shown_levels(run).get(LEVEL, LEVEL), "first": found[0].point.name, "left_out": found[0].left_out},
         **{"classes": format_classes(found[0]) if classes else None, "many": classes if classes > MANY else 0},
         "points": [(one.point.name, one.attack, summarise_classes(one), summarise_members(one)) for one in found],
-        **{"nonmembers": found[0].nonmembers, "least": f"{300 / found[0].nonmembers:.2g}"},
+        **{"nonmembers": found[0].nonmembers, "least": _percent(3 / found[0].nonmembers)},
     }

@@ -15,7 +15,7 @@ from ..reading.aggregate import Aggregate, summarise_metric
 from ..reading.attack_ranking import baseline_points
 from ..reading.attack_results import AttackResult
 from ..reading.formatting import NOTHING, count_noun, drop_empty_columns, format_ci, format_percent, join_words
-from ..reading.replication import is_suspect, list_copy_results
+from ..reading.replication import is_suspect, list_copy_results, separates_nothing
 from ..reading.selection import copy_attacks
 from ..reading.strongest import representative_points
 
@@ -26,7 +26,7 @@ def says_more_than_tradeoff(run: RunFolder) -> bool:
     """True if there is more than the trade-off shows."""
     every = [record for record in run.records if record.family == "replication" and record.metrics]
     more = {record.attack for record in every} - set(copy_attacks(run))
-    return bool(more) or any(record.metric("copy_rate_published") for record in every)
+    return bool(more or list_useless(run)) or any(record.metric("copy_rate_published") for record in every)
 
 
 def format_baseline_copies(run: RunFolder) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -74,6 +74,22 @@ def list_suspects(run: RunFolder) -> list[str]:
         f"{attack} ({format_percent(rows[0].aggregate('copy_rate_published_null'))} at {rows[0].point.name}"
         + (f"; {count_noun(len(rows), 'point')} of {total})" if len(rows) > 1 else ")")
         for attack, rows in found.items()
+    ]
+
+
+def list_useless(run: RunFolder) -> list[str]:
+    """Thresholds beyond which every sample and every real image lies, in words, with the points where it is so."""
+    found: dict[str, list[str]] = {}
+    for point in run.plan.points:
+        for row in list_copy_results(run, point):
+            for published in (False, True):
+                threshold = f"{'published' if published else 'calibrated'}, {row.attack}"
+                if separates_nothing(row, published):
+                    found.setdefault(threshold, []).append(point.name)
+    total = sum(any(list_copy_results(run, point)) for point in run.plan.points)
+    return [
+        f"{threshold} ({'at every point' if len(points) == total else f'at {join_words(points)}'})"
+        for threshold, points in found.items()
     ]
 
 
@@ -131,6 +147,11 @@ counts members that came back, the others count samples.
 
 More than 1 % of never-trained-on images pass for copies at the published threshold of: {{ suspects | join_words }}.
 {% endif %}
+{% if useless %}
+
+**A threshold separates nothing**: all samples and all real images lie beyond it, so that its copies are no finding:
+{{ useless | join("; ") }}.
+{% endif %}
 
 Beyond the calibrated null, at every point:
 
@@ -157,6 +178,7 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
         "baselines": format_baseline_copies(run),
         "excess": format_copy_excess(run),
         "suspects": list_suspects(run),
+        "useless": list_useless(run),
         "guided": format_guided(run),
         "verdicts": guided_verdicts(run),
     }

@@ -89,6 +89,43 @@ def test_calibration_turns_scores_that_run_the_other_way(score):
     assert row(outcome, "oriented_auc")[1] == f"{auc(MEMBER, NONMEMBER).value:.4g}"
 
 
+def test_scores_that_run_the_other_way_are_told_once_and_nothing_is_read_from_the_wrong_end(score):
+    outcome = score(**{key: -array for key, array in APART.items()})
+    lines = [" ".join(line.split()) for line in outcome.out.splitlines()]
+    said = " ".join(lines)
+    assert "verdict leaks, inverted (members score lower): AUC" in said
+    assert said.count("lower means member in these scores: negate all scores, or give scores of calibration") == 1
+    for words in ("no leak found", "most exposed", "images in a set"):
+        assert words not in said
+    right = " ".join(score(**APART).out.split())
+    assert "lower means member" not in right and "most exposed" in right
+
+
+def test_with_calibration_every_verdict_is_of_the_scores_as_they_are_read(score):
+    turned = score(**{key: -array for key, array in (APART | CALIBRATION).items()}).out
+    verdicts = [line for line in score(**APART, **CALIBRATION).out.splitlines() if line.startswith("verdict")]
+    assert [line for line in turned.splitlines() if line.startswith("verdict")] == verdicts
+    against = {key: -array for key, array in CALIBRATION.items()}
+    assert "the calibration scores ask for the other sign" in " ".join(score(**APART, **against).out.split())
+
+
+def test_flags_are_explained_in_a_line_each(score):
+    said = " ".join(score(**APART).out.split())
+    assert "few-negatives: a TPR was measured at a false-positive rate below 10 / nonmembers" in said
+
+
+def test_what_is_no_number_is_counted_and_named_by_its_position(score):
+    members, others = MEMBER.copy(), NONMEMBER.copy()
+    members[[3, 8, 20, 21, 22, 140]] = np.nan
+    others[5] = np.inf
+    apart = " ".join(score(member_scores=members, nonmember_scores=others).out.split())
+    assert "6 of 150 members NaN (at 3, 8, 20, 21, 22, ...), counted as the least member-like score" in apart
+    assert "1 of 120 nonmembers inf (at 5), counted as larger than every other number" in apart
+    scores, member = np.r_[others, members], np.arange(270) >= 120
+    together = " ".join(score(scores=scores, member=member).out.split())
+    assert "6 of 150 members NaN (at 123, 128, 140, 141, 142, ...)" in together
+
+
 def test_calibration_that_saw_its_own_images_is_flagged(score):
     outcome = score(**APART, calibration_member_scores=INSIDE + 5, calibration_nonmember_scores=OUTSIDE)
     assert "calibration-leaks" in outcome.out

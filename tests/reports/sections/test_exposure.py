@@ -117,6 +117,29 @@ def test_without_labels_members_are_still_told(army, tmp_path):
         classes.collect_data(run)
 
 
+def rescored(run, path, members, nonmembers):
+    """The baseline's strongest attack alone, with other scores."""
+    record = next(r for r in run.records if (r.point, r.attack, r.access) == ("baseline", "sima", LEVEL))
+    arrays = run.arrays(record) | {"member_scores": members, "nonmember_scores": nonmembers}
+    (path / "records").mkdir(parents=True)
+    (path / "plan.json").write_text((run.path / "plan.json").read_text())
+    save_record(path, record, arrays)
+    return type(run)(path)
+
+
+def test_where_all_scores_tie_no_member_is_named(army, tmp_path):
+    (one,) = list_exposures(rescored(army, tmp_path, np.ones(250), np.ones(250)))
+    assert summarise_members(one) == "none more than another, as the attack gave all of them one score"
+
+
+def test_a_share_of_all_nonmembers_is_no_power_of_ten(army, tmp_path):
+    """All members lie below every nonmember."""
+    members = np.full(250, -5.0)
+    members[7] = -4.0
+    (one,) = list_exposures(rescored(army, tmp_path, members, np.zeros(250)))
+    assert summarise_members(one).startswith("7 (100 %), 0 (100 %), ")
+
+
 def test_no_section_without_scores(tmp_path, tell_run):
     told = {"loss": {"auc": (0.6, 0.5, 0.7), "calibration_auc": 0.6}}
     run = tell_run(tmp_path, [{"point": "baseline", "defense": "baseline", "role": "baseline", "attacks": told}])

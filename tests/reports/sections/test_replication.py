@@ -119,6 +119,16 @@ def test_a_published_threshold_that_real_images_reach_is_named(run):
     assert "never-trained-on images pass for copies" in section(run)
 
 
+def test_a_threshold_that_separates_nothing_is_remarked(run, tmp_path, monkeypatch):
+    """All samples and all real images lie beyond -5."""
+    monkeypatch.setitem(ATTACKS, "memorisation_ratio", ("pixels, ratio", -5.0, False))
+    useless = section(write(tmp_path, seeds=(0,), attacks=("memorisation_ratio", "nearest_copy_pixels")))
+    assert "| 100.0 % [99.1, 100.0] | 100.0 % [98.8, 100.0] |" in useless
+    words = " ".join(useless.split())
+    assert "its copies are no finding: published, memorisation_ratio (at every point)." in words
+    assert "separates nothing" not in section(run)
+
+
 def test_guidance_finds_more_only_beyond_the_intervals(run):
     found = guided_verdicts(run)
     assert found[0].startswith("**baseline**, side: more images in band high")
