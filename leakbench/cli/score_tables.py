@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import isnan
 from typing import Any
 
@@ -54,7 +54,7 @@ def _head(file: ScoreFile, results: ScoreResults) -> Table:
 
 def _not_finite(file: ScoreFile) -> Iterator[str]:
     """What is no number on either side: how many, the first positions in the file, and how they are counted."""
-    kinds = {
+    kinds: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
         "NaN": (np.isnan, "as the least member-like score"),
         "inf": (np.isposinf, "as larger than every other number"),
         "-inf": (np.isneginf, "as smaller than every other number"),

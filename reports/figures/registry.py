@@ -1,7 +1,8 @@
 """The figures of a run: those of its report, and the set for papers. A figure is one file here and one line in CHARTS.
 
 The report's are PNG and PDF at the size that suits each. For papers each is drawn at the width of one column and of two
-(NAME_1col, NAME_2col) as PDF, SVG and PNG, with its numbers in NAME.csv.
+(NAME_1col, NAME_2col) as PDF, SVG and PNG, with its numbers in NAME.csv; of a part of a run in NAME_part.csv, as
+NAME.csv holds what NAME.png shows.
 """
 
 from __future__ import annotations
@@ -75,12 +76,16 @@ def write_figures(run: RunFolder) -> list[Path]:
 
 
 def write_paper_figures(run: RunFolder) -> list[Path]:
-    """Draw the set for papers."""
+    """Draw the set for papers. Its numbers never overwrite those of the whole run by those of a part."""
     written: list[Path] = []
-    for chart, data in _collect_all(run, "_?col.*", ".csv"):
+    whole = run.whole is run
+    for chart, data in _collect_all(run, "_?col.*", ".csv", "_part.csv"):
         for ending, width in WIDTHS.items():
             written += _draw(run, f"{chart.name}_{ending}", _PAPER, partial(chart.plot, data, width))
-        written.append(write_values(run.path / FOLDER / f"{chart.name}.csv", chart.list_values(data)))
+        name = f"{chart.name}.csv" if whole else f"{chart.name}_part.csv"
+        written.append(write_values(run.path / FOLDER / name, chart.list_values(data)))
+        if whole:  # the figures that it belongs to show the whole again
+            (run.path / FOLDER / f"{chart.name}_part.csv").unlink(missing_ok=True)
     return written
 
 

@@ -53,6 +53,19 @@ def test_the_set_has_two_widths_three_formats_and_the_numbers(run, one_chart, mo
     assert first["panel"] == "gate rate" and float(first["share"]) == pytest.approx(0.002)  # 2 alpha at t = 0
 
 
+def test_numbers_of_a_part_leave_those_of_the_whole(run, one_chart, monkeypatch):
+    """One point of four: its numbers have a file of their own, until the figures show the whole again."""
+    monkeypatch.setattr(registered, "_PAPER", ("svg",))
+    write_paper_figures(run)
+    folder = run.path / "figures"
+    whole = numbers(folder / "gate.csv")
+    part = ShownRun(run, {"cpsample alpha=0.5"})
+    assert [path.name for path in write_paper_figures(part)][-1] == "gate_part.csv"
+    assert numbers(folder / "gate.csv") == whole and 0 < len(numbers(folder / "gate_part.csv")) < len(whole)
+    write_paper_figures(run)
+    assert not (folder / "gate_part.csv").exists()
+
+
 def test_a_figure_that_can_no_longer_be_drawn_is_deleted(tell_run, tmp_path, one_chart):
     (tmp_path / "figures").mkdir()
     for name in ("gate_1col.svg", "gate.csv", "gate_of_mine.pdf"):
