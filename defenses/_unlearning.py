@@ -31,6 +31,9 @@ from leakbench.models.training.loop import Recipe, Rule, draws, optimise
 from leakbench.runtime.device import RngStream, autocast
 from leakbench.runtime.errors import UsageError
 
+_AHEAD = 64  # steps whose further numbers are made in one go, unless they are more than
+_AHEAD_NUMBERS = 2**18
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -50,6 +53,7 @@ class Edit:
     teacher: nn.Module
     batch: int
     notes: dict[str, Tensor] = field(default_factory=dict)  # numbers of the last step, for the record
+    ahead: dict[tuple[object, ...], tuple[int, Tensor]] = field(default_factory=dict)  # see `uniform`
 
     @cached_property
     def images(self) -> ImageView:
@@ -82,6 +86,26 @@ class Edit:
     def stream(self, *purpose: object) -> RngStream:
         """Random numbers that all methods share."""
         return self.task.streams.of("unlearn", *purpose)
+
+    def uniform(self, purpose: str, step: int, shape: tuple[int, ...]) -> Tensor:
+        """Numbers (*shape), uniform on (0, 1), float64, for a step. Those of the next steps are made with them: few
+        numbers take as long as many."""
+        return self._made(purpose, step, shape, lambda stream, steps: stream.uniform(steps, shape))
+
+    def integers(self, purpose: str, step: int, high: int, shape: tuple[int, ...]) -> Tensor:
+        """Integers (*shape), uniform on 0 .. high - 1, for a step; as `uniform`."""
+        key = ("below", high, *shape)
+        return self._made(purpose, step, key, lambda stream, steps: stream.integers(steps, high, shape))
+
+    def _made(
+        self, purpose: str, step: int, key: tuple[object, ...], make: Callable[[RngStream, Tensor], Tensor]
+    ) -> Tensor:
+        first, made = self.ahead.get((purpose, *key), (step, None))
+        if made is None or not first <= step < first + len(made):
+            count = max(1, min(_AHEAD, _AHEAD_NUMBERS // (self.batch * self.pixels)))
+            steps = torch.arange(step, step + count, device=self.task.device)
+            first, made = self.ahead[purpose, *key] = step, make(self.stream(purpose), steps)
+        return made[step - first]
 
     def batches(self, purpose: str, indices: Tensor, first: int, last: int) -> list[Batch]:
         """Draws of steps first .. last - 1 among the images of these indices."""
@@ -126,8 +150,7 @@ class Edit:
     def other_labels(self, label: Tensor, step: int) -> Tensor:
         """For each label (B,), a uniform one of the others."""
         count = self.task.network.conditions
-        shift = self.stream("other labels").integers(torch.tensor([step], device=label.device), count - 1, label.shape)
-        return (label + 1 + shift[0]) % count
+        return (label + 1 + self.integers("other labels", step, count - 1, tuple(label.shape))) % count
 
     def gradient(self, loss: Tensor, again: bool = False) -> list[Tensor]:
         """Gradient of a loss in the trained parameters; zero where one has no part in it. `again`: keep its graph."""

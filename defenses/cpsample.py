@@ -59,14 +59,19 @@ def early(t: Tensor, T: int) -> Tensor:
     return t.square() // T
 
 
-def opposite_gradient(classifier: nn.Module, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """The logit (N,) and the gradient (N, C, H, W) of the log-probability of the label that it does NOT favour."""
+def opposite_gradient(classifier: nn.Module, x: Tensor, t: Tensor, bound: float) -> tuple[Tensor, Tensor | None]:
+    """Which images' logits are beyond +-bound, bool (N,), and the gradient (N, C, H, W) of the log-probability of the
+    label that the classifier does NOT favour. None in place of the gradient where no logit of the batch is: going back
+    through the classifier takes as long as asking it, and most steps of a walk have no gate open."""
     with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
         x = x.detach().float().requires_grad_(True)
-        logit = classifier(x, t)
-        unlikely = F.logsigmoid(-logit.abs())  # log p where p < 1/2, log(1 - p) where p > 1/2
+        size = classifier(x, t).abs()
+        beyond = size.detach() > bound
+        if not beyond.any():
+            return beyond, None
+        unlikely = F.logsigmoid(-size)  # log p where p < 1/2, log(1 - p) where p > 1/2
         (gradient,) = torch.autograd.grad(unlikely.sum(), x)
-    return logit.detach(), gradient
+    return beyond, gradient
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,14 @@ class ProtectedRelease(GatedRelease):
         eps = self.unguided(x, t, label)
         if self.alpha == 0:
             return eps, torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        logit, gradient = opposite_gradient(self.parts["classifier"], x, t)
+        # p < alpha or p > 1 - alpha, in logits: |logit| > log((1 - alpha) / alpha)
+        bound = log((1.0 - self.alpha) / self.alpha)
+        gate, gradient = opposite_gradient(self.parts["classifier"], x, t, bound)
+        if gradient is None:
+            return eps, gate
         if self.shuffle is not None:
             order, signs = self.shuffle
             gradient = (gradient.flatten(1)[:, order] * signs).view_as(gradient)
-        # p < alpha or p > 1 - alpha, in logits: |logit| > log((1 - alpha) / alpha)
-        gate = logit.abs() > log((1.0 - self.alpha) / self.alpha)
         sigma = alpha_sigma(self.schedule, t, x)[1]
         return torch.where(gate.view(-1, 1, 1, 1), eps - self.scale * sigma * gradient, eps), gate
 
@@ -117,7 +124,9 @@ class CPSample(Defense):
         return Recipe(self.steps, self.batch, self.lr)
 
     def cost(self) -> Cost:
-        """Cost of the recipe, and of the classifier, forward and backward, wherever a gate can open."""
+        """Cost of the recipe, and of the classifier, forward and backward, wherever a gate can open.
+
+        At most: a compute batch of which no gate is open is not gone back through."""
         return Cost(self.recipe.evaluations, extra_per_step=0.0 if self.alpha == 0 else 3.0)
 
     def fit(self, task: Task) -> Artefacts:

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from leakbench.api import AuditSetting, Skip, fit_param
 from leakbench.models.diffusion import add_noise
+from leakbench.models.training.adam import Adam
 from leakbench.models.training.gradients import Batch
 from leakbench.models.training.loop import Rule
 
@@ -74,6 +75,8 @@ class EraseDiff(Unlearning):
 
     def rule(self, edit: Edit) -> Rule:
         """g_r + lambda g_f."""
+        # One copy for all steps: to copy a module takes longer than to take its numbers over. Steps are in train mode.
+        inner = copy.deepcopy(edit.network).train() if self.inner else None
 
         def step(module: nn.Module, pair: Pair) -> None:
             x_t, target = self._target(edit, module, pair)
@@ -82,10 +85,10 @@ class EraseDiff(Unlearning):
             lam = self.multiplier(g_r, g_f)
             edit.leave(joined(g_r, lam, g_f))
             edit.notes["multiplier"] = torch.as_tensor(lam)
-            if self.inner:
-                edit.notes["constraint_gap"] = loss_f.detach() - self._inner_minimum(
-                    edit, module, pair.forget, x_t, target
-                )
+            if inner is not None:
+                _take_over(inner, module)
+                least = self._inner_minimum(edit, inner, pair.forget, x_t, target)
+                edit.notes["constraint_gap"] = loss_f.detach() - least
 
         return step
 
@@ -100,8 +103,7 @@ class EraseDiff(Unlearning):
         batch = pair.forget
         x_t = add_noise(edit.task.schedule, edit.images[batch.index], batch.t, batch.noise)
         if self.target == "noise":
-            number = torch.tensor([pair.step], device=x_t.device)
-            return x_t, edit.stream("uniform target").uniform(number, tuple(x_t.shape))[0].float()
+            return x_t, edit.uniform("uniform target", pair.step, tuple(x_t.shape)).float()
         label = edit.label(batch)
         assert label is not None
         with torch.no_grad():
@@ -111,14 +113,19 @@ class EraseDiff(Unlearning):
         answer = module(x_t, batch.t, edit.label(batch))
         return F.mse_loss(answer, target.to(answer.dtype))
 
-    def _inner_minimum(self, edit: Edit, module: nn.Module, batch: Batch, x_t: Tensor, target: Tensor) -> Tensor:
-        """L_f after K steps of a fresh Adam from where the network stands; the network itself does not move."""
-        inner = copy.deepcopy(module)
-        inner.zero_grad()
-        adam = torch.optim.Adam(inner.parameters(), lr=self.lr)
+    def _inner_minimum(self, edit: Edit, inner: nn.Module, batch: Batch, x_t: Tensor, target: Tensor) -> Tensor:
+        """L_f after K steps of a fresh Adam, which moves the copy `inner` from where the network stands."""
+        adam = Adam(inner.parameters(), lr=self.lr, fused=True)
         for _ in range(self.inner):
             adam.zero_grad()
             self._forget_loss(edit, inner, batch, x_t, target).backward()
             adam.step()
         with torch.no_grad():
             return self._forget_loss(edit, inner, batch, x_t, target)
+
+
+def _take_over(copied: nn.Module, module: nn.Module) -> None:
+    """Set the weights and buffers of a copy of a module to the module's."""
+    with torch.no_grad():
+        ours, theirs = (list[Tensor]([*one.parameters(), *one.buffers()]) for one in (copied, module))
+        torch._foreach_copy_(ours, theirs)

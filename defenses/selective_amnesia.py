@@ -125,14 +125,12 @@ class SelectiveAmnesia(Unlearning):
     def amnesia(self, edit: Edit, module: nn.Module, pair: Pair) -> Tensor:
         """The loss on images of uniform noise under the label to forget."""
         t, noise = pair.forget.t, pair.forget.noise
-        number = torch.tensor([pair.step], device=t.device)
-        x0 = 2 * edit.stream("amnesia").uniform(number, tuple(noise.shape))[0].float() - 1
+        x0 = 2 * edit.uniform("amnesia", pair.step, tuple(noise.shape)).float() - 1
         label = edit.forgotten(t)
         return errors(module, edit.task.schedule, x0, t, noise, label).mean()
 
     def replay(self, edit: Edit, module: nn.Module, pair: Pair, others: Samples) -> Tensor:
         """The loss on what the base sampled for the other labels."""
-        number = torch.tensor([pair.step], device=pair.keep.t.device)
-        index = edit.stream("replay").integers(number, len(others.labels), (len(pair.keep.t),))[0]
+        index = edit.integers("replay", pair.step, len(others.labels), (len(pair.keep.t),))
         x0, label = others.images[index], others.labels[index]
         return errors(module, edit.task.schedule, x0, pair.keep.t, pair.keep.noise, label).mean()

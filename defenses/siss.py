@@ -75,7 +75,7 @@ class SISS(Unlearning):
         """L_x and L_a of one mixture."""
         x, a = edit.images[pair.keep.index], edit.images[pair.forget.index]
         t, eps = pair.forget.t, pair.forget.noise
-        coins = edit.stream("siss").uniform(torch.tensor([pair.step], device=t.device), tuple(t.shape))[0]
+        coins = edit.uniform("siss", pair.step, tuple(t.shape))
         from_a = coins < self.lam
         gamma, sigma = alpha_sigma(edit.task.schedule, t, x)
         m = gamma * torch.where(from_a.view(-1, 1, 1, 1), a, x) + sigma * eps

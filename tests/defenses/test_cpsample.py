@@ -210,6 +210,15 @@ def test_the_gate_is_per_image(task, protect):
     assert torch.equal(eps[shut], task.base.eps(x, full_timesteps(100, x))[shut])
 
 
+def test_the_classifier_is_not_gone_back_through_where_no_gate_of_a_batch_is_open(task, protect, monkeypatch):
+    x, grad, backward = states(task, 100), torch.autograd.grad, []
+    monkeypatch.setattr(torch.autograd, "grad", lambda *args: backward.append(args) or grad(*args))
+    plain = task.base.eps(x, full_timesteps(100, x))
+    eps, gate = protect(alpha=1e-30, scale=5.0).guided(x, full_timesteps(100, x))
+    assert torch.equal(eps, plain) and gate.shape == (80,) and not gate.any() and not backward
+    assert gates(protect(alpha=0.1, scale=5.0), x, 100).any() and len(backward) == 1
+
+
 def test_no_protection_is_plain_ddim_bit_for_bit(task, protect):
     plain = task.base.sample(12)
     assert torch.equal(protect(alpha=0.0, scale=1000.0).sample(12), plain)

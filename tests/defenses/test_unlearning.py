@@ -117,6 +117,15 @@ def test_every_method_draws_the_same_pairs(monkeypatch):
     assert all(not torch.equal(a.forget.noise, b.forget.noise) for a, b in zip(drawn[0], drawn[0][1:], strict=False))
 
 
+def test_a_steps_further_numbers_are_its_streams_whenever_they_are_asked_for():
+    edit, stream = edit_of(tiny()), STREAMS.of("unlearn", "further")
+    for step in (0, 1, 63, 64, 200, 3, 2):
+        number = torch.tensor([step])
+        assert torch.equal(edit.uniform("further", step, (2, 3)), stream.uniform(number, (2, 3))[0])
+        for high, shape in ((7, (4,)), (3, (4,)), (7, (5,))):
+            assert torch.equal(edit.integers("further", step, high, shape), stream.integers(number, high, shape)[0])
+
+
 @pytest.mark.parametrize("method", [Finetune, NegGrad, EraseDiff, SalUn, SFRon])
 def test_the_network_sees_those_images_in_that_order(method):
     """x_t of its calls with gradient, step by step, are the noised images of the pair."""
