@@ -306,7 +306,7 @@ def test_the_columns_of_the_table_are_explained(tmp_path):
     plan = '{"suite": "quick", "points": [{"point": "baseline", "defense": "baseline", "role": "baseline"}]}'
     (tmp_path / "plan.json").write_text(plan)
     page = text_of("docs/reading.md")
-    titles = [title.replace("FD,", "FD-classifier,") for title in format_tradeoff(RunFolder(tmp_path))[0]]
+    titles = [title.replace("FD,", "FD-rotation,") for title in format_tradeoff(RunFolder(tmp_path))[0]]
     assert [title for title in titles if title != "point" and f"`{title}`" not in page] == []
 
 

@@ -67,7 +67,7 @@ class Differences:
         Columns: `point`, `attack`, `access`, `metric`; `old`, `new` and `difference`, each with `_low` and `_high`, the
         bounds of its 95 % interval (the difference of an AUC is that of its distance from 0.5); `p`, corrected for the
         whole table; `paired`, else `unpaired` with the reason; `old_seeds`, `new_seeds`; `outcome`: "worse", "better",
-        "not shown to move" or "not compared", then with a `reason`. Numbers are NaN where there are none.
+        "no change shown" or "not compared", then with a `reason`. Numbers are NaN where there are none.
         """
         import pandas as pd
 

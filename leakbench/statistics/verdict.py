@@ -47,7 +47,7 @@ def verdict(auc: Estimate, level: float = 0.95) -> Verdict:
         return Verdict("leaks", f"leaks: {numbers}")
     if auc.high < 0.5:
         return Verdict("inverted", f"leaks, inverted (members score lower): {numbers}")
-    return Verdict("none", f"no leak found: {numbers}, which would have seen {_rounded_up(detectable, 2)}")
+    return Verdict("none", f"no leak found: {numbers} (an AUC of {_rounded_up(detectable, 2)} would have been found)")
 
 
 def tpr_verdict(tpr: Estimate, target: float, nonmembers: int, level: float = 0.95) -> Verdict:
@@ -64,8 +64,9 @@ def tpr_verdict(tpr: Estimate, target: float, nonmembers: int, level: float = 0.
     if tpr.low > target:
         return Verdict("leaks", f"leaks: {numbers}")
     if detectable is None:
-        return Verdict("none", f"no leak found: {numbers}, from too few nonmembers ({nonmembers}) to see any")
-    return Verdict("none", f"no leak found: {numbers}, which would have seen {_rounded_up(100 * detectable, digits)} %")
+        return Verdict("none", f"no leak found: {numbers} ({nonmembers} nonmembers are too few to find any)")
+    least = _rounded_up(100 * detectable, digits)
+    return Verdict("none", f"no leak found: {numbers} (a TPR of {least} % would have been found)")
 
 
 def blind_invalid(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> bool:

@@ -34,7 +34,7 @@ from ..reading.comparison import Source, compare_records, read_metric
 from .diff_pairs import Pair, find_pairs, find_reason, read_with_interval
 from .diff_unpaired import explain_unpaired
 
-Outcome = Literal["worse", "better", "not shown to move", "not compared"]
+Outcome = Literal["worse", "better", "no change shown", "not compared"]
 
 LEVEL = 0.05  # of a false alarm anywhere in the table
 _CENTRES = {"closest to 0.5": 0.5, "closest to 0": 0.0}
@@ -174,7 +174,7 @@ def _compare(pair: Pair, spreads: dict[_Key, tuple[float, float]]) -> DiffRow:
 def _row(pair: Pair, found: PairedDifference | None = None, reason: str = "") -> DiffRow:
     return DiffRow(
         *_key(pair),
-        outcome="not shown to move" if found else "not compared",
+        outcome="no change shown" if found else "not compared",
         old=_join(pair.old, pair.metric),
         new=_join(pair.new, pair.metric),
         difference=found.difference if found else None,
@@ -205,4 +205,4 @@ def _decide(row: DiffRow, p_value: float) -> DiffRow:
     assert row.difference is not None
     higher = find_metric(row.metric).better == "higher"
     moved: Outcome = "better" if (row.difference.value > 0) == higher else "worse"
-    return replace(row, p_value=p_value, outcome=moved if p_value <= LEVEL else "not shown to move")
+    return replace(row, p_value=p_value, outcome=moved if p_value <= LEVEL else "no change shown")

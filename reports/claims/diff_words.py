@@ -41,8 +41,8 @@ def format_summary(diff: RunDiff) -> str:
 
 def format_terminal(diff: RunDiff) -> str:
     """For 80 columns: the summary, what moved, the number of other rows, what was not compared, and what changed."""
-    rest = diff.counts["not shown to move"]
-    counted = [f"{count_noun(rest, 'row')} not shown to move (--markdown FILE lists all)."] if rest else []
+    rest = diff.counts["no change shown"]
+    counted = [f"No change shown in {count_noun(rest, 'row')} (--markdown FILE lists all)."] if rest else []
     told = [f"not compared: {who}: {why}" for why, who in _by_reason(diff).items()]
     blocks = [
         format_summary(diff).splitlines(),
@@ -98,9 +98,9 @@ def format_markdown(diff: RunDiff) -> str:
         changed = [[one.kind, one.what, one.old or _NONE, one.new or _NONE] for one in diff.changes]
         parts.append(markdown_table(["changed", "what", "old", "new"], [[_escape(x) for x in row] for row in changed]))
     parts += [f"Not compared: {_escape(who)}: {_escape(why)}.\n" for why, who in _by_reason(diff).items()]
-    rest = [_cells(row) for row in diff.rows if row.outcome == "not shown to move"]
+    rest = [_cells(row) for row in diff.rows if row.outcome == "no change shown"]
     if rest:
-        parts.append(_fold(f"{count_noun(len(rest), 'row')} not shown to move", _table(rest)))
+        parts.append(_fold(f"No change shown in {count_noun(len(rest), 'row')}", _table(rest)))
     left = [[*_cells(row)[1:6], row.reason] for row in diff.rows if row.outcome == "not compared"]
     if left:
         cells = [[_escape(cell) for cell in row] for row in left]

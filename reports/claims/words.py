@@ -72,14 +72,14 @@ def _interval(found: Estimate) -> str:
 
 
 def format_power(one: Judgement) -> str:
-    """ "power 0.98 at a truth of 0.5": how likely `holds` was; empty where nothing could be said."""
+    """ "power 0.98 if the true value is 0.5": how likely `holds` was; empty where nothing could be said."""
     if one.found is None:
         return ""
     if one.power is None:
         return "no power: no value of the metric lies within the bound"
     least, most = _rounded_down(one.power.probability), _rounded_down(one.power.most)
     words = least if least == most else f"at least {least}" if one.power.most >= 1 else f"{least} to {most}"
-    return f"power {words} at a truth of {one.power.truth:.3g}"
+    return f"power {words} if the true value is {one.power.truth:.3g}"
 
 
 def _rounded_down(probability: float) -> str:
@@ -140,7 +140,7 @@ def _list_facts(one: Judgement) -> dict[str, str]:
     facts = {"value": one.found.value, "low": one.found.low, "high": one.found.high, "confidence": one.level}
     facts |= {"images": one.found.n, "margin": one.margin or 0.0}
     if one.power is not None:
-        facts |= {"power": one.power.probability, "power at a truth of": one.power.truth}
+        facts |= {"power": one.power.probability, "true value that power assumes": one.power.truth}
     if one.images is not None:
         facts["images that would decide"] = one.images
     return {name: f"{value:.6g}" for name, value in facts.items()}

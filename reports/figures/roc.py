@@ -25,8 +25,9 @@ CAPTION = (
     "ROC of each point's strongest attack (by its corrected AUC), one line a seed, exact steps. Shown are no "
     "protection, each defense at its point of least copying, and the controls; signs as the "
     "calibration images asked for. Bands hold the true rate at each false-positive rate with 95 %, and begin where "
-    "there is a lower bound; where images come in groups there are none. Axes begin at one image of the group. Lines "
-    "that coincide lie within each other. Many defenses stand in several rows, each with the baseline."
+    "there is a lower bound; where images come in groups there are none. Axes begin at one image of the group. "
+    "Lines that are drawn later are narrower, so that of lines that coincide each is seen. Many defenses stand in "
+    "several rows, each with the baseline."
 )
 _LEAST = 2.2  # inches of a panel
 _FAINT = 0.1  # opacity of a band: several lie over one another

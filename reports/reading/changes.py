@@ -49,13 +49,13 @@ class Move:
 
     @property
     def kind(self) -> str:
-        """ "fell", "rose" or "" (not shown to move)."""
+        """ "fell", "rose" or "" (no change shown)."""
         return self.direction if self.p < SHOWN else ""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A quantity from no protection to a point of a defense; `kind` is "fell", "rose" or "" (not shown to move)."""
+    """A quantity from no protection to a point of a defense; `kind` is "fell", "rose" or "" (no change shown)."""
 
     kind: str
     words: str
@@ -70,7 +70,7 @@ def describe_change(what: str, move: Move | None, before: str, after: str) -> Ch
     p = f"p {format_p(move.p)}"
     if move.kind:
         return Change(move.kind, f"{what} {move.kind} from {before} to {after} ({p})")
-    return Change("", f"{what} was not shown to move: from {before} to {after} ({p})")
+    return Change("", f"{what}: no change was shown, from {before} to {after} ({p})")
 
 
 def find_move(run: RunFolder, point: PlannedPoint, quantity: str) -> Move | None:

@@ -146,5 +146,5 @@ def _said(leak: Leak, auc: Estimate, tpr: Estimate) -> tuple[str, str]:
     if by_tpr.kind == "leaks":
         return "leaks", f"leaks: {rate}; {area}"
     if by_auc.kind == "leaks":
-        return "leaks", f"leaks: {area}; not shown at its surest guesses: {rate.partition(', which')[0]}"
+        return "leaks", f"leaks: {area}; not shown at its surest guesses: {rate.partition(' (')[0]}"
     return "none", f"no leak found: {area}; {rate}"

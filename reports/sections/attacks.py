@@ -129,14 +129,15 @@ TEMPLATE = """\
 {% endfor %}
 {% if tables %}
 "Needs" is the access that an attack has to have. Without protection, a result that is the same computation at the
-answers and at the weights is listed once. The strongest is that of the trade-off: of several seeds, at each, so that it
-may be two attacks, and its AUC that of neither alone. Levels at which the same computations stand share a row, the TPR
+answers and at the weights is listed once. The strongest is that of the trade-off, and is chosen at each seed by itself.
+Where seeds choose different attacks, both are named, and the AUC is the mean of one attack's at one seed and the
+other's at another. Levels at which the same computations stand share a row, the TPR
 is that of another attack where one is named beside it, and the queries are those of the attack that takes most. The
 rest is in `results.csv`. A verdict is about its own row, by AUC and TPR; its intervals and "p (corrected)", that of an
 AUC of 1/2 (the largest of the seeds'), are corrected for all attacks on the release, those that are not shown among
 them. `results.csv` has each attack's own interval.
 {% if seen %}
-"No leak found" would have seen an AUC of {{ seen }} in four of five runs.
+Where "no leak found" is said, an AUC of {{ seen }} would have been found in four of five runs.
 {% endif %}
 
 {% endif %}

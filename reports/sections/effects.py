@@ -1,7 +1,7 @@
 """Effects of defenses in words: on copying, membership, and the distance to held-out data.
 
 A quantity "moved" from one point to another where a paired test shows it, corrected for all quantities and points of
-the run (`reading/changes.py`). The rest is "not shown to move".
+the run (`reading/changes.py`). Of the rest "no change was shown".
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Effect:
         moved = {
             "rose": "rose (samples moved away from real data)",
             "fell": "fell (samples moved towards real data)",
-            "": "was not shown to move, which does not show that quality is unharmed",
+            "": "was not shown to change, which does not show that quality is unharmed",
         }[self.quality.kind]
         return f"Copying {self._copying}; the distance to held-out data {moved}."
 
@@ -53,7 +53,7 @@ class Effect:
         """The direction of copying; where the measures differ, by how many it fell or rose."""
         kinds = [change.kind for change in self.copying]
         if len(set(kinds)) <= 1:
-            return (kinds or [""])[0] or "was not shown to move"
+            return (kinds or [""])[0] or "was not shown to change"
         counts = [(kind, kinds.count(kind)) for kind in ("fell", "rose") if kind in kinds]
         return join_words([f"{kind} by {n} of {len(kinds)} measures" for kind, n in counts])
 

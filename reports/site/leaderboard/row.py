@@ -49,7 +49,7 @@ class Row:
 
     attack, auc: the worst case, an attack of the run or of `counter`. rate_attack: whose the TPR is, where that is
     another one. chosen: the records of the run's strongest attack, one a seed. move: of the leakage from the baseline
-    of its run, "fell", "rose", "same" (number for number) or "" (not shown to move, or not tested). unranked: why it
+    of its run, "fell", "rose", "same" (number for number) or "" (no change shown, or not tested). unranked: why it
     has no rank; empty where it has one. also: the rows of other runs that hold the same release.
     """
 

@@ -166,8 +166,8 @@ def test_what_is_no_number_is_never_the_most_exposed(score):
 def test_no_leak_says_what_it_would_have_seen(score):
     outcome = score(member_scores=NONMEMBER[:60], nonmember_scores=NONMEMBER[60:])
     assert "no leak found: AUC" in outcome.out
-    assert "which would have seen 0.65" in outcome.out
-    assert "from too few nonmembers (60) to see any" in outcome.out
+    assert "(an AUC of 0.65 would have been found)" in outcome.out
+    assert "(60 nonmembers are too few to find any)" in outcome.out
 
 
 BAD = {
@@ -226,7 +226,7 @@ def test_power_says_how_many(leakbench):
     assert outcome.code == 0
     lines = {" ".join(line.split()[:-1]): line.split()[-1] for line in outcome.out.splitlines() if line.strip()}
     assert lines["AUC 0.6, told from 0.5"] == "132"
-    assert lines["any TPR at FPR 1 %, not flagged few-negatives"] == "1000"
+    assert lines["any TPR at FPR 1 %, without the flag few-negatives"] == "1000"
     # Hanley and McNeil at n = 244: error .02552, times 1.96 is .05002; at 245 .04991.
     assert lines["AUC 0.6, to +-0.05"] == "245"
 

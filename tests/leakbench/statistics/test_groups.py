@@ -270,7 +270,9 @@ def test_what_would_have_been_seen_is_by_the_groups():
     member, nonmember, whose = two_sides(np.random.default_rng(15), 40, 20, 0.4, 0.0)
     by_group, by_image = auc(member, nonmember, groups=whose), auc(member, nonmember)
     assert by_group.independent == 40 and by_group.n == by_image.independent == 800
-    assert verdict(by_group).words.endswith(f"which would have seen {ceil(100 * smallest_detectable_auc(40)) / 100}")
+    assert verdict(by_group).words.endswith(
+        f"(an AUC of {ceil(100 * smallest_detectable_auc(40)) / 100} would have been found)"
+    )
     few = tpr_at_fpr(member, nonmember, 0.1, groups=whose).estimate
     assert few.independent == 40 and tpr_verdict(few, 0.1, 40).words != tpr_verdict(few, 0.1, 800).words
 

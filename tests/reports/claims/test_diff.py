@@ -80,7 +80,7 @@ def test_a_computation_that_stands_in_several_rows_is_tested_once(old, later):
     assert ("cpsample alpha=0.5", "pia", "WEIGHTS", "auc") not in found
 
 
-@pytest.mark.parametrize("shift, outcome", [(0.6, "worse"), (0.0, "not shown to move")])
+@pytest.mark.parametrize("shift, outcome", [(0.6, "worse"), (0.0, "no change shown")])
 def test_more_leakage_is_worse_by_delongs_test_and_holms_correction(old, later, shift, outcome):
     new = later(lambda scores: scores + shift, "baseline")
     found = rows(old, new)
@@ -110,7 +110,7 @@ def test_an_attack_whose_members_score_lower_leaks_as_much(old, later):
     (record,) = [r for r in old.records if (r.point, r.attack, r.access) == BASE[:3]]
     nonmember = old.arrays(record)["nonmember_scores"]
     mirrored = later(lambda scores: 2 * np.mean(nonmember) - scores, "baseline")
-    assert rows(old, mirrored)[BASE].outcome == "not shown to move"
+    assert rows(old, mirrored)[BASE].outcome == "no change shown"
     assert abs(rows(old, mirrored)[BASE].difference.value) < 0.05
 
 
@@ -147,7 +147,7 @@ def test_a_void_track_and_a_row_that_means_nothing_are_said_and_never_moved(old,
     assert found.void and "new track void" in found.void[0] and not found.is_worse
     told = {row.attack: row for row in found.rows if row.point == "baseline"}
     assert told["pia"].outcome == "not compared" and "the new track is void" in told["pia"].reason
-    assert told["nearest_copy_pixels"].outcome == "not shown to move"
+    assert told["nearest_copy_pixels"].outcome == "no change shown"
     assert "new track void" in format_markdown(found) and "not compared: " in format_terminal(found)
 
 

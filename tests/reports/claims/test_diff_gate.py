@@ -206,7 +206,7 @@ def test_the_answer_comes_first_and_fits_80_columns(told):
     assert lines[0] == "Of 6 rows 1 moved beyond noise: 1 worse, 0 better."
     assert max(map(len, lines)) <= 80
     assert "worse: forget_probability of erasediff by quality, SAMPLES: 0.09 -> 0.95" in lines
-    assert "5 rows not shown to move (--markdown FILE lists all)." in lines
+    assert "No change shown in 5 rows (--markdown FILE lists all)." in lines
     assert not any("frechet" in line for line in lines)
     assert "plan: 20 more (--markdown FILE lists all)" in lines
     page = format_markdown(found)

@@ -123,6 +123,6 @@ def test_a_bound_that_no_value_lies_within_has_no_power():
 
 def test_it_stands_in_the_line_and_in_junit(run):
     (found,) = judge_claim(run, claim(access="DENOISER", at_most=0.99))
-    assert "power 1 at a truth of 0.5" in explain(found)
+    assert "power 1 if the true value is 0.5" in explain(found)
     page = format_junit([found], strict=False)
     assert '<property name="power" value="1" />' in page and '"images" value="250"' in page

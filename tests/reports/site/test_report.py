@@ -127,7 +127,7 @@ def test_what_moved(run, report):
     [
         (Move("fell", 0.049), "fell", "x fell from a to b (p 0.049)"),
         (Move("rose", 0.0001), "rose", "x rose from a to b (p < 0.001)"),
-        (Move("rose", 0.05), "", "x was not shown to move: from a to b (p 0.050)"),
+        (Move("rose", 0.05), "", "x: no change was shown, from a to b (p 0.050)"),
         (Move(SAME, 1.0), "", "x is the same, number for number: b"),
         (None, "", "x: not measured on both sides"),
     ],
@@ -142,8 +142,8 @@ def test_a_change_says_what_was_shown(move, kind, words):
         (["fell", "fell"], "Copying fell;"),
         (["fell", ""], "Copying fell by 1 of 2 measures;"),
         (["fell", "rose"], "Copying fell by 1 of 2 measures and rose by 1 of 2 measures;"),
-        (["", ""], "Copying was not shown to move;"),
-        ([], "Copying was not shown to move;"),
+        (["", ""], "Copying was not shown to change;"),
+        ([], "Copying was not shown to change;"),
     ],
 )
 def test_a_conclusion_counts_the_measures_that_agree(run, kinds, words):
