@@ -89,6 +89,27 @@ class Race:
         return answers
 
 
+@dataclass(frozen=True)
+class Facts:
+    """Numbers of one test that are no race: how cost grows, what a fixed part takes."""
+
+    benchmark: Any
+
+    def __call__(self, claim: str, value: float, unit: str = "", *, at_most: float | None = None) -> None:
+        """Print and keep a number, and hold it to its goal."""
+        self.benchmark.extra_info.setdefault("facts", []).append(
+            {"claim": claim, "value": value, "unit": unit, "at_most": at_most}
+        )
+        print(f"\n{claim}: {value:.3g} {unit}")
+        assert at_most is None or value <= at_most, f"{claim}: {value:.3g}, and the goal is at most {at_most}"
+
+
+@pytest.fixture
+def fact(benchmark) -> Facts:
+    benchmark.pedantic(lambda: None, rounds=1)  # so that the session knows of this test
+    return Facts(benchmark)
+
+
 def timed(go: Go, device: str) -> tuple[float, object]:
     """Seconds and the answer."""
     if device == "cpu":
@@ -120,13 +141,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     page: Path | None = session.config.getoption("--page")
     found = getattr(session.config, "_benchmarksession", None)
-    races = [dict(one.extra_info) for one in found.benchmarks if "claim" in one.extra_info] if found else []
+    told = [one.extra_info for one in found.benchmarks] if found else []
+    races = [dict(one) for one in told if "claim" in one]
+    facts = [fact for one in told for fact in one.get("facts", ())]
     if page and races:
-        page.write_text(write_page(races, page), encoding="utf-8")
+        page.write_text(write_page(races, facts, page), encoding="utf-8")
 
 
-def write_page(races: list[dict[str, Any]], page: Path) -> str:
-    """The page of races, after its figure is drawn."""
+def write_page(races: list[dict[str, Any]], facts: list[dict[str, Any]], page: Path) -> str:
+    """The page of races and facts, after its figure is drawn."""
     figure = draw(races, page.parent / "figures" / f"{page.stem}.png")
     rows = [
         "| | ratio | goal | to | ours over the floor | floor |",
@@ -137,7 +160,13 @@ def write_page(races: list[dict[str, Any]], page: Path) -> str:
             for one in races
         ),
     ]
+    others = [
+        "| | | goal |",
+        "|---|---|---|",
+        *(f"| {one['claim']} | {said(one['value'])} {one['unit']} | {limit(one)} |" for one in facts),
+    ]
     return TEXT.format(
+        facts="\n".join(others),
         machine=f"{cpu_name()}, Python {platform.python_version()}, torch {torch.__version__}",
         figure=f"{figure.parent.name}/{figure.name}",
         table="\n".join(rows),
@@ -152,6 +181,10 @@ def goal(one: dict[str, Any]) -> str:
     if one["at_most"] is not None:
         return f"at most {one['at_most']:g} times its time"
     return "" if one["at_least"] is None else f"{one['at_least']:g} times as fast"
+
+
+def limit(one: dict[str, Any]) -> str:
+    return "" if one["at_most"] is None else f"at most {one['at_most']:g} {one['unit']}"
 
 
 def over_floor(one: dict[str, Any]) -> str:
@@ -218,4 +251,7 @@ Measured on: {machine}.
 
 {table}
 
+## What more costs
+
+{facts}
 """
