@@ -42,7 +42,7 @@ def list_required_images(auc: float, half_width: float, target: float, tpr: floa
         RequiredImages(f"AUC {auc:g}, told from 0.5", auc_images_to_see(auc)),
         RequiredImages(f"{rate}, to +-{_percent(half_width)}", tpr_images(tpr, target, half_width)),
         RequiredImages(f"{rate}, told from {_percent(target)}", tpr_images_to_see(tpr, target)),
-        RequiredImages(f"any TPR at FPR {_percent(target)}, without the flag few-negatives", ranked_images(target)),
+        RequiredImages(f"any TPR at FPR {_percent(target)}, enough to rank by it", ranked_images(target)),
     ]
 
 

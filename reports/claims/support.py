@@ -8,7 +8,8 @@ without which no defense shows anything. Where the bound would be 1, or below 0.
 says so in place of the claim.
 
 A choice of ours: bounds are the next multiple of a step (0.05 of AUCs and rates, half a leading digit elsewhere) that
-leaves a fifth of a step, so that the same model measured again does not lie at the edge. A rate is at most one step or
+leaves a fifth of a step, so that the same model measured again does not lie at the edge; of an AUC for which that is 1,
+the next 0.01 that leaves as much. A rate is at most one step or
 more: fewer copies than chance are nothing to promise.
 """
 
@@ -33,7 +34,7 @@ from .claim import STRONGEST, Claim
 from .judge import Judgement, judge_claim
 from .words import describe_finding
 
-_STEP = 0.05
+_STEP, _FINE_STEP = 0.05, 0.01
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,12 @@ def _bound(judged: Judgement, metric: str, leaks: bool) -> float | None:
     found = judged.deciding or judged.found
     assert found is not None
     if metric == "auc":
-        bound = -_up(-found.low, _STEP) if leaks else _up(max(found.high, 1 - found.low), _STEP)  # two-sided
-        return bound if 0.5 <= bound < 1 else None
+        if leaks:
+            least = -_up(-found.low, _STEP)
+            return least if least >= 0.5 else None
+        high = max(found.high, 1 - found.low)  # two-sided
+        bounds = _up(high, _STEP), _up(high, _FINE_STEP, _STEP / 5)
+        return next((bound for bound in bounds if bound < 1), None)
     if metric == COPY_EXCESS:
         return max(_STEP, _up(found.high, _STEP))
     return _up(found.high, 10.0 ** floor(log10(found.high)) / 2 if found.high > 0 else _STEP)
@@ -112,9 +117,9 @@ def _swept(run: RunFolder, point: PlannedPoint) -> dict[str, float | str | bool]
     }
 
 
-def _up(value: float, step: float) -> float:
-    """The least multiple of a step that lies a fifth of it or more above a value."""
-    return round(ceil((value + step / 5) / step) * step, 12)
+def _up(value: float, step: float, room: float | None = None) -> float:
+    """The least multiple of a step that lies so much, or else a fifth of the step, or more above a value."""
+    return round(ceil(round((value + (step / 5 if room is None else room)) / step, 9)) * step, 12)
 
 
 def format_claims(found: Sequence[Supported]) -> str:

@@ -226,7 +226,7 @@ def test_power_says_how_many(leakbench):
     assert outcome.code == 0
     lines = {" ".join(line.split()[:-1]): line.split()[-1] for line in outcome.out.splitlines() if line.strip()}
     assert lines["AUC 0.6, told from 0.5"] == "132"
-    assert lines["any TPR at FPR 1 %, without the flag few-negatives"] == "1000"
+    assert lines["any TPR at FPR 1 %, enough to rank by it"] == "1000"
     # Hanley and McNeil at n = 244: error .02552, times 1.96 is .05002; at 245 .04991.
     assert lines["AUC 0.6, to +-0.05"] == "245"
 

@@ -26,7 +26,7 @@ def test_needs_in_words_and_numbers():
         "AUC 0.6, told from 0.5": auc_images_to_see(0.6),
         "TPR 30 % at FPR 1 %, to +-2 %": tpr_images(0.3, 0.01, 0.02),
         "TPR 30 % at FPR 1 %, told from 1 %": tpr_images_to_see(0.3, 0.01),
-        "any TPR at FPR 1 %, without the flag few-negatives": ranked_images(0.01),
+        "any TPR at FPR 1 %, enough to rank by it": ranked_images(0.01),
     }
 
 

@@ -44,16 +44,17 @@ def test_the_bounds_of_claims_leave_room_beside_the_reports_intervals(sound):
         room = low - c.at_least if c.at_least is not None else c.at_most - max(high, 1 - low)
         assert room >= 0.01 and (c.at_least or c.at_most) < 1
         assert (c.at_least is None) == (c.defense != "baseline")
-        assert round(100 * (c.at_least or c.at_most), 6) % 5 == 0
+        assert round(100 * (c.at_least or c.at_most), 6) % (5 if (c.at_least or c.at_most) <= 0.95 else 1) == 0
     copies = [c for c in found if c.metric == "copy_rate_excess"]
     assert copies and min(c.at_most for c in copies) == 0.05  # of points with fewer copies than chance, too
     margins = [one.margin for c in found for one in judge_claim(sound, c)]
     assert min(margins) > 0.009
 
 
-@pytest.mark.parametrize("left, bounded", [(1.0, 0), (0.5, 2)])
-def test_a_model_that_was_given_has_to_leak_at_most_what_it_leaked(tell_run, tmp_path, left, bounded):
-    """Of one that leaks all there is nothing to promise; of a baseline that was trained, that it leaks."""
+@pytest.mark.parametrize("left, bounded, most", [(1.0, 0, 1), (0.9, 2, 0.97), (0.5, 2, 0.6)])
+def test_a_model_that_was_given_has_to_leak_at_most_what_it_leaked(tell_run, tmp_path, left, bounded, most):
+    """Intervals of +-0.05 are +-0.057 for two attacks together. The bound is the next 0.05 with room of 0.01, the next
+    0.01 where that would be 1; of a model that leaks all there is nothing to promise."""
     auc_of = {"auc": (left, left - 0.05, min(1.0, left + 0.05)), "calibration_auc": left}
     run = tell_run(
         tmp_path,
@@ -67,6 +68,6 @@ def test_a_model_that_was_given_has_to_leak_at_most_what_it_leaked(tell_run, tmp
     supported = list_supported(RunFolder(tmp_path))
     found = [one.claim for one in supported if one.claim]
     assert [one.access for one in found] == ["DENOISER", "WEIGHTS"][:bounded]
-    assert all(one.at_least is None and 0.5 < one.at_most < 1 for one in found)
+    assert [(one.at_least, one.at_most) for one in found] == [(None, most)] * bounded
     unclaimed = [one.measured for one in supported if not one.claim]
     assert len(unclaimed) == 2 - bounded and all("at_most would be 1; measured: 1 [" in one for one in unclaimed)
