@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,23 @@ def add_to_job_summary(page: str) -> None:
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: what a batch system or `kill` sends. It ends a run as Ctrl-C does."""
+
+
+@contextmanager
+def tidy_on_sigterm() -> Iterator[None]:
+    """End inside on SIGTERM as on an error, with exit code 143: temporary folders are removed on the way out."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(143)
+
+    if threading.current_thread() is not threading.main_thread():  # no signal arrives there
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -29,14 +29,15 @@ from leakbench.cli import (  # noqa: F401
     submit,
     why,
 )
-from leakbench.cli.app import app
+from leakbench.cli.app import app, tidy_on_sigterm
 from leakbench.runtime.errors import UsageError, format_error, in_a_line, is_out_of_memory
 
 
 def main() -> Any:
     """Run the command that was typed. Wrong usage: one line, exit code 2; a failure of the machine: one line, 1."""
     try:
-        return app(standalone_mode=True)
+        with tidy_on_sigterm():
+            return app(standalone_mode=True)
     except UsageError as error:
         if os.environ.get("LEAKBENCH_DEBUG"):
             raise

@@ -11,7 +11,6 @@ import contextlib
 import io
 import os
 import pickle
-import tempfile
 import threading
 import time
 import traceback
@@ -34,6 +33,7 @@ from leakbench.runner.executors.worker import Worker
 from leakbench.runtime import registry
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.device import prepare
+from leakbench.runtime.scratch import make_scratch, remove_scratch
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def do_cell(setup: RunSetup, cell: bytes) -> Iterator[Message]:
 
 def _end_process() -> None:
     time.sleep(2.0)  # until the last message is on its way
+    remove_scratch()
     os._exit(1)
 
 
@@ -132,7 +133,7 @@ def _build_release_builder(setup: RunSetup) -> ReleaseBuilder:
     os.environ.update(setup.environment)
     with contextlib.suppress(OSError):
         os.chdir(setup.folder)
-    scratch = Path(tempfile.mkdtemp(prefix="leakbench-"))
+    scratch = make_scratch()
     for module, name, source in setup.plugins:
         (scratch / name).write_bytes(source)
         registry.load_file(scratch / name, module)
