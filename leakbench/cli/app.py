@@ -108,8 +108,11 @@ def tidy_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+GO_ON = "what was finished is kept: run the same command to go on"
+
+
 @contextmanager
-def answer_interrupts() -> Iterator[None]:
+def answer_interrupts(then: str = GO_ON) -> Iterator[None]:
     """Answer Ctrl-C (exit code 130) and SIGTERM (143) inside by one line that says how to go on."""
 
     def terminate(number: int, frame: object) -> None:
@@ -120,7 +123,7 @@ def answer_interrupts() -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         ended, code = ("terminated", 143) if isinstance(interrupt, Terminated) else ("interrupted", 130)
-        print(f"leakbench: {ended}; what was finished is kept: run the same command to go on", file=sys.stderr)
+        print(f"leakbench: {ended}; {then}", file=sys.stderr)
         raise typer.Exit(code) from None
     finally:
         signal.signal(signal.SIGTERM, before)

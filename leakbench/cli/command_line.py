@@ -23,6 +23,7 @@ from leakbench.cli import (  # noqa: F401
     power,
     recipe,
     report,
+    rerun,
     run,
     score,
     show,

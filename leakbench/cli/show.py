@@ -39,7 +39,7 @@ def _tables(record: Any) -> list[Any]:
 
     shown: dict[str, Any] = record.model_dump()
     shown["skipped"] = shown["info"].pop("skipped", "")
-    shown["run"] = {name: value for name, value in shown["run"].items() if value and name != "key"}
+    shown["run"] = {name: value for name, value in shown["run"].items() if value and name not in ("key", "trainings")}
     head = Table(show_header=False, box=None, pad_edge=False)
     for key in (
         "skipped",

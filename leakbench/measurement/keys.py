@@ -8,6 +8,7 @@ release-stage parameters of the whole chain, the sampler and the sizes of comput
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -68,6 +69,17 @@ def fit_parts(
         "auxiliary": auxiliary and [auxiliary.kind, auxiliary.draw, auxiliary.share],
         **inputs.data_key,
     }
+
+
+def summarise_fits(inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int) -> list[Parts]:
+    """The parts of the keys of a chain's trainings, a table each, for a record: JSON, and of all code one digest."""
+    found = []
+    for length in range(1, len(chain) + 1):
+        parts = fit_parts(inputs, chain[:length], seed)
+        code = compute_key(code=sorted(parts.pop("code").values()), imports=parts.pop("imports"))
+        found.append({key: value for key, value in parts.items() if value is not None} | {"training code": code})
+    plain: list[Parts] = json.loads(json.dumps(found, default=str))
+    return plain
 
 
 def release_key(

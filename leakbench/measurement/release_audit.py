@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from leakbench.api import Access, Attack, Skip
@@ -14,7 +15,7 @@ from leakbench.measurement.audit_context import AuditContext, collect_auxiliary_
 from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.environment import describe_environment, merge_environments
 from leakbench.measurement.families import MEASUREMENTS, Attacks
-from leakbench.measurement.keys import Parts, hash_parts
+from leakbench.measurement.keys import Parts, hash_parts, summarise_fits
 from leakbench.measurement.quality import measure_quality
 from leakbench.measurement.record_contents import RecordContents, RecordSpec
 from leakbench.measurement.record_key import record_parts
@@ -159,9 +160,20 @@ class ReleaseAudit:
             guarantee=context.release.guarantee.to_json(),
             info=metrics.info | notes,
             inputs=hash_parts(parts),
-            run=RunInfo(environment=self._environments(), timings=contents.timings, calls=contents.calls, key=parts),
+            run=RunInfo(
+                environment=self._environments(),
+                timings=contents.timings,
+                calls=contents.calls,
+                key=parts,
+                trainings=self._trainings,
+            ),
         )
         return distributed.broadcast(lambda: save_record(inputs.config.out, record, contents.arrays))
+
+    @cached_property
+    def _trainings(self) -> list[Parts]:
+        """What the trainings below the release rested on."""
+        return summarise_fits(self.context.inputs, self.context.point.chain, self.context.seed)
 
     def _environments(self) -> Environment:
         context = self.context

@@ -102,7 +102,7 @@ def _measured_part(out: Path, plan: RunPlan, finished: FinishedRecords, absent: 
         for group, gone in (("defense", absent.lost), ("attack", absent.attacks))
     }
     table["defense"] = list(kept["defense"].values())
-    left = [_restrict_to(set(kept["defense"]), one) for one in kept["attack"].values()]
+    left = [restrict_to(set(kept["defense"]), one) for one in kept["attack"].values()]
     # Fewer before they are built: an attack that was never run may have no plugin here.
     table["attack"] = [one for key, one in entries_by_id(left).items() if key in attacks or finished.damaged]
     try:
@@ -130,11 +130,11 @@ def _measured_part(out: Path, plan: RunPlan, finished: FinishedRecords, absent: 
         for name, entry in entries_by_id(table["defense"]).items()
         if name in used
     ]
-    table["attack"] = [_restrict_to(used, entry) for entry in table["attack"]]
+    table["attack"] = [restrict_to(used, entry) for entry in table["attack"]]
     return build_suite(table, where)
 
 
-def _restrict_to(defenses: set[str], entry: dict[str, object]) -> dict[str, object]:
+def restrict_to(defenses: set[str], entry: dict[str, object]) -> dict[str, object]:
     """The entry of an attack, whose `on` names these defenses alone."""
     on = entry.get("on")
     return entry | {"on": [one for one in on if one in defenses]} if isinstance(on, list) else entry

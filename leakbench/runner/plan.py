@@ -48,14 +48,16 @@ class Plan:
         rerun: Rerun = "missing",
         extension: Extension | None = None,
         finished: FinishedRecords | None = None,
+        only: str = "",
     ) -> None:
         """extension: the command's part of the suite, where its folder holds more than that. finished: the records of
-        the folder, where they were read before."""
+        the folder, where they were read before. only: the attack, or "quality", whose records alone are made."""
         self.builder, self.inputs, self.rerun = builder, builder.inputs, rerun
         self.out = self.inputs.config.out
         self.embedding = FeatureExtractor(builder.inputs)
         self.extension = extension or Extension(self.inputs.suite, self.inputs.suite)
         self.finished = finished or FinishedRecords(self.out)
+        self._only = only
         self._is_trained: dict[str, bool] = {}
 
     @cached_property
@@ -121,6 +123,7 @@ class Plan:
         records = tuple(
             spec
             for spec in audit.rows()
+            if self._only in ("", spec.attack)
             if rerun or (self._is_asked(point, spec, seed) and not self.finished.is_up_to_date(audit, spec))
         )
         if not records:

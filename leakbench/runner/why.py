@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from leakbench.api import AuxiliaryModel
-from leakbench.measurement.keys import Parts, fit_parts, hash_parts
+from leakbench.measurement.keys import Parts, fit_parts, hash_parts, summarise_fits
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.measurement.release_audit import ReleaseAudit
+from leakbench.results.record import Record
 from leakbench.runner.cell import Cell, fit_verb
 from leakbench.runner.plan import Plan
 from leakbench.runner.up_to_date import identify
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.key_diff import list_differences
 from leakbench.runtime.cache.key_file import KEY_FILE, read_key_parts
 
@@ -61,8 +63,10 @@ def _format_group(records: str, words: str, those: list[str]) -> list[str]:
 class Explanation:
     """Reasons for the cells of a plan, by what lies in the cache and in the folder of the run."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, earlier: ArtefactCache | None = None) -> None:
+        """earlier: the cache in which earlier trainings are looked for, where that is not the plan's own."""
         self.plan, self.inputs = plan, plan.inputs
+        self._trainings = earlier or plan.builder.trainings
 
     def reasons(self) -> Iterator[Reason]:
         """One reason for each training, and one for all records of a release that have the same."""
@@ -86,12 +90,12 @@ class Explanation:
         if hash_parts(old) == hash_parts(new):
             return ("its files in the cache are damaged",)
         found = list_differences(old | {"base": None}, new | {"base": None})
-        return tuple([*found, *([OTHER_BASE] if old.get("base") != new["base"] else [])])
+        return tuple([*found, *([OTHER_BASE] if old.get("base") != new.get("base") else [])])
 
     @cached_property
     def _trained(self) -> list[Parts]:
         """The parts of the keys of all trainings in the cache of this machine, newest first."""
-        files = self.plan.builder.trainings.path("any").parent.glob(f"*/{KEY_FILE}")
+        files = self._trainings.path("any").parent.glob(f"*/{KEY_FILE}")
         newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
         return [parts for path in newest if (parts := read_key_parts(path.parent)) is not None]
 
@@ -106,38 +110,46 @@ class Explanation:
     def _explain_audit(self, cell: Cell, audit: ReleaseAudit) -> Iterator[Reason]:
         grouped: dict[tuple[str, ...], dict[str, list[str]]] = {}
         for spec in cell.records:
-            names = grouped.setdefault(self._explain_record(audit, spec), {})
+            known = self.plan.finished.by_identity.get(identify(audit, spec))
+            names = grouped.setdefault((NEVER,) if known is None else self.explain_record(audit, spec, known[1]), {})
             names.setdefault(spec.attack, []).append(spec.access.name)
         for differences, names in grouped.items():
             rows = [name if name == "quality" else f"{name} at {' and '.join(names[name])}" for name in names]
             yield Reason(f"{audit.context.point.label}, seed {audit.context.seed}", differences, "; ".join(rows))
 
-    def _explain_record(self, audit: ReleaseAudit, spec: RecordSpec) -> tuple[str, ...]:
-        known = self.plan.finished.by_identity.get(identify(audit, spec))
-        if known is None:
-            return (NEVER,)
-        record = known[1]
+    def explain_record(self, audit: ReleaseAudit, spec: RecordSpec, record: Record) -> tuple[str, ...]:
+        """The differences between what a record rests on and what it would rest on now."""
         old, new = record.run.key, audit.row_parts(spec)
         if record.inputs == hash_parts(new):
             return ("a score was not finite",) if "non-finite" in record.flags else ("its arrays are damaged or gone",)
         if not old:
             return ("made by an older version, which kept no parts of its key",)
         plain = [{name: value for name, value in parts.items() if name != "release"} for parts in (old, new)]
-        found = [*self._differences_of_releases(audit, old["release"], new["release"]), *list_differences(*plain)]
+        releases = self._differences_of_releases(audit, old["release"], new["release"], record.run.trainings)
+        found = [*releases, *list_differences(*plain)]
         return tuple({one.partition(" (train ")[0]: one for one in reversed(found)}.values())[::-1]
 
-    def _differences_of_releases(self, audit: ReleaseAudit, old: Parts, new: Parts) -> list[str]:
-        """Of the trainings below a release, by name; then of its release-stage parameters and the sampler."""
+    def _differences_of_releases(
+        self, audit: ReleaseAudit, old: Parts, new: Parts, trainings: Sequence[Parts]
+    ) -> list[str]:
+        """Of the trainings below a release, by name; then of its release-stage parameters and the sampler. trainings:
+        what the record itself says of them, where they are not in the cache."""
         chain, found = audit.context.point.chain, list[str]()
+        here = summarise_fits(self.inputs, chain, audit.context.seed) if trainings else []
         for length, (before, after) in enumerate(zip(old["fits"], new["fits"], strict=False), start=1):
             if before != after:
                 kept = read_key_parts(self._folder(before))
                 parts = fit_parts(self.inputs, chain[:length], audit.context.seed)
-                said = self._differences_of_fits(kept, parts) if kept else ("its key is no longer in the cache",)
+                if kept:
+                    said = self._differences_of_fits(kept, parts)
+                elif length <= min(len(trainings), len(here)):
+                    said = self._differences_of_fits(trainings[length - 1], here[length - 1])
+                else:
+                    said = ("its key is no longer in the cache",)
                 found += [f"{one} (train {chain[length - 1].id})" for one in said]
         rest = [{name: value for name, value in parts.items() if name != "fits"} for parts in (old, new)]
         fits = [one for one in found if not one.startswith(OTHER_BASE)] or found
         return [*fits, *list_differences(*rest)]
 
     def _folder(self, key: str) -> Path:
-        return self.plan.builder.trainings.path(key)
+        return self._trainings.path(key)

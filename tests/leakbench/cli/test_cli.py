@@ -166,6 +166,7 @@ COMMANDS = [
     ["files"],
     ["power"],
     ["recipe"],
+    ["rerun"],
     ["score"],
     ["submit"],
     ["why"],
