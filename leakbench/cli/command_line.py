@@ -12,6 +12,7 @@ from leakbench.cli import (  # noqa: F401
     check_counter,
     check_submission,
     claims,
+    clean,
     diff,
     doctor,
     export,

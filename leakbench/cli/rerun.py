@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @app.command(
     help="""Make one record of a run again, its training included, and compare all of its numbers.
 
-    What it takes is the record and the plan.json of its run; all is made in a temporary folder. Data that differ end it;
-    code, versions or a device that differ are named, and it goes on. Exit code 0 if each number is the same, or no
+    What it takes is the record and the plan.json of its run; all is made in a temporary folder. Data that differ end
+    it; code, versions or a device that differ are named, and it goes on. Exit code 0 if each number is the same, or no
     farther away than its 95 % interval explains; 1 if one differs. See docs/reproducibility.md.
 
     \b

@@ -67,8 +67,8 @@ class RunInfo(_Strict):
     """Facts of the one run that made a record: seconds by name, network calls an image by how they were counted, and
     the parts of the cache key `inputs`, by which `leakbench why` tells what changed since.
 
-    trainings: what each training of the chain rested on (digest of the data, settings, versions; of code one digest), so
-    that `leakbench rerun` can say on another machine, which has no cache of this run, what is not the same there.
+    trainings: what each training of the chain rested on (digest of the data, settings, versions; of code one digest),
+    so that `leakbench rerun` can say on another machine, which has no cache of this run, what is not the same there.
     """
 
     environment: Environment = Field(default_factory=Environment)

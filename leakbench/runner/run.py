@@ -30,6 +30,7 @@ from leakbench.runner.run_lock import lock_run
 from leakbench.runner.run_log import append_history, has_current_report, write_failures, write_reports
 from leakbench.runner.up_to_date import FinishedRecords
 from leakbench.runtime import distributed
+from leakbench.runtime.cache.in_use import mark_in_use
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.cache.remote import check_reachable
 from leakbench.runtime.errors import UsageError
@@ -191,6 +192,7 @@ class Run:
         check_writable(self.out, "--out")
         check_writable(self.inputs.config.cache, "cache folder")
         lock.enter_context(lock_run(self.out, command))
+        lock.enter_context(mark_in_use(self.inputs.config.cache))
         if self.plan.finished.has_changed():
             raise UsageError(f"{self.out}: another command wrote into it while this one was planned: give it again")
         remove_temporary_files(self.out / "records", self.out / "arrays")

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +32,8 @@ from leakbench.runtime.cache.manifest import (
     read_manifest,
 )
 from leakbench.runtime.cache.remote import RemoteArtefacts
+from leakbench.runtime.cache.removal import remove_folder
+from leakbench.runtime.cache.use import note_use
 from leakbench.runtime.run_config import RunConfig
 
 Result = TypeVar("Result")
@@ -67,8 +69,9 @@ class ArtefactCache:
         return self._on_rank_0(lambda: self._is_valid(key))
 
     def get_valid(self, key: str) -> Path | None:
-        """Folder of an artefact, downloaded if need be; None if it is not there. A damaged one is named on stderr."""
-        return self._on_rank_0(lambda: self._get_valid(key))
+        """Folder of an artefact, downloaded if need be; None if it is not there. A damaged one is named on stderr. That
+        it was used now is noted, for `leakbench clean`."""
+        return self._on_rank_0(lambda: self._use_valid(key))
 
     def get_or_make(self, key: str, make: Callable[[Path], None]) -> Path:
         """Folder of an artefact, which `make(folder)` fills if it is missing or damaged; one process at a time."""
@@ -138,6 +141,12 @@ class ArtefactCache:
         with self._locked(key):
             return folder if self._is_whole(key, manifest) else self._pull(key, manifest)
 
+    def _use_valid(self, key: str) -> Path | None:
+        folder = self._get_valid(key)
+        if folder is not None:
+            note_use(folder)
+        return folder
+
     def _address(self, key: str) -> str:
         return f"{self.remote.url}/{key}" if self.remote else str(self.path(key))
 
@@ -184,7 +193,7 @@ class ArtefactCache:
             if self.path(key).exists():
                 if self._is_whole(key, manifest if self.remote else None):
                     return
-                self._quarantine(key)
+                remove_folder(self.path(key))
             try:
                 folder.rename(self.path(key))
                 return
@@ -192,21 +201,12 @@ class ArtefactCache:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
 
-    def _quarantine(self, key: str) -> None:
-        """Take a folder's name away in one move, then delete it: nobody reads half of it."""
-        aside = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder))
-        try:
-            with suppress(FileNotFoundError):
-                self.path(key).rename(aside)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
     def _delete(self, key: str) -> None:
         if self.remote:
             self.remote.delete(key)
         if self.path(key).exists():
             with self._locked(key):
-                self._quarantine(key)
+                remove_folder(self.path(key))
 
 
 def _enter(stack: ExitStack, context: AbstractContextManager[None]) -> None:

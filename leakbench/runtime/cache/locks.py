@@ -30,6 +30,25 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
             lock.release()
 
 
+@contextmanager
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` inside if no process holds it, this one included: True then, and where the file system
+    has no locks. False, at once, if one does."""
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:
+        yield not isinstance(error, PermissionError)
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def _acquire(lock: FileLock, what: str) -> bool:
     """Wait for the lock. Returns False on a file system that has none."""
     try:

@@ -158,6 +158,7 @@ COMMANDS = [
     ["check", "submission"],
     ["claims"],
     ["claims", "init"],
+    ["clean"],
     ["diff"],
     ["leaderboard"],
     ["new"],

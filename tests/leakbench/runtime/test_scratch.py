@@ -82,7 +82,9 @@ command_line.main()
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
 def test_a_command_that_is_stopped_removes_its_temporary_folders(temporary, number, code):
-    process = subprocess.Popen([sys.executable, "-c", TIDY], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", TIDY], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     with process.stdout:
         assert process.stdout.readline().startswith(str(temporary))
         process.send_signal(number)
