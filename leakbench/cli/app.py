@@ -38,6 +38,8 @@ app = typer.Typer(
       leakbench why runs/quick                     what would be made again, and why
       leakbench audit my_pipeline --members train/ --nonmembers heldout/
       leakbench diff runs/before runs/after        what moved beyond noise
+      leakbench rerun runs/quick/records/NAME.json   one record made again, and compared
+      leakbench clean                              what lies in the cache, and trim it
       leakbench power                              how many images a wanted interval needs
       leakbench score my_scores.npz                the same treatment for scores of your own
       leakbench submit runs/quick                  pack a run, for a leaderboard
