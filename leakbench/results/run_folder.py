@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._checked: set[Path] = set()  # files of arrays that are as they were written
+        self.answers: dict[Callable[..., Any], Callable[..., Any]] = {}  # kept by leakbench.results.run_cache
 
     @property
     def whole(self) -> RunFolder:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from leakbench.results.families import FAMILIES
 from leakbench.results.record import ACCESS_LEVELS, QUALITY, Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.runtime.errors import UsageError, nearest_name
@@ -69,7 +68,7 @@ def list_unrecorded(run: RunFolder, claim: Claim, point: PlannedPoint) -> list[s
     return found
 
 
-@lru_cache(maxsize=8)
+@cache_on_run()
 def _records_at(run: RunFolder) -> dict[str, list[Record]]:
     """The records by point."""
     found: dict[str, list[Record]] = {}
@@ -78,7 +77,7 @@ def _records_at(run: RunFolder) -> dict[str, list[Record]]:
     return found
 
 
-@lru_cache(maxsize=8)
+@cache_on_run()
 def _list_kinds(run: RunFolder) -> dict[str, set[tuple[str, str]]]:
     """Family and access levels of each attack that left a record anywhere."""
     found: dict[str, set[tuple[str, str]]] = {}

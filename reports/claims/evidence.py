@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import inf, isnan
 
 from leakbench.results.metric_specs import find_metric
 from leakbench.results.record import Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, auc, fewer_groups, independent_difference, over_seeds, tpr_at_fpr
 
@@ -74,7 +74,7 @@ def measure_difference(
     return join_seeds(found, level)
 
 
-@lru_cache(maxsize=4096)  # many claims may be about the same records
+@cache_on_run()  # many claims may be about the same records
 def _measure(run: RunFolder, records: tuple[Identity, ...], metric: str, level: float) -> Measured:
     return join_seeds([_measure_one(run, find_record(run, record), metric, level) for record in records], level, metric)
 
@@ -97,7 +97,7 @@ def _measure_one(run: RunFolder, record: Record, metric: str, level: float) -> E
     return kept
 
 
-@lru_cache(maxsize=4096)
+@cache_on_run()
 def _subtract(run: RunFolder, first_one: Identity, second_one: Identity, metric: str, level: float) -> Estimate:
     one, other = find_record(run, first_one), find_record(run, second_one)
     compared = compare_records(Source(run, one), Source(run, other), metric, level)

@@ -14,11 +14,11 @@ track.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isnan
 
 from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
 from leakbench.results.record import Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import holm, paired_over_seeds
@@ -78,7 +78,7 @@ def find_move(run: RunFolder, point: PlannedPoint, quantity: str) -> Move | None
     return _find_moves(run).get((point.name, quantity))
 
 
-@lru_cache(maxsize=8)
+@cache_on_run()
 def _find_moves(run: RunFolder) -> dict[tuple[str, str], Move]:
     found: dict[tuple[str, str], Move] = {}
     for point in (point for sweep in list_sweeps(run).values() for point in sweep):

@@ -13,11 +13,11 @@ All else is compared as if it had nothing in common, which is too wide for what 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from leakbench.results.metric_specs import COPY_EXCESS, DISTANCE_FLOOR
 from leakbench.results.record import Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.share_arrays import find_shares
 from leakbench.statistics import (
@@ -86,7 +86,7 @@ def read_metric(record: Record, metric: str) -> Estimate | None:
     return to_estimate(record.metric(_ORIENTED + plain)) or to_estimate(record.metric(metric))
 
 
-@lru_cache(maxsize=128)  # an attack is compared with all others
+@cache_on_run(128)  # an attack is compared with all others
 def _load_leaking_scores(run: RunFolder, identity: Identity) -> tuple[np.ndarray, np.ndarray] | None:
     """Scores of members and nonmembers with the sign that leaks: that of the calibration images, and the other one
     where the interval of the AUC lies below 1/2; None where they were not kept."""
@@ -123,7 +123,7 @@ def _pair_scores(first: Source, second: Source, metric: str, level: float) -> Pa
     return tpr_pair(*sides[0], *sides[1], float(plain.removeprefix(_RATE)), level=level, groups=groups)
 
 
-@lru_cache(maxsize=128)
+@cache_on_run(128)
 def _load_units(run: RunFolder, identity: Identity) -> tuple[_Sides | None, _Sides | None]:
     """Rows of the data set, and groups, that the members and nonmembers of a record have; None where not on record."""
     arrays = run.arrays(find_record(run, identity), only=(*_ROWS, *GROUPS))

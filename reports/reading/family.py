@@ -13,12 +13,12 @@ Implementation choices: a record whose scores were not kept counts as independen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from leakbench.results.record import Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, Family, auc, auc_p_value, few_negatives, tpr_at_fpr
 from leakbench.statistics.auc import influence
@@ -90,7 +90,7 @@ class _Measured:
     images: tuple[object, ...]
 
 
-@lru_cache(maxsize=1024)
+@cache_on_run()
 def _find_family(
     run: RunFolder, point: str, seed: int, blind: bool, together: float
 ) -> dict[tuple[str, str], Corrected]:

@@ -6,11 +6,11 @@ Such a point never wins, and nothing is said to have fallen at it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isnan
 
 from leakbench.results.flags import Flag
 from leakbench.results.record import Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
@@ -40,7 +40,7 @@ def format_marks(run: RunFolder, point: str) -> str:
     return f" ({', '.join(mark.flag.value for mark in marks)})" if marks else ""
 
 
-@lru_cache(maxsize=8)
+@cache_on_run()
 def _marks_by_point(run: RunFolder) -> dict[str, tuple[Mark, ...]]:
     found = {}
     for point in run.plan.points:

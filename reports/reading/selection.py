@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from leakbench.results.metric_specs import COPY_EXCESS
 from leakbench.results.record import QUALITY, Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
@@ -25,7 +24,7 @@ def find_record(run: RunFolder, identity: Identity) -> Record:
     return _by_identity(run)[identity]
 
 
-@lru_cache(maxsize=8)
+@cache_on_run()
 def _by_identity(run: RunFolder) -> dict[Identity, Record]:
     return {identify(record): record for record in run.records}
 

@@ -11,9 +11,9 @@ Over seeds it is the largest of the seeds', as everywhere: above at every seed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from leakbench.results.record import Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 
 from .comparison import Source, compare_records
@@ -51,12 +51,12 @@ def _identify_computation(run: RunFolder, record: Record) -> Identity:
     return _first_by_arrays(run).get(record.arrays or "", identify(record))
 
 
-@lru_cache(maxsize=8)
+@cache_on_run()
 def _first_by_arrays(run: RunFolder) -> dict[str, Identity]:
     return {record.arrays: identify(record) for record in reversed(run.records) if record.arrays}
 
 
-@lru_cache(maxsize=16384)  # one pair of records is asked for at several access levels
+@cache_on_run()  # one pair of records is asked for at several access levels
 def _not_above(run: RunFolder, first: Identity, second: Identity) -> float:
     one, other = (find_record(run, name) for name in (first, second))
     if same_computation(one, other):

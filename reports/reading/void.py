@@ -8,11 +8,11 @@ were trained on with images that were not rests on both; copies and distances do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from leakbench.results.families import FAMILIES
 from leakbench.results.flags import Flag
 from leakbench.results.record import Record
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 
 from .controls import invalidating_attacks, list_controls
@@ -32,7 +32,7 @@ def list_void_reasons(run: RunFolder) -> tuple[VoidReason, ...]:
     return _find_reasons(run.whole)
 
 
-@lru_cache(maxsize=8)
+@cache_on_run()
 def _find_reasons(run: RunFolder) -> tuple[VoidReason, ...]:
     found = []
     if blind := invalidating_attacks(run):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from leakbench.results.record import ACCESS_LEVELS
+from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
@@ -26,7 +25,7 @@ def list_missing(run: RunFolder, point: PlannedPoint, level: str) -> list[str]:
     return found
 
 
-@lru_cache(maxsize=4)
+@cache_on_run()
 def _index(run: RunFolder) -> tuple[dict[str, set[tuple[str, str]]], set[tuple[str, str, str, int]]]:
     """Family and access levels of each attack, and all cells that have a record."""
     known: dict[str, set[tuple[str, str]]] = {}
