@@ -49,9 +49,10 @@ class Race:
         at_least: float | None = None,
         at_most: float | None = None,
         device: str = "cpu",
+        anew: bool = False,
     ) -> dict[str, object]:
         """Time all in turn, print and keep the medians and the ratio to the fastest peer, and hold it to its goal.
-        Returns everybody's answers."""
+        Returns everybody's answers. anew: each is called for what is to be timed, before every round."""
         if not peers:
             pytest.skip("no peer is installed: uv pip install --group speed")
         runners = {"ours": ours, **peers} | ({"floor": floor} if floor else {})
@@ -60,7 +61,7 @@ class Race:
 
         def take_turns() -> None:
             for name, go in runners.items():
-                seconds, answers[name] = timed(go, device)
+                seconds, answers[name] = timed(go() if anew else go, device)  # type: ignore[arg-type]
                 times[name].append(seconds)
 
         self.benchmark.pedantic(take_turns, rounds=rounds, warmup_rounds=1)

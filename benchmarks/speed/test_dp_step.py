@@ -1,20 +1,12 @@
-"""What a differentially private step costs beside a plain one on the same B x K rows: the gradient alone, pair by pair.
+"""What a differentially private gradient costs beside opacus's, on the same B x K rows.
 
     pytest benchmarks/speed/test_dp_step.py -s
 
-A round times the plain gradient (forward, backward, mean over rows), dp_sgd's (clipped by image, noise added) and those
-of opacus's two modes one after the other; the ratios of a round are to its own plain one, so that a busy machine slows
-both, and their medians are printed and kept in `extra_info`. On the CUDA device where there is one, by the clock; else
-processor time of one thread.
-
-opacus's ghost mode takes an image's K draws as a sequence, which a UNet cannot: there it clips each row by itself, and
-so says what its step costs and not what it computes. Adam, EMA and the drawing of t and noise are the same for all and
-left out.
+dp_sgd clips by image and adds noise; so do opacus's hooks, and its ghost clipping, which takes an image's K draws as a
+sequence. A UNet cannot, and is raced against the hooks alone. The floor is the plain gradient (forward, backward, mean
+over rows). Adam, EMA and the drawing of t and noise are the same for all and left out.
 """
 
-import statistics
-import time
-import warnings
 from collections.abc import Callable
 
 import pytest
@@ -124,52 +116,19 @@ def noise_gradients(network: nn.Module) -> None:
         parameter.grad.add_(torch.randn_like(parameter))
 
 
-def seconds(go: Callable[[], object]) -> float:
-    clock = time.process_time if DEVICE.type == "cpu" else time.perf_counter
-    began = clock()
-    go()
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
-    return clock() - began
-
-
-def short(value: float) -> float:
-    return float(f"{value:.3g}")
-
-
 @pytest.mark.parametrize("case", CASES)
-def test_a_private_step_beside_a_plain_one(benchmark, case):
-    """Ratios to the plain step, medians over rounds of pairs."""
+def test_a_private_step_beside_opacus(race, case):
+    """Peers are those that compute what dp_sgd does; ghost clipping of a UNet is printed alone."""
     spec, images, draws, rounds = CASES[case]
     bench = Bench(spec, images, draws)
-    steps = {"plain": bench.plain(), "dp_sgd": bench.ours(), "opacus hooks": bench.hooks(), "ghost": bench.ghost()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # opacus's backward hooks, at inputs that need no gradient
-        for go in [*steps.values()] * 2:
-            seconds(go)
-        times = {name: [] for name in steps}
-        for _ in range(rounds):
-            for name, go in steps.items():
-                times[name].append(seconds(go))
-    said = {f"{name} / plain": ratio(times, name, "plain") for name in times if name != "plain"}
-    found = {name: short(statistics.median(spent)) for name, spent in times.items()}
-    same = ["opacus hooks", "ghost"] if spec.kind == "mlp" else ["opacus hooks"]  # peers that compute what dp_sgd does
-    peer = min(same, key=lambda name: found[name])
-    benchmark.extra_info |= said | {
-        "claim": f"a differentially private gradient, {case} on {DEVICE.type}",
-        "ours": found["dp_sgd"],
-        "peer": found[peer],
-        "peer_name": {"ghost": "opacus's ghost clipping", "opacus hooks": "opacus's hooks"}[peer],
-        "ratio": ratio(times, peer, "dp_sgd"),
-        "floor": found["plain"],
-        "floor_name": "the plain gradient of the same rows",
-    }
-    told = ", ".join(f"{name} {value}" for name, value in said.items())
-    beside = f"dp_sgd {benchmark.extra_info['ratio']} times as fast as {benchmark.extra_info['peer_name']}"
-    print(f"\n{case} on {DEVICE.type}: plain {1e3 * found['plain']:.1f} ms; {told}; {beside}")
-    benchmark.pedantic(steps["dp_sgd"], rounds=rounds)
-
-
-def ratio(times: dict[str, list[float]], above: str, below: str) -> float:
-    """Median over rounds."""
-    return short(statistics.median(a / b for a, b in zip(times[above], times[below], strict=True)))
+    peers = {"opacus's hooks": bench.hooks(), "opacus's ghost clipping": bench.ghost()}
+    race(
+        f"a differentially private gradient, {case}, {DEVICE.type}",
+        bench.ours(),
+        peers if spec.kind == "mlp" else {"opacus's hooks": peers["opacus's hooks"]},
+        bench.plain(),
+        "the plain gradient of the same rows",
+        rounds=rounds,
+        at_least=1,
+        device=DEVICE.type,
+    )

@@ -1,10 +1,6 @@
 """What training and CPSample's guidance cost beside diffusers' example loop and beside their networks alone.
 
-    OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 pytest benchmarks/speed/test_training.py -s
-
-A round runs ours, each peer and the floor one after the other: processor time of one thread on the CPU, so that other
-programs on the machine do not count, and the clock on CUDA (marked gpu), between two waits for the device. What is said
-is the median of each and of the rounds' ratios peer / ours: above 1, ours is faster.
+    pytest benchmarks/speed/test_training.py -s
 
 The peer of training is the loop of diffusers' examples/unconditional_image_generation/train_unconditional.py, step for
 step: randn and randint, DDPMScheduler.add_noise, the mean squared error, clip_grad_norm_ at 1, AdamW, a cosine with
@@ -13,8 +9,6 @@ DataLoader (both index images in memory) and accelerate (called directly, as wit
 network on the same images in the same batch; building it is not timed, making optimiser and average is.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -41,70 +35,11 @@ MLP = NetworkSpec(kind="mlp", shape=(1, 8, 8), width=160, blocks=4)
 CPU_CASES = {
     "mlp 8x8": (MLP, 64, 64, 9),
     "unet 16x16": (NetworkSpec(kind="unet", shape=(1, 16, 16), width=16, blocks=1), 16, 8, 7),
-    "unet 32x32": (NetworkSpec(kind="unet", shape=(3, 32, 32), width=32, blocks=2), 16, 2, 5),
+    "unet 32x32": (NetworkSpec(kind="unet", shape=(3, 32, 32), width=32, blocks=2), 16, 4, 9),
 }
 CUDA_CASES = {"unet 32x32, width 128": (NetworkSpec(kind="unet", shape=(3, 32, 32), width=128, blocks=2), 128, 20, 5)}
 IMAGES, STREAMS = 256, Rng("speed", 0)
 Go = Callable[[], object]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def seconds(go: Go, device: torch.device) -> float:
-    if device.type == "cpu":
-        began = time.process_time()
-        go()
-        return time.process_time() - began
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    go()
-    torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
-def beside(
-    benchmark, claim: str, ways: dict[str, Callable[[], Go]], device: torch.device, rounds: int, units: int, floor: str
-) -> None:
-    """Time "ours", the peers and "floor" in turn, and keep the times of one of `units` steps. Each way is made anew
-    before it is timed. Where there is no peer, the floor stands in its place."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-
-    def round() -> None:
-        for name, make in ways.items():
-            times[name].append(seconds(make(), device) / units)
-
-    benchmark.pedantic(round, rounds=rounds, warmup_rounds=1)
-    times = {name: spent[1:] for name, spent in times.items()}  # without the warm-up
-    found = {name: statistics.median(spent) for name, spent in times.items()}
-    peers = [name for name in ways if name not in ("ours", "floor")] or ["floor"]
-    fastest = min(peers, key=lambda name: found[name])
-    ratio, over = (
-        statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
-        for above, below in ((fastest, "ours"), ("ours", "floor"))
-    )
-    benchmark.extra_info |= {
-        "claim": claim,
-        "ours": short(found["ours"]),
-        "peer": short(found[fastest]),
-        "peer_name": floor if fastest == "floor" else fastest,
-        "ratio": short(ratio),
-        "floor": short(found["floor"]),
-        "floor_name": floor,
-        "ours / floor": short(over),
-        "peers": {name: short(found[name]) for name in peers if name != "floor"},
-    }
-    shown = ", ".join(f"{name} {1e3 * value:.3g} ms" for name, value in found.items())
-    print(f"\n{claim}: {ratio:.2f} times {fastest}, {over:.3f} of the floor ({shown}; the floor is {floor})")
-
-
-def short(value: float) -> float:
-    return float(f"{value:.3g}")
 
 
 def task_of(spec: NetworkSpec, device: torch.device) -> Task:
@@ -188,7 +123,7 @@ def bare(network: nn.Module, spec: NetworkSpec, batch: int, steps: int, device: 
     return go
 
 
-def train_beside_diffusers(benchmark, case: str, found: tuple[NetworkSpec, int, int, int], device: torch.device):
+def train_beside_diffusers(race, case: str, found: tuple[NetworkSpec, int, int, int], device: torch.device):
     spec, batch, steps, rounds = found
     prepare(device)
     task, recipe = task_of(spec, device), Recipe(steps, batch)
@@ -203,27 +138,29 @@ def train_beside_diffusers(benchmark, case: str, found: tuple[NetworkSpec, int, 
     peers = {"diffusers' example loop": peer}
     if device.type == "cuda":
         peers["diffusers' example loop, bf16"] = lambda: peer(half=True)
-    beside(
-        benchmark,
-        f"a training step of {case} in batches of {batch} on {device.type}",
-        {"ours": ours, **peers, "floor": lambda: bare(fresh(spec, device), spec, batch, steps, device)},
-        device,
-        rounds,
-        steps,
+    race(
+        f"training {case}, batches of {batch}, {device.type}",
+        ours,
+        peers,
+        lambda: bare(fresh(spec, device), spec, batch, steps, device),
         "forward and backward of the bare network",
+        rounds=rounds,
+        at_least=1.5 if device.type == "cuda" else 1,
+        device=device.type,
+        anew=True,
     )
 
 
 @pytest.mark.parametrize("case", CPU_CASES)
-def test_training_beside_diffusers(benchmark, case):
-    train_beside_diffusers(benchmark, case, CPU_CASES[case], torch.device("cpu"))
+def test_training_beside_diffusers(race, case):
+    train_beside_diffusers(race, case, CPU_CASES[case], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("device", [CUDA])
 @pytest.mark.parametrize("case", CUDA_CASES)
-def test_training_beside_diffusers_on_cuda(benchmark, case, device):
+def test_training_beside_diffusers_on_cuda(race, case, device):
     """The goal is 1.5 times, of the example's default precision, float32."""
-    train_beside_diffusers(benchmark, case, CUDA_CASES[case], torch.device(device))
+    train_beside_diffusers(race, case, CUDA_CASES[case], torch.device(device))
 
 
 # CPSample's step ------------------------------------------------------------------------------------------------------
@@ -246,7 +183,7 @@ GUIDES = {"all gates open": (0.5, "classifier"), "no gate open": (1e-6, "classif
 SAMPLING = {"mlp 8x8": (MLP, 256, 20), "unet 16x16": (CPU_CASES["unet 16x16"][0], 32, 4)}
 
 
-def guide_beside_the_floor(benchmark, case: str, spec: NetworkSpec, batch: int, steps: int, gates: str, device):
+def guide_beside_the_floor(race, case: str, spec: NetworkSpec, batch: int, steps: int, gates: str, device):
     prepare(device)
     release = protected(spec, device, *GUIDES[gates])
     denoiser, classifier = release.network, release.parts["classifier"]
@@ -265,25 +202,26 @@ def guide_beside_the_floor(benchmark, case: str, spec: NetworkSpec, batch: int, 
             leaf = x.clone().requires_grad_(True)
             torch.autograd.grad(classifier(leaf, t).sum(), leaf)
 
-    beside(
-        benchmark,
-        f"a step of CPSample, {case} x {batch} on {device.type}, {gates}",
-        {"ours": lambda: ours, "floor": lambda: floor},
-        device,
-        9,
-        steps,
+    race(
+        f"a step of CPSample, {case} x {batch}, {device.type}, {gates}",
+        ours,
+        {"its floor": floor},
+        floor,
         "denoiser forward, classifier forward and backward",
+        rounds=9,
+        at_most=1.15,
+        device=device.type,
     )
 
 
 @pytest.mark.parametrize("gates", GUIDES)
 @pytest.mark.parametrize("case", SAMPLING)
-def test_cpsample_beside_its_floor(benchmark, case, gates):
+def test_cpsample_beside_its_floor(race, case, gates):
     """The goal is 1.15 of the floor at most."""
-    guide_beside_the_floor(benchmark, case, *SAMPLING[case], gates, torch.device("cpu"))
+    guide_beside_the_floor(race, case, *SAMPLING[case], gates, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("device", [CUDA])
-def test_cpsample_beside_its_floor_on_cuda(benchmark, device):
+def test_cpsample_beside_its_floor_on_cuda(race, device):
     spec = CUDA_CASES["unet 32x32, width 128"][0]
-    guide_beside_the_floor(benchmark, "unet 32x32", spec, 256, 5, "all gates open", torch.device(device))
+    guide_beside_the_floor(race, "unet 32x32", spec, 256, 5, "all gates open", torch.device(device))
