@@ -11,6 +11,7 @@ refuses them: what is shared is made outside of that mode, and a question about 
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class AnswerCache:
     labels: Tensor | None
     limit: int = LIMIT
     noises: AnswerCache | None = None
+    seconds: float = 0.0  # that the release took for its answers
     _counted: set[tuple[Any, ...]] = field(default_factory=set)
     _counted_before: int = 0  # of what is forgotten
     _held: OrderedDict[tuple[Any, ...], tuple[Tensor, ...]] = field(default_factory=OrderedDict)
@@ -125,7 +127,10 @@ class AnswerCache:
         def ask() -> Tensor:
             release = Release.with_repeat(self.release, repeat) if repeat else self.release
             asked = release.raw_eps if raw else release.eps
-            return asked(x, diffusion.full_timesteps(t, x), label)
+            began = time.perf_counter()
+            answer = asked(x, diffusion.full_timesteps(t, x), label)
+            self.seconds += time.perf_counter() - began
+            return answer
 
         if x.is_inference() or (label is not None and label.is_inference()):
             self._counted_before += counted

@@ -49,11 +49,18 @@ class AuxiliaryRelease:
 
 @dataclass
 class CallCount:
-    """Calls of eps by attacks that share them, an image: as made, and as if each of the `attacks` ran alone."""
+    """Calls of eps by attacks that share them, an image: as made, and as if each of the `attacks` ran alone. `seconds`:
+    of all calls of eps; on a CUDA device until they were launched."""
 
     together: float = 0.0
     apart: float = 0.0
     attacks: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """What is the same whenever it is counted."""
+        return {"together": self.together, "apart": self.apart, "attacks": self.attacks}
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,7 @@ class AttackTarget:
                     answers.setdefault(name, found.new_empty(len(images.ids), *found.shape[1:]))[rows] = found
                     counts[name].finish(asked)
                 together += memory.calls * asked
+                calls.seconds += memory.seconds + sum(other.seconds for other, _ in others.values())
         sharing = [name for name, one in put.items() if one.shares]
         calls.together, calls.attacks = together / len(images.ids), float(len(sharing))
         calls.apart = sum(counts[name].mean for name in sharing)

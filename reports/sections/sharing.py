@@ -50,6 +50,18 @@ def format_shared_calls(run: RunFolder) -> list[str]:
     ]
 
 
+def share_in_network(run: RunFolder) -> float | None:
+    """The part of the membership attacks' seconds, fits included, in which the network answered about the images that
+    they scored; None where no record says so."""
+    passes = {
+        (record.point, record.seed, timings["membership_attacks_together"], timings["membership_network_calls"])
+        for record in run.records
+        if "membership_network_calls" in (timings := record.run.timings)
+    }
+    whole = sum(seconds for _, _, seconds, _ in passes)
+    return sum(seconds for *_, seconds in passes) / whole if whole else None
+
+
 def _of(run: RunFolder, point: str) -> list[SharedCalls]:
     facts = [record.run.calls for record in run.records if record.point == point]
     return [SharedCalls(float(f["together"]), float(f["apart"]), int(f["attacks"])) for f in facts if "together" in f]
@@ -61,6 +73,9 @@ TEMPLATE = """\
 {% for words in sharing %}
 - {{ words }}.
 {% endfor %}
+{% if in_network is not none %}
+- The network's answers took {{ in_network }} % of the time of these attacks, fits included.
+{% endif %}
 
 Attacks of a release see the same noise, and an answer that one of them asked for is given to the others from memory.
 The queries of each attack are counted as if it ran alone. Sampling walks and gradients of an attack's own are not among
@@ -72,4 +87,5 @@ these.
 def collect(run: RunFolder) -> dict[str, Any] | None:
     """The calls that were shared; None where none were made."""
     found = format_shared_calls(run)
-    return {"sharing": found} if found else None
+    share = share_in_network(run)
+    return {"sharing": found, "in_network": None if share is None else f"{100 * share:.0f}"} if found else None

@@ -288,7 +288,7 @@ def test_calls_are_counted_as_made_and_as_if_each_attack_ran_alone():
     calls = CallCount()
     asked = {"a": AttackRequest(Error(), False), "b": AttackRequest(Error(), False)}
     target(16).score(asked, images(0, 40), calls)
-    assert (calls.together, calls.apart) == (2, 4)
+    assert (calls.together, calls.apart) == (2, 4) and calls.seconds > 0
     target(16, Guided).score(asked | {"c": AttackRequest(Error(), True)}, images(0, 40), calls)
     assert (calls.together, calls.apart) == (4, 6)
 

@@ -18,7 +18,7 @@ from leakbench.reports.reading.strongest import strongest
 from leakbench.reports.sections.attacks import attack_tables, smallest_detectable
 from leakbench.reports.sections.controls import top_controls
 from leakbench.reports.sections.sets import sets
-from leakbench.reports.sections.sharing import format_shared_calls, list_shared_calls
+from leakbench.reports.sections.sharing import format_shared_calls, list_shared_calls, share_in_network
 from leakbench.reports.site.report import render
 from leakbench.reports.tables.csv_files import write_csv
 from leakbench.reports.tables.terminal import print_table
@@ -214,6 +214,20 @@ def test_of_several_askings_the_one_with_most_attacks_counts(tmp_path, muster_ru
     path.write_text(json.dumps(told))
     ((names, shared),) = list_shared_calls(RunFolder(run.path))
     assert (names, shared.attacks, shared.together) == (["baseline"], 23, 214.0)
+
+
+def test_the_part_of_the_network_in_the_time_of_attacks(tmp_path, muster_run, army):
+    """A pass counts once, however many records tell of it; runs of before say nothing."""
+    assert share_in_network(army) is None
+    run = muster_run(tmp_path, seeds=(0,), points=[{**army.plan.points[0].model_dump(), "truth": (1.0, 0.1, 4.0)}])
+    for path, network in zip(sorted((tmp_path / "records").glob("*DENOISER*")), (3.0, 3.0, 6.0), strict=False):
+        told = json.loads(path.read_text())
+        del told["checksum"]
+        told["run"]["timings"] = {"membership_attacks_together": 10.0, "membership_network_calls": network}
+        path.write_text(json.dumps(told))
+    again = RunFolder(run.path)
+    assert share_in_network(again) == 0.45
+    assert "took 45 % of the time" in render(again)
 
 
 def test_the_gaps_of_many_attacks_are_those_of_the_strongest(army):
