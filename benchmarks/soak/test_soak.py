@@ -1,7 +1,7 @@
 """A suite over and over: memory, open files, threads, temporary files, cache and run folder must not grow.
 
-    pytest benchmarks/speed/test_soak.py -s
-    LEAKBENCH_SOAK_TIMES=5 LEAKBENCH_SOAK_SUITE=quick pytest benchmarks/speed/test_soak.py -s
+    pytest benchmarks/soak -s
+    LEAKBENCH_SOAK_TIMES=5 LEAKBENCH_SOAK_SUITE=quick pytest benchmarks/soak -s
 
 Each time trains, attacks and reports all anew (`--rerun all`), 30 times if the environment does not say otherwise: in
 one process through `leakbench.run`, as a service or a notebook would, and through the command line with two workers.
