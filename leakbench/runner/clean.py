@@ -14,6 +14,7 @@ from leakbench.runtime.cache.contents import CacheItem, find_foreign, list_items
 from leakbench.runtime.cache.in_use import find_oldest_run, remove_stale_marks
 from leakbench.runtime.cache.locks import held_if_free
 from leakbench.runtime.cache.removal import remove_folder
+from leakbench.runtime.cache.use import forget_use
 
 SET_ASIDE = "superseded"
 
@@ -109,6 +110,7 @@ def _is_held(path: Path) -> bool:
 def _remove(item: CacheItem) -> None:
     if item.files is None:
         remove_folder(item.path)
+        forget_use(item.path)
         return
     for path in item.files:
         path.unlink(missing_ok=True)

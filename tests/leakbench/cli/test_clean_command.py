@@ -27,7 +27,7 @@ def put(cache):
     def make(kind, name, count, days):
         store = ArtefactCache(cache, kind, url="")
         folder = store.write(compute_key(name=name), lambda path: (path / "data").write_bytes(bytes(count)) and None)
-        age(folder / "manifest.json", days)
+        age(folder, days)
         return folder
 
     return make
@@ -67,6 +67,7 @@ def test_by_size_the_least_recently_used_goes_first(clean, put, cache):
     assert [folder.exists() for folder in folders] == [True, False, True]
     clean("--keep", "0", "--yes")
     assert not any(folder.exists() for folder in folders)
+    assert not [*(cache / "used").glob("*")]
 
 
 def test_what_a_run_uses_counts_as_used_now_and_what_is_asked_about_does_not(put, cache):
@@ -76,11 +77,13 @@ def test_what_a_run_uses_counts_as_used_now_and_what_is_asked_about_does_not(put
     assert time.time() - last_use(folder) > 39 * DAY
     assert store.get_valid(folder.name) == folder
     assert time.time() - last_use(folder) < 60
+    assert time.time() - folder.stat().st_mtime > 39 * DAY  # the artefact is as it was written
 
 
 def test_only_what_leakbench_made_is_touched(clean, put, cache, tmp_path):
     folder, mixed = put("fits", "network", 10, 40), put("fits", "mixed", 10, 40)
     (mixed / "notes.txt").write_text("mine")
+    age(mixed, 40)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "precious").write_text("mine")
     (cache / "fits" / ("a" * 40)).symlink_to(tmp_path / "elsewhere")
