@@ -175,13 +175,13 @@ def write_page(races: list[dict[str, Any]], facts: list[dict[str, Any]], page: P
 
 
 def said(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    return f"{value:.2g}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def goal(one: dict[str, Any]) -> str:
-    if one["at_most"] is not None:
+    if one.get("at_most") is not None:
         return f"at most {one['at_most']:g} times its time"
-    return "" if one["at_least"] is None else f"{one['at_least']:g} times as fast"
+    return "" if one.get("at_least") is None else f"{one['at_least']:g} times as fast"
 
 
 def limit(one: dict[str, Any]) -> str:
@@ -189,7 +189,7 @@ def limit(one: dict[str, Any]) -> str:
 
 
 def over_floor(one: dict[str, Any]) -> str:
-    seconds = f" ({one['ours']:.3g} s on {one['device']})" if one["device"] else ""
+    seconds = f" ({one['ours']:.3g} s on {one['device']})" if one.get("device") else ""
     return f"{said(one['ours'] / one['floor'])}{seconds}" if one["floor"] else seconds.strip(" ()")
 
 
@@ -200,8 +200,8 @@ def draw(races: list[dict[str, Any]], path: Path) -> Path:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    speeds = [one["ratio"] if one["at_most"] is None else 1 / one["ratio"] for one in races]
-    goals = [one["at_least"] if one["at_most"] is None else 1 / one["at_most"] for one in races]
+    speeds = [one["ratio"] if one.get("at_most") is None else 1 / one["ratio"] for one in races]
+    goals = [one.get("at_least") if one.get("at_most") is None else 1 / one["at_most"] for one in races]
     figure, axes = pyplot.subplots(figsize=(7.5, 1.0 + 0.28 * len(races)), layout="constrained")
     places = range(len(races), 0, -1)
     axes.axvline(1, color="0.7", linewidth=1)
@@ -254,8 +254,8 @@ Measured on: {machine}.
 
 Where a goal is missed the reason is known:
 
-- An attack alone is the network's calls and a few thousandths of their time: there is nothing left to be faster than a
-  plain loop by. What leakbench saves are calls that attacks share, which no plain loop does.
+- An attack alone is the network's calls and at most a few per cent of their time: there is nothing left to be faster
+  than a plain loop by. What leakbench saves are calls that attacks share, which no plain loop does.
 - A last batch that is not full is filled up to the next of a few fixed sizes, so that results do not depend on how many
   processes share the work: 41 images in batches of 32 run as 48.
 - bf16 on the CPU is faster, and moves answers by more than a per cent, and with them scores: attacks run in float32.

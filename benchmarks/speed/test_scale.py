@@ -56,7 +56,7 @@ asked = {attack.name: AttackRequest(attack, False) for attack in (Loss(), SecMI(
 began = time.process_time()
 evidence, _ = collect_membership_evidence(AttackTarget.of(release, streams), asked, parts)
 seconds = time.process_time() - began
-scored = sum(map(len, vars(evidence["loss"]).values()))
+scored = sum(len(part) for part in vars(evidence["loss"]).values() if part is not None)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps({"seconds": seconds, "peak": peak, "scored": scored}))
 """
