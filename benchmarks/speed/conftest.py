@@ -213,6 +213,7 @@ def draw(races: list[dict[str, Any]], path: Path) -> Path:
     axes.set_xscale("log")
     ticks = [value for value in (0.25, 0.5, 1, 2, 4, 8, 16, 32) if min(speeds) / 1.5 <= value <= max(speeds) * 1.5]
     axes.set_xticks(ticks, [f"{value:g}" for value in ticks])
+    axes.set_ylim(0.2, len(races) + 0.8)
     axes.minorticks_off()
     axes.set_yticks(list(places), [f"{one['claim']}\nto {one['peer_name']}" for one in races], fontsize=6)
     axes.set_xlabel("times as fast as the fastest peer")
