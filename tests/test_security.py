@@ -157,8 +157,9 @@ def test_an_audit_offline_asks_for_no_connection(tmp_path, leakbench, pipelines,
 
 def test_a_model_or_a_data_set_of_the_hub_is_refused_offline_in_one_line(tmp_path, leakbench, no_network, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # which --offline changes
-    np.savez(tmp_path / "some.npz", images=np.zeros((40, 8, 8), np.uint8))
-    sides = ("--members", tmp_path / "some.npz", "--nonmembers", tmp_path / "some.npz")
+    for side in ("members", "nonmembers"):
+        np.savez(tmp_path / f"{side}.npz", images=np.zeros((40, 8, 8), np.uint8))
+    sides = ("--members", tmp_path / "members.npz", "--nonmembers", tmp_path / "nonmembers.npz")
     outcome = leakbench("--offline", "audit", "google/ddpm-cifar10-32", *sides, "--plan")
     assert outcome.code == 2 and "hub's files cannot be had" in outcome.err
     assert leakbench("--offline", "fetch", "cifar10").code in (1, 2)

@@ -179,7 +179,7 @@ def test_no_file_of_a_run_holds_a_pickle(finished):
                     head = packed.read(name)[:128]
                     assert head.startswith(b"\x93NUMPY")
                     assert b"'|O'" not in head
-        elif path.is_file() and (path.parent.name == "locks" or path.name == ".lock"):
+        elif path.is_file() and (path.parent.name in ("locks", "used") or path.name == ".lock"):
             assert path.read_bytes() == b""
         elif path.is_file():
             assert path.suffix in {".json", ".csv", ".md", ".png", ".safetensors"} or path.name == ".reported"
