@@ -30,10 +30,7 @@ Go = Callable[[], object]
 
 @dataclass(frozen=True)
 class Race:
-    """Races of one test.
-
-    goal: what the ratio has to come to; where it is an `at_most`, the ratio is ours over the peer's.
-    """
+    """Races of one test. `at_least` and `at_most` are goals of the ratio; with `at_most` it is ours over the peer's."""
 
     benchmark: Any
 
@@ -255,8 +252,9 @@ Measured on: {machine}.
 
 Where a goal is missed the reason is known:
 
-- An attack alone is the network's calls and at most a few per cent of their time: there is nothing left to be faster
-  than a plain loop by. What leakbench saves are calls that attacks share, which no plain loop does.
+- An attack alone, a walk of the sampler and a private gradient of a UNet are the network's calls and at most a few per
+  cent of their time beside: there is nothing left to be faster by, and a tie falls to either side of 1. What leakbench
+  saves are calls that attacks share, which no plain loop does.
 - A last batch that is not full is filled up to the next of a few fixed sizes, so that results do not depend on how many
   processes share the work: 41 images in batches of 32 run as 48.
 - bf16 on the CPU is faster, and moves answers by more than a per cent, and with them scores: attacks run in float32.

@@ -125,16 +125,16 @@ LOOPS = {"loss": loss_loop, "pia": pia_loop, "secmi": secmi_loop, "pfami": pfami
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_beside_a_plain_loop(race, name, device):
-    """At least as fast, up to the noise of a measurement that is all network."""
+    """At least as fast; both are nearly all network, so that a tie falls to either side of 1."""
     bench = Bench(device)
     found = race(
         f"{name} on a UNet, {COUNT} images of 32x32",
         lambda: bench.together({name: ATTACKS[name]})[0][name],
         {"a plain loop": lambda: bench.loop(name)},
         lambda: bench.calls(CALLS[name]),
-        f"{CALLS[name]} calls of the network",
+        f"{CALLS[name]} call{'s' * (CALLS[name] > 1)} of the network",
         rounds=9 if CALLS[name] < 5 else 3,
-        at_least=0.95,
+        at_least=1,
         device=device,
     )
     if name in ("pia", "secmi"):  # the others draw noise

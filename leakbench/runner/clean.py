@@ -16,8 +16,6 @@ from leakbench.runtime.cache.locks import held_if_free
 from leakbench.runtime.cache.removal import remove_folder
 from leakbench.runtime.cache.use import forget_use
 
-SET_ASIDE = "superseded"
-
 
 @dataclass(frozen=True)
 class CleanPlan:
@@ -87,13 +85,13 @@ def find_superseded(run: Path) -> CacheItem | None:
         return None
     about = [path.stat() for path in files]
     size, newest = sum(one.st_size for one in about), max(one.st_mtime for one in about)
-    return CacheItem(SET_ASIDE, folder, size, newest, (run / LOCK,), files)
+    return CacheItem(SUPERSEDED, folder, size, newest, (run / LOCK,), files)
 
 
 def _reason_to_spare(item: CacheItem, began: float | None, locked: bool = False) -> str | None:
     if not locked and any(_is_held(path) for path in item.locks):
         return "another process works on it"
-    if began is not None and item.used >= began and item.kind != SET_ASIDE:
+    if began is not None and item.used >= began and item.kind != SUPERSEDED:
         return "a run that is at work has used it"
     if foreign := find_foreign(item):
         return f"holds {foreign!r}, which leakbench did not write"
