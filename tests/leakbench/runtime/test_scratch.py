@@ -82,11 +82,11 @@ command_line.main()
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
 def test_a_command_that_is_stopped_removes_its_temporary_folders(temporary, number, code):
-    process = subprocess.Popen(
-        [sys.executable, "-c", TIDY], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    with process.stdout:
+    process = subprocess.Popen([sys.executable, "-c", TIDY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process.stdout, process.stderr:
         assert process.stdout.readline().startswith(str(temporary))
         process.send_signal(number)
         assert process.wait(30) == code
+        if number == signal.SIGTERM:  # Ctrl-C is answered by the real app
+            assert process.stderr.read() == "leakbench: terminated\n"
     assert left(temporary) == []
