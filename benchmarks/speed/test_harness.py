@@ -1,12 +1,14 @@
-"""What the harness itself costs: a command's start, planning ten thousand cells, and what of `quick` is no computing.
+"""What the harness itself costs: a command's start, planning ten thousand cells, and what of `quick` is no computing;
+and what its plan foresees beside what comes.
 
     pytest benchmarks/speed/test_harness.py -s
 
-Seconds are the processor's. A run with nothing left to do starts, plans and checks every record; a report reads and
-draws them all.
+Seconds are the processor's, but those of plans, which are by the clock. A run with nothing left to do starts, plans and
+checks every record; a report reads and draws them all.
 """
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -50,9 +52,15 @@ def children(go: Callable[[], object]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def leakbench(*words: str, **env: str) -> None:
+def leakbench(*words: str, **env: str) -> str:
     command = [sys.executable, "-m", "leakbench.cli", *words]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | env)
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | env).stdout
+
+
+def planned_seconds(*words: str, **env: str) -> float:
+    """Seconds by the clock that a plan foresees."""
+    plan = leakbench("run", *words, "--plan", **env)
+    return 60 * float(re.findall(r"^about ([\d.]+) minutes", plan, re.MULTILINE)[0])
 
 
 def plan_seconds(tmp_path, releases: int) -> float:
@@ -80,6 +88,9 @@ def test_a_plan_of_ten_thousand_cells(fact, tmp_path):
 def test_the_harness_of_quick(fact, tmp_path):
     env = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")} | {"LEAKBENCH_CACHE": str(tmp_path / "c")}
     out = str(tmp_path / "run")
+    foreseen, began = planned_seconds("quick", "--out", out, **env), time.monotonic()
+    leakbench("run", "quick", "--out", str(tmp_path / "timed"), **env | {"LEAKBENCH_CACHE": str(tmp_path / "d")})
+    fact("`quick` by the clock, over what its plan foresees", (time.monotonic() - began) / foreseen, "times")
     whole, again = (children(lambda: leakbench("run", "quick", "--out", out, **env)) for _ in range(2))
     fact("`quick` once more, with nothing left to do, over the whole", again / whole)
     fact("the report of `quick` over the whole", children(lambda: leakbench("report", out, **env)) / whole)

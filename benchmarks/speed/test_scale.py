@@ -1,10 +1,10 @@
-"""What attacking more images costs: seconds and memory at 3,125, 12,500 and 50,000 images of 32x32, on one thread.
+"""What attacking more images, and by more attacks, costs: seconds and memory, on one thread.
 
     pytest benchmarks/speed/test_scale.py -s
 
-The images lie in a file; each size is attacked by loss, SecMI and PIA in a process of its own, whose peak memory is
-what it takes. The network is one convolution: what is measured is the harness. Seconds are the processor's, so that a
-busy machine does not count.
+The images of 32x32 lie in a file; 3,125, 12,500 and 50,000 of them are attacked by loss, SecMI and PIA in a process of
+its own each, whose peak memory is what it takes; 3,125 by loss alone and by four attacks. The network is one
+convolution: what is measured is the harness. Seconds are the processor's, so that a busy machine does not count.
 """
 
 import json
@@ -22,6 +22,7 @@ import json, resource, sys, time
 import numpy as np, torch
 from leakbench.api import Release
 from leakbench.attacks.membership.loss import Loss
+from leakbench.attacks.membership.pfami import PFAMI
 from leakbench.attacks.membership.pia import PIA
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.measurement.membership_evidence import collect_membership_evidence
@@ -35,7 +36,9 @@ class Cheap(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.body = torch.nn.Conv2d(3, 3, 3, padding=1)
+        self.calls = 0
     def forward(self, x, t, label=None):
+        self.calls += len(x)
         return self.body(x)
 
 torch.set_num_threads(1)
@@ -52,13 +55,14 @@ def part(k):
 
 names = ("member", "nonmember", "calibration_in", "calibration_out")
 parts = {name: part(k) for k, name in enumerate(names)}
-asked = {attack.name: AttackRequest(attack, False) for attack in (Loss(), SecMI(), PIA())}
+attacks = [{"loss": Loss, "pia": PIA, "secmi": SecMI, "pfami": PFAMI}[name]() for name in sys.argv[3:]]
+asked = {attack.name: AttackRequest(attack, False) for attack in attacks}
 began = time.process_time()
 evidence, _ = collect_membership_evidence(AttackTarget.of(release, streams), asked, parts)
 seconds = time.process_time() - began
 scored = sum(len(part) for part in vars(evidence["loss"]).values() if part is not None)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-print(json.dumps({"seconds": seconds, "peak": peak, "scored": scored}))
+print(json.dumps({"seconds": seconds, "peak": peak, "scored": scored, "calls": network.calls}))
 """
 
 
@@ -73,13 +77,13 @@ def pixels(tmp_path_factory):
     return path
 
 
-def attacked(pixels, count: int) -> dict[str, float]:
-    command = [sys.executable, "-c", _ATTACK, str(pixels), str(count)]
+def attacked(pixels, count: int, *attacks: str) -> dict[str, float]:
+    command = [sys.executable, "-c", _ATTACK, str(pixels), str(count), *attacks]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def test_cost_is_linear_and_memory_bounded(pixels, fact):
-    found = {count: attacked(pixels, count) for count in SIZES}
+    found = {count: attacked(pixels, count, "loss", "secmi", "pia") for count in SIZES}
     assert all(cost["scored"] == count for count, cost in found.items())
     first, *others = SIZES
     for count in others:
@@ -88,3 +92,11 @@ def test_cost_is_linear_and_memory_bounded(pixels, fact):
     fact(
         f"memory of an attack on {count:,} images of 32x32", found[count]["peak"] / 2**30, "GiB", at_most=LIMIT / 2**30
     )
+
+
+def test_cost_of_attacks_is_that_of_their_calls(pixels, fact):
+    one, four = (attacked(pixels, SIZES[0], *names) for names in (["loss"], ["loss", "pia", "secmi", "pfami"]))
+    assert one["scored"] == four["scored"] == SIZES[0]
+    fact("calls of the network, 4 attacks over 1", four["calls"] / one["calls"], "times")
+    ratio = four["seconds"] / four["calls"] / (one["seconds"] / one["calls"])
+    fact("time a call of the network, 4 attacks over 1", ratio, "times", at_most=1.5)
