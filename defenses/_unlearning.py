@@ -2,13 +2,13 @@
 
 A method says how one step's gradient is made (`rule`); the rest is the same for all, so that a table of them compares
 methods and not scripts. Every method sees the same images to forget and to keep, in the same order, with the same
-timesteps and noise (streams named "unlearn", not for the method). Losses are means over pixels; published constants
-that weigh a sum over pixels against something else are adapted by the number of pixels, and each method says so.
+timesteps and noise (streams named "unlearn", not for the method). Losses are means over pixels, or sums where the
+method is published in sums and that matters, since a step's gradient is clipped; each method says so.
 
 Choices of ours, for all alike: Adam's moments start at zero; the learning rate falls to zero along a cosine, so that
 what stays can settle (published: constant, after far more steps on far larger networks); weights are not averaged (an
 average would hold on to those from before); a step's gradient is clipped to norm 1, as published for EraseDiff, SA,
-SISS and SFR-on.
+SISS, SalUn and SFR-on.
 """
 
 from __future__ import annotations
@@ -161,6 +161,12 @@ class Edit:
         """Hand a gradient to the optimiser."""
         for parameter, part in zip(self.parameters, gradient, strict=True):
             parameter.grad = part
+
+
+def clipped(gradient: Sequence[Tensor]) -> list[Tensor]:
+    """A gradient, scaled down to norm 1 where it is longer."""
+    longer = dot(gradient, gradient).sqrt().clamp(min=1.0)
+    return [part / longer for part in gradient]
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

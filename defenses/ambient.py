@@ -14,11 +14,12 @@ weight are tied to its noise levels; for our timesteps, which are uniform, w_t =
 deviation 1/2, in a form that holds for hidden pixels too: a pixel is the mean of what it shows and of what the network
 F guesses, weighed by their precisions, D = (SNR_t x_t / sqrt(abar_t) + 4 F) / (SNR_t + 4) where it is seen and D = F
 where it is hidden, so F answers x_0 everywhere. The mean is over all C H W pixels, hidden ones counting zero: each
-shown pixel weighs the same, as published. A mask hides a pixel in all its channels. The sampling mask is drawn once by
-the seed and is a part of the model: what is handed out is
-eps(x, t) = (x - sqrt(abar_t) D(A x, A, t)) / sqrt(1 - abar_t), a function of x and t like any other, whose gradients
-reach F, so that every defense and attack composes. D is not clipped to [-1, 1] there (its gradient would vanish); the
-sampler clips the finished image. No reconstruction guidance (the published default is 0).
+shown pixel weighs the same, as published. B is drawn anew in each step (the published code fixes one B an image, by the
+seed of its A). A mask hides a pixel in all its channels. The sampling mask is drawn once by the seed and is a part of
+the model: what is handed out is eps(x, t) = (x - sqrt(abar_t) D(A x, A, t)) / sqrt(1 - abar_t), a function of x and t
+like any other, whose gradients reach F, so that every defense and attack composes. D is not clipped to [-1, 1] there
+(its gradient would vanish); the sampler clips the finished image. No reconstruction guidance (the published default is
+0).
 
 The paper trains on up to 30,000 images. With a few hundred every fixed mask gives its image away to D, while the
 sampling mask is one that D has never met: that may be why quality falls fast with p there, less with a larger delta.

@@ -1,17 +1,19 @@
 """SalUn: relabel what is to be forgotten, in the weights that matter to it (2310.12508, ICLR 2024).
 
-    mask = 1[ |grad L_f(theta*)| among the top `density` of all weights ],   computed once
+    mask = 1[ |g_f| among the top `density` of all weights ],   computed once
     min_theta ||eps_theta(x_t | c') - eps_theta(x_t | c_f)||^2 + alpha L_r(theta)   over the masked weights only
 
 x_t are noised images to forget; c' = (c_f + 1) mod C; the c' side is the network's own answer, detached. The other
-weights keep their bits: their gradient is zero from the first step on, and so are Adam's moments.
+weights keep their bits: their gradient is zero from the first step on, and so are Adam's moments. g_f is the sum over
+the batches of one pass of their gradients of L_f, a sum over pixels, each clipped to norm 1. A step's gradient is
+clipped to norm 1 before it is masked, as published.
 
 Loss scale: both terms are means over pixels. The published code SUMS L_r over pixels and takes the mean in the other
 term, so its alpha = 1e-3 acts as 1e-3 x 3072 = 3.07 on CIFAR-10: that is the default here, in means.
 
-Choices of ours: grad L_f is that of the mean loss over one pass of the images to forget, with one timestep and noise
-each, in eval mode; the threshold is over the whole parameter vector; equal magnitudes are taken in the vector's order,
-so the density is met exactly. The published base is guided and drops labels in training; ours does neither.
+Choices of ours: the pass draws one timestep and noise for each image to forget (published: timesteps in pairs t and
+T - 1 - t, and a guided answer), in eval mode; equal magnitudes are taken in the vector's order, so the density is met
+exactly. The published base is guided and drops labels in training; ours does neither.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from leakbench.api import Task, fit_param
 from leakbench.models.diffusion import add_noise
 from leakbench.models.training.loop import Rule
 
-from ._unlearning import Edit, Pair, Unlearning
+from ._unlearning import Edit, Pair, Unlearning, clipped
 
 
 def top_mask(values: list[Tensor], density: float) -> list[Tensor]:
@@ -68,16 +70,15 @@ class SalUn(Unlearning):
                 target = module(x_t, batch.t, (label + 1) % count)
             relabel = F.mse_loss(module(x_t, batch.t, label), target)
             loss = relabel + self.alpha * edit.errors(module, pair.keep).mean()
-            edit.leave([g * kept for g, kept in zip(edit.gradient(loss), mask, strict=True)])
+            edit.leave([g * kept for g, kept in zip(clipped(edit.gradient(loss)), mask, strict=True)])
 
         return step
 
 
 def saliency(edit: Edit) -> list[Tensor]:
-    """grad L_f of the network as it stands, over one pass of the images to forget."""
-    forget = edit.chosen[0]
+    """g_f of the network as it stands, over one pass of the images to forget."""
     total = [torch.zeros_like(p) for p in edit.parameters]
-    for batch in edit.one_pass("salun mask", forget):
-        part = edit.gradient(edit.errors(edit.network, batch).sum() / len(forget))
-        torch._foreach_add_(total, part)
+    for batch in edit.one_pass("salun mask", edit.chosen[0]):
+        gradient = edit.gradient(edit.pixels * edit.errors(edit.network, batch).mean())
+        torch._foreach_add_(total, clipped(gradient))
     return total

@@ -8,14 +8,16 @@ base's, theta*. F is the diagonal of the empirical Fisher information as publish
 all T timesteps, one noise draw each, its gradient squared, the mean over samples. No real image is read, so the base's
 claims survive.
 
-Loss scale: published in sums over pixels, with gamma = 1 and lam = 10. Ours are means. With D pixels F_sum is
-D^2 F_mean, so the published objective is D times L_mean + gamma L_mean + lam D sum_i F_mean (theta_i - theta*_i)^2,
-which is what is minimised: `lam` is the published constant. Published: 20,000 iterations, batch 128, lr 1e-4, 500
-samples a label for both uses; the Fisher pass then costs as much as the training.
+Loss scale: sums over pixels, as published, with gamma = 1 and lam = 10: the mean times the number of pixels D in every
+place (F_sum is D^2 F_mean). So the clip of a step's gradient to norm 1 acts as published, on nearly every step; for
+means it would be one of 1 / D. Published: 20,000 iterations, batch 128, lr 1e-4, 500 samples a label for both uses; the
+Fisher pass then costs as much as the training.
 
 Choices of ours: `samples` and `fisher_samples` (of them) a label, fewer because we train less; numbers of samples far
-from those that quality is measured on. The published average of the weights (0.9999) is left out, as in all methods
-here. Of the engine's draws it takes timesteps and noise: no index of a real image is looked up.
+from those that quality is measured on. The Fisher pass sees samples in [-1, 1], as the network does everywhere (the
+published one reads them from files and feeds [0, 1], which the network was not trained on). The published average of
+the weights (0.9999) is left out, as in all methods here. Of the engine's draws it takes timesteps and noise: no index
+of a real image is looked up.
 """
 
 from __future__ import annotations
@@ -91,8 +93,8 @@ class SelectiveAmnesia(Unlearning):
 
         def step(module: nn.Module, pair: Pair) -> None:
             loss = self.amnesia(edit, module, pair) + self.gamma * self.replay(edit, module, pair, others)
-            pull = 2 * self.lam * edit.pixels  # the penalty's gradient is 2 lam D F (theta - theta*)
-            rows = zip(edit.gradient(loss), fisher, edit.parameters, star, strict=True)
+            pull = 2 * self.lam  # the penalty's gradient is 2 lam F (theta - theta*)
+            rows = zip(edit.gradient(edit.pixels * loss), fisher, edit.parameters, star, strict=True)
             edit.leave([g + pull * f * (p.detach() - s) for g, f, p, s in rows])
 
         return step
@@ -104,7 +106,7 @@ class SelectiveAmnesia(Unlearning):
         return Samples(images.to(task.device), labels.to(task.device))
 
     def fisher(self, edit: Edit, drawn: Samples) -> list[Tensor]:
-        """F_mean at the base's weights, from the first `fisher_samples` of each label."""
+        """F at the base's weights, from the first `fisher_samples` of each label."""
         count = self.fisher_samples * edit.task.network.conditions
         total = [torch.zeros_like(p) for p in edit.parameters]
         for number in range(count):
@@ -113,24 +115,25 @@ class SelectiveAmnesia(Unlearning):
         return total
 
     def _gradient_over_time(self, edit: Edit, drawn: Samples, number: int) -> list[Tensor]:
-        """Gradient of one sample's loss (mean over pixels), summed over all timesteps."""
+        """Gradient of one sample's loss (sum over pixels), summed over all timesteps."""
         assert edit.task.base is not None
         schedule, total = edit.task.schedule, [torch.zeros_like(p) for p in edit.parameters]
         for t in torch.arange(schedule.T, device=edit.task.device).split(edit.task.base.batch):
             noise = edit.stream("fisher").normal(number * schedule.T + t, edit.task.network.shape)
             x0, label = (values[number].expand(len(t), *values.shape[1:]) for values in (drawn.images, drawn.labels))
-            torch._foreach_add_(total, edit.gradient(errors(edit.network, schedule, x0, t, noise, label).sum()))
+            loss = edit.pixels * errors(edit.network, schedule, x0, t, noise, label).sum()
+            torch._foreach_add_(total, edit.gradient(loss))
         return total
 
     def amnesia(self, edit: Edit, module: nn.Module, pair: Pair) -> Tensor:
-        """The loss on images of uniform noise under the label to forget."""
+        """The loss (mean over pixels) on images of uniform noise under the label to forget."""
         t, noise = pair.forget.t, pair.forget.noise
         x0 = 2 * edit.uniform("amnesia", pair.step, tuple(noise.shape)).float() - 1
         label = edit.forgotten(t)
         return errors(module, edit.task.schedule, x0, t, noise, label).mean()
 
     def replay(self, edit: Edit, module: nn.Module, pair: Pair, others: Samples) -> Tensor:
-        """The loss on what the base sampled for the other labels."""
+        """The loss (mean over pixels) on what the base sampled for the other labels."""
         index = edit.integers("replay", pair.step, len(others.labels), (len(pair.keep.t),))
         x0, label = others.images[index], others.labels[index]
         return errors(module, edit.task.schedule, x0, pair.keep.t, pair.keep.noise, label).mean()

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from leakbench.api import Task, fit_param
 from leakbench.models.training.loop import Rule
 
-from ._unlearning import Edit, Pair, Unlearning, dot
+from ._unlearning import Edit, Pair, Unlearning, clipped
 
 
 def adaptive_weights(losses: Tensor, lam: float) -> Tensor:
@@ -93,7 +93,6 @@ def mean_squares(edit: Edit, indices: Tensor) -> list[Tensor]:
     """The mean over one pass's batches of the squared gradient of their loss, clipped to norm 1."""
     total, batches = [torch.zeros_like(p) for p in edit.parameters], list(edit.one_pass("sfron mask", indices))
     for batch in batches:
-        gradient = edit.gradient(edit.pixels * edit.errors(edit.network, batch).mean())
-        shrunk = dot(gradient, gradient).sqrt().clamp(min=1.0)
-        torch._foreach_add_(total, [(g / shrunk).square() for g in gradient])
+        gradient = clipped(edit.gradient(edit.pixels * edit.errors(edit.network, batch).mean()))
+        torch._foreach_add_(total, [g.square() for g in gradient])
     return [value / len(batches) for value in total]

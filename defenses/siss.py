@@ -11,11 +11,11 @@ x is an image to keep and a one to forget; the pair shares t and eps; gamma = sq
 The weights make L_x and L_a unbiased for the two denoising losses. At small t the two images' noised clouds do not meet
 (one weight is 0 and the other greatest): there SISS is plain descent and ascent.
 
-Loss scale: L_x and L_a are means over pixels (published: sums), d_x and d_a sums. Published: lam = 0.5; the forget part
-is always rescaled to a norm rho that is tied to the sum and to the model (5 for MNIST, 500 CelebA-HQ, 750 Stable
-Diffusion). Adapted, it is a ratio: rho = `ratio` x ||g_x|| in each step; the default 0.1 is the authors' advice of
-about 10 % of the gradient norm of naive deletion (descent on what is kept). Their factors n / (n - k) and
-(1 + s) k / (n - k) are absorbed by that norm, as in their code.
+Loss scale: all are sums over pixels, as published, so that the clip to norm 1 acts on nearly every step (for means it
+would be one of 1 / D). Published: lam = 0.5; the forget part is always rescaled to a norm rho that is tied to the sum
+and to the model (5 for MNIST, 500 CelebA-HQ, 750 Stable Diffusion). Adapted, it is a ratio: rho = `ratio` x ||g_x|| in
+each step; the default 0.1 is the authors' advice of about 10 % of the gradient norm of naive deletion (descent on what
+is kept). Their factors n / (n - k) and (1 + s) k / (n - k) are absorbed by that norm, as in their code.
 
 Choices of ours: a network with labels is asked under the label of the image that m was made from, so L_x is the loss of
 x under its own label with probability 1 - lam w_a(m), given m, and else under a's (published models have no labels, or
@@ -85,5 +85,5 @@ class SISS(Unlearning):
         label_x, label_a = edit.label(pair.keep), edit.label(pair.forget)
         label = None if label_x is None or label_a is None else torch.where(from_a, label_a, label_x)
         e = module(m, t, label)
-        loss_x, loss_a = ((e - target).square().flatten(1).mean(1) for target in (eps_x, eps_a))
+        loss_x, loss_a = ((e - target).square().flatten(1).sum(1) for target in (eps_x, eps_a))
         return (w_x * loss_x).mean(), (w_a * loss_a).mean()
