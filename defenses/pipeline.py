@@ -28,7 +28,7 @@ class Pipeline(PretrainedModel):
 
     path: str = fit_param(min_length=1)
     captions: str = fit_param("")
-    prediction: Literal["epsilon", "v_prediction", "sample"] | None = fit_param(None)
+    prediction: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] | None = fit_param(None)
     trust_pickle: bool = fit_param(False)
     trust_code: bool = fit_param(False)
     guidance: float = release_param(1.0, ge=0)
@@ -76,6 +76,6 @@ class Pipeline(PretrainedModel):
             schedule=task.schedule,
             codec=model.codec,
             guidance=self.guidance,
-            info={"model": model.name, "model_sha256": content},
+            info={"model": model.name, "model_sha256": content} | model.levels,
             network_calls=1.0 if self.guidance == 1 or not model.network.spec.conditions else 2.0,
         )

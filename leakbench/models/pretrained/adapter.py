@@ -5,10 +5,11 @@ The function takes nothing and answers (module, description):
     def model():
         return network, {"shape": (3, 32, 32), "prediction": "epsilon", "alpha_bar": [...], "conditions": 0}
 
-`shape` (C, H, W) is what the network denoises, images in [-1, 1]; `prediction` is epsilon, v_prediction or sample
-(default epsilon); `alpha_bar` the table of T numbers in (0, 1), by default DDPM's linear schedule; `conditions` the
-number of labels (default 0). The network is called as module(x, t), or module(x, t, label) where it has labels: x
-float32 (N, C, H, W), t and label int64 (N,). A plain module with these as attributes may be answered as well.
+`shape` (C, H, W) is what the network denoises, images in [-1, 1]; `prediction` is epsilon, v_prediction, sample
+or flow_prediction (default epsilon); `alpha_bar` the table of T numbers in (0, 1), by default DDPM's linear schedule;
+`conditions` the number of labels (default 0). The network is called as module(x, t), or module(x, t, label) where it
+has labels: x float32 (N, C, H, W), t and label int64 (N,); a flow's t is 1000 s, float32. A plain module with these as
+attributes may be answered as well.
 
 It is code, so it runs only where the user trusts it (`trust_code`). What it reads cannot be known, so its answer counts
 in every key beside FILE.py: the network's tensors, by name, and what it predicts.
@@ -29,6 +30,8 @@ from torch import nn
 from leakbench.models import networks
 from leakbench.models.diffusion import Schedule
 from leakbench.models.pretrained.locate import adapter_file
+from leakbench.models.pretrained.parameterisations.discrete import Discrete
+from leakbench.models.pretrained.parameterisations.flow import Flow
 from leakbench.models.pretrained.prediction import Prediction
 from leakbench.models.pretrained.schedulers import TARGETS
 from leakbench.models.pretrained.spec import PretrainedSpec
@@ -67,7 +70,8 @@ def load_adapter(path: str, prediction: str | None, trust_code: bool) -> Adapter
     schedule = Schedule() if table is None else Schedule.given(np.asarray(table))
     spec = networks.default_spec(tuple(said["shape"]), int(said.get("conditions", 0)))
     digest = compute_key(tensors=_tensors(body), target=target)
-    return AdapterModel(body, PretrainedSpec(spec.shape, spec, schedule), Prediction(schedule, target), digest)
+    asked = Flow(schedule) if target == "flow_prediction" else Discrete(schedule, target)
+    return AdapterModel(body, PretrainedSpec(spec.shape, spec, schedule), asked, digest)
 
 
 def _tensors(body: nn.Module) -> dict[str, list[str]]:

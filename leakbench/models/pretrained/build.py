@@ -16,7 +16,7 @@ from leakbench.models.pretrained.adapter import load_adapter
 from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.denoiser import Denoiser
 from leakbench.models.pretrained.inspect import Folder, Options, Part, inspect_folder, list_files
-from leakbench.models.pretrained.prediction import Prediction, read_prediction
+from leakbench.models.pretrained.prediction import Prediction, describe_levels, read_prediction
 from leakbench.models.pretrained.settings import read_shapes
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.pretrained.vae import vae_codec
@@ -34,6 +34,11 @@ class LoadedModel:
     spec: PretrainedSpec
     network: Denoiser
     codec: Codec | None
+
+    @property
+    def levels(self) -> dict[str, dict[str, float]]:
+        """The noise that it is asked for at timesteps, where these are not its own: a fact for the record."""
+        return describe_levels(self.network.prediction)
 
 
 def read_spec(options: Options) -> PretrainedSpec:

@@ -1,74 +1,38 @@
-"""From what a network predicts, under any scheduler, to the noise in x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
-
-    epsilon       eps = f(x_t, t)
-    v_prediction  eps = sqrt(abar_t) f + sqrt(1 - abar_t) x_t                  (Salimans and Ho 2022, 2202.00512)
-    sample        eps = (x_t - sqrt(abar_t) f) / sqrt(1 - abar_t)
-
-EDM (Karras et al. 2022, 2206.00364, table 1): x_sigma = x_0 + sigma eps = x_t / sqrt(abar_t), abar = 1 / (1 + sigma^2),
-    D = c_skip x_sigma + c_out f(c_in x_sigma, c_noise),   eps = (x_sigma - D) / sigma,
-    c_in = 1 / sqrt(sigma^2 + s^2),  c_skip = s^2 / (sigma^2 + s^2),  c_noise = log(sigma) / 4,  s = sigma_data,
-    c_out = sigma s / sqrt(sigma^2 + s^2), negative where the network predicts v (diffusers' EDM schedulers).
+"""From a scheduler's settings to how its network is asked for eps in x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
 
 Choices of ours. Every scheduler of diffusers that noises as DDPM does (Euler's and Heun's sigma is sqrt((1 - abar) /
 abar), its scaled input is x_t) is read for its table of alpha_bar alone: samples come from our deterministic DDIM
 walk, at the timesteps that `timestep_spacing` and `steps_offset` name; whether x_0 is clipped on the way is the
 suite's word ([sampler] clip), not the scheduler's. A step goes to the next timestep of the walk; diffusers' DDIM goes
-T // steps down, which is the same for "leading", for "trailing" where steps divide T, and not for "linspace". An EDM
-network knows any sigma: its timesteps are those of DDPM's linear schedule whose noise lies below sigma_max (about
-930), so that t means the same noise as in the attacks' papers, and a sigma below sigma_min counts as sigma_min. Where
+T // steps down, which is the same for "leading", for "trailing" where steps divide T, and not for "linspace". Where
 a network answers more channels than it is given, the rest is a learned variance, and cut.
+
+Flow, EDM, variance-exploding and consistency networks know any level of noise, and have no table: their timesteps are
+those of DDPM's linear schedule, as far as they were trained for its noise (schedulers.levels_between). So t means the
+same noise, the same log abar / (1 - abar), as in the attacks' papers.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.models.diffusion import Schedule, alpha_sigma
-from leakbench.models.pretrained.schedulers import (
-    EDM,
-    Target,
-    check_discrete,
-    check_scheduler,
-    check_target,
-    edm_schedule,
-)
+from leakbench.models.diffusion import Schedule
+from leakbench.models.pretrained.parameterisations.consistency import Consistency
+from leakbench.models.pretrained.parameterisations.discrete import Discrete
+from leakbench.models.pretrained.parameterisations.edm import EDM
+from leakbench.models.pretrained.parameterisations.exploding import Exploding
+from leakbench.models.pretrained.parameterisations.flow import Flow
+from leakbench.models.pretrained.schedulers import check_scheduler, kind_of, levels_of
 from leakbench.runtime.errors import UsageError
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """Target that a network predicts, and its schedule; `sigma_data`: with EDM's preconditioning around it."""
-
-    schedule: Schedule
-    target: Target = "epsilon"
-    sigma_data: float | None = None
-
-    def eps(self, ask: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> Tensor:
-        """The noise in x (N, C, H, W) at t (N,). `ask(input, time)` is the network: (N, C or more, H, W)."""
-        scale, sigma = alpha_sigma(self.schedule, t, x)
-        if self.sigma_data is not None:
-            return self._preconditioned(ask, x / scale, sigma / scale)
-        answer = ask(x, t)[:, : x.shape[1]]
-        if self.target == "epsilon":
-            return answer
-        if self.target == "v_prediction":
-            return scale * answer + sigma * x
-        return (x - scale * answer) / sigma
-
-    def _preconditioned(self, ask: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor) -> Tensor:
-        """EDM's: x is x_sigma; sigma (N, 1, 1, 1). With D put in, c_skip x and x cancel but for the terms below."""
-        assert self.sigma_data is not None
-        total = sigma.square() + self.sigma_data**2
-        answer = ask(x / total.sqrt(), 0.25 * sigma.flatten().log())[:, : x.shape[1]]
-        sign = -1.0 if self.target == "v_prediction" else 1.0
-        return sigma / total * x - sign * self.sigma_data / total.sqrt() * answer
+Prediction = Consistency | Discrete | EDM | Exploding | Flow
 
 
 def read_prediction(config: Mapping[str, Any] | None, override: str | None, where: str) -> Prediction:
@@ -77,16 +41,37 @@ def read_prediction(config: Mapping[str, Any] | None, override: str | None, wher
     Without a config (a bare network): DDPM's linear schedule, and the user has to say. Raises UsageError.
     """
     check_scheduler(config, override, where)
+    target: Any = override
     if config is None:
-        return Prediction(Schedule(), override)  # type: ignore[arg-type]
-    name = str(config["_class_name"])
-    scheduler = _built(name, config, where)
-    target: Any = override or scheduler.config.prediction_type
-    check_target(name, target, where)
-    if name in EDM:
-        said = scheduler.config
-        return Prediction(edm_schedule(said.sigma_min, said.sigma_max), target, float(said.sigma_data))
-    return Prediction(_table_schedule(scheduler, where), target)
+        return Flow(Schedule()) if target == "flow_prediction" else Discrete(Schedule(), target)
+    scheduler = _built(str(config["_class_name"]), config, where)
+    said = {**scheduler.config, "_class_name": config["_class_name"]}
+    kind = kind_of(said)
+    target = override or said.get("prediction_type")
+    if kind == "discrete":
+        return Discrete(_table_schedule(scheduler), target)
+    schedule = levels_of(said)
+    if kind == "flow":
+        return Flow(schedule, int(said["num_train_timesteps"]))
+    if kind == "edm":
+        return EDM(schedule, target, float(said["sigma_data"]))
+    if kind == "consistency":
+        return Consistency(schedule, float(said["sigma_min"]), float(said["sigma_data"]))
+    return Exploding(schedule)
+
+
+def describe_levels(prediction: Prediction) -> dict[str, dict[str, float]]:
+    """The level of noise in the model's own terms at some timesteps of an attack; nothing for a model with a table."""
+    if isinstance(prediction, Discrete):
+        return {}
+    ratio = np.sqrt(1 / prediction.schedule.alpha_bar - 1)  # sigma of images in [-1, 1]
+    levels, name = ratio, "sigma"
+    if isinstance(prediction, Flow):
+        levels, name = ratio / (1 + ratio), "s"
+    elif isinstance(prediction, Exploding):
+        levels = ratio / 2
+    at = (0, 10, 20, 50, 100, 200, 300, 500, 700, 900)
+    return {f"{name}_at_t": {str(t): round(float(levels[t]), 4) for t in at if t < len(levels)}}
 
 
 def _built(name: str, config: Mapping[str, Any], where: str) -> Any:
@@ -95,16 +80,15 @@ def _built(name: str, config: Mapping[str, Any], where: str) -> Any:
     said = {key: value for key, value in config.items() if not key.startswith("_")}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # its own use of numpy
+            warnings.simplefilter("ignore")  # its own use of numpy, and that a class will move
             return getattr(diffusers, name).from_config(said)
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
         raise UsageError(f"{where}: scheduler {name}: {str(error).splitlines()[0]}") from None
 
 
-def _table_schedule(scheduler: Any, where: str) -> Schedule:
+def _table_schedule(scheduler: Any) -> Schedule:
     """The table of alpha_bar, with the walk of the scheduler's config."""
     config = scheduler.config
-    check_discrete(type(scheduler).__name__, dict(config), where)
     found = _of_table(scheduler.alphas_cumprod.double().numpy())
     final = 1.0 if getattr(config, "set_alpha_to_one", True) else float(found.alpha_bar[0])
     spacing: Any = getattr(config, "timestep_spacing", "leading")

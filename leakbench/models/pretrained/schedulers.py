@@ -11,12 +11,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from leakbench.models.schedule import Schedule
-from leakbench.runtime.errors import UsageError, nearest_name
+from leakbench.runtime.errors import UsageError
 
-Target = Literal["epsilon", "v_prediction", "sample"]
+Target = Literal["epsilon", "v_prediction", "sample", "flow_prediction"]
 TARGETS: tuple[str, ...] = get_args(Target)
+Kind = Literal["discrete", "flow", "edm", "consistency", "exploding"]
 
-EDM = ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler")
 DDPM_LIKE = (
     "DDIMInverseScheduler",
     "DDIMParallelScheduler",
@@ -31,16 +31,53 @@ DDPM_LIKE = (
     "HeunDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",
+    "LCMScheduler",
     "LMSDiscreteScheduler",
     "PNDMScheduler",
+    "SASolverScheduler",
+    "TCDScheduler",
     "UniPCMultistepScheduler",
 )
+_NAMES: dict[Kind, tuple[str, ...]] = {
+    "discrete": DDPM_LIKE,
+    "flow": (
+        "FlowMatchEulerDiscreteScheduler",
+        "FlowMatchHeunDiscreteScheduler",
+        "FlowMatchLCMScheduler",
+    ),
+    "edm": ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler"),
+    "consistency": ("CMStochasticIterativeScheduler",),
+    "exploding": ("ScoreSdeVeScheduler",),
+}
+KNOWN = tuple(name for names in _NAMES.values() for name in names)
+_PREDICTS: dict[Kind, tuple[str, ...]] = {  # what a network may predict; the last three predict one thing each
+    "discrete": TARGETS[:3],
+    "flow": TARGETS[3:],
+    "edm": TARGETS[:2],
+    "consistency": (),
+    "exploding": (),
+}
+_LEVELS: dict[Kind, tuple[str, ...]] = {  # settings that say which noise a network was trained for
+    "discrete": ("num_train_timesteps",),
+    "flow": ("num_train_timesteps",),
+    "edm": ("sigma_min", "sigma_max"),
+    "consistency": ("sigma_min", "sigma_max"),
+    "exploding": ("sigma_min", "sigma_max"),
+}
+
+
+def kind_of(config: Mapping[str, Any]) -> Kind:
+    """The kind of a known scheduler. DDPM's solvers with `use_flow_sigmas` are those of flow matching."""
+    name = config["_class_name"]
+    if config.get("use_flow_sigmas"):
+        return "flow"
+    return next(kind for kind, names in _NAMES.items() if name in names)
 
 
 def check_scheduler(config: Mapping[str, Any] | None, override: str | None, where: str) -> None:
-    """Check that a scheduler is of a known class, and that a network without one says what it predicts (`override`).
+    """Check that a scheduler is known, and that its network can predict what it says, or the user (`override`).
 
-    Raises UsageError.
+    Raises UsageError, also for a network without a scheduler of which the user does not say what it predicts.
     """
     if override is not None and override not in TARGETS:
         raise UsageError(f"{where}: prediction = {override!r}: it should be one of {', '.join(TARGETS)}")
@@ -52,27 +89,49 @@ def check_scheduler(config: Mapping[str, Any] | None, override: str | None, wher
             )
         return
     name = str(config.get("_class_name"))
-    if name not in (*EDM, *DDPM_LIKE):
+    if name not in KNOWN:
+        raise UsageError(f"{where}: scheduler {name!r} is not known; {_known_of_its_meaning(name)}")
+    if config.get("timestep_type", "discrete") != "discrete":
+        raise UsageError(f"{where}: {name} with timestep_type = {config['timestep_type']!r} is not known")
+    if config.get("invert_sigmas"):
+        raise UsageError(f"{where}: {name} with invert_sigmas, whose time runs from image to noise, is not known")
+    kind = kind_of(config)
+    target, known = override or config.get("prediction_type"), _PREDICTS[kind]
+    if override is not None and override not in known:
+        what = f"predicts {' or '.join(known)}" if known else "says itself what its network predicts"
+        raise UsageError(f"{where}: prediction = {override!r}: {name} {what}")
+    if known and target is not None and target not in known:
         raise UsageError(
-            f"{where}: scheduler {name!r} is not known; {nearest_name(name, [*EDM, *DDPM_LIKE])}; known are "
-            f"{', '.join((*DDPM_LIKE, *EDM))}"
+            f"{where}: {name} with prediction_type = {target!r} is not known; known are {', '.join(known)}"
         )
 
 
-def check_target(name: str, target: str, where: str) -> None:
-    """Raise UsageError unless the scheduler of this class can stand around a network that predicts `target`."""
-    if target not in (TARGETS[:2] if name in EDM else TARGETS):
-        raise UsageError(f"{where}: {name} with prediction_type = {target!r} is not known; known are {TARGETS}")
+def _known_of_its_meaning(name: str) -> str:
+    """Name the known schedulers of one's own kind: with one of another kind, another model would be audited."""
+    signs: dict[Kind, tuple[str, ...]] = {
+        "flow": ("Flow", "RF"),
+        "edm": ("EDM",),
+        "consistency": ("Consistency", "CMS", "SCM"),
+        "exploding": ("Ve", "VE", "Karras"),
+    }
+    for kind, words in signs.items():
+        if any(word in name for word in words):
+            title = {"flow": "flow-matching", "edm": "EDM", "consistency": "consistency", "exploding": "VE"}[kind]
+            return f"known {title} schedulers are {', '.join(_NAMES[kind])}"
+    return f"known are {', '.join(KNOWN)}"
 
 
-def check_discrete(name: str, config: Mapping[str, Any], where: str) -> None:
-    """Raise UsageError for flow matching and for continuous timesteps."""
-    if config.get("use_flow_sigmas", False) or config.get("timestep_type", "discrete") != "discrete":
-        raise UsageError(f"{where}: {name} with flow or continuous timesteps is not known")
+def levels_of(config: Mapping[str, Any]) -> Schedule:
+    """The noise levels of a network that has no table of its own, as DDPM's timesteps. Raises UsageError for none."""
+    if kind_of(config) == "flow":
+        return Schedule()
+    image = 2.0 if kind_of(config) == "exploding" else 1.0  # its images lie in [0, 1], and ours are twice as wide
+    return levels_between(image * float(config["sigma_min"]), image * float(config["sigma_max"]))
 
 
-def edm_schedule(sigma_min: float, sigma_max: float) -> Schedule:
-    """The noise levels of DDPM's schedule that an EDM network was trained for. Raises UsageError for none."""
+def levels_between(sigma_min: float, sigma_max: float) -> Schedule:
+    """The noise levels of DDPM's linear schedule up to sigma_max = sqrt((1 - alpha_bar) / alpha_bar); those below
+    sigma_min count as it. Raises UsageError for none."""
     alpha_bar = Schedule().alpha_bar
     sigma = np.sqrt((1 - alpha_bar) / alpha_bar)
     sigma = np.maximum(sigma[sigma <= sigma_max], sigma_min)
@@ -89,12 +148,9 @@ def read_schedule(config: Mapping[str, Any] | None, override: str | None, where:
     check_scheduler(config, override, where)
     if config is None:
         return Schedule()
-    name, target = str(config["_class_name"]), override or config.get("prediction_type")
-    wanted = ("sigma_min", "sigma_max") if name in EDM else ("num_train_timesteps",)
-    if target is None or any(config.get(key) is None for key in wanted):
+    kind = kind_of(config)
+    if any(config.get(key) is None for key in _LEVELS[kind]):
         return None
-    check_target(name, str(target), where)
-    if name in EDM:
-        return edm_schedule(float(config["sigma_min"]), float(config["sigma_max"]))
-    check_discrete(name, config, where)
-    return Schedule(T=int(config["num_train_timesteps"]))
+    if kind in ("discrete", "edm") and override is None and config.get("prediction_type") is None:
+        return None
+    return Schedule(T=int(config["num_train_timesteps"])) if kind == "discrete" else levels_of(config)
