@@ -12,6 +12,7 @@ from torch import Tensor
 
 from leakbench.api import Access, MembershipAttack, MembershipEvidence, Release
 from leakbench.data.image_batch import Images
+from leakbench.data.image_view import ImageView
 from leakbench.measurement.access_levels import rows_written
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.membership_evidence import collect_membership_evidence
@@ -36,6 +37,8 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
                 written.append((RecordSpec(name, access), f"{name}/{raw}"))
     target = context.target(attack for attack, _ in attacks.values())
     parts = {name: context.images(rows) for name, rows in context.inputs.split.parts.items()}
+    if context.inputs.suite.file.generated_control:
+        parts["generated"] = _own_samples(context, len(parts["member"].ids))
     calls = CallCount()
     scores, queries = collect_membership_evidence(target, asked, parts, calls)
     groups = _groups(context)
@@ -103,6 +106,15 @@ def randomised(release: Release, images: Images) -> bool:
     with torch.no_grad():
         x0 = release.encode(few.images)
         return not torch.equal(answer(0), answer(1))
+
+
+def _own_samples(context: AuditContext, count: int) -> Images:
+    """The first `count` samples of the release, in 8 bits as its data set is, numbered after the last image of that."""
+    levels = ((context.samples[:count] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    ids = len(context.inputs.data.images) + torch.arange(len(levels))
+    labels, device = context.requested_labels, context.inputs.device
+    pictures = ImageView(levels.permute(0, 2, 3, 1)).to(device)
+    return Images(pictures, ids.to(device), None if labels is None else labels[: len(levels)].to(device))
 
 
 def _groups(context: AuditContext) -> dict[str, np.ndarray]:

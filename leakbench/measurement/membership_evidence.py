@@ -26,6 +26,7 @@ def collect_membership_evidence(
     folds: int = CALIBRATION_FOLDS,
 ) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
     """Evidence and queries of every asked attack. `parts` are those of the split; `reference` only if one learns.
+    `generated`, if it is among them, are samples of the release for the control, which adds nothing to the queries.
 
     Attacks that learn from calibration images are fitted on all of them; their own calibration scores come from fits
     that did not see the image (stratified `folds`), so that an attack that memorised its training images cannot look
@@ -39,13 +40,21 @@ def collect_membership_evidence(
     out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
     ready = {name: AttackRequest(studio.fit(one), one.raw) for name, one in asked.items()}
     scores, queries = target.score(ready, everything, calls)
+    control = {name: one for name, one in ready.items() if "generated" in parts and judges_generated(one.attack)}
+    generated = target.score(control, parts["generated"])[0] if control else {}
     evidence = {}
     for name, found in scores.items():
         members, nonmembers, inside, outside = np.split(found, np.cumsum(counts)[:-1])
         if name in out_of_fold:
             inside, outside = out_of_fold[name][member], out_of_fold[name][~member]
-        evidence[name] = MembershipEvidence(members, nonmembers, inside, outside)
+        evidence[name] = MembershipEvidence(members, nonmembers, inside, outside, generated_scores=generated.get(name))
     return evidence, queries
+
+
+def judges_generated(attack: MembershipAttack) -> bool:
+    """Tell whether scores of the release's own samples say something: not where the attack never asks the model, nor
+    where it compares images with these very samples."""
+    return attack.access >= Access.API and not attack.reads_samples
 
 
 @dataclass(frozen=True)

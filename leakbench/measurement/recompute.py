@@ -30,7 +30,7 @@ _OF_SCORES = frozenset({"non-finite", "constant-scores", "few-groups", "inverted
 RECOMPUTED_FLAGS: Final[dict[FamilyName, frozenset[str]]] = {  # those that follow from arrays; others rest on more
     "membership": _OF_SCORES
     | {"few-negatives", "tied-scores", "calibration-leaks", "track-invalid", "forget-set-too-small"}
-    | {"weaker-with-more-access"},
+    | {"weaker-with-more-access", "detects-style"},
     "replication": frozenset(),
     "attribute": _OF_SCORES | {"attribute-one-sided"},
     "unlearning": _OF_SCORES | {"not-brought-back"},

@@ -42,8 +42,11 @@ def record_parts(inputs: RunInputs, release: Parts, attack: Attack | None, acces
 def _settings(inputs: RunInputs, attack: Attack) -> Parts:
     """The settings of the suite and of the run that the records of an attack follow."""
     family, table, found = MEASUREMENTS[attack.family], inputs.suite.file.quality, Parts()
-    if family.reads_samples(attack):
+    controlled = attack.family == "membership" and inputs.suite.file.generated_control
+    if family.reads_samples(attack) or controlled:
         found["samples"] = table.samples
+    if controlled:
+        found["generated_control"] = True
     if family.reads_features:
         found |= {"features": table.features, "weights": _hash_weights(inputs)}
     if family.reads_forget_set or any(model.kind == "retrained" for model in attack.auxiliary_models()):

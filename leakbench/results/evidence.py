@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class MembershipEvidence:
     """Raw scores, float64, higher = more likely a member.
 
+    generated_scores: of the release's own samples, scored as if they were members; None where they were not.
     ..._groups (int64): the group (person, patient, scene) that each image is of, all four or none of them: None where
     images do not come in groups.
     """
@@ -26,6 +27,7 @@ class MembershipEvidence:
     nonmember_groups: np.ndarray | None = None
     calibration_member_groups: np.ndarray | None = None
     calibration_nonmember_groups: np.ndarray | None = None
+    generated_scores: np.ndarray | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

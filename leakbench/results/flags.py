@@ -40,6 +40,11 @@ class Flag(StrEnum):
         "control-misbehaves",
         "a negative control, which cannot leak, was seen to leak: until that is explained, membership results are void",
     )
+    DETECTS_STYLE = (
+        "detects-style",
+        "the attack scores the model's own samples above nonmembers, and members not shown to be above those: it tells "
+        "what the model finds easy, or its samples are copies of members",
+    )
     EPSILON_ABOVE_GUARANTEE = (
         "epsilon-above-guarantee",
         "the lower bound of epsilon is above the stated epsilon; where the guarantee holds, this happens in 1 of 20 "

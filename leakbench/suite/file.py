@@ -68,7 +68,8 @@ class SuiteFile(_Table):
 
     `version` is that of a frozen set of attacks, and `ensemble` names the suite whose attacks this one takes over.
     `skip_broken`: leave image files out that do not decode. `compile`: run networks by torch.compile in long trainings
-    and sampling. `small`: values by path that --budget takes where the size as written is out of reach. `published`:
+    and sampling. `generated_control`: let membership attacks also score the release's own samples, as many as there are
+    members. `small`: values by path that --budget takes where the size as written is out of reach. `published`:
     what papers report.
     """
 
@@ -79,6 +80,7 @@ class SuiteFile(_Table):
     dataset: str
     skip_broken: bool = False
     compile: bool = False
+    generated_control: bool = False
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     headline: Literal["tpr@fpr=0.1", "tpr@fpr=0.01", "tpr@fpr=0.001"] = "tpr@fpr=0.1"
     split: SplitSpec = SplitSpec()

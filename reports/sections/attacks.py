@@ -14,9 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from leakbench.results.flags import Flag
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import smallest_detectable_auc
 
+from ..reading.aggregate import aggregate
 from ..reading.attack_ranking import MANY, baseline_points, rank_results
 from ..reading.attack_results import AttackResult
 from ..reading.family import find_corrected, read_p
@@ -38,6 +40,7 @@ from ..reading.verdicts import leak_kind
 from ..reading.void import list_void_reasons
 
 LABELS = "labels_consumed"
+_GENERATED = "over own samples"
 _KINDS = {"leaks": "leaks", "inverted": "leaks, inverted", "none": "no leak found", "disagree": "seeds disagree"}
 
 
@@ -81,7 +84,7 @@ def _table(run: RunFolder, point: str, rows: list[Standing]) -> AttackTable | No
     if not rows:
         return None
     titles = ["point", "attack", "needs", "AUC", rate_title(run.plan.headline), "verdict", "p (corrected)"]
-    titles += ["queries an image", "labels", "public images", "shadow models"]
+    titles += [_GENERATED, "queries an image", "labels", "public images", "shadow models"]
     cells = [_cells(run, row) for row in rows]
     if point:
         titles, cells = titles[1:], [row[1:] for row in cells]
@@ -97,9 +100,17 @@ def _cells(run: RunFolder, row: Standing) -> list[str]:
         *(row.point.name, leak.attack, ", ".join(row.levels), format_ci(leak.auc), format_rate(leak)),
         "void" if list_void_reasons(run) else _KINDS.get(leak_kind(leak), NOTHING),
         format_p(read_p(run, list(row.by_auc.values()))),
+        _generated(row),
         format_calls(row.queries),
         *(str(fact) if fact else NOTHING for fact in facts),
     ]
+
+
+def _generated(row: Standing) -> str:
+    """The AUC of members against the model's own samples, and whether the attack tells style at some seed."""
+    found = aggregate(row.by_auc.values(), "generated_auc")
+    style = any(Flag.DETECTS_STYLE in record.flags for record in row.by_auc.values())
+    return format_ci(found) + (" (style)" if style else "")
 
 
 def _fact(row: Standing, name: str) -> int:
@@ -136,6 +147,12 @@ is that of another attack where one is named beside it, and the queries are thos
 rest is in `results.csv`. A verdict is about its own row, by AUC and TPR; its intervals and "p (corrected)", that of an
 AUC of 1/2 (the largest of the seeds'), are corrected for all attacks on the release, those that are not shown among
 them. `results.csv` has each attack's own interval.
+{% if controlled %}
+
+"Over own samples" is the AUC of members against the model's own samples, scored as if they were members: an attack that
+puts these as high knows what the model finds easy, not what it was trained on, and is marked "style" (`detects-style`).
+Copies of members, where the model makes any, are among its samples and pull the number to 0.5 as well.
+{% endif %}
 {% if seen %}
 Where "no leak found" is said, an AUC of {{ seen }} would have been found in four of five runs.
 {% endif %}
@@ -168,6 +185,7 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
         return None
     return {
         "tables": tables,
+        "controlled": any(_GENERATED in table.titles for table in tables),
         "seen": smallest_detectable(run),
         "inapplicable": left_out,
         "runners_up": format_runners_up(run),

@@ -7,6 +7,7 @@ from math import isfinite
 
 import numpy as np
 
+from leakbench.metrics.evaluate.generated import judge_generated
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.results.evidence import MembershipEvidence
 from leakbench.results.record import Metric
@@ -43,12 +44,13 @@ class ForgetMasks:
 
 
 def evaluate_record(evidence: MembershipEvidence, blind: bool, forgotten: ForgetMasks | None, sets: bool) -> MetricSet:
-    """All metrics of a record of a membership attack: those of `evaluate_membership`; with masks, those of
-    `forget_set_auc`; and for an attack whose scores are also judged in `sets` of images, those of
-    `dataset_inference`."""
+    """All metrics of a record of a membership attack: those of `evaluate_membership` and, where generated images were
+    scored, of `judge_generated`; with masks, those of `forget_set_auc`; and for an attack whose scores are also judged
+    in `sets` of images, those of `dataset_inference`."""
     metrics = evaluate_membership(evidence, blind)
+    orientation = metrics.info["orientation"]
+    metrics = metrics.joined(judge_generated(evidence, orientation, TARGETS))
     if forgotten is not None:
-        orientation = metrics.info["orientation"]
         metrics = metrics.joined(forget_set_auc(evidence, **forgotten.arrays, orientation=orientation))
     return metrics.joined(dataset_inference(evidence)) if sets else metrics
 
