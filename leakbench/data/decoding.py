@@ -31,6 +31,7 @@ Row = tuple[np.ndarray, np.ndarray | None]
 
 _THREADS = 8
 _AHEAD = 4  # images a thread that are decoded before they are asked for
+_MOST_PIXELS = 2**28  # of an image that was made larger, before it is cropped
 
 
 @dataclass
@@ -176,10 +177,11 @@ def _decode(name: str, read: Callable[[str], bytes], options: Decoding) -> _Deco
         return _Decoded(name, kind=kind, detail=mode)
     try:
         plain = to_plain(image)
+        changed = options.change(plain)
     except ValueError as error:
         return _Decoded(name, kind=OTHER, detail=str(error))
     stored_grey = plain.mode == "L"
-    pixels = np.asarray(options.change(plain), dtype=np.uint8)
+    pixels = np.asarray(changed, dtype=np.uint8)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     grey = is_grey(pixels)
     if stored_grey and options.channels == 3:
@@ -224,6 +226,8 @@ def resize_and_crop(size: int) -> Change:
 
         short = min(image.size)
         width, height = (size if side == short else int(size * side / short) for side in image.size)
+        if width * height > _MOST_PIXELS:
+            raise ValueError(f"{width}x{height} pixels when its shorter side has {size}")
         left, top = round((width - size) / 2), round((height - size) / 2)
         whole = image.resize((width, height), Image.Resampling.BILINEAR)
         return whole.crop((left, top, left + size, top + size))

@@ -13,6 +13,7 @@ from typing import IO, Any
 from leakbench.data.decoding import Decoding, Notes, Row, decode_images
 from leakbench.data.image_cache import identify_file
 from leakbench.runtime.errors import UsageError
+from leakbench.runtime.zip_members import ZIP_FAULTS
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 
@@ -46,7 +47,7 @@ class ImageFiles:
             return None
         try:
             return zipfile.ZipFile(self.path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except ZIP_FAULTS as error:
             raise UsageError(f"{self.path}: is no folder and no .zip of images ({error})") from None
 
     @property

@@ -16,7 +16,7 @@ from leakbench.runtime.errors import UsageError
 
 _LONGEST_NAME = 250
 _LARGE, _DENSEST = 2**28, 200  # bytes of a member from which on no data shrink so much: deflate stops at 1,032
-_FAULTS = (
+ZIP_FAULTS = (
     *(zipfile.BadZipFile, zlib.error, struct.error, lzma.LZMAError),
     *(NotImplementedError, RuntimeError, ValueError, EOFError, OSError),
 )
@@ -45,7 +45,7 @@ def read_zip_members(file: Path | IO[bytes], what: str, limits: Limits) -> Itera
             _check_members(members, what, limits)
             for member in members:
                 yield member.filename, _read(packed, member, what)
-    except _FAULTS as error:
+    except ZIP_FAULTS as error:
         raise UsageError(f"{what}: cannot be read as a zip file ({_in_words(error)})") from None
 
 

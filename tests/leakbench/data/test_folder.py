@@ -247,8 +247,19 @@ def test_an_empty_folder_no_folder_no_zip_and_a_bad_size_are_named(tmp_path):
     assert "holds no image files" in complaint(f"folder:{tmp_path / 'empty'}")
     assert "no such folder" in complaint(f"folder:{tmp_path / 'none'}")
     assert "is no folder and no .zip" in complaint(f"folder:{tmp_path / 'a.zip'}")
+    with zipfile.ZipFile(tmp_path / "later.zip", "w") as archive:
+        archive.writestr("0.png", b"whatever")
+    whole = (tmp_path / "later.zip").read_bytes()
+    at = whole.index(b"PK\x01\x02") + 6  # the version that is needed to unpack it
+    (tmp_path / "later.zip").write_bytes(whole[:at] + b"\xcb\x00" + whole[at + 2 :])
+    assert "is no folder and no .zip of images (zip file version 20.3)" in complaint(f"folder:{tmp_path / 'later.zip'}")
     assert "SIZE = 1: it should be from 2 to 4096" in complaint(f"folder:{tmp_path / 'empty'}@1")
     assert "write folder:PATH" in complaint("folder:")
+
+
+def test_an_image_that_would_be_enlarged_beyond_memory_is_named(folder):
+    place = folder({"long.png": pixels(1, 70_000), "plain.png": pixels(8, 8)})
+    assert "long.png: 286720000x4096 pixels when its shorter side has 4096" in complaint(f"folder:{place}@4096")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
