@@ -1,8 +1,12 @@
 """Epsilon of a history of noisy steps, and the noise that keeps a budget: opacus's accountants, asked with care.
 
 A history is [[noise multiplier, sampling rate, steps], ...]: Poisson-sampled Gaussian mechanisms, of which neighbours
-differ in one image added or removed. PRV composes privacy losses numerically (Gopi et al. 2021, 2106.02848) and answers
-an upper bound; RDP (Mironov 2017, 1702.07476; Mironov et al. 2019, 1908.10530) is looser and stands beside it.
+differ in the contribution of one image (zero-out). PRV composes privacy losses numerically (Gopi et al. 2021,
+2106.02848) and answers an upper bound; RDP (Mironov 2017, 1702.07476; Mironov et al. 2019, 1908.10530) is looser and
+stands beside it.
+
+Beside them stands the epsilon for neighbours of which one image is exchanged for another, by Google's dp-accounting:
+two images' contributions differ by up to twice the clip, and it is two to three times as large.
 
 Choices of ours: PRV's error, which its answer includes, is opacus's 0.01, or half a percent of epsilon where that is
 less, or a thousandth (of one, of epsilon) where that is more: finer costs seconds and memory for digits that nobody
@@ -29,6 +33,7 @@ from opacus.accountants.utils import get_noise_multiplier
 from scipy.optimize import brentq
 
 from leakbench.runtime.errors import UsageError
+from leakbench.statistics.noisy_steps import steps_epsilon
 
 History = Sequence[Sequence[float]]
 
@@ -65,6 +70,13 @@ def _spent(history: tuple[tuple[float, float, int], ...], delta: float) -> Spent
     if tighter is None or tighter > looser:
         return Spent(looser, "rdp", looser)
     return Spent(max(0.0, tighter), "prv", looser)
+
+
+def replace_one_epsilon(history: History, delta: float) -> float | None:
+    """Epsilon at delta for neighbours of which one image is replaced; None beyond an RDP epsilon of 300, as for PRV."""
+    with _quiet():
+        within = rdp_epsilon(history, delta) < _PRV_UP_TO
+    return steps_epsilon(history, delta, "replace") if within else None
 
 
 def rdp_epsilon(history: History, delta: float, orders: Sequence[float] = ORDERS) -> float:

@@ -18,11 +18,14 @@ evaluations are those of the expected rows, B K a step, forward and once backwar
 step dearer than a plain one by what benchmarks/speed/test_dp_step.py shows. (9) K is 4 unless given: every draw costs
 as much as the first (published: 8 for CIFAR-10 and CelebA at 64 pixels, 32 for CelebA at 32).
 
-The claim. Neighbours differ in one image added or removed, with its label; n is taken as public. Nothing else that
-depends on images is kept: no loss, no norm. There is no claim, and it says why, without Poisson sampling, and on a base
-that read the images without differential privacy; a network with batch normalisation is not trained at all. Coins,
-draws and z follow from the suite's seed, so that runs repeat: the claim is one against those who do not know the seed,
-and z is as exact as float32 (opacus's `secure_mode` is not used).
+The claim. Neighbours are two trainings of which one lacks the contribution of one image, with its label: its gradient
+is zero whenever it is drawn, and n, q, B, sigma and delta stay as they are (zero-out). That is the claim because n is
+public here: q, B and delta follow from it, so that to add or remove an image would change them. `epsilon_replace_one`
+beside it is that of neighbours of which one image is exchanged for another, and larger. Nothing else that depends on
+images is kept: no loss, no norm. There is no claim, and it says why, without Poisson sampling, and on a base that read
+the images without differential privacy; a network with batch normalisation is not trained at all. Coins, draws and z
+follow from the suite's seed, so that runs repeat: the claim is one against those who do not know the seed, and z is as
+exact as float32 (opacus's `secure_mode` is not used).
 
 Resuming. The steps since the last checkpoint are taken again with the same coins, the same draws and the same z: the
 same numbers come out, as if they had been taken once, and what they gave before the kill was seen by nobody. The
@@ -57,7 +60,7 @@ from leakbench.models.training.loop import Recipe, optimise
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
-from ._accounting import enough_noise, noise_multiplier_for, spent
+from ._accounting import enough_noise, noise_multiplier_for, replace_one_epsilon, spent
 from ._private import Mechanism
 
 
@@ -221,26 +224,24 @@ class DPSGD(Defense):
     def _guarantee(
         self, base: Release | None, history: tuple[tuple[float, float, int], ...], delta: float
     ) -> Guarantee:
-        """Guarantee of a network of this history, by one accountant for all of it.
-
-        Poisson sampling makes neighbours of two data sets that differ by one image added or removed.
-        """
+        """Guarantee of a network of this history, by one accountant for all of it."""
         if self.epsilon == "inf":
             return Guarantee() if base is None else void_guarantee(base, "dp_sgd with epsilon = inf adds no noise")
         if why := _does_not_compose(base):
             return Guarantee(void=why)
         if not self.poisson:
             return Guarantee(void="dp_sgd drew its batches without Poisson sampling")
-        found = spent(history, delta)
+        found, replaced = spent(history, delta), replace_one_epsilon(history, delta)
         noise, rate, steps = history[-1]
         return Guarantee(
             epsilon=found.epsilon,
             delta=delta,
             accountant=found.accountant,
-            adjacency="add-or-remove",
+            adjacency="zero-out",
             unit="image",
             history=history,
-            facts={
+            facts=({} if replaced is None else {"epsilon_replace_one": replaced})
+            | {
                 "epsilon_rdp": found.epsilon_rdp,
                 "sampling_rate": rate,
                 "steps": steps,
@@ -252,12 +253,12 @@ class DPSGD(Defense):
 
 
 def _does_not_compose(base: Release | None) -> str:
-    """Reason why a base's guarantee cannot be composed with one of images added or removed; empty where it can."""
+    """Reason why a base's guarantee cannot be composed with one of a training's contributions; empty where it can."""
     if base is None:
         return ""
     stated = base.guarantee
     if stated.epsilon is None or stated.history is None:
         return stated.void or "its base read the images without differential privacy"
-    if stated.adjacency not in (None, "add-or-remove") or stated.unit not in (None, "image"):
+    if stated.adjacency not in (None, "zero-out") or stated.unit not in (None, "image"):
         return f"its base states a guarantee by another adjacency or unit ({stated.adjacency}, {stated.unit})"
     return ""

@@ -32,7 +32,7 @@ def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Acce
     scores, queries = target.score(asked, context.images(inputs.pool))
     evidence = CanaryEvidence(scores["it"], np.isin(inputs.pool, canary.rows))
     guarantee = canary.source.release.guarantee
-    metrics = evaluate_auditing(evidence, attack.guesses, guarantee.delta or DELTA, guarantee.epsilon)
+    metrics = evaluate_auditing(evidence, attack.guesses, guarantee.delta or DELTA, guarantee)
     metrics.info |= {
         "canary_guarantee": guarantee.to_json(),
         "target_guarantee": context.release.guarantee.to_json(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.metrics.evaluate.unlearning import evaluate_unlearning, unflatten_evidence
 from leakbench.results.evidence import AttributeEvidence, CanaryEvidence, MembershipEvidence, ReplicationEvidence
 from leakbench.results.families import FamilyName
+from leakbench.results.guarantee import Guarantee
 from leakbench.results.record import Record
 
 Arrays = Mapping[str, np.ndarray]
@@ -101,9 +102,9 @@ def _unlearning(record: Record, given: RecordArrays) -> MetricSet:
 
 def _auditing(record: Record, given: RecordArrays) -> MetricSet:
     evidence = cast(CanaryEvidence, _evidence(CanaryEvidence, given.arrays))
-    stated: dict[str, Any] = record.info.get("canary_guarantee") or {}
+    guarantee = Guarantee.from_json(record.info.get("canary_guarantee") or {})
     share = float(record.attack_params["guesses"])
-    return evaluate_auditing(evidence, share, stated.get("delta") or DELTA, stated.get("epsilon"))
+    return evaluate_auditing(evidence, share, guarantee.delta or DELTA, guarantee)
 
 
 def _evidence(kind: type, arrays: Arrays) -> object:

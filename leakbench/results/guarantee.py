@@ -10,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Guarantee(BaseModel):
     """(epsilon, delta)-differential privacy of the training data; without any field it states nothing.
 
-    accountant: what computed epsilon, such as "prv" or "rdp". adjacency: which data sets are neighbours: those that
+    accountant: what computed epsilon, such as "prv" or "rdp". adjacency: which data sets are neighbours: those of which
+    one lacks a unit's contribution while their size and all that follows from it stay the same (zero-out), those that
     differ by one unit added or removed, or by one replaced. unit: whom it protects: one image, or all images of a group
     (a person, a scene). history: (noise multiplier, sampling rate, steps) of every noisy training so far, which is what
     composes; () where no member was ever read, None where it is not known. void: why an earlier guarantee was lost; it
-    then states nothing else. facts: further JSON facts of the mechanism, such as its clipping norm.
+    then states nothing else. facts: further JSON facts of the mechanism, such as its clipping norm, or
+    `epsilon_replace_one`, its epsilon for neighbours that differ by one unit replaced.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -22,7 +24,7 @@ class Guarantee(BaseModel):
     epsilon: Annotated[float, Field(ge=0)] | None = None
     delta: Annotated[float, Field(ge=0, lt=1)] | None = None
     accountant: str | None = None
-    adjacency: Literal["add-or-remove", "replace"] | None = None
+    adjacency: Literal["zero-out", "add-or-remove", "replace"] | None = None
     unit: Literal["image", "group"] | None = None
     history: tuple[tuple[float, float, int], ...] | None = None
     void: str | None = None

@@ -140,6 +140,8 @@ METRICS = (  # of several rows that match a name the first counts
     _positive("{statistic}_distance_ratio", "distance ratio by {statistic}", "", ""),
     # auditing
     _auc("canary_auc", "AUC of included against left-out canaries"),
+    _positive("epsilon_lower_f_dp", "lower bound of epsilon, if the trade-off curve is DP-SGD's", "nats"),
+    _positive("epsilon_ceiling_f_dp", "largest bound so many guesses could show, by that curve", "nats", ""),
     _positive("epsilon_lower_{method}", "lower bound of epsilon, heuristic: {method}", "nats"),
     _positive("epsilon_ceiling_{method}", "largest possible bound, heuristic: {method}", "nats", ""),
     _positive("epsilon_lower", "lower bound of epsilon", "nats"),

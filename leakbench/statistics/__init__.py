@@ -10,7 +10,8 @@ from .balanced import BalancedAccuracy, balanced_accuracy
 from .by_class import ByClass, ClassLeak, by_class
 from .contrast import Contrast, contrast
 from .epsilon_bayes import epsilon_bayes
-from .epsilon_bound import EpsilonBound
+from .epsilon_bound import EpsilonBound, either_way
+from .epsilon_f_dp import GaussianCurves, StepCurves, epsilon_one_run_f_dp
 from .epsilon_one_run import epsilon_one_run, guesses
 from .epsilon_rates import epsilon_clopper_pearson, epsilon_gaussian, gaussian_epsilon
 from .estimate import Estimate
@@ -44,6 +45,7 @@ __all__ = [
     "Estimate",
     "Exposed",
     "Family",
+    "GaussianCurves",
     "Groups",
     "OperatingPoint",
     "PairedDifference",
@@ -53,6 +55,7 @@ __all__ = [
     "SetInference",
     "SetSize",
     "Shrunk",
+    "StepCurves",
     "Summary",
     "TprAtFpr",
     "Verdict",
@@ -71,10 +74,12 @@ __all__ = [
     "difference",
     "effective_images",
     "effective_number",
+    "either_way",
     "epsilon_bayes",
     "epsilon_clopper_pearson",
     "epsilon_gaussian",
     "epsilon_one_run",
+    "epsilon_one_run_f_dp",
     "exposed",
     "family_wise",
     "few_negatives",

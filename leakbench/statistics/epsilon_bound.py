@@ -8,7 +8,8 @@ images would have shown had the attack made no mistake. A value next to its ceil
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 _ENOUGH = 1e-10  # width at which the search stops, relative to 1 + eps
 
@@ -23,20 +24,34 @@ class EpsilonBound:
     assumes: str
 
 
-def largest(refuted: Callable[[float], bool]) -> float:
-    """The largest eps >= 0 that is refuted, 0 if none is: `refuted` is true up to there, and false from there on.
+def largest(refuted: Callable[[float], bool], enough: float = _ENOUGH, most: float = inf) -> float:
+    """The largest eps in [0, most] that is refuted, 0 if none is: `refuted` is true up to there, and false from there
+    on.
 
-    The answer errs to the low side. Doubles, then bisects; whoever calls sees to it that some eps is not refuted.
+    The answer errs to the low side, by `enough` (1 + eps) at most. Doubles, then bisects; whoever calls without `most`
+    sees to it that some eps is not refuted.
     """
     if not refuted(0.0):
         return 0.0
-    low, high = 0.0, 1.0
+    low, high = 0.0, min(1.0, most)
     while refuted(high):
-        low, high = high, 2 * high
-    while high - low > _ENOUGH * (1 + low):
+        if high == most:
+            return most
+        low, high = high, min(2 * high, most)
+    while high - low > enough * (1 + low):
         middle = (low + high) / 2
         low, high = (middle, high) if refuted(middle) else (low, middle)
     return low
+
+
+def either_way(bound: Callable[[int, float], EpsilonBound], guessed: int, right: int, level: float) -> EpsilonBound:
+    """The larger of the bounds of the guesses as they are and of their opposites, each at half of 1 - level.
+
+    `bound(right, level)` is that of one direction. So an attack that orders the wrong way round shows as much as its
+    mirror image, without a look at which of the two does better; the larger holds with `level`. Where every guess is
+    reversed, `guessed - right` of them are right.
+    """
+    return replace(bound(max(right, guessed - right), (1 + level) / 2), level=level)
 
 
 def check_delta(delta: float) -> None:

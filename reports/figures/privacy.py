@@ -50,12 +50,18 @@ class PrivacyPoint:
 
 @dataclass(frozen=True)
 class PrivacyData:
-    """Data of the figure."""
+    """Data of the figure. adjacency: of the guarantees; empty where they do not say."""
 
     budgets: list[PrivacyPoint]
     styles: dict[str, PointStyle]
     distance: str
     floor: float | None
+    adjacency: str = ""
+
+    @property
+    def axis(self) -> str:
+        """Label of the axis of epsilons."""
+        return f"epsilon stated ({self.adjacency})" if self.adjacency else "epsilon stated"
 
     @property
     def epsilons(self) -> list[float]:
@@ -77,7 +83,8 @@ def collect_data(run: RunFolder) -> PrivacyData:
         raise MissingData("no release states an epsilon")
     shown = [p for p in run.plan.points if p.role != "control" and (p == find_baseline(run) or p.method in methods)]
     found = [_budget(run, point, stated.get(point)) for point in shown]
-    return PrivacyData(found, list_styles(run, by_point=False), distance_name(run), floor_mean(run))
+    adjacency = " / ".join(dict.fromkeys(said for point in stated if (said := find_guarantee(run, point).adjacency)))
+    return PrivacyData(found, list_styles(run, by_point=False), distance_name(run), floor_mean(run), adjacency)
 
 
 def _epsilon(run: RunFolder, point: PlannedPoint) -> float | None:
@@ -109,7 +116,7 @@ def plot(data: PrivacyData, width: float = COLUMN) -> Figure:
         if not beside:
             away.set_xlabel("")
     if beside:
-        leak.set_xlabel("epsilon stated")
+        leak.set_xlabel(data.axis)
     legend(drawn, entries([leak, away, *more], (style.label for style in data.styles.values())))
     return drawn
 
@@ -128,7 +135,7 @@ def _bounds(ax: Axes, data: PrivacyData) -> None:
         line = [below[0] * (top / below[0]) ** (k / 50) for k in range(-25, 51)]
         ax.plot(line, line, color="0.45", linewidth=0.7, linestyle="-.", zorder=1, label="as stated")
     _axis(ax, data)
-    ax.set(xlabel="epsilon stated", ylabel="epsilon, lower bound", ylim=(-0.03 * top, top))
+    ax.set(xlabel=data.axis, ylabel="epsilon, lower bound", ylim=(-0.03 * top, top))
 
 
 def _panel(ax: Axes, data: PrivacyData, values: dict[PlannedPoint, Aggregate | None]) -> None:
@@ -164,7 +171,7 @@ def _distances(ax: Axes, data: PrivacyData) -> None:
     """Finish the second panel: the floor, and a logarithmic axis where the distances are far apart."""
     if data.floor is not None:
         ax.axhline(data.floor, color="0.45", linewidth=0.7, linestyle="--", zorder=1, label="floor (real vs real)")
-    ax.set(xlabel="epsilon stated", ylabel=f"{data.distance}, held-out")
+    ax.set(xlabel=data.axis, ylabel=f"{data.distance}, held-out")
     summaries: list[Summary] = [b.distance.summary for b in data.budgets if b.distance]
     lows = [min(found.mean, found.low) for found in summaries]  # a low that is NaN counts as none
     if summaries and min(lows) > 0 and max(found.mean for found in summaries) > 8 * min(lows):

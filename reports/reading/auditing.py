@@ -28,6 +28,12 @@ class AuditResult(AttackResult):
         return sorted({float(epsilon) for epsilon in found if isinstance(epsilon, int | float)})
 
     @property
+    def adjacency(self) -> str:
+        """The adjacency of what is stated; empty where it does not say."""
+        found = [_fact(record, "canary_guarantee").get("adjacency") for record in self.records]
+        return " / ".join(dict.fromkeys(str(one) for one in found if one))
+
+    @property
     def exceeded(self) -> list[int]:
         """The seeds at which the bound exceeds the stated epsilon."""
         return [record.seed for record in self.records if Flag.EPSILON_ABOVE_GUARANTEE in record.flags]

@@ -17,6 +17,7 @@ from .formatting import NOTHING, format_significant
 TITLES = (
     "point",
     "epsilon",
+    "epsilon, one replaced",
     "delta",
     "unit",
     "adjacency",
@@ -48,6 +49,12 @@ class StatedGuarantee:
         return max(float(stated["epsilon"]) for stated in self.found) if self.holds else None
 
     @property
+    def replace_one(self) -> float | None:
+        """The largest epsilon for one image replaced; None where some seed states none."""
+        found = [stated.get("epsilon_replace_one") for stated in self.found]
+        return max(found) if self.holds and all(isinstance(one, int | float) for one in found) else None
+
+    @property
     def void(self) -> str:
         """The reasons why it was lost; empty where it was not."""
         return " / ".join(dict.fromkeys(str(stated["void"]) for stated in self.found if "void" in stated))
@@ -61,14 +68,20 @@ class StatedGuarantee:
     @property
     def cells(self) -> list[str]:
         """A cell for each title."""
-        facts = ("epsilon", "delta", "unit", "adjacency", "accountant", "epsilon_rdp", *_HISTORY)
+        facts = ("epsilon", "epsilon_replace_one", "delta", "unit", "adjacency", "accountant", "epsilon_rdp", *_HISTORY)
         return [self.point.name, *(self._cell(fact) for fact in facts)]
 
     @property
     def words(self) -> str:
         """The guarantee in one line."""
         epsilon, delta, accountant = (self._cell(fact) for fact in ("epsilon", "delta", "accountant"))
-        return f"{self.point.name} states epsilon {epsilon} at delta {delta} (accountant: {accountant})"
+        by = f"adjacency: {self.adjacency}, " if self.adjacency else ""
+        return f"{self.point.name} states epsilon {epsilon} at delta {delta} ({by}accountant: {accountant})"
+
+    @property
+    def adjacency(self) -> str:
+        """The data sets that are neighbours, in the word of the guarantee; empty where it does not say."""
+        return " / ".join(dict.fromkeys(str(stated["adjacency"]) for stated in self.found if "adjacency" in stated))
 
     def _cell(self, fact: str) -> str:
         return " / ".join(dict.fromkeys(_words(stated, fact) for stated in self.found)) or NOTHING

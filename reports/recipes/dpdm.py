@@ -14,6 +14,7 @@ from ..figures.canvas import MissingData, entries, figure, legend, log_ticks
 from ..figures.dots import error_lengths
 from ..reading.aggregate import Aggregate, aggregate
 from ..reading.distances import distance_name
+from ..reading.formatting import NOTHING
 from ..reading.guarantees import find_guarantee
 from ..reading.selection import quality_records
 from ..tables.paper.table import PaperTable, Row, cell, plain
@@ -47,10 +48,11 @@ def collect(run: RunFolder) -> PaperTable:
     return PaperTable(
         name="dpdm",
         caption=(
-            "DPDM (TMLR 2023): the paper's FID against epsilon, beside the distances and epsilons of this run. "
+            "DPDM (TMLR 2023): the paper's FID against epsilon, beside the distances and epsilons of this run "
+            "(the paper's are for one image added or removed, ours as the column adjacency says). "
             f"{name} compares with FID only where it is FID. Brackets are 95% intervals."
         ),
-        heads=("point", "data set"),
+        heads=("point", "data set", "adjacency"),
         columns=(
             paper_column("epsilon", "epsilon", "epsilon", digits=1),
             paper_column("frechet", TRAINING_DISTANCE, "FID", digits=2),
@@ -73,13 +75,17 @@ def _stated(run: RunFolder) -> list[_Stated]:
 
 
 def _paper_row(data: str, epsilon: float, fid: float) -> Row:
-    return Row(("the paper", data), {"paper_epsilon": plain(epsilon), "paper_frechet": plain(fid)})
+    return Row(("the paper", data, "add-or-remove"), {"paper_epsilon": plain(epsilon), "paper_frechet": plain(fid)})
 
 
 def _our_row(run: RunFolder, one: _Stated) -> Row:
     cells = {"epsilon": plain(one.epsilon), TRAINING_DISTANCE: cell(one.training), HELDOUT_DISTANCE: cell(one.heldout)}
     data = next((record.dataset for record in quality_records(run, one.point)), "")
-    return Row((one.point.name, data), cells, quality_flags(run, one.point, TRAINING_DISTANCE))
+    return Row(
+        (one.point.name, data, find_guarantee(run, one.point).adjacency or NOTHING),
+        cells,
+        quality_flags(run, one.point, TRAINING_DISTANCE),
+    )
 
 
 def plot(run: RunFolder, width: float) -> Figure:

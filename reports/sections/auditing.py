@@ -20,8 +20,9 @@ _ALL = 3  # seeds that are told one by one
 
 def format_audits(found: list[AuditResult]) -> tuple[list[str], list[list[str]]]:
     """Titles and cells."""
-    titles = ["point", "attack", "needs", "epsilon stated", "delta", "lower bound, one run", "its ceiling"]
-    titles += ["guesses right", "AUC of canaries", *(f"heuristic: {name} (ceiling)" for name in _HEURISTIC.values())]
+    titles = ["point", "attack", "needs", "epsilon stated", "adjacency", "delta", "lower bound, one run", "its ceiling"]
+    titles += ["lower bound, f-DP (ceiling)", "guesses right", "AUC of canaries"]
+    titles += [f"heuristic: {name} (ceiling)" for name in _HEURISTIC.values()]
     return drop_empty_columns(titles, [_cells(audit) for audit in found])
 
 
@@ -31,14 +32,16 @@ def _cells(audit: AuditResult) -> list[str]:
     right = [f"{info['right']} of {info['guessed']}" for info in facts if "guessed" in info]
     return [
         *(audit.point.name, audit.attack, audit.access, " / ".join(f"{e:.3g}" for e in audit.stated) or NOTHING),
+        audit.adjacency or NOTHING,
         *(" / ".join(deltas) or NOTHING, _each(audit.values("epsilon_lower")), _each(audit.values("epsilon_ceiling"))),
+        _with_ceiling(audit, "f_dp"),
         " / ".join(right) if len(right) <= _ALL else NOTHING,
         format_ci(audit.aggregate("canary_auc")),
-        *(_heuristic(audit, name) for name in _HEURISTIC),
+        *(_with_ceiling(audit, name) for name in _HEURISTIC),
     ]
 
 
-def _heuristic(audit: AuditResult, name: str) -> str:
+def _with_ceiling(audit: AuditResult, name: str) -> str:
     values, ceilings = (audit.values(f"epsilon_{which}_{name}") for which in ("lower", "ceiling"))
     return f"{_each(values)} ({_each(ceilings)})" if values else NOTHING
 
@@ -59,6 +62,9 @@ def verdicts(found: list[AuditResult]) -> list[str]:
 def _verdict(audit: AuditResult) -> str:
     bounds, ceilings = audit.values("epsilon_lower"), audit.values("epsilon_ceiling")
     of = f"the bound is {_each(bounds)}"
+    if sharper := audit.values("epsilon_lower_f_dp"):
+        of += f", by f-DP {_each(sharper)}"
+        ceilings = audit.values("epsilon_ceiling_f_dp")
     if not audit.stated:
         shown = sum(bound > 0 for bound in bounds)
         private = "at no smaller epsilon, with that delta, is this training private (95 % each, for its own training)"
@@ -88,11 +94,12 @@ TEMPLATE = """\
 
 Lower bounds of epsilon, each from a training of its own in which a fair coin included every canary.
 
-{{ table(titles, cells) }}
-"One run" holds with 95 % (its coins are independent and fair, and its number of guesses was fixed beforehand). The
-ceiling is what the bound would be, had no guess been wrong. The others are heuristic: they are made for independent
-trainings, and canaries of one training are not independent; the Gaussian one also assumes a Gaussian mechanism, and the
-Bayesian one promises no rate of error.
+{{ table(titles, cells) }} "One run" holds with 95 % (its coins are independent and fair, and its number of guesses was
+fixed beforehand), in whichever direction the attack orders. The ceiling is what the bound would be, had no guess been
+wrong. "f-DP" holds with 95 % if the training's trade-off curve is that of DP-SGD with the stated sampling rates and
+steps, whatever its noise. The others are heuristic: they are made for independent trainings, and canaries of one
+training are not independent; the Gaussian one also assumes a Gaussian mechanism, and the Bayesian one promises no rate
+of error.
 
 {% for words in verdicts %}
 - {{ words }}.

@@ -12,10 +12,12 @@ from ..reading.guarantees import TITLES, list_guarantees
 TEMPLATE = """\
 ## Guarantees
 
-{% if cells %}
-Differential privacy as the releases state it: for two training sets that differ by one image (or by what the columns
-"unit" and "adjacency" say), no outcome is more than e^epsilon times as likely with one as with the other, but for a
-probability of delta. The accountant computed it. The attacks above can refute it, and cannot prove it.
+{% if cells %} Differential privacy as the releases state it: for two neighbouring trainings no outcome is more than
+e^epsilon times as likely with one as with the other, but for a probability of delta. Neighbours are what the columns
+"unit" and "adjacency" say: of "zero-out", one image contributes nothing to one of them while the number of images and
+all that follows from it stay the same; of "add-or-remove", one has an image more; "one replaced" is the epsilon of the
+same training where one image is exchanged for another, which is larger. Compare epsilons of one adjacency only. The
+accountant computed them. The attacks above can refute it, and cannot prove it.
 
 {{ table(titles, cells) }}
 {% endif %}

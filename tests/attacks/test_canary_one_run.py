@@ -19,7 +19,8 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.metrics.evaluate import auditing
-from leakbench.metrics.evaluate.auditing import evaluate_auditing, frozen_threshold
+from leakbench.metrics.evaluate.auditing import evaluate_auditing, frozen_rule
+from leakbench.results.guarantee import Guarantee
 from leakbench.runtime.run_config import RunConfig
 from leakbench.statistics import epsilon_clopper_pearson, epsilon_one_run
 from leakbench.suite.load import load
@@ -31,6 +32,10 @@ BOUNDS = ("", "_clopper_pearson", "_gaussian", "_bayes")
 
 def values(found):
     return {one.name: one.value for one in found.metrics}
+
+
+def claim(epsilon):
+    return Guarantee(epsilon=epsilon, delta=1e-5)
 
 
 def coins(m, seed=0):
@@ -46,7 +51,7 @@ def test_a_perfect_memoriser_reaches_every_ceiling(share):
     included = np.random.default_rng(1).permutation(np.arange(400) < 200)
     found = values(evaluate_auditing(CanaryEvidence(included + 0.0, included), share, 1e-5))
     assert found["epsilon_lower"] == found["epsilon_ceiling"]
-    assert found["epsilon_ceiling"] == epsilon_one_run(400, round(400 * share), round(400 * share), 1e-5).value
+    assert found["epsilon_ceiling"] == epsilon_one_run(400, round(400 * share), round(400 * share), 1e-5, 0.975).value
     for name in BOUNDS[1:]:
         assert found[f"epsilon_lower{name}"] == pytest.approx(found[f"epsilon_ceiling{name}"]) and name in str(found)
     assert found["canary_auc"] == 1.0
@@ -78,7 +83,7 @@ def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
         rng = np.random.default_rng(seed)
         included = rng.random(150) < 0.5
         told = np.where(rng.random(150) < q, included, ~included)
-        found = evaluate_auditing(CanaryEvidence(told + 1e-6 * rng.random(150), included), 0.6, 1e-6, claimed=epsilon)
+        found = evaluate_auditing(CanaryEvidence(told + 1e-6 * rng.random(150), included), 0.6, 1e-6, claim(epsilon))
         flagged += "epsilon-above-guarantee" in found.flags
         for name in above:
             above[name] += values(found)[f"epsilon_lower{name}"] > epsilon
@@ -90,8 +95,8 @@ def test_a_right_claim_is_exceeded_in_one_of_twenty_at_most(epsilon, quick):
 def test_a_claim_that_the_ceiling_cannot_exceed_is_said_to_be_out_of_reach():
     included = coins(100)
     given = CanaryEvidence(included + 0.0, included)
-    assert evaluate_auditing(given, 0.5, 1e-5, claimed=8.0).flags == {"ceiling-below-guarantee"}
-    assert evaluate_auditing(given, 0.5, 1e-5, claimed=0.5).flags == {"epsilon-above-guarantee"}
+    assert evaluate_auditing(given, 0.5, 1e-5, claim(8.0)).flags == {"ceiling-below-guarantee"}
+    assert evaluate_auditing(given, 0.5, 1e-5, claim(0.5)).flags == {"epsilon-above-guarantee"}
     assert evaluate_auditing(given, 0.5, 1e-5).flags == set()
 
 
@@ -99,7 +104,8 @@ def test_the_threshold_is_frozen_on_one_half_and_measured_on_the_other():
     included = coins(300, 5)
     scores = np.random.default_rng(6).normal(size=300) + included
     found = values(evaluate_auditing(CanaryEvidence(scores, included), 0.5, 1e-5))
-    threshold = frozen_threshold(scores[::2], included[::2], 1e-5)
+    sign, threshold = frozen_rule(scores[::2], included[::2], 1e-5)
+    assert sign == 1
     candidates = np.unique(scores[::2])
 
     def bound(half, threshold):
@@ -109,6 +115,33 @@ def test_the_threshold_is_frozen_on_one_half_and_measured_on_the_other():
 
     assert bound(slice(0, None, 2), threshold) == max(bound(slice(0, None, 2), one) for one in candidates) > 0
     assert found["epsilon_lower_clopper_pearson"] == bound(slice(1, None, 2), threshold)
+
+
+def test_an_inverted_attack_shows_what_its_mirror_image_shows(quick):
+    included = coins(300, 5)
+    scores = np.random.default_rng(6).normal(size=300) + 3 * included
+    forward, reverse = (
+        evaluate_auditing(CanaryEvidence(sign * scores, included), 0.5, 1e-5, claim(0.5)) for sign in (1, -1)
+    )
+    assert values(reverse)["epsilon_lower"] == values(forward)["epsilon_lower"] > 1
+    assert values(reverse)["epsilon_lower_clopper_pearson"] == values(forward)["epsilon_lower_clopper_pearson"] > 1
+    assert (forward.info["reversed"], reverse.info["reversed"]) == (False, True)
+    assert forward.flags == reverse.flags == {"epsilon-above-guarantee"}
+    assert forward.info["level"] == 0.95
+
+
+def test_noisy_steps_that_are_stated_add_the_bound_under_f_dp(quick):
+    """And only those of zero-out adjacency, whose curve it is."""
+    included = coins(300, 5)
+    given = CanaryEvidence(np.random.default_rng(6).normal(size=300) + 3 * included, included)
+    stated = Guarantee(epsilon=10.0, delta=1e-5, adjacency="zero-out", unit="image", history=((3.0, 0.25, 525),))
+    found = evaluate_auditing(given, 0.5, 1e-5, stated)
+    assert values(found)["epsilon_lower_f_dp"] > 1.3 * values(found)["epsilon_lower"] > 1.3
+    assert values(found)["epsilon_ceiling_f_dp"] > values(found)["epsilon_ceiling"]
+    assert "DP-SGD" in found.info["f_dp_assumes"] and found.flags == {"ceiling-below-guarantee"}
+    for less in ({"history": None}, {"history": ()}, {"adjacency": "replace"}, {"adjacency": None}):
+        other = evaluate_auditing(given, 0.5, 1e-5, stated.model_copy(update=less))
+        assert "epsilon_lower_f_dp" not in values(other)
 
 
 def test_what_cannot_be_judged_is_flagged():

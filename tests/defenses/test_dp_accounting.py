@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from scipy import optimize, stats
 
 from leakbench.api import Guarantee, Release
-from leakbench.defenses._accounting import ORDERS, error_for, noise_multiplier_for, rdp_epsilon, spent
+from leakbench.defenses._accounting import (
+    ORDERS,
+    error_for,
+    noise_multiplier_for,
+    rdp_epsilon,
+    replace_one_epsilon,
+    spent,
+)
 from leakbench.defenses.cpsample import CPSample
 from leakbench.defenses.dp_sgd import DPSGD
 from leakbench.defenses.untrained import Untrained
@@ -34,12 +41,13 @@ HISTORIES = {
     "full batches": [[5.0, 1.0, 10]],
     "two trainings": [[2.0, 0.1, 300], [1.5, 0.05, 200]],
 }
+REPLACE_ONE = dp_accounting.NeighboringRelation.REPLACE_ONE
 SMALL = {"steps": 3, "batch": 8, "noise_multiplicity": 1}
 
 
-def google(history, delta):
-    """Epsilon by privacy loss distributions, of the same neighbours."""
-    accountant = PLDAccountant(dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
+def google(history, delta, neighbours=dp_accounting.NeighboringRelation.REPLACE_SPECIAL):
+    """Epsilon by privacy loss distributions, of the same neighbours (zero-out) unless others are given."""
+    accountant = PLDAccountant(neighbours)
     for noise, rate, steps in history:
         event = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(noise))
         accountant.compose(event, steps)
@@ -105,6 +113,7 @@ def test_the_noise_for_a_budget_is_opacuss():
 def test_beyond_prv_it_is_rdp_that_is_claimed():
     found = spent([[0.04, 1.0, 1]], 1e-4)
     assert found.accountant == "rdp" and 300 < found.epsilon == found.epsilon_rdp
+    assert replace_one_epsilon([[0.04, 1.0, 1]], 1e-4) is None
     exact = optimize.brentq(lambda e: delta_of_gauss(e, 0.04) - 1e-4, 300, 500)
     assert exact <= found.epsilon <= 1.05 * exact
     noise = noise_multiplier_for(1000.0, 1e-4, 1.0, 50)
@@ -134,7 +143,8 @@ def test_the_claim_is_the_accountants_on_the_steps_taken(digits_task):
         "noise_multiplier": 2.0,
         "clip": 0.5,
         "noise_multiplicity": 1,
-        "adjacency": "add-or-remove",
+        "adjacency": "zero-out",
+        "epsilon_replace_one": pytest.approx(google([[2.0, 0.2, 3]], 40**-1.1, REPLACE_ONE), rel=1e-3),
         "unit": "image",
         "history": [[2.0, 0.2, 3]],
     }
@@ -193,7 +203,7 @@ def test_on_a_private_base_both_histories_are_accounted_for_together(digits_task
     assert found.facts["steps"] == 4 and second.network is not first.network
 
 
-@pytest.mark.parametrize("stated", [{"adjacency": "replace"}, {"unit": "group"}])
+@pytest.mark.parametrize("stated", [{"adjacency": "replace"}, {"adjacency": "add-or-remove"}, {"unit": "group"}])
 def test_a_base_of_another_adjacency_or_unit_does_not_compose(stated, digits_task):
     first = released(DPSGD(**SMALL, noise_multiplier=2.0), digits_task)
     base = replace(first, guarantee=first.guarantee.model_copy(update=stated))

@@ -68,6 +68,7 @@ class Row:
     cost: Cost
     epsilon: str
     epsilon_value: float
+    adjacency: str
     flags: tuple[str, ...]
     state: RowState
     move: str
@@ -128,6 +129,7 @@ def build_row(entry: Submitted, point: PlannedPoint, access: AccessName, verifie
         cost=find_cost(run, point),
         epsilon="lost" if guarantee.void else "" if epsilon is None else f"{epsilon:.3g}",
         epsilon_value=nan if epsilon is None or not isfinite(epsilon) else epsilon,
+        adjacency=guarantee.adjacency if epsilon else "",
         flags=tuple(sorted({flag for record in shown for flag in read_flags(run, record, run.plan.headline)})),
         state=state,
         move="" if counter else _find_move(entry, point, access),

@@ -109,7 +109,7 @@ def _cells(row: Row, place: Place | None, copies: Sequence[str]) -> list[Cell]:
         distance_cell(row.distance, floor),
         *(share_cell(row.copies.get(label)) for label in copies),
         _cost_cell(row),
-        number_cell(row.epsilon_value, row.epsilon),
+        number_cell(row.epsilon_value, row.epsilon, row.adjacency),
     ]
 
 

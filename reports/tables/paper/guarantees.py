@@ -9,6 +9,15 @@ from ...reading.formatting import NOTHING
 from ...reading.guarantees import StatedGuarantee, list_guarantees
 from .table import Cell, Column, PaperTable, Row, cell, competes, plain
 
+_EPSILONS = {
+    "epsilon": "stated",
+    "epsilon_replace_one": "one replaced",
+    "epsilon_lower": "lower bound",
+    "epsilon_ceiling": "ceiling",
+    "epsilon_lower_f_dp": "lower bound, f-DP",
+    "epsilon_ceiling_f_dp": "ceiling, f-DP",
+}
+
 
 def collect(run: RunFolder) -> PaperTable:
     """The table, a row a point that states an epsilon or was audited."""
@@ -19,25 +28,24 @@ def collect(run: RunFolder) -> PaperTable:
     return PaperTable(
         name="guarantees",
         caption=(
-            f"Privacy guarantees, suite {run.plan.suite or run.path.name}: the epsilon that a release states, the "
-            "lower bound (95% confidence) that an audit shows, and the largest that so many guesses could show."
+            f"Privacy guarantees, suite {run.plan.suite or run.path.name}: the epsilon that a release states for "
+            "its adjacency, that of the same training where one image is replaced, and the lower bounds (95% "
+            "confidence) that an audit shows, each with the largest that so many guesses could show; those by f-DP "
+            "take the trade-off curve for that of DP-SGD with the stated rates and steps."
         ),
-        heads=("point", "delta", "unit", "accountant"),
-        columns=(
-            Column("epsilon", "stated", "epsilon", group="epsilon"),
-            Column("epsilon_lower", "lower bound", "epsilon_lower", group="epsilon"),
-            Column("epsilon_ceiling", "ceiling", "epsilon_ceiling", group="epsilon"),
-        ),
+        heads=("point", "delta", "unit", "adjacency", "accountant"),
+        columns=tuple(Column(name, head, name, group="epsilon") for name, head in _EPSILONS.items()),
         rows=tuple(_row(run, name, stated.get(name), audits.get(name)) for name in names),
     )
 
 
 def _row(run: RunFolder, name: str, stated: StatedGuarantee | None, audit: AuditResult | None) -> Row:
-    epsilon = stated.epsilon if stated else None
-    found = {metric: _bound(audit, metric) for metric in ("epsilon_lower", "epsilon_ceiling")}
+    epsilon, replaced = (stated.epsilon, stated.replace_one) if stated else (None, None)
+    found = {metric: _bound(audit, metric) for metric in _EPSILONS if metric.startswith(("epsilon_l", "epsilon_c"))}
     raised = {flag for record in audit.records for flag in record.flags} if audit else set()
-    words = (name, *(_facts(stated, fact) for fact in ("delta", "unit", "accountant")))
-    return Row(words, {"epsilon": plain(epsilon), **found}, tuple(sorted(raised)), competes(run, name))
+    words = (name, *(_facts(stated, fact) for fact in ("delta", "unit", "adjacency", "accountant")))
+    stated_ones = {"epsilon": plain(epsilon), "epsilon_replace_one": plain(replaced)}
+    return Row(words, stated_ones | found, tuple(sorted(raised)), competes(run, name))
 
 
 def _bound(audit: AuditResult | None, metric: str) -> Cell:

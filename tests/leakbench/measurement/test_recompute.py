@@ -22,6 +22,7 @@ from leakbench.results.evidence import (
     UnlearningGroups,
     UnlearningScores,
 )
+from leakbench.results.guarantee import Guarantee
 from leakbench.results.record import Record
 
 RNG = np.random.default_rng(0)
@@ -59,7 +60,7 @@ FOUND = {  # family: what its attack's record holds, and what it was written of
     "unlearning": (evaluate_unlearning(UNLEARNING), flatten_evidence(UNLEARNING), {}, {}),
     "attribute": (evaluate_attribute(ATTRIBUTE, balanced=True), ATTRIBUTE.arrays, {}, {"of": "samples"}),
     "auditing": (
-        evaluate_auditing(CANARIES, 0.5, 1e-6, 0.0),
+        evaluate_auditing(CANARIES, 0.5, 1e-6, Guarantee(epsilon=0.0)),
         dataclasses.asdict(CANARIES),
         {"guesses": 0.5},
         {"canary_guarantee": {"epsilon": 0.0, "delta": 1e-6}},

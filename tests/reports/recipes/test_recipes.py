@@ -108,7 +108,9 @@ def test_one_command_writes_the_table_and_the_figure(leakbench, tmp_path, monkey
     done = leakbench("recipe", "dpdm", tmp_path / "run")
     table, _, written = done.out.rpartition("\n\n")
     assert done.code == 0 and "dpdm (.tex, .csv)" in " ".join(written.split())
-    assert ["the", "paper", "Fashion-MNIST", "10.0", "18.60"] in [line.split() for line in table.splitlines()]
+    assert ["the", "paper", "Fashion-MNIST", "add-or-remove", "10.0", "18.60"] in [
+        line.split() for line in table.splitlines()
+    ]
     files = {path.name for path in (tmp_path / "run" / "recipes").iterdir()}
     assert files == {"dpdm.tex", "dpdm.csv", *(f"dpdm_1col.{ending}" for ending in ("pdf", "svg", "png"))}
     table = list(csv.DictReader(io.StringIO((tmp_path / "run" / "recipes" / "dpdm.csv").read_text())))

@@ -13,6 +13,7 @@ from leakbench.reports.reading.auditing import list_audits
 from leakbench.reports.sections.auditing import elsewhere, format_audits, verdicts
 from leakbench.reports.sections.flags import list_raised_flags
 from leakbench.reports.site.report import render
+from leakbench.results.guarantee import Guarantee
 from leakbench.results.record import Record
 from leakbench.results.record_files import save_record
 from leakbench.results.run_folder import RunFolder
@@ -25,6 +26,7 @@ POINTS = {
     "dp_sgd epsilon=0.1": ("defense", 3.0, 0.1),
     "dp_sgd epsilon=8": ("defense", 0.3, 8.0),
 }
+STEPS = {"dp_sgd epsilon=8": {"adjacency": "zero-out", "history": [[3.0, 0.25, 400]]}}
 
 
 def evidence(shift, seed, canaries=400):
@@ -33,14 +35,14 @@ def evidence(shift, seed, canaries=400):
     return CanaryEvidence(draw.normal(shift * included, 1.0), included)
 
 
-def write(path, seeds=(0, 1), target=None):
+def write(path, seeds=(0, 1), target=None, steps=STEPS):
     plan = [{"point": name, "defense": name.split()[0], "role": role} for name, (role, *_) in POINTS.items()]
     path.mkdir(parents=True, exist_ok=True)
     (path / "plan.json").write_text(json.dumps({"suite": "told", "seeds": list(seeds), "points": plan}))
     for name, (_, shift, claimed) in POINTS.items():
-        claims = {} if claimed is None else {"epsilon": claimed, "delta": DELTA}
+        claims = {} if claimed is None else {"epsilon": claimed, "delta": DELTA, **steps.get(name, {})}
         for seed in seeds:
-            told = evaluate_auditing(evidence(shift, seed), SHARE, DELTA, claimed)
+            told = evaluate_auditing(evidence(shift, seed), SHARE, DELTA, Guarantee.from_json(claims))
             told.info |= {"canary_guarantee": claims, "target_guarantee": claims if target is None else target}
             for access in ("DENOISER", "WEIGHTS"):
                 record = Record(
@@ -57,16 +59,26 @@ def run(tmp_path_factory):
     return write(tmp_path_factory.mktemp("auditing"))
 
 
+def one_run(right):
+    """The bound of one direction of two."""
+    return epsilon_one_run(400, 100, right, DELTA, 0.975)
+
+
 def test_a_row_a_point_with_every_seeds_own_bound(run):
     titles, cells = format_audits(list_audits(run))
     assert [row[:3] for row in cells] == [[name, "canary_one_run", "DENOISER"] for name in POINTS]
     row = dict(zip(titles, cells[2], strict=True))
     records = [r for r in run.records if (r.point, r.access) == ("dp_sgd epsilon=8", "DENOISER")]
-    bounds = [epsilon_one_run(400, 100, r.info["right"], DELTA) for r in records]
+    bounds = [one_run(max(r.info["right"], 100 - r.info["right"])) for r in records]
     assert row["lower bound, one run"] == " / ".join(f"{bound.value:.2f}" for bound in bounds)
     assert row["its ceiling"] == f"{bounds[0].ceiling:.2f}"  # alike at both seeds
     assert row["guesses right"] == " / ".join(f"{r.info['right']} of 100" for r in records)
-    assert (row["epsilon stated"], row["delta"]) == ("8", "1e-05")
+    assert (row["epsilon stated"], row["adjacency"], row["delta"]) == ("8", "zero-out", "1e-05")
+    sharper = [[r.metric(f"epsilon_{kind}_f_dp").value for r in records] for kind in ("lower", "ceiling")]
+    assert row["lower bound, f-DP (ceiling)"] == (
+        f"{' / '.join(f'{value:.2f}' for value in sharper[0])} ({sharper[1][0]:.2f})"
+    )
+    assert dict(zip(titles, cells[1], strict=True))["lower bound, f-DP (ceiling)"] == "-"  # no steps are stated
     assert dict(zip(titles, cells[0], strict=True))["epsilon stated"] == "-"
 
 
@@ -78,7 +90,8 @@ def test_the_verdicts_claim_no_more_than_the_bound(run):
     )
     assert "exceeds the stated epsilon at 2 seeds of 2 (0 and 1); where a guarantee holds" in exceeded
     assert "this happens in 1 of 20 trainings at most" in exceeded
-    ceiling = epsilon_one_run(400, 100, 100, DELTA).ceiling
+    (ceiling,) = {r.metric("epsilon_ceiling_f_dp").value for r in run.records if r.point == "dp_sgd epsilon=8"}
+    assert ceiling > one_run(100).ceiling
     assert (
         "does not refute the guarantee" in kept
         and f"would have shown {ceiling:.2f}, not above the stated epsilon" in kept
@@ -94,12 +107,13 @@ def test_exceeded_claims_are_flagged_and_explained(run):
 def test_the_section(run):
     text = render(run).split("## Auditing\n")[1].split("\n## ")[0]
     assert text.count("\n|---|") == 1 and "\n\n\n\n" not in text
+    assert "in whichever direction" in text and "if the training's trade-off curve is that of DP-SGD" in text
     assert "heuristic" in text and "does not prove a guarantee" in text
     assert "states another guarantee" not in text
 
 
 def test_a_release_that_claims_something_else_is_named(tmp_path):
-    run = write(tmp_path, seeds=(0,), target={"void": "a later step reads members"})
+    run = write(tmp_path, seeds=(0,), steps={}, target={"void": "a later step reads members"})
     assert elsewhere(list_audits(run)) == ["dp_sgd epsilon=0.1", "dp_sgd epsilon=8"]
     assert "than the release at dp_sgd epsilon=0.1 and dp_sgd epsilon=8: there the bound" in " ".join(
         render(run).split()
@@ -107,7 +121,7 @@ def test_a_release_that_claims_something_else_is_named(tmp_path):
 
 
 def test_many_seeds_are_told_by_the_least_and_the_largest(tmp_path):
-    run = write(tmp_path, seeds=(0, 1, 2, 3))
+    run = write(tmp_path, seeds=(0, 1, 2, 3), steps={})
     titles, cells = format_audits(list_audits(run))
     values = [r.metric("epsilon_lower").value for r in run.records if (r.point, r.access) == ("baseline", "WEIGHTS")]
     row = dict(zip(titles, cells[0], strict=True))

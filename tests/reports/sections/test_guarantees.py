@@ -17,6 +17,8 @@ UNTRAINED = {"point": "untrained", "defense": "untrained", "role": "control", "c
 CLAIM = {
     "epsilon": 2.9863,
     "delta": 0.0016,
+    "adjacency": "zero-out",
+    "epsilon_replace_one": 7.4321,
     "accountant": "prv",
     "epsilon_rdp": 3.3149,
     "noise_multiplier": 1.2345,
@@ -40,11 +42,12 @@ def test_a_claim_is_told_in_full(tmp_path, tell_run):
     run = tell_run(tmp_path, [BASELINE, private("dp_sgd epsilon=3", CLAIM), UNTRAINED], seeds=(0, 1))
     lines = [line for line in section(run).splitlines() if line.startswith("|")]
     assert lines[0] == (
-        "| point | epsilon | delta | accountant | epsilon by RDP | noise multiplier | sampling rate | steps |"
+        "| point | epsilon | epsilon, one replaced | delta | adjacency | accountant | epsilon by RDP "
+        "| noise multiplier | sampling rate | steps |"
     )
     assert lines[2:] == [
-        "| dp_sgd epsilon=3 | 2.99 | 0.0016 | prv | 3.31 | 1.23 | 0.1 | 5,000 |",
-        "| untrained | 0 | 0 | - | - | - | - | - |",
+        "| dp_sgd epsilon=3 | 2.99 | 7.43 | 0.0016 | zero-out | prv | 3.31 | 1.23 | 0.1 | 5,000 |",
+        "| untrained | 0 | - | 0 | - | - | - | - | - | - |",
     ]
 
 
@@ -92,7 +95,7 @@ def test_the_terminal_has_a_line_a_claim(tmp_path, tell_run, capsys):
     lost = private("erasediff", {"void": "why"}, defense="erasediff")
     print_table(tell_run(tmp_path, [BASELINE, private("dp_sgd", CLAIM), lost, UNTRAINED]))
     said = [line for line in capsys.readouterr().out.splitlines() if "epsilon" in line]
-    assert said == ["dp_sgd states epsilon 2.99 at delta 0.0016 (accountant: prv)"]
+    assert said == ["dp_sgd states epsilon 2.99 at delta 0.0016 (adjacency: zero-out, accountant: prv)"]
 
 
 def test_a_flag_with_a_number_keeps_it_and_its_meaning(tmp_path, tell_run):
@@ -112,3 +115,4 @@ def test_infinity_holds_the_baseline_and_what_claims_nothing(tmp_path, tell_run)
         "dp_sgd epsilon=inf": None,
     }
     assert found.epsilons == [1.0, 3.0, 30.0] and found.infinity > 30.0
+    assert found.axis == "epsilon stated (zero-out)"

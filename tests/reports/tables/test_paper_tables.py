@@ -200,9 +200,11 @@ def test_the_document_compiles_as_it_stands(tell_run, tmp_path):
 
 def test_guarantees_stand_beside_what_an_audit_shows(tell_run, tmp_path):
     spent = {"epsilon": 8.0, "delta": 1 / 648, "unit": "image", "accountant": "prv"}
+    spent |= {"adjacency": "zero-out", "epsilon_replace_one": 21.0}
     run = tell_run(tmp_path, [*ROWS[:2], point("dp", guarantee=spent)])
     (row,) = guarantees.collect(run).rows
-    assert row.words == ("dp", "0.00154", "image", "prv") and row.cells["epsilon"].found.mean == 8.0
+    assert row.words == ("dp", "0.00154", "image", "zero-out", "prv") and row.cells["epsilon"].found.mean == 8.0
+    assert row.cells["epsilon_replace_one"].found.mean == 21.0
     check(render(run, guarantees.collect(run).filled))
 
 
