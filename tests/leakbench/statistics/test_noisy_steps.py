@@ -14,7 +14,7 @@ RELATION = dp_accounting.NeighboringRelation
 
 
 def google(history, delta, relation):
-    accountant = PLDAccountant(relation)
+    accountant = PLDAccountant(relation, value_discretization_interval=5e-4)
     for noise, rate, steps in history:
         accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(noise)), steps)
     return accountant.get_epsilon(delta)
@@ -26,10 +26,10 @@ def google(history, delta, relation):
 )
 def test_epsilons_are_googles(history, delta):
     kept = steps_epsilon(history, delta, "zero-out")
-    assert kept == pytest.approx(google(history, delta, RELATION.REPLACE_SPECIAL), rel=1e-3)
-    assert kept == pytest.approx(google(history, delta, RELATION.ADD_OR_REMOVE_ONE), rel=1e-3)  # the same pair
+    assert kept == pytest.approx(google(history, delta, RELATION.REPLACE_SPECIAL), rel=5e-3)
+    assert kept == pytest.approx(google(history, delta, RELATION.ADD_OR_REMOVE_ONE), rel=5e-3)  # the same pair
     replaced = steps_epsilon(history, delta, "replace")
-    assert replaced == pytest.approx(google(history, delta, RELATION.REPLACE_ONE), rel=1e-3)
+    assert replaced == pytest.approx(google(history, delta, RELATION.REPLACE_ONE), rel=5e-3)
     assert replaced > 1.3 * kept
 
 
