@@ -51,8 +51,8 @@ class StatedGuarantee:
     @property
     def replace_one(self) -> float | None:
         """The largest epsilon for one image replaced; None where some seed states none."""
-        found = [stated.get("epsilon_replace_one") for stated in self.found]
-        return max(found) if self.holds and all(isinstance(one, int | float) for one in found) else None
+        found = [float(stated["epsilon_replace_one"]) for stated in self.found if "epsilon_replace_one" in stated]
+        return max(found) if self.holds and len(found) == len(self.found) else None
 
     @property
     def void(self) -> str:
