@@ -7,6 +7,8 @@ Matsumoto et al. 2023 (2302.03262); Carlini et al. 2023 (2301.13188). Score, for
 t = 100 as in Carlini et al.; fixed in advance, never tuned on reported images. The squared norm sums over pixels.
 
 Choices of ours: of several timesteps the losses are averaged without weights; draw j brings the same noise to each.
+
+frequencies: "low" or "band" filter the error (FreMIA, FCRE: see _frequencies.py); "all" is the published loss.
 """
 
 from typing import Any
@@ -18,6 +20,7 @@ from torch import Tensor
 from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
+from ._frequencies import Frequencies
 from ._shared import mean_losses
 
 
@@ -31,6 +34,7 @@ class Loss(MembershipAttack):
 
     t: int | tuple[int, ...] = release_param(100)
     draws: int = release_param(1, ge=1)
+    frequencies: Frequencies = release_param("all")
 
     @field_validator("t", mode="plain")
     @classmethod
@@ -52,4 +56,4 @@ class Loss(MembershipAttack):
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean loss."""
-        return -mean_losses(view, self.timesteps, self.draws)
+        return -mean_losses(view, self.timesteps, self.draws, self.frequencies)

@@ -6,6 +6,8 @@ Kong et al., ICLR 2024 (2305.18355), eq. 9:
 
 p = 4, t = 200 (the paper's for DDPM). We take the sum of |.|^p without the root, as the authors' code does: same
 ranking.
+
+frequencies: "low" or "band" filter the difference (FreMIA, FCRE: see _frequencies.py).
 """
 
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
+from ._frequencies import Frequencies, filtered
 from ._shared import power_sum
 
 
@@ -25,6 +28,7 @@ class PIA(MembershipAttack):
 
     t: int = release_param(200, ge=0, lt=1000)
     p: float = release_param(4.0, ge=1)
+    frequencies: Frequencies = release_param("all")
 
     @property
     def needs(self) -> Needs:
@@ -38,4 +42,5 @@ class PIA(MembershipAttack):
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the sum of |difference|^p."""
         e0 = self.start(view, images)
-        return -power_sum(e0 - view.eps(view.noise_to(self.t, e0), self.t), self.p)
+        difference = e0 - view.eps(view.noise_to(self.t, e0), self.t)
+        return -power_sum(filtered(difference, self.frequencies), self.p)

@@ -7,6 +7,8 @@ Duan et al., ICML 2023 (2302.01316), eq. 10. Invert the image by DDIM with strid
 Like the authors' code, which stops the inversion one stride before t_sec and compares there (t = 100, k = 10: inverted
 to 10, 20, .., 90 and compared at 90 after 90 -> 100 -> 90: 9 + 2 = 11 network calls).
 On small over-fitted networks the statistic can order the wrong way round; its sign is never flipped.
+
+frequencies: "low" or "band" filter the error (FreMIA, FCRE: see _frequencies.py); FreMIA's own SecMI is t = k = 100.
 """
 
 from pydantic import ValidationInfo, field_validator
@@ -16,7 +18,7 @@ from torch import Tensor
 from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import DenoiserView
 
-from ._shared import squared_error
+from ._frequencies import Frequencies, filtered
 
 
 class SecMI(MembershipAttack):
@@ -28,6 +30,7 @@ class SecMI(MembershipAttack):
 
     t: int = release_param(100, ge=2, lt=1000)
     k: int = release_param(10, ge=1, validate_default=True)
+    frequencies: Frequencies = release_param("all")
 
     @field_validator("k")
     @classmethod
@@ -41,15 +44,14 @@ class SecMI(MembershipAttack):
         """The timestep."""
         return Needs(latest=self.t)
 
-    def there_and_back(self, view: DenoiserView, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The images inverted to t - k, and what the step to t and back makes of them, both (N, C, H, W)."""
+    def error(self, view: DenoiserView, images: Tensor) -> Tensor:
+        """What the step to t and back adds to the images inverted to t - k, filtered, (N, C, H, W)."""
         x, last = images, self.t - self.k
         for s in range(0, last, self.k):
             x = view.ddim(x, s, s + self.k)
         there = view.ddim(x, last, self.t)
-        return x, view.ddim(there, self.t, last)
+        return filtered(view.ddim(there, self.t, last) - x, self.frequencies)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the squared error at t - k."""
-        x, back = self.there_and_back(view, images)
-        return -squared_error(back, x)
+        return -self.error(view, images).square().flatten(1).sum(dim=1)

@@ -43,8 +43,7 @@ class SecMINN(SecMI):
         return fitted
 
     def _maps(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
-        x, back = self.there_and_back(view, images)
-        return (back - x).abs()
+        return self.error(view, images).abs()
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Log-odds of membership."""
