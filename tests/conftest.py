@@ -157,8 +157,18 @@ def remembered_divergences():
 @pytest.fixture(scope="session")
 def pipelines():
     """tests/pipelines.py: tiny text-conditional pipelines that diffusers makes and saves."""
+    return _beside("pipelines")
+
+
+@pytest.fixture(scope="session")
+def whole_pipelines():
+    """tests/whole_pipelines.py: tiny pipelines of many families."""
+    return _beside("whole_pipelines")
+
+
+def _beside(name):
     pytest.importorskip("transformers")
-    spec = importlib.util.spec_from_file_location("pipelines", Path(__file__).parent / "pipelines.py")
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -9,20 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from leakbench.models.pretrained import text_conditioning
 from leakbench.models.pretrained.adapter import load_adapter
 from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.denoiser import Denoiser
-from leakbench.models.pretrained.inspect import Folder, Options, Part, inspect_folder, list_files
+from leakbench.models.pretrained.families.family import Family
+from leakbench.models.pretrained.families.own import Own
+from leakbench.models.pretrained.families.registry import family_of
+from leakbench.models.pretrained.inspect import (
+    ENCODERS,
+    TOKENIZERS,
+    Folder,
+    Options,
+    Part,
+    inspect_folder,
+    list_files,
+    part_files,
+)
 from leakbench.models.pretrained.prediction import Prediction, describe_levels, read_prediction
 from leakbench.models.pretrained.settings import read_shapes
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.pretrained.vae import vae_codec
 from leakbench.models.pretrained.weights import load_model
 from leakbench.models.release import Codec
+from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import compute_key, digest_files
+from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.device import place
 
 
@@ -68,15 +83,17 @@ def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
     is read again."""
     if options.path.startswith("module:"):
         module = load_adapter(options.path, options.prediction, options.trust_code)
-        network = Denoiser(module.body, module.spec.network, module.prediction)
+        network = Denoiser(module.body, module.spec.network, module.prediction, Own())
         return LoadedModel(options.path, module.spec, _ready(network, device), None)
     folder = inspect_folder(options.path, options.trust_code)
     found, prediction = _read_spec(folder, options)
-    body = _loaded(folder.parts["body"], options)
-    captions = _captions(folder, options, device) if options.captions else (None, None)
+    part = folder.parts["body"]
+    family = family_of(part.kind, part.config)
+    told, which = _captions(folder, family, options, device) if options.captions else (None, None)
+    body = _loaded(part, options)
     vae = folder.parts.get("vae")
     codec = vae_codec(_loaded(vae, options), device) if vae else None
-    network = Denoiser(body, found.network, prediction, *captions)
+    network = Denoiser(body, found.network, prediction, family, told, which)
     return LoadedModel(Path(options.path).name, found, _ready(network, device), codec)
 
 
@@ -92,17 +109,31 @@ def _read_spec(folder: Folder, options: Options) -> tuple[PretrainedSpec, Predic
     return PretrainedSpec(shapes.images, shapes.network, schedule), replace(prediction, schedule=schedule)
 
 
-def _captions(folder: Folder, options: Options, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    try:
-        import transformers
-    except ImportError:
-        raise text_conditioning.missing_transformers() from None
-    part = folder.parts["tokenizer"]
-    tokenizer = part.loaded or transformers.CLIPTokenizer.from_pretrained(part.folder, local_files_only=True)
-    encoder = _loaded(folder.parts["encoder"], options).to(device)
-    return text_conditioning.embed_captions(
-        tokenizer, encoder, text_conditioning.read_captions(options.captions), device
-    )
+def _captions(
+    folder: Folder, family: Family, options: Options, device: torch.device
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """What the network is told of each distinct caption, and which of them each label is."""
+    captions = text_conditioning.read_captions(options.captions)
+    distinct = tuple(dict.fromkeys(captions))
+    number = {caption: at for at, caption in enumerate(distinct)}
+    which = torch.tensor([number[caption] for caption in captions], device=device)
+    texts = {key: part for key, part in folder.parts.items() if key.startswith(("text_encoder", "tokenizer"))}
+
+    def tell(made_in: Path) -> None:
+        parts = {key: _loaded_text(part, options, device) for key, part in texts.items()}
+        pipeline = family.assemble(parts, folder.index, folder.parts["body"].config)
+        save_file(text_conditioning.tell_captions(family, pipeline, distinct, device), made_in / "told.safetensors")
+
+    files = [path for part in texts.values() for path in part_files(part)]
+    key = compute_key(files=digest_files(tuple(sorted(files))), captions=list(distinct), family=family.pipeline)
+    return load_file(ArtefactCache(cache_root(), "told").get_or_make(key, tell) / "told.safetensors"), which
+
+
+def _loaded_text(part: Part, options: Options, device: torch.device) -> Any:
+    """A tokenizer, or a text encoder with its weights."""
+    if part.kind not in TOKENIZERS:
+        return _loaded(part, options).to(device)
+    return part.loaded or _class(part.kind).from_pretrained(part.folder, local_files_only=True)
 
 
 def _loaded(part: Part, options: Options) -> nn.Module:
@@ -110,16 +141,18 @@ def _loaded(part: Part, options: Options) -> nn.Module:
     if part.loaded is not None:
         own: nn.Module = part.loaded.float().eval().requires_grad_(False)
         return own
-    if part.kind.startswith("CLIP"):
+    kind = _class(part.kind)
+    if part.kind in ENCODERS:
         # named here, so that no setting in the folder can choose a kernel to download
-        return load_model(_class(part.kind), part.folder, options.trust_pickle, attn_implementation="sdpa")
-    return load_model(_class(part.kind), part.folder, options.trust_pickle, low_cpu_mem_usage=False)
+        attention = "sdpa" if part.kind.startswith("CLIP") else "eager"
+        return load_model(kind, part.folder, options.trust_pickle, attn_implementation=attention)
+    return load_model(kind, part.folder, options.trust_pickle, low_cpu_mem_usage=False)
 
 
 def _class(kind: str) -> Any:
     import diffusers
 
-    if not kind.startswith("CLIP"):
+    if kind not in (*ENCODERS, *TOKENIZERS):
         return getattr(diffusers, kind)
     try:
         import transformers

@@ -16,7 +16,7 @@ def check_fits(identity: str, spec: PretrainedSpec, data: Dataset) -> None:
         theirs, ours = ("x".join(map(str, shape)) for shape in (spec.images, data.shape))
         raise UsageError(
             f"defense {identity!r}: its images are {theirs}, and those of {data.name} {ours} (channels, height, "
-            "width): give it images of its own size"
+            "width): give it images of its own size, or say its `size` if it was fine-tuned at another"
         )
     labels, conditions = data.labels, spec.network.conditions
     if conditions and labels is None:

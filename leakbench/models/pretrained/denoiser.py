@@ -1,27 +1,26 @@
-"""Calls of each kind of network, with its condition: nothing, a class, or a caption.
-
-A label of -1 stands for no condition: the empty caption, or DiT's class of none.
-"""
+"""eps(x_t, t, label) of any network that is known: its family calls it, its parameterisation makes noise of that."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from leakbench.models.networks import NetworkSpec
+from leakbench.models.pretrained.families.family import Family, Told
+from leakbench.models.pretrained.families.own import Own
 from leakbench.models.pretrained.prediction import Prediction
+
+_RESIDENT = 2**30  # bytes: what all captions are told as lies on the device up to this size, above it on the host
 
 
 class Denoiser(nn.Module):
-    """eps(x_t, t, label), whatever the network inside predicts. Gradients flow to its parameters.
+    """Gradients flow to the parameters of the network inside, `body`.
 
-    `captions` (K + 1, length, width): embeddings of distinct captions, the empty one last; `which` (conditions,) says
-    which of them each label is.
+    A label of -1 stands for no condition. captions: by name, tensors of K + 1 rows, one for each distinct caption and
+    the last for none; `which` (conditions,) says which of them each label is. Without captions a label is a class, and
+    -1 the class of none, spec.conditions.
     """
 
-    captions: Tensor | None
     which: Tensor | None
 
     def __init__(
@@ -29,35 +28,34 @@ class Denoiser(nn.Module):
         body: nn.Module,
         spec: NetworkSpec,
         prediction: Prediction,
-        captions: Tensor | None = None,
+        family: Family | None = None,
+        captions: dict[str, Tensor] | None = None,
         which: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.body, self.spec, self.prediction = body, spec, prediction
-        self.register_buffer("captions", captions, persistent=False)
+        self.body, self.spec, self.prediction, self.family = body, spec, prediction, family or Own()
         self.register_buffer("which", which, persistent=False)
+        self.captions = captions or {}
+        self._resident = sum(rows.nbytes for rows in self.captions.values()) <= _RESIDENT
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        told = self._tell(x, label)
+
         def ask(scaled: Tensor, time: Tensor) -> Tensor:
-            return self.answer(scaled, time, label).float()
+            found = self.family.ask(self.body, scaled, time, told)
+            answer: Tensor = found if isinstance(found, Tensor) else found[0]
+            return answer.float()
 
         return self.prediction.eps(ask, x, t)
 
-    def answer(self, x: Tensor, time: Tensor, label: Tensor | None) -> Tensor:
-        """Answer of the network in its own terms: noise, v, or the image."""
-        found: Any
-        if self.captions is not None and self.which is not None:
-            assert label is not None
-            row = torch.where(label < 0, len(self.captions) - 1, self.which[label])
-            found = self.body(x, time, encoder_hidden_states=self.captions[row].to(x.dtype))
-        elif self.spec.conditions:
-            assert label is not None
-            classes = torch.where(label < 0, self.spec.conditions, label)
-            found = (
-                self.body(x, time, class_labels=classes)
-                if hasattr(self.body, "config")
-                else self.body(x, time, classes)
-            )
-        else:
-            found = self.body(x, time)
-        return found if isinstance(found, Tensor) else found[0]
+    def _tell(self, x: Tensor, label: Tensor | None) -> Told:
+        if not self.spec.conditions:
+            return {}
+        assert label is not None
+        if self.which is None:
+            return {"label": torch.where(label < 0, self.spec.conditions, label)}
+        if self._resident:
+            self.captions = {name: rows.to(x.device) for name, rows in self.captions.items()}
+        last = len(next(iter(self.captions.values()))) - 1
+        row = torch.where(label < 0, last, self.which[label])
+        return {name: rows[row.to(rows.device)].to(x.device) for name, rows in self.captions.items()}

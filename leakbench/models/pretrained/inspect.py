@@ -13,33 +13,44 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from leakbench.models.pretrained.families.registry import BODIES
 from leakbench.models.pretrained.locate import adapter_file, locate_folder
 from leakbench.models.pretrained.weight_files import read_table, weight_files
-from leakbench.runtime.errors import UsageError, in_a_line, nearest_name
+from leakbench.runtime.errors import UsageError, in_a_line
 
-BODIES = ("DiTTransformer2DModel", "UNet2DConditionModel", "UNet2DModel")
-VAES = ("AutoencoderKL", "VQModel")
-ENCODERS = ("CLIPTextModel",)
-TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast")
+VAES = ("AutoencoderDC", "AutoencoderKL", "VQModel")
+ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "Gemma2Model", "T5EncoderModel", "UMT5EncoderModel")
+TOKENIZERS = (
+    "CLIPTokenizer",
+    "CLIPTokenizerFast",
+    "GemmaTokenizer",
+    "GemmaTokenizerFast",
+    "LlamaTokenizer",
+    "LlamaTokenizerFast",
+    "T5Tokenizer",
+    "T5TokenizerFast",
+)
 _ROLES = {  # the part that each of these keys of model_index.json names
     "unet": ("body", BODIES),
     "transformer": ("body", BODIES),
     "vae": ("vae", VAES),
     "vqvae": ("vae", VAES),
-    "text_encoder": ("encoder", ENCODERS),
-    "tokenizer": ("tokenizer", TOKENIZERS),
+    **{f"text_encoder{number}": (f"text_encoder{number}", ENCODERS) for number in ("", "_2", "_3")},
+    **{f"tokenizer{number}": (f"tokenizer{number}", TOKENIZERS) for number in ("", "_2", "_3")},
 }
-_UNUSED = ("scheduler", "safety_checker", "feature_extractor")
+_UNUSED = ("scheduler", "safety_checker", "feature_extractor", "image_encoder")
 
 
 @dataclass(frozen=True)
 class Options:
-    """A model, what its user says about it, and what it is trusted with. `captions`: a file, "" where it has none."""
+    """A model, what its user says about it, and what it is trusted with. captions: a file, "" where it has none. size:
+    the side of its images in pixels, where that is not what its settings say."""
 
     path: str
     captions: str = ""
     guidance: float = 1.0
     prediction: str | None = None
+    size: int | None = None
     trust_pickle: bool = False
     trust_code: bool = False
 
@@ -57,12 +68,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Folder:
-    """A model's parts. `scheduler` is its config, None for a bare network."""
+    """A model's parts, by role: "body", "vae", and the keys of text encoders and tokenizers in model_index.json.
+    `scheduler` is its config, None for a bare network; `index` what model_index.json says beside the parts."""
 
     path: Path
     parts: dict[str, Part]
     scheduler: dict[str, Any] | None
     code: tuple[Path, ...] = field(default=())
+    index: dict[str, Any] = field(default_factory=dict)
 
 
 def list_files(options: Options) -> tuple[Path, ...]:
@@ -71,12 +84,13 @@ def list_files(options: Options) -> tuple[Path, ...]:
     if options.path.startswith("module:"):
         return (adapter_file(options.path), *captions)
     found = inspect_folder(options.path, options.trust_code)
-    files = [path for part in found.parts.values() for path in _files(part)]
+    files = [path for part in found.parts.values() for path in part_files(part)]
     heads = [found.path / "model_index.json", found.path / "scheduler" / "scheduler_config.json"]
     return (*(path for path in heads if path.is_file()), *sorted(files), *found.code, *captions)
 
 
-def _files(part: Part) -> list[Path]:
+def part_files(part: Part) -> list[Path]:
+    """Every file of a part."""
     if part.kind in TOKENIZERS or part.loaded is not None:
         return [path for path in part.folder.rglob("*") if path.is_file()]
     return [part.folder / "config.json", *weight_files(part.folder)]
@@ -127,7 +141,9 @@ def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:
             f"are {', '.join(_ROLES)}"
         )
     parts = {_ROLES[key][0]: _part(key, str(value[1]), folder / key) for key, value in named.items() if key in _ROLES}
-    return Folder(folder, _whole(folder, parts), read_table(folder / "scheduler" / "scheduler_config.json"), code)
+    said = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
+    scheduler = read_table(folder / "scheduler" / "scheduler_config.json")
+    return Folder(folder, _whole(folder, parts), scheduler, code, said)
 
 
 def _own_code(index: dict[str, Any], named: dict[str, list[Any]]) -> str | None:
@@ -144,7 +160,8 @@ def _part(role: str, kind: str, folder: Path) -> Part:
     """A part of a known class. Raises UsageError."""
     known = _ROLES[role][1]
     if kind not in known:
-        raise UsageError(f"{folder}: {role} of class {kind!r} is not known; {nearest_name(kind, known)}")
+        alike = [name for name in known if name.startswith("UNet") == kind.startswith("UNet")]
+        raise UsageError(f"{folder}: {role} of class {kind!r} is not known; known are {', '.join(alike or known)}")
     return Part(kind, folder, read_table(folder / "config.json") if kind not in TOKENIZERS else {})
 
 
@@ -167,7 +184,7 @@ def _by_its_code(folder: Path, named: dict[str, list[Any]], code: tuple[Path, ..
     for key in named:
         thing = getattr(loaded, key, None)
         if key in _ROLES and thing is not None:
-            config = dict(getattr(thing, "config", {})) if key != "tokenizer" else {}
+            config = dict(getattr(thing, "config", {})) if not key.startswith("tokenizer") else {}
             parts[_ROLES[key][0]] = Part(_kind(key, thing, folder), folder / key, config, thing)
     scheduler = getattr(loaded, "scheduler", None)
     said = None if scheduler is None else dict(scheduler.config) | {"_class_name": type(scheduler).__name__}

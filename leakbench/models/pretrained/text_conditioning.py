@@ -1,15 +1,15 @@
-"""Captions to what a text-conditional network is given, by the pipeline's own tokenizer and text encoder.
+"""Captions to what a text-conditional network is told, by the pipeline's own tokenizers and text encoders.
 
-As in Stable Diffusion: padded and cut to the tokenizer's length, the encoder's last hidden state after its final norm.
-A label is the number of its caption in the captions file (leakbench.data.caption_file). What each caption is turned
-into is kept on the device, once for equal captions: 77 x 768 numbers, a quarter of a megabyte.
+A label is the number of its caption in the captions file (leakbench.data.caption_file). Equal captions are encoded and
+kept once. As an encoder can be larger than the denoiser, it is let go before that is read; and what it made is kept in
+the cache folder, by a key of the files that it was made from, so that no second process makes it again.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from torch import Tensor
 from leakbench.data.caption_file import read
 from leakbench.runtime.device import in_batches
 from leakbench.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from leakbench.models.pretrained.families.family import Family
 
 _ROWS = 32  # captions that the encoder is given at one time
 
@@ -32,21 +35,31 @@ def read_captions(path: str) -> tuple[str, ...]:
     return read(Path(path)).texts
 
 
-def embed_captions(
-    tokenizer: Any, encoder: Any, captions: tuple[str, ...], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Embeddings (K + 1, length, width) of the distinct captions and, last, of the empty one; and which of them each
-    caption is, int64 (len(captions),)."""
-    distinct = list(dict.fromkeys(captions))
-    number = {caption: at for at, caption in enumerate(distinct)}
+def embed_captions(tokenizer: Any, encoder: Any, captions: list[str], device: torch.device) -> Tensor:
+    """CLIP's embeddings (K + 1, length, width) of captions and, last, of the empty one, as in Stable Diffusion: padded
+    and cut to the tokenizer's length, the encoder's last hidden state after its final norm."""
     length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    tokens = tokenizer([*distinct, ""], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    tokens = tokenizer([*captions, ""], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     masked = bool(getattr(encoder.config, "use_attention_mask", False))
 
     def batch(ids: Tensor, mask: Tensor) -> Tensor:
         found: Tensor = encoder(ids, attention_mask=mask if masked else None)[0]
         return found
 
+    return in_batches(batch, tokens.input_ids.to(device), tokens.attention_mask.to(device), size=_ROWS)
+
+
+def tell_captions(family: Family, pipeline: Any, captions: tuple[str, ...], device: torch.device) -> dict[str, Tensor]:
+    """What the network is told of captions and, last, of none (leakbench.models.pretrained.families): tensors by name,
+    a row each, float32 or masks, on the CPU."""
+    told: list[dict[str, Tensor]] = []
     with torch.no_grad():
-        table = in_batches(batch, tokens.input_ids.to(device), tokens.attention_mask.to(device), size=_ROWS)
-    return table.float(), torch.tensor([number[caption] for caption in captions], device=device)
+        for first in range(0, max(len(captions), 1), _ROWS - 1):
+            part = family.tell(pipeline, list(captions[first : first + _ROWS - 1]), device)
+            told.append({name: _kept(rows) for name, rows in part.items()})
+    last = {name: rows[-1:] for name, rows in told[-1].items()}
+    return {name: torch.cat([*(part[name][:-1] for part in told), last[name]]) for name in last}
+
+
+def _kept(rows: Tensor) -> Tensor:
+    return (rows.float() if rows.is_floating_point() else rows).cpu()

@@ -1,7 +1,8 @@
 """Images to the latents that a latent diffusion model denoises, and back (Rombach et al. 2022, 2112.10752).
 
 x_0 = (E(image) - shift) * scale with the autoencoder's own `scaling_factor` and `shift_factor`; decoding inverts it.
-Choice of ours: E(image) is the mean of the encoder's posterior, not a draw from it, so that an image has one x_0.
+Choice of ours: E(image) is the mean of the encoder's posterior, not a draw from it, so that an image has one x_0. VQ
+and deep compression autoencoders have no posterior.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _ROWS = 8  # images that the autoencoder holds at one time: those of 512x512 tak
 
 @dataclass(frozen=True)
 class VaeCodec:
-    """The codec of an AutoencoderKL or VQModel of diffusers. Answers do not depend on how many images are asked at
-    once: they are made in batches of one size."""
+    """The codec of an AutoencoderKL, AutoencoderDC or VQModel of diffusers. Answers do not depend on how many images
+    are asked at once: they are made in batches of one size."""
 
     autoencoder: Any
     rows: int = _ROWS
@@ -38,7 +39,7 @@ class VaeCodec:
 
         def batch(images: Tensor) -> Tensor:
             found = self.autoencoder.encode(images)
-            mean = found.latent_dist.mean if hasattr(found, "latent_dist") else found.latents
+            mean = found.latent_dist.mean if hasattr(found, "latent_dist") else found[0]
             latents: Tensor = (mean - self._shift) * self._scale
             return latents
 

@@ -16,7 +16,7 @@ from typing import Final
 from leakbench.runtime.cache.manifest import MANIFEST, read_manifest
 from leakbench.runtime.cache.use import last_use
 
-KINDS: Final = {"fits": "networks", "samples": "samples", "readers": "features", "packed": "images"}
+KINDS: Final = {"fits": "networks", "samples": "samples", "readers": "features", "packed": "images", "told": "captions"}
 CHECKPOINTS, LEFT_OVER = "checkpoints", "left over"
 KEPT: Final = ("weights", "downloads", "captions", "in_memory")  # fetched from elsewhere, or given by a user
 

@@ -157,9 +157,12 @@ def test_trusted_code_runs(copy, tmp_path, expected):
     [
         ({"_class_name": ["pipeline", "Mine"]}, "neither diffusers' nor transformers'"),
         ({"unet": ["os", "system"]}, "neither diffusers' nor transformers'"),
-        ({"unet": ["diffusers", "UNet3DConditionModel"]}, "'UNet3DConditionModel' is not known; did you mean"),
+        (
+            {"unet": ["diffusers", "UNet3DConditionModel"]},
+            "class 'UNet3DConditionModel' is not known; known are UNet2DModel",
+        ),
         ({"unet": ["diffusers", "DiffusionPipeline"]}, "'DiffusionPipeline' is not known"),
-        ({"text_encoder_2": ["transformers", "CLIPTextModel"]}, "'text_encoder_2'"),
+        ({"text_encoder_2": ["transformers", "BertModel"]}, "text_encoder_2 of class 'BertModel' is not known"),
         ({"unet": [None, None]}, "no denoiser"),
     ],
 )

@@ -114,14 +114,14 @@ def test_gradients_reach_the_weights(stable_diffusion, captions):
 
 def test_equal_captions_are_one_embedding(stable_diffusion, captions):
     network = released(stable_diffusion, captions).network
-    assert len(network.captions) == 3 and network.which.tolist() == [0, 1, 0]
+    assert len(network.captions["states"]) == 3 and network.which.tolist() == [0, 1, 0]
 
 
 def test_captions_in_a_csv(stable_diffusion, captions, tmp_path):
     table = tmp_path / "c.csv"
     table.write_text('file,caption\n1.png,a cat\n2.png,"the red house"\n')
     network = released(stable_diffusion, table).network
-    assert torch.equal(network.captions, released(stable_diffusion, captions).network.captions)
+    assert torch.equal(network.captions["states"], released(stable_diffusion, captions).network.captions)
 
 
 @pytest.mark.parametrize(
