@@ -49,8 +49,9 @@ class UnlearningContext:
     """Context of an attack on unlearning.
 
     model: the release under attack. before: the release on which its last step that forgets was built, or None where
-    there is none. retrained: the recipes at the bottom of its chain, trained without what is to be forgotten. It is
-    the null, and not the attacker's: whatever an attack finds in the release is read beside what it finds there.
+    there is none. retrained: its chain without the steps that forget, all trained without what is to be forgotten.
+    It is the null, and not the attacker's: whatever an attack finds in the release is read beside what it finds
+    there.
     forget: training images that were to be forgotten. unseen: images that no model here was trained on, of the same
     class where a class was to be forgotten. retained: training images that were to stay. All of them are reported
     images, two or more each.

@@ -2,6 +2,9 @@
 
 The bound speaks of the training that the target had, on other images: the guarantees of both are in `info`, and should
 be alike. The canaries are all images but the reference part, each included by an independent fair coin.
+
+Where a later step of the chain voided a guarantee, the bound is taken at the delta of the guarantee that was lost, so
+that the bounds of a chain can be read beside each other; that guarantee is in `info` as well.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence
+from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence, Guarantee
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.measurement.record_contents import RecordContents
@@ -32,10 +35,20 @@ def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Acce
     scores, queries = target.score(asked, context.images(inputs.pool))
     evidence = CanaryEvidence(scores["it"], np.isin(inputs.pool, canary.rows))
     guarantee = canary.source.release.guarantee
-    metrics = evaluate_auditing(evidence, attack.guesses, guarantee.delta or DELTA, guarantee)
+    lost = _lost_guarantee(context) if guarantee.void else Guarantee()
+    delta = guarantee.delta or lost.delta or DELTA
+    metrics = evaluate_auditing(evidence, attack.guesses, delta, guarantee)
     metrics.info |= {
         "canary_guarantee": guarantee.to_json(),
         "target_guarantee": context.release.guarantee.to_json(),
+        **({"lost_guarantee": lost.to_json()} if lost.is_stated else {}),
     }
     timings = {"attack": time.perf_counter() - began}
     return RecordContents(metrics, dataclasses.asdict(evidence), timings, queries=queries["it"])
+
+
+def _lost_guarantee(context: AuditContext) -> Guarantee:
+    """The last guarantee that the canary chain stated before a step voided it; one that states nothing if none did."""
+    chain = context.point.chain
+    below = (context.builder.build_release(chain[:i], context.seed, CANARY) for i in range(len(chain) - 1, 0, -1))
+    return next((one.guarantee for one in below if one.guarantee.epsilon is not None), Guarantee())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +19,7 @@ def auxiliary_chain(auxiliary: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> 
     if auxiliary.kind == "canary":
         return chain
     if auxiliary.kind == "retrained":
-        own = takewhile(lambda link: link.defense.changes in ("training", "data"), chain[1:])
-        return (chain[0], *(link for link in own if not link.defense.forgets))
+        return tuple(link for link in chain if not link.defense.forgets)
     return tuple(link for link in chain if link.defense.changes != "sampling")
 
 

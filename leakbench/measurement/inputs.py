@@ -98,7 +98,8 @@ class RunInputs:
 
     @cached_property
     def forgotten(self) -> np.ndarray | None:
-        """Rows that the suite's [forget] table names, or None without one. Raises UsageError for none or all."""
+        """Rows that the suite's [forget] table names, trained on or not; None without one. Raises UsageError where they
+        are none or all of the training images."""
         table = self.suite.file.forget
         return None if table is None else forget_rows(self.data, self.split, table, f"suite {self.suite.file.name!r}")
 

@@ -58,7 +58,7 @@ def fit_parts(
         "parameters": {key: getattr(defense, key) for key in sorted(_fit_fields(type(defense)))},
         **code_parts(type(defense), build_task, save_artefacts),
         "base": _base_key(inputs, chain, seed, auxiliary) if len(chain) > 1 else None,
-        "forget": _forget_part(inputs) if _reads_forget_set(defense, auxiliary) else None,
+        "forget": _forget_part(inputs) if _follows_forget_set(chain, auxiliary) else None,
         "network": inputs.network_of(chain).model_dump(),
         "model": (model := as_pretrained(defense)) and [digest_files(model.files()), model.content_digest()],
         "condition": inputs.condition(chain),
@@ -115,8 +115,10 @@ def _forget_part(inputs: RunInputs) -> str | None:
     return compute_key(rows=inputs.forgotten.tolist(), label=table.label)
 
 
-def _reads_forget_set(defense: Defense, auxiliary: AuxiliaryModel | None) -> bool:
-    return defense.forgets or (auxiliary is not None and auxiliary.kind == "retrained")
+def _follows_forget_set(chain: tuple[ChainLink, ...], auxiliary: AuxiliaryModel | None) -> bool:
+    """Tell whether the images of a fit, or what it is told of them, follow from what is to be forgotten."""
+    retrained = auxiliary is not None and auxiliary.kind == "retrained"
+    return retrained or any(link.defense.forgets for link in chain)
 
 
 def _fit_fields(defense: type[Defense]) -> set[str]:

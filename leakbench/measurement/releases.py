@@ -18,7 +18,7 @@ from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.environment import describe_environment
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import Parts, fit_parts, hash_parts
-from leakbench.measurement.tasks import Progress, build_release, build_task
+from leakbench.measurement.tasks import Progress, build_release, build_task, is_without_forgotten
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.runtime import distributed
 from leakbench.runtime.cache.artefacts import ArtefactCache
@@ -37,7 +37,7 @@ class ReleaseBuilder:
         self.trainings = ArtefactCache.of_run(inputs.config, "fits")
         self._folders: dict[str, Path] = {}
         self._loaded: dict[str, Artefacts] = {}
-        self._groups: dict[tuple[AuxiliaryModel | None, int], Tensor] = {}
+        self._groups: dict[tuple[AuxiliaryModel | None, int, bool], Tensor] = {}
 
     # What training made ----------------------------------------------------------------------------------------------
 
@@ -143,14 +143,17 @@ class ReleaseBuilder:
     ) -> Task:
         """Task that the last link of a chain trains on. `folder`: of its checkpoints."""
         base = self.build_release(chain[:-1], seed, auxiliary) if len(chain) > 1 else None
-        groups = partial(self._near_duplicates, auxiliary, seed)
+        # The target's own images are the same at every seed.
+        images = auxiliary, 0 if auxiliary is None else seed, is_without_forgotten(chain)
+        groups = partial(self._near_duplicates, images)
         return build_task(
             self.inputs, chain, seed, auxiliary, base=base, groups=groups, folder=folder, progress=progress
         )
 
-    def _near_duplicates(self, auxiliary: AuxiliaryModel | None, seed: int, images: ImageView, radius: float) -> Tensor:
-        """Near-duplicate groups of the training images, found once."""
-        key = (auxiliary, 0 if auxiliary is None else seed)  # the target's own images are the same at every seed
+    def _near_duplicates(
+        self, key: tuple[AuxiliaryModel | None, int, bool], images: ImageView, radius: float
+    ) -> Tensor:
+        """Near-duplicate groups of the training images that the key names, found once."""
         if key not in self._groups:
             self._groups[key] = near_duplicate_groups(images, radius)
         return self._groups[key]

@@ -37,9 +37,16 @@ def build_task(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Task:
-    """The task of a chain's last link. `base`: the release of the links below it; `groups` finds near-duplicates."""
+    """The task of a chain's last link. `base`: the release of the links below it; `groups` finds near-duplicates.
+
+    Above a step that forgot, nobody is handed the forgotten images but those who forget themselves: whoever deletes
+    images on request has them no longer, and a classifier that were trained on them would hand them out again.
+    """
     split, defense, table = inputs.split, chain[-1].defense, inputs.suite.file.forget
     rows = training_rows(split, inputs.forgotten, auxiliary, seed)
+    if is_without_forgotten(chain):
+        assert inputs.forgotten is not None
+        rows = np.setdiff1d(rows, inputs.forgotten)
     images = inputs.pictures.subset(rows)
     labels, attribute = (
         None if values is None else torch.from_numpy(values[rows]) for values in (inputs.data.labels, split.attribute)
@@ -62,6 +69,12 @@ def build_task(
         folder=folder,
         progress=progress,
     )
+
+
+def is_without_forgotten(chain: tuple[ChainLink, ...]) -> bool:
+    """Tell whether the last link of a chain is handed what stays alone: it stands on a step that forgot, and does not
+    forget itself."""
+    return not chain[-1].defense.forgets and any(link.defense.forgets for link in chain[:-1])
 
 
 def _forget_mask(forgotten: np.ndarray | None, rows: np.ndarray) -> Tensor | None:

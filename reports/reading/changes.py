@@ -98,7 +98,7 @@ def _test(run: RunFolder, start: PlannedPoint, point: PlannedPoint) -> dict[str,
         found[attack] = _compare(run, before, after, COPY_EXCESS)
     if not list_void_reasons(run):
         for level in measured_levels(run):
-            found[level] = _compare_leakage(run, allowed_records(run, start, level), allowed_records(run, point, level))
+            found[level] = compare_leakage(run, allowed_records(run, start, level), allowed_records(run, point, level))
     return {name: move for name, move in found.items() if move is not None}
 
 
@@ -116,7 +116,9 @@ def _compare(run: RunFolder, before: list[Record], after: list[Record], metric: 
     return Move("fell" if joined.difference.value < 0 else "rose", joined.p_value)
 
 
-def _compare_leakage(run: RunFolder, before: list[Record], after: list[Record]) -> Move | None:
+def compare_leakage(run: RunFolder, before: list[Record], after: list[Record]) -> Move | None:
+    """The move of the leakage from one point's attacks at a level to another's, its p value uncorrected; None where one
+    of them has no attacks."""
     if not before or not after:
         return None
     if stands_on_same(before, after):

@@ -19,6 +19,7 @@ FINDINGS = (
     "auditing",
     "forgetting",
     "unlearning",
+    "composition",
     "fairness",
     "attribute",
     "exposure",

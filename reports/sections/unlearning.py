@@ -83,9 +83,8 @@ def _kind(row: UnlearningResult) -> str:
 TEMPLATE = """\
 ## Attacks on unlearning
 
-Each attack was run on the release and, in the same way, on a model that was trained without what was to go. Only what
-lies beyond that model is left in the release. It is the effect of the whole chain: the part of a sampling-time defense
-in it is not separated.
+Each attack was run on the release and, in the same way, on the same chain of defenses without the steps that forget,
+trained without what was to go. Only what lies beyond that model is left in the release.
 
 {% if statistics %}
 {{ table(statistics[0], statistics[1]) }}

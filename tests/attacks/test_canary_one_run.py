@@ -247,6 +247,19 @@ def test_the_claims_of_both_releases_stand_beside_the_bound(audit):
     }
 
 
+def test_bounds_below_and_above_a_step_that_voids_a_guarantee_are_taken_at_one_delta(tmp_path, tiny_text):
+    private = '[[defense]]\nid = "baseline"\nname = "dp_sgd"\nnoise_multiplier = 6.0\nsteps = 2\nbatch = 40\n'
+    above = '\n[[defense]]\nname = "cpsample"\nbase = "baseline"\nsteps = 2\n'
+    below, lost = (
+        measure_auditing(dataclasses.replace(audit, point=point), CanaryOneRun(draws=1), Access.DENOISER).metrics.info
+        for audit in [audit_of(tmp_path, tiny_text, private + above)]
+        for point in audit.inputs.suite.points[:2]
+    )
+    assert lost["delta"] == below["delta"] == below["canary_guarantee"]["delta"] != DELTA
+    assert set(lost["canary_guarantee"]) == {"void"} and lost["lost_guarantee"] == below["canary_guarantee"]
+    assert "lost_guarantee" not in below
+
+
 def test_an_over_fitted_release_without_privacy_loses_more_than_one(tmp_path, tiny_text):
     found = measured_alone(audit_of(tmp_path, tiny_text, BASELINE))
     assert values(found)["epsilon_lower"] > 1

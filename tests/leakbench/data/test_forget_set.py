@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from leakbench.api import CANARY
 from leakbench.data import SplitSpec, draw_split
 from leakbench.data.digits import digits
 from leakbench.data.forget_set import ForgetTable, forget_rows
+from leakbench.measurement.auxiliary import trainable_rows
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
@@ -32,16 +34,18 @@ def drawn():
     return data, draw_split(data, SplitSpec(members=60, nonmembers=60, calibration_in=20, calibration_out=20))
 
 
-def test_a_label_names_all_its_training_images_and_no_other(drawn):
+def test_a_label_names_all_its_images_but_those_that_nobody_trains_on(drawn):
     data, split = drawn
-    rows = forget_rows(data, split, ForgetTable(label=3), "here")
-    assert rows.tolist() == [row for row in split.train if data.labels[row] == 3] and len(rows) > 0
+    rows, pool = forget_rows(data, split, ForgetTable(label=3), "here"), trainable_rows(split)
+    assert rows.tolist() == [row for row in pool if data.labels[row] == 3]
+    assert 0 < np.isin(split.train, rows).sum() < len(rows)
 
 
 def test_a_share_is_drawn_from_reported_and_calibration_images_alike_and_follows_its_seed(drawn):
     data, split = drawn
     rows = forget_rows(data, split, ForgetTable(share=0.25), "here")
-    assert [np.isin(split.parts[part], rows).sum() for part in ("member", "calibration_in")] == [15, 5]
+    parts = ("member", "calibration_in", "calibration_out", "nonmember", "reference")
+    assert [np.isin(split.parts[part], rows).sum() for part in parts] == [15, 5, 5, 15, 0]
     assert rows.tolist() == forget_rows(data, split, ForgetTable(share=0.25), "here").tolist()
     assert rows.tolist() != forget_rows(data, split, ForgetTable(share=0.25, seed=1), "here").tolist()
 
@@ -82,6 +86,30 @@ def test_only_those_who_forget_are_told_and_trained_again(tiny, tiny_text, tmp_p
     mask = build_task(builder.inputs, chain, 0).forget
     assert torch.equal(mask, torch.from_numpy(builder.inputs.data.labels[rows]) == 3)
     assert builder.task(chain[:1], 0).forget is None
+
+
+def test_a_model_trained_on_other_images_forgets_those_of_the_class_that_it_was_trained_on(tiny, tiny_text, tmp_path):
+    """A canary model that forgot the target's images alone would be taught to keep half of the class."""
+    builder = bench_of(tiny, tiny_text + FORGET, tmp_path)
+    chain = next(point.chain for point in builder.inputs.suite.points if point.id == "finetune")
+    rows, labels = builder.inputs.training_rows(CANARY, 0), builder.inputs.data.labels
+    mask = build_task(builder.inputs, chain, 0, CANARY).forget
+    assert torch.equal(mask, torch.from_numpy(labels[rows]) == 3)
+    assert not np.isin(rows[mask.numpy()], builder.inputs.split.train).all()
+
+
+def test_what_stands_above_forgetting_is_not_handed_the_forgotten(tiny, tiny_text, tmp_path):
+    """A classifier of CPSample that were trained on them would ship what had been forgotten."""
+    above = '\n[[defense]]\nid = "both"\nname = "cpsample"\nbase = "finetune"\nsteps = 2\n'
+    builder = bench_of(tiny, tiny_text + FORGET + above, tmp_path)
+    other = bench_of(tiny, tiny_text + FORGET + above, tmp_path, "forget.label=4")
+    chains = {point.id: point.chain for point in builder.inputs.suite.points}
+    whole, rest = (builder.task(chains[name], 0) for name in ("cpsample", "both"))
+    assert len(whole.near_duplicate_groups) == len(whole.images) == len(builder.inputs.split.train)
+    assert torch.equal(rest.labels, whole.labels[whole.labels != 3]) and rest.forget is None
+    assert torch.equal(rest.images[:], whole.images[whole.labels != 3])
+    assert len(rest.near_duplicate_groups) == len(rest.images)
+    assert fit_key(builder.inputs, chains["both"], 0) != fit_key(other.inputs, chains["both"], 0)
 
 
 def test_a_task_of_some_images_keeps_what_belongs_to_them(tiny, tiny_text, tmp_path):

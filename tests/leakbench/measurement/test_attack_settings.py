@@ -262,11 +262,12 @@ def test_shadow_models_repeat_what_trains_or_edits_weights(tiny, tmp_path):
     builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache")))
     (point,) = [point for point in builder.inputs.suite.points if point.id == "both"]
     assert [link.id for link in auxiliary_chain(shadow_models(1)[0], point.chain)] == ["baseline", "finetune"]
-    assert [link.id for link in auxiliary_chain(AuxiliaryModel("r", kind="retrained"), point.chain)] == ["baseline"]
+    retrained = auxiliary_chain(AuxiliaryModel("r", kind="retrained"), point.chain)
+    assert [link.id for link in retrained] == ["baseline", "both"]  # sampled as the target is, or the sampler is found
 
 
-def test_the_retrained_reference_repeats_all_that_trained_before_something_was_forgotten(tiny, tmp_path):
-    """A fine-tuned network without the forget set is fine-tuned again, not the network that it started from."""
+def test_the_retrained_reference_repeats_all_that_trained_but_what_forgets(tiny, tmp_path):
+    """And all that trained after it: the whole chain, as if what is to be forgotten had never been there."""
     text = tiny.read_text().replace(
         "[[attack]]",
         '[[defense]]\nname = "pretrain"\nsteps = 2\n[[defense]]\nname = "overfit"\nbase = "pretrain"\nsteps = 2\n'
@@ -278,7 +279,7 @@ def test_the_retrained_reference_repeats_all_that_trained_before_something_was_f
     builder = ReleaseBuilder(RunInputs(load(str(tiny)), RunConfig(tmp_path / "out", tmp_path / "cache")))
     (point,) = [point for point in builder.inputs.suite.points if point.id == "again"]
     repeated = [link.id for link in auxiliary_chain(AuxiliaryModel("r", kind="retrained"), point.chain)]
-    assert repeated == ["pretrain", "overfit"]
+    assert repeated == ["pretrain", "overfit", "again"]
 
 
 def test_an_attack_with_shadow_models_says_that_they_answer_unguarded(leakbench, tiny, plugin, tmp_path):
