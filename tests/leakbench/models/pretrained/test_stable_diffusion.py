@@ -121,7 +121,7 @@ def test_captions_in_a_csv(stable_diffusion, captions, tmp_path):
     table = tmp_path / "c.csv"
     table.write_text('file,caption\n1.png,a cat\n2.png,"the red house"\n')
     network = released(stable_diffusion, table).network
-    assert torch.equal(network.captions["states"], released(stable_diffusion, captions).network.captions)
+    assert torch.equal(network.captions["states"], released(stable_diffusion, captions).network.captions["states"])
 
 
 @pytest.mark.parametrize(
