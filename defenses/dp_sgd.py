@@ -36,10 +36,9 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Annotated, Any, Literal, cast
+from typing import Any, cast
 
-from pydantic import BeforeValidator, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ValidationInfo, field_validator, model_validator
 from torch import nn
 
 from leakbench.api import (
@@ -61,18 +60,8 @@ from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
 from ._accounting import enough_noise, noise_multiplier_for, replace_one_epsilon, spent
+from ._budget import Budget, check_one_of_two, leave_epsilon_out
 from ._private import Mechanism
-
-
-def _budget(value: Any) -> Any:
-    """A number as a float; TOML's inf as the word."""
-    if value is None:
-        return None
-    if value in ("inf", math.inf):
-        return "inf"
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise PydanticCustomError("budget", 'a number greater than 0, or "inf"')
-    return float(value)
 
 
 class DPSGD(Defense):
@@ -89,26 +78,19 @@ class DPSGD(Defense):
     clip: float = fit_param(1.0, gt=0)
     noise_multiplicity: int = fit_param(4, ge=1)
     noise_multiplier: float | None = fit_param(None, gt=0)
-    epsilon: Annotated[float | Literal["inf"] | None, BeforeValidator(_budget)] = fit_param(10.0)
+    epsilon: Budget = fit_param(10.0)
     delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
     poisson: bool = fit_param(True)
 
     @model_validator(mode="before")
     @classmethod
     def _one_is_enough(cls, given: Any) -> Any:
-        """Whoever writes a noise multiplier need not take the default epsilon back."""
-        if isinstance(given, dict) and given.get("noise_multiplier") is not None:
-            return {"epsilon": None} | given
-        return given
+        return leave_epsilon_out(given)
 
     @field_validator("epsilon")
     @classmethod
     def _not_both(cls, epsilon: Any, others: ValidationInfo) -> Any:
-        if (epsilon is None) == (others.data.get("noise_multiplier") is None):
-            words = 'a number or "inf"' if epsilon is None else "left out"
-            given = "not given" if epsilon is None else "given"
-            raise PydanticCustomError("one_of_two", f"{words}, since noise_multiplier is {given}")
-        return epsilon
+        return check_one_of_two(epsilon, others)
 
     def expected(self, images: int) -> int:
         """The expected batch."""
@@ -133,7 +115,7 @@ class DPSGD(Defense):
         for below in setting.chain:
             if below.changes == "sampling":
                 return Skip(
-                    f"it trains weights, and {below.name} below it changes only what is answered: build that on dp_sgd"
+                    f"it trains weights, and {below.name} below it changes only what is answered: build that on {self.name}"
                 )
         return self._unaffordable(setting.images)
 
@@ -155,7 +137,7 @@ class DPSGD(Defense):
         began, images = time.perf_counter(), len(task.images)
         rate = self.expected(images) / images
         if rate > 1:
-            raise UsageError(f"dp_sgd: batch = {self.batch}: it should be at most the number of images, {images}")
+            raise UsageError(f"{self.name}: batch = {self.batch}: it should be at most the number of images, {images}")
         delta = self._delta(images)
         noise = self._noise(delta, rate)
         before = (task.base.guarantee.history or ()) if task.base else ()
@@ -194,14 +176,19 @@ class DPSGD(Defense):
             return self.noise_multiplier
         return noise_multiplier_for(self.epsilon, delta, rate, self.steps) if isinstance(self.epsilon, float) else 0.0
 
+    def start(self, task: Task) -> nn.Module:
+        """The network that the noisy steps begin with, of which they move what asks for gradients."""
+        if task.base is None:
+            return place(networks.build(task.network, task.streams.of("weights", self.name)), task.device)
+        return trainable(task.base.network, task.device)
+
+    def finish(self, network: nn.Module) -> nn.Module:
+        """The network that is handed out, of the one that was trained."""
+        return network
+
     def _train(self, task: Task, mechanism: Mechanism) -> tuple[nn.Module, int]:
         """The network, and how many steps were taken."""
-        network: nn.Module
-        if task.base is None:
-            network = place(networks.build(task.network, task.streams.of("weights", self.name)), task.device)
-        else:
-            network = trainable(task.base.network, task.device)
-        done = 0
+        network, done = self.start(task), 0
 
         def progress(steps: int) -> None:
             nonlocal done
@@ -219,18 +206,18 @@ class DPSGD(Defense):
             checkpoint=task.folder and task.folder / f"{self.name}.safetensors",
             progress=progress,
         )
-        return network, done
+        return self.finish(network), done
 
     def _guarantee(
         self, base: Release | None, history: tuple[tuple[float, float, int], ...], delta: float
     ) -> Guarantee:
         """Guarantee of a network of this history, by one accountant for all of it."""
         if self.epsilon == "inf":
-            return Guarantee() if base is None else void_guarantee(base, "dp_sgd with epsilon = inf adds no noise")
-        if why := _does_not_compose(base):
+            return Guarantee() if base is None else void_guarantee(base, f"{self.name} with epsilon = inf adds no noise")
+        if why := does_not_compose(base):
             return Guarantee(void=why)
         if not self.poisson:
-            return Guarantee(void="dp_sgd drew its batches without Poisson sampling")
+            return Guarantee(void=f"{self.name} drew its batches without Poisson sampling")
         found, replaced = spent(history, delta), replace_one_epsilon(history, delta)
         noise, rate, steps = history[-1]
         return Guarantee(
@@ -252,7 +239,7 @@ class DPSGD(Defense):
         )
 
 
-def _does_not_compose(base: Release | None) -> str:
+def does_not_compose(base: Release | None) -> str:
     """Reason why a base's guarantee cannot be composed with one of a training's contributions; empty where it can."""
     if base is None:
         return ""

@@ -11,24 +11,23 @@ counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Artefacts, PretrainedModel, Release, Task, fit_param
+from leakbench.api import Access, Artefacts, PretrainedModel, Release, Task, fit_param
 from leakbench.data import Dataset
 from leakbench.data.member_folders import load_dataset
+from leakbench.models.samples_only import SamplesOnly
 from leakbench.models.work import Work
 from leakbench.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
-class SamplesOnly(Release):
+class GivenRelease(SamplesOnly):
     """A release of `given` images alone. Sample number i is image i, whatever its label."""
 
     given: Dataset | None = None
-    is_iterative: ClassVar[bool] = False
 
     @property
     def conditions(self) -> int:
@@ -48,12 +47,6 @@ class SamplesOnly(Release):
         assert self.given is not None
         return self.given.tensors(ids.cpu().numpy()).to(self.device)
 
-    def _nobody(self, *asked: object, **more: object) -> NoReturn:
-        """Refuse a question to the network: there is none."""
-        raise UsageError("only generated images were given: there is no model to ask")
-
-    raw_eps = vary = inpaint = _nobody
-
 
 class GivenSamples(PretrainedModel):
     """Generated images without their model."""
@@ -61,6 +54,7 @@ class GivenSamples(PretrainedModel):
     name = "given_samples"
     summary = "generated images in a folder or file, without the model"
     is_iterative = False
+    offers = Access.SAMPLES
 
     images: str = fit_param(min_length=1)
     digest: str = fit_param("")
@@ -82,4 +76,4 @@ class GivenSamples(PretrainedModel):
             raise UsageError(
                 f"{given.name}: generated images are {ours}, and the data are {theirs} (channels, height, width)"
             )
-        return task.release(nn.Identity(), SamplesOnly, given=given, network_calls=0.0)
+        return task.release(nn.Identity(), GivenRelease, given=given, network_calls=0.0)

@@ -4,9 +4,9 @@ The recipe is the baseline's, the images are the data set's `reference` part, wh
 By itself it is a control that is stronger than random weights: a trained network that has never seen a member, in which
 no attack may find anything. As a base it is the network that `overfit` fine-tunes and that `dp_sgd` trains privately.
 
-Choices of ours: reference images come without labels, so the network is unconditional. What learns from public images
-(quantile regression, thresholds of extraction) learns from images that this network was trained on: it may be the
-weaker for it, and is judged on members and nonmembers as ever.
+Choices of ours: the labels of public images count as public too, so a conditional network is told them. What learns
+from public images (quantile regression, thresholds of extraction) learns from images that this network was trained on:
+it may be the weaker for it, and is judged on members and nonmembers as ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from leakbench.api import Artefacts, AuditSetting, Guarantee, Release, Skip, Task, fit_param
+from leakbench.api import Artefacts, Guarantee, Release, Task, fit_param
 from leakbench.models.denoiser_training import train_denoiser
 
 from .augment import mirrored
@@ -30,18 +30,10 @@ class Pretrain(Baseline):
 
     flip: bool = fit_param(False)
 
-    def skip(self, setting: AuditSetting) -> Skip | None:
-        """Refuse a network that is conditioned: the reference images come without labels."""
-        if setting.condition == "none":
-            return None
-        return Skip(
-            f'reference images come without labels, and the network is conditioned on "{setting.condition}": '
-            'write condition = "none"'
-        )
-
     def fit(self, task: Task) -> Artefacts:
         """Train on what is never reported."""
-        others = replace(task, images=task.heldout, labels=None, attribute=None)
+        told = task.heldout_conditions
+        others = replace(task, images=task.heldout, labels=told, attribute=told)
         made = train_denoiser(others, self.recipe, self.name, **mirrored(others, self.flip))
         return replace(made, info=made.info | {"images_trained_on": len(others.images)})
 

@@ -10,7 +10,7 @@ from leakbench.api.cost import Cost
 from leakbench.api.skip import Skip
 from leakbench.models.release import Release
 from leakbench.models.task import Artefacts, Task
-from leakbench.runtime.plugin import Plugin
+from leakbench.runtime.plugin import Access, Plugin
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Defense(Plugin):
     fit_samples_base: ClassVar[bool] = (
         False  # whether fit() depends on what its base answers or samples, not on weights alone
     )
+    offers: ClassVar[Access] = Access.WEIGHTS  # the most that its release answers; attacks that need more are not run
     ships: ClassVar[frozenset[str]] = frozenset()  # names of the parts that its release has beside its base's
     role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
 

@@ -53,6 +53,8 @@ def audit_setting(
 
 def skip_attack(attack: Attack, setting: AuditSetting) -> Skip | None:
     """Reason why an attack is not run on a release: its own, or that of the models which it needs."""
+    if any(attack.access > defense.offers for defense in setting.chain):
+        return Skip("its release hands out images and nothing else", "not-applicable")
     own, models = attack.skip(setting), attack.auxiliary_models()
     if own is not None and own.severity == "not-applicable":
         return own

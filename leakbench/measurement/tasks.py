@@ -47,7 +47,8 @@ def build_task(
     if is_without_forgotten(chain):
         assert inputs.forgotten is not None
         rows = np.setdiff1d(rows, inputs.forgotten)
-    images = inputs.pictures.subset(rows)
+    images, reference = inputs.pictures.subset(rows), split.parts["reference"]
+    conditions = inputs.conditions(inputs.condition(chain))
     labels, attribute = (
         None if values is None else torch.from_numpy(values[rows]) for values in (inputs.data.labels, split.attribute)
     )
@@ -57,7 +58,8 @@ def build_task(
         attribute=attribute,
         condition=inputs.condition(chain),
         near_duplicates=lambda: groups(images, split.duplicates.radius),
-        heldout=encode_images(inputs.pictures.subset(split.parts["reference"]), base),
+        heldout=encode_images(inputs.pictures.subset(reference), base),
+        heldout_conditions=None if conditions is None else torch.from_numpy(conditions[reference]),
         network=inputs.network_of(chain),
         schedule=inputs.schedule_of(chain),
         streams=release_rng(inputs.data.name, seed, auxiliary),

@@ -33,8 +33,9 @@ class Task:
     labels, attribute: int64 (N,) or None.
     condition: what the network is conditioned on: "none", "label" or "attribute".
     near_duplicates: `near_duplicate_groups`, or a function that finds them, called once somebody asks.
-    heldout: real images of the data set's `reference` part, never reported, and trained on by none but `pretrain`; as
-        `images`.
+    heldout: real images of the data set's `reference` part, never reported, and trained on by none but what calls
+        them public (`pretrain`, `priv_image`); as `images`.
+    heldout_conditions: what the network is conditioned on, of these images, int64 (M,); None as `conditions` is.
     forget: bool (N,), which training images the suite's [forget] table names, for a defense that `forgets`; else None.
     forget_label: the label that is to be forgotten, or None where the set is a random subset.
     chain: the defenses under this one, from the one that trains the network upwards.
@@ -56,6 +57,7 @@ class Task:
     forget_label: int | None = None
     chain: tuple[Plugin, ...] = ()
     base: Release | None = None
+    heldout_conditions: Tensor | None = None
     folder: Path | None = None
     progress: Callable[[float], None] | None = None
 

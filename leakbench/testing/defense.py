@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuditSetting, Defense, PretrainedModel, Release, Task
+from leakbench.api import Access, Artefacts, AuditSetting, Defense, PretrainedModel, Release, Task
 from leakbench.models.artefact_io import load_artefacts, save_artefacts
 from leakbench.models.diffusion import full_timesteps
 from leakbench.testing.check import CLOSE, Check, CheckFailed, expect, expect_finite, expect_images, expect_same
@@ -36,9 +36,10 @@ def defense_checks(plugin: type[Defense]) -> Iterator[Check]:
     yield Check("it fits, its artefacts survive the disk, and it releases", lambda: run.release, release)
     yield Check("it declares the parts that its release ships", lambda: _ships(run), release)
     yield Check("fit does not depend on release-stage parameters", lambda: _fits_alike(run), fit)
-    yield Check("eps has the shape of x and is finite", lambda: _eps(run), release)
-    yield Check("eps answers the same question alike", lambda: _eps_again(run), release)
-    yield Check("eps does not depend on batch mates or their order", lambda: _eps_alone(run), release)
+    if plugin.offers >= Access.DENOISER:
+        yield Check("eps has the shape of x and is finite", lambda: _eps(run), release)
+        yield Check("eps answers the same question alike", lambda: _eps_again(run), release)
+        yield Check("eps does not depend on batch mates or their order", lambda: _eps_alone(run), release)
     yield Check("samples are images in [-1, 1], finite, as many as asked for", lambda: _samples(run), release)
     yield Check("fitting and sampling twice gives the same bits", lambda: _repeatable(run), release)
     yield Check("guarantee, info and facts are JSON", lambda: _json(run), release)

@@ -78,6 +78,7 @@ def toy_task(
         streams=toy_rng(),
         device=torch.device("cpu"),
         base=base,
+        heldout_conditions=None if condition == "none" else torch.arange(COUNT) % 2,
     )
 
 
