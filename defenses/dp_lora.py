@@ -17,8 +17,6 @@ Choices of ours. (1) A network without attention (the MLP of small images) gets 
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 

@@ -115,7 +115,8 @@ class DPSGD(Defense):
         for below in setting.chain:
             if below.changes == "sampling":
                 return Skip(
-                    f"it trains weights, and {below.name} below it changes only what is answered: build that on {self.name}"
+                    f"it trains weights, and {below.name} below it changes only what is answered: "
+                    f"build that on {self.name}"
                 )
         return self._unaffordable(setting.images)
 
@@ -213,7 +214,9 @@ class DPSGD(Defense):
     ) -> Guarantee:
         """Guarantee of a network of this history, by one accountant for all of it."""
         if self.epsilon == "inf":
-            return Guarantee() if base is None else void_guarantee(base, f"{self.name} with epsilon = inf adds no noise")
+            return (
+                Guarantee() if base is None else void_guarantee(base, f"{self.name} with epsilon = inf adds no noise")
+            )
         if why := does_not_compose(base):
             return Guarantee(void=why)
         if not self.poisson:

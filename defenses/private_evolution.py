@@ -15,12 +15,12 @@ parent j mod |S| by fresh noise. The base has to be public, or to state a guaran
 
 Choices of ours. (1) Of a conditional generator each label evolves by itself, by the votes of its own images (as
 published), with equally many samples of each, so that no label counts are asked. (2) Strengths fall evenly from
-`first_strength` to `last_strength`; strength is the share of the noise schedule that a variation goes back. The
-published runs go from 1 to 0.6 on CIFAR-10 and from 1 to 0.4 on cats. (3) A label whose histogram is cut to nothing keeps all its
+`first_strength` to `last_strength`; strength is the share of the noise schedule that a variation goes back. Published
+runs go from 1 to 0.6 on CIFAR-10 and from 1 to 0.4 on cats. (3) A label whose histogram is cut to nothing keeps all its
 samples alike. (4) Features are pixels by default; published are Inception's, which small images have no use for.
 (5) `threshold` H counts in sigmas, so that a sweep of epsilon needs no other H; published is H = 1.4 sigma on CIFAR-10
-and 1 sigma on cats. (6) A candidate stands where its own features are; the published code can look ahead to the mean of its variations'.
-(7) delta is n^-1.1 unless given. (8) The noise follows from the suite's seed, as in `dp_sgd`.
+and 1 sigma on cats. (6) A candidate stands where its own features are; the published code can look ahead to the mean of
+its variations. (7) delta is n^-1.1 unless given. (8) The noise follows from the suite's seed, as in `dp_sgd`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from leakbench.attacks.membership.loss import Loss
 from leakbench.defenses._accounting import spent
 from leakbench.defenses._gaussian import gaussian_epsilon
 from leakbench.defenses.private_evolution import PrivateEvolution, _votes
-from leakbench.models.diffusion import Schedule
 from leakbench.measurement.compatibility import skip_attack
+from leakbench.models.diffusion import Schedule
 from leakbench.runtime.errors import UsageError
 from leakbench.testing import toy_images, toy_release, toy_task
 from leakbench.testing.settings import Plain
@@ -76,7 +76,9 @@ def test_each_label_is_bred_by_its_own_images(theirs):
     ours, label = small.images[:16], torch.arange(32) // 16
     both = replace(toy_release(condition="label", memorised=torch.cat([ours, theirs])), schedule=Schedule(steps=20))
     groups = torch.arange(32)
-    task = replace(small, images=torch.cat([ours, theirs]), labels=label, attribute=None, near_duplicates=groups, base=both)
+    task = replace(
+        small, images=torch.cat([ours, theirs]), labels=label, attribute=None, near_duplicates=groups, base=both
+    )
     release = released(PrivateEvolution(**SHORT, epsilon="inf"), task)
     for one, expected in ((0, 0.0), (1, 1.0)):
         drawn = release.sample(100, torch.full((100,), one))
@@ -129,7 +131,12 @@ def test_private_images_without_labels_cannot_breed_for_labels(task):
 
 def test_a_label_without_images_stays_as_it_was_drawn():
     small = replace(toy_task("label"), base=toy_release(condition="label"), labels=torch.zeros(24, dtype=torch.int64))
-    assert released(PrivateEvolution(**SHORT, epsilon="inf"), small).sample(4, torch.ones(4, dtype=torch.int64)).isfinite().all()
+    assert (
+        released(PrivateEvolution(**SHORT, epsilon="inf"), small)
+        .sample(4, torch.ones(4, dtype=torch.int64))
+        .isfinite()
+        .all()
+    )
 
 
 @pytest.mark.parametrize("given", [{"epsilon": 1.0, "noise_multiplier": 1.0}, {"epsilon": 0}, {"features": "vgg"}])
