@@ -18,6 +18,8 @@ def check_compatibility(inputs: RunInputs) -> None:
     """Raise UsageError that names the suite, the defense or attack, and the reason why it cannot work there."""
     _ = inputs.forgotten  # attacks and metrics read [forget] for every release
     where = f"suite {inputs.suite.file.name!r}"
+    if "utility" in inputs.suite.file.quality.measures:
+        _check_labels(inputs, where)
     for point in inputs.suite.points:
         inputs.network_of(point.chain)
         inputs.schedule_of(point.chain)
@@ -31,6 +33,14 @@ def check_compatibility(inputs: RunInputs) -> None:
             found = skip_attack(attack, audit_setting(inputs, point.chain))
             if found is not None and found.severity == "cannot-work":
                 raise UsageError(f"{where}: attack {name!r}: {found.reason}")
+
+
+def _check_labels(inputs: RunInputs, where: str) -> None:
+    if all(inputs.condition(point.chain) != "label" for point in inputs.suite.points):
+        raise UsageError(
+            f"{where}: quality.measures: 'utility' trains a classifier on samples and the labels that they were asked "
+            'for, and no network here is given labels; write network.condition = "label", or leave it out'
+        )
 
 
 def audit_setting(

@@ -22,10 +22,11 @@ from leakbench.metrics.reference_classifier import (
     save_reference_classifier,
     train_reference_classifier,
 )
+from leakbench.metrics.utility import utility
 from leakbench.models.classifiers import SmallConvNet
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.key_file import write_key_parts
-from leakbench.runtime.device import place
+from leakbench.runtime.device import RngStream, place
 from leakbench.runtime.errors import UsageError
 from leakbench.statistics.estimate import Estimate
 
@@ -39,6 +40,7 @@ class FeatureExtractor:
     inputs: RunInputs
     _known: dict[bytes, Tensor] = field(default_factory=dict)
     _floors: dict[int, Estimate] = field(default_factory=dict)
+    _utilities: dict[int, Estimate] = field(default_factory=dict)
 
     @cached_property
     def features(self) -> Features:
@@ -145,3 +147,27 @@ class FeatureExtractor:
         if n not in self._floors:
             self._floors[n] = quality.frechet(self.train, self.heldout, n)
         return self._floors[n]
+
+    # Utility ----------------------------------------------------------------------------------------------------------
+
+    def utility(self, images: ImagesLike, labels: Tensor, stream: RngStream) -> Estimate:
+        """Accuracy on held-out images of a classifier that learnt from images (N, C, H, W) and labels (N,), both on the
+        run's device."""
+        inputs, rows = self.inputs, self.inputs.heldout_rows
+        known, groups = inputs.data.labels, inputs.split.group
+        assert known is not None
+        told = torch.from_numpy(known[rows]).to(inputs.device)
+        heldout = inputs.heldout_images.to(inputs.device)
+        whose = None if groups is None else groups[rows]
+        return utility(images, labels, heldout, told, int(known.max()) + 1, stream, whose)
+
+    def real_utility(self, n: int) -> Estimate:
+        """`utility` of n training images with their own labels, which all releases share."""
+        if n not in self._utilities:
+            inputs, stream = self.inputs, self.inputs.streams(0).of("utility", "real images")
+            order = stream.uniform(torch.arange(len(inputs.split.train))).argsort(stable=True)
+            rows = inputs.split.train[order[:n].numpy()]
+            assert inputs.data.labels is not None
+            labels = torch.from_numpy(inputs.data.labels[rows]).to(inputs.device)
+            self._utilities[n] = self.utility(inputs.images(rows).to(inputs.device), labels, stream)
+        return self._utilities[n]

@@ -7,6 +7,7 @@ import time
 import torch
 
 from leakbench.api import as_pretrained
+from leakbench.measurement.asked_quality import measure_asked_quality
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.metric_set import MetricSet
@@ -27,6 +28,7 @@ def measure_quality(context: AuditContext) -> RecordContents:
     metrics = metrics.joined(evaluate_lpips(*on_device, inputs.streams(context.seed)))
     metrics = metrics.joined(_measure_unlearned(context, features)).joined(_measure_fairness(context))
     metrics = metrics.joined(extractor.extra.measure(context.samples))
+    metrics = metrics.joined(measure_asked_quality(context, features))
     metrics.info["network_calls_a_step"] = context.release.network_calls
     unlisted = ("sample_seconds", *EXECUTION_KEYS)
     facts = {key: value for key, value in context.sampling_facts.items() if key not in unlisted}

@@ -52,7 +52,7 @@ def feature_similarity(features: Tensor, train_features: Tensor) -> Matches:
 
     `features` (N, D) and `train_features` (M, D). Raises ValueError when widths differ or an embedding is all zero.
     """
-    found = nearest(_normalised(features), _normalised(train_features))
+    found = nearest(normalised(features), normalised(train_features))
     similarity = 1 - found.distance[:, 0].square() / 2
     return Matches(found.index[:, 0].cpu().numpy(), similarity.cpu().numpy())
 
@@ -168,7 +168,7 @@ def rarefied_unique(hits: np.ndarray, samples: int, n: int) -> Estimate:
     return Estimate(value, value - once + n * low, value - once + n * high, n)
 
 
-def _normalised(features: Tensor) -> Tensor:
+def normalised(features: Tensor) -> Tensor:
     wide = features.double()
     length = wide.square().sum(dim=1, keepdim=True).sqrt()
     if not bool((length > 0).all()):

@@ -37,7 +37,7 @@ from leakbench.statistics.proportions import clopper_pearson
 
 from .frechet_distance import Side, check_features, frechet_of_sides
 
-_BLOCKS = 4
+BLOCKS = 4  # of a side that a distance averages over, at the most
 _ROWS = 1024  # of a kernel matrix that are held at one time, and as many columns
 
 Shares = tuple[np.ndarray, np.ndarray]  # of the samples (N,), of the real images (M,)
@@ -51,8 +51,10 @@ def frechet(samples: Tensor, real: Tensor, n: int | None = None) -> Estimate:
     return frechet_with_shares(samples, real, n)[0]
 
 
-def frechet_with_shares(samples: Tensor, real: Tensor, n: int | None = None) -> tuple[Estimate, Shares]:
-    """`frechet`, and the shares in it: averages over the blocks, 0 for what no block holds."""
+def frechet_with_shares(
+    samples: Tensor, real: Tensor, n: int | None = None, blocks: int = BLOCKS
+) -> tuple[Estimate, Shares]:
+    """`frechet`, and the shares in it: averages over up to `blocks` blocks, 0 for what no block holds."""
     check_features(samples)
     check_features(real)
     swapped = len(samples) > len(real)
@@ -60,10 +62,11 @@ def frechet_with_shares(samples: Tensor, real: Tensor, n: int | None = None) -> 
     size = len(fewer) if n is None else n
     if not 2 <= size <= len(fewer):
         raise ValueError(f"a Frechet distance at {size} images a side, of which one has {len(fewer)}")
-    sides = [Side(block) for block in _blocks(fewer, size)]
-    pairs = len(_blocks(more, size))
+    sides = [Side(block) for block in _blocks(fewer, size, blocks)]
+    against = _blocks(more, size, blocks)
+    pairs = len(against)
     values, of_fewer, of_more = [], np.zeros(len(fewer)), np.zeros(len(more))
-    for place, block in enumerate(_blocks(more, size)):
+    for place, block in enumerate(against):
         beside = place % len(sides)
         value, ours, theirs = frechet_of_sides(sides[beside], Side(block))
         values.append(value)
@@ -114,8 +117,8 @@ def precision_recall_with_shares(
     return _covered(samples, real, k), _covered(real, samples, k)
 
 
-def _blocks(rows: Tensor, size: int) -> list[Tensor]:
-    return [rows[i * size : (i + 1) * size] for i in range(min(len(rows) // size, _BLOCKS))]
+def _blocks(rows: Tensor, size: int, most: int) -> list[Tensor]:
+    return [rows[i * size : (i + 1) * size] for i in range(min(len(rows) // size, most))]
 
 
 def _estimate(value: float, shares: Shares, n: int, least: float = -np.inf) -> Estimate:

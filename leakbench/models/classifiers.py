@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from leakbench.data.image_view import ImagesLike
 from leakbench.data.reduced import blocks, count_rows, reduced
 from leakbench.models.training.gradients import Batch
-from leakbench.models.training.loop import Recipe, train
+from leakbench.models.training.loop import Recipe, Watch, train
 from leakbench.runtime.device import RngStream, in_batches, place, seeded
 
 _COMPONENTS = 48
@@ -63,9 +63,12 @@ class SmallConvNet(nn.Module):
         return logits
 
 
-def train_classifier(images: Any, labels: Tensor, classes: int, stream: RngStream, steps: int = 300) -> SmallConvNet:
+def train_classifier(
+    images: Any, labels: Tensor, classes: int, stream: RngStream, steps: int = 300, watch: Watch | None = None
+) -> SmallConvNet:
     """Train on images (N, C, H, W) in [-1, 1] and labels (N,) below `classes`, on the images' device. The images are
-    a tensor, Pictures, or anything else that makes a batch of its own by `images[numbers]`.
+    a tensor, Pictures, or anything else that makes a batch of its own by `images[numbers]`. `watch` looks at the
+    network now and then.
 
     Returns the network in eval mode, without gradients. The same stream gives the same network. Raises ValueError when
     a label is out of range.
@@ -79,7 +82,7 @@ def train_classifier(images: Any, labels: Tensor, classes: int, stream: RngStrea
     def loss(module: nn.Module, batch: Batch) -> Tensor:
         return F.cross_entropy(module(images[batch.index]), labels[batch.index])
 
-    train(network, loss, Recipe(steps=steps, batch=64, lr=3e-3), stream=stream, count=len(images))
+    train(network, loss, Recipe(steps=steps, batch=64, lr=3e-3), stream=stream, count=len(images), watch=watch)
     return network
 
 

@@ -105,6 +105,10 @@ class Flag(StrEnum):
         "too-few-canaries",
         "one half of the canaries has fewer than two included or fewer than two left out: no bound of epsilon",
     )
+    TOO_FEW_IMAGES = (
+        "too-few-images",
+        "too few samples, training images or held-out images for a measure that the suite asks for: it is left out",
+    )
     TRACK_INVALID = (
         "track-invalid",
         "the blind baseline tells members from nonmembers without the model: the split itself leaks, and membership "

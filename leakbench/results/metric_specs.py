@@ -18,6 +18,7 @@ Better = Literal["", "higher", "lower", "closest to 0.5", "closest to 0"]
 HELDOUT_DISTANCE = "frechet_heldout"  # the quality axis of the trade-off
 DISTANCE_FLOOR = "frechet_floor"
 TRAINING_DISTANCE = "frechet"
+INFINITE_DISTANCE = "frechet_heldout_infinite"
 COPY_EXCESS = "copy_rate_excess"  # the copying axis
 
 _ORIENTED = "oriented_"  # the metric with the sign that the calibration images asked for
@@ -77,10 +78,29 @@ METRICS = (  # of several rows that match a name the first counts
     _positive(HELDOUT_DISTANCE, "Frechet distance to held-out images", "distance", column="{distance}, held-out"),
     _positive(DISTANCE_FLOOR, "Frechet distance of real to real images", "distance", "", "{distance}, its floor"),
     _positive(TRAINING_DISTANCE, "Frechet distance to training images", "distance", ""),  # copies are the nearest
+    MetricSpec(
+        INFINITE_DISTANCE,
+        "Frechet distance to held-out images, extrapolated to infinitely many",
+        "distance",
+        better="lower",
+        column="held-out distance of infinitely many",
+    ),
     _positive("frechet_retained", "Frechet distance on the labels to keep", "distance"),
     MetricSpec("kid", "KID to held-out images", "distance", better="lower"),
     _share("precision", "precision: samples that look real", "higher"),
     _share("recall", "recall: real images that samples cover", "higher"),
+    MetricSpec("fld", "FLD: how unlikely held-out images are by the samples", better="lower"),
+    MetricSpec("fld_gap_excess", "generalisation gap of FLD beyond its null", better="closest to 0"),
+    MetricSpec("fld_gap_null", "generalisation gap of FLD, training and held-out images swapped"),
+    MetricSpec("fld_gap", "generalisation gap of FLD", better="closest to 0"),
+    _excess("authenticity_excess", "authentic samples beyond the null", "closest to 0"),
+    _share("authenticity_null", "authentic samples, held-out images in the place of training images"),
+    _share("authenticity", "authentic samples: no closer to training images than these to one another", "higher"),
+    MetricSpec("c_t", "C_T: samples against held-out images, by distance to training images", better="closest to 0"),
+    MetricSpec("vendi_real", "Vendi score of as many held-out images", "images", 1.0),
+    MetricSpec("vendi", "Vendi score: different images in effect", "images", 1.0, better="higher"),
+    _share("utility_real", "accuracy on real images of a classifier trained on training images"),
+    _share("utility", "accuracy on real images of a classifier trained on samples", "higher", "utility"),
     _positive("lpips_diversity", "LPIPS between samples", "distance", "higher"),
     _positive("lpips_nearest", "LPIPS to the nearest training image", "distance", "higher"),
     _positive("network_evaluations", "network evaluations of the training", "calls"),

@@ -38,12 +38,13 @@ class SamplerTable(_Table):
 
 class QualityTable(_Table):
     """[quality]: samples a release, the embedding (auto, inception, dinov2, classifier, rotation, pixels,
-    torchscript:PATH), and what joins it where its weights lie on this machine
-    (leakbench.measurement.extra_features)."""
+    torchscript:PATH), what joins it where its weights lie on this machine
+    (leakbench.measurement.extra_features), and further measures of samples (leakbench.measurement.asked_quality)."""
 
     samples: int = Field(1000, ge=20)
     features: str = "auto"
     beside: tuple[Literal["dinov2", "sscd"], ...] = ("dinov2", "sscd")
+    measures: tuple[Literal["fd_infinity", "fld", "authenticity", "c_t", "vendi", "utility"], ...] = ()
 
 
 class PublishedRow(_Table):

@@ -17,6 +17,12 @@ def heldout_distance(run: RunFolder, point: PlannedPoint) -> Aggregate | None:
     return aggregate(quality_records(run, point), HELDOUT_DISTANCE)
 
 
+def images_a_side(run: RunFolder) -> list[int]:
+    """The numbers of images a side of the distances to held-out images, the least first: one, unless records differ."""
+    records = (record for point in run.plan.points for record in quality_records(run, point))
+    return sorted({found.n for record in records if (found := record.metric(HELDOUT_DISTANCE)) is not None})
+
+
 def find_floor(run: RunFolder) -> Aggregate | None:
     """The distance of real to real images. Each point measured the same one, so the first will do."""
     floors = (aggregate(quality_records(run, point), DISTANCE_FLOOR) for point in run.plan.points)

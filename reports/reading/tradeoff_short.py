@@ -14,7 +14,7 @@ from math import isnan
 from leakbench.results.run_folder import RunFolder
 
 from .aggregate import Aggregate
-from .distances import distance_name, find_floor
+from .distances import distance_name, find_floor, images_a_side
 from .formatting import NOTHING, format_ci, format_distance, join_words, rate_title
 from .leakage import Leak
 from .selection import copy_attacks
@@ -101,7 +101,8 @@ def _explain(
     floor = find_floor(run)
     if DISTANCE in columns:
         real = f"; of real to real images {format_distance(floor)} (the floor)" if floor else ""
-        yield f"distance: {distance_name(run)} to held-out images{real}"
+        sizes = join_words(list(map(str, images_a_side(run))))
+        yield f"distance: {distance_name(run)} to held-out images{real}; of {sizes} a side: of more it is smaller"
     shown = [name for name in names.values() if name in columns]
     if shown:
         attacks = join_words(_list_attacks([row.leaks[level] for row in rows for level in names]))

@@ -13,6 +13,7 @@ FINDINGS = (
     "attacks",
     "effects",
     "access_gaps",
+    "measures",
     "collapse",
     "replication",
     "guarantees",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from leakbench.results.metric_specs import INFINITE_DISTANCE
 from leakbench.results.run_folder import RunFolder
 
+from ..reading.distances import images_a_side
+from ..reading.extra_columns import list_extra_columns
+from ..reading.formatting import join_words
 from ..reading.tradeoff_text import format_tradeoff
 from .setting import describe_setting
 
@@ -22,6 +26,16 @@ deviation.
 {{ seeds }} seeds: their mean, and in brackets a 95 % interval that accounts for the images and for the seeds.
 {% endif %}
 
+{% if images %}
+Distances are those of {{ images }} images a side, and their intervals hold the distance expected at that number, never
+the one between the two laws: that is smaller, and so is its floor.
+{% if extrapolated %}
+The column "held-out distance of infinitely many" extrapolates to it.
+{% else %}
+`quality.measures = ["fd_infinity"]` in the suite extrapolates to it where samples suffice.
+{% endif %}
+
+{% endif %}
 "Strongest" is the attack that shows the most among those that need that level or less, by an interval that is
 corrected for all attacks on the release; of several seeds, at each. The TPR is that of another attack where one is
 named beside it. Leakage is two-sided: where members score lower on the calibration images, the attack is read with
@@ -33,6 +47,12 @@ images then passed for copies.
 
 
 def collect(run: RunFolder) -> dict[str, Any]:
-    """The table, and the number of seeds."""
+    """The table, the number of seeds, and the number of images that distances are made of."""
     titles, cells = format_tradeoff(run)
-    return {"titles": titles, "cells": cells, "seeds": len(describe_setting(run)["seeds"])}
+    return {
+        "titles": titles,
+        "cells": cells,
+        "seeds": len(describe_setting(run)["seeds"]),
+        "images": join_words(list(map(str, images_a_side(run)))),
+        "extrapolated": INFINITE_DISTANCE in list_extra_columns(run),
+    }

@@ -6,7 +6,7 @@ from leakbench.results.flags import Flag
 from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE, TRAINING_DISTANCE
 from leakbench.results.run_folder import RunFolder
 
-from ...reading.distances import distance_name, find_floor
+from ...reading.distances import distance_name, find_floor, images_a_side
 from ...reading.extra_columns import column_title, list_extra_columns
 from ...reading.formatting import format_distance, rate_title
 from ...reading.metric_flags import read_flags
@@ -22,7 +22,9 @@ NO_RESULT = {Flag.CONSTANT_SCORES}  # a number under such a flag is nobody's bes
 def collect(run: RunFolder) -> PaperTable:
     """The table, a row a point."""
     floor = find_floor(run)
-    notes = [f"{distance_name(run)} of real to real images: {format_distance(floor)}."] if floor else []
+    sizes = " and ".join(map(str, images_a_side(run)))
+    notes = [f"Distances and their intervals are those expected at {sizes} images a side."] if sizes else []
+    notes += [f"{distance_name(run)} of real to real images: {format_distance(floor)}."] if floor else []
     return PaperTable(
         name="tradeoff",
         caption=(
