@@ -18,7 +18,7 @@ its mirror image: the distance to a row is the smallest over these.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -338,12 +338,18 @@ def _check(queries: Tensor | FeatureRows, base: Tensor | FeatureRows, parts: int
 
 @dataclass(frozen=True)
 class Matches:
-    """The closest training image of each of N images: `index` (N,) int64 and `similarity` (N,) float64."""
+    """The closest training image of each of N images: `index` (N,) int64 and `similarity` (N,) float64. `transforms`
+    (N,) int64, where transforms were searched over: in what they differ, bit i for the i-th of
+    leakbench.data.aligned_search.KINDS."""
 
     index: np.ndarray
     similarity: np.ndarray
+    transforms: np.ndarray | None = None
 
     def split(self, *counts: int) -> list[Matches]:
         """The first so many, the next so many, and so on."""
         ends = np.cumsum(counts)[:-1]
-        return list(map(Matches, np.split(self.index, ends), np.split(self.similarity, ends)))
+        parts = list(map(Matches, np.split(self.index, ends), np.split(self.similarity, ends)))
+        if self.transforms is None:
+            return parts
+        return [replace(one, transforms=some) for one, some in zip(parts, np.split(self.transforms, ends), strict=True)]

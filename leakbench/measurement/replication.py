@@ -59,6 +59,7 @@ def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
         ordinary[0].index if ordinary else None,
         attack.groups(drawn.images[:count]),
         attack.groups(real.subset(slice(count))),
+        ours.transforms,
     )
 
 
@@ -82,19 +83,22 @@ def _recovered(context: AuditContext, attack: RecoveryAttack) -> RecordContents:
 
 
 def _pairs(context: AuditContext, images: Tensor, evidence: ReplicationEvidence) -> dict[str, np.ndarray]:
-    """The images most similar to a training image, beside it, uint8 (K, H, W, C), and their similarity.
+    """The images most similar to a training image, beside it, uint8 (K, H, W, C), their similarity, and in what they
+    differ where transforms were searched over.
 
     Without pictures the similarity alone is kept. Hashes are withheld too: whoever holds a picture could look its hash
     up and learn that it was trained on. The owner finds a pair by its numbers (`similarity` and `nearest`).
     """
     top = np.argsort(-evidence.similarity, kind="stable")[:_PAIRS]
-    similarity = {"pair_similarity": evidence.similarity[top]}
+    told = {"pair_similarity": evidence.similarity[top]}
+    if evidence.transforms is not None:
+        told["pair_transforms"] = evidence.transforms[top]
     if not context.inputs.config.images:
-        return similarity
+        return told
     return {
         "pair_samples": _stored(images[torch.from_numpy(top)]),
         "pair_nearest": _stored(context.inputs.train_images[torch.from_numpy(evidence.nearest[top])]),
-        **similarity,
+        **told,
     }
 
 

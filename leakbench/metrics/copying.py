@@ -20,6 +20,7 @@ embeddings): low, mid and high begin where 10 %, 5 % and 1 % of held-out real im
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil, floor, inf, sqrt
 
@@ -136,6 +137,18 @@ def max_copy_share(hits: np.ndarray, samples: int, images: int) -> Estimate:
     """
     most = int(np.unique(hits, return_counts=True)[1].max(initial=0))
     return clopper_pearson(most, samples, 1 - 0.05 / images)
+
+
+def copy_shares(copied: np.ndarray, transforms: np.ndarray, kinds: Sequence[str]) -> dict[str, Estimate]:
+    """Shares of the samples that are copies as they stand, and copies under each kind of transform.
+
+    `copied` bool (N,) and `transforms` int64 (N,), bit i for the i-th of `kinds`. A copy under several kinds counts for
+    each, so that the shares add up to the copy rate or more."""
+    found = {"none": copied & (transforms == 0)}
+    found |= {kind: copied & (transforms >> bit & 1 == 1) for bit, kind in enumerate(kinds)}
+    return {
+        f"copy_rate@transform={kind}": clopper_pearson(int(those.sum()), len(copied)) for kind, those in found.items()
+    }
 
 
 def similarity_bands(similarity: np.ndarray, nearest_index: np.ndarray, limits: list[float]) -> dict[str, Estimate]:

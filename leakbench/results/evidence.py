@@ -57,6 +57,7 @@ class ReplicationEvidence:
     Where an attack generates its own images, `ordinary_...` are of as many ordinary samples. Where it looks for images
     that repeat one another, `group` and `null_group` say in which group each of equally many generated and held-out
     real images is, -1: in none. Where it aims at given images, `similarity` is theirs and `nearest` themselves.
+    Where it searches over transforms, `transforms` says in what each image differs from its training image, as bits.
     """
 
     similarity: np.ndarray
@@ -67,6 +68,7 @@ class ReplicationEvidence:
     ordinary_nearest: np.ndarray | None = None
     group: np.ndarray | None = None
     null_group: np.ndarray | None = None
+    transforms: np.ndarray | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -120,6 +120,7 @@ METRICS = (  # of several rows that match a name the first counts
     # replication
     _excess(COPY_EXCESS, "copies beyond the null", "lower", column="copies beyond null, {features}"),
     _share("copy_rate", "copies", "lower"),
+    _share("copy_rate@transform={kind}", "copies, transform: {kind}", "lower"),
     _share("copy_rate_null", "real images that pass for copies"),
     _excess("copy_rate_published_excess", "copies beyond the null, published threshold", "lower"),
     _share("copy_rate_published", "copies, published threshold", "lower"),

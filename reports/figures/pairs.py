@@ -10,6 +10,7 @@ import numpy as np
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
+from ..reading.replication import name_transforms
 from ..reading.selection import copy_attacks, select_records
 from ..reading.strongest import representative_points
 from .canvas import PAGE, MissingData, figure
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "The samples most similar to a training image (upper rows) and those images (lower rows), with the similarity; "
-    "first seed. It shows training images: mind who may see it."
+    "The samples most similar to a training image (upper rows) and those images (lower rows), with the similarity "
+    "and, where transforms were searched over, the one between them; first seed. It shows training images: mind who may see it."
 )
 _COLUMNS = 10
 _ROWS = 4
@@ -30,12 +31,14 @@ _GAP = 0.08  # of an image's width, between images
 
 @dataclass(frozen=True)
 class Block:
-    """Pairs of a point, most similar first: images (K, H, W, 3) uint8, similarity (K,)."""
+    """Pairs of a point, most similar first: images (K, H, W, 3) uint8, similarity (K,), and the transform between them
+    in words, where the attack searched over some."""
 
     title: str
     samples: np.ndarray
     nearest: np.ndarray
     similarity: np.ndarray
+    transforms: list[str] | None = None
 
 
 def collect_data(run: RunFolder) -> list[Block]:
@@ -59,7 +62,8 @@ def _block(run: RunFolder, title: str, record: Record) -> Block | None:
         return None
     order = np.argsort(-arrays["pair_similarity"], kind="stable")[:_COLUMNS]
     samples, nearest = (_rgb(arrays[name][order]) for name in ("pair_samples", "pair_nearest"))
-    return Block(title, samples, nearest, arrays["pair_similarity"][order])
+    told = name_transforms(record, arrays["pair_transforms"][order]) if "pair_transforms" in arrays else None
+    return Block(title, samples, nearest, arrays["pair_similarity"][order], told)
 
 
 def _rgb(images: np.ndarray) -> np.ndarray:
@@ -72,8 +76,9 @@ def plot(data: list[Block], width: float = PAGE) -> Figure:
     share = 0.92 if width == PAGE else 0.84  # of the width; the rest holds the names of the rows
     shape = data[0].samples.shape
     tall = share * width / (across * (1 + _GAP)) * shape[1] / shape[2]  # inches of one image
-    drawn = figure(width, len(data) * (2.08 * tall + 0.48))
-    axes = drawn.subplots(len(data), 1, squeeze=False).flatten()
+    heights = [2.08 * tall + 0.48 + (0.22 * tall * (_lines(block) - 1)) for block in data]
+    drawn = figure(width, sum(heights))
+    axes = drawn.subplots(len(data), 1, squeeze=False, height_ratios=heights).flatten()
     for ax, block in zip(axes, data, strict=True):
         _plot_block(ax, block, across)
     return drawn
@@ -81,14 +86,16 @@ def plot(data: list[Block], width: float = PAGE) -> Figure:
 
 def _plot_block(ax: Axes, block: Block, columns: int) -> None:
     height, width = block.samples.shape[1:3]
-    across, down = width * (1 + _GAP), height * (1 + _GAP)
+    across, down, lines = width * (1 + _GAP), height * (1 + _GAP), _lines(block)
     for k, similarity in enumerate(block.similarity[:columns]):
         for row, image in enumerate((block.samples[k], block.nearest[k])):
             box = (k * across, k * across + width, row * down + height, row * down)
             ax.imshow(image, extent=box, interpolation="nearest")
         text = f"{similarity:.3f}".replace("-", "\N{MINUS SIGN}")
+        if block.transforms is not None:
+            text += "\n" + block.transforms[k].replace(", ", "\n")
         ax.text(k * across + width / 2, 2 * down, text, ha="center", va="top", fontsize=6)
-    ax.set(xlim=(0, columns * across - width * _GAP), ylim=(2 * down + 0.22 * height, 0))
+    ax.set(xlim=(0, columns * across - width * _GAP), ylim=(2 * down + 0.22 * lines * height, 0))
     ax.set_title(block.title, loc="left")
     ax.set_yticks([height / 2, down + height / 2], ["sample", "training\nimage"])
     ax.tick_params(length=0)
@@ -98,10 +105,16 @@ def _plot_block(ax: Axes, block: Block, columns: int) -> None:
         spine.set_visible(False)
 
 
+def _lines(block: Block) -> int:
+    """Lines of the text below a pair."""
+    return 1 + max((told.count(",") + 1 for told in block.transforms or []), default=0)
+
+
 def list_values(data: list[Block]) -> list[Values]:
     """The numbers of the figure."""
     return [
         {"of": block.title, "rank": k + 1, "similarity": similarity}
+        | ({"transform": block.transforms[k]} if block.transforms else {})
         for block in data
         for k, similarity in enumerate(block.similarity)
     ]

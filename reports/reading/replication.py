@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
@@ -23,6 +26,12 @@ def separates_nothing(row: AttackResult, published: bool = False) -> bool:
     which = "_published" if published else ""
     found = [row.aggregate(f"copy_rate{which}{of}") for of in ("", "_null")]
     return all(one is not None and one.summary.mean == 1 for one in found)
+
+
+def name_transforms(record: Record, bits: np.ndarray) -> list[str]:
+    """In words, in what each sample (N,) differs from its training image: "mirror, light"; "as it is" for nothing."""
+    kinds = record.info.get("transforms") or []
+    return [", ".join(kind for bit, kind in enumerate(kinds) if some >> bit & 1) or "as it is" for some in bits.tolist()]
 
 
 def is_suspect(row: AttackResult) -> bool:

@@ -9,6 +9,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 COPY_COLUMNS = 2
+_TRANSFORMED = "transformed-pixels"  # what a search under transforms calls its similarity, unless that is of features
 
 
 Identity = tuple[str, str, str, int]
@@ -47,14 +48,17 @@ def quality_records(run: RunFolder, point: PlannedPoint) -> list[Record]:
 
 def copy_attacks(run: RunFolder) -> dict[str, str]:
     """The attacks by which tables and figures read copying, at most two, and what they are called there: by features,
-    or by name if two share. Nearest copies come first, in pixels and then in the suite's features."""
+    or by name if two share. Nearest copies come first, in pixels and then in the suite's features. A search under
+    transforms stands in the place of that in pixels, whose copies it finds as well."""
     found = {r.attack: r.features for r in run.records if r.metric(COPY_EXCESS) is not None}
     suites = {record.features for record in run.records if record.attack == QUALITY}
     method = run.plan.methods
+    transformed = [a for a in found if method.get(a, a).startswith("transformed_copy") and found[a] == _TRANSFORMED]
+    first = _TRANSFORMED if transformed else "pixels"
 
     def place(attack: str) -> tuple[bool, bool, bool, str]:
-        nearest = method.get(attack, attack).startswith("nearest_copy")
-        return not nearest, found[attack] != "pixels", found[attack] not in suites, attack
+        nearest = method.get(attack, attack).startswith("nearest_copy") and (found[attack] != "pixels" or not transformed)
+        return not (nearest or attack in transformed), found[attack] != first, found[attack] not in suites, attack
 
     shown = {attack: found[attack] for attack in sorted(found, key=place)[:COPY_COLUMNS]}
     names = list(shown.values())

@@ -93,6 +93,22 @@ def list_useless(run: RunFolder) -> list[str]:
     ]
 
 
+def format_transforms(run: RunFolder) -> tuple[list[str], list[list[str]]]:
+    """Titles and cells: a row a point and attack that searched over transforms, the copies made by each."""
+    kinds = {"none": "as they are", "mirror": "mirrored", "shift": "shifted", "scale": "cropped or shrunk", "light": "relit"}
+    rows = [row for p in run.plan.points for row in list_copy_results(run, p) if row.aggregate("copy_rate@transform=none")]
+    cells = [
+        [
+            row.point.name,
+            row.attack,
+            *(format_percent(row.aggregate(name)) for name in ("copy_rate", "copy_rate_null")),
+            *(format_percent(row.aggregate(f"copy_rate@transform={kind}")) for kind in kinds),
+        ]
+        for row in rows
+    ]
+    return ["point", "attack", "copies", "of real images", *kinds.values()], cells
+
+
 def format_guided(run: RunFolder) -> tuple[list[str], list[list[str]]]:
     """Images that attacks guided beside as many ordinary samples, by band of similarity."""
     titles = ["point", "attack", "band", "images in it", "of ordinary samples", "of real images"]
@@ -156,6 +172,12 @@ More than 1 % of never-trained-on images pass for copies at the published thresh
 Beyond the calibrated null, at every point:
 
 {{ table(excess[0], excess[1]) }}
+{% if transforms[1] %}
+Copies by what tells them from their training image, as shares of all samples. One that is mirrored and relit counts for
+both. These shares hold the copies by chance as well: only what lies beyond the null is a finding.
+
+{{ table(transforms[0], transforms[1]) }}
+{% endif %}
 {% if guided[1] %}
 Images that an attack has guided, beside as many ordinary samples (bands begin where 10 %, 5 % and 1 % of held-out
 real images lie beyond):
@@ -179,6 +201,7 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
         "excess": format_copy_excess(run),
         "suspects": list_suspects(run),
         "useless": list_useless(run),
+        "transforms": format_transforms(run),
         "guided": format_guided(run),
         "verdicts": guided_verdicts(run),
     }

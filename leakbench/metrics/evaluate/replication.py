@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from leakbench.data.aligned_search import KINDS
 from leakbench.metrics.copying import (
     BANDS,
     copy_report,
+    copy_shares,
     max_copy_share,
     similarity_bands,
     threshold_at,
@@ -46,6 +48,9 @@ def evaluate_replication(
     if searched:
         hits = evidence.nearest[evidence.similarity >= threshold]
         report["most_copied_share"] = max_copy_share(hits, len(evidence.similarity), searched)
+    if evidence.transforms is not None:
+        report |= copy_shares(evidence.similarity >= threshold, evidence.transforms, KINDS)
+        info["transforms"] = list(KINDS)
     if published is not None:
         fixed = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, published)
         report |= {re.sub("^(copy_rate|unique_copies)", r"\1_published", name): found for name, found in fixed.items()}

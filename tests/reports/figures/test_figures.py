@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from leakbench.reports.reading.replication import name_transforms
 from leakbench.reports.figures import gate, pairs, roc, similarity, tradeoff
 from leakbench.reports.figures.canvas import MissingData, styled
 from leakbench.reports.figures.registry import CHARTS, write_drawings
 from leakbench.reports.figures.strip import strip
 from leakbench.reports.figures.styles import list_styles
 from leakbench.reports.reading.strongest import representative_points
+from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
 NAMES = ["tradeoff", "roc", "similarity", "pairs", "gate"]  # what the made-up run has something for
@@ -148,6 +150,18 @@ def test_pairs(run):
     assert {image.get_interpolation() for image in figure.axes[0].images} == {"nearest"}
     printed = [text.get_text() for text in figure.axes[0].texts]
     assert printed == [f"{s:.3f}".replace("-", "\N{MINUS SIGN}") for s in blocks[0].similarity]
+
+
+def test_pairs_name_the_transform_between_them():
+    record = Record.model_construct(info={"transforms": ["mirror", "shift", "scale", "light"]})
+    told = name_transforms(record, np.array([0, 1, 10]))
+    assert told == ["as it is", "mirror", "shift, light"]
+    grey = np.zeros((3, 4, 6, 3), dtype=np.uint8)
+    blocks = [pairs.Block("x", grey, grey, np.array([0.9, 0.8, 0.7]), told)]
+    with styled():
+        figure = pairs.plot(blocks)
+    assert [text.get_text() for text in figure.axes[0].texts][1:] == ["0.800\nmirror", "0.700\nshift\nlight"]
+    assert pairs.list_values(blocks)[2]["transform"] == "shift, light"
 
 
 def test_pairs_in_colour_stay_in_colour():

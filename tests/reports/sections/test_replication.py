@@ -18,6 +18,7 @@ from leakbench.reports.reading.tradeoff_text import format_tradeoff
 from leakbench.reports.sections.replication import (
     format_baseline_copies,
     format_copy_excess,
+    format_transforms,
     guided_verdicts,
     list_suspects,
     says_more_than_tradeoff,
@@ -37,6 +38,10 @@ ATTACKS = {
     "nearest_copy_sscd": ("sscd", 0.6, False),
     "side": ("pixels, guided", None, True),
 }
+TRANSFORMED = {
+    "transformed_copy": ("transformed-pixels", None, False),
+    "transformed_copy_features": ("transformed-classifier", None, False),
+}
 SAMPLES, TRAIN = 400, 120
 
 
@@ -49,7 +54,8 @@ def evidence(point, attack, seed, share):
 
     # the published threshold of the ratio lies among real images
     centre = -0.35 if attack == "memorisation_ratio" else -0.6
-    own = (similar(share / 4), draw.integers(0, TRAIN, SAMPLES)) if ATTACKS[attack][2] else (None, None)
+    own = (similar(share / 4), draw.integers(0, TRAIN, SAMPLES)) if attack == "side" else (None, None)
+    told = np.array([0, 1, 2, 9])[np.arange(SAMPLES) % 4] if attack in TRANSFORMED else None
     return ReplicationEvidence(
         *(
             similar(share),
@@ -58,6 +64,7 @@ def evidence(point, attack, seed, share):
             null.normal(centre, 0.1, 300),
         ),
         *own,
+        transforms=told,
     )
 
 
@@ -68,7 +75,7 @@ def write(path, seeds=(0, 1), attacks=tuple(ATTACKS)):
     for name, (_, share) in POINTS.items():
         for seed in seeds:
             for attack in attacks:
-                found, (features, published, _) = evidence(name, attack, seed, share), ATTACKS[attack]
+                found, (features, published, _) = evidence(name, attack, seed, share), (ATTACKS | TRANSFORMED)[attack]
                 told = evaluate_replication(found, published)
                 record = Record(
                     **{"suite": "told", "dataset": "digits", "model": "mlp", "defense": name.split()[0], "point": name},
@@ -94,6 +101,22 @@ def test_the_trade_off_keeps_two_columns(run):
         "copies beyond null, pixels",
         "copies beyond null, classifier",
     ]
+
+
+def test_a_search_under_transforms_stands_for_that_in_pixels_and_its_copies_are_told_apart(tmp_path):
+    run = write(tmp_path, seeds=(0,), attacks=("nearest_copy_pixels", "nearest_copy_features", *TRANSFORMED))
+    assert copy_attacks(run) == {
+        "transformed_copy": "transformed-pixels",
+        "nearest_copy_features": "classifier",
+    }
+    titles, cells = format_transforms(run)
+    assert titles[4:] == ["as they are", "mirrored", "shifted", "cropped or shrunk", "relit"]
+    assert [row[:2] for row in cells] == [[point, attack] for point in POINTS for attack in TRANSFORMED]
+    record = next(r for r in run.records if r.attack == "transformed_copy" and r.point == "baseline")
+    copied = run.arrays(record)["similarity"] >= record.info["threshold"]
+    assert cells[0][5].startswith(f"{100 * np.mean(copied & (np.arange(SAMPLES) % 4 % 2 == 1)):.1f} % [")
+    assert cells[0][7].startswith("0.0 % [")
+    assert "One that is mirrored and relit counts for\nboth" in section(run)
 
 
 def test_all_stand_in_the_section_those_of_the_trade_off_first(run):
