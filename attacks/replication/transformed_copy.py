@@ -15,7 +15,19 @@ held-out real images, so threshold and null are over the same group. The similar
 
 The record says of each sample by what it differs from its training image, and the share of copies by each.
 
-No paper does this for pixels (none known to us); all of it is ours. POWER
+No paper known to us does this for pixels: the group, its comparison and the similarities but for the ratios are ours.
+
+Power, the share of planted copies that are found at a null of 1 %, with noise of a standard deviation of 0 / 0.1 / 0.25
+added to pixels in [-1, 1]; 1,000 CIFAR-10 images trained on, 50 copied (`pixels` of nearest_copy in brackets):
+
+    as they are   1.00 / 1.00 / 1.00   (1.00 / 1.00 / 0.26)      mirrored                  1.00 / 1.00 / 1.00   (0.12)
+    rolled by 2   1.00 / 1.00 / 1.00   (0.10)                    darkened to 0.6           1.00 / 1.00 / 0.90   (0.16)
+    crop to 7/8   1.00 / 1.00 / 1.00   (0.52)                    shrunk to 7/8             1.00 / 1.00 / 1.00   (0.60)
+    crop, 15/16   1.00 / 1.00 / 1.00   (0.98)                    mirror, roll 1 and dark   1.00 / 1.00 / 0.90   (0.14)
+
+On digits of 8 x 8 all are 1.00 / 0.54 to 1.00 / 0.00 to 0.20. By features crops to 15/16 are found at 0.58, and noise
+of 0.1 hides all copies from a ResNet-56's features, also those as they are. False alarms: in 2,000 divisions of
+held-out digits the excess lay above 0 in 1.1 to 1.7 %, of 2.5 (tests/attacks/test_transformed_copy.py).
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ class RunFolder:
         replication: similarity, nearest (per sample), null_similarity; and, unless images are withheld, the samples
         most similar to a training image: pair_samples, pair_nearest (K, H, W, C) uint8, pair_similarity (K,), most
         similar first; of a search over transforms also transforms (per sample) and pair_transforms (K,), bits whose
-        names are the record's info["transforms"]. quality: mean, covariance, n of the samples' features; and the share of each sample and real
-        image in each metric (`find_shares`). Raises UsageError where the file is damaged.
+        names are the record's info["transforms"]. quality: mean, covariance, n of the samples' features; and the share
+        of each sample and real image in each metric (`find_shares`). Raises UsageError where the file is damaged.
         """
         path = find_arrays(self.path, record)
         if path is None:  # records may be handed on without what holds pictures

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "The samples most similar to a training image (upper rows) and those images (lower rows), with the similarity "
-    "and, where transforms were searched over, the one between them; first seed. It shows training images: mind who may see it."
+    "and, where transforms were searched over, the one between them; first seed. "
+    "It shows training images: mind who may see it."
 )
 _COLUMNS = 10
 _ROWS = 4

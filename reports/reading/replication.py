@@ -29,9 +29,10 @@ def separates_nothing(row: AttackResult, published: bool = False) -> bool:
 
 
 def name_transforms(record: Record, bits: np.ndarray) -> list[str]:
-    """In words, in what each sample (N,) differs from its training image: "mirror, light"; "as it is" for nothing."""
+    """In words, in what each sample (N,) differs from its training image: "mirror, light"; "as is" for nothing."""
     kinds = record.info.get("transforms") or []
-    return [", ".join(kind for bit, kind in enumerate(kinds) if some >> bit & 1) or "as it is" for some in bits.tolist()]
+    found = ([kind for bit, kind in enumerate(kinds) if some >> bit & 1] for some in bits.tolist())
+    return [", ".join(told) or "as is" for told in found]
 
 
 def is_suspect(row: AttackResult) -> bool:

@@ -9,7 +9,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 COPY_COLUMNS = 2
-_TRANSFORMED = "transformed-pixels"  # what a search under transforms calls its similarity, unless that is of features
+ALIGNED = "transformed-pixels"  # the similarity of a search over transforms, where that is not of features
 
 
 Identity = tuple[str, str, str, int]
@@ -53,12 +53,15 @@ def copy_attacks(run: RunFolder) -> dict[str, str]:
     found = {r.attack: r.features for r in run.records if r.metric(COPY_EXCESS) is not None}
     suites = {record.features for record in run.records if record.attack == QUALITY}
     method = run.plan.methods
-    transformed = [a for a in found if method.get(a, a).startswith("transformed_copy") and found[a] == _TRANSFORMED]
-    first = _TRANSFORMED if transformed else "pixels"
+    aligned = [a for a in found if found[a] == ALIGNED and method.get(a, a).startswith("transformed_copy")]
+    first = ALIGNED if aligned else "pixels"
 
     def place(attack: str) -> tuple[bool, bool, bool, str]:
-        nearest = method.get(attack, attack).startswith("nearest_copy") and (found[attack] != "pixels" or not transformed)
-        return not (nearest or attack in transformed), found[attack] != first, found[attack] not in suites, attack
+        nearest = method.get(attack, attack).startswith("nearest_copy") and (found[attack], first) != (
+            "pixels",
+            ALIGNED,
+        )
+        return not (nearest or attack in aligned), found[attack] != first, found[attack] not in suites, attack
 
     shown = {attack: found[attack] for attack in sorted(found, key=place)[:COPY_COLUMNS]}
     names = list(shown.values())

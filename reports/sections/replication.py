@@ -20,6 +20,13 @@ from ..reading.selection import copy_attacks
 from ..reading.strongest import representative_points
 
 BANDS = ("low", "mid", "high")
+_UNDER = {  # titles of copies by what tells them from their training image
+    "as is": "copy_rate@transform=none",
+    "mirrored": "copy_rate@transform=mirror",
+    "shifted": "copy_rate@transform=shift",
+    "cropped or shrunk": "copy_rate@transform=scale",
+    "relit": "copy_rate@transform=light",
+}
 
 
 def says_more_than_tradeoff(run: RunFolder) -> bool:
@@ -95,18 +102,10 @@ def list_useless(run: RunFolder) -> list[str]:
 
 def format_transforms(run: RunFolder) -> tuple[list[str], list[list[str]]]:
     """Titles and cells: a row a point and attack that searched over transforms, the copies made by each."""
-    kinds = {"none": "as they are", "mirror": "mirrored", "shift": "shifted", "scale": "cropped or shrunk", "light": "relit"}
-    rows = [row for p in run.plan.points for row in list_copy_results(run, p) if row.aggregate("copy_rate@transform=none")]
-    cells = [
-        [
-            row.point.name,
-            row.attack,
-            *(format_percent(row.aggregate(name)) for name in ("copy_rate", "copy_rate_null")),
-            *(format_percent(row.aggregate(f"copy_rate@transform={kind}")) for kind in kinds),
-        ]
-        for row in rows
-    ]
-    return ["point", "attack", "copies", "of real images", *kinds.values()], cells
+    rows = [row for point in run.plan.points for row in list_copy_results(run, point) if row.aggregate(_UNDER["as is"])]
+    names = ["copy_rate", "copy_rate_null", *_UNDER.values()]
+    cells = [[row.point.name, row.attack, *(format_percent(row.aggregate(name)) for name in names)] for row in rows]
+    return ["point", "attack", "copies", "of real images", *_UNDER], cells
 
 
 def format_guided(run: RunFolder) -> tuple[list[str], list[list[str]]]:

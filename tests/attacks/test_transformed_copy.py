@@ -71,9 +71,7 @@ def evidence(attack, name, copies):
     told = None
     if real.transforms is not None:
         told = np.concatenate([some.transforms[:copies], real.transforms[2 * FRESH : 2 * FRESH + COPIED - copies]])
-    return ReplicationEvidence(
-        *samples, real.similarity[:FRESH], real.similarity[FRESH : 2 * FRESH], transforms=told
-    )
+    return ReplicationEvidence(*samples, real.similarity[:FRESH], real.similarity[FRESH : 2 * FRESH], transforms=told)
 
 
 def metrics(found):
@@ -115,9 +113,9 @@ def test_the_shares_say_which_transform_made_the_copies(name):
 
 @pytest.mark.parametrize("by", ["relative", "pixels", "ratio", "features"])
 def test_the_null_holds_its_level(by):
-    """In 2,000 divisions of held-out digits into threshold, null and samples (400 each) the null's rate was 1.23 to 1.25 %
-    on average (4 of 400 may reach the threshold, so 5 in 401 were expected), and the excess lay above 0 in 1.1 to 1.7 %
-    (2.5 at most). Here in 300."""
+    """In 2,000 divisions of held-out digits into threshold, null and samples (400 each) the null's rate was 1.23 to
+    1.25 % on average (4 of 400 may reach the threshold, so 5 in 401 were expected), and the excess lay above 0 in 1.1
+    to 1.7 % (2.5 at most). Here in 300."""
     similarity, draw = matches(TransformedCopy(by=by))[0].similarity, np.random.default_rng(0)
     alarms, rates = 0, []
     for _ in range(300):

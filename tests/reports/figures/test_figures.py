@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from leakbench.reports.reading.replication import name_transforms
 from leakbench.reports.figures import gate, pairs, roc, similarity, tradeoff
 from leakbench.reports.figures.canvas import MissingData, styled
 from leakbench.reports.figures.registry import CHARTS, write_drawings
 from leakbench.reports.figures.strip import strip
 from leakbench.reports.figures.styles import list_styles
+from leakbench.reports.reading.replication import name_transforms
 from leakbench.reports.reading.strongest import representative_points
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
@@ -155,7 +155,7 @@ def test_pairs(run):
 def test_pairs_name_the_transform_between_them():
     record = Record.model_construct(info={"transforms": ["mirror", "shift", "scale", "light"]})
     told = name_transforms(record, np.array([0, 1, 10]))
-    assert told == ["as it is", "mirror", "shift, light"]
+    assert told == ["as is", "mirror", "shift, light"]
     grey = np.zeros((3, 4, 6, 3), dtype=np.uint8)
     blocks = [pairs.Block("x", grey, grey, np.array([0.9, 0.8, 0.7]), told)]
     with styled():

@@ -110,7 +110,7 @@ def test_a_search_under_transforms_stands_for_that_in_pixels_and_its_copies_are_
         "nearest_copy_features": "classifier",
     }
     titles, cells = format_transforms(run)
-    assert titles[4:] == ["as they are", "mirrored", "shifted", "cropped or shrunk", "relit"]
+    assert titles[4:] == ["as is", "mirrored", "shifted", "cropped or shrunk", "relit"]
     assert [row[:2] for row in cells] == [[point, attack] for point in POINTS for attack in TRANSFORMED]
     record = next(r for r in run.records if r.attack == "transformed_copy" and r.point == "baseline")
     copied = run.arrays(record)["similarity"] >= record.info["threshold"]
