@@ -33,7 +33,8 @@ def says_more_than_tradeoff(run: RunFolder) -> bool:
     """True if there is more than the trade-off shows."""
     every = [record for record in run.records if record.family == "replication" and record.metrics]
     more = {record.attack for record in every} - set(copy_attacks(run))
-    return bool(more or list_useless(run)) or any(record.metric("copy_rate_published") for record in every)
+    told = ("copy_rate_published", _UNDER["as is"])
+    return bool(more or list_useless(run)) or any(record.metric(name) for record in every for name in told)
 
 
 def format_baseline_copies(run: RunFolder) -> list[tuple[str, list[str], list[list[str]]]]:

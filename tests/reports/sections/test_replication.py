@@ -117,6 +117,8 @@ def test_a_search_under_transforms_stands_for_that_in_pixels_and_its_copies_are_
     assert cells[0][5].startswith(f"{100 * np.mean(copied & (np.arange(SAMPLES) % 4 % 2 == 1)):.1f} % [")
     assert cells[0][7].startswith("0.0 % [")
     assert "One that is mirrored and relit counts for\nboth" in section(run)
+    alone = write(tmp_path / "alone", seeds=(0,), attacks=("transformed_copy",))
+    assert "| cropped or shrunk | relit |" in section(alone)
 
 
 def test_all_stand_in_the_section_those_of_the_trade_off_first(run):
