@@ -105,6 +105,8 @@ def inspect_folder(path: str, trust_code: bool) -> Folder:
 
 @lru_cache(maxsize=8)
 def _inspect(folder: Path, trust_code: bool, _settings_at: tuple[tuple[str, int], ...]) -> Folder:
+    if not any((folder / name).is_file() for name in ("model_index.json", "config.json")):
+        raise UsageError(f"{folder}: no model_index.json and no config.json: not a folder of save_pretrained")
     code = tuple(sorted(folder.rglob("*.py")))
     if code and not trust_code:
         raise UsageError(
@@ -113,11 +115,9 @@ def _inspect(folder: Path, trust_code: bool, _settings_at: tuple[tuple[str, int]
         )
     if (folder / "model_index.json").is_file():
         return _pipeline(folder, code)
-    if (folder / "config.json").is_file():
-        scheduler = folder / "scheduler_config.json"
-        bare = _part("unet", str(read_table(folder / "config.json").get("_class_name")), folder)
-        return Folder(folder, {"body": bare}, read_table(scheduler) if scheduler.is_file() else None, code)
-    raise UsageError(f"{folder}: no model_index.json and no config.json: not a folder of save_pretrained")
+    scheduler = folder / "scheduler_config.json"
+    bare = _part("unet", str(read_table(folder / "config.json").get("_class_name")), folder)
+    return Folder(folder, {"body": bare}, read_table(scheduler) if scheduler.is_file() else None, code)
 
 
 def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:

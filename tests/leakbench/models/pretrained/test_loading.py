@@ -239,3 +239,11 @@ def test_the_files_digest_follows_their_content(copy):
     tensors = load_file(copy / "unet" / WEIGHTS)
     save_file({key: value + 1 for key, value in tensors.items()}, copy / "unet" / WEIGHTS, metadata={"format": "pt"})
     assert digest_files(defense.files()) != before
+
+
+def test_a_folder_that_is_no_model_is_not_searched(tmp_path, monkeypatch):
+    """Found by random command lines: `leakbench audit /` looked for code all over the disk first."""
+    (tmp_path / "some").mkdir()
+    monkeypatch.setattr(Path, "rglob", None)
+    with pytest.raises(UsageError, match=r"no config\.json"):
+        Pipeline(path=str(tmp_path)).files()
