@@ -7,6 +7,7 @@ and transformers, and a model some of whose weights are missing is refused: rand
 
 from __future__ import annotations
 
+import math
 import pickle
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from leakbench.models.pretrained.bad_settings import FAULTS
+from leakbench.models.pretrained.header_work import read_header
 from leakbench.models.pretrained.weight_files import STEMS, read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
 
@@ -32,6 +34,7 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.M
     with tempfile.TemporaryDirectory() as temporary:
         ready, variant = _ready(folder, Path(temporary), trust_pickle)
         try:
+            _check_size(kind, ready)
             model, told = kind.from_pretrained(
                 ready, use_safetensors=True, local_files_only=True, output_loading_info=True, variant=variant, **more
             )
@@ -42,6 +45,22 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.M
         raise UsageError(f"{folder}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")
     found: nn.Module = model.float().eval().requires_grad_(False)
     return found
+
+
+def _check_size(kind: Any, folder: Path) -> None:
+    """Raise UsageError where the settings ask for a network several times as large as the weights in the folder: built
+    before they are read, it could fill the memory. Nothing is allocated here."""
+    held = sum(math.prod(shape) for path in folder.glob("*.safetensors") for shape in read_header(path).values())
+    settings = read_table(folder / "config.json")
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that are not known: from_pretrained says so
+        asked = kind.from_config(settings) if hasattr(kind, "from_config") else kind(kind.config_class(**settings))
+    asked = sum(parameter.numel() for parameter in asked.parameters())
+    if asked > 2 * held + 2**20:
+        raise UsageError(
+            f"{folder / 'config.json'}: asks for a network of {asked:,} parameters, and the weights beside it "
+            f"are {held:,}"
+        )
 
 
 def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str | None]:

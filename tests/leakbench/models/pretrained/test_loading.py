@@ -247,3 +247,10 @@ def test_a_folder_that_is_no_model_is_not_searched(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "rglob", None)
     with pytest.raises(UsageError, match=r"no config\.json"):
         Pipeline(path=str(tmp_path)).files()
+
+
+def test_settings_that_ask_for_a_network_larger_than_its_weights_are_refused(copy, monkeypatch):
+    """Before anything of its size is allocated: 100,000 channels would be terabytes."""
+    change(copy / "unet" / "config.json", block_out_channels=[8, 99_996], norm_num_groups=4)
+    said = refused(copy)
+    assert "asks for a network of" in said and "unet" in said and "parameters, and the weights beside it are" in said
