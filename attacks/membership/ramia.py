@@ -1,7 +1,7 @@
 """RaMIA: was an image, or a version of it, in the training set?
 
-Tao & Shokri 2024, range membership inference (2408.05131; ml_privacy_meter at e384af8). The query is a range, not a
-point: the image with its versions. Score: the trimmed mean of the base attack's scores S over the range,
+Tao and Shokri, SaTML 2025, range membership inference (2408.05131; code: ml_privacy_meter at e384af8). The query is a
+range, not a point: the image with its versions. Score: the trimmed mean of the base attack's scores S over the range,
 
     S(range) = mean of the k = (1 - ratio) n scores that are left when the lowest ("bottom") or highest ("top") are cut
 

@@ -117,6 +117,7 @@ METRICS = (  # of several rows that match a name the first counts
     MetricSpec("set_null_p_value@images={size}", "p value for a set of {size} nonmembers", "", 0.0, 1.0, spread=True),
     MetricSpec("set_p_value@groups={size}", "p value, {size} groups of members", "", 0.0, 1.0, "higher", spread=True),
     MetricSpec("set_null_p_value@groups={size}", "p value, {size} groups of nonmembers", "", 0.0, 1.0, spread=True),
+    _share("share_estimate@share={share}", "estimated share of members, in truth {share}"),
     # replication
     _excess(COPY_EXCESS, "copies beyond the null", "lower", column="copies beyond null, {features}"),
     _share("copy_rate", "copies", "lower"),

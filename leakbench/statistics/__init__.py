@@ -31,6 +31,7 @@ from .roc_band import RocBand, roc_band
 from .sample_size import Attainable, RequiredImages, list_attainable, list_required_images
 from .seeds import Summary, over_seeds
 from .sets import SetInference, SetSize, set_inference
+from .share import ShareEstimate, estimate_share
 from .tpr import TprAtFpr, few_negatives, tpr_at_fpr, tpr_at_threshold
 from .trainings import Shrunk, shrink_variances, trainings_difference
 from .verdict import Verdict, blind_invalid, family_wise, tpr_verdict, verdict
@@ -54,6 +55,7 @@ __all__ = [
     "RocBand",
     "SetInference",
     "SetSize",
+    "ShareEstimate",
     "Shrunk",
     "StepCurves",
     "Summary",
@@ -80,6 +82,7 @@ __all__ = [
     "epsilon_gaussian",
     "epsilon_one_run",
     "epsilon_one_run_f_dp",
+    "estimate_share",
     "exposed",
     "family_wise",
     "few_negatives",

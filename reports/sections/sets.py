@@ -1,4 +1,4 @@
-"""Data-set inference: how many images an owner needs to tell whether they were trained on."""
+"""Sets of images: how many an owner needs to tell whether they were trained on, and how large a share of a set was."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..reading.attack_results import AttackResult
 from ..reading.formatting import NOTHING, drop_empty_columns, format_ci
 
 _VALUE, _NULL, _NEEDED = "set_p_value@images=", "set_null_p_value@images=", "set_images_needed"
+_SHARE = "share_estimate@share="
 
 
 def sets(run: RunFolder) -> tuple[list[str], list[list[str]]] | None:
@@ -28,6 +29,26 @@ def sets(run: RunFolder) -> tuple[list[str], list[list[str]]] | None:
     sizes = sorted({size for row in rows for size in _sizes(row.records, _VALUE)})
     titles = ["point", "attack", "needs", *(f"p, {size} images" for size in sizes), "p < 0.01 from", "null"]
     return drop_empty_columns(titles, [_cells(row, sizes) for row in rows])
+
+
+def shares(run: RunFolder) -> tuple[list[str], list[list[str]]] | None:
+    """A row a point and attack, as text: the estimated share of members in sets of a known share; None without any."""
+    rows = [row for point in run.plan.points for row in rank_results(run, point) if _shares(row.records)]
+    rows = [row for row in rows if not repeats_reference(run, row)]
+    if not rows:
+        return None
+    known = sorted({share for row in rows for share in _shares(row.records)}, key=float)
+    titles = ["point", "attack", "needs", *(f"{float(share):.0%} in truth".replace("%", " %") for share in known)]
+    cells = [
+        [row.point.name, row.attack, row.access, *(format_ci(row.aggregate(f"{_SHARE}{share}")) for share in known)]
+        for row in rows
+    ]
+    return titles, cells
+
+
+def _shares(records: tuple[Record, ...]) -> set[str]:
+    names = {metric.name for record in records for metric in record.metrics if metric.name.startswith(_SHARE)}
+    return {name.removeprefix(_SHARE) for name in names}
 
 
 def _sizes(records: tuple[Record, ...], prefix: str) -> list[int]:
@@ -65,15 +86,26 @@ TEMPLATE = """\
 
 Can an owner of several images tell that they were trained on, where no single image can be told?
 
+{% if cells %}
 {{ table(titles, cells) }}
 Mean p value (Welch's test) over 1,000 draws of that many members and as many nonmembers. In brackets the central 95 %
 of the draws, which is the luck of the draw and not an interval of the mean. "Null": nonmembers against other
 nonmembers, which must stay near 0.5.
 
+{% endif %}
+{% if share_cells %}
+How large a share of a set was trained on? Estimated by the attack (DUCI) for sets of which the report knows the truth:
+
+{{ table(share_titles, share_cells) }}
+Each set has as many images as the smaller reported side. In brackets the 95 % interval, which holds the errors of the
+attack's two rates as well; from 0 to 1 where the attack tells nothing.
+
+{% endif %}
 """
 
 
 def collect(run: RunFolder) -> dict[str, Any] | None:
-    """The table; None without attacks on sets."""
-    found = sets(run)
-    return {"titles": found[0], "cells": found[1]} if found else None
+    """The tables; None without attacks on sets."""
+    (titles, cells), (share_titles, share_cells) = (found(run) or ([], []) for found in (sets, shares))
+    told = {"titles": titles, "cells": cells, "share_titles": share_titles, "share_cells": share_cells}
+    return told if cells or share_cells else None

@@ -9,6 +9,7 @@ import numpy as np
 
 from leakbench.metrics.evaluate.generated import judge_generated
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
+from leakbench.metrics.evaluate.shares import estimate_shares
 from leakbench.results.evidence import MembershipEvidence
 from leakbench.results.record import Metric
 from leakbench.statistics import (
@@ -46,13 +47,13 @@ class ForgetMasks:
 def evaluate_record(evidence: MembershipEvidence, blind: bool, forgotten: ForgetMasks | None, sets: bool) -> MetricSet:
     """All metrics of a record of a membership attack: those of `evaluate_membership` and, where generated images were
     scored, of `judge_generated`; with masks, those of `forget_set_auc`; and for an attack whose scores are also judged
-    in `sets` of images, those of `dataset_inference`."""
+    in `sets` of images, those of `dataset_inference` and `estimate_shares`."""
     metrics = evaluate_membership(evidence, blind)
     orientation = metrics.info["orientation"]
     metrics = metrics.joined(judge_generated(evidence, orientation, TARGETS))
     if forgotten is not None:
         metrics = metrics.joined(forget_set_auc(evidence, **forgotten.arrays, orientation=orientation))
-    return metrics.joined(dataset_inference(evidence)) if sets else metrics
+    return metrics.joined(dataset_inference(evidence)).joined(estimate_shares(evidence)) if sets else metrics
 
 
 def evaluate_membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:

@@ -17,11 +17,12 @@ from leakbench.reports.reading.runner_up import NEXT, format_runners_up, list_ru
 from leakbench.reports.reading.strongest import strongest
 from leakbench.reports.sections.attacks import attack_tables, smallest_detectable
 from leakbench.reports.sections.controls import top_controls
-from leakbench.reports.sections.sets import sets
+from leakbench.reports.sections.sets import sets, shares
 from leakbench.reports.sections.sharing import format_shared_calls, list_shared_calls, share_in_network
 from leakbench.reports.site.report import render
 from leakbench.reports.tables.csv_files import write_csv
 from leakbench.reports.tables.terminal import print_table
+from leakbench.results.record import Metric
 from leakbench.results.run_folder import RunFolder
 from leakbench.statistics import Estimate, auc_p_value, delong_pair, holm, smallest_detectable_auc
 
@@ -192,6 +193,36 @@ def test_sets_of_images(army):
     assert rows[0]["p < 0.01 from"] == "20 images" and rows[2]["p < 0.01 from"] == "not with 100"
     assert rows[0]["null"] == "0.49 [0.03, 0.97] (20 images)"
     assert rows[0]["p, 5 images"] == "0.010 [0.000, 0.050]"
+
+
+def with_metrics(run, name, **told):
+    """The run with metrics (value, low, high, by name) and flags in an attack's records without protection."""
+    flags = told.pop("flags", [])
+    made = [Metric(name=key, value=v, ci_low=low, ci_high=high, n=9) for key, (v, low, high) in told.items()]
+    found = RunFolder(run.path)
+    vars(found)["records"] = [
+        r.model_copy(update={"metrics": [*r.metrics, *made], "flags": [*r.flags, *flags]})
+        if (r.point, r.attack) == ("baseline", name)
+        else r
+        for r in run.records
+    ]
+    return found
+
+
+def test_shares_of_sets(army):
+    assert shares(army) is None
+    told = {"share_estimate@share=0": (0.02, 0.0, 0.12), "share_estimate@share=0.5": (0.47, 0.34, 0.61)}
+    titles, cells = shares(with_metrics(army, "cdi", **told))
+    assert titles == ["point", "attack", "needs", "0 % in truth", "50 % in truth"]
+    assert cells == [["baseline", "cdi", "DENOISER", "0.02 [0.00, 0.12]", "0.47 [0.34, 0.61]"]]
+
+
+def test_own_samples_have_a_column_where_they_were_scored(army):
+    assert not any("over own samples" in table.titles for table in attack_tables(army))
+    run = with_metrics(army, "pia", generated_auc=(0.44, 0.38, 0.5), flags=["detects-style"])
+    rows = {row["attack"]: row["over own samples"] for row in cells_of(attack_tables(run)[0])}
+    assert rows["pia"] == "0.44 [0.38, 0.50] (style)" and rows["loss"] == "-"
+    assert "is the AUC of members against the model's own samples" in render(run)
 
 
 def test_shared_calls_are_told_in_the_report_and_nowhere_else(army, report):
