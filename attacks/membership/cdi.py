@@ -4,12 +4,13 @@ Dubinski et al., CVPR 2025 (2411.12858), data set inference: was this set of ima
 nothing away where a few dozen together do. A logistic regression on images whose membership is known turns features
 into one score; the harness then compares whole sets of scores (one-sided Welch test, p value by set size).
 
-Features, each an error that members have less of: the denoising loss at t = 0, 100, .., 900 with 5 noise draws (that
-at t = 100 is the paper's single loss), SecMI, PIA and PIAN (t = 200, p = 5). The paper's gradient masking and noise
-optimisation need the weights and are left out; its PIAN has the inverse constant, ours the right one (see pian.py).
+Features, each an error that members have less of, as in the authors' code: the root of the denoising loss at t = 100,
+mean of 5 noise draws; SecMI inverted to 100 and compared there, 100 -> 110 -> 100; PIA and PIAN (t = 200, p = 5); the
+root of the denoising loss at t = 0, 100, .., 900, one draw for all. Those that need gradients: cdi_gradients.py.
 
 Choices of ours: features enter as logarithms, since they are positive and span decades, standardised by the mean and
-deviation of the images that the regression learns from; scikit-learn's logistic regression as it comes (L2, C = 1).
+deviation of the images that the regression learns from; scikit-learn's logistic regression as it comes (L2, C = 1); the
+one draw is the first of the five; PIAN has its authors' constant (CDI's code has its inverse, see pian.py).
 """
 
 import copy
@@ -22,17 +23,17 @@ from torch import Tensor
 from leakbench.api import Access, Calibration, MembershipAttack, Needs
 from leakbench.api.views import DenoiserView
 
-from .loss import Loss
+from ._shared import squared_error
 from .pia import PIA
 from .pian import PIAN
 from .secmi import SecMI
 
 TIMESTEPS = range(0, 1000, 100)
-FEATURES: tuple[MembershipAttack, ...] = (*(Loss(t=t, draws=5) for t in TIMESTEPS), SecMI(), PIA(p=5), PIAN(p=5))
+_OTHERS: tuple[MembershipAttack, ...] = (SecMI(t=110), PIA(p=5), PIAN(p=5))  # SecMI compares one stride before its t
 
 
 class CDI(MembershipAttack):
-    """Logistic regression on 13 features; 65 network calls an image, 2 of them the same as another."""
+    """Logistic regression on 14 features; 31 network calls an image, 3 of them the same as another."""
 
     name = "cdi"
     summary = "many features joined by a logistic regression, for sets of images (CDI)"
@@ -46,11 +47,17 @@ class CDI(MembershipAttack):
         """The timesteps."""
         return Needs(latest=max(TIMESTEPS))
 
+    def features(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
+        """Logarithms of the errors, (N, 14), float64."""
+        loss = torch.stack([_root_loss(view, 100, draw) for draw in range(5)]).mean(dim=0)
+        others = [-other.score(view, images, labels) for other in _OTHERS]
+        return logarithms([loss, *others, *(_root_loss(view, t) for t in TIMESTEPS)])
+
     def fit(self, calibration: Calibration) -> "CDI":
         """A copy with a regression of calibration membership on the features."""
         from sklearn.linear_model import LogisticRegression
 
-        found = calibration.ask(_features)
+        found = calibration.ask(self.features)
         mean, deviation = found.mean(dim=0), found.std(dim=0, correction=0)
         deviation = torch.where(deviation > 0, deviation, 1.0)
         model = LogisticRegression(max_iter=1000)
@@ -62,10 +69,13 @@ class CDI(MembershipAttack):
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Log odds of membership, float64."""
         mean, deviation, weights, intercept = self._line
-        return ((_features(view, images, labels) - mean) / deviation) @ weights + intercept
+        return ((self.features(view, images, labels) - mean) / deviation) @ weights + intercept
 
 
-def _features(view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
-    """Logarithms of the errors, (N, 13), float64."""
-    errors = [-feature.score(view, images, labels) for feature in FEATURES]
+def logarithms(errors: list[Tensor]) -> Tensor:
+    """Logarithms (N, K), float64, of K errors (N,), each at least 0."""
     return torch.stack([error.double().clamp_min(1e-30).log() for error in errors], dim=1)
+
+
+def _root_loss(view: DenoiserView, t: int, draw: int = 0) -> Tensor:
+    return squared_error(view.eps(view.noised(t, draw), t), view.noise(draw)).sqrt()

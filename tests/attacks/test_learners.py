@@ -229,20 +229,20 @@ def double(of: Images) -> Images:
 
 def features(x: torch.Tensor, number: int) -> list[float]:
     """CDI's features of one image, by a plain loop."""
-    image, found = x.double().numpy(), []
-    for t in range(0, 1000, 100):
-        losses = []
-        for draw in range(5):
-            e = STREAMS.of("attacking", "forward").normal(torch.tensor([number]), SHAPE, draw)[0].double().numpy()
-            losses.append(((e - eps(math.sqrt(ALPHA_BAR[t]) * image + math.sqrt(1 - ALPHA_BAR[t]) * e, t)) ** 2).sum())
-        found.append(np.mean(losses))
-    found.append((secmi_map(x, 100, 10) ** 2).sum())
+    image = x.double().numpy()
+
+    def root_loss(t: int, draw: int) -> float:
+        e = STREAMS.of("attacking", "forward").normal(torch.tensor([number]), SHAPE, draw)[0].double().numpy()
+        return np.linalg.norm(e - eps(math.sqrt(ALPHA_BAR[t]) * image + math.sqrt(1 - ALPHA_BAR[t]) * e, t))
+
+    found = [np.mean([root_loss(100, draw) for draw in range(5)])]
+    found.append((secmi_map(x, 110, 10) ** 2).sum())  # inverted to 100, and compared there
     for normalised in (False, True):
         e = eps(image, 0)
         e = e / np.abs(e).mean() * math.sqrt(2 / math.pi) if normalised else e
         x_t = math.sqrt(ALPHA_BAR[200]) * image + math.sqrt(1 - ALPHA_BAR[200]) * e
         found.append((np.abs(e - eps(x_t, 200)) ** 5).sum())
-    return [math.log(value) for value in found]
+    return [math.log(value) for value in (*found, *(root_loss(t, 0) for t in range(0, 1000, 100)))]
 
 
 def table(of: Images) -> np.ndarray:
@@ -256,7 +256,7 @@ def test_cdi_is_a_logistic_regression_on_the_features_of_the_plain_loop():
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model.fit(table(joined(inside, outside)), [1] * 20 + [0] * 20)
     np.testing.assert_allclose(scores(attack, asked), model.decision_function(table(asked)), rtol=1e-5, atol=1e-5)
-    assert target().score({"": AttackRequest(attack, False)}, asked)[1][""] == 10 * 5 + 11 + 2 + 2
+    assert target().score({"": AttackRequest(attack, False)}, asked)[1][""] == 5 + 12 + 2 + 2 + 10
 
 
 def test_cdi_finds_what_differs_and_nothing_else():
