@@ -24,7 +24,7 @@ from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
 from leakbench.results.record import QUALITY, AccessName
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
-from leakbench.runtime.errors import to_printable
+from leakbench.runtime.errors import UsageError, to_printable
 
 from ..reading.marks import find_marks
 from ..reading.points import find_baseline, measured_levels
@@ -61,6 +61,8 @@ def _about(run: RunFolder, point: PlannedPoint, must_leak: bool) -> list[Support
     if not list_void_reasons(run):
         levels: tuple[AccessName, ...] = ("DENOISER", *(("WEIGHTS",) if "WEIGHTS" in measured_levels(run) else ()))
         wanted += [(STRONGEST, "auc", level, f"strongest attack at {level}") for level in levels]
+    if not point.defense:
+        raise UsageError(f"{run.path / 'plan.json'}: point {point.name!r} names no `defense`: run the suite again")
     who = {"defense": point.defense, "parameters": _swept(run, point)}
     found = []
     for attack, metric, access, words in wanted:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import zipfile
 
 import numpy as np
 import pytest
+import torch
 
 from leakbench import UsageError
 from leakbench.data.array_headers import read_npy_header, read_npz_header
 from leakbench.data.folder import folder
 from leakbench.data.npy import npy
 from leakbench.data.npz import npz
+from leakbench.defenses.pipeline import Pipeline
 from leakbench.interface.score_file import read_score_file
+from leakbench.models.pretrained.build import build
 from leakbench.models.pretrained.inspect import Options
 from leakbench.models.pretrained.settings import read_header_spec
-from leakbench.results.run_folder import RunFolder
+from leakbench.reports.claims.support import list_supported
+from leakbench.results.run_folder import RunFolder, open_run
 from leakbench.runtime.errors import LONGEST_LINE, format_error
 from leakbench.runtime.npz_file import read_npz
 from leakbench.runtime.paths import user_path
@@ -186,3 +191,22 @@ def test_a_part_of_a_pipeline_that_names_no_class_is_named(pipelines, tmp_path):
         index.write_text(json.dumps(json.loads(index.read_text()) | {"unet": wrong}))
         with pytest.raises(UsageError, match=r"model_index\.json: unet = .*: it should be \[library, class\]"):
             read_header_spec(Options(str(tmp_path)))
+
+
+def test_a_setting_that_leaves_a_class_without_a_value_is_named(pipelines, tmp_path):
+    """UnboundLocalError in UNet2DModel."""
+    pipelines.tiny().save_pretrained(tmp_path)
+    config = tmp_path / "unet" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"time_embedding_type": "none"}))
+    defense = Pipeline(path=str(tmp_path))
+    with pytest.raises(UsageError, match="not a UNet2DModel"):
+        build(defense.options, "", torch.device("cpu"))
+
+
+def test_claims_of_a_plan_whose_point_names_no_defense_are_refused(finished, tmp_path):
+    shutil.copytree(finished.out, tmp_path / "run")
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    plan["points"][0]["defense"] = ""
+    (tmp_path / "run" / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(UsageError, match=r"plan\.json: point .* names no `defense`"):
+        list_supported(open_run(tmp_path / "run"))

@@ -18,6 +18,7 @@ FAULTS = (
     MemoryError,
     RuntimeError,
     AssertionError,
+    NameError,
 )
 
 

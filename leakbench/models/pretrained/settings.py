@@ -42,7 +42,7 @@ def read_shapes(folder: Folder, options: Options, settings: Callable[[Part], dic
     own = str(part.folder / "config.json")
     channels = family.channels(config, own)
     factor = 1 if vae is None else _halvings(settings(vae))
-    height, width = _sides(family, config, options, factor, where)
+    height, width = _sides(family, config, options, factor, own)
     if vae is None:
         images = (channels, height, width)
     else:
@@ -111,7 +111,7 @@ def _conditions(family: Family, config: dict[str, Any], folder: Folder, options:
 def _sides(family: Family, config: dict[str, Any], options: Options, factor: int, where: str) -> tuple[int, int]:
     """Height and width of what the network denoises. Raises UsageError for a size that it cannot have."""
     if options.size is None:
-        return family.sides(config, str(where))
+        return family.sides(config, where)
     if options.size % (factor * family.patch):
         after = f": it should be a multiple of {factor * family.patch}"
         raise SettingError(f"{where}: ", "size", options.size, after)
