@@ -30,8 +30,8 @@ CUTS = {  # the settings of a suite that its time hangs on
     r"^(\w+) = \[([-.\d]+),.*\]": r"\1 = [\2]",  # a sweep
 }
 QUICKER = ["quality.samples=20", "sampler.steps=4", "sampler.batch=32"]  # of an audit
-CANDIDATES = "benchmarks/standard/candidates.toml"
-LONG = {"all_defenses", "attacks", "strongest", "board-digits-1", CANDIDATES}  # minutes even when cut: planned
+CHOICES = {str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks" / "standard").glob("*.toml")}
+LONG = {"all_defenses", "attacks", "strongest", "board-digits-1", *CHOICES}  # minutes even when cut: planned
 DOWNLOADS = {"cifar10", "medical"}
 ELSEWHERE = {  # words of a command -> the test that runs such a one
     "--executor ray": "tests/leakbench/runner/test_ray.py",
@@ -117,8 +117,10 @@ def home(cut_suites, hurried, pipelines, tmp_path, monkeypatch):
     write_images(home / "faces", levels)
     np.savez("mine.npz", images=levels, labels=np.arange(400) % 10)
     np.savez("xrays.npz", images=np.pad(levels, ((0, 0), (3, 3), (3, 3))), labels=np.arange(400) % 2)
-    (home / CANDIDATES).parent.mkdir(parents=True)
-    (home / CANDIDATES).write_text(cut((ROOT / CANDIDATES).read_text()))
+    np.savez("cifar.npz", images=np.pad(levels, ((0, 0), (4, 4), (4, 4))))
+    for path in CHOICES:
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(cut((ROOT / path).read_text()))
     shutil.copytree(ROOT / "docs" / "results", home / "docs" / "results")
     return home
 

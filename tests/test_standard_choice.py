@@ -1,10 +1,13 @@
-"""The set `standard`: the script that chose it, on cases made by hand; the set, on the results that are published."""
+"""The sets `standard` and `strongest`: the scripts that chose them, on cases made by hand, and `standard` on published
+results."""
 
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from leakbench.benchmarks.standard import timesteps
 from leakbench.benchmarks.standard.choose import Case, choose
 from leakbench.suite.ensemble import read_frozen_attacks
 
@@ -37,3 +40,32 @@ def test_the_set_is_near_the_strongest_on_published_results(run):
     members = {entry.get("id", entry["name"]) for entry in read_frozen_attacks("standard", "a test")}
     ours = max(value for (attack, _), value in least.items() if attack in members)
     assert len(least) > 5 and ours >= max(least.values()) - 0.02
+
+
+def shifted(by: float, seed: int) -> timesteps.Scores:
+    rng = np.random.default_rng(seed)
+    return rng.normal(by, 1, 200), rng.normal(0, 1, 300)
+
+
+def test_sets_are_judged_as_families_that_pay_for_their_members():
+    useless = {f"useless-{seed}": shifted(0, seed) for seed in range(1, 9)}
+    alone, among = (timesteps.judge({"telling": shifted(0.6, 0)} | others) for others in ({}, useless))
+    assert alone.attack == among.attack == "telling" and alone.leaks and among.leaks
+    assert 0.5 < among.least < alone.least < alone.area == among.area
+    assert not timesteps.judge(useless).leaks
+
+
+def test_statistics_are_joined_with_the_signs_of_calibration_images():
+    """One that orders the wrong way round adds to what the others say; reported images have no say in its sign."""
+    rng, found = np.random.default_rng(0), {}
+    for name in timesteps.EACH:
+        sign = -1 if name.startswith("secmi") else 1
+        errors = [np.exp(rng.normal(-sign * member, 1, 100)) for member in (0.5, 0, 0.5, 0)]
+        found[name] = [-error for error in errors]
+    member, nonmember = timesteps._join(found)["sum"]
+    assert np.mean(member[:, None] > nonmember) > 0.9
+
+
+@pytest.mark.parametrize(("ensemble", "calls"), [("strongest-1", 49), ("strongest", 89)])
+def test_the_cost_of_several_timesteps(ensemble, calls):
+    assert timesteps.count_calls(ensemble) == calls

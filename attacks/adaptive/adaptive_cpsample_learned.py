@@ -17,7 +17,6 @@ is not reported but has the same split.
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from pydantic import PrivateAttr
@@ -26,6 +25,7 @@ from torch import Tensor
 from leakbench.api import Calibration
 from leakbench.api.views import DenoiserView
 
+from ..membership._regression import Regression
 from ._line import Walk
 from .adaptive_cpsample import AdaptiveCPSample, log_length
 
@@ -36,25 +36,18 @@ class AdaptiveCPSampleLearned(AdaptiveCPSample):
     name = "adaptive_cpsample_learned"
     summary = "loss with the guidance taken out, and the guidance, weighed by calibration labels (knows CPSample)"
 
-    _rule: Any = PrivateAttr(default=None)  # mean and spread of each feature, its weight, and the intercept
+    _rule: Regression | None = PrivateAttr(default=None)
 
     def fit(self, calibration: Calibration) -> AdaptiveCPSampleLearned:
         """A copy that has learnt the weights."""
-        from sklearn.linear_model import LogisticRegression
-
-        features = calibration.ask(self._features).double()
-        mean, spread = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(1e-9)
-        model = LogisticRegression(max_iter=1000).fit(((features - mean) / spread).cpu().numpy(), calibration.is_member)
-        weight = torch.from_numpy(model.coef_[0]).to(features.device)
         fitted = copy.copy(self)
-        fitted._rule = (mean, spread, weight, float(model.intercept_[0]))
+        fitted._rule = Regression.fit(calibration.ask(self._features), calibration.is_member)
         return fitted
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Log odds of membership."""
-        mean, spread, weight, intercept = self._rule
-        found: Tensor = ((self._features(view, images, labels).double() - mean) / spread) @ weight + intercept
-        return found
+        assert self._rule is not None
+        return self._rule.log_odds(self._features(view, images, labels))
 
     def _features(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Five numbers a timestep, (N, 5 timesteps)."""

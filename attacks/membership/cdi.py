@@ -8,13 +8,12 @@ Features, each an error that members have less of, as in the authors' code: the 
 mean of 5 noise draws; SecMI inverted to 100 and compared there, 100 -> 110 -> 100; PIA and PIAN (t = 200, p = 5); the
 root of the denoising loss at t = 0, 100, .., 900, one draw for all. Those that need gradients: cdi_gradients.py.
 
-Choices of ours: features enter as logarithms, since they are positive and span decades, standardised by the mean and
-deviation of the images that the regression learns from; scikit-learn's logistic regression as it comes (L2, C = 1); the
-one draw is the first of the five; PIAN has its authors' constant (CDI's code has its inverse, see pian.py).
+Choices of ours: features enter as logarithms, since they are positive and span decades; the regression of
+`_regression`; the one draw is the first of the five; PIAN has its authors' constant (CDI's code has its inverse, see
+pian.py).
 """
 
 import copy
-from typing import Any
 
 import torch
 from pydantic import PrivateAttr
@@ -23,6 +22,7 @@ from torch import Tensor
 from leakbench.api import Access, Calibration, MembershipAttack, Needs
 from leakbench.api.views import DenoiserView
 
+from ._regression import Regression, log_errors
 from ._shared import squared_error
 from .pia import PIA
 from .pian import PIAN
@@ -40,7 +40,7 @@ class CDI(MembershipAttack):
     access = Access.DENOISER
     sets = True
 
-    _line: Any = PrivateAttr(default=None)  # (mean, deviation, weights, intercept) of the features
+    _regression: Regression | None = PrivateAttr(default=None)
 
     @property
     def needs(self) -> Needs:
@@ -51,30 +51,18 @@ class CDI(MembershipAttack):
         """Logarithms of the errors, (N, 14), float64."""
         loss = torch.stack([_root_loss(view, 100, draw) for draw in range(5)]).mean(dim=0)
         others = [-other.score(view, images, labels) for other in _OTHERS]
-        return logarithms([loss, *others, *(_root_loss(view, t) for t in TIMESTEPS)])
+        return log_errors([loss, *others, *(_root_loss(view, t) for t in TIMESTEPS)])
 
     def fit(self, calibration: Calibration) -> "CDI":
         """A copy with a regression of calibration membership on the features."""
-        from sklearn.linear_model import LogisticRegression
-
-        found = calibration.ask(self.features)
-        mean, deviation = found.mean(dim=0), found.std(dim=0, correction=0)
-        deviation = torch.where(deviation > 0, deviation, 1.0)
-        model = LogisticRegression(max_iter=1000)
-        model.fit(((found - mean) / deviation).cpu().numpy(), calibration.is_member)
         fitted = copy.copy(self)
-        fitted._line = (mean, deviation, found.new_tensor(model.coef_[0]), float(model.intercept_[0]))
+        fitted._regression = Regression.fit(calibration.ask(self.features), calibration.is_member)
         return fitted
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Log odds of membership, float64."""
-        mean, deviation, weights, intercept = self._line
-        return ((self.features(view, images, labels) - mean) / deviation) @ weights + intercept
-
-
-def logarithms(errors: list[Tensor]) -> Tensor:
-    """Logarithms (N, K), float64, of K errors (N,), each at least 0."""
-    return torch.stack([error.double().clamp_min(1e-30).log() for error in errors], dim=1)
+        assert self._regression is not None
+        return self._regression.log_odds(self.features(view, images, labels))
 
 
 def _root_loss(view: DenoiserView, t: int, draw: int = 0) -> Tensor:

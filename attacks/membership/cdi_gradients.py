@@ -22,7 +22,8 @@ from leakbench.api import Access
 from leakbench.api.views import WeightsView
 from leakbench.models.diffusion import full_timesteps
 
-from .cdi import CDI, TIMESTEPS, logarithms
+from ._regression import log_errors
+from .cdi import CDI, TIMESTEPS
 
 _SHARE = 0.2  # of an image's numbers in the mask
 _T = 100  # of the noise optimisation
@@ -39,7 +40,7 @@ class CDIGradients(CDI):
     def features(self, view: WeightsView, images: Tensor, labels: Tensor | None) -> Tensor:  # type: ignore[override]
         """Logarithms of the errors, (N, 26), float64."""
         found = [*(masked_error(view, images, t) for t in TIMESTEPS), *optimised(view)]
-        return torch.cat([super().features(view, images, labels), logarithms(found)], dim=1)
+        return torch.cat([super().features(view, images, labels), log_errors(found)], dim=1)
 
 
 def masked_error(view: WeightsView, images: Tensor, t: int) -> Tensor:

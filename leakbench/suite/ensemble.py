@@ -1,10 +1,12 @@
 """Frozen sets of attacks: a suite with a `version`, whose attacks other suites take over by the key `ensemble`.
 
-An audit names its set by the same key, and runs what of it can be run on a given model.
+An audit names its set by the same key, and runs what of it can be run on a given model. The suite NAME has the newest
+version of a set; an earlier one that is kept stands in NAME-VERSION. The attacks of a run tell which of them it was.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from leakbench.runtime import registry
@@ -34,15 +36,28 @@ def format_ensemble(file: SuiteFile) -> str:
     name = file.ensemble or file.name
     if not file.ensemble and (not file.version or name not in registry.suite_files()):
         return format_version(name, file.version)
-    table = read_toml(registry.suite_path(name))
+    table = _find_version(name, file.attack)
     frozen = [dict(entry) for entry in table.get("attack", [])]
     kept = [entry for entry in frozen if entry in file.attack]
     ids = {_id_of(entry) for entry in frozen}
-    title = format_version(name, str(table["version"]))
+    title = format_version(str(table["name"]), str(table["version"]))
     if list_changes(file) or any(_id_of(entry) in ids and entry not in kept for entry in file.attack):
         return f"{title}{_CHANGED}"
     more = f" and {added} more attack{'s' * (added > 1)}" if (added := len(file.attack) - len(kept)) else ""
     return f"{title}{more}" if kept == frozen else f"{title}{_FEWER}{',' * bool(more)}{more}"
+
+
+def _find_version(name: str, attacks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The suite of a frozen set that has most of some attacks in it; of equals the one that has no others beside."""
+    newest = read_toml(registry.suite_path(name))
+    files = [path for stem, path in registry.suite_files().items() if stem.startswith(f"{name}-")]
+    earlier = [table for table in map(read_toml, files) if table["name"] == newest["name"]]
+
+    def match(table: dict[str, Any]) -> tuple[int, int]:
+        entries = table.get("attack", [])
+        return sum(entry in attacks for entry in entries), -len(entries)
+
+    return max([newest, *earlier], key=match)
 
 
 def _id_of(entry: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from leakbench.attacks.membership.quantile import Quantile
 from leakbench.attacks.membership.secmi import SecMI
 from leakbench.attacks.membership.secmi_nn import SecMINN
 from leakbench.attacks.membership.sima import SimA
+from leakbench.attacks.membership.timestep_ensemble import TimestepEnsemble
 from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
 from leakbench.models.classifiers import train_classifier
@@ -31,7 +32,7 @@ SHAPE, N, STREAMS = (1, 8, 8), 12, Rng("shared", 0)
 IDS = torch.arange(N)
 IMAGES = torch.tanh(STREAMS.of("images").normal(IDS, SHAPE))
 MIXING = STREAMS.of("mixing").normal(torch.arange(64), (64,)) / 8
-KINDS = [Loss, SecMI, SecMINN, PIA, PIAN, SimA, PFAMI, NoiseAggregation, Quantile, CDI]
+KINDS = [Loss, SecMI, SecMINN, PIA, PIAN, SimA, PFAMI, NoiseAggregation, Quantile, CDI, TimestepEnsemble]
 
 
 class Counting(torch.nn.Module):
@@ -97,7 +98,9 @@ def test_calls_equal_the_distinct_questions(everything):
     # CDI's losses, among them `loss` and t = 100 of `three`; its t = 50 and 450; SecMI for all four that use it, and
     # one step more for CDI; of PIA, PIAN and SimA the call that is not the image at t = 0; PFAMI's image at t = 150,
     # 250 and 350, and its crops.
-    assert calls.together == 14 + 2 * 2 + 11 + 1 + 1 + 1 + 1 + 3 + 10 + 5
+    # Of the four at several timesteps: SecMI from 120 to 300, PIA and SimA at four, the loss at t = 20 and twice at 50,
+    # and three draws of two timesteps where CDI takes one.
+    assert calls.together == 14 + 2 * 2 + 11 + 1 + 1 + 1 + 1 + 3 + 10 + 5 + 19 + 4 + 4 + 4 + 2 + 6
 
 
 def test_no_score_depends_on_who_asks_beside_it(everything):

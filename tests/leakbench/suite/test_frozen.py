@@ -11,16 +11,18 @@ from leakbench.suite.ensemble import format_ensemble, name_frozen
 from leakbench.suite.frozen import list_changes
 from leakbench.suite.load import load
 
-# Raise `version` (of a board: write another suite, board-NAME-2) and add a line; never change one.
+# Raise `version` (of a board: write another suite, board-NAME-2), keep what was as NAME-VERSION, and add a line; never
+# change a digest.
 FROZEN = {
-    ("strongest", "1"): "95f9bc7e15ffc2d0",
+    ("strongest", "2"): "6fdd82db2b09a154",
+    ("strongest-1", "1"): "95f9bc7e15ffc2d0",
     ("standard", "1"): "65d0295dbe69a31d",
     ("board-digits-1", "1"): "2e6cf1f618f652a5",
     ("board-cifar10-1", "1"): "bc1b860af811ab23",
 }
 
 
-SETS = ("strongest", "standard")  # of attacks: the rest of the suite is an example
+SETS = ("strongest", "strongest-1", "standard")  # of attacks: the rest of the suite is an example
 
 
 def digest(value):
@@ -50,8 +52,29 @@ def test_a_board_can_be_loaded_has_both_controls_and_is_named_whole(name):
 
 
 def test_the_digits_board_has_the_attacks_of_strongest_one():
-    board, strongest = (read_toml(registry.suite_path(name)) for name in ("board-digits-1", "strongest"))
-    assert strongest["version"] != "1" or board["attack"] == strongest["attack"]
+    board, strongest = (read_toml(registry.suite_path(name)) for name in ("board-digits-1", "strongest-1"))
+    assert board["attack"] == strongest["attack"]
+
+
+def test_version_two_is_version_one_and_more():
+    """So that whoever has measured version 1 measures the new attacks alone."""
+    one, two = (read_toml(registry.suite_path(name))["attack"] for name in ("strongest-1", "strongest"))
+    assert [entry for entry in two if entry in one] == one
+    more = [entry.get("id", entry["name"]) for entry in two if entry not in one]
+    assert more == ["timestep_ensemble", "loss-50", "pia-100", "sima-50", "secmi-300"]
+
+
+def test_the_attacks_of_a_run_tell_the_version_of_its_set(tmp_path):
+    """A plan of the days of version 1 says ensemble = "strongest", and has the attacks of version 1."""
+    one = load("strongest-1").file
+    assert (one.name, name_frozen(one)[0]) == ("strongest", "strongest 1")
+    old = one.model_copy(update={"name": "mine", "ensemble": "strongest", "version": ""})
+    assert format_ensemble(old) == "strongest 1"
+    some = old.model_copy(update={"attack": tuple(entry for entry in one.attack if entry["name"] != "gsa1")})
+    assert format_ensemble(some) == "strongest 1, as far as it applies"
+    pinned = tmp_path / "pinned.toml"
+    pinned.write_text('name = "mine"\ndataset = "digits"\nensemble = "strongest-1"\n[[defense]]\nname = "baseline"\n')
+    assert format_ensemble(load(str(pinned)).file) == "strongest 1"
 
 
 def own(tmp_path, change):
@@ -93,6 +116,6 @@ def test_a_frozen_ensemble_in_a_suite_of_ones_own_is_named(tmp_path):
     path = tmp_path / "mine.toml"
     text = 'name = "mine"\ndataset = "digits"\nensemble = "strongest"\n[[defense]]\nname = "baseline"\n'
     path.write_text(text)
-    assert name_frozen(load(str(path)).file) == ("strongest 1", [])
+    assert name_frozen(load(str(path)).file) == ("strongest 2", [])
     assert name_frozen(load(str(path), ("attack.pia.t=300",)).file) == ("", [])
-    assert name_frozen(load("strongest", ("split.seed=1",)).file) == ("strongest 1", [])
+    assert name_frozen(load("strongest", ("split.seed=1",)).file) == ("strongest 2", [])
