@@ -26,7 +26,7 @@ def test_the_errors_of_the_attack_are_taken_out():
 
 @pytest.mark.parametrize(("share", "known", "shift"), [(0.0, 60, 1.0), (0.25, 60, 2.0), (1.0, 60, 1.0)])
 def test_the_interval_covers(share, known, shift, repeats=250):
-    """Nominal 95 %; .965, .955 and .966 of 1,500 seen."""
+    """Nominal 95 %; .959, .949 and .960 of 1,500 seen."""
     draw = np.random.default_rng(0)
     found = [estimate_share(*normal(draw, share, known, shift)).estimate for _ in range(repeats)]
     assert np.mean([one.low <= share <= one.high for one in found]) >= 0.915
@@ -51,8 +51,11 @@ def test_an_attack_that_tells_nothing_says_so():
     flat = np.zeros(50)
     found = estimate_share(flat, flat, flat).estimate
     assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
-    blind = estimate_share(*normal(np.random.default_rng(3), 0.5, 60, 0.0)).estimate
-    assert blind.high - blind.low > 0.9
+    backwards = estimate_share(np.zeros(40), np.arange(60.0), np.arange(60.0) + 30).estimate
+    assert (backwards.low, backwards.high) == (0.0, 1.0)
+    draw = np.random.default_rng(3)
+    blind = [estimate_share(*normal(draw, 0.5, 60, 0.0)).estimate for _ in range(40)]
+    assert np.mean([(one.low, one.high) == (0, 1) for one in blind]) > 0.9
 
 
 def test_scores_of_known_images_are_needed():
