@@ -17,7 +17,7 @@ from typing import Literal
 
 from leakbench.api import Artefacts, PretrainedModel, PretrainedSpec, Release, Task, fit_param, release_param
 from leakbench.models.pretrained.header_work import count_header_work
-from leakbench.models.pretrained.inspect import Options, list_files
+from leakbench.models.pretrained.inspect import Options, describe_choices, list_files
 from leakbench.models.work import Work
 
 
@@ -54,6 +54,10 @@ class Pipeline(PretrainedModel):
         """Name of its folder or hub id."""
         return Path(self.path).name
 
+    def remarks(self) -> tuple[str, ...]:
+        """Of a training checkpoint: its step, and whether its weights are an average."""
+        return describe_choices(self.options)
+
     def files(self) -> tuple[Path, ...]:
         """The model's."""
         return list_files(self.options)
@@ -78,6 +82,6 @@ class Pipeline(PretrainedModel):
             schedule=task.schedule,
             codec=model.codec,
             guidance=self.guidance,
-            info={"model": model.name, "model_sha256": content} | model.levels,
+            info={"model": model.name, "model_sha256": content} | model.facts,
             network_calls=1.0 if self.guidance == 1 or not model.network.spec.conditions else 2.0,
         )

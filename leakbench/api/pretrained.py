@@ -33,6 +33,10 @@ class PretrainedModel(Defense):
         """Name of the model in tables."""
         raise NotImplementedError
 
+    def remarks(self) -> tuple[str, ...]:
+        """What was chosen among the files of a folder where there was a choice, in words; said before anything runs."""
+        return ()
+
     def files(self) -> tuple[Path, ...]:
         """Files that its parameters name; what they hold is part of the training key."""
         return ()

@@ -104,6 +104,13 @@ class RunInputs:
         return None if table is None else forget_rows(self.data, self.split, table, f"suite {self.suite.file.name!r}")
 
     @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """What was made of image files and chosen among files of given models, in words."""
+        models = dict.fromkeys(as_pretrained(point.chain[0].defense) for point in self.suite.points)
+        said = (f"{model.display_name()}: {one}" for model in models if model is not None for one in model.remarks())
+        return (*self.data.remarks, *said)
+
+    @cached_property
     def schedule(self) -> Schedule:
         """Noise schedule and sampling walk."""
         return Schedule(steps=self.suite.file.sampler.steps, clip=self.suite.file.sampler.clip)

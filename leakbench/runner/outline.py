@@ -25,6 +25,7 @@ def describe_outline(inputs: RunInputs, workers: int) -> Iterator[str]:
     """Lines as of a full plan, and the attacks of each access level. inputs: outlined ones. Raises UsageError."""
     check_compatibility(inputs)
     cells = list(list_cells(inputs))
+    yield from inputs.remarks
     yield from describe_cells(cells, workers, inputs.config.out)
     yield from _list_attacks(inputs)
     yield _count_images(inputs)

@@ -209,7 +209,7 @@ class Plan:
                 self.finished.copy_plan()
             self.finished.set_aside(stale)
         self.finished.set_aside(self.finished.damaged)  # it may be one that no cell makes again
-        for remark in self.inputs.data.remarks:
+        for remark in self.inputs.remarks:
             print(f"leakbench: {remark}", file=sys.stderr)
         text = json.dumps(self.to_manifest(command).model_dump(mode="json"), indent=1) + "\n"
         plan = self.out / "plan.json"

@@ -140,6 +140,7 @@ class Run:
         """Lines that list the cells, their number, an estimate of time and disk, and what --budget changed."""
         cells, workers, budget = self.plan.cells, self.placement.workers, self.inputs.suite.budget
         yield from self.plan.extension.describe(self.out)
+        yield from self.inputs.remarks
         yield from describe_cells(cells, workers, self.out, [row.words for row in budget.empty] if budget else ())
         yield from describe_estimate(*self.estimate(), "by calls that were timed here and now")
         yield from self.announce()

@@ -49,11 +49,13 @@ class LoadedModel:
     spec: PretrainedSpec
     network: Denoiser
     codec: Codec | None
+    remarks: tuple[str, ...] = ()
 
     @property
-    def levels(self) -> dict[str, dict[str, float]]:
-        """The noise that it is asked for at timesteps, where these are not its own: a fact for the record."""
-        return describe_levels(self.network.prediction)
+    def facts(self) -> dict[str, Any]:
+        """For the record: the noise that it is asked for at timesteps, where these are not its own, and what was chosen
+        among its files."""
+        return describe_levels(self.network.prediction) | ({"read": "; ".join(self.remarks)} if self.remarks else {})
 
 
 def read_spec(options: Options) -> PretrainedSpec:
@@ -94,7 +96,7 @@ def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
     vae = folder.parts.get("vae")
     codec = vae_codec(_loaded(vae, options), device) if vae else None
     network = Denoiser(body, found.network, prediction, family, told, which)
-    return LoadedModel(Path(options.path).name, found, _ready(network, device), codec)
+    return LoadedModel(Path(options.path).name, found, _ready(network, device), codec, folder.remarks)
 
 
 def _ready(network: Denoiser, device: torch.device) -> Denoiser:

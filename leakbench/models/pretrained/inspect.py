@@ -8,12 +8,13 @@ would not be run: the model that its author samples from would be another one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from leakbench.models.pretrained.families.registry import BODIES
+from leakbench.models.pretrained.layouts import training_run
 from leakbench.models.pretrained.locate import adapter_file, locate_folder
 from leakbench.models.pretrained.weight_files import read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
@@ -69,13 +70,16 @@ class Part:
 @dataclass(frozen=True)
 class Folder:
     """A model's parts, by role: "body", "vae", and the keys of text encoders and tokenizers in model_index.json.
-    `scheduler` is its config, None for a bare network; `index` what model_index.json says beside the parts."""
+    `scheduler` is its config, None for a bare network; `index` what model_index.json says beside the parts. `heads`:
+    the files that both were read from. `remarks`: what was chosen where there was a choice, in words."""
 
     path: Path
     parts: dict[str, Part]
     scheduler: dict[str, Any] | None
     code: tuple[Path, ...] = field(default=())
     index: dict[str, Any] = field(default_factory=dict)
+    heads: tuple[Path, ...] = field(default=())
+    remarks: tuple[str, ...] = field(default=())
 
 
 def list_files(options: Options) -> tuple[Path, ...]:
@@ -85,8 +89,12 @@ def list_files(options: Options) -> tuple[Path, ...]:
         return (adapter_file(options.path), *captions)
     found = inspect_folder(options.path, options.trust_code)
     files = [path for part in found.parts.values() for path in part_files(part)]
-    heads = [found.path / "model_index.json", found.path / "scheduler" / "scheduler_config.json"]
-    return (*(path for path in heads if path.is_file()), *sorted(files), *found.code, *captions)
+    return (*found.heads, *sorted(files), *found.code, *captions)
+
+
+def describe_choices(options: Options) -> tuple[str, ...]:
+    """Remarks on what was chosen where there was a choice; none of a module. Raises UsageError."""
+    return () if options.path.startswith("module:") else inspect_folder(options.path, options.trust_code).remarks
 
 
 def part_files(part: Part) -> list[Path]:
@@ -99,25 +107,77 @@ def part_files(part: Part) -> list[Path]:
 def inspect_folder(path: str, trust_code: bool) -> Folder:
     """Find the parts of the model in a folder or behind a hub id. Raises UsageError."""
     folder = locate_folder(path)
-    settings = [*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*.py"), *folder.glob("*/*.py")]
+    folder = training_run.newest_checkpoint(folder) or folder
+    above = [folder.parent, folder.parent.parent] if _in_training_run(folder) else []
+    patterns = ("*.json", "*/*.json", "*.py", "*/*.py")
+    settings = {file for place in (folder, *above) for pattern in patterns for file in place.glob(pattern)}
     return _inspect(folder, trust_code, tuple(sorted((str(file), file.stat().st_mtime_ns) for file in settings)))
+
+
+def _in_training_run(folder: Path) -> bool:
+    return training_run.is_checkpoint(folder) or training_run.network_of_checkpoint(folder)
 
 
 @lru_cache(maxsize=8)
 def _inspect(folder: Path, trust_code: bool, _settings_at: tuple[tuple[str, int], ...]) -> Folder:
-    if not any((folder / name).is_file() for name in ("model_index.json", "config.json")):
+    if training_run.step_of(folder) is not None and not training_run.is_model(folder):
+        training_run.find_network(folder)
+    if not (_in_training_run(folder) or training_run.is_model(folder)):
         raise UsageError(f"{folder}: no model_index.json and no config.json: not a folder of save_pretrained")
+    code = _code(folder, trust_code)
+    if (folder / "model_index.json").is_file():
+        return _pipeline(folder, code)
+    if training_run.is_checkpoint(folder):
+        return _checkpoint(folder, *training_run.find_network(folder), trust_code)
+    if training_run.network_of_checkpoint(folder):
+        return _checkpoint(folder.parent, folder, training_run.describe_network(folder), trust_code)
+    heads = _scheduler_file(folder)
+    bare = _part("unet", str(read_table(folder / "config.json").get("_class_name")), folder)
+    return Folder(folder, {"body": bare}, read_table(heads[0]) if heads else None, code, heads=heads)
+
+
+def _code(folder: Path, trust_code: bool) -> tuple[Path, ...]:
+    """Code that the model brings. Raises UsageError where it is not trusted."""
     code = tuple(sorted(folder.rglob("*.py")))
     if code and not trust_code:
         raise UsageError(
             f"{code[0]}: the model brings code of its own, which is not run unless you trust it: read it, then pass "
             "--trust-code (trust_code = true)"
         )
-    if (folder / "model_index.json").is_file():
-        return _pipeline(folder, code)
-    scheduler = folder / "scheduler_config.json"
-    bare = _part("unet", str(read_table(folder / "config.json").get("_class_name")), folder)
-    return Folder(folder, {"body": bare}, read_table(scheduler) if scheduler.is_file() else None, code)
+    return code
+
+
+def _checkpoint(folder: Path, network: Path, remark: str, trust_code: bool) -> Folder:
+    """The model at a training step: what the checkpoint holds, and all else from the pipeline that the folder above
+    holds, where there is one."""
+    above = folder.parent
+    if (above / "model_index.json").is_file():
+        base = _pipeline(above, _code(above, trust_code))
+        said = f"scheduler and other parts of {above.name}/model_index.json"
+    else:
+        heads = _scheduler_file(folder / "scheduler")
+        said = "its own scheduler" if heads else ""
+        base = Folder(folder, {}, read_table(heads[0]) if heads else None, _code(folder, trust_code), heads=heads)
+    own = {role: _of_folder(key, folder / key) for key, (role, _) in _ROLES.items() if _is_trained(key, folder / key)}
+    parts = base.parts | own | {"body": _of_folder("unet", network)}
+    return replace(base, path=folder, parts=parts, remarks=tuple(one for one in (remark, said) if one))
+
+
+def _is_trained(key: str, folder: Path) -> bool:
+    """Whether a checkpoint holds a part beside its network."""
+    return not key.startswith("tokenizer") and (folder / "config.json").is_file()
+
+
+def _of_folder(key: str, folder: Path) -> Part:
+    """A part by its own config: diffusers says its class, transformers a list of one."""
+    config = read_table(folder / "config.json")
+    named = config.get("_class_name") or (config.get("architectures") or [None])[0]
+    return _part(key, str(named), folder)
+
+
+def _scheduler_file(folder: Path) -> tuple[Path, ...]:
+    file = folder / "scheduler_config.json"
+    return (file,) if file.is_file() else ()
 
 
 def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:
@@ -142,8 +202,8 @@ def _pipeline(folder: Path, code: tuple[Path, ...]) -> Folder:
         )
     parts = {_ROLES[key][0]: _part(key, str(value[1]), folder / key) for key, value in named.items() if key in _ROLES}
     said = {key: value for key, value in index.items() if not isinstance(value, list) and not key.startswith("_")}
-    scheduler = read_table(folder / "scheduler" / "scheduler_config.json")
-    return Folder(folder, _whole(folder, parts), scheduler, code, said)
+    heads = (folder / "model_index.json", folder / "scheduler" / "scheduler_config.json")
+    return Folder(folder, _whole(folder, parts), read_table(heads[1]), code, said, heads)
 
 
 def _own_code(index: dict[str, Any], named: dict[str, list[Any]]) -> str | None:
@@ -188,7 +248,8 @@ def _by_its_code(folder: Path, named: dict[str, list[Any]], code: tuple[Path, ..
             parts[_ROLES[key][0]] = Part(_kind(key, thing, folder), folder / key, config, thing)
     scheduler = getattr(loaded, "scheduler", None)
     said = None if scheduler is None else dict(scheduler.config) | {"_class_name": type(scheduler).__name__}
-    return Folder(folder, _whole(folder, parts), said, code)
+    heads = (folder / "model_index.json", *_scheduler_file(folder / "scheduler"))
+    return Folder(folder, _whole(folder, parts), said, code, heads=heads)
 
 
 def _kind(key: str, thing: Any, folder: Path) -> str:

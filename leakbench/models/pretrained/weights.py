@@ -7,11 +7,14 @@ and transformers, and a model some of whose weights are missing is refused: rand
 
 from __future__ import annotations
 
+import logging
 import math
 import pickle
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,10 @@ from leakbench.runtime.errors import UsageError, in_a_line
 def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.Module:
     """A model of diffusers or transformers with the folder's weights, float32, in eval mode, without gradients."""
     config = folder / "config.json"
-    if "quantization_config" in read_table(config):
+    settings = read_table(config)
+    if "quantization_config" in settings:
         raise UsageError(f"{config}: quantised weights; pass a model in full or half precision")
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _known_settings(settings):
         ready, variant = _ready(folder, Path(temporary), trust_pickle)
         try:
             _check_size(kind, ready)
@@ -47,13 +51,27 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.M
     return found
 
 
+@contextmanager
+def _known_settings(settings: dict[str, Any]) -> Iterator[None]:
+    """Without diffusers' warning of unknown settings, where they are what it writes itself into the config of a moving
+    average."""
+    logger = logging.getLogger("diffusers.configuration_utils")
+    level = logger.level
+    if "optimization_step" in settings:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _check_size(kind: Any, folder: Path) -> None:
     """Raise UsageError where the settings ask for a network several times as large as the weights in the folder: built
     before they are read, it could fill the memory. Nothing is allocated here."""
     held = sum(math.prod(shape) for path in folder.glob("*.safetensors") for shape in read_header(path).values())
     settings = read_table(folder / "config.json")
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of settings that are not known: from_pretrained says so
+        warnings.simplefilter("ignore")
         asked = kind.from_config(settings) if hasattr(kind, "from_config") else kind(kind.config_class(**settings))
     asked = sum(parameter.numel() for parameter in asked.parameters())
     if asked > 2 * held + 2**20:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from leakbench.models.pretrained.families.family import Settings, Told
 from leakbench.models.pretrained.families.unet import UNet
-from leakbench.models.pretrained.text_conditioning import embed_captions
 
 
 class StableDiffusion(UNet):
@@ -30,6 +29,8 @@ class StableDiffusion(UNet):
 
     def tell(self, pipeline: Any, captions: list[str], device: Any) -> dict[str, Any]:
         """CLIP's last hidden states."""
+        from leakbench.models.pretrained.text_conditioning import embed_captions  # here, for it imports torch
+
         return {"states": embed_captions(pipeline.tokenizer, pipeline.text_encoder, captions, device)}
 
     def ask(self, body: Any, x: Any, time: Any, told: Told) -> Any:
