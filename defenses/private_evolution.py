@@ -10,8 +10,9 @@ and S_T is handed out: images, and nothing else.
 
 The claim. One image moves one vote: leaving it out changes the histogram by 1 in the 2-norm, and replacing it by
 another by sqrt(2). T histograms with Gaussian noise on all images, without sampling, are accounted for exactly
-(`_gaussian`). Everything after a histogram is post-processing, and so are more samples than |S|: sample number j varies
-parent j mod |S| by fresh noise. The base has to be public, or to state a guarantee of its own, which is then composed.
+(`_histogram`). Everything after a histogram is post-processing, and so are more samples than |S|: sample number j
+varies parent j mod |S| by fresh noise. The base has to be public, or to state a guarantee of its own, which is then
+composed.
 
 Choices of ours. (1) Of a conditional generator each label evolves by itself, by the votes of its own images (as
 published), with equally many samples of each, so that no label counts are asked. (2) Strengths fall evenly from
@@ -25,7 +26,6 @@ its variations. (7) delta is n^-1.1 unless given. (8) The noise follows from the
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,9 +44,7 @@ from leakbench.api import (
     Release,
     Task,
     fit_param,
-    void_guarantee,
 )
-from leakbench.data.neighbours import nearest
 from leakbench.metrics.features import Features, resolve_features
 from leakbench.models.diffusion import nearest_timestep
 from leakbench.models.samples_only import SamplesOnly
@@ -54,10 +52,8 @@ from leakbench.models.schedule import Schedule
 from leakbench.runtime.device import autocast, in_batches
 from leakbench.runtime.errors import UsageError
 
-from ._accounting import History, rdp_epsilon, replace_one_epsilon, spent
 from ._budget import Budget, check_one_of_two, leave_epsilon_out
-from ._gaussian import gaussian_epsilon, gaussian_mu
-from .dp_sgd import does_not_compose
+from ._histogram import count_votes, histogram_guarantee, noise_of_counts
 
 
 @dataclass(frozen=True)
@@ -121,10 +117,10 @@ class PrivateEvolution(Defense):
         assert task.base is not None
         began, images = time.perf_counter(), len(task.images)
         delta = float(images**-1.1) if self.delta is None else self.delta
-        sigma = self._sigma(delta)
+        sigma = noise_of_counts(self.epsilon, self.noise_multiplier, self.iterations, delta)
         evolution = _Evolution(self, task, task.base, sigma)
         parents = evolution.run()
-        guarantee = self._guarantee(task.base, sigma, delta)
+        guarantee = histogram_guarantee(self.name, task.base, sigma, self.iterations, delta)
         info = {
             "train_seconds": time.perf_counter() - began,
             "network_evaluations": round(evolution.asked * task.base.network_calls),
@@ -149,47 +145,6 @@ class PrivateEvolution(Defense):
             strength=self.last_strength,
         )
 
-    def _sigma(self, delta: float) -> float:
-        """Standard deviation of a count's noise."""
-        if self.noise_multiplier is not None:
-            return self.noise_multiplier
-        if not isinstance(self.epsilon, float):
-            return 0.0
-        return math.sqrt(self.iterations) / gaussian_mu(self.epsilon, delta)
-
-    def _guarantee(self, base: Release, sigma: float, delta: float) -> Guarantee:
-        """Guarantee of the histograms, together with what the base has spent."""
-        if not sigma:
-            return void_guarantee(base, "private_evolution with epsilon = inf adds no noise")
-        if why := does_not_compose(base):
-            return Guarantee(void=why)
-        before, ours = base.guarantee.history or (), (sigma, 1.0, self.iterations)
-        history = (*before, ours)
-        found = spent(history, delta) if before else None
-        return Guarantee(
-            epsilon=found.epsilon if found else gaussian_epsilon(math.sqrt(self.iterations) / sigma, delta),
-            delta=delta,
-            accountant=found.accountant if found else "gaussian",
-            adjacency="zero-out",
-            unit="image",
-            history=history,
-            facts={
-                **self._if_replaced(before, sigma, delta),
-                "epsilon_rdp": rdp_epsilon(history, delta),
-                "sampling_rate": 1.0,
-                "steps": self.iterations,
-                "noise_multiplier": sigma,
-            },
-        )
-
-    def _if_replaced(self, before: History, sigma: float, delta: float) -> dict[str, float]:
-        """Epsilon for one image exchanged for another: it takes a vote from one place and gives one to another."""
-        if not before:
-            return {"epsilon_replace_one": gaussian_epsilon(math.sqrt(2 * self.iterations) / sigma, delta)}
-        # That accountant takes an exchange for a change by 2, which sqrt(2) is with so much more noise.
-        found = replace_one_epsilon((*before, (math.sqrt(2) * sigma, 1.0, self.iterations)), delta)
-        return {} if found is None else {"epsilon_replace_one": found}
-
 
 class _Evolution:
     """One evolution on a task: L labels with P candidates each, side by side in tables of L * P rows."""
@@ -210,7 +165,7 @@ class _Evolution:
         strengths = self.settings.strengths()
         for number, strength in enumerate(strengths):
             tables = zip(theirs, embed(images).split(self.size), strict=True)
-            votes = torch.cat([_votes(private, candidates) for private, candidates in tables])
+            votes = torch.cat([count_votes(private, candidates) for private, candidates in tables])
             images = images[self._chosen(votes, number)]
             if number + 1 < len(strengths):
                 noise = self._stream("offspring", number).normal(self.numbers, self.base.shape)
@@ -234,11 +189,10 @@ class _Evolution:
             )
         return (self.task.subset(told == one).images.to(self.task.device) for one in range(self.labels))
 
-    def _embedded(self, embed: Features, private: Any) -> Tensor | None:
-        """Features of private images as the generator would show them (decoded, where it works on latents); None where
-        a label has no image."""
+    def _embedded(self, embed: Features, private: Any) -> Tensor:
+        """Features (n, D) of private images as the generator would show them: decoded, where it works on latents."""
         if not len(private):
-            return None
+            return torch.empty(0, 0)
         return in_batches(lambda x0: embed(self.base.decode(x0)), private, size=self.base.batch)
 
     def _vary(self, images: Tensor, strength: float, noise: Tensor) -> Tensor:
@@ -270,14 +224,6 @@ class _Evolution:
     def _count(self, schedule: Schedule, start: int | None) -> None:
         """Count the answers of a walk of all candidates."""
         self.asked += len(self.numbers) * sum(start is None or t <= start for t in schedule.timesteps())
-
-
-def _votes(private: Tensor | None, candidates: Tensor) -> Tensor:
-    """How many of the private features (n, D) lie nearest to each of the candidates (P, D): float32 (P,)."""
-    if private is None:
-        return torch.zeros(len(candidates), device=candidates.device)
-    winner = nearest(private, candidates).index[:, 0]
-    return torch.bincount(winner, minlength=len(candidates)).float()
 
 
 def _features(name: str, task: Task) -> Features:

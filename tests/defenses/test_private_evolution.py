@@ -11,7 +11,8 @@ from leakbench.api import Access, AuditSetting, Guarantee
 from leakbench.attacks.membership.loss import Loss
 from leakbench.defenses._accounting import spent
 from leakbench.defenses._gaussian import gaussian_epsilon
-from leakbench.defenses.private_evolution import PrivateEvolution, _votes
+from leakbench.defenses._histogram import count_votes
+from leakbench.defenses.private_evolution import PrivateEvolution
 from leakbench.measurement.compatibility import skip_attack
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.errors import UsageError
@@ -48,11 +49,11 @@ def share_of_theirs(samples, ours, theirs):
 
 def test_every_image_votes_once_for_its_nearest():
     private, candidates = toy_images(20, "a").flatten(1), toy_images(7, "b").flatten(1)
-    votes = _votes(private, candidates)
+    votes = count_votes(private, candidates)
     winners = ((private[:, None] - candidates) ** 2).sum(dim=2).argmin(dim=1)
     assert votes.tolist() == [(winners == one).sum() for one in range(7)]
-    assert (votes - _votes(private[1:], candidates)).norm() == 1  # one left out
-    replaced = (_votes(torch.cat([private[1:], candidates[:1]]), candidates) - votes).norm()
+    assert (votes - count_votes(private[1:], candidates)).norm() == 1  # one left out
+    replaced = (count_votes(torch.cat([private[1:], candidates[:1]]), candidates) - votes).norm()
     assert replaced in (0, pytest.approx(math.sqrt(2)))
 
 
