@@ -31,7 +31,7 @@ CUTS = {  # the settings of a suite that its time hangs on
 }
 QUICKER = ["quality.samples=20", "sampler.steps=4", "sampler.batch=32"]  # of an audit
 CHOICES = {str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks" / "standard").glob("*.toml")}
-LONG = {"all_defenses", "attacks", "strongest", "board-digits-1", *CHOICES}  # minutes even when cut: planned
+LONG = {"all_defenses", "attacks", "dp_public", "strongest", "board-digits-1", *CHOICES}  # minutes, cut: planned
 DOWNLOADS = {"cifar10", "medical"}
 ELSEWHERE = {  # words of a command -> the test that runs such a one
     "--executor ray": "tests/leakbench/runner/test_ray.py",
