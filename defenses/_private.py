@@ -15,17 +15,8 @@ from leakbench.data.image_view import ImageView
 from leakbench.models.denoiser_training import errors
 from leakbench.runtime.device import RngStream, autocast
 
+from ._canary_gradients import CanaryGradients, Step
 from ._clipping import clipped_sum
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step's draws: B images by number, and of each K timesteps and noises side by side, (B * K, ...)."""
-
-    number: int
-    index: Tensor
-    t: Tensor
-    noise: Tensor
 
 
 @dataclass(frozen=True)
@@ -100,11 +91,26 @@ class Mechanism:
 
     def rule(self, module: nn.Module, step: Step) -> None:
         """Leave the noisy mean of clipped gradients in .grad."""
-        clipped_sum(module, lambda piece: self.losses(module, step, piece), len(step.index), self.draws, self.clip)
+        real = step if self.canaries is None else self.canaries.leave_out(step, self.draws)
+        clipped_sum(module, lambda piece: self.losses(module, real, piece), len(real.index), self.draws, self.clip)
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        if self.canaries is not None:
+            self.canaries.add(gradients, step.index)
         if self.noise:
             torch._foreach_add_(gradients, self.z(gradients, step.number), alpha=self.noise * self.clip)
+        if self.canaries is not None:
+            self.canaries.watch(gradients)
         torch._foreach_div_(gradients, self.expected)
+
+    @cached_property
+    def canaries(self) -> CanaryGradients | None:
+        """Canaries of an audit; None in all other trainings."""
+        given = self.task.gradient_canaries
+        return (
+            None
+            if given is None
+            else CanaryGradients(given.number.to(self.task.device), given.count, self.rate, self.clip, self.noise)
+        )
 
     def z(self, like: Sequence[Tensor], number: int) -> list[Tensor]:
         """The standard normal noise of a step, in the shapes of some tensors."""

@@ -42,6 +42,7 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from torch import nn
 
 from leakbench.api import (
+    UPDATES,
     Artefacts,
     AuditSetting,
     Cost,
@@ -70,6 +71,7 @@ class DPSGD(Defense):
     name = "dp_sgd"
     summary = "differentially private training: clips each image's gradient and adds noise (DP-SGD, DPDM)"
     takes_base = True
+    takes_gradient_canaries = True
 
     steps: int = fit_param(5_000, ge=1)
     batch: int | None = fit_param(None, ge=1)  # expected; None: a tenth of the images
@@ -155,21 +157,24 @@ class DPSGD(Defense):
             "noise_multiplier": noise,
             "sampling_rate": rate,
         }
+        noted = {} if mechanism.canaries is None else {UPDATES: mechanism.canaries.scores}
         if task.base is None:
-            return Artefacts({"denoiser": cast(networks.Network, network)}, info=info)
-        return Artefacts(tensors=export_weights(network), info=info)
+            return Artefacts({"denoiser": cast(networks.Network, network)}, noted, info=info)
+        return Artefacts(tensors=export_weights(network) | noted, info=info)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
         """Hand it out with its guarantee."""
         info = artefacts.info
         facts = {key: info[key] for key in ("noise_multiplier", "sampling_rate")}
         network: nn.Module
+        tensors = dict(artefacts.tensors)
+        parts = {UPDATES: task.gradient_canaries.by_id(tensors.pop(UPDATES))} if task.gradient_canaries else {}
         if task.base is None:
             network = artefacts.networks["denoiser"]
         else:
-            network = with_weights(task.base.network, artefacts.tensors, task.device)
+            network = with_weights(task.base.network, tensors, task.device)
         guarantee = Guarantee.from_json(info["guarantee"])
-        return task.release(network, guarantee=guarantee, flags=tuple(info["flags"]), info=facts)
+        return task.release(network, guarantee=guarantee, flags=tuple(info["flags"]), info=facts, parts=parts)
 
     def _noise(self, delta: float, rate: float) -> float:
         """sigma."""
@@ -204,7 +209,8 @@ class DPSGD(Defense):
             mechanism.steps,
             stream=task.streams.of("train", self.name),
             numbers=mechanism.numbers,
-            checkpoint=task.folder and task.folder / f"{self.name}.safetensors",
+            # The scores of canaries are in no checkpoint: such a training begins again.
+            checkpoint=task.folder / f"{self.name}.safetensors" if task.folder and not mechanism.canaries else None,
             progress=progress,
         )
         return self.finish(network), done

@@ -13,7 +13,7 @@ from leakbench.api.needs import Needs
 from leakbench.api.skip import Skip
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.release import Codec, Release, void_guarantee
-from leakbench.models.task import Artefacts, Task
+from leakbench.models.task import UPDATES, Artefacts, GradientCanaries, Task
 from leakbench.results.evidence import (
     AttributeEvidence,
     CanaryEvidence,
@@ -27,7 +27,7 @@ from leakbench.results.evidence import (
 from leakbench.results.guarantee import Guarantee
 from leakbench.runtime.plugin import Access, Plugin, fit_param, release_param
 
-from .attack import Attack, AuxiliaryModel, shadow_models
+from .attack import Attack, AuxiliaryModel, CanaryKind, shadow_models
 from .attribute import AttributeAttack, AttributeTrainingSet
 from .auditing import CANARY, AuditingAttack
 from .membership import Calibration, ImageSet, MembershipAttack, Query
@@ -38,6 +38,7 @@ from .unlearning import RETRAINED, QueriedModel, UnlearningAttack, UnlearningCon
 __all__ = [
     "CANARY",
     "RETRAINED",
+    "UPDATES",
     "Access",
     "Artefacts",
     "Attack",
@@ -49,9 +50,11 @@ __all__ = [
     "AuxiliaryModel",
     "Calibration",
     "CanaryEvidence",
+    "CanaryKind",
     "Codec",
     "Cost",
     "Defense",
+    "GradientCanaries",
     "Guarantee",
     "ImageSet",
     "MembershipAttack",

@@ -14,22 +14,27 @@ if TYPE_CHECKING:
     from leakbench.api.skip import Skip
 
 
+CanaryKind = Literal["ordinary", "outlying", "mislabelled", "gradient"]
+
+
 @dataclass(frozen=True)
 class AuxiliaryModel:
     """Another release that an attack needs, trained once for all attacks that ask for it.
 
     shadow: all of the target's chain that trains or edits weights, on a random `share` of all images but `reference`,
     with random streams of its own; number `draw` of them. What only changes the sampling is left out: the attack does
-    not know it.
-    retrained: the recipes at the bottom of the target's chain that train, with their streams, on the training images
-    without the forget set.
-    canary: the target's whole chain, on those images but `reference` for which an independent fair coin fell heads.
+    not know it. retrained: the recipes at the bottom of the target's chain that train, with their streams, on the
+    training images without the forget set. canary: the target's whole chain, on those images but `reference` for which
+    an independent fair coin fell heads. With `canaries` other than "ordinary" only half of these images, drawn at
+    random, have coins, and something is made of them that a training remembers (leakbench.measurement.canaries); all
+    others are trained on.
     """
 
     name: str
     draw: int = 0
     share: float = 0.5
     kind: Literal["shadow", "retrained", "canary"] = "shadow"
+    canaries: CanaryKind = "ordinary"
 
 
 def shadow_models(count: int) -> tuple[AuxiliaryModel, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from leakbench.api.attack import Attack, AuxiliaryModel
+from leakbench.api.attack import Attack, AuxiliaryModel, CanaryKind
 from leakbench.api.skip import Skip
 from leakbench.runtime.plugin import release_param
 
@@ -20,19 +21,30 @@ class AuditingAttack(Attack):
     """An attack that guesses whether an image was included by the fair coin of a canary release.
 
     The harness turns scores into guesses: `guesses` is the share of coins that is guessed, the surest ones, half of
-    them "heads". It is a parameter, so it is fixed before anything is seen.
+    them "heads". It is a parameter, so it is fixed before anything is seen. `canaries`: what is made of the images that
+    have coins.
     """
 
     family = "auditing"
 
+    canaries: ClassVar[CanaryKind] = "ordinary"
+
     guesses: float = release_param(0.5, gt=0, le=1)
 
+    @property
+    def canary_model(self) -> AuxiliaryModel:
+        """The canary release, which is the one that is queried."""
+        return replace(CANARY, canaries=self.canaries)
+
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
-        """Ask for the canary release, which is the one that is queried."""
-        return (CANARY,)
+        """Ask for the canary release."""
+        return (self.canary_model,)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """Refuse too few canaries for a guess. Canaries are all images but the reference part."""
+        if self.canaries == "mislabelled" and setting.condition != "label":
+            reason = f"{self.name}: its canaries have wrong labels, and the network is told none"
+            return Skip(reason, "not-applicable")
         if (found := super().skip(setting)) or round(self.guesses * setting.images / 2) >= 1:
             return found
         return Skip(

@@ -57,6 +57,7 @@ class Defense(Plugin):
     )
     offers: ClassVar[Access] = Access.WEIGHTS  # the most that its release answers; attacks that need more are not run
     ships: ClassVar[frozenset[str]] = frozenset()  # names of the parts that its release has beside its base's
+    takes_gradient_canaries: ClassVar[bool] = False  # whether fit() heeds Task.gradient_canaries, and so ships UPDATES
     role: ClassVar[Literal["baseline", "defense", "control"]] = "defense"  # control: cannot leak (negative control)
 
     def cost(self) -> Cost:

@@ -1,7 +1,8 @@
 """Measures an auditing attack: on a canary release of its own, trained by the same chain of defenses as the target.
 
 The bound speaks of the training that the target had, on other images: the guarantees of both are in `info`, and should
-be alike. The canaries are all images but the reference part, each included by an independent fair coin.
+be alike. The canaries are all images but the reference part, or half of those with something made of them
+(leakbench.measurement.canaries), each included by an independent fair coin.
 
 Where a later step of the chain voided a guarantee, the bound is taken at the delta of the guarantee that was lost, so
 that the bounds of a chain can be read beside each other; that guarantee is in `info` as well.
@@ -14,9 +15,12 @@ import time
 from typing import Any, cast
 
 import numpy as np
+import torch
 
-from leakbench.api import CANARY, Access, AuditingAttack, CanaryEvidence, Guarantee
+from leakbench.api import Access, AuditingAttack, AuxiliaryModel, CanaryEvidence, Guarantee
+from leakbench.data.image_batch import Images
 from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.canaries import Canaries
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
 from leakbench.measurement.record_contents import RecordContents
 from leakbench.metrics.evaluate.auditing import evaluate_auditing
@@ -32,10 +36,11 @@ def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Acce
     blind = AuxiliaryRelease(canary.source, np.empty(0, dtype=np.int64))
     target = AttackTarget(canary.source, inputs.streams(context.seed), {CANARY.name: blind})
     asked = {"it": AttackRequest(cast(Any, attack), access is Access.WEIGHTS)}
-    scores, queries = target.score(asked, context.images(inputs.pool))
-    evidence = CanaryEvidence(scores["it"], np.isin(inputs.pool, canary.rows))
+    canaries = Canaries.of(inputs.split, attack.canary_model, context.seed)
+    scores, queries = target.score(asked, _shown(context, canaries))
+    evidence = CanaryEvidence(scores["it"], np.isin(canaries.rows, canary.rows))
     guarantee = canary.source.release.guarantee
-    lost = _lost_guarantee(context) if guarantee.void else Guarantee()
+    lost = _lost_guarantee(context, attack.canary_model) if guarantee.void else Guarantee()
     delta = guarantee.delta or lost.delta or DELTA
     metrics = evaluate_auditing(evidence, attack.guesses, delta, guarantee)
     metrics.info |= {
@@ -47,8 +52,21 @@ def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Acce
     return RecordContents(metrics, dataclasses.asdict(evidence), timings, queries=queries["it"])
 
 
-def _lost_guarantee(context: AuditContext) -> Guarantee:
+def _lost_guarantee(context: AuditContext, model: AuxiliaryModel) -> Guarantee:
     """The last guarantee that the canary chain stated before a step voided it; one that states nothing if none did."""
     chain = context.point.chain
-    below = (context.builder.build_release(chain[:i], context.seed, CANARY) for i in range(len(chain) - 1, 0, -1))
+    below = (context.builder.build_release(chain[:i], context.seed, model) for i in range(len(chain) - 1, 0, -1))
     return next((one.guarantee for one in below if one.guarantee.epsilon is not None), Guarantee())
+
+
+def _shown(context: AuditContext, canaries: Canaries) -> Images:
+    """The canaries as they are trained on."""
+    inputs, rows = context.inputs, canaries.rows
+    labels = inputs.conditions(context.condition)
+    if labels is not None:
+        labels = canaries.labels(labels, rows) if context.condition == "label" else labels[rows]
+    return Images(
+        canaries.images(inputs.pictures, rows).to(inputs.device),
+        torch.from_numpy(rows).to(inputs.device),
+        None if labels is None else torch.from_numpy(labels).to(inputs.device),
+    )

@@ -34,9 +34,18 @@ def training_rows(
         return np.setdiff1d(split.train, forgotten)
     pool = trainable_rows(split)
     if auxiliary.kind == "canary":
-        return pool[np.random.default_rng([seed, auxiliary.draw, 0xC0145]).random(len(pool)) < 0.5]
+        heads = np.random.default_rng([seed, auxiliary.draw, 0xC0145]).random(len(pool)) < 0.5
+        return pool[heads | ~np.isin(pool, canary_rows(split, auxiliary, seed))]
     order = np.random.default_rng([seed, auxiliary.draw, 0x5AD0]).permutation(pool)
     return np.sort(order[: round(auxiliary.share * len(pool))])
+
+
+def canary_rows(split: Split, auxiliary: AuxiliaryModel, seed: int) -> np.ndarray:
+    """Rows that have a coin in a canary model's training, ascending: all that may be trained on, or half of them."""
+    pool = trainable_rows(split)
+    if auxiliary.canaries == "ordinary":
+        return pool
+    return np.sort(np.random.default_rng([seed, auxiliary.draw, 0xCA2A2]).permutation(pool)[: len(pool) // 2])
 
 
 def trainable_rows(split: Split) -> np.ndarray:
@@ -51,4 +60,5 @@ def release_rng(dataset: str, seed: int, auxiliary: AuxiliaryModel | None = None
     if auxiliary is None or auxiliary.kind == "retrained":
         return Rng(dataset, seed)
     kind = f"{auxiliary.draw}/{auxiliary.share}" if auxiliary.kind == "shadow" else f"canary/{auxiliary.draw}"
+    kind += "" if auxiliary.canaries == "ordinary" else f"/{auxiliary.canaries}"
     return Rng(f"{dataset}/{kind}", seed)

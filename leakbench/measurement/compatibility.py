@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leakbench.api import Attack, AuditSetting, Defense, Skip, as_pretrained, shipped_parts
+from leakbench.api import UPDATES, Attack, AuditSetting, Defense, Skip, as_pretrained, shipped_parts
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.release_spec import ChainLink
 
@@ -57,8 +57,12 @@ def audit_setting(
         images=len(inputs.split.train),
         pixels=inputs.data.shape[1] * inputs.data.shape[2],
         calibration=len(parts["calibration_in"]) + len(parts["calibration_out"]),
-        parts=shipped_parts(defenses),
+        parts=shipped_parts(defenses) | (frozenset({UPDATES}) if _audited_by_gradients(defenses) else frozenset()),
     )
+
+
+def _audited_by_gradients(defenses: tuple[Defense, ...]) -> bool:
+    return bool(defenses) and defenses[-1].takes_gradient_canaries
 
 
 def skip_attack(attack: Attack, setting: AuditSetting) -> Skip | None:

@@ -66,7 +66,7 @@ def fit_parts(
         "device": inputs.device.type,
         "compile": inputs.suite.file.compile,
         "seed": seed,
-        "auxiliary": auxiliary and [auxiliary.kind, auxiliary.draw, auxiliary.share],
+        "auxiliary": auxiliary and [auxiliary.kind, auxiliary.draw, auxiliary.share, auxiliary.canaries],
         **inputs.data_key,
     }
 

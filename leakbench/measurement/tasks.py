@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leakbench.api import Artefacts, AuxiliaryModel, Release, Task, shipped_parts
+from leakbench.api import UPDATES, Artefacts, AuxiliaryModel, Release, Task, shipped_parts
 from leakbench.data.image_view import ImageView
 from leakbench.data.near_duplicates import near_duplicate_groups
 from leakbench.measurement.auxiliary import release_rng, training_rows
+from leakbench.measurement.canaries import Canaries
 from leakbench.measurement.inputs import RunInputs
 from leakbench.models.latent_cache import encode_images
 from leakbench.runtime.errors import UsageError
@@ -47,11 +48,11 @@ def build_task(
     if is_without_forgotten(chain):
         assert inputs.forgotten is not None
         rows = np.setdiff1d(rows, inputs.forgotten)
-    images, reference = inputs.pictures.subset(rows), split.parts["reference"]
-    conditions = inputs.conditions(inputs.condition(chain))
-    labels, attribute = (
-        None if values is None else torch.from_numpy(values[rows]) for values in (inputs.data.labels, split.attribute)
-    )
+    made = Canaries.of(split, auxiliary, seed) if auxiliary and auxiliary.kind == "canary" else None
+    images = made.images(inputs.pictures, rows) if made else inputs.pictures.subset(rows)
+    reference, conditions, values = split.parts["reference"], inputs.conditions(inputs.condition(chain)), inputs.data.labels
+    labels = None if values is None else torch.from_numpy(made.labels(values, rows) if made else values[rows])
+    attribute = None if split.attribute is None else torch.from_numpy(split.attribute[rows])
     return Task(
         images=encode_images(images, base),
         labels=labels,
@@ -64,6 +65,7 @@ def build_task(
         schedule=inputs.schedule_of(chain),
         streams=release_rng(inputs.data.name, seed, auxiliary),
         device=inputs.device,
+        gradient_canaries=made.gradients(rows) if made else None,
         forget=_forget_mask(inputs.forgotten, rows) if defense.forgets else None,
         forget_label=table.label if table and defense.forgets else None,
         chain=tuple(link.defense for link in chain[:-1]),
@@ -87,6 +89,7 @@ def build_release(chain: tuple[ChainLink, ...], artefacts: Artefacts, task: Task
     """The release of a chain's last link, with its release-stage parameters and the suite's compute batch. Raises
     UsageError where it ships parts that no defense of the chain declares."""
     release = chain[-1].defense.release(artefacts, task)
-    if undeclared := set(release.parts) - shipped_parts([link.defense for link in chain]):
+    declared = shipped_parts([link.defense for link in chain]) | ({UPDATES} if task.gradient_canaries else set())
+    if undeclared := set(release.parts) - declared:
         raise UsageError(f"defense {chain[-1].id!r} ships {min(undeclared)!r}, which it does not declare in `ships`")
     return Release.with_batch(release, batch)

@@ -21,6 +21,34 @@ if TYPE_CHECKING:
     from leakbench.runtime.device import Rng
 
 
+UPDATES = "updates"  # name of the part that the release of a training with gradient canaries ships
+
+
+@dataclass(frozen=True)
+class GradientCanaries:
+    """Canaries that stand in for training images by their gradients.
+
+    number: int64 (N,), the canary that each training image stands for, -1 where it is itself. ids: int64 (M,), the
+    image numbers of all canaries, those among them that no step trains on. A training that takes them gives canary k,
+    whenever it is drawn, a gradient of one entry, the clip, at a weight of its own, and ships how much its updates
+    speak for each, UPDATES: float (1 + the largest of ids,), of canary k at ids[k], higher = more likely trained on.
+    """
+
+    number: Tensor
+    ids: Tensor
+
+    @property
+    def count(self) -> int:
+        """M, the number of canaries."""
+        return len(self.ids)
+
+    def by_id(self, scores: Tensor) -> Tensor:
+        """UPDATES of a score for each canary (M,); 0 at images that are none."""
+        found = scores.new_zeros(int(self.ids.max()) + 1)
+        found[self.ids.to(scores.device)] = scores
+        return found
+
+
 @dataclass(frozen=True)
 class Task:
     """Task of a defense: the data, the network and all else that it trains with.
@@ -38,6 +66,7 @@ class Task:
     heldout_conditions: what the network is conditioned on, of these images, int64 (M,); None as `conditions` is.
     forget: bool (N,), which training images the suite's [forget] table names, for a defense that `forgets`; else None.
     forget_label: the label that is to be forgotten, or None where the set is a random subset.
+    gradient_canaries: of an audit's training: the images whose gradients are made; None in all others.
     chain: the defenses under this one, from the one that trains the network upwards.
     base: the release that this defense builds on (`base = "<id>"` in the suite), or None.
     folder: where checkpoints may lie; progress: told the share of training done, 0 to 1.
@@ -55,6 +84,7 @@ class Task:
     device: torch.device
     forget: Tensor | None = None
     forget_label: int | None = None
+    gradient_canaries: GradientCanaries | None = None
     chain: tuple[Plugin, ...] = ()
     base: Release | None = None
     heldout_conditions: Tensor | None = None
@@ -89,6 +119,8 @@ class Task:
             for name in ("labels", "attribute", "forget")
             if (value := getattr(self, name)) is not None
         }
+        if self.gradient_canaries is not None:
+            chosen["gradient_canaries"] = replace(self.gradient_canaries, number=self.gradient_canaries.number[keep])
         images: Any = self.images.subset(keep) if hasattr(self.images, "subset") else self.images[keep]
         return replace(self, images=images, near_duplicates=lambda: self.near_duplicate_groups[keep], **chosen)
 
