@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from leakbench.api.attack import Attack, AuxiliaryModel, CanaryKind
@@ -34,7 +33,9 @@ class AuditingAttack(Attack):
     @property
     def canary_model(self) -> AuxiliaryModel:
         """The canary release, which is the one that is queried."""
-        return replace(CANARY, canaries=self.canaries)
+        if self.canaries == "ordinary":
+            return CANARY
+        return AuxiliaryModel(f"canary-{self.canaries}", kind="canary", canaries=self.canaries)
 
     def auxiliary_models(self) -> tuple[AuxiliaryModel, ...]:
         """Ask for the canary release."""

@@ -31,10 +31,10 @@ DELTA = 1e-5  # where no guarantee is stated, or delta 0, at which a Gaussian me
 def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Access) -> RecordContents:
     """Measure one attack at one of its levels."""
     began = time.perf_counter()
-    inputs, canary = context.inputs, context.auxiliary_releases((attack,))[CANARY.name]
+    inputs, canary = context.inputs, context.auxiliary_releases((attack,))[attack.canary_model.name]
     # The attack's view has the needed release under its name as well. It is told of none that it was trained on.
     blind = AuxiliaryRelease(canary.source, np.empty(0, dtype=np.int64))
-    target = AttackTarget(canary.source, inputs.streams(context.seed), {CANARY.name: blind})
+    target = AttackTarget(canary.source, inputs.streams(context.seed), {attack.canary_model.name: blind})
     asked = {"it": AttackRequest(cast(Any, attack), access is Access.WEIGHTS)}
     canaries = Canaries.of(inputs.split, attack.canary_model, context.seed)
     scores, queries = target.score(asked, _shown(context, canaries))

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from leakbench.api import CANARY, Access, AuditingAttack
+from leakbench.api import Access, AuditingAttack
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.data.image_batch import Images
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, AuxiliaryRelease
@@ -23,7 +23,12 @@ def auditing_checks(plugin: type[AuditingAttack]) -> Iterator[Check]:
 
     def needs() -> None:
         names = [need.name for need in plugin().auxiliary_models()]
-        expect(names == [CANARY.name], "the canary release and no other", repr(names), plugin.auxiliary_models)
+        expect(
+            names == [plugin().canary_model.name],
+            "the canary release and no other",
+            repr(names),
+            plugin.auxiliary_models,
+        )
 
     yield Check("it needs the canary release and no other", needs, plugin.auxiliary_models)
     if lacking := parts_missing(plugin()):
@@ -37,7 +42,9 @@ def _scores(plugin: type[AuditingAttack], batch: int = 16, reverse: bool = False
     condition = attack_setting(attack).condition
     release = toy_release(batch, condition)
     source = QueriedRelease(release, partial(release.sample, 8))
-    target = AttackTarget(source, toy_rng(), {CANARY.name: AuxiliaryRelease(source, np.empty(0, dtype=np.int64))})
+    target = AttackTarget(
+        source, toy_rng(), {attack.canary_model.name: AuxiliaryRelease(source, np.empty(0, dtype=np.int64))}
+    )
     rows = torch.arange(COUNT - 1, -1, -1) if reverse else torch.arange(COUNT)
     asked = Images(toy_images(COUNT, "canaries")[rows], rows, None if condition == "none" else rows % 2)
     scorer = AttackRequest(attack, attack.access is Access.WEIGHTS)  # type: ignore[arg-type]
