@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leakbench.api import AuxiliaryModel, shadow_models
-from leakbench.measurement.auxiliary import auxiliary_chain
+from leakbench.measurement.auxiliary import auxiliary_chain, canary_rows
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import fit_key
 from leakbench.measurement.releases import ReleaseBuilder
@@ -220,6 +220,10 @@ def test_needed_releases_are_trained_on_what_they_say(tiny, tmp_path):
     assert 0.5 * sizes.std() < np.sqrt(len(pool)) / 2 < 2 * sizes.std()  # independent coins: the number of heads varies
     assert abs(sizes.mean() / len(pool) - 0.5) < 0.06
     assert [len(builder.inputs.training_rows(need, 0)) for need in shadow_models(3)] == [60, 60, 60]
+    made = AuxiliaryModel("g", kind="canary", canaries="gradient")
+    with_coins = set(canary_rows(builder.inputs.split, made, 0).tolist())
+    trained = set(builder.inputs.training_rows(made, 0).tolist())
+    assert len(with_coins) == len(pool) // 2 and pool - with_coins < trained < pool  # what has no coin is trained on
     assert auxiliary_chain(AuxiliaryModel("c", kind="canary"), chain) == chain
     assert auxiliary_chain(shadow_models(1)[0], chain) == chain[:1]
     keys = {
@@ -229,10 +233,11 @@ def test_needed_releases_are_trained_on_what_they_say(tiny, tmp_path):
             AuxiliaryModel("s"),
             AuxiliaryModel("s", 1),
             AuxiliaryModel("c", kind="canary"),
+            made,
             AuxiliaryModel("r", kind="retrained"),
         )
     }
-    assert len(keys) == 5
+    assert len(keys) == 6
     assert (
         builder.inputs.streams(0, AuxiliaryModel("r", kind="retrained"))
         == builder.inputs.streams(0)
