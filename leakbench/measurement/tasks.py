@@ -50,7 +50,11 @@ def build_task(
         rows = np.setdiff1d(rows, inputs.forgotten)
     made = Canaries.of(split, auxiliary, seed) if auxiliary and auxiliary.kind == "canary" else None
     images = made.images(inputs.pictures, rows) if made else inputs.pictures.subset(rows)
-    reference, conditions, values = split.parts["reference"], inputs.conditions(inputs.condition(chain)), inputs.data.labels
+    reference, conditions, values = (
+        split.parts["reference"],
+        inputs.conditions(inputs.condition(chain)),
+        inputs.data.labels,
+    )
     labels = None if values is None else torch.from_numpy(made.labels(values, rows) if made else values[rows])
     attribute = None if split.attribute is None else torch.from_numpy(split.attribute[rows])
     return Task(
