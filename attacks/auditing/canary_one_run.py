@@ -9,9 +9,9 @@ the loss that was trained on, averaged over noise. With noise multiplicity (Dock
 that DP-SGD clips is that of a loss averaged over draws, and this is the average that an image's own gradients lowered.
 
 Choices of ours: the canaries are ordinary images, not made to be remembered (`canary_outlier`, `canary_mislabelled`,
-`canary_gradient`), so that the bound says what these images lost, and others may have lost more; the timesteps are few and early, where members stand out, and carry no weights (t =
-20, 50, 100, 200 were chosen among five such sets on digits at seed 7, which is not reported); half of the coins are
-guessed.
+`canary_gradient`), so that the bound says what these images lost, and others may have lost more; the timesteps are few
+and early, where members stand out, and carry no weights (t = 20, 50, 100, 200 were chosen among five such sets on
+digits at seed 7, which is not reported); half of the coins are guessed.
 """
 
 from __future__ import annotations
