@@ -4,7 +4,8 @@
 module:FILE.py:function (leakbench.models.pretrained says what is supported and how it is read). `captions` is a file of
 captions of a text-conditional model, and a label is the number of one. `guidance` is the scale w of classifier-free
 guidance that the service uses. `prediction` says what a bare network predicts, and `size` the side of the images in
-pixels where the model makes others than its settings say (a fine-tune at 512 of a model of 1,024). `trust_pickle` and
+pixels where the model makes others than its settings say (a fine-tune at 512 of a model of 1,024). `config` names
+the settings of a single file of weights, a folder or a table. `trust_pickle` and
 `trust_code` let a pickle or the model's own code run.
 
 Members are what its user says they are. No attack that needs shadow or retrained models applies: they cannot be made.
@@ -31,6 +32,7 @@ class Pipeline(PretrainedModel):
     captions: str = fit_param("")
     prediction: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] | None = fit_param(None)
     size: int | None = fit_param(None, ge=8)
+    config: str = fit_param("")
     trust_pickle: bool = fit_param(False)
     trust_code: bool = fit_param(False)
     guidance: float = release_param(1.0, ge=0)

@@ -25,6 +25,7 @@ from leakbench.models.pretrained.inspect import (
     Folder,
     Options,
     Part,
+    describe_choices,
     inspect_folder,
     list_files,
     part_files,
@@ -33,7 +34,7 @@ from leakbench.models.pretrained.prediction import Prediction, describe_levels, 
 from leakbench.models.pretrained.settings import read_shapes
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.pretrained.vae import vae_codec
-from leakbench.models.pretrained.weights import load_model
+from leakbench.models.pretrained.weights import load_file_model, load_model
 from leakbench.models.release import Codec
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import compute_key, digest_files
@@ -62,7 +63,7 @@ def read_spec(options: Options) -> PretrainedSpec:
     """Shapes, conditions and schedule, from settings alone. Raises UsageError for what is not known here."""
     if options.path.startswith("module:"):
         return load_adapter(options.path, options.prediction, options.trust_code).spec
-    folder = inspect_folder(options.path, options.trust_code)
+    folder = inspect_folder(options.path, options.trust_code, options.config)
     return _read_spec(folder, options)[0]
 
 
@@ -87,7 +88,7 @@ def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
         module = load_adapter(options.path, options.prediction, options.trust_code)
         network = Denoiser(module.body, module.spec.network, module.prediction, Own())
         return LoadedModel(options.path, module.spec, _ready(network, device), None)
-    folder = inspect_folder(options.path, options.trust_code)
+    folder = inspect_folder(options.path, options.trust_code, options.config)
     found, prediction = _read_spec(folder, options)
     part = folder.parts["body"]
     family = family_of(part.kind, part.config)
@@ -96,7 +97,7 @@ def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
     vae = folder.parts.get("vae")
     codec = vae_codec(_loaded(vae, options), device) if vae else None
     network = Denoiser(body, found.network, prediction, family, told, which)
-    return LoadedModel(Path(options.path).name, found, _ready(network, device), codec, folder.remarks)
+    return LoadedModel(Path(options.path).name, found, _ready(network, device), codec, describe_choices(options))
 
 
 def _ready(network: Denoiser, device: torch.device) -> Denoiser:
@@ -144,6 +145,8 @@ def _loaded(part: Part, options: Options) -> nn.Module:
         own: nn.Module = part.loaded.float().eval().requires_grad_(False)
         return own
     kind = _class(part.kind)
+    if part.file is not None:
+        return load_file_model(kind, part, options.trust_pickle)
     if part.kind in ENCODERS:
         # named here, so that no setting in the folder can choose a kernel to download
         attention = "sdpa" if part.kind.startswith("CLIP") else "eager"

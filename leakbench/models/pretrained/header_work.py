@@ -20,7 +20,7 @@ def count_header_work(options: Options) -> Work | None:
 
     Raises UsageError for a file that is no safetensors file.
     """
-    folder = inspect_folder(options.path, options.trust_code)
+    folder = inspect_folder(options.path, options.trust_code, options.config)
     body = folder.parts["body"]
     shapes = read_shapes_of(body)
     if shapes is None or body.config.get("sample_size") is None:
@@ -30,7 +30,7 @@ def count_header_work(options: Options) -> Work | None:
 
 
 def _count(body: Part, shapes: dict[str, tuple[int, ...]]) -> Work | None:
-    height, width = read_sides(body.config, "sample_size", str(body.folder / "config.json"))
+    height, width = read_sides(body.config, "sample_size", str(body.config_file))
     if body.kind == "DiTTransformer2DModel":
         patch = int(body.config.get("patch_size") or 2)
         return count_dit_work(shapes, (height // patch) * (width // patch))
@@ -40,7 +40,8 @@ def _count(body: Part, shapes: dict[str, tuple[int, ...]]) -> Work | None:
 
 def read_shapes_of(part: Part) -> dict[str, tuple[int, ...]] | None:
     """Shapes of a part's parameters by name; None where its weights are pickles."""
-    files = [path for path in weight_files(part.folder) if path.suffix == ".safetensors"]
+    held = (part.file,) if part.file else weight_files(part.folder)
+    files = [path for path in held if path.suffix == ".safetensors"]
     return {name: shape for path in files for name, shape in read_header(path).items()} or None
 
 

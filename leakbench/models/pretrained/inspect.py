@@ -15,9 +15,11 @@ from typing import Any
 
 from leakbench.models.pretrained.families.registry import BODIES
 from leakbench.models.pretrained.layouts import training_run
+from leakbench.models.pretrained.layouts.file_settings import find_settings, read_settings
 from leakbench.models.pretrained.locate import adapter_file, locate_folder
 from leakbench.models.pretrained.weight_files import read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
+from leakbench.runtime.paths import user_path
 
 VAES = ("AutoencoderDC", "AutoencoderKL", "VQModel")
 ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "Gemma2Model", "T5EncoderModel", "UMT5EncoderModel")
@@ -31,6 +33,7 @@ TOKENIZERS = (
     "T5Tokenizer",
     "T5TokenizerFast",
 )
+WEIGHT_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 _ROLES = {  # the part that each of these keys of model_index.json names
     "unet": ("body", BODIES),
     "transformer": ("body", BODIES),
@@ -45,12 +48,14 @@ _UNUSED = ("scheduler", "safety_checker", "feature_extractor", "image_encoder")
 @dataclass(frozen=True)
 class Options:
     """A model, what its user says about it, and what it is trusted with. captions: a file, "" where it has none. size:
-    the side of its images in pixels, where that is not what its settings say."""
+    the side of its images in pixels, where that is not what its settings say. config: the settings of weights that are
+    one file, "" where they lie beside it."""
 
     path: str
     captions: str = ""
     guidance: float = 1.0
     prediction: str | None = None
+    config: str = ""
     size: int | None = None
     trust_pickle: bool = False
     trust_code: bool = False
@@ -59,12 +64,20 @@ class Options:
 @dataclass(frozen=True)
 class Part:
     """One part of a model: its class in diffusers or transformers, its folder and its settings; and itself, where
-    trusted code has loaded it already."""
+    trusted code has loaded it already. file: its weights, where these are one file of some other name; settings: then
+    the file that its config was read from."""
 
     kind: str
     folder: Path
     config: dict[str, Any]
     loaded: Any = None
+    file: Path | None = None
+    settings: Path | None = None
+
+    @property
+    def config_file(self) -> Path:
+        """The file that its settings are read from."""
+        return self.settings or self.folder / "config.json"
 
 
 @dataclass(frozen=True)
@@ -87,31 +100,71 @@ def list_files(options: Options) -> tuple[Path, ...]:
     captions = (Path(options.captions),) if options.captions else ()
     if options.path.startswith("module:"):
         return (adapter_file(options.path), *captions)
-    found = inspect_folder(options.path, options.trust_code)
+    found = inspect_folder(options.path, options.trust_code, options.config)
     files = [path for part in found.parts.values() for path in part_files(part)]
     return (*found.heads, *sorted(files), *found.code, *captions)
 
 
 def describe_choices(options: Options) -> tuple[str, ...]:
     """Remarks on what was chosen where there was a choice; none of a module. Raises UsageError."""
-    return () if options.path.startswith("module:") else inspect_folder(options.path, options.trust_code).remarks
+    if options.path.startswith("module:"):
+        return ()
+    found = inspect_folder(options.path, options.trust_code, options.config)
+    file = found.parts["body"].file
+    if file is None:
+        return found.remarks
+    from leakbench.models.pretrained.layouts.state_dict import read_state_dict  # here, for it imports torch
+
+    return (read_state_dict(file, options.trust_pickle).remark, *found.remarks)
 
 
 def part_files(part: Part) -> list[Path]:
     """Every file of a part."""
     if part.kind in TOKENIZERS or part.loaded is not None:
         return [path for path in part.folder.rglob("*") if path.is_file()]
-    return [part.folder / "config.json", *weight_files(part.folder)]
+    return [part.config_file, *((part.file,) if part.file else weight_files(part.folder))]
 
 
-def inspect_folder(path: str, trust_code: bool) -> Folder:
-    """Find the parts of the model in a folder or behind a hub id. Raises UsageError."""
-    folder = locate_folder(path)
+def inspect_folder(path: str, trust_code: bool, config: str = "") -> Folder:
+    """Find the parts of the model in a folder, in one file of weights (`config`: its settings), or behind a hub id.
+    Raises UsageError."""
+    file = user_path(path)
+    if file.is_file() and file.suffix in WEIGHT_ENDINGS:
+        return _file_model(file, config, trust_code)
+    if config:
+        raise UsageError(f"config = {config!r}: {path} is no single file of weights, and says its settings itself")
+    return _inspect_again(locate_folder(path), trust_code)
+
+
+def _inspect_again(folder: Path, trust_code: bool) -> Folder:
+    """A folder, which is read again where its settings have changed."""
     folder = training_run.newest_checkpoint(folder) or folder
     above = [folder.parent, folder.parent.parent] if _in_training_run(folder) else []
     patterns = ("*.json", "*/*.json", "*.py", "*/*.py")
     settings = {file for place in (folder, *above) for pattern in patterns for file in place.glob(pattern)}
     return _inspect(folder, trust_code, tuple(sorted((str(file), file.stat().st_mtime_ns) for file in settings)))
+
+
+def _file_model(file: Path, config: str, trust_code: bool) -> Folder:
+    """The model whose network's weights are one file. Its other parts are those of the folder that says its settings.
+    Raises UsageError."""
+    settings = find_settings(file, config)
+    if settings is None:
+        raise UsageError(
+            f"{file}: a single file of weights without settings: write its config.json beside it, or say "
+            "config = a folder or a .json"
+        )
+    said = f"settings of {settings.name}"
+    if settings.is_dir():
+        base = _inspect_again(settings, trust_code)
+        body = base.parts["body"]
+        body = replace(body, file=file, settings=body.folder / "config.json")
+        return replace(base, path=file, parts=base.parts | {"body": body}, remarks=(said, *base.remarks))
+    table = read_settings(settings)
+    body = _part("unet", str(table.get("_class_name")), settings, table)
+    heads = _scheduler_file(file.parent)
+    body = replace(body, folder=file.parent, file=file, settings=settings)
+    return Folder(file, {"body": body}, read_table(heads[0]) if heads else None, heads=heads, remarks=(said,))
 
 
 def _in_training_run(folder: Path) -> bool:
@@ -216,13 +269,15 @@ def _own_code(index: dict[str, Any], named: dict[str, list[Any]]) -> str | None:
     return None
 
 
-def _part(role: str, kind: str, folder: Path) -> Part:
-    """A part of a known class. Raises UsageError."""
+def _part(role: str, kind: str, folder: Path, config: dict[str, Any] | None = None) -> Part:
+    """A part of a known class; its config is read from its folder unless given. Raises UsageError."""
     known = _ROLES[role][1]
     if kind not in known:
         alike = [name for name in known if name.startswith("UNet") == kind.startswith("UNet")]
         raise UsageError(f"{folder}: {role} of class {kind!r} is not known; known are {', '.join(alike or known)}")
-    return Part(kind, folder, read_table(folder / "config.json") if kind not in TOKENIZERS else {})
+    if config is None:
+        config = read_table(folder / "config.json") if kind not in TOKENIZERS else {}
+    return Part(kind, folder, config)
 
 
 def _whole(folder: Path, parts: dict[str, Part]) -> dict[str, Part]:

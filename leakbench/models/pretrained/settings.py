@@ -39,7 +39,7 @@ def read_shapes(folder: Folder, options: Options, settings: Callable[[Part], dic
     family = family_of(part.kind, config)
     _check_own(part, config, folder)
     family.check(config, where)
-    own = str(part.folder / "config.json")
+    own = str(part.config_file)
     channels = family.channels(config, own)
     factor = 1 if vae is None else _halvings(settings(vae))
     height, width = _sides(family, config, options, factor, own)
@@ -60,15 +60,17 @@ def read_header_spec(options: Options) -> PretrainedSpec | None:
 
     Raises UsageError as for a model that is loaded.
     """
-    if options.path.startswith("module:") or not user_path(options.path).is_dir() or options.trust_code:
+    if options.path.startswith("module:") or not user_path(options.path).exists() or options.trust_code:
         return None
-    folder = inspect_folder(options.path, False)
+    folder = inspect_folder(options.path, False, options.config)
     with bad_settings(str(folder.path)):
         return _read_header_spec(folder, options)
 
 
 def _read_header_spec(folder: Folder, options: Options) -> PretrainedSpec | None:
     body, vae = folder.parts["body"], folder.parts.get("vae")
+    if body.file is not None and body.file.suffix != ".safetensors":
+        return None  # a pickle is read by torch, and then before a run starts
     wanted = family_of(body.kind, body.config).reads
     known = set(wanted) <= set(body.config) and (vae is None or _is_known_vae(vae.config))
     schedule = read_schedule(folder.scheduler, options.prediction, str(folder.path)) if known else None
@@ -105,7 +107,7 @@ def _conditions(family: Family, config: dict[str, Any], folder: Folder, options:
     if options.guidance != 1 and not family.knows_none:
         after = ": the model knows no answer without condition; use 1"
         raise SettingError(f"{where}: ", "guidance", options.guidance, after)
-    return family.labels(config, str(folder.parts["body"].folder / "config.json"))
+    return family.labels(config, str(folder.parts["body"].config_file))
 
 
 def _sides(family: Family, config: dict[str, Any], options: Options, factor: int, where: str) -> tuple[int, int]:

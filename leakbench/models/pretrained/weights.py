@@ -7,9 +7,9 @@ and transformers, and a model some of whose weights are missing is refused: rand
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-import pickle
 import shutil
 import tempfile
 import warnings
@@ -25,12 +25,28 @@ from torch import nn
 
 from leakbench.models.pretrained.bad_settings import FAULTS
 from leakbench.models.pretrained.header_work import read_header
+from leakbench.models.pretrained.inspect import Part
+from leakbench.models.pretrained.layouts.state_dict import read_state_dict
+from leakbench.models.pretrained.pickles import load_pickle
 from leakbench.models.pretrained.weight_files import STEMS, read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
 
 
-def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.Module:
-    """A model of diffusers or transformers with the folder's weights, float32, in eval mode, without gradients."""
+def load_file_model(kind: Any, part: Part, trust_pickle: bool) -> nn.Module:
+    """A model of diffusers whose weights are one file, as load_model reads a folder. Raises UsageError."""
+    assert part.file is not None
+    tensors = read_state_dict(part.file, trust_pickle).tensors
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "config.json").write_text(json.dumps(part.config | {"_class_name": kind.__name__}))
+        _save(tensors, folder / f"{STEMS[0]}.safetensors")
+        return load_model(kind, folder, trust_pickle, part.file, low_cpu_mem_usage=False)
+
+
+def load_model(kind: Any, folder: Path, trust_pickle: bool, where: Path | None = None, **more: Any) -> nn.Module:
+    """A model of diffusers or transformers with the folder's weights, float32, in eval mode, without gradients.
+    where: what messages call the folder. Raises UsageError."""
+    where = where or folder
     config = folder / "config.json"
     settings = read_table(config)
     if "quantization_config" in settings:
@@ -43,10 +59,10 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, **more: Any) -> nn.M
                 ready, use_safetensors=True, local_files_only=True, output_loading_info=True, variant=variant, **more
             )
         except (OSError, SafetensorError, *FAULTS) as error:
-            raise UsageError(f"{folder}: not a {kind.__name__}: {in_a_line(error)[:200]}") from None
+            raise UsageError(f"{where}: not a {kind.__name__}: {in_a_line(error)[:200]}") from None
     missing = [*told["missing_keys"], *(key[0] for key in told["mismatched_keys"])]
     if missing:
-        raise UsageError(f"{folder}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")
+        raise UsageError(f"{where}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")
     found: nn.Module = model.float().eval().requires_grad_(False)
     return found
 
@@ -90,30 +106,13 @@ def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str
     tensors: dict[str, Any] = {}
     for file in shards or [first]:
         tensors |= load_pickle(file, trust_pickle)
-    # copies: safetensors keeps no two names for one memory
-    kept = {key: value.clone().contiguous() for key, value in tensors.items() if isinstance(value, torch.Tensor)}
     stem = STEMS[0] if first.name.startswith(STEMS[0]) else STEMS[1]
-    save_file(kept, temporary / f"{stem}.safetensors", metadata={"format": "pt"})
+    _save(tensors, temporary / f"{stem}.safetensors")
     shutil.copy(folder / "config.json", temporary / "config.json")
     return temporary, None
 
 
-def load_pickle(file: Path, trust_pickle: bool) -> dict[str, Any]:
-    """Read the tensors of a pickle. Raises UsageError where reading it could run a program."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a pickle's protocol: it is refused or read, and that is said
-            found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=not trust_pickle)
-    except (pickle.UnpicklingError, AttributeError, EOFError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        if trust_pickle or not isinstance(error, pickle.UnpicklingError):
-            raise UsageError(
-                f"{file}: not a file of weights: {(str(error).splitlines() or ['empty'])[0][:120]}"
-            ) from None
-        raise UsageError(
-            f"{file}: a pickle that holds more than tensors, and to read it can run any program: ask its author for "
-            "safetensors, or trust the file with --trust-pickle (trust_pickle = true)"
-        ) from None
-    tensors = found.get("state_dict", found) if isinstance(found, dict) else {}
-    if not any(isinstance(value, torch.Tensor) for value in tensors.values()):
-        raise UsageError(f"{file}: not a file of weights: it holds no tensors by name")
-    return tensors
+def _save(tensors: dict[str, Any], file: Path) -> None:
+    # copies: safetensors keeps no two names for one memory
+    kept = {key: value.clone().contiguous() for key, value in tensors.items() if isinstance(value, torch.Tensor)}
+    save_file(kept, file, metadata={"format": "pt"})

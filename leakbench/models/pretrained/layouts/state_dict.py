@@ -1,0 +1,80 @@
+"""Tensors by name of a file that some training loop saved: which of its tables is the network that is audited.
+
+Loops save a table of the weights, or beside them their moving average, optimizer and step. Choices of ours: the moving
+average is taken where it is kept by name, since it is what such loops sample from; prefixes that wrappers add (those of
+DDP, torch.compile and EMA classes) are cut where all names have them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from leakbench.models.pretrained.pickles import unpickle
+from leakbench.runtime.errors import UsageError, in_a_line
+
+_AVERAGES = ("ema_state_dict", "state_dict_ema", "model_ema", "ema_model", "unet_ema", "ema")
+_PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "unet", "module")
+_PREFIXES = ("module.", "_orig_mod.", "ema_model.", "model.", "unet.", "net.", "network.")
+_LDM = "model.diffusion_model."  # of single files of latent diffusion models, whose names are converted as they are
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """Tensors by name, and which they are, in words."""
+
+    tensors: dict[str, Tensor]
+    remark: str
+
+
+def read_state_dict(file: Path, trust_pickle: bool) -> StateDict:
+    """The network's tensors of a file. Raises UsageError."""
+    found = _safetensors(file) if file.suffix == ".safetensors" else unpickle(file, trust_pickle)
+    places, tensors, unread = _pick(found)
+    if not tensors:
+        raise UsageError(f"{file}: not a file of weights: it holds no tensors by name")
+    average = any(place in _AVERAGES or place == "ema_model." for place in places)
+    where = "".join(f"[{place}]" for place in places if place != "ema_model.")
+    what = "the moving average (EMA)" if average else "no moving average"
+    more = "; a moving average beside them is kept without names, and is not read" if unread and not average else ""
+    return StateDict(tensors, f"weights of {file.name}{where}, {what}{more}")
+
+
+def _safetensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UsageError(f"{file}: not a safetensors file: {in_a_line(error)[:120]}") from None
+
+
+def _pick(found: Any) -> tuple[list[str], dict[str, Tensor], bool]:
+    """Where the tensors lie, the tensors, and whether a moving average could not be read."""
+    if isinstance(found, list | tuple):  # of the DDIM authors: model, optimizer, epoch, step, moving average
+        found = {"model": found[0], "ema": found[-1] if len(found) > 4 else None} if found else {}
+    if not isinstance(found, dict):
+        return [], {}, False
+    unread = False
+    for name in (*_AVERAGES, *_PLAIN):
+        if isinstance(found.get(name), dict | list):
+            places, tensors, below = _pick(found[name])
+            if tensors:
+                return [name, *places], tensors, unread or below
+            unread = unread or name in _AVERAGES
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    averaged = {name: value for name, value in tensors.items() if name.startswith("ema_model.")}
+    return (["ema_model."] if averaged else []), _without_prefixes(averaged or tensors), False
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while tensors and not any(name.startswith(_LDM) for name in tensors):
+        prefix = next((one for one in _PREFIXES if all(name.startswith(one) for name in tensors)), None)
+        if prefix is None:
+            break
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
