@@ -64,6 +64,10 @@ def audit(
     convert: Annotated[
         bool, typer.Option("--convert", help="Make 16 bits, transparency, CMYK 8-bit grey or RGB, on all sides alike.")
     ] = False,
+    upright: Annotated[bool, typer.Option("--upright", help="Turn images as their EXIF says, on all sides.")] = False,
+    levels: Annotated[
+        str | None, typer.Option(metavar="LOW:HIGH", help="Black and white of float or 16-bit images.")
+    ] = None,
     labels: Annotated[
         Literal["folder"] | None, typer.Option(help="folder: subfolders are classes (else labels.csv).")
     ] = None,
@@ -92,6 +96,8 @@ def audit(
         "cell_limit": cell_limit,
         "skip_broken": skip_broken,
         "convert": convert,
+        "upright": upright,
+        "levels": levels,
         "labels": labels,
         "trust_pickle": trust_pickle,
         "trust_code": trust_code,

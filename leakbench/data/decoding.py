@@ -1,7 +1,8 @@
 """From the bytes of image files to pixels, several files at one time and in their order.
 
 What kinds of files are taken, and what becomes of the others: leakbench.data.image_kinds. Choices of ours: of several
-frames the first is taken, and a rotation that is only noted in EXIF is not applied.
+frames the first is taken, and a rotation that is only noted in EXIF is applied where its owner asks for that alone, to
+every file then.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leakbench.data.image_kinds import is_grey, kind_of, to_plain
+from leakbench.data.image_kinds import DEEP, FLOAT, RANGED, is_grey, is_taken, kind_of, to_plain
+from leakbench.data.levels import Levels
+from leakbench.data.orientation import orientation_of, turn
 from leakbench.data.refused_images import BROKEN, COLOUR, GREY, OTHER, SHOWN, SIZE, Refusals, Remedies
 from leakbench.runtime.errors import UsageError, to_printable
 
@@ -50,7 +53,8 @@ class Decoding:
     """Options of decoding: `change` crops or scales an image.
 
     skip: leave out what does not decode. convert: convert kinds that are refused otherwise. channels: 3 turns grey
-    files into RGB of three equal channels. remedies: words on what to do about files that are refused.
+    files into RGB of three equal channels. remedies: words on what to do about files that are refused. upright: turn
+    images as their EXIF says. levels: the range of values of files of floating point or more than 8 bits.
     """
 
     change: Change
@@ -58,13 +62,16 @@ class Decoding:
     skip: bool = False
     convert: bool = False
     channels: int | None = None
+    upright: bool = False
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True)
 class _Decoded:
     """An image file decoded: pixels, uint8 (H, W, 1 or 3), or why it is refused.
 
-    stored_grey: its file has one channel. converted: the kind that it was of, if it is taken by conversion.
+    stored_grey: its file has one channel. converted: the kind that it was of, if it is taken by conversion. noted: its
+    EXIF notes a rotation. cut: it holds values beyond the stated range.
     """
 
     name: str
@@ -74,6 +81,8 @@ class _Decoded:
     stored_grey: bool = False
     grey: bool = False
     converted: str = ""
+    noted: bool = False
+    cut: bool = False
 
 
 def decode_images(
@@ -82,8 +91,8 @@ def decode_images(
     """The images of these names, uint8 (1, H, W, C) of one size, one by one; no labels.
 
     All files that are refused are named at the end, in one line; those that do not decode are put into `notes.skipped`
-    where the options say so. `notes.facts` tells which files hold grey and which are in colour, and how many were
-    converted, by kind. Raises UsageError.
+    where the options say so. `notes.facts` tells which files hold grey and which are in colour, how many were
+    converted, by kind, how many note a rotation, and how many hold values beyond the stated range. Raises UsageError.
     """
     shape: tuple[int, ...] | None = None
     refused, left_out, colours = Refusals(), Refusals(), _Colours()
@@ -114,11 +123,14 @@ def decode_images(
 
 @dataclass
 class _Colours:
-    """Names of files that hold grey, and of those whose pictures are in colour; numbers of those converted."""
+    """Names of files that hold grey, and of those whose pictures are in colour; numbers of those converted, of those
+    that note a rotation, and of those with values beyond the stated range."""
 
     stored_grey: list[str] = field(default_factory=list)
     coloured: list[str] = field(default_factory=list)
     converted: Counter[str] = field(default_factory=Counter)
+    noted: int = 0
+    cut: int = 0
 
     def add(self, image: _Decoded) -> None:
         if image.stored_grey:
@@ -127,6 +139,8 @@ class _Colours:
             self.coloured.append(image.name)
         if image.converted:
             self.converted[image.converted] += 1
+        self.noted += image.noted
+        self.cut += image.cut
 
     def refuse_mixture(self, refused: Refusals) -> None:
         """Refuse the fewer of both kinds, where there are both."""
@@ -142,6 +156,8 @@ class _Colours:
             "coloured": len(self.coloured),
             "first_coloured": self.coloured[:SHOWN],
             "converted": dict(self.converted),
+            "noted": self.noted,
+            "cut": self.cut,
         }
 
 
@@ -173,10 +189,14 @@ def _decode(name: str, read: Callable[[str], bytes], options: Decoding) -> _Deco
     if isinstance(image, str):
         return _Decoded(name, kind=BROKEN, detail=image)
     mode, kind = image.mode, kind_of(image.mode, "transparency" in image.info)
-    if kind and not options.convert:
+    if not is_taken(kind, options.convert, options.levels is not None):
         return _Decoded(name, kind=kind, detail=mode)
+    if options.levels is not None and kind in (DEEP, FLOAT):
+        kind = RANGED
+    orientation = orientation_of(image)
     try:
-        plain = to_plain(image)
+        plain, cut = to_plain(image, options.levels)
+        plain = turn(plain, orientation) if options.upright else plain
         changed = options.change(plain)
     except ValueError as error:
         return _Decoded(name, kind=OTHER, detail=str(error))
@@ -186,7 +206,7 @@ def _decode(name: str, read: Callable[[str], bytes], options: Decoding) -> _Deco
     grey = is_grey(pixels)
     if stored_grey and options.channels == 3:
         pixels = np.repeat(pixels, 3, axis=-1)
-    return _Decoded(name, pixels, stored_grey=stored_grey, grey=grey, converted=kind)
+    return _Decoded(name, pixels, stored_grey=stored_grey, grey=grey, converted=kind, noted=orientation > 1, cut=cut)
 
 
 def decodes(name: str, read: Callable[[str], bytes]) -> bool:

@@ -24,9 +24,10 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
     """folder:PATH or folder:PATH@SIZE: image files under a folder or in a .zip, of one size or made so.
 
     Images that are grey everywhere count as grey, whatever their files are; `,convert` behind it converts kinds of
-    files that are refused otherwise (leakbench.data.image_kinds). A labels.csv in the folder or beside it says what is
-    known of the images (columns file, label, attribute, group, split); `,labels=folder` takes the folders below PATH as
-    labels. Raises UsageError.
+    files that are refused otherwise (leakbench.data.image_kinds), `,levels=LOW:HIGH` states the range of values of
+    floating point and more than 8 bits, `,upright` turns images as their EXIF says. A labels.csv in the folder or
+    beside it says what is known of the images (columns file, label, attribute, group, split); `,labels=folder`
+    takes the folders below PATH as labels. Raises UsageError.
     """
     name = FolderName.parse(argument)
     files = ImageFiles(name.path)
@@ -34,7 +35,7 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
     table = read_facts(name, names)
     pack = pack_images(
         "folder",
-        {"files": files.identity, "size": name.size, "skip": skip_broken, "convert": name.convert},
+        {"files": files.identity, "size": name.size, "skip": skip_broken, "convert": name.convert, **_further(name)},
         lambda notes: _decode(name, files, skip_broken, notes),
     )
     wanted = _channels(name, pack)
@@ -53,13 +54,21 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
     )
 
 
+def _further(name: FolderName) -> dict[str, object]:
+    """Options that are part of a pack's key where they are set alone: so packs from before them stay."""
+    options = {"upright": name.upright, "levels": name.levels and str(name.levels)}
+    return {key: value for key, value in options.items() if value}
+
+
 def _decode(name: FolderName, files: ImageFiles, skip: bool, notes: Notes) -> Iterator[Row]:
     """The images, RGB if one of the files has colours, else grey. What headers tell is checked first."""
-    headers = read_headers(files)
+    headers = read_headers(files, name.upright)
     check_headers(name, headers, skip)
     channels = 3 if any(channels_of(header.mode) == 3 for header in headers) else None
     change = unchanged if name.size is None else resize_and_crop(name.size)
-    return files.decode(Decoding(change, remedies_for(name, headers), skip, name.convert, channels), notes)
+    remedies = remedies_for(name, headers)
+    options = Decoding(change, remedies, skip, name.convert, channels, name.upright, name.levels)
+    return files.decode(options, notes)
 
 
 def _channels(name: FolderName, pack: Pack) -> int:
@@ -77,6 +86,11 @@ def _remarks(name: FolderName, pack: Pack, channels: int) -> tuple[str, ...]:
     facts, said = pack.facts, []
     coloured, count = facts["coloured"], len(pack.images)
     said += [f"{number} {kind}: converted" for kind, number in facts["converted"].items()]
+    if noted := facts.get("noted", 0):  # a pack of an earlier version does not say
+        done = "applied" if name.upright else "not applied (--upright applies it on all sides)"
+        said.append(f"{noted} of {count} have a rotation noted in EXIF: {done}")
+    if cut := facts.get("cut", 0):
+        said.append(f"{cut} of {count} hold values beyond {name.levels}: cut to them")
     if pack.images.shape[-1] == 3 and not coloured and channels == 1:
         said.append("grey everywhere in files of colour: taken as grey")
     if coloured and channels == 1:

@@ -20,7 +20,8 @@ from leakbench.data.decoding import bombs_are_errors, decodes
 from leakbench.data.folder_facts import read_facts
 from leakbench.data.folder_name import FolderName
 from leakbench.data.image_files import ImageFiles
-from leakbench.data.image_kinds import OTHER, channels_of, kind_of
+from leakbench.data.image_kinds import channels_of, is_taken, kind_of
+from leakbench.data.orientation import is_sideways, orientation_of
 from leakbench.data.refused_images import BROKEN, SIZE, Refusals, Remedies
 from leakbench.data.tables import Table
 from leakbench.runtime.errors import UsageError
@@ -33,8 +34,8 @@ class ImageHeader(NamedTuple):
     """Facts of an image file that its header tells.
 
     name: its path below the folder, with '/'. mode: Pillow's, such as L, RGB, P, RGBA, CMYK or I;16; "" where it cannot
-    be read, or says too large an image. width, height: pixels. see_through: it has a transparent colour. reason: of one
-    that cannot be read, as far as it is known.
+    be read, or says too large an image. width, height: pixels, as they will be seen: turned where that is asked
+    for. see_through: it has a transparent colour. reason: of one that cannot be read, as far as it is known.
     """
 
     name: str
@@ -118,15 +119,16 @@ def read_folder_headers(argument: str) -> FolderHeaders:
     name = FolderName.parse(argument)
     files = ImageFiles(name.path)
     table = read_facts(name, files.names)
-    return FolderHeaders(name, read_headers(files), table)
+    return FolderHeaders(name, read_headers(files, name.upright), table)
 
 
-def read_headers(files: ImageFiles) -> tuple[ImageHeader, ...]:
-    """The headers of image files, in the order of their names. Raises nothing for those that cannot be read."""
+def read_headers(files: ImageFiles, upright: bool = False) -> tuple[ImageHeader, ...]:
+    """The headers of image files, in the order of their names; upright: as their EXIF turns them. Raises nothing for
+    those that cannot be read."""
     names = files.names
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     with bombs_are_errors(), ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda chunk: [_read_header(files, name) for name in chunk], chunks)
+        found = pool.map(lambda chunk: [_read_header(files, name, upright) for name in chunk], chunks)
         return tuple(header for chunk in found for header in chunk)
 
 
@@ -142,7 +144,7 @@ def check_headers(name: FolderName, files: Iterable[ImageHeader], skip: bool) ->
         kind = kind_of(file.mode, file.see_through)
         if not file.mode:
             refused.add(BROKEN, file.name, file.reason)
-        elif kind and (not name.convert or kind == OTHER):
+        elif not is_taken(kind, name.convert, name.levels is not None):
             refused.add(kind, file.name, file.mode)
         elif name.size is None and (file.width, file.height) != common:
             refused.add(SIZE, file.name, f"{file.width}x{file.height}, not {common[0]}x{common[1]}")
@@ -162,6 +164,7 @@ def remedies_for(name: FolderName, files: Iterable[ImageHeader]) -> Remedies:
     return Remedies(
         convert=f"--convert makes all of them 8-bit grey or RGB (in a suite: {convert})",
         colours=f"save all of them alike, or --convert makes them RGB (in a suite: {convert})",
+        levels=f"--levels LOW:HIGH says which value is black and which is white (in a suite: {name.title},levels=0:1)",
         size=f"--size {side} resizes and crops all of them (in a suite: {sized})",
     )
 
@@ -172,12 +175,13 @@ def _common_sides(files: tuple[ImageHeader, ...]) -> tuple[int, int]:
     return found.most_common(1)[0][0] if found else (0, 0)
 
 
-def _read_header(files: ImageFiles, name: str) -> ImageHeader:
+def _read_header(files: ImageFiles, name: str, upright: bool) -> ImageHeader:
     from PIL import Image
 
     try:
         with files.open(name) as file, Image.open(file) as image:
-            return ImageHeader(name, image.mode, image.width, image.height, "transparency" in image.info)
+            sides = image.size[::-1] if upright and is_sideways(orientation_of(image)) else image.size
+            return ImageHeader(name, image.mode, *sides, "transparency" in image.info)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return ImageHeader(name, reason=f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     except Exception:  # decoders raise whatever they like: OSError, SyntaxError, struct.error ...

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from leakbench.data.levels import PATTERN, Levels
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.paths import user_path
 
-_FORM = "write folder:PATH or folder:PATH@SIZE, and ,convert or ,labels=folder after it if wanted"
+_FORM = "write folder:PATH or folder:PATH@SIZE, then ,convert ,upright ,levels=0:1 or ,labels=folder as wanted"
+_OPTION = rf",(?:convert|upright|levels={PATTERN}|labels=folder|channels=[13])"
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class FolderName:
 
     size: pixels a side to which they are resized and cropped. convert: convert kinds of files that are refused
     otherwise. label_folders: the first folder below `path` is an image's label. channels: 1 or 3, by which the images
-    of several folders are made alike; None: grey where all of them are.
+    of several folders are made alike; None: grey where all of them are. upright: turn images as their EXIF says.
+    levels: the values that are black and white, in files of floating point or more than 8 bits.
     """
 
     path: Path
@@ -26,11 +29,13 @@ class FolderName:
     convert: bool = False
     label_folders: bool = False
     channels: int | None = None
+    upright: bool = False
+    levels: Levels | None = None
 
     @classmethod
     def parse(cls, argument: str) -> FolderName:
         """What follows `folder:`. A path that ends like an option and exists is a path. Raises UsageError."""
-        found = re.fullmatch(r"(.+?)(?:@(\d+))?((?:,(?:convert|labels=folder|channels=[13]))*)", argument)
+        found = re.fullmatch(rf"(.+?)(?:@(\d+))?((?:{_OPTION})*)", argument)
         path, size, options = user_path(argument), None, ""
         if found and not path.exists():
             path, options = user_path(found[1]), found[3]
@@ -41,8 +46,16 @@ class FolderName:
             raise UsageError(f"dataset 'folder:{argument}': no such folder; {_FORM}")
         if size is not None and not 2 <= size <= 4096:
             raise UsageError(f"dataset 'folder:{argument}': SIZE = {size}: it should be from 2 to 4096")
-        channels = re.search(r"channels=([13])", options)
-        return cls(path, size, "convert" in options, "labels" in options, int(channels[1]) if channels else None)
+        channels, stated = re.search(r"channels=([13])", options), re.search(r"levels=([^,]+)", options)
+        return cls(
+            path,
+            size,
+            "convert" in options,
+            "labels" in options,
+            int(channels[1]) if channels else None,
+            "upright" in options,
+            Levels.parse(stated[1], f"dataset 'folder:{argument}': levels") if stated else None,
+        )
 
     def __str__(self) -> str:
         """The whole name, which `parse` reads after `folder:`."""
@@ -57,7 +70,14 @@ class FolderName:
     @property
     def _options(self) -> str:
         size = f"@{self.size}" if self.size else ""
-        return size + ",convert" * self.convert + ",labels=folder" * self.label_folders
+        stated = f",levels={self.levels}" if self.levels else ""
+        return (
+            size
+            + ",convert" * self.convert
+            + ",upright" * self.upright
+            + stated
+            + ",labels=folder" * self.label_folders
+        )
 
 
 def with_channels(name: str, channels: int) -> str:

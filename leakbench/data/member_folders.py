@@ -60,6 +60,7 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
     if not options.setdefault("seed", "0").isdigit():
         raise UsageError(f"{where}: seed = {options['seed']!r}: it should be a whole number, 0 or more")
     skip = skip_broken or "skip_broken" in options
+    _check_handling([options[side] for side in SHARES])
     names = make_alike([options[side] for side in SHARES], where, skip)
     members, nonmembers = (load_dataset(name, where, skip) for name in names)
     check_alike(members, nonmembers)
@@ -198,6 +199,16 @@ def _check_classes(names: list[str]) -> None:
         raise UsageError(
             f"--labels folder: {', '.join(odd[:10])}: a subfolder of one side alone, so that the labels would not "
             "be the same: give both the same subfolders, or name them by whole numbers"
+        )
+
+
+def _check_handling(names: list[str]) -> None:
+    """Raise UsageError where the images of one folder alone are turned, or have another range of values."""
+    folders = [FolderName.parse(name.partition(":")[2]) for name in names if name.startswith("folder:")]
+    if len({(folder.upright, folder.levels) for folder in folders}) > 1:
+        raise UsageError(
+            f"members ({folders[0].title}) and nonmembers ({folders[1].title}): ,upright and ,levels go for both sides "
+            "alike or for neither: else they can be told apart without the model"
         )
 
 

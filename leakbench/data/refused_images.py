@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from leakbench.data.image_kinds import CMYK, DEEP, OTHER, TRANSPARENT
+from leakbench.data.image_kinds import CMYK, DEEP, FLOAT, OTHER, TRANSPARENT
 
 SHOWN = 10  # file names in one message
 SIZE, BROKEN = "are of another size", "cannot be decoded"
 COLOUR, GREY = "are in colour, and others grey", "are stored as grey, and others in colour"
-_ORDER = (TRANSPARENT, DEEP, CMYK, COLOUR, GREY, OTHER, SIZE, BROKEN)
+_ORDER = (TRANSPARENT, DEEP, CMYK, FLOAT, COLOUR, GREY, OTHER, SIZE, BROKEN)
 _PLAIN = "save them as 8-bit grey or RGB"
 
 
@@ -21,6 +21,7 @@ class Remedies:
     convert: str = _PLAIN
     colours: str = "save all of them alike"
     size: str = "make them of one size"
+    levels: str = _PLAIN
     broken: str = "mend them, or leave them out with --skip-broken"
 
 
@@ -69,6 +70,5 @@ class Refusals:
 def _remedy(kind: str, remedies: Remedies) -> str:
     if kind == OTHER:
         return _PLAIN
-    return {SIZE: remedies.size, BROKEN: remedies.broken, COLOUR: remedies.colours, GREY: remedies.colours}.get(
-        kind, remedies.convert
-    )
+    words = {SIZE: remedies.size, BROKEN: remedies.broken, FLOAT: remedies.levels}
+    return (words | dict.fromkeys((COLOUR, GREY), remedies.colours)).get(kind, remedies.convert)

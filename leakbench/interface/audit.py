@@ -44,6 +44,8 @@ def audit(
     images: bool = False,
     skip_broken: bool = False,
     convert: bool = False,
+    upright: bool = False,
+    levels: str | None = None,
     labels: Labels | None = None,
     trust_pickle: bool = False,
     trust_code: bool = False,
@@ -72,6 +74,8 @@ def audit(
     - images: keep pictures of members beside what copies them.
     - convert: make image files of other kinds (16 bits, transparency, CMYK) 8-bit grey or RGB, on all sides by one rule
       (docs/datasets.md).
+    - upright: turn images as their EXIF says, on all sides alike.
+    - levels: "LOW:HIGH", the values that are black and white in image files of floating point or more than 8 bits.
     - labels: "folder": the subfolders of members and nonmembers are class labels. Without it, labels.csv is asked.
     - trust_pickle, trust_code: load weights that can run code; run a pipeline's own code.
     - settings, device, workers, rerun, cell_limit, skip_broken, plugins: as in `leakbench.run`.
@@ -118,6 +122,8 @@ def prepare_audit(
     images: bool,
     skip_broken: bool,
     convert: bool,
+    upright: bool,
+    levels: str | None,
     labels: Labels | None,
     trust_pickle: bool,
     trust_code: bool,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import fspath
 from typing import Any
 
+from leakbench.data.levels import Levels
 from leakbench.interface.options import Labels, PathName, check_at_least, check_choice, list_names
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.paths import user_path
@@ -25,6 +26,8 @@ REQUEST = (  # the options that a request follows from
     "seed",
     "skip_broken",
     "convert",
+    "upright",
+    "levels",
     "labels",
     "trust_pickle",
     "trust_code",
@@ -45,6 +48,8 @@ def make_request(
     seed: int,
     skip_broken: bool,
     convert: bool,
+    upright: bool,
+    levels: str | None,
     labels: Labels | None,
     trust_pickle: bool,
     trust_code: bool,
@@ -56,10 +61,11 @@ def make_request(
     check_at_least("guidance", guidance, 0)
     check_at_least("seed", seed, 0)
     around = list_names(defenses)
+    stated = None if levels is None else Levels.parse(levels, "--levels")
     table = None if captions is None else str(user_path(captions))
     given: dict[str, Any] = {
-        "members": name_dataset("--members", fspath(members), size, convert, labels),
-        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert, labels),
+        "members": name_dataset("--members", fspath(members), size, convert, labels, upright, stated),
+        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert, labels, upright, stated),
         "attacks": ",".join(list_names(attacks)),
         "defenses": around,
         "seed": seed,
@@ -75,5 +81,6 @@ def make_request(
         return request_of_model(str(user_path(model)), said, table, given)
     if samples is not None and model is None:
         told = {"captions": table, "guidance": guidance, "defense": around}
-        return request_of_samples(name_dataset("--samples", fspath(samples), size, convert), told, given)
+        images = name_dataset("--samples", fspath(samples), size, convert, upright=upright, levels=stated)
+        return request_of_samples(images, told, given)
     raise UsageError("audit: give a MODEL, or --samples DIR where there are only generated images")

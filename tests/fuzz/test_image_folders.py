@@ -64,7 +64,18 @@ def _cases(mutations, files):
             "name": st.sampled_from(NAMES),
             "table": st.none() | st.none() | table,
             "options": st.sampled_from(
-                ["", "@8", "@3", "@4096", ",convert", "@5,convert", ",channels=3", ",labels=folder", "@" + "9" * 5000]
+                [
+                    "",
+                    "@8",
+                    "@3",
+                    "@4096",
+                    ",convert",
+                    "@5,convert,upright",
+                    ",levels=0:255",
+                    ",channels=3",
+                    ",labels=folder",
+                    "@" + "9" * 5000,
+                ]
             ),
             "skip": st.booleans(),
             "zip": st.booleans(),

@@ -7,6 +7,7 @@ from typing import Any
 
 from leakbench.data.caption_labels import SIDECARS, arrange_captions, collect_sidecars
 from leakbench.data.folder_name import FolderName
+from leakbench.data.levels import Levels
 from leakbench.data.member_folders import list_image_files, load_dataset
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
@@ -15,15 +16,21 @@ from leakbench.suite.audit_request.suite import Request
 
 
 def name_dataset(
-    option: str, given: str, size: int | None = None, convert: bool = False, labels: str | None = None
+    option: str,
+    given: str,
+    size: int | None = None,
+    convert: bool = False,
+    labels: str | None = None,
+    upright: bool = False,
+    levels: Levels | None = None,
 ) -> str:
     """The data set that DIR means: a folder (or .zip) of images, an .npz file, or a data set by name.
 
-    size, convert, labels: of a folder, see FolderName. Raises UsageError.
+    size, convert, labels, upright, levels: of a folder, see FolderName. Raises UsageError.
     """
     path = user_path(given)
     if path.is_dir() or (path.suffix == ".zip" and path.is_file()):
-        return str(FolderName(path, size, convert, labels == "folder"))
+        return str(FolderName(path, size, convert, labels == "folder", upright=upright, levels=levels))
     if path.suffix == ".npz" and path.is_file():
         return f"npz:{path}"
     if given.partition(":")[0] not in registry.names("datasets"):

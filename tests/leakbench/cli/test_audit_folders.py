@@ -86,3 +86,17 @@ def test_members_are_named_by_their_files_only_when_their_owner_asks(given, leak
     save(tmp_path / "members", levels(50, 9))
     outcome = leakbench("files", tmp_path / "run")
     assert outcome.code == 2 and "changed since the run" in outcome.err
+
+
+def test_a_rotation_and_a_range_go_for_all_sides(given, leakbench, tmp_path):
+    for side in ("members", "nonmembers"):
+        path = next((tmp_path / side).glob("*.png"))
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        Image.open(path).save(path, exif=exif)
+    words = ["--samples", save(tmp_path / "made", levels(20, 2)), *given]
+    split = planned(tmp_path, leakbench, *words, "--upright", "--levels", "0:4095")
+    done = "have a rotation noted in EXIF: applied"
+    assert split["images"].count(done) == 2 and "folder:members,upright,levels=0:4095" in split["images"]
+    refused = leakbench("audit", *words, "--levels", "9:1")
+    assert refused.code == 2 and "--levels '9:1': LOW should be below HIGH" in refused.err
