@@ -8,6 +8,8 @@ pixels where the model makes others than its settings say (a fine-tune at 512 of
 the settings of a single file of weights, a folder or a table. `trust_pickle` and
 `trust_code` let a pickle or the model's own code run.
 
+`lora` is an adapter to merge into the model (leakbench.models.pretrained.lora): a file or a folder.
+
 Members are what its user says they are. No attack that needs shadow or retrained models applies: they cannot be made.
 """
 
@@ -30,6 +32,7 @@ class Pipeline(PretrainedModel):
 
     path: str = fit_param(min_length=1)
     captions: str = fit_param("")
+    lora: str = fit_param("")
     prediction: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] | None = fit_param(None)
     size: int | None = fit_param(None, ge=8)
     config: str = fit_param("")
@@ -53,8 +56,8 @@ class Pipeline(PretrainedModel):
         return None if self.path.startswith("module:") else count_header_work(self.options)
 
     def display_name(self) -> str:
-        """Name of its folder or hub id."""
-        return Path(self.path).name
+        """Name of its folder or hub id, and of its adapter."""
+        return self.options.name
 
     def remarks(self) -> tuple[str, ...]:
         """Of a training checkpoint: its step, and whether its weights are an average."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -30,16 +31,19 @@ from leakbench.models.pretrained.inspect import (
     list_files,
     part_files,
 )
+from leakbench.models.pretrained.lora.adapter import Deltas, merge, read_adapter
+from leakbench.models.pretrained.lora.files import source_files
 from leakbench.models.pretrained.prediction import Prediction, describe_levels, read_prediction
 from leakbench.models.pretrained.settings import read_shapes
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.pretrained.vae import vae_codec
-from leakbench.models.pretrained.weights import load_file_model, load_model
+from leakbench.models.pretrained.weights import load_file_model, load_model, outline_model
 from leakbench.models.release import Codec
 from leakbench.runtime.cache.artefacts import ArtefactCache
 from leakbench.runtime.cache.keys import compute_key, digest_files
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.device import place
+from leakbench.runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,34 @@ class LoadedModel:
 def read_spec(options: Options) -> PretrainedSpec:
     """Shapes, conditions and schedule, from settings alone. Raises UsageError for what is not known here."""
     if options.path.startswith("module:"):
+        if options.lora:
+            raise UsageError(f"lora {options.lora!r}: {options.path} is no folder of a model: merge it in your module")
         return load_adapter(options.path, options.prediction, options.trust_code).spec
     folder = inspect_folder(options.path, options.trust_code, options.config)
-    return _read_spec(folder, options)[0]
+    found = _read_spec(folder, options)[0]
+    if options.lora:
+        stamps = [(str(file), file.stat().st_mtime_ns) for file in source_files(options.lora)]
+        _check_adapter(options, tuple(stamps))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _check_adapter(options: Options, _stamps: tuple[tuple[str, int], ...]) -> None:
+    _read_adapter(inspect_folder(options.path, options.trust_code, options.config), options)
+
+
+def _read_adapter(folder: Folder, options: Options) -> Deltas:
+    """What the adapter changes of the network and of text encoders; nothing without one. Raises UsageError."""
+    if not options.lora:
+        return {}
+    parts = {
+        key: dict(
+            (outline_model(_class(part.kind), part.config) if part.loaded is None else part.loaded).named_parameters()
+        )
+        for key, part in folder.parts.items()
+        if key == "body" or key.startswith("text_encoder")
+    }
+    return read_adapter(options.lora, parts, options.trust_pickle)
 
 
 def content_digest(options: Options) -> str:
@@ -92,12 +121,15 @@ def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
     found, prediction = _read_spec(folder, options)
     part = folder.parts["body"]
     family = family_of(part.kind, part.config)
-    told, which = _captions(folder, family, options, device) if options.captions else (None, None)
+    deltas = _read_adapter(folder, options)
+    told, which = _captions(folder, family, options, deltas, device) if options.captions else (None, None)
     body = _loaded(part, options)
+    if "body" in deltas:
+        merge(body, deltas["body"], options.lora)
     vae = folder.parts.get("vae")
     codec = vae_codec(_loaded(vae, options), device) if vae else None
     network = Denoiser(body, found.network, prediction, family, told, which)
-    return LoadedModel(Path(options.path).name, found, _ready(network, device), codec, describe_choices(options))
+    return LoadedModel(options.name, found, _ready(network, device), codec, describe_choices(options))
 
 
 def _ready(network: Denoiser, device: torch.device) -> Denoiser:
@@ -113,7 +145,7 @@ def _read_spec(folder: Folder, options: Options) -> tuple[PretrainedSpec, Predic
 
 
 def _captions(
-    folder: Folder, family: Family, options: Options, device: torch.device
+    folder: Folder, family: Family, options: Options, deltas: Deltas, device: torch.device
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """What the network is told of each distinct caption, and which of them each label is."""
     captions = text_conditioning.read_captions(options.captions)
@@ -122,13 +154,18 @@ def _captions(
     which = torch.tensor([number[caption] for caption in captions], device=device)
     texts = {key: part for key, part in folder.parts.items() if key.startswith(("text_encoder", "tokenizer"))}
 
+    changed = sorted(deltas.keys() & texts.keys())
+
     def tell(made_in: Path) -> None:
         parts = {key: _loaded_text(part, options, device) for key, part in texts.items()}
+        for encoder in changed:
+            merge(parts[encoder], deltas[encoder], options.lora)
         pipeline = family.assemble(parts, folder.index, folder.parts["body"].config)
         save_file(text_conditioning.tell_captions(family, pipeline, distinct, device), made_in / "told.safetensors")
 
     files = [path for part in texts.values() for path in part_files(part)]
-    key = compute_key(files=digest_files(tuple(sorted(files))), captions=list(distinct), family=family.pipeline)
+    more = {"lora": digest_files(tuple(source_files(options.lora)))} if changed else {}
+    key = compute_key(files=digest_files(tuple(sorted(files))), captions=list(distinct), family=family.pipeline, **more)
     return load_file(ArtefactCache(cache_root(), "told").get_or_make(key, tell) / "told.safetensors"), which
 
 
@@ -142,7 +179,8 @@ def _loaded_text(part: Part, options: Options, device: torch.device) -> Any:
 def _loaded(part: Part, options: Options) -> nn.Module:
     """A part with its weights."""
     if part.loaded is not None:
-        own: nn.Module = part.loaded.float().eval().requires_grad_(False)
+        found = copy.deepcopy(part.loaded) if options.lora else part.loaded  # it stays as it is, for the next
+        own: nn.Module = found.float().eval().requires_grad_(False)
         return own
     kind = _class(part.kind)
     if part.file is not None:

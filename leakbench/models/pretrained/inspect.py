@@ -17,6 +17,7 @@ from leakbench.models.pretrained.families.registry import BODIES
 from leakbench.models.pretrained.layouts import training_run
 from leakbench.models.pretrained.layouts.file_settings import find_settings, read_settings
 from leakbench.models.pretrained.locate import adapter_file, locate_folder
+from leakbench.models.pretrained.lora.files import source_files
 from leakbench.models.pretrained.weight_files import read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
 from leakbench.runtime.paths import user_path
@@ -49,7 +50,7 @@ _UNUSED = ("scheduler", "safety_checker", "feature_extractor", "image_encoder")
 class Options:
     """A model, what its user says about it, and what it is trusted with. captions: a file, "" where it has none. size:
     the side of its images in pixels, where that is not what its settings say. config: the settings of weights that are
-    one file, "" where they lie beside it."""
+    one file, "" where they lie beside it. lora: an adapter to merge into it."""
 
     path: str
     captions: str = ""
@@ -59,6 +60,12 @@ class Options:
     size: int | None = None
     trust_pickle: bool = False
     trust_code: bool = False
+    lora: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return Path(self.path).name + (f" + {Path(self.lora).stem}" if self.lora else "")
 
 
 @dataclass(frozen=True)
@@ -98,11 +105,12 @@ class Folder:
 def list_files(options: Options) -> tuple[Path, ...]:
     """Every file that the model is made of, captions and trusted code included."""
     captions = (Path(options.captions),) if options.captions else ()
+    adapter = source_files(options.lora) if options.lora else ()
     if options.path.startswith("module:"):
         return (adapter_file(options.path), *captions)
     found = inspect_folder(options.path, options.trust_code, options.config)
     files = [path for part in found.parts.values() for path in part_files(part)]
-    return (*found.heads, *sorted(files), *found.code, *captions)
+    return (*found.heads, *sorted(files), *found.code, *captions, *adapter)
 
 
 def describe_choices(options: Options) -> tuple[str, ...]:

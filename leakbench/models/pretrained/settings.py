@@ -12,7 +12,8 @@ from leakbench.models.network_spec import NetworkSpec, default_spec
 from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.families.family import Family
 from leakbench.models.pretrained.families.registry import BODIES, family_of
-from leakbench.models.pretrained.inspect import Folder, Options, Part, inspect_folder
+from leakbench.models.pretrained.inspect import TOKENIZERS, Folder, Options, Part, inspect_folder
+from leakbench.models.pretrained.peft_names import is_wrapped
 from leakbench.models.pretrained.schedulers import read_schedule
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.runtime.errors import SettingError, UsageError
@@ -35,6 +36,9 @@ def read_shapes(folder: Folder, options: Options, settings: Callable[[Part], dic
     Raises UsageError for what is not known here.
     """
     part, where = folder.parts["body"], str(folder.path)
+    for one in folder.parts.values():
+        if one.loaded is None and one.kind not in TOKENIZERS:
+            is_wrapped(one.folder, one.file)  # refuses what cannot be read
     config, vae = settings(part), folder.parts.get("vae")
     family = family_of(part.kind, config)
     _check_own(part, config, folder)

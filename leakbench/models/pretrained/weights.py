@@ -20,13 +20,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from leakbench.models.pretrained.bad_settings import FAULTS
 from leakbench.models.pretrained.header_work import read_header
 from leakbench.models.pretrained.inspect import Part
 from leakbench.models.pretrained.layouts.state_dict import read_state_dict
+from leakbench.models.pretrained.peft_names import is_wrapped, unwrap
 from leakbench.models.pretrained.pickles import load_pickle
 from leakbench.models.pretrained.weight_files import STEMS, read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
@@ -85,11 +86,7 @@ def _check_size(kind: Any, folder: Path) -> None:
     """Raise UsageError where the settings ask for a network several times as large as the weights in the folder: built
     before they are read, it could fill the memory. Nothing is allocated here."""
     held = sum(math.prod(shape) for path in folder.glob("*.safetensors") for shape in read_header(path).values())
-    settings = read_table(folder / "config.json")
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        asked = kind.from_config(settings) if hasattr(kind, "from_config") else kind(kind.config_class(**settings))
-    asked = sum(parameter.numel() for parameter in asked.parameters())
+    asked = sum(one.numel() for one in outline_model(kind, read_table(folder / "config.json")).parameters())
     if asked > 2 * held + 2**20:
         raise UsageError(
             f"{folder / 'config.json'}: asks for a network of {asked:,} parameters, and the weights beside it "
@@ -97,15 +94,27 @@ def _check_size(kind: Any, folder: Path) -> None:
         )
 
 
+def outline_model(kind: Any, settings: dict[str, Any]) -> nn.Module:
+    """A model by its settings, without memory for weights: they are of the device "meta"."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that are not known: from_pretrained says so
+        found = kind.from_config(settings) if hasattr(kind, "from_config") else kind(kind.config_class(**settings))
+    model: nn.Module = found
+    return model
+
+
 def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str | None]:
-    """A folder with safetensors, and their variant: itself, or a copy that a pickle was turned into."""
+    """A folder with safetensors, and their variant: itself, or a copy that pickles, or weights of PEFT's names, were
+    turned into."""
     first, *shards = weight_files(folder)
     variant = "fp16" if ".fp16" in first.name else None
-    if "safetensors" in first.name:
+    is_plain = "safetensors" in first.name
+    if is_plain and not is_wrapped(folder):
         return folder, variant
     tensors: dict[str, Any] = {}
     for file in shards or [first]:
-        tensors |= load_pickle(file, trust_pickle)
+        tensors |= load_file(file) if is_plain else load_pickle(file, trust_pickle)
+    tensors = unwrap(tensors, str(folder))
     stem = STEMS[0] if first.name.startswith(STEMS[0]) else STEMS[1]
     _save(tensors, temporary / f"{stem}.safetensors")
     shutil.copy(folder / "config.json", temporary / "config.json")
