@@ -80,10 +80,13 @@ def _guarantee(run: RunFolder, point: PlannedPoint) -> str:
 
 
 def _bound(run: RunFolder, point: PlannedPoint, level: str) -> str:
-    """The one-run bounds of the seeds; those at the answers where the weights give the same computation."""
+    """The one-run bounds of the seeds, each of its ceiling; the answers' where the weights are the same computation."""
     audits = {one.access: one for one in list_audits(run) if one.point == point}
     found = audits.get(level) or audits.get("DENOISER")
-    return NOTHING if found is None else " / ".join(f"{bound:.2f}" for bound in found.values("epsilon_lower"))
+    if found is None:
+        return NOTHING
+    pairs = zip(found.values("epsilon_lower"), found.values("epsilon_ceiling"), strict=True)
+    return " / ".join(f"{bound:.2f} of {ceiling:.2f}" for bound, ceiling in pairs)
 
 
 def _leak(run: RunFolder, point: PlannedPoint, level: str) -> str:
@@ -125,8 +128,9 @@ TEMPLATE = """\
 
 {{ table(titles, cells) }}
 "Steps" stand on each other from left to right. An epsilon holds until a step reads members: above it the claim is void,
-and what its noise did is still measured. A bound speaks of a training of the whole chain. An excess is over the same
-chain without the steps that forget, trained without what was to go; 0 is as good as retraining.
+and what its noise did is still measured. A bound "of" its ceiling speaks of a training of the whole chain, above a void
+claim at the delta of what was lost. An excess is over the same chain without the steps that forget, trained without
+what was to go; 0 is as good as retraining.
 
 {% for words in verdicts %}
 - {{ words }}.
