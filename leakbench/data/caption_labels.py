@@ -1,9 +1,10 @@
 """Captions of image files, and their numbers as labels of a text-conditional model.
 
 Two ways to say it: a CSV with the columns `file` and `caption`, or a .txt file beside every image (a.png, a.txt), whose
-text is its caption. Either is turned into a table of its own in the cache, which both the data set and the model read.
-A file is named by its path below its DIR, with '/', or, where both DIRs hold one of that name, by the name of its DIR
-before that (members/a.png), and by as many of the folders above it as tell the two DIRs apart (train/images/a.png).
+text is its caption; a .zip or a shard holds it likewise. Either is turned into a table of its own in the cache, which
+both the data set and the model read. A file is named by its path below its DIR, with '/', or, where both DIRs hold one
+of that name, by the name of its DIR before that (members/a.png), and by as many of the folders above it as tell the two
+DIRs apart (train/images/a.png).
 
 A label is the number of a caption's row: what a model that takes captions is given, and what attacks see. It must not
 tell members from nonmembers, so (a choice of ours) rows stand in the order of their captions' text, and equal captions
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data.caption_file import Captions, read
+from leakbench.data.image_files import ImageFiles
 from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.cache.location import cache_root
 from leakbench.runtime.errors import UsageError
@@ -34,14 +36,16 @@ def collect_sidecars(folders: Folders) -> Path:
     """The table, in the cache, of the .txt files beside the images. Raises UsageError."""
     rows = []
     for (folder, names), title in zip(folders, _titles(folders), strict=True):
+        images = ImageFiles(folder)
         for name in names:
             beside = (folder / name).with_suffix(".txt")
-            if not beside.is_file():
-                raise UsageError(f"{folder / name}: caption missing: no {beside.name} beside it")
             try:
-                text = beside.read_text(encoding="utf-8-sig")
+                found = images.caption(name)
+                text = None if found is None else found.decode("utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"{beside}: cannot be read ({error}); it should be text in UTF-8") from None
+            if text is None:
+                raise UsageError(f"{folder / name}: caption missing: no {beside.name} beside it")
             rows.append((f"{title}/{name}", " ".join(text.split())))
     return _kept(rows)
 

@@ -21,7 +21,7 @@ _ROWS = 64  # images that are held at one time
 
 
 def folder(argument: str, skip_broken: bool = False) -> Dataset:
-    """folder:PATH or folder:PATH@SIZE: image files under a folder or in a .zip, of one size or made so.
+    """folder:PATH or folder:PATH@SIZE: image files under a folder, in a .zip or in .tar shards, of one size or made so.
 
     Images that are grey everywhere count as grey, whatever their files are; `,convert` behind it converts kinds of
     files that are refused otherwise (leakbench.data.image_kinds), `,levels=LOW:HIGH` states the range of values of
@@ -32,7 +32,7 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
     name = FolderName.parse(argument)
     files = ImageFiles(name.path)
     names = files.names
-    table = read_facts(name, names)
+    table = read_facts(name, files)
     pack = pack_images(
         "folder",
         {"files": files.identity, "size": name.size, "skip": skip_broken, "convert": name.convert, **_further(name)},

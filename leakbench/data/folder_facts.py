@@ -1,5 +1,7 @@
 """What is known of the image files of a folder beside their pixels: by labels.csv, and by its subfolders if asked.
 
+Shards may hold labels of their own (leakbench.data.tar_shards); a labels.csv that has some goes before them.
+
 Subfolders are class labels only where their owner says so (`,labels=folder` in the name; `--labels folder`): they may
 as well be dates or cameras. The label of an image is then the number of the first folder below PATH that it lies in, in
 the order of their names; where all of these are whole numbers, that number.
@@ -12,28 +14,35 @@ from dataclasses import replace
 import numpy as np
 
 from leakbench.data.folder_name import FolderName
+from leakbench.data.image_files import ImageFiles
 from leakbench.data.refused_images import SHOWN
 from leakbench.data.tables import Table, find_table, read_table
 from leakbench.runtime.errors import UsageError
 
 
-def read_facts(name: FolderName, files: list[str]) -> Table:
+def read_facts(name: FolderName, images: ImageFiles) -> Table:
     """Labels and other facts about the files of a folder, in their order. Raises UsageError."""
-    path = find_table(name.path)
+    path, files = find_table(name.path), images.names
     table = Table() if path is None else read_table(path, files)
     if not name.label_folders:
-        return table
+        held = None if "label" in table.columns else images.labels
+        return table if held is None else replace(table, columns=table.columns | {"label": held})
     if "label" in table.columns:
         raise UsageError(f"{path}: has labels already: leave out --labels folder, or the column `label`")
-    classes = list_classes(name, files)
+    classes = list_classes(name, images)
     numeric = all(folder.isascii() and folder.isdigit() and len(folder) < 10 for folder in classes)
     number = {folder: int(folder) if numeric else place for place, folder in enumerate(classes)}
     labels = np.array([number[file.partition("/")[0]] for file in files], dtype=np.int64)
     return replace(table, columns=table.columns | {"label": labels})
 
 
-def list_classes(name: FolderName, files: list[str]) -> list[str]:
+def list_classes(name: FolderName, images: ImageFiles) -> list[str]:
     """The folders that are classes, in order. Raises UsageError where images lie in none."""
+    if images.in_shards:
+        raise UsageError(
+            f"--labels folder: {name.path}: its images lie in several shards, which are no classes: write a labels.csv"
+        )
+    files = images.names
     outside = [file for file in files if "/" not in file]
     if outside:
         more = f", and {len(outside) - SHOWN} more" if len(outside) > SHOWN else ""

@@ -118,7 +118,7 @@ def read_folder_headers(argument: str) -> FolderHeaders:
     """Read the headers of a folder, and its labels.csv; `argument` is its name without `folder:`. Raises UsageError."""
     name = FolderName.parse(argument)
     files = ImageFiles(name.path)
-    table = read_facts(name, files.names)
+    table = read_facts(name, files)
     return FolderHeaders(name, read_headers(files, name.upright), table)
 
 

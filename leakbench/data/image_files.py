@@ -1,74 +1,94 @@
-"""The image files of a folder or a .zip: their names in order, and their bytes."""
+"""The image files of a folder, a .zip or shards: their names in order, and their bytes."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
-from leakbench.data.decoding import Decoding, Notes, Row, decode_images
-from leakbench.data.image_cache import identify_file
-from leakbench.runtime.errors import UsageError
-from leakbench.runtime.zip_members import ZIP_FAULTS
+import numpy as np
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+from leakbench.data.decoding import Decoding, Notes, Row, decode_images
+from leakbench.data.image_sources import SUFFIXES, FolderSource, ImageSource, ZipSource
+from leakbench.data.tar_shards import TarShards
+from leakbench.runtime.errors import UsageError
+
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_PACKED = (".zip", ".tar", *_COMPRESSED)
+
+
+def is_packed(path: Path) -> bool:
+    """True where a path is called as a file that holds many images."""
+    return path.name.lower().endswith(_PACKED)
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The image files under a folder, or in a .zip: names relative to it, with '/', in order."""
+    """The image files under a folder, or in a .zip or shards: names relative to it, with '/', in order.
+
+    Shards of a folder (.tar) are taken where no image lies in it as a file.
+    """
 
     path: Path
 
     @cached_property
     def names(self) -> list[str]:
         """Sorted names. Raises UsageError where there is none."""
-        names = sorted(name for name in self._all if PurePosixPath(name).suffix.lower() in SUFFIXES)
+        names = sorted(self._source.names)
         if not names:
-            raise UsageError(f"{self.path}: holds no image files; it should hold {', '.join(SUFFIXES)}")
+            raise UsageError(f"{self.path}: holds no image files; it should hold {', '.join(SUFFIXES)}, or .tar shards")
         twice = next((a for a, b in pairwise(names) if a == b), None)
         if twice is not None:
             raise UsageError(f"{self.path}: {twice}: a file of this name stands there twice; give each image its own")
         return names
 
-    @property
-    def _all(self) -> list[str]:
-        if self._zip is not None:
-            return [name for name in self._zip.namelist() if not name.startswith("__MACOSX/")]
-        return [p.relative_to(self.path).as_posix() for p in self.path.rglob("*") if p.is_file() and _seen(p)]
-
     @cached_property
-    def _zip(self) -> zipfile.ZipFile | None:
-        if self.path.is_dir():
-            return None
-        try:
-            return zipfile.ZipFile(self.path)
-        except ZIP_FAULTS as error:
-            raise UsageError(f"{self.path}: is no folder and no .zip of images ({error})") from None
+    def _source(self) -> ImageSource:
+        if not self.path.is_dir():
+            return self._of_file()
+        files = FolderSource(self.path)
+        if files.names:
+            return files
+        shards = sorted(path for path in self.path.rglob("*.tar") if path.is_file() and not path.name.startswith("."))
+        return TarShards(shards, self.path) if shards else files
+
+    def _of_file(self) -> ImageSource:
+        name = self.path.name.lower()
+        if name.endswith(_COMPRESSED):
+            raise UsageError(f"{self.path}: is compressed; shards are read where they lie: make it a plain .tar")
+        return TarShards([self.path]) if name.endswith(".tar") else ZipSource(self.path)
+
+    @property
+    def in_shards(self) -> bool:
+        """True where images lie in several shards, whose names come before theirs."""
+        return isinstance(self._source, TarShards) and self.path.is_dir()
 
     @property
     def identity(self) -> list[Any]:
         """Names, sizes and times of the files: other ones when a file is added, removed or changed."""
-        if self._zip is not None:
-            return identify_file(self.path)
-        return [[name, *identify_file(self.path / name)[1:]] for name in self.names]
+        return self._source.identity
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int64 (N,): the class label of every image, where the images' own source holds them. Raises UsageError."""
+        found = self._source.labels
+        return None if found is None else np.array([found[name] for name in self.names], dtype=np.int64)
+
+    def caption(self, name: str) -> bytes | None:
+        """The text beside an image, in UTF-8, or None. Raises UsageError and OSError."""
+        return self._source.caption(name)
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
-        return (self.path / name).read_bytes() if self._zip is None else self._zip.read(name)
+        return self._source.read(name)
 
     def open(self, name: str) -> IO[bytes]:
         """A file, of which only what is asked for is read."""
-        return (self.path / name).open("rb") if self._zip is None else self._zip.open(name)
+        return self._source.open(name)
 
     def decode(self, options: Decoding, notes: Notes) -> Iterator[Row]:
         """All of them, decoded; see leakbench.data.decoding.decode_images."""
         return decode_images(str(self.path), self.names, self.read, options, notes)
-
-
-def _seen(path: Path) -> bool:
-    return not path.name.startswith(".")

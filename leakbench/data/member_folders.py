@@ -193,7 +193,7 @@ def check_alike(members: Dataset, nonmembers: Dataset) -> None:
 def _check_classes(names: list[str]) -> None:
     """Raise UsageError where folders that are labels are not the same on both sides: their numbers would not be."""
     folders = [FolderName.parse(name.partition(":")[2]) for name in names if name.startswith("folder:")]
-    found = [list_classes(name, ImageFiles(name.path).names) for name in folders if name.label_folders]
+    found = [list_classes(name, ImageFiles(name.path)) for name in folders if name.label_folders]
     if len(found) == 2 and found[0] != found[1] and not all(word.isdigit() for words in found for word in words):
         odd = sorted({*found[0]} ^ {*found[1]})
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -110,6 +111,26 @@ def test_any_folder_of_images_is_a_data_set_or_refused(fuzzed, mutations, files,
             raise refusals[-1]
 
     fuzzed(_cases(mutations, files), load, names=[str(place)])
+
+
+def test_any_tar_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("a.png", "é" * 99 + ".png", "c.cls"):
+            info, content = tarfile.TarInfo(name), b"1" if name == "c.cls" else files["PNG", "RGB"]
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    whole = packed.getvalue().rstrip(b"\0") + b"\0" * 1024  # so that damage meets what is read
+    path = tmp_path / "images.tar"
+
+    def load(data):
+        path.write_bytes(data)
+        try:
+            read_folder_headers(str(path))
+        finally:
+            folder(str(path), skip_broken=True)
+
+    fuzzed(mutations.damaged(whole), load, names=[str(path)], share=2)
 
 
 def test_any_zip_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 from leakbench.data.caption_labels import SIDECARS, arrange_captions, collect_sidecars
 from leakbench.data.folder_name import FolderName
+from leakbench.data.image_files import is_packed
 from leakbench.data.levels import Levels
 from leakbench.data.member_folders import list_image_files, load_dataset
 from leakbench.runtime import registry
@@ -24,12 +25,12 @@ def name_dataset(
     upright: bool = False,
     levels: Levels | None = None,
 ) -> str:
-    """The data set that DIR means: a folder (or .zip) of images, an .npz file, or a data set by name.
+    """The data set that DIR means: a folder of images (or a .zip or .tar), an .npz file, or a data set by name.
 
     size, convert, labels, upright, levels: of a folder, see FolderName. Raises UsageError.
     """
     path = user_path(given)
-    if path.is_dir() or (path.suffix == ".zip" and path.is_file()):
+    if path.is_dir() or (is_packed(path) and path.is_file()):
         return str(FolderName(path, size, convert, labels == "folder", upright=upright, levels=levels))
     if path.suffix == ".npz" and path.is_file():
         return f"npz:{path}"
