@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leakbench.results.metric_specs import DISTANCE_FLOOR, HELDOUT_DISTANCE
+from leakbench.results.metric_specs import DISTANCE_FLOOR, HELDOUT_DISTANCE, TRAINING_DISTANCE
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
@@ -17,6 +17,24 @@ def heldout_distance(run: RunFolder, point: PlannedPoint) -> Aggregate | None:
     return aggregate(quality_records(run, point), HELDOUT_DISTANCE)
 
 
+def aggregate_distance(records: list[Record], metric: str) -> Aggregate | None:
+    """Aggregate one of the Frechet distances over the seeds, but those of records whose distance to held-out images is
+    at another number of images: a distance falls with that number, so that side by side the two would mislead. Records
+    of early versions hold such. None where nothing is left."""
+    return aggregate([record for record in records if not _is_apart(record, metric)], metric)
+
+
+def has_distances_apart(run: RunFolder) -> bool:
+    """True where distances are not shown, since they are at another number of images."""
+    records = (record for point in run.plan.points for record in quality_records(run, point))
+    return any(_is_apart(record, name) for record in records for name in (DISTANCE_FLOOR, TRAINING_DISTANCE))
+
+
+def _is_apart(record: Record, metric: str) -> bool:
+    found, heldout = record.metric(metric), record.metric(HELDOUT_DISTANCE)
+    return found is not None and heldout is not None and found.n != heldout.n
+
+
 def images_a_side(run: RunFolder) -> list[int]:
     """The numbers of images a side of the distances to held-out images, the least first: one, unless records differ."""
     records = (record for point in run.plan.points for record in quality_records(run, point))
@@ -25,7 +43,7 @@ def images_a_side(run: RunFolder) -> list[int]:
 
 def find_floor(run: RunFolder) -> Aggregate | None:
     """The distance of real to real images. Each point measured the same one, so the first will do."""
-    floors = (aggregate(quality_records(run, point), DISTANCE_FLOOR) for point in run.plan.points)
+    floors = (aggregate_distance(quality_records(run, point), DISTANCE_FLOOR) for point in run.plan.points)
     return next((floor for floor in floors if floor is not None), None)
 
 

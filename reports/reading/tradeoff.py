@@ -19,7 +19,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 
 from .aggregate import Aggregate, aggregate, summarise_metric
-from .distances import join_features
+from .distances import aggregate_distance, join_features
 from .extra_columns import aggregate_extra_columns
 from .leakage import Leak
 from .metric_flags import read_flags
@@ -66,7 +66,7 @@ def _build_row(run: RunFolder, point: PlannedPoint) -> TradeoffRow:
         point=point,
         seeds=len({r.seed for r in run.records if r.point == point.name}),
         features=join_features(quality),
-        distances={name: aggregate(quality, name) for name in DISTANCES},
+        distances={name: aggregate_distance(quality, name) for name in DISTANCES},
         leaks=leaks,
         copies={attack: aggregate(found, COPY_EXCESS) for attack, found in copies.items()},
         extra=aggregate_extra_columns(run, point),

@@ -12,8 +12,8 @@ from leakbench.results.run_plan import PlannedPoint
 
 from ..figures.canvas import MissingData, entries, figure, legend, log_ticks
 from ..figures.dots import error_lengths
-from ..reading.aggregate import Aggregate, aggregate
-from ..reading.distances import distance_name
+from ..reading.aggregate import Aggregate
+from ..reading.distances import aggregate_distance, distance_name
 from ..reading.formatting import NOTHING
 from ..reading.guarantees import find_guarantee
 from ..reading.selection import quality_records
@@ -69,7 +69,7 @@ def _stated(run: RunFolder) -> list[_Stated]:
     for point in (point for point in run.plan.points if point.role == "defense"):
         epsilon, records = find_guarantee(run, point).epsilon, quality_records(run, point)
         if epsilon and isfinite(epsilon):
-            distances = (aggregate(records, name) for name in (TRAINING_DISTANCE, HELDOUT_DISTANCE))
+            distances = (aggregate_distance(records, name) for name in (TRAINING_DISTANCE, HELDOUT_DISTANCE))
             found.append(_Stated(point, epsilon, *distances))
     return sorted(found, key=lambda one: one.epsilon)
 

@@ -7,7 +7,7 @@ from typing import Any
 from leakbench.results.metric_specs import INFINITE_DISTANCE
 from leakbench.results.run_folder import RunFolder
 
-from ..reading.distances import images_a_side
+from ..reading.distances import has_distances_apart, images_a_side
 from ..reading.extra_columns import list_extra_columns
 from ..reading.formatting import join_words
 from ..reading.tradeoff_text import format_tradeoff
@@ -26,6 +26,11 @@ deviation.
 {{ seeds }} seeds: their mean, and in brackets a 95 % interval that accounts for the images and for the seeds.
 {% endif %}
 
+{% if apart %}
+These records hold further distances, the floor among them, that were made at another number of images: they are not
+shown beside these, since a distance falls with that number. A run of today makes all at one.
+
+{% endif %}
 {% if images %}
 Distances are those of {{ images }} images a side, and their intervals hold the distance expected at that number, never
 the one between the two laws: that is smaller, and so is its floor.
@@ -53,6 +58,7 @@ def collect(run: RunFolder) -> dict[str, Any]:
         "titles": titles,
         "cells": cells,
         "seeds": len(describe_setting(run)["seeds"]),
+        "apart": has_distances_apart(run),
         "images": join_words(list(map(str, images_a_side(run)))),
         "extrapolated": INFINITE_DISTANCE in list_extra_columns(run),
     }

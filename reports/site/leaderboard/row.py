@@ -24,6 +24,7 @@ from leakbench.statistics import Summary
 from ...reading.aggregate import Aggregate, aggregate
 from ...reading.changes import SAME, find_move
 from ...reading.costs import Cost, find_cost
+from ...reading.distances import aggregate_distance
 from ...reading.guarantees import find_guarantee
 from ...reading.leakage import collect_leak
 from ...reading.marks import find_marks
@@ -124,7 +125,7 @@ def build_row(entry: Submitted, point: PlannedPoint, access: AccessName, verifie
         chosen=tuple(found.values()),
         counter=counter,
         distance=aggregate(quality, HELDOUT_DISTANCE),
-        floor=aggregate(quality, DISTANCE_FLOOR),
+        floor=aggregate_distance(quality, DISTANCE_FLOOR),
         copies={copy_attacks(run)[attack]: aggregate(records, COPY_EXCESS) for attack, records in copies.items()},
         cost=find_cost(run, point),
         epsilon="lost" if guarantee.void else "" if epsilon is None else f"{epsilon:.3g}",
