@@ -20,6 +20,7 @@ from leakbench.models.pretrained.denoiser import Denoiser
 from leakbench.models.pretrained.families.family import Family
 from leakbench.models.pretrained.families.own import Own
 from leakbench.models.pretrained.families.registry import family_of
+from leakbench.models.pretrained.header_check import check_files
 from leakbench.models.pretrained.inspect import (
     ENCODERS,
     TOKENIZERS,
@@ -37,6 +38,7 @@ from leakbench.models.pretrained.prediction import Prediction, describe_levels, 
 from leakbench.models.pretrained.settings import read_shapes
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.pretrained.vae import vae_codec
+from leakbench.models.pretrained.weight_check import check_weights
 from leakbench.models.pretrained.weights import load_file_model, load_model, outline_model
 from leakbench.models.release import Codec
 from leakbench.runtime.cache.artefacts import ArtefactCache
@@ -71,15 +73,20 @@ def read_spec(options: Options) -> PretrainedSpec:
         return load_adapter(options.path, options.prediction, options.trust_code).spec
     folder = inspect_folder(options.path, options.trust_code, options.config)
     found = _read_spec(folder, options)[0]
-    if options.lora:
-        stamps = [(str(file), file.stat().st_mtime_ns) for file in source_files(options.lora)]
-        _check_adapter(options, tuple(stamps))
+    stamps = tuple(
+        (str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in list_files(options) if file.is_file()
+    )
+    _check_once(options, stamps)
     return found
 
 
 @lru_cache(maxsize=8)
-def _check_adapter(options: Options, _stamps: tuple[tuple[str, int], ...]) -> None:
-    _read_adapter(inspect_folder(options.path, options.trust_code, options.config), options)
+def _check_once(options: Options, _stamps: tuple[tuple[str, int, int], ...]) -> None:
+    """Check the weights of a folder and of its adapter, once as long as no file changes. Raises UsageError."""
+    folder = inspect_folder(options.path, options.trust_code, options.config)
+    check_files(folder)
+    check_weights(folder, options.trust_pickle)
+    _read_adapter(folder, options)
 
 
 def _read_adapter(folder: Folder, options: Options) -> Deltas:

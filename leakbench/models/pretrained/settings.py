@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from leakbench.models.network_spec import NetworkSpec, default_spec
 from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.families.family import Family
 from leakbench.models.pretrained.families.registry import BODIES, family_of
+from leakbench.models.pretrained.header_check import check_files, knows_all
 from leakbench.models.pretrained.inspect import TOKENIZERS, Folder, Options, Part, inspect_folder
 from leakbench.models.pretrained.peft_names import is_wrapped
 from leakbench.models.pretrained.schedulers import read_schedule
@@ -81,6 +83,11 @@ def _read_header_spec(folder: Folder, options: Options) -> PretrainedSpec | None
     if schedule is None:
         return None
     shapes = read_shapes(folder, options, lambda part: part.config)
+    check_files(folder)
+    if not knows_all(folder):
+        from leakbench.models.pretrained.weight_check import check_weights  # here, for it imports torch
+
+        check_weights(folder, options.trust_pickle)
     return PretrainedSpec(shapes.images, shapes.network, replace(schedule, bounded=vae is None))
 
 
@@ -105,6 +112,8 @@ def _conditions(family: Family, config: dict[str, Any], folder: Folder, options:
         if not options.captions:
             before = f"{where}: a text-conditional model: captions are missing; give "
             raise SettingError(before, "captions", "FILE", ", one a line")
+        if find_spec("transformers") is None:
+            raise UsageError("a text-conditional model needs the transformers library: pip install 'leakbench[text]'")
         return len(read_captions(Path(options.captions)).texts)
     if options.captions:
         raise SettingError(f"{where}: ", "captions", options.captions, ": the model takes none")
