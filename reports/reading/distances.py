@@ -17,22 +17,23 @@ def heldout_distance(run: RunFolder, point: PlannedPoint) -> Aggregate | None:
     return aggregate(quality_records(run, point), HELDOUT_DISTANCE)
 
 
-def aggregate_distance(records: list[Record], metric: str) -> Aggregate | None:
-    """Aggregate one of the Frechet distances over the seeds, but those of records whose distance to held-out images is
-    at another number of images: a distance falls with that number, so that side by side the two would mislead. Records
-    of early versions hold such. None where nothing is left."""
-    return aggregate([record for record in records if not _is_apart(record, metric)], metric)
+def aggregate_distance(records: list[Record], metric: str, beside: str = HELDOUT_DISTANCE) -> Aggregate | None:
+    """Aggregate one of the Frechet distances over the seeds, but those of records whose distance `beside` it is at
+    another number of images: a distance falls with that number, so that side by side the two would mislead. Records of
+    early versions hold such. None where nothing is left."""
+    return aggregate([record for record in records if not _is_apart(record, metric, beside)], metric)
 
 
 def has_distances_apart(run: RunFolder) -> bool:
     """True where distances are not shown, since they are at another number of images."""
     records = (record for point in run.plan.points for record in quality_records(run, point))
-    return any(_is_apart(record, name) for record in records for name in (DISTANCE_FLOOR, TRAINING_DISTANCE))
+    apart = (DISTANCE_FLOOR, TRAINING_DISTANCE)
+    return any(_is_apart(record, name, HELDOUT_DISTANCE) for record in records for name in apart)
 
 
-def _is_apart(record: Record, metric: str) -> bool:
-    found, heldout = record.metric(metric), record.metric(HELDOUT_DISTANCE)
-    return found is not None and heldout is not None and found.n != heldout.n
+def _is_apart(record: Record, metric: str, beside: str) -> bool:
+    found, other = record.metric(metric), record.metric(beside)
+    return found is not None and other is not None and found.n != other.n
 
 
 def images_a_side(run: RunFolder) -> list[int]:

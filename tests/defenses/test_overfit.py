@@ -102,16 +102,6 @@ def test_it_has_learnt_its_images_and_gives_no_member_away(digits_task, few, pre
     assert abs(auc(members) - 0.5) < width
 
 
-def test_a_network_with_labels_is_refused_in_one_line():
-    def skip(condition):
-        return Pretrain().skip(AuditSetting((), condition, "nothing", 1000, 40))
-
-    assert skip("none") is None
-    for condition in ("label", "attribute"):
-        said = skip(condition).reason
-        assert f'"{condition}"' in said and 'condition = "none"' in said and "\n" not in said
-
-
 def test_private_training_from_it_costs_what_it_costs_from_nothing(digits_task):
     private = DPSGD(steps=4, batch=8, noise_multiplier=2.0)
     alone = released(private, digits_task)

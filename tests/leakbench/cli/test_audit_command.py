@@ -206,7 +206,7 @@ def test_attacks_that_a_model_has_no_timesteps_for_are_left_out_and_named(sides,
     request = Request("mine", model, f"folder:{sides[1]}", f"folder:{sides[3]}", attacks="all")
     suite, left_out = build_audit_suite(request, ())
     assert {"loss", "secmi", "pia"} <= set(left_out) and "59" in left_out["loss"]
-    assert not set(left_out) & (set(suite.attacks) | {entry["name"] for entry in suite.file.attack})
+    assert not set(left_out) & (set(suite.attacks) | {entry.get("id", entry["name"]) for entry in suite.file.attack})
     assert {"blind", "gan_leaks", "nearest_copy_pixels", "side"} <= set(suite.attacks)
     assert (suite.file.name, suite.file.headline) == ("audit-mine", "tpr@fpr=0.1")
     assert [point.label for point in suite.points] == ["model", "untrained"]
