@@ -1,6 +1,6 @@
 """What is known of the image files of a folder beside their pixels: by labels.csv, and by its subfolders if asked.
 
-Shards may hold labels of their own (leakbench.data.tar_shards); a labels.csv that has some goes before them.
+Shards may hold labels of their own (leakbench.data.tar_shards, parquet_images); those of a labels.csv go before them.
 
 Subfolders are class labels only where their owner says so (`,labels=folder` in the name; `--labels folder`): they may
 as well be dates or cameras. The label of an image is then the number of the first folder below PATH that it lies in, in

@@ -13,11 +13,13 @@ import numpy as np
 
 from leakbench.data.decoding import Decoding, Notes, Row, decode_images
 from leakbench.data.image_sources import SUFFIXES, FolderSource, ImageSource, ZipSource
+from leakbench.data.parquet_images import ParquetImages
 from leakbench.data.tar_shards import TarShards
 from leakbench.runtime.errors import UsageError
 
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_PACKED = (".zip", ".tar", *_COMPRESSED)
+_SHARDS: dict[str, type[TarShards | ParquetImages]] = {".tar": TarShards, ".parquet": ParquetImages}
+_PACKED = (".zip", *_SHARDS, *_COMPRESSED)
 
 
 def is_packed(path: Path) -> bool:
@@ -29,7 +31,7 @@ def is_packed(path: Path) -> bool:
 class ImageFiles:
     """The image files under a folder, or in a .zip or shards: names relative to it, with '/', in order.
 
-    Shards of a folder (.tar) are taken where no image lies in it as a file.
+    Shards of a folder (.tar, else .parquet) are taken where no image lies in it as a file.
     """
 
     path: Path
@@ -39,7 +41,9 @@ class ImageFiles:
         """Sorted names. Raises UsageError where there is none."""
         names = sorted(self._source.names)
         if not names:
-            raise UsageError(f"{self.path}: holds no image files; it should hold {', '.join(SUFFIXES)}, or .tar shards")
+            raise UsageError(
+                f"{self.path}: holds no image files; it should hold {', '.join(SUFFIXES)}, or .tar or .parquet shards"
+            )
         twice = next((a for a, b in pairwise(names) if a == b), None)
         if twice is not None:
             raise UsageError(f"{self.path}: {twice}: a file of this name stands there twice; give each image its own")
@@ -52,19 +56,23 @@ class ImageFiles:
         files = FolderSource(self.path)
         if files.names:
             return files
-        shards = sorted(path for path in self.path.rglob("*.tar") if path.is_file() and not path.name.startswith("."))
-        return TarShards(shards, self.path) if shards else files
+        for suffix, kind in _SHARDS.items():
+            paths = (path for path in self.path.rglob(f"*{suffix}") if path.is_file())
+            if shards := sorted(path for path in paths if not path.name.startswith(".")):
+                return kind(shards, self.path)
+        return files
 
     def _of_file(self) -> ImageSource:
         name = self.path.name.lower()
         if name.endswith(_COMPRESSED):
             raise UsageError(f"{self.path}: is compressed; shards are read where they lie: make it a plain .tar")
-        return TarShards([self.path]) if name.endswith(".tar") else ZipSource(self.path)
+        kind = _SHARDS.get(self.path.suffix.lower())
+        return ZipSource(self.path) if kind is None else kind([self.path])
 
     @property
     def in_shards(self) -> bool:
         """True where images lie in several shards, whose names come before theirs."""
-        return isinstance(self._source, TarShards) and self.path.is_dir()
+        return isinstance(self._source, TarShards | ParquetImages) and self.path.is_dir()
 
     @property
     def identity(self) -> list[Any]:

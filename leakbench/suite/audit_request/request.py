@@ -25,7 +25,7 @@ def name_dataset(
     upright: bool = False,
     levels: Levels | None = None,
 ) -> str:
-    """The data set that DIR means: a folder of images (or a .zip or .tar), an .npz file, or a data set by name.
+    """The data set that DIR means: a folder of images (or a .zip, .tar, .parquet), an .npz file, or a data set by name.
 
     size, convert, labels, upright, levels: of a folder, see FolderName. Raises UsageError.
     """
