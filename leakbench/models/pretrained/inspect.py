@@ -156,18 +156,14 @@ def _inspect_again(folder: Path, trust_code: bool) -> Folder:
 def _file_model(file: Path, config: str, trust_code: bool) -> Folder:
     """The model whose network's weights are one file. Its other parts are those of the folder that says its settings.
     Raises UsageError."""
-    settings = find_settings(file, config)
-    if settings is None:
-        raise UsageError(
-            f"{file}: a single file of weights without settings: write its config.json beside it, or say "
-            "config = a folder or a .json"
-        )
+    settings = find_settings(file, config) or _recognised(file)
     said = f"settings of {settings.name}"
+    parts = ", autoencoder and text encoders too" if (settings / "model_index.json").is_file() else ""
     if settings.is_dir():
         base = _inspect_again(settings, trust_code)
         body = base.parts["body"]
         body = replace(body, file=file, settings=body.folder / "config.json")
-        return replace(base, path=file, parts=base.parts | {"body": body}, remarks=(said, *base.remarks))
+        return replace(base, path=file, parts=base.parts | {"body": body}, remarks=(said + parts, *base.remarks))
     table = read_settings(settings)
     body = _part("unet", str(table.get("_class_name")), settings, table)
     heads = _scheduler_file(file.parent)
@@ -275,6 +271,21 @@ def _own_code(index: dict[str, Any], named: dict[str, list[Any]]) -> str | None:
         if key not in _UNUSED[1:] and library not in ("diffusers", "transformers"):
             return f"{key} = {[library, kind]}"
     return None
+
+
+def _recognised(file: Path) -> Path:
+    """The settings of the pipeline that a file's weights are of by their names, in the hub's cache. Raises
+    UsageError."""
+    from leakbench.models.pretrained.layouts import single_file, state_dict  # here, for they import torch
+
+    name = single_file.recognise(state_dict.read_state_dict(file, False).tensors) if file.stat().st_size else ""
+    if name and (found := single_file.cached_settings(name)):
+        return found
+    what = f"; its weights have the names of {name}: huggingface-cli download {name}, or say" if name else ", or say"
+    raise UsageError(
+        f"{file}: a single file of weights without settings: write its config.json beside it{what} "
+        "config = a folder or a .json"
+    )
 
 
 def _part(role: str, kind: str, folder: Path, config: dict[str, Any] | None = None) -> Part:

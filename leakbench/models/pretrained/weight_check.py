@@ -11,11 +11,10 @@ import torch
 from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.header_check import compare, held_shapes
 from leakbench.models.pretrained.inspect import ENCODERS, TOKENIZERS, Folder, Part
-from leakbench.models.pretrained.layouts.state_dict import read_state_dict
 from leakbench.models.pretrained.peft_names import unwrap
 from leakbench.models.pretrained.pickles import load_pickle
 from leakbench.models.pretrained.weight_files import weight_files
-from leakbench.models.pretrained.weights import outline_model
+from leakbench.models.pretrained.weights import outline_model, read_file
 
 
 def check_weights(folder: Folder, trust_pickle: bool) -> None:
@@ -30,15 +29,15 @@ def check_weights(folder: Folder, trust_pickle: bool) -> None:
 def _check(kind: Any, part: Part, trust_pickle: bool) -> None:
     with bad_settings(str(part.config_file)):
         network: Any = outline_model(kind, part.config)
-    held = unwrap(_held(part, trust_pickle), str(part.file or part.folder))
+    held = unwrap(_held(kind, part, trust_pickle), str(part.file or part.folder))
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     compare(part, network._fix_state_dict_keys_on_load(held), expected, kind._keys_to_ignore_on_load_unexpected or ())
 
 
-def _held(part: Part, trust_pickle: bool) -> dict[str, tuple[int, ...]]:
+def _held(kind: Any, part: Part, trust_pickle: bool) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights by name, as they are handed to the class."""
     if part.file is not None:
-        tensors: dict[str, Any] = read_state_dict(part.file, trust_pickle).tensors
+        tensors: dict[str, Any] = read_file(kind, part, trust_pickle)
     elif (found := held_shapes(part)) is not None:
         return found
     else:

@@ -26,6 +26,7 @@ from torch import nn
 from leakbench.models.pretrained.bad_settings import FAULTS
 from leakbench.models.pretrained.header_work import read_header
 from leakbench.models.pretrained.inspect import Part
+from leakbench.models.pretrained.layouts.single_file import to_diffusers_names
 from leakbench.models.pretrained.layouts.state_dict import read_state_dict
 from leakbench.models.pretrained.peft_names import is_wrapped, unwrap
 from leakbench.models.pretrained.pickles import load_pickle
@@ -33,10 +34,18 @@ from leakbench.models.pretrained.weight_files import STEMS, read_table, weight_f
 from leakbench.runtime.errors import UsageError, in_a_line
 
 
+def read_file(kind: Any, part: Part, trust_pickle: bool) -> dict[str, torch.Tensor]:
+    """The tensors of a part whose weights are one file, by diffusers' names. Raises UsageError."""
+    assert part.file is not None
+    tensors = read_state_dict(part.file, trust_pickle).tensors
+    expected = set(outline_model(kind, part.config).state_dict())
+    return to_diffusers_names(kind, part.config, unwrap(tensors, str(part.file)), expected, part.file)
+
+
 def load_file_model(kind: Any, part: Part, trust_pickle: bool) -> nn.Module:
     """A model of diffusers whose weights are one file, as load_model reads a folder. Raises UsageError."""
     assert part.file is not None
-    tensors = read_state_dict(part.file, trust_pickle).tensors
+    tensors = read_file(kind, part, trust_pickle)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "config.json").write_text(json.dumps(part.config | {"_class_name": kind.__name__}))

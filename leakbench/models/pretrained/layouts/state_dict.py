@@ -36,8 +36,8 @@ def read_state_dict(file: Path, trust_pickle: bool) -> StateDict:
     places, tensors, unread = _pick(found)
     if not tensors:
         raise UsageError(f"{file}: not a file of weights: it holds no tensors by name")
-    average = any(place in _AVERAGES or place == "ema_model." for place in places)
-    where = "".join(f"[{place}]" for place in places if place != "ema_model.")
+    average = any(place in (*_AVERAGES, "ema_model.", "model_ema.") for place in places)
+    where = "".join(f"[{place}]" for place in places if not place.endswith("."))
     what = "the moving average (EMA)" if average else "no moving average"
     more = "; a moving average beside them is kept without names, and is not read" if unread and not average else ""
     return StateDict(tensors, f"weights of {file.name}{where}, {what}{more}")
@@ -68,7 +68,18 @@ def _pick(found: Any) -> tuple[list[str], dict[str, Tensor], bool]:
             unread = unread or name in _AVERAGES
     tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     averaged = {name: value for name, value in tensors.items() if name.startswith("ema_model.")}
+    if averaged_ldm := _average_of_ldm(tensors):
+        return ["model_ema."], averaged_ldm, False
     return (["ema_model."] if averaged else []), _without_prefixes(averaged or tensors), False
+
+
+def _average_of_ldm(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The denoiser by its moving average, whose names in a latent diffusion model's file have lost their dots; nothing
+    where it is not whole."""
+    names = {
+        name: "model_ema." + name.removeprefix("model.").replace(".", "") for name in tensors if name.startswith(_LDM)
+    }
+    return {name: tensors[one] for name, one in names.items()} if all(one in tensors for one in names.values()) else {}
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
