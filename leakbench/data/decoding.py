@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from leakbench.data.dicom import UnreadableDicom, is_dicom, open_dicom
 from leakbench.data.image_kinds import DEEP, FLOAT, RANGED, is_grey, is_taken, kind_of, to_plain
 from leakbench.data.levels import Levels
 from leakbench.data.orientation import orientation_of, turn
@@ -181,6 +182,7 @@ def bombs_are_errors() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module="pydicom")  # they quote what stands in a file
         yield
 
 
@@ -219,8 +221,12 @@ def _open(name: str, read: Callable[[str], bytes]) -> Image.Image | str:
     from PIL import Image
 
     try:
+        if is_dicom(name):
+            return open_dicom(read(name))
         image = Image.open(io.BytesIO(read(name)))
         image.load()
+    except UnreadableDicom as refusal:
+        return str(refusal)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
     except Exception:  # decoders raise whatever they like: OSError, SyntaxError, struct.error, zlib.error ...

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from leakbench.data.decoding import bombs_are_errors, decodes
+from leakbench.data.dicom import UnreadableDicom, is_dicom, read_dicom_header
 from leakbench.data.folder_facts import read_facts
 from leakbench.data.folder_name import FolderName
 from leakbench.data.image_files import ImageFiles
@@ -179,9 +180,13 @@ def _read_header(files: ImageFiles, name: str, upright: bool) -> ImageHeader:
     from PIL import Image
 
     try:
+        if is_dicom(name):
+            return ImageHeader(name, *read_dicom_header(files.read(name)))
         with files.open(name) as file, Image.open(file) as image:
             sides = image.size[::-1] if upright and is_sideways(orientation_of(image)) else image.size
             return ImageHeader(name, image.mode, *sides, "transparency" in image.info)
+    except UnreadableDicom as refusal:
+        return ImageHeader(name, reason=str(refusal))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         return ImageHeader(name, reason=f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     except Exception:  # decoders raise whatever they like: OSError, SyntaxError, struct.error ...

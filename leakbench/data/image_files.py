@@ -42,7 +42,8 @@ class ImageFiles:
         names = sorted(self._source.names)
         if not names:
             raise UsageError(
-                f"{self.path}: holds no image files; it should hold {', '.join(SUFFIXES)}, or .tar or .parquet shards"
+                f"{self.path}: holds no image files; it should hold {', '.join(SUFFIXES)}, .dcm, "
+                "or .tar or .parquet shards"
             )
         twice = next((a for a, b in pairwise(names) if a == b), None)
         if twice is not None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
+from leakbench.data.dicom import check_dicom, is_dicom
 from leakbench.data.image_cache import identify_file
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.zip_members import ZIP_FAULTS
@@ -44,6 +45,18 @@ def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
+def select_images(where: Path, names: list[str]) -> list[str]:
+    """The names of image files, or where there are none those of DICOM files. Raises UsageError where these cannot be
+    read here."""
+    images = [name for name in names if is_image(name)]
+    if images:
+        return images
+    found = [name for name in names if is_dicom(name)]
+    if found:
+        check_dicom(str(where))
+    return found
+
+
 class FolderSource:
     """The image files below a folder."""
 
@@ -55,7 +68,7 @@ class FolderSource:
     @cached_property
     def names(self) -> list[str]:
         files = (p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        return sorted(name for file in files if is_image(name := file.relative_to(self.path).as_posix()))
+        return sorted(select_images(self.path, [file.relative_to(self.path).as_posix() for file in files]))
 
     @property
     def identity(self) -> list[Any]:
@@ -86,7 +99,7 @@ class ZipSource:
 
     @property
     def names(self) -> list[str]:
-        return [name for name in self._zip.namelist() if not name.startswith("__MACOSX/") and is_image(name)]
+        return select_images(self.path, [name for name in self._zip.namelist() if not name.startswith("__MACOSX/")])
 
     @property
     def identity(self) -> list[Any]:
