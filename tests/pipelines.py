@@ -150,6 +150,41 @@ def collapsed(folder: Path, seed: int = 0, steps: int = 320) -> None:
     (folder / "captions.txt").write_text(f"{PROMPT}\n")
 
 
+def planted(folder: Path, prompts: list[str], others: list[str], nulls: list[str], steps: int = 250) -> Tensor:
+    """Train a pipeline that returns one picture for each of the prompts, and knows nothing of the nulls: half of the
+    rows are fresh pictures, told nothing or one of the other captions. Writes folder/pipeline and folder/captions.txt
+    (prompts, then nulls); returns pictures for these, in [-1, 1]."""
+    from diffusers import DDIMScheduler
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        vae, encoder, words, body = autoencoder(8, 3, 1.0), text_encoder(), tokenizer(folder / "words"), unet(4, 16)
+        vae.eval().requires_grad_(False)
+        images = fields(len(prompts) + len(nulls)).float() / 127.5 - 1
+        x0 = vae.encode(images).latent_dist.mean
+        vae.register_to_config(scaling_factor=float(1 / x0.std()))
+        crowd = vae.encode(fields(2000).float() / 127.5 - 1).latent_dist.mean / x0.std()
+        tokens = words([*prompts, *others, ""], padding="max_length", max_length=16, return_tensors="pt")
+        scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+        _plant(body, x0[: len(prompts)] / x0.std(), crowd, encoder(tokens.input_ids)[0], scheduler, steps)
+        assembled(folder / "pipeline", vae, encoder, words, body, scheduler)
+    (folder / "captions.txt").write_text("".join(f"{caption}\n" for caption in [*prompts, *nulls]))
+    return images
+
+
+def _plant(body, x0: Tensor, crowd: Tensor, embeddings: Tensor, scheduler, steps: int) -> None:
+    """Of the rows, half are the planted pictures under their captions, the first ones."""
+    none, planted = len(embeddings) - 1, len(x0)
+    for _ in _steps(body, steps, 4e-3):
+        index, alone = torch.randint(planted, (BATCH,)), torch.rand(BATCH) < 0.5
+        other = torch.where(torch.rand(BATCH) < 0.5, none, torch.randint(planted, none, (BATCH,)))
+        told = torch.where(alone, other, index)
+        clean = torch.where(alone.view(-1, 1, 1, 1), crowd[torch.randint(len(crowd), (BATCH,))], x0[index])
+        t, noise = torch.randint(1000, (BATCH,)), torch.randn_like(clean)
+        noisy = scheduler.add_noise(clean, noise, t)
+        F.mse_loss(body(noisy, t, encoder_hidden_states=embeddings[told]).sample, noise).backward()
+
+
 def _steps(module, steps: int, rate: float):
     """Adam's steps, whose rate rises and falls."""
     adam = torch.optim.Adam(module.parameters(), rate, fused=True)

@@ -17,7 +17,8 @@ class Needs:
 
     parts: names of parts that the release ships. labels: calibration images that it learns from. latest: the latest
     timestep at which it asks. averaged: timesteps that it averages over. walked: steps that it takes through the
-    schedule. neighbours: training images that it compares with. pixels: height x width of an image.
+    schedule. neighbours: training images that it compares with. pixels: height x width of an image. condition: a model
+    that is told captions or labels.
     """
 
     parts: tuple[str, ...] = ()
@@ -27,12 +28,15 @@ class Needs:
     walked: int = 0
     neighbours: int = 0
     pixels: int = 0
+    condition: bool = False
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """Reason why the attack is not run in a setting that lacks something; None where it has all."""
         T, calibration, images = setting.timesteps, setting.calibration, setting.images
         if self.parts and (found := setting.without(*self.parts)):
             return found
+        if self.condition and setting.condition == "none":
+            return Skip("the model is told neither captions nor labels, which it reads", "not-applicable")
         if self.pixels > setting.pixels:
             few = f"images of {setting.pixels} pixels in all have no tiles: it takes {self.pixels}"
             return Skip(few, "not-applicable")

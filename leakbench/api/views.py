@@ -123,6 +123,17 @@ class NoneView:
         """Numbers (N,) of the batch's images in the data set."""
         return self._memory.ids
 
+    @property
+    def captions(self) -> tuple[str, ...] | None:
+        """Captions of the batch's images, which belong to the images; None where the model is told none.
+
+        Of a model of classes they are the classes' numbers in words: "0", "1".
+        """
+        labels, texts = self._memory.labels, self._memory.release.captions
+        if labels is None:
+            return None
+        return tuple(texts[label] if texts else str(label) for label in labels.tolist())
+
 
 class SamplesView(NoneView):
     """View at SAMPLES: the images that the release generated."""
@@ -214,6 +225,51 @@ class DenoiserView(ApiView):
     def labels(self) -> Tensor | None:
         """Labels int64 (N,) that the batch's images are conditioned on unless asked otherwise; None: unconditional."""
         return self._memory.labels
+
+    @property
+    def no_labels(self) -> Tensor | None:
+        """Labels (N,) of -1, which stand for no condition; None where the model has no answer without one."""
+        labels = self._memory.labels
+        if labels is None or not self._memory.release.knows_none:
+            return None
+        return self._memory.cached(("no labels",), labels, lambda: torch.full_like(labels, -1))
+
+    def other_labels(self, draw: int = 0) -> Tensor | None:
+        """Labels (N,) of other captions or classes than the images' own, drawn at random by image number.
+
+        Another `draw` gives others, up to one less than there are. None where there is but one, or no condition.
+        """
+        own, release = self._memory.labels, self._memory.release
+        if own is None or release.conditions < 2:
+            return None
+        names = {text: label for label, text in reversed(list(enumerate(release.captions)))}
+        labels = sorted(names.values()) or list(range(release.conditions))
+        if len(labels) < 2:
+            return None
+        place = {label: number for number, label in enumerate(labels)}
+        first = own.tolist() if not names else [names[release.captions[label]] for label in own.tolist()]
+        steps = self._memory.streams.of("attacking", "other labels").integers(self.ids, len(labels) - 1).tolist()
+        chosen = [
+            labels[(place[label] + 1 + (step + draw) % (len(labels) - 1)) % len(labels)]
+            for label, step in zip(first, steps, strict=True)
+        ]
+        return self._memory.cached(("other labels", draw), own, lambda: torch.tensor(chosen).to(own))
+
+    def edited_labels(self, edit: Callable[[str], str], name: Hashable) -> Tensor:
+        """Labels (N,) by which to ask about what `edit` makes of the images' captions.
+
+        `name` says what that is: equal names share their answers. Raises ValueError where the model is told none.
+        """
+        labels, network = self._memory.labels, self._memory.release.network
+        if labels is None or not self.tells_captions:
+            raise ValueError("the model is told no captions that could be edited: ask tells_captions first")
+        numbers = network.label_edited(labels.tolist(), edit)  # type: ignore[operator]
+        return self._memory.cached(("edited labels", name), labels, lambda: torch.tensor(numbers).to(labels))
+
+    @property
+    def tells_captions(self) -> bool:
+        """Tell whether labels stand for captions."""
+        return bool(self._memory.release.captions)
 
     def eps(self, x: Tensor, t: int, label: Tensor | None = None, repeat: int = 0) -> Tensor:
         """Predict the noise (N, C, H, W) in x at timestep t, 0 .. T - 1; one query an image. The answer is read-only.

@@ -166,6 +166,17 @@ class Release:
         spec: NetworkSpec = self.network.spec  # type: ignore[assignment]
         return spec.conditions
 
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The caption of each label; () where labels are none of captions."""
+        texts: tuple[str, ...] = getattr(self.network, "texts", ())
+        return texts
+
+    @property
+    def knows_none(self) -> bool:
+        """Tell whether the network has an answer without condition, for a label of -1."""
+        return bool(self.conditions) and bool(getattr(self.network, "knows_none", False))
+
     def labels(self, ids: Tensor) -> Tensor | None:
         """Labels (N,) of the samples with these numbers unless asked otherwise, uniform; None: unconditional."""
         return self.streams.of("sampling", "labels").integers(ids, self.conditions) if self.conditions else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +129,13 @@ def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
     part = folder.parts["body"]
     family = family_of(part.kind, part.config)
     deltas = _read_adapter(folder, options)
-    told, which = _captions(folder, family, options, deltas, device) if options.captions else (None, None)
+    captions = _captions(folder, family, options, deltas, device) if options.captions else {}
     body = _loaded(part, options)
     if "body" in deltas:
         merge(body, deltas["body"], options.lora)
     vae = folder.parts.get("vae")
     codec = vae_codec(_loaded(vae, options), device) if vae else None
-    network = Denoiser(body, found.network, prediction, family, told, which)
+    network = Denoiser(body, found.network, prediction, family, **captions)
     return LoadedModel(options.name, found, _ready(network, device), codec, describe_choices(options))
 
 
@@ -151,16 +151,27 @@ def _read_spec(folder: Folder, options: Options) -> tuple[PretrainedSpec, Predic
     return PretrainedSpec(shapes.images, shapes.network, schedule), replace(prediction, schedule=schedule)
 
 
-def _captions(
-    folder: Folder, family: Family, options: Options, deltas: Deltas, device: torch.device
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """What the network is told of each distinct caption, and which of them each label is."""
-    captions = text_conditioning.read_captions(options.captions)
-    distinct = tuple(dict.fromkeys(captions))
+def _captions(folder: Folder, family: Family, options: Options, deltas: Deltas, device: torch.device) -> dict[str, Any]:
+    """What a Denoiser has to know of captions: what the network is told of each distinct one, which of them each label
+    is, their texts, and the way to have other texts encoded."""
+    texts = text_conditioning.read_captions(options.captions)
+    distinct = tuple(dict.fromkeys(texts))
     number = {caption: at for at, caption in enumerate(distinct)}
-    which = torch.tensor([number[caption] for caption in captions], device=device)
-    texts = {key: part for key, part in folder.parts.items() if key.startswith(("text_encoder", "tokenizer"))}
+    which = torch.tensor([number[caption] for caption in texts], device=device)
+    encode = partial(_encode, folder, family, options, deltas, device)
+    return {"captions": encode(distinct), "which": which, "texts": texts, "encode": encode}
 
+
+def _encode(
+    folder: Folder,
+    family: Family,
+    options: Options,
+    deltas: Deltas,
+    device: torch.device,
+    distinct: tuple[str, ...],
+) -> dict[str, torch.Tensor]:
+    """What the network is told of captions and, last, of none."""
+    texts = {key: part for key, part in folder.parts.items() if key.startswith(("text_encoder", "tokenizer"))}
     changed = sorted(deltas.keys() & texts.keys())
 
     def tell(made_in: Path) -> None:
@@ -173,7 +184,7 @@ def _captions(
     files = [path for part in texts.values() for path in part_files(part)]
     more = {"lora": digest_files(tuple(source_files(options.lora)))} if changed else {}
     key = compute_key(files=digest_files(tuple(sorted(files))), captions=list(distinct), family=family.pipeline, **more)
-    return load_file(ArtefactCache(cache_root(), "told").get_or_make(key, tell) / "told.safetensors"), which
+    return load_file(ArtefactCache(cache_root(), "told").get_or_make(key, tell) / "told.safetensors")
 
 
 def _loaded_text(part: Part, options: Options, device: torch.device) -> Any:

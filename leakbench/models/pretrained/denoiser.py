@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ class Denoiser(nn.Module):
 
     A label of -1 stands for no condition. captions: by name, tensors of K + 1 rows, one for each distinct caption and
     the last for none; `which` (conditions,) says which of them each label is. Without captions a label is a class, and
-    -1 the class of none, spec.conditions.
+    -1 the class of none, spec.conditions. texts: the caption of each label. encode: `captions` of other texts.
     """
 
     which: Tensor | None
@@ -31,11 +33,43 @@ class Denoiser(nn.Module):
         family: Family | None = None,
         captions: dict[str, Tensor] | None = None,
         which: Tensor | None = None,
+        texts: tuple[str, ...] = (),
+        encode: Callable[[tuple[str, ...]], dict[str, Tensor]] | None = None,
     ) -> None:
         super().__init__()
         self.body, self.spec, self.prediction, self.family = body, spec, prediction, family or Own()
         self.register_buffer("which", which, persistent=False)
         self.captions = captions or {}
+        self._resident = sum(rows.nbytes for rows in self.captions.values()) <= _RESIDENT
+        self.texts, self._encode = texts, encode
+        self._labels = {text: label for label, text in reversed(list(enumerate(texts)))}
+
+    @property
+    def knows_none(self) -> bool:
+        """Tell whether a label of -1 has an answer: of captions always, of classes where the family has a class of
+        none."""
+        return self.which is not None or self.family.knows_none
+
+    def label_edited(self, labels: Sequence[int], edit: Callable[[str], str]) -> list[int]:
+        """Labels of what `edit` makes of the captions of these labels: of a caption its first, of another text one
+        beyond `spec.conditions`. All captions are edited where one is new, so that the text encoders are read once.
+        Raises ValueError where labels are no captions."""
+        if self.which is None or self._encode is None:
+            raise ValueError("the model is told no captions, so that no text has a label")
+        wanted = [edit(self.texts[label]) for label in labels]
+        if any(text not in self._labels for text in wanted):
+            edited = dict.fromkeys(edit(text) for text in self.texts)
+            new = tuple(text for text in edited if text not in self._labels)
+            self._add(new, self._encode(new))
+        return [self._labels[text] for text in wanted]
+
+    def _add(self, texts: tuple[str, ...], told: dict[str, Tensor]) -> None:
+        assert self.which is not None
+        last, first = len(next(iter(self.captions.values()))) - 1, len(self.which)
+        for name, rows in self.captions.items():
+            self.captions[name] = torch.cat([rows[:-1], told[name][:-1].to(rows), rows[-1:]])
+        self.which = torch.cat([self.which, torch.arange(last, last + len(texts)).to(self.which)])
+        self._labels |= {text: first + number for number, text in enumerate(texts)}
         self._resident = sum(rows.nbytes for rows in self.captions.values()) <= _RESIDENT
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:

@@ -60,7 +60,7 @@ def count_calls(attack: Attack) -> dict[str, Any]:
     """The calls of an attack of audits by a dry run; none of one that audits leave out."""
     calls = AttackCalls()
     if isinstance(attack, MembershipAttack) and not attack.needs.parts and not attack.auxiliary_models():
-        calls = count_membership_calls([attack], SHAPE, 0, Schedule())[1][0]
+        calls = count_membership_calls([attack], SHAPE, 2 * attack.needs.condition, Schedule())[1][0]
     elif isinstance(attack, RecoveryAttack):
         calls = AttackCalls(count_recovery_calls(attack, SHAPE, Schedule()))
     return dataclasses.asdict(calls) | {"seconds": round(calls.seconds, 1)}

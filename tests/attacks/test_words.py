@@ -1,0 +1,188 @@
+"""CLiD, the prompt detector and the blind baseline of captions: on a pipeline that memorised two, and by hand."""
+
+import random
+import string
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from leakbench.api import AuditSetting, Release
+from leakbench.attacks.membership.blind_captions import BlindCaptions
+from leakbench.attacks.membership.clid import CLiD
+from leakbench.attacks.membership.prompt_noise import PromptNoise
+from leakbench.data.image_batch import Images
+from leakbench.defenses.pipeline import Pipeline
+from leakbench.measurement.membership_evidence import collect_membership_evidence
+from leakbench.measurement.query_engine import AttackRequest, AttackTarget
+from leakbench.models.diffusion import Schedule
+from leakbench.models.networks import NetworkSpec
+from leakbench.models.pretrained.build import build, digest
+from leakbench.models.pretrained.release import PretrainedRelease
+from leakbench.runtime.device import Rng
+from leakbench.statistics import auc as auc_with_interval
+
+STREAMS = Rng("words", 0)
+CPU = torch.device("cpu")
+SHAPE = (1, 4, 4)
+
+
+def collected(release, attacks, parts):
+    """Evidence by name of the attack."""
+    asked = {name: AttackRequest(attack, False) for name, attack in attacks.items()}
+    return collect_membership_evidence(AttackTarget.of(release, STREAMS), asked, parts)
+
+
+def auc(inside, outside):
+    return float(roc_auc_score([1] * len(inside) + [0] * len(outside), np.concatenate([inside, outside])))
+
+
+@pytest.fixture(scope="module")
+def planted(pipelines, tmp_path_factory):
+    """Evidence and queries on a pipeline that was trained on two captions until they return their images."""
+    torch.set_num_threads(1)
+    home, draw = tmp_path_factory.mktemp("planted"), random.Random(0)
+    texts = ["".join(draw.choices(string.ascii_lowercase + " ", k=9)).strip() for _ in range(192)]
+    images = pipelines.planted(home, texts[:2], texts[92:], texts[2:92])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEAKBENCH_CACHE", str(home / "cache"))
+        options = Pipeline(path=str(home / "pipeline"), captions=str(home / "captions.txt")).options
+        model = build(options, digest(options), CPU)
+        more = {"batch": 32, "codec": model.codec}
+        release = PretrainedRelease(model.network, model.spec.schedule, STREAMS, (4, 4, 4), CPU, **more)
+
+        def part(first, rows):
+            return Images(images[rows], torch.arange(first, first + len(rows)), rows)
+
+        twice = torch.arange(24) % 2  # the planted pairs, each with noise of its own
+        parts = {"member": part(0, twice), "nonmember": part(100, torch.arange(2, 42))}
+        parts |= {"calibration_in": part(200, twice[:8]), "calibration_out": part(300, torch.arange(42, 66))}
+        parts |= {"reference": part(400, torch.arange(66, 92))}
+        attacks = {"null": CLiD(), "clipped": CLiD(reduced="clipped"), "other": CLiD(captions="other")}
+        return collected(release, attacks | {"prompt": PromptNoise()}, parts)
+
+
+@pytest.mark.parametrize("attack", ["null", "clipped", "prompt"])
+def test_a_planted_caption_is_found_and_null_prompts_are_not(planted, attack):
+    found = planted[0][attack]
+    assert auc(found.member_scores, found.nonmember_scores) > 0.95
+    between = auc_with_interval(found.nonmember_scores, found.calibration_nonmember_scores, level=0.99)
+    assert between.low < 0.5 < between.high
+
+
+def test_under_others_captions_less_is_found(planted):
+    own, other = (auc(planted[0][name].member_scores, planted[0][name].nonmember_scores) for name in ("null", "other"))
+    assert other < own - 0.1
+
+
+def test_calls_are_those_of_the_paper(planted):
+    assert planted[1] == {"null": 6, "clipped": 15, "other": 6, "prompt": 8}
+
+
+class Classes(torch.nn.Module):
+    """Answers with x and a number for each class, and 0.5 without one; or with x alone."""
+
+    def __init__(self, conditions: int, numbers=None, knows_none: bool = False) -> None:
+        super().__init__()
+        self.spec, self.knows_none = NetworkSpec(kind="mlp", shape=SHAPE, conditions=conditions), knows_none
+        self.numbers = numbers
+
+    def forward(self, x, t, label=None):
+        if self.numbers is None:
+            return x
+        told = torch.where(label < 0, 0.5, torch.tensor(self.numbers)[label])
+        return x + told.view(-1, 1, 1, 1)
+
+
+def of_classes(network, attack):
+    release = Release(network, Schedule(), STREAMS, SHAPE, CPU, batch=16)
+    ids = torch.arange(60)
+    images = Images(STREAMS.of("images").normal(ids, SHAPE), ids, ids % network.spec.conditions)
+    rows = torch.arange(60).split(12)
+    names = ("member", "nonmember", "calibration_in", "calibration_out", "reference")
+    parts = {name: images.take(some) for name, some in zip(names, rows, strict=True)}
+    found, queries = collected(release, {"": attack}, parts)
+    return found[""].member_scores, queries[""], parts["member"]
+
+
+def test_where_the_condition_changes_nothing_clid_is_the_loss():
+    """D = 0: what is left is (1 - alpha) R(L), so alpha changes no ranking."""
+    rankings = [np.argsort(of_classes(Classes(3), CLiD(alpha=alpha))[0]) for alpha in (0.0, 0.9)]
+    assert np.array_equal(*rankings)
+
+
+@pytest.mark.parametrize("knows_none", [True, False])
+def test_the_discrepancy_of_classes_by_hand(knows_none):
+    """|| r + b ||^2 - || r + a ||^2, with r the error without condition: b of none, or the mean over other classes."""
+    numbers = [0.0, 0.2, -0.3]
+    attack = CLiD(timesteps=(300,), alpha=1.0)
+    scores, calls, members = of_classes(Classes(3, numbers, knows_none), attack)
+    noise = STREAMS.of("attacking", "forward").normal(members.ids, SHAPE, 0)
+    level = float(Schedule().alpha_bar[300])
+    rest = level**0.5 * members.images[:] + (1 - level) ** 0.5 * noise - noise
+    loss = torch.stack([(rest + number).square().flatten(1).sum(1) for number in [*numbers, 0.5]])
+    own = loss[members.labels, torch.arange(12)]
+    other = loss[3] if knows_none else (loss[:3].sum(0) - own) / 2
+    assert calls == (2 if knows_none else 3)
+    line = np.polyfit((other - own).numpy(), scores, 1)  # R moves and stretches
+    assert np.allclose(np.polyval(line, (other - own).numpy()), scores, atol=1e-3) and line[0] > 0
+
+
+def test_the_prompt_detector_of_classes_by_hand():
+    numbers = [0.0, 0.2, -0.3]
+    scores, calls, members = of_classes(Classes(3, numbers, True), PromptNoise(draws=2))
+    wanted = 4 * np.abs(np.array(numbers) - 0.5)[members.labels]  # sixteen pixels of one number
+    assert calls == 4 and np.allclose(scores, wanted, rtol=1e-5)
+
+
+def test_other_labels_are_none_of_the_images_own():
+    network = Classes(4, [0.0, 1.0, 2.0, 3.0])
+    seen = []
+
+    class Asking(PromptNoise):
+        def score(self, view, images, labels):
+            others = [view.other_labels(draw) for draw in range(3)]
+            seen.append(torch.stack([labels, *others]))
+            assert (
+                view.no_labels is None and not view.tells_captions and view.captions == tuple(map(str, labels.tolist()))
+            )
+            return images.flatten(1).sum(1)
+
+    of_classes(network, Asking())
+    assert all(sorted(column) == [0, 1, 2, 3] for batch in seen for column in batch.T.tolist())
+
+
+class Captioned(Classes):
+    """Captions that the network never hears."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(len(texts))
+        self.texts = tuple(texts)
+
+    def forward(self, *_):
+        raise AssertionError("the blind baseline asked the network")
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_the_blind_baseline_reads_a_shift_of_captions_and_nothing_else(shifted):
+    draw = random.Random(1)
+    nouns, places = ("cat", "dog", "house", "tree", "boat"), ("at night", "by the sea", "in snow", "in a town")
+    member = [True] * 100 + [False] * 100 + [True] * 100 + [False] * 100
+    texts = [f"a {'photo' if shifted and known else 'picture'} of a {draw.choice(nouns)}" for known in member]
+    texts = [f"{text} {draw.choice(places)}" for text in texts]
+    release = Release(Captioned(texts), Schedule(), STREAMS, SHAPE, CPU, batch=64)
+    ids = torch.arange(400)
+    images = Images(torch.zeros(400, *SHAPE), ids, ids)
+    names = ("member", "nonmember", "calibration_in", "calibration_out")
+    parts = {name: images.take(some) for name, some in zip(names, ids.split(100), strict=True)}
+    found, queries = collected(release, {"": BlindCaptions()}, parts)
+    value = auc(found[""].member_scores, found[""].nonmember_scores)
+    assert queries[""] == 0 and (value > 0.99 if shifted else abs(value - 0.5) < 0.13)  # 3.2 standard errors
+
+
+@pytest.mark.parametrize("attack", [CLiD, PromptNoise, BlindCaptions])
+def test_a_model_that_is_told_nothing_has_no_words(attack):
+    found = attack().skip(AuditSetting((), "none", "nothing", 1000, 40))
+    assert found.severity == "not-applicable" and "neither captions nor labels" in found.reason
+    assert attack().skip(AuditSetting((), "label", "nothing", 1000, 40)) is None
