@@ -43,6 +43,7 @@ ELSEWHERE = {  # words of a command -> the test that runs such a one
     "export runs/cifar10": "tests/leakbench/runner/test_export.py",
     "run mode_collapse": "tests/test_mode_collapse.py",
     "check counter": "tests/test_submit_page.py",
+    "--checkpoints": "tests/leakbench/cli/test_audit_checkpoints.py",
 }
 BEFORE = {"docs/papers.md": [["run", "quick"]]}  # the page names points of that suite
 

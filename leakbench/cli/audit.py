@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from leakbench.cli.app import (
+    VOID,
     CellLimitOption,
     PluginOption,
     WideOption,
@@ -17,6 +19,7 @@ from leakbench.cli.app import (
     one_thread_a_process,
 )
 from leakbench.cli.lines import print_lines
+from leakbench.runtime.errors import UsageError, to_printable
 
 
 @app.command(
@@ -27,6 +30,7 @@ from leakbench.cli.lines import print_lines
       leakbench audit my_pipeline --members train/ --nonmembers heldout/
       leakbench audit my_pipeline --members train.npz --nonmembers heldout.npz --attacks all --plan
       leakbench audit --samples generated/ --members train/ --nonmembers heldout/
+      leakbench audit --checkpoints 'run/checkpoint-*' --members train/ --nonmembers heldout/
     DIR: a folder of images (of any depth), an .npz file, or the name of a data set. No picture of a member is kept, but
     by --images.
     """
@@ -37,6 +41,10 @@ def audit(
     nonmembers: Annotated[str, typer.Option(help="Images like them that it was not.", metavar="DIR")] = ...,  # type: ignore[assignment]
     samples: Annotated[
         str | None, typer.Option(help="Generated images, where there is no model.", metavar="DIR")
+    ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(help="In place of MODEL: checkpoint-STEP folders of one run, a curve.", metavar="'PATTERN'"),
     ] = None,
     out: Annotated[str | None, typer.Option(help="Folder for the results (default: runs/audit-MODEL).")] = None,
     size: Annotated[int | None, typer.Option(min=2, help="Resize and crop the images of folders.")] = None,
@@ -104,6 +112,9 @@ def audit(
         "plugins": plugin or (),
     }
     with answer_interrupts():
+        if checkpoints is not None:
+            _audit_checkpoints(checkpoints, options | {"images": images}, plan)
+            return
         lacking = _print_outline(options) if plan else ""
         if lacking is None:
             return
@@ -132,3 +143,39 @@ def _print_outline(options: dict[str, Any]) -> str | None:
 def _print_left_out(objections: dict[str, str]) -> None:
     for name, objection in objections.items():
         print(f"leakbench: left out: {name}: {objection}", file=sys.stderr)
+
+
+def _audit_checkpoints(pattern: str, options: dict[str, Any], plan: bool) -> None:
+    """Audit the checkpoints of a run and print their table; or print the plan of the last. Exit code 1 where something
+    failed, VOID where the track is void."""
+    from leakbench.interface.checkpoint_series import CheckpointSeries, find_checkpoints, format_table
+
+    model, out = options.pop("model"), options.pop("out")
+    if model is not None or options["samples"] is not None:
+        raise UsageError("--checkpoints: goes in place of MODEL and --samples")
+    found = find_checkpoints(pattern)
+    last = found[max(found)]
+    folder = Path(out) if out else Path("runs") / f"audit-{last.resolve().parent.name}"
+    series = CheckpointSeries(found, folder, options)
+    if plan:
+        from leakbench.interface.audit import prepare_audit
+
+        series.check()
+        print_lines(prepare_audit(last, out=series.folder(max(found)), **options).run.describe())
+        print(f"{len(found)} checkpoints, each as the last above: steps {', '.join(map(str, found))}")
+        return
+    from leakbench.interface.execution import RunFailed
+
+    series.check()
+    try:
+        for step in series.run():
+            print(f"leakbench: step {step} is audited: {series.folder(step)}", file=sys.stderr)
+    except RunFailed as failed:
+        for failure in failed.failures.values():
+            print(f"leakbench: failed: {to_printable(failure)}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    written = series.write()
+    print_lines(format_table(series.list_rows()))
+    print(", ".join(map(str, written)))
+    if series.list_void():
+        raise typer.Exit(VOID)
