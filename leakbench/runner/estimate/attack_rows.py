@@ -14,7 +14,7 @@ from leakbench.runner.estimate.dry_run import count_membership_calls, count_reco
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.attack_table import TABLE, AttackRow
-from leakbench.suite.audit_request.attack_sets import FROZEN, read_set
+from leakbench.suite.audit_request.attack_sets import FROZEN, WORDS, read_set
 from leakbench.suite.audit_request.attacks import ASKED
 
 SHAPE = (1, 16, 16)  # of the images that fits are timed on
@@ -24,7 +24,8 @@ _NOWHERE = AuditSetting((), "none", "nothing", 1, 0, parts=frozenset())  # lacks
 def make_rows() -> Iterator[tuple[Attack, AttackRow]]:
     """All built-in attacks, each with some parameters once, in order, and their rows without calls."""
     entries: dict[str, dict[str, Any]] = {}
-    for entry in [*({"name": name} for name in _built_in()), *(one for name in FROZEN for one in read_set(name))]:
+    named, frozen = [{"name": name} for name in _built_in()], [one for name in FROZEN for one in read_set(name)]
+    for entry in [*named, *frozen, *WORDS]:
         plain = {key: value for key, value in entry.items() if key not in ("id", "on")}
         entries.setdefault(json.dumps(plain, sort_keys=True), plain)
     for _, entry in sorted(entries.items(), key=lambda item: (item[1]["name"], item[0])):

@@ -9,6 +9,12 @@ from leakbench.suite.ensemble import read_frozen_attacks
 
 FROZEN = ("standard", "strongest")  # the first is the default
 SETS = (*FROZEN, "all")
+WORDS: tuple[dict[str, Any], ...] = (  # that every set has beside where the model is told captions
+    {"name": "blind_captions"},
+    {"name": "clid"},
+    {"id": "clid-other", "name": "clid", "captions": "other"},
+    {"name": "prompt_noise"},
+)
 
 
 def split_choice(choice: str) -> list[str]:

@@ -3,8 +3,9 @@
 Choices of ours: "standard" and "strongest" are frozen sets, "all" is the set `strongest` and then every other attack
 that reads membership or copies, with its default parameters. Of a set, an attack that asks for shadow models, which
 nobody can train without the recipe, is taken with its defaults if these need none, else left out; so is one that wants
-more access than there is. An attack that is asked for by name has to be possible, and has the parameters of these sets:
-one name has the same numbers in one audit and the next.
+more access than there is. A model that is told captions is asked by what reads them as well, and has the blind baseline
+of captions: what knows of no caption understates how much such a model leaks. An attack that is asked for by name has
+to be possible, and has the parameters of these sets: one name has the same numbers in one audit and the next.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from leakbench.api import Access, Attack
 from leakbench.results.families import FAMILIES
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
-from leakbench.suite.audit_request.attack_sets import FROZEN, SETS, read_set, split_choice
+from leakbench.suite.audit_request.attack_sets import FROZEN, SETS, WORDS, read_set, split_choice
 
 ASKED = tuple(name for name, family in FAMILIES.items() if family.of_given_models)
 _OPTION = "--attacks"
@@ -36,13 +37,16 @@ class Reach:
         return ""
 
 
-def build_entries(choice: str, reach: Reach) -> list[dict[str, Any]]:
+def build_entries(choice: str, reach: Reach, captioned: bool = False) -> list[dict[str, Any]]:
     """The [[attack]] entries of names with commas between, of attacks or of sets; each id once, as it stands first.
-    Raises UsageError."""
+    captioned: the model is told captions, and a set has the attacks of words beside. Raises UsageError."""
     _check_names(split_choice(choice))
     found: dict[str, dict[str, Any]] = {}
     for word in split_choice(choice):
         for entry in _possible(read_set(word), reach) if word in SETS else [_named(word, reach)]:
+            found.setdefault(str(entry.get("id", entry["name"])), entry)
+    if captioned and not set(SETS).isdisjoint(split_choice(choice)):
+        for entry in _possible(list(WORDS), reach):
             found.setdefault(str(entry.get("id", entry["name"])), entry)
     return list(found.values())
 

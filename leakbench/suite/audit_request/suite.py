@@ -149,7 +149,7 @@ def _table(request: Request) -> dict[str, Any]:
         "network": {"width": 8, "blocks": 1},
         "quality": _quality(request),
         "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request)],
-        "attack": build_entries(request.attacks, request.reach),
+        "attack": build_entries(request.attacks, request.reach, bool(request.captions)),
     }
 
 

@@ -147,3 +147,12 @@ def test_compute_batches_of_large_images_are_small(request_of, tmp_path):
         exact = "split.duplicate_radius=0"
         assert build_audit_suite(request, (exact,))[0].file.sampler.batch == batch
         assert build_audit_suite(request, (exact, "sampler.batch=7"))[0].file.sampler.batch == 7
+
+
+def test_a_set_has_what_reads_captions_where_there_are_some():
+    words = ["blind_captions", "clid", "clid-other", "prompt_noise"]
+    plain = build_entries("standard", Reach(Access.WEIGHTS))
+    captioned = build_entries("standard", Reach(Access.WEIGHTS), captioned=True)
+    assert captioned[: len(plain)] == plain
+    assert [one.get("id", one["name"]) for one in captioned[len(plain) :]] == words
+    assert build_entries("loss", Reach(Access.WEIGHTS), captioned=True) == build_entries("loss", Reach(Access.WEIGHTS))
