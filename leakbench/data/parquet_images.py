@@ -54,6 +54,7 @@ class ParquetImages:
         self.paths, self.folder = paths, folder
         self._lock = Lock()
         self._groups: OrderedDict[tuple[str, int], Any] = OrderedDict()
+        self._held = 0  # bytes of these
 
     @cached_property
     def _files(self) -> dict[str, _File]:
@@ -107,12 +108,12 @@ class ParquetImages:
         key = (f"{title}:{column}", group)
         with self._lock:
             if key not in self._groups:
-                self._groups[key] = (
-                    self._files[title].opened.read_row_group(group, [column], use_threads=False).column(0)
-                )
+                table = self._files[title].opened.read_row_group(group, [column], use_threads=False)
+                self._groups[key] = table.column(0)
+                self._held += table.nbytes
             self._groups.move_to_end(key)
-            while len(self._groups) > 2 and sum(held.nbytes for held in self._groups.values()) > _KEPT:
-                self._groups.popitem(last=False)
+            while len(self._groups) > 2 and self._held > _KEPT:
+                self._held -= self._groups.popitem(last=False)[1].nbytes
             return self._groups[key]
 
 

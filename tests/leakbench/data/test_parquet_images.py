@@ -81,6 +81,14 @@ def test_a_plain_column_of_bytes_in_one_file(tmp_path):
     assert data.labels is None
 
 
+def test_no_more_row_groups_are_kept_than_there_is_room_for(tmp_path, monkeypatch):
+    files = ImageFiles(write(tmp_path / "one.parquet", {"image": FILES}, rows=1))
+    monkeypatch.setattr("leakbench.data.parquet_images._KEPT", 0)
+    assert [files.read(name) for name in files.names] == FILES
+    source = files._source
+    assert len(source._groups) == 2 and source._held == sum(column.nbytes for column in source._groups.values())
+
+
 def test_a_path_in_a_column_is_not_followed(tmp_path):
     Image.fromarray(PIXELS[0]).save(tmp_path / "there.png")
     rows = [{"bytes": FILES[0], "path": "a"}, {"bytes": None, "path": str(tmp_path / "there.png")}]
