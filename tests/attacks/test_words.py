@@ -12,6 +12,7 @@ from leakbench.api import AuditSetting, Release
 from leakbench.attacks.membership.blind_captions import BlindCaptions
 from leakbench.attacks.membership.clid import CLiD
 from leakbench.attacks.membership.prompt_noise import PromptNoise
+from leakbench.attacks.membership.prompt_sharpness import PromptSharpness
 from leakbench.data.image_batch import Images
 from leakbench.defenses.pipeline import Pipeline
 from leakbench.measurement.membership_evidence import collect_membership_evidence
@@ -60,10 +61,10 @@ def planted(pipelines, tmp_path_factory):
         parts |= {"calibration_in": part(200, twice[:8]), "calibration_out": part(300, torch.arange(42, 66))}
         parts |= {"reference": part(400, torch.arange(66, 92))}
         attacks = {"null": CLiD(), "clipped": CLiD(reduced="clipped"), "other": CLiD(captions="other")}
-        return collected(release, attacks | {"prompt": PromptNoise()}, parts)
+        return collected(release, attacks | {"prompt": PromptNoise(), "sharp": PromptSharpness(draws=2)}, parts)
 
 
-@pytest.mark.parametrize("attack", ["null", "clipped", "prompt"])
+@pytest.mark.parametrize("attack", ["null", "clipped", "prompt", "sharp"])
 def test_a_planted_caption_is_found_and_null_prompts_are_not(planted, attack):
     found = planted[0][attack]
     assert auc(found.member_scores, found.nonmember_scores) > 0.95
@@ -77,7 +78,7 @@ def test_under_others_captions_less_is_found(planted):
 
 
 def test_calls_are_those_of_the_paper(planted):
-    assert planted[1] == {"null": 6, "clipped": 15, "other": 6, "prompt": 8}
+    assert planted[1] == {"null": 6, "clipped": 15, "other": 6, "prompt": 8, "sharp": 8}
 
 
 class Classes(torch.nn.Module):
@@ -136,6 +137,24 @@ def test_the_prompt_detector_of_classes_by_hand():
     assert calls == 4 and np.allclose(scores, wanted, rtol=1e-5)
 
 
+class Stretched(Classes):
+    """Answers with x times a number of the class, and half of x without one."""
+
+    def forward(self, x, t, label=None):
+        return x * torch.where(label < 0, 0.5, torch.tensor(self.numbers)[label]).view(-1, 1, 1, 1)
+
+
+def test_sharpness_where_the_jacobian_is_known():
+    """eps^D = k x: H^D s^D = k^2 x / sigma^2."""
+    numbers = [0.0, 0.2, 0.9]
+    scores, calls, members = of_classes(Stretched(3, numbers, True), PromptSharpness(draws=1))
+    t = Schedule().timesteps()[0]
+    x = STREAMS.of("attacking", "own", "prompt sharpness").normal(members.ids, SHAPE, 0)
+    k = torch.tensor(numbers)[members.labels] - 0.5
+    wanted = k.square() * x.flatten(1).norm(dim=1) / (1 - float(Schedule().alpha_bar[t]))
+    assert calls == 4 and np.allclose(scores, wanted, rtol=1e-3)
+
+
 def test_other_labels_are_none_of_the_images_own():
     network = Classes(4, [0.0, 1.0, 2.0, 3.0])
     seen = []
@@ -181,7 +200,7 @@ def test_the_blind_baseline_reads_a_shift_of_captions_and_nothing_else(shifted):
     assert queries[""] == 0 and (value > 0.99 if shifted else abs(value - 0.5) < 0.13)  # 3.2 standard errors
 
 
-@pytest.mark.parametrize("attack", [CLiD, PromptNoise, BlindCaptions])
+@pytest.mark.parametrize("attack", [CLiD, PromptNoise, PromptSharpness, BlindCaptions])
 def test_a_model_that_is_told_nothing_has_no_words(attack):
     found = attack().skip(AuditSetting((), "none", "nothing", 1000, 40))
     assert found.severity == "not-applicable" and "neither captions nor labels" in found.reason
