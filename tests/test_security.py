@@ -63,7 +63,7 @@ def test_weights_are_loaded_as_tensors_alone_unless_their_user_says_trust_pickle
         for name, call in calls(path):
             if name == "torch.load":
                 found.setdefault(keyword(call, "weights_only"), []).append(path.name)
-    assert set(found) == {"True", "not trust_pickle"} and found["not trust_pickle"] == ["weights.py"]
+    assert set(found) == {"True", "not trust_pickle"} and found["not trust_pickle"] == ["pickles.py"]
 
 
 def test_arrays_are_loaded_without_pickle():
