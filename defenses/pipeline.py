@@ -8,7 +8,9 @@ pixels where the model makes others than its settings say (a fine-tune at 512 of
 the settings of a single file of weights, a folder or a table. `trust_pickle` and
 `trust_code` let a pickle or the model's own code run.
 
-`lora` is an adapter to merge into the model (leakbench.models.pretrained.lora): a file or a folder.
+`lora` is an adapter to merge into the model (leakbench.models.pretrained.lora): a file or a folder. `reference` is the
+model that it was fine-tuned from, given as `path` is; of an adapter that is the model without it. Attacks that are
+calibrated by a base ask it.
 
 Members are what its user says they are. No attack that needs shadow or retrained models applies: they cannot be made.
 """
@@ -18,7 +20,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
 from leakbench.api import Artefacts, PretrainedModel, PretrainedSpec, Release, Task, fit_param, release_param
+from leakbench.models.pretrained.compatibility import check_reference
 from leakbench.models.pretrained.header_work import count_header_work
 from leakbench.models.pretrained.inspect import Options, describe_choices, list_files
 from leakbench.models.work import Work
@@ -33,6 +39,7 @@ class Pipeline(PretrainedModel):
     path: str = fit_param(min_length=1)
     captions: str = fit_param("")
     lora: str = fit_param("")
+    reference: str = fit_param("")
     prediction: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] | None = fit_param(None)
     size: int | None = fit_param(None, ge=8)
     config: str = fit_param("")
@@ -43,13 +50,30 @@ class Pipeline(PretrainedModel):
     @property
     def options(self) -> Options:
         """Its parameters as leakbench.models.pretrained takes them."""
-        return Options(**self.model_dump())
+        return Options(**self.model_dump(exclude={"reference"}))
 
     def spec(self) -> PretrainedSpec:
         """Shapes, conditions and schedule, from the model's settings alone."""
         from leakbench.models.pretrained.build import read_spec  # here, for it imports torch
 
-        return read_spec(self.options)
+        found, base = read_spec(self.options), self.base_model()
+        if self.reference and base is not None:
+            check_reference(self.reference, found, base.spec())
+        return found
+
+    def base_model(self) -> Pipeline | None:
+        """The model without its adapter, or `reference`."""
+        if self.lora:
+            return self.model_copy(update={"lora": "", "reference": ""})
+        if self.reference:
+            return self.model_copy(update={"path": self.reference, "reference": "", "config": ""})
+        return None
+
+    @model_validator(mode="after")
+    def _one_base(self) -> Pipeline:
+        if self.lora and self.reference:
+            raise PydanticCustomError("reference", "of a model with a lora, the reference is that model without it")
+        return self
 
     def work(self) -> Work | None:
         """From the headers of its weights; None of a module of one's own, and of pickles."""
@@ -64,8 +88,9 @@ class Pipeline(PretrainedModel):
         return describe_choices(self.options)
 
     def files(self) -> tuple[Path, ...]:
-        """The model's."""
-        return list_files(self.options)
+        """The model's, and its base's."""
+        base = self.base_model() if self.reference else None
+        return (*list_files(self.options), *(base.files() if base else ()))
 
     def content_digest(self) -> str:
         """Digest of what an adapter answered."""

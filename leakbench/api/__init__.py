@@ -27,16 +27,17 @@ from leakbench.results.evidence import (
 from leakbench.results.guarantee import Guarantee
 from leakbench.runtime.plugin import Access, Plugin, fit_param, release_param
 
-from .attack import Attack, AuxiliaryModel, CanaryKind, shadow_models
+from .attack import REFERENCE, Attack, AuxiliaryModel, CanaryKind, shadow_models
 from .attribute import AttributeAttack, AttributeTrainingSet
 from .auditing import CANARY, AuditingAttack
 from .membership import Calibration, ImageSet, MembershipAttack, Query
-from .pretrained import PretrainedModel, as_pretrained, pretrained_spec
+from .pretrained import PretrainedModel, as_pretrained, find_reference, pretrained_spec
 from .replication import RecoveryAttack, ReplicationAttack, SampleSet
 from .unlearning import RETRAINED, QueriedModel, UnlearningAttack, UnlearningContext
 
 __all__ = [
     "CANARY",
+    "REFERENCE",
     "RETRAINED",
     "UPDATES",
     "Access",
@@ -79,6 +80,7 @@ __all__ = [
     "UnlearningEvidence",
     "UnlearningScores",
     "as_pretrained",
+    "find_reference",
     "fit_param",
     "pretrained_spec",
     "release_param",

@@ -27,14 +27,18 @@ class AuxiliaryModel:
     training images without the forget set. canary: the target's whole chain, on those images but `reference` for which
     an independent fair coin fell heads. With `canaries` other than "ordinary" only half of these images, drawn at
     random, have coins, and something is made of them that a training remembers (leakbench.measurement.canaries); all
-    others are trained on.
+    others are trained on. reference: what the target was fine-tuned from, as it is: the base that a given model names,
+    or the bottom of a chain that is trained here, where that is a control and has seen no member.
     """
 
     name: str
     draw: int = 0
     share: float = 0.5
-    kind: Literal["shadow", "retrained", "canary"] = "shadow"
+    kind: Literal["shadow", "retrained", "canary", "reference"] = "shadow"
     canaries: CanaryKind = "ordinary"
+
+
+REFERENCE = AuxiliaryModel("reference", kind="reference")
 
 
 def shadow_models(count: int) -> tuple[AuxiliaryModel, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -25,6 +26,10 @@ class PretrainedModel(Defense):
         """
         return None
 
+    def base_model(self) -> PretrainedModel | None:
+        """The model that it was fine-tuned from; None where that is not known."""
+        return None
+
     def work(self) -> Work | None:
         """Work of one call of its network for one image, for estimates; None where it is not known beforehand."""
         return None
@@ -45,6 +50,19 @@ class PretrainedModel(Defense):
         """Digest of what the model holds beside its `files`, such as weights that code of its own made or read; it is
         part of the training key."""
         return ""
+
+
+def find_reference(chain: Sequence[Defense]) -> Defense | None:
+    """The model that a chain's network was fine-tuned from; None where there is none, or nobody said.
+
+    Of a given model its base; of one that is trained here the bottom of its chain, where that is a control, which has
+    seen no member, and something above it trains on.
+    """
+    bottom = chain[0] if chain else None
+    if isinstance(bottom, PretrainedModel):
+        return bottom.base_model()
+    trained_on = any(defense.changes != "sampling" for defense in chain[1:])
+    return bottom if bottom is not None and bottom.role == "control" and trained_on else None
 
 
 def as_pretrained(defense: Defense) -> PretrainedModel | None:

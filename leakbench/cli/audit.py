@@ -29,6 +29,7 @@ from leakbench.runtime.errors import UsageError, to_printable
     Examples:
       leakbench audit my_pipeline --members train/ --nonmembers heldout/
       leakbench audit my_pipeline --members train.npz --nonmembers heldout.npz --attacks all --plan
+      leakbench audit base_pipeline --lora mine.safetensors --members train/ --nonmembers heldout/ --captions txt
       leakbench audit --samples generated/ --members train/ --nonmembers heldout/
       leakbench audit --checkpoints 'run/checkpoint-*' --members train/ --nonmembers heldout/
     DIR: a folder of images (of any depth), an .npz file, or the name of a data set. No picture of a member is kept, but
@@ -51,6 +52,8 @@ def audit(
     captions: Annotated[
         str | None, typer.Option(help="CSV of file,caption; or txt: a .txt beside every image.")
     ] = None,
+    lora: Annotated[str | None, typer.Option(help="LoRA or its kin on the MODEL: a file or folder.")] = None,
+    base: Annotated[str | None, typer.Option(help="The model that MODEL was fine-tuned from.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="How much more of a caption a model draws.")] = None,
     attacks: Annotated[str, typer.Option(help="standard, strongest, all, or names with commas.")] = "standard",
     defense: Annotated[list[str] | None, typer.Option(help="A sampling-time defense to put around it.")] = None,
@@ -93,6 +96,8 @@ def audit(
         "out": out,
         "size": size,
         "captions": captions,
+        "lora": lora,
+        "base": base,
         "guidance": guidance,
         "attacks": attacks,
         "defenses": defense or (),

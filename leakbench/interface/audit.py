@@ -32,6 +32,8 @@ def audit(
     out: PathName | None = None,
     size: int | None = None,
     captions: PathName | None = None,
+    lora: PathName | None = None,
+    base: PathName | None = None,
     guidance: float | None = None,
     attacks: str | Sequence[str] = "standard",
     defenses: str | Sequence[str] = (),
@@ -66,6 +68,9 @@ def audit(
       holds of earlier audits of this model and these images are kept in it and in the results.
     - size: resize and crop the images of folders to so many pixels a side, at least 2.
     - captions: a CSV file with the columns file and caption; or "txt": a .txt beside every image.
+    - lora: LoRA, DoRA, LoHa or LoKr weights to merge into the model: a file or a folder. The model is then its base.
+    - base: the model that it was fine-tuned from, given as the model is. With it, or with `lora`, attacks on the loss
+      get a twin that compares the two, and the base is audited beside as a control.
     - guidance: scale of classifier-free guidance, at least 0: how much more of a caption the model draws.
     - attacks: "standard" (a frozen set, strong for its cost), "strongest" (the frozen set that papers compare by),
       "all" (whatever can be run on a given model), or names, in a list or with commas.
@@ -110,6 +115,8 @@ def prepare_audit(
     out: PathName | None,
     size: int | None,
     captions: PathName | None,
+    lora: PathName | None,
+    base: PathName | None,
     guidance: float | None,
     attacks: str | Sequence[str],
     defenses: str | Sequence[str],

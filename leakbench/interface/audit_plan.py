@@ -74,6 +74,8 @@ def _check_known(
     """Raise NotInHeaders for what is known beforehand to need more."""
     options = {
         "--plugin": bool(plugins),
+        "--lora": request["lora"] is not None,
+        "--base": request["base"] is not None,
         "--samples": request["samples"] is not None,
         "--defense": bool(list_names(request["defenses"])),
         "--skip-broken": request["skip_broken"],

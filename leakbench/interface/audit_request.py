@@ -20,6 +20,8 @@ REQUEST = (  # the options that a request follows from
     "samples",
     "size",
     "captions",
+    "lora",
+    "base",
     "guidance",
     "attacks",
     "defenses",
@@ -42,6 +44,8 @@ def make_request(
     samples: PathName | None,
     size: int | None,
     captions: PathName | None,
+    lora: PathName | None,
+    base: PathName | None,
     guidance: float | None,
     attacks: str | Sequence[str],
     defenses: str | Sequence[str],
@@ -77,10 +81,17 @@ def make_request(
             "them that it was not"
         )
     if model is not None and samples is None:
-        said = {"trust_pickle": trust_pickle or None, "trust_code": trust_code or None, "guidance": guidance}
+        if lora is not None and base is not None:
+            raise UsageError(f"--base {base}: with --lora the base is MODEL itself: leave one of them out")
+        said: dict[str, Any] = {
+            "trust_pickle": trust_pickle or None,
+            "trust_code": trust_code or None,
+            "guidance": guidance,
+        }
+        said |= {"lora": lora and str(user_path(lora)), "reference": base and str(user_path(base))}
         return request_of_model(str(user_path(model)), said, table, given)
     if samples is not None and model is None:
-        told = {"captions": table, "guidance": guidance, "defense": around}
+        told: dict[str, Any] = {"captions": table, "lora": lora, "base": base, "guidance": guidance, "defense": around}
         images = name_dataset("--samples", fspath(samples), size, convert, upright=upright, levels=stated)
         return request_of_samples(images, told, given)
     raise UsageError("audit: give a MODEL, or --samples DIR where there are only generated images")

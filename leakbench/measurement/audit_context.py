@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -91,6 +91,8 @@ class AuditContext:
         for need in collect_auxiliary_models(tuple(attacks)):
             chain = auxiliary_chain(need, self.point.chain)
             release = self.builder.build_release(chain, self.seed, need)
+            if need.kind == "reference":  # asked about what the target denoises, whatever autoencoder it has itself
+                release = replace(release, codec=self.release.codec)
             parts = self._auxiliary_samples_parts(need)
             source = QueriedRelease(release, partial(self._load_samples_of, release, count, parts))
             others[need.name] = AuxiliaryRelease(source, inputs.training_rows(need, self.seed))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leakbench.api import AuxiliaryModel
+from leakbench.api import AuxiliaryModel, find_reference
 from leakbench.data import Split
 from leakbench.suite.release_spec import ChainLink
 
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def auxiliary_chain(auxiliary: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> tuple[ChainLink, ...]:
-    """The part of a target's chain that an auxiliary model repeats."""
+    """The part of a target's chain that an auxiliary model repeats; of a reference, the base alone."""
+    if auxiliary.kind == "reference":
+        base = find_reference([link.defense for link in chain])
+        assert base is not None, "an attack that needs a reference is skipped where there is none"
+        return (replace(chain[0], defense=base),)
     if auxiliary.kind == "canary":
         return chain
     if auxiliary.kind == "retrained":
@@ -23,10 +28,17 @@ def auxiliary_chain(auxiliary: AuxiliaryModel, chain: tuple[ChainLink, ...]) -> 
     return tuple(link for link in chain if link.defense.changes != "sampling")
 
 
+def trained_as(auxiliary: AuxiliaryModel | None) -> AuxiliaryModel | None:
+    """The model that an auxiliary one is trained as. A reference is the base of the target itself, with its images and
+    random streams (None)."""
+    return None if auxiliary is not None and auxiliary.kind == "reference" else auxiliary
+
+
 def training_rows(
     split: Split, forgotten: np.ndarray | None, auxiliary: AuxiliaryModel | None, seed: int
 ) -> np.ndarray:
     """Rows that a release trains on: the target's (None), or those of an auxiliary model."""
+    auxiliary = trained_as(auxiliary)
     if auxiliary is None:
         return split.train
     if auxiliary.kind == "retrained":
@@ -57,6 +69,7 @@ def release_rng(dataset: str, seed: int, auxiliary: AuxiliaryModel | None = None
     """Random streams of (dataset, seed). Shadow models and canaries have their own: they differ in all noise."""
     from leakbench.runtime.device import Rng  # here, for it imports torch
 
+    auxiliary = trained_as(auxiliary)
     if auxiliary is None or auxiliary.kind == "retrained":
         return Rng(dataset, seed)
     kind = f"{auxiliary.draw}/{auxiliary.share}" if auxiliary.kind == "shadow" else f"canary/{auxiliary.draw}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leakbench.api import UPDATES, Attack, AuditSetting, Defense, Skip, as_pretrained, shipped_parts
+from leakbench.api import UPDATES, Attack, AuditSetting, Defense, Skip, as_pretrained, find_reference, shipped_parts
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.release_spec import ChainLink
 
@@ -72,7 +72,10 @@ def skip_attack(attack: Attack, setting: AuditSetting) -> Skip | None:
     own, models = attack.skip(setting), attack.auxiliary_models()
     if own is not None and own.severity == "not-applicable":
         return own
-    if models and any(map(as_pretrained, setting.chain)):
+    if any(model.kind == "reference" for model in models) and find_reference(setting.chain) is None:
+        return Skip("compares with the base that its model was fine-tuned from, and none is known", "not-applicable")
+    trained = [model for model in models if model.kind != "reference"]
+    if trained and any(map(as_pretrained, setting.chain)):
         reason = "its model was given: no shadow, retrained or canary model of it can be trained"
         return Skip(reason, "not-applicable", ("not-trained-here",))
     if any(model.kind == "retrained" for model in models) and setting.forget == "nothing":

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from leakbench.api import AuxiliaryModel, Defense, as_pretrained
+from leakbench.measurement.auxiliary import trained_as
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.tasks import build_task
 from leakbench.models.artefact_io import save_artefacts
@@ -50,7 +51,7 @@ def fit_parts(
     inputs: RunInputs, chain: tuple[ChainLink, ...], seed: int, auxiliary: AuxiliaryModel | None = None
 ) -> Parts:
     """All that training the last link of a chain depends on."""
-    defense = chain[-1].defense
+    defense, auxiliary = chain[-1].defense, trained_as(auxiliary)
     return {
         "defense": defense.name,
         "version": defense.version,

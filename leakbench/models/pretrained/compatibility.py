@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from leakbench.data import Dataset
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.models.schedule import Schedule
@@ -36,3 +38,21 @@ def schedule_with_walk(identity: str, spec: PretrainedSpec, steps: int, clip: bo
     if steps > spec.schedule.T:
         raise UsageError(f"sampler.steps = {steps}: the model of defense {identity!r} has {spec.schedule.T} timesteps")
     return replace(spec.schedule, steps=steps, clip=clip and spec.schedule.bounded)
+
+
+def check_reference(name: str, spec: PretrainedSpec, base: PretrainedSpec) -> None:
+    """Check that two models can be asked the same. Raises UsageError where one cannot have been fine-tuned from the
+    other: their losses would differ in more than training."""
+    theirs = {
+        "images": (base.images, spec.images),
+        "inputs of the network": (base.network.shape, spec.network.shape),
+        "labels": (base.network.conditions, spec.network.conditions),
+        "noise levels": (len(base.schedule.alpha_bar), len(spec.schedule.alpha_bar)),
+    }
+    for what, (one, other) in theirs.items():
+        if one != other:
+            raise UsageError(
+                f"reference {name!r}: its {what} are {one}, and the model's {other}: it is no base of that"
+            )
+    if not np.allclose(base.schedule.alpha_bar, spec.schedule.alpha_bar, rtol=1e-4):
+        raise UsageError(f"reference {name!r}: its noise schedule is another than the model's: it is no base of that")

@@ -5,7 +5,9 @@ that reads membership or copies, with its default parameters. Of a set, an attac
 nobody can train without the recipe, is taken with its defaults if these need none, else left out; so is one that wants
 more access than there is. A model that is told captions is asked by what reads them as well, and has the blind baseline
 of captions: what knows of no caption understates how much such a model leaks. An attack that is asked for by name has
-to be possible, and has the parameters of these sets: one name has the same numbers in one audit and the next.
+to be possible, and has the parameters of these sets: one name has the same numbers in one audit and the next. Where the
+base of a fine-tune is known, an attack that has a twin which is calibrated by it (`calibrated_loss` of `loss`) brings
+that along.
 """
 
 from __future__ import annotations
@@ -26,15 +28,20 @@ _OPTION = "--attacks"
 
 @dataclass(frozen=True)
 class Reach:
-    """Access that an attacker has."""
+    """Access that an attacker has; and whether the base is known that the model was fine-tuned from."""
 
     access: Access
+    has_base: bool = False
 
     def lacks(self, kind: type[Attack]) -> str:
         """Say what an attack wants and there is not; empty if it has all."""
         if kind.access > self.access:
             return f"needs access {kind.access.name}, and what was given allows {self.access.name}"
         return ""
+
+    def trains(self, attack: Attack) -> bool:
+        """Tell whether an attack needs models that cannot be had."""
+        return any(not self.has_base or model.kind != "reference" for model in attack.auxiliary_models())
 
 
 def build_entries(choice: str, reach: Reach, captioned: bool = False) -> list[dict[str, Any]]:
@@ -44,11 +51,23 @@ def build_entries(choice: str, reach: Reach, captioned: bool = False) -> list[di
     found: dict[str, dict[str, Any]] = {}
     for word in split_choice(choice):
         for entry in _possible(read_set(word), reach) if word in SETS else [_named(word, reach)]:
-            found.setdefault(str(entry.get("id", entry["name"])), entry)
+            for one in (entry, *_twins(entry, reach)):
+                found.setdefault(str(one.get("id", one["name"])), one)
     if captioned and not set(SETS).isdisjoint(split_choice(choice)):
         for entry in _possible(list(WORDS), reach):
             found.setdefault(str(entry.get("id", entry["name"])), entry)
     return list(found.values())
+
+
+def _twins(entry: dict[str, Any], reach: Reach) -> list[dict[str, Any]]:
+    """Where the base is known, the twin of an attack that compares with it, with the same parameters; beside that of
+    `loss` the comparison timestep by timestep."""
+    name = f"calibrated_{entry['name']}"
+    if not reach.has_base or name not in registry.names("attacks"):
+        return []
+    identity = f"calibrated_{entry.get('id', entry['name'])}"
+    twin = {**entry, "name": name} | ({"id": identity} if identity != name else {})
+    return [twin, *([{"name": "calibrated_curve"}] if entry["name"] == "loss" else [])]
 
 
 def _check_names(words: Sequence[str]) -> None:
@@ -67,9 +86,9 @@ def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any
         if kind.family not in ASKED or reach.lacks(kind):
             continue
         parameters = {key: value for key, value in entry.items() if key not in ("name", "id", "on")}
-        if not kind(**parameters).auxiliary_models():
+        if not reach.trains(kind(**parameters)):
             found.append(entry)
-        elif not kind().auxiliary_models():
+        elif not reach.trains(kind()):
             found.append({"name": entry["name"]})
     return found
 
@@ -81,7 +100,9 @@ def _named(name: str, reach: Reach) -> dict[str, Any]:
         raise UsageError(f"{_OPTION} {name}: is of family {kind.family}; an audit reads {' and '.join(ASKED)}")
     if lacking := reach.lacks(kind):
         raise UsageError(f"{_OPTION} {name}: {lacking}")
-    if kind().auxiliary_models():
+    if any(model.kind == "reference" for model in kind().auxiliary_models()) and not reach.has_base:
+        raise UsageError(f"{_OPTION} {name}: compares with the base of a fine-tune: give it by --base, or --lora FILE")
+    if reach.trains(kind()):
         raise UsageError(f"{_OPTION} {name}: needs other models trained by the same recipe, which an audit has not")
     frozen = [entry for one in FROZEN for entry in read_set(one) if entry.get("id", entry["name"]) == name]
     return next(iter(_possible(frozen, reach)), {"name": name})

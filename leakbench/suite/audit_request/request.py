@@ -47,7 +47,8 @@ def request_of_model(model: str, said: dict[str, Any], captions: str | None, giv
         table = collect_sidecars(folders) if captions == SIDECARS else arrange_captions(Path(captions), folders)
         parameters["captions"] = given["captions"] = str(table)
         given["typed_captions"] = captions
-    return Request(Path(model).name, {"name": "pipeline", "path": model, **parameters}, **given)
+    title = Path(model).name + (f" + {Path(parameters['lora']).stem}" if "lora" in parameters else "")
+    return Request(title, {"name": "pipeline", "path": model, **parameters}, **given)
 
 
 def request_of_samples(samples: str, said: dict[str, Any], given: dict[str, Any]) -> Request:

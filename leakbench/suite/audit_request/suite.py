@@ -3,9 +3,10 @@
 The bottom of its chain is a given model or given samples: nothing is trained. Choices of ours:
 - Attacks: see leakbench.suite.audit_request.attacks; one that cannot work on the images or the model at hand is left
   out, and that is said. One that reads what only some defense ships is left out where no defense was asked for.
-- Control: a very small network of ours with random weights, attacked alike; up to 64x64 pixels. It knows nothing
-  whatever its size, so it is no twin of the model and takes a fraction of its time. Of samples alone there is none but
-  the blind baseline. No positive control can be had of a model that others trained.
+- Control: the base that the model was fine-tuned from, where that is known: a trained network that has not
+  learnt what the fine-tune did. Else a very small network of ours with random weights, attacked alike; up to 64x64
+  pixels. It knows nothing whatever its size, so it is no twin of the model and takes a fraction of its time. Of samples
+  alone there is none but the blind baseline. No positive control can be had of a model that others trained.
 - The headline is the TPR at the lowest false-positive rate that ten nonmembers, at least, are expected to reach.
 - Compute batches of large images are small, so that what is computed with them stays within some 100 MiB a tensor.
 - A model of captions is measured in features that were learnt without labels: a caption is no class.
@@ -26,6 +27,7 @@ from leakbench.api import (
     Access,
     Attack,
     AuditSetting,
+    PretrainedModel,
     PretrainedSpec,
     Skip,
     as_pretrained,
@@ -50,6 +52,7 @@ from leakbench.suite.release_spec import ReleaseSpec
 from leakbench.suite.suite import Suite
 
 GIVEN = "model"  # the id of what is audited
+BASE = "base"  # and of what it was fine-tuned from
 _WHERE = "leakbench audit"
 _SMALL_BATCH, _MANY = 64, 512  # rows of a batch where there are fewer images of a side than that
 _LARGEST = 64  # pixels a side of images on which the control is worth its time
@@ -85,7 +88,8 @@ class Request:
     @property
     def reach(self) -> Reach:
         """Access that an attacker has."""
-        return Reach(Access.SAMPLES if self.generated else Access.WEIGHTS)
+        known = bool(self.model.get("lora") or self.model.get("reference"))
+        return Reach(Access.SAMPLES if self.generated else Access.WEIGHTS, known)
 
 
 def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[str, str]]:
@@ -115,7 +119,10 @@ def _build(
     request: Request, overrides: tuple[str, ...], load: Callable[[Request, PretrainedSpec | None], Dataset]
 ) -> tuple[Suite, dict[str, str], Dataset]:
     check_around(request.defenses)
-    model = _read_model(request, build_suite(_table(request), _WHERE, overrides))
+    first = build_suite(_table(request), _WHERE, overrides)
+    given = as_pretrained(first.points[0].chain[0].defense)
+    base = given.base_model() if given else None
+    model = _read_model(request, first)
     sides = {"members": request.members, "nonmembers": request.nonmembers}
     check_sides(sides, model, request.title, request.captions, request.skip_broken)
     request = _with_channels(request, model)
@@ -128,7 +135,7 @@ def _build(
         check_samples(request.generated, request.samples, request.shape, data.shape)
     parts = Counter(np.asarray(data.split).tolist())
     table = _table(request) | {"headline": _headline(parts["nonmember"]), "sampler": _sampler(parts, data)}
-    table["defense"] += _control(request, data)
+    table["defense"] += _control(request, data, base)
     table["network"] |= _control_levels(data)
     suite = build_suite(table, _WHERE, overrides)
     return *_fitting(_without_part_readers(suite, data, model, request), data, model), data
@@ -241,7 +248,9 @@ def _around(request: Request) -> list[dict[str, Any]]:
     return [{"name": name, "base": GIVEN} for name in request.defenses]
 
 
-def _control(request: Request, data: Dataset) -> list[dict[str, Any]]:
+def _control(request: Request, data: Dataset, base: PretrainedModel | None) -> list[dict[str, Any]]:
+    if base is not None:
+        return [{"id": BASE, "role": "control", "name": base.name, **base.model_dump(exclude_defaults=True)}]
     if request.reach.access < Access.API or max(data.shape[1:]) > _LARGEST:
         return []
     return [{"name": "untrained"}]
