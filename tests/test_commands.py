@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,12 @@ def home(cut_suites, hurried, pipelines, tmp_path, monkeypatch):
     for name, other in {"train": "members", "heldout": "nonmembers"}.items():
         shutil.copytree(home / other, home / name)
     write_images(home / "faces", levels)
+    shutil.copytree("my_pipeline", "my_model")
+    (home / "shards").mkdir()
+    for archive, side in {"shards/0.tar": "members", "heldout.tar": "nonmembers"}.items():
+        with tarfile.open(archive, "w") as packed:
+            for image in sorted((home / side).iterdir()):
+                packed.add(image, image.name)
     np.savez("mine.npz", images=levels, labels=np.arange(400) % 10)
     np.savez("xrays.npz", images=np.pad(levels, ((0, 0), (3, 3), (3, 3))), labels=np.arange(400) % 2)
     np.savez("cifar.npz", images=np.pad(levels, ((0, 0), (4, 4), (4, 4))))

@@ -54,10 +54,13 @@ def batch(
 
 
 OFFERED = {  # design.md, section 4; each level adds to the one below
-    Access.NONE: {"queries", "ids", "stream"},
+    Access.NONE: {"queries", "ids", "stream", "captions"},
     Access.SAMPLES: {"samples", "others"},
     Access.API: {"sample", "vary", "inpaint", "conditions"},
-    Access.DENOISER: {"eps", "schedule", "ddim", "memoize", "labels", "noise", "noised", "noise_to"},
+    Access.DENOISER: {
+        *("eps", "schedule", "ddim", "memoize", "labels", "noise", "noised", "noise_to"),
+        *("tells_captions", "no_labels", "other_labels", "edited_labels"),
+    },
     Access.WEIGHTS: {"network", "parts", "release"},
 }
 

@@ -94,8 +94,9 @@ def test_no_section_where_nothing_is_claimed(tmp_path, tell_run, points):
 def test_the_terminal_has_a_line_a_claim(tmp_path, tell_run, capsys):
     lost = private("erasediff", {"void": "why"}, defense="erasediff")
     print_table(tell_run(tmp_path, [BASELINE, private("dp_sgd", CLAIM), lost, UNTRAINED]))
-    said = [line for line in capsys.readouterr().out.splitlines() if "epsilon" in line]
-    assert said == ["dp_sgd states epsilon 2.99 at delta 0.0016 (adjacency: zero-out, accountant: prv)"]
+    said = " ".join(capsys.readouterr().out.split())  # lines are broken at the terminal's width
+    assert said.count("epsilon") == 1
+    assert "dp_sgd states epsilon 2.99 at delta 0.0016 (adjacency: zero-out, accountant: prv)" in said
 
 
 def test_a_flag_with_a_number_keeps_it_and_its_meaning(tmp_path, tell_run):
