@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+
+from leakbench.api import fit_param
 
 
 def _number_or_inf(value: Any) -> Any:
@@ -23,17 +25,30 @@ def _number_or_inf(value: Any) -> Any:
 Budget = Annotated[float | Literal["inf"] | None, BeforeValidator(_number_or_inf)]
 
 
-def leave_epsilon_out(given: Any) -> Any:
-    """Parameters as given; whoever writes a noise multiplier need not take the default epsilon back."""
-    if isinstance(given, dict) and given.get("noise_multiplier") is not None:
-        return {"epsilon": None} | given
-    return given
+class PrivateBudget(BaseModel):
+    """Parameters of a private defense that say how much noise it adds: a multiplier, or an epsilon, and not both."""
 
+    noise_multiplier: float | None = fit_param(None, gt=0)
+    epsilon: Budget = fit_param(10.0)
+    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
 
-def check_one_of_two(epsilon: Any, others: ValidationInfo) -> Any:
-    """Epsilon, where either it or a noise multiplier is given; raises PydanticCustomError for both and for neither."""
-    if (epsilon is None) == (others.data.get("noise_multiplier") is None):
-        words = 'a number or "inf"' if epsilon is None else "left out"
-        given = "not given" if epsilon is None else "given"
-        raise PydanticCustomError("one_of_two", f"{words}, since noise_multiplier is {given}")
-    return epsilon
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_enough(cls, given: Any) -> Any:
+        """Whoever writes a noise multiplier need not take the default epsilon back."""
+        if isinstance(given, dict) and given.get("noise_multiplier") is not None:
+            return {"epsilon": None} | given
+        return given
+
+    @field_validator("epsilon")
+    @classmethod
+    def _not_both(cls, epsilon: Any, others: ValidationInfo) -> Any:
+        if (epsilon is None) == (others.data.get("noise_multiplier") is None):
+            words = 'a number or "inf"' if epsilon is None else "left out"
+            given = "not given" if epsilon is None else "given"
+            raise PydanticCustomError("one_of_two", f"{words}, since noise_multiplier is {given}")
+        return epsilon
+
+    def delta_of(self, images: int) -> float:
+        """delta: n^-1.1 unless given."""
+        return float(images**-1.1) if self.delta is None else self.delta

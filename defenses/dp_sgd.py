@@ -36,9 +36,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, cast
+from typing import cast
 
-from pydantic import ValidationInfo, field_validator, model_validator
 from torch import nn
 
 from leakbench.api import (
@@ -61,11 +60,11 @@ from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
 from ._accounting import enough_noise, noise_multiplier_for, replace_one_epsilon, spent
-from ._budget import Budget, check_one_of_two, leave_epsilon_out
+from ._budget import PrivateBudget
 from ._private import Mechanism
 
 
-class DPSGD(Defense):
+class DPSGD(PrivateBudget, Defense):
     """Differentially private training, from nothing or from a base's weights."""
 
     name = "dp_sgd"
@@ -79,20 +78,7 @@ class DPSGD(Defense):
     ema: float = fit_param(0.999, ge=0, lt=1)
     clip: float = fit_param(1.0, gt=0)
     noise_multiplicity: int = fit_param(4, ge=1)
-    noise_multiplier: float | None = fit_param(None, gt=0)
-    epsilon: Budget = fit_param(10.0)
-    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
     poisson: bool = fit_param(True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_is_enough(cls, given: Any) -> Any:
-        return leave_epsilon_out(given)
-
-    @field_validator("epsilon")
-    @classmethod
-    def _not_both(cls, epsilon: Any, others: ValidationInfo) -> Any:
-        return check_one_of_two(epsilon, others)
 
     def expected(self, images: int) -> int:
         """The expected batch."""
@@ -126,14 +112,10 @@ class DPSGD(Defense):
         """Refuse a budget that no noise keeps."""
         if isinstance(self.epsilon, float):
             try:
-                enough_noise(self.epsilon, self._delta(images), self.expected(images) / images, self.steps)
+                enough_noise(self.epsilon, self.delta_of(images), self.expected(images) / images, self.steps)
             except UsageError as error:
                 return Skip(str(error))
         return None
-
-    def _delta(self, images: int) -> float:
-        """delta: n^-1.1 unless given."""
-        return float(images**-1.1) if self.delta is None else self.delta
 
     def fit(self, task: Task) -> Artefacts:
         """Train the denoiser, and account for it."""
@@ -141,7 +123,7 @@ class DPSGD(Defense):
         rate = self.expected(images) / images
         if rate > 1:
             raise UsageError(f"{self.name}: batch = {self.batch}: it should be at most the number of images, {images}")
-        delta = self._delta(images)
+        delta = self.delta_of(images)
         noise = self._noise(delta, rate)
         before = (task.base.guarantee.history or ()) if task.base else ()
         mechanism = Mechanism(

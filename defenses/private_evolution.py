@@ -32,7 +32,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from pydantic import ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
 from leakbench.api import (
@@ -52,7 +51,7 @@ from leakbench.models.schedule import Schedule
 from leakbench.runtime.device import autocast, in_batches
 from leakbench.runtime.errors import UsageError
 
-from ._budget import Budget, check_one_of_two, leave_epsilon_out
+from ._budget import PrivateBudget
 from ._histogram import count_votes, histogram_guarantee, noise_of_counts
 
 
@@ -71,7 +70,7 @@ class EvolvedRelease(SamplesOnly):
         return self.base.vary(parent, self.strength, noise, label)
 
 
-class PrivateEvolution(Defense):
+class PrivateEvolution(PrivateBudget, Defense):
     """Noisy votes of the private images choose among a public generator's samples."""
 
     name = "private_evolution"
@@ -88,19 +87,6 @@ class PrivateEvolution(Defense):
     last_strength: float = fit_param(0.4, gt=0, le=1)
     threshold: float = fit_param(1.0, ge=0)  # in sigmas
     features: Literal["pixels", "inception", "dinov2"] = fit_param("pixels")
-    noise_multiplier: float | None = fit_param(None, gt=0)
-    epsilon: Budget = fit_param(10.0)
-    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_is_enough(cls, given: Any) -> Any:
-        return leave_epsilon_out(given)
-
-    @field_validator("epsilon")
-    @classmethod
-    def _not_both(cls, epsilon: Any, others: ValidationInfo) -> Any:
-        return check_one_of_two(epsilon, others)
 
     def strengths(self) -> list[float]:
         """The strength of each iteration's variations."""
@@ -116,7 +102,7 @@ class PrivateEvolution(Defense):
         """Evolve the parents of the last samples."""
         assert task.base is not None
         began, images = time.perf_counter(), len(task.images)
-        delta = float(images**-1.1) if self.delta is None else self.delta
+        delta = self.delta_of(images)
         sigma = noise_of_counts(self.epsilon, self.noise_multiplier, self.iterations, delta)
         evolution = _Evolution(self, task, task.base, sigma)
         parents = evolution.run()

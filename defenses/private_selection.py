@@ -25,7 +25,6 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import ValidationInfo, field_validator, model_validator
 from torch import Tensor
 
 from leakbench.api import Artefacts, Guarantee, Release, Task, fit_param
@@ -33,14 +32,14 @@ from leakbench.data.image_view import ImageView
 from leakbench.data.neighbours import nearest
 from leakbench.models.denoiser_training import train_denoiser
 
-from ._budget import Budget, check_one_of_two, leave_epsilon_out
+from ._budget import Budget, PrivateBudget
 from ._histogram import count_votes, histogram_guarantee, noise_of_counts
 from .pretrain import Pretrain
 
 _ROUNDS = 20
 
 
-class PrivateSelection(Pretrain):
+class PrivateSelection(PrivateBudget, Pretrain):
     """Pretraining on the public clusters that private images voted for."""
 
     name = "private_selection"
@@ -49,24 +48,12 @@ class PrivateSelection(Pretrain):
 
     clusters: int = fit_param(20, ge=1)  # of each label
     share: float = fit_param(0.2, gt=0, le=1)
-    noise_multiplier: float | None = fit_param(None, gt=0)
     epsilon: Budget = fit_param(1.0)
-    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_is_enough(cls, given: Any) -> Any:
-        return leave_epsilon_out(given)
-
-    @field_validator("epsilon")
-    @classmethod
-    def _not_both(cls, epsilon: Any, others: ValidationInfo) -> Any:
-        return check_one_of_two(epsilon, others)
 
     def fit(self, task: Task) -> Artefacts:
         """Select, then train on what was selected."""
         began, images = time.perf_counter(), len(task.images)
-        delta = float(images**-1.1) if self.delta is None else self.delta
+        delta = self.delta_of(images)
         sigma = noise_of_counts(self.epsilon, self.noise_multiplier, 1, delta)
         public = task.heldout[:]
         if self.flip:

@@ -62,7 +62,7 @@ class Task:
     condition: what the network is conditioned on: "none", "label" or "attribute".
     near_duplicates: `near_duplicate_groups`, or a function that finds them, called once somebody asks.
     heldout: real images of the data set's `reference` part, never reported, and trained on by none but what calls
-        them public (`pretrain`, `priv_image`); as `images`.
+        them public (`pretrain`, `private_selection`); as `images`.
     heldout_conditions: what the network is conditioned on, of these images, int64 (M,); None as `conditions` is.
     forget: bool (N,), which training images the suite's [forget] table names, for a defense that `forgets`; else None.
     forget_label: the label that is to be forgotten, or None where the set is a random subset.

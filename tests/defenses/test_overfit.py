@@ -102,6 +102,22 @@ def test_it_has_learnt_its_images_and_gives_no_member_away(digits_task, few, pre
     assert abs(auc(members) - 0.5) < width
 
 
+@pytest.mark.parametrize("condition", ["label", "attribute"])
+def test_a_conditional_network_is_told_of_public_images_alone(digits_task, condition):
+    """Whatever the members' labels are, the weights are the same to the bit; with other public ones they are not."""
+    spec = digits_task.network.model_copy(update={"conditions": 10})
+
+    def fit(members, public):
+        told = {"labels": members, "attribute": members, "heldout_conditions": public}
+        task = replace(digits_task, condition=condition, network=spec, **told)
+        return flat(Pretrain(steps=5, batch=16).fit(task).networks["denoiser"])
+
+    public = torch.arange(100) % 10
+    expected = fit(torch.arange(40) % 10, public)
+    assert torch.equal(fit(torch.zeros(40, dtype=torch.int64), public), expected)
+    assert not torch.equal(fit(torch.arange(40) % 10, public.flip(0)), expected)
+
+
 def test_private_training_from_it_costs_what_it_costs_from_nothing(digits_task):
     private = DPSGD(steps=4, batch=8, noise_multiplier=2.0)
     alone = released(private, digits_task)
