@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from leakbench.models.pretrained.families.family import Family, Told
+from leakbench.models.pretrained.families.family import Family, Told, with_none
 
 
 class AuraFlow(Family):
@@ -17,10 +17,8 @@ class AuraFlow(Family):
 
     def tell(self, pipeline: Any, captions: list[str], device: Any) -> dict[str, Any]:
         """The encoder's states, zero where there is no word."""
-        import torch
-
         states, _, none, _ = pipeline.encode_prompt(captions, device=device)
-        return {"states": torch.cat([states, none[:1]])}
+        return {"states": with_none(states, none)}
 
     def ask(self, body: Any, x: Any, time: Any, told: Told) -> Any:
         """transformer(x_s, states, s): the network is told s, not 1000 s."""

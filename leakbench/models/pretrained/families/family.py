@@ -70,10 +70,19 @@ class Family:
 
     def tell(self, pipeline: Any, captions: list[str], device: torch.device) -> dict[str, Tensor]:
         """Tensors of which each row is what the network is told of a caption; the last row is what the pipeline tells
-        it where guidance asks for no condition. `pipeline` has its text encoders and nothing else."""
-        raise NotImplementedError
+        it where guidance asks for no condition. `pipeline` has its text encoders and nothing else. As most pipelines
+        answer: the encoder's states, and which of them are words."""
+        states, mask, none, none_mask = pipeline.encode_prompt(captions, device=device)
+        return {"states": with_none(states, none), "mask": with_none(mask, none_mask)}
 
     def ask(self, body: Any, x: Tensor, time: Tensor, told: Told) -> Any:
         """Call the network on x (N, C, H, W) at time (N,), its scheduler's. told: {"label": int64 (N,)} of a class, or
         N rows of what `tell` made. Answers a tensor, or a tuple that begins with it."""
         raise NotImplementedError
+
+
+def with_none(rows: Tensor, none: Tensor) -> Tensor:
+    """Rows of captions, and last the one of no condition: `none` has it once for each caption."""
+    import torch
+
+    return torch.cat([rows, none[:1]])

@@ -16,13 +16,6 @@ class PixArt(Family):
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
     patch: ClassVar[int] = 2
 
-    def tell(self, pipeline: Any, captions: list[str], device: Any) -> dict[str, Any]:
-        """T5's last hidden states, and which of them are words."""
-        import torch
-
-        states, mask, none, none_mask = pipeline.encode_prompt(captions, device=device)
-        return {"states": torch.cat([states, none[:1]]), "mask": torch.cat([mask, none_mask[:1]])}
-
     def ask(self, body: Any, x: Any, time: Any, told: Told) -> Any:
         """transformer(x, t, states, mask, size)"""
         more: dict[str, Any] = {"resolution": None, "aspect_ratio": None}

@@ -15,13 +15,6 @@ class Sana(Family):
     pipeline: ClassVar[str] = "SanaPipeline"
     encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
 
-    def tell(self, pipeline: Any, captions: list[str], device: Any) -> dict[str, Any]:
-        """Gemma's states, and which of them are words."""
-        import torch
-
-        states, mask, none, none_mask = pipeline.encode_prompt(captions, device=device)
-        return {"states": torch.cat([states, none[:1]]), "mask": torch.cat([mask, none_mask[:1]])}
-
     def ask(self, body: Any, x: Any, time: Any, told: Told) -> Any:
         """transformer(x_s, 1000 s timestep_scale, states, mask)"""
         return body(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from leakbench.models.pretrained.families.family import Family, Settings, Told
+from leakbench.models.pretrained.families.family import Family, Settings, Told, with_none
 
 
 class StableDiffusion3(Family):
@@ -25,11 +25,8 @@ class StableDiffusion3(Family):
 
     def tell(self, pipeline: Any, captions: list[str], device: Any) -> dict[str, Any]:
         """States of the CLIPs, side by side, followed by T5's; and the CLIPs' projections."""
-        import torch
-
-        told = pipeline.encode_prompt(captions, None, None, device=device)
-        states, none, pooled, pooled_none = told
-        return {"states": torch.cat([states, none[:1]]), "pooled": torch.cat([pooled, pooled_none[:1]])}
+        states, none, pooled, pooled_none = pipeline.encode_prompt(captions, None, None, device=device)
+        return {"states": with_none(states, none), "pooled": with_none(pooled, pooled_none)}
 
     def ask(self, body: Any, x: Any, time: Any, told: Told) -> Any:
         """transformer(x_s, 1000 s, states, pooled)"""

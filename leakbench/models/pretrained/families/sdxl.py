@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from leakbench.models.pretrained.families.family import Family, Settings, Told
+from leakbench.models.pretrained.families.family import Family, Settings, Told, with_none
 from leakbench.models.pretrained.families.stable_diffusion import StableDiffusion, guidance_of
 from leakbench.runtime.errors import UsageError
 
@@ -35,10 +35,8 @@ class SDXL(StableDiffusion):
 
     def tell(self, pipeline: Any, captions: list[str], device: Any) -> dict[str, Any]:
         """The encoders' last hidden states but one, side by side, and the second's projection."""
-        import torch
-
         states, none, pooled, pooled_none = pipeline.encode_prompt(captions, device=device)
-        return {"states": torch.cat([states, none[:1]]), "pooled": torch.cat([pooled, pooled_none[:1]])}
+        return {"states": with_none(states, none), "pooled": with_none(pooled, pooled_none)}
 
     def ask(self, body: Any, x: Any, time: Any, told: Told) -> Any:
         """unet(x, t, states, pooled and sizes); an image has 8 pixels where x has one."""
