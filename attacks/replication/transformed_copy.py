@@ -43,6 +43,7 @@ from torch import Tensor
 from leakbench.api import ReplicationAttack, release_param
 from leakbench.data.aligned_search import (
     AlignedNeighbours,
+    compared_numbers,
     drawn_alike,
     kinds,
     nearest_aligned,
@@ -102,6 +103,10 @@ class TransformedCopy(ReplicationAttack):
             np.where(better, aligned, plain.similarity),
             np.where(better, told, 0),
         )
+
+    def compared_numbers(self, shape: tuple[int, ...]) -> float:
+        """Those of all alignments."""
+        return compared_numbers(shape)
 
     def space(self, features: str) -> str:
         """Pixels or the suite's features, under transforms."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from leakbench.api.attack import Attack
@@ -74,6 +75,11 @@ class ReplicationAttack(Attack):
         image that is in none. None: the attack looks for none. The harness asks the same of as many held-out real
         images. They may be many, as in `match`."""
         return None
+
+    def compared_numbers(self, shape: tuple[int, ...]) -> float:
+        """Numbers by which a query and a training image of `shape` (C, H, W) are compared in `match`, for estimates of
+        time: those of their pixels unless overridden."""
+        return prod(shape)
 
     def facts(self) -> dict[str, Any]:
         """JSON-able facts of the fitted attack, for the record."""

@@ -130,6 +130,12 @@ class AlignedNeighbours:
     group: list[Alignment]
 
 
+def compared_numbers(shape: tuple[int, ...]) -> int:
+    """Numbers by which a query and an image of the base, both of `shape` (C, H, W), are compared over the group."""
+    channels, height, width = shape
+    return len(_TURNS) * len(alignments(height, width)) * channels * min(height, _SIDE) * min(width, _SIDE)
+
+
 def nearest_aligned(queries: ImagesLike, base: ImagesLike) -> AlignedNeighbours:
     """The image of `base` (M, C, H, W) nearest to each of `queries` (N, C, H, W), in [-1, 1], over the group.
 

@@ -69,8 +69,11 @@ class CountedTimes:
     @property
     def reader(self) -> float:
         """The classifier of reference images, forward; 0 where none is trained."""
-        if not self._names_classifier:
-            return 0.0
+        return self.classifier if self._names_classifier else 0.0
+
+    @property
+    def classifier(self) -> float:
+        """The small classifier that utility trains, forward."""
         channels, *side = self.inputs.data.shape
         pixels = math.prod(side) / (4 if max(side) > 32 else 1)
         inputs = (channels, *_WIDTHS)
@@ -78,6 +81,11 @@ class CountedTimes:
         flops = sum(2.0 * size * there for size, there in layers)
         outputs = sum(_WIDTHS[n] * there for n, (_, there) in enumerate(layers))
         return Work(flops, outputs).effective * self._numpy.seconds
+
+    @property
+    def product(self) -> float:
+        """One multiplication and addition of a product of matrices."""
+        return self._seconds(1.0)
 
     @property
     def lpips(self) -> float:

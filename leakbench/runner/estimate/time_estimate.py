@@ -14,7 +14,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from leakbench.api import Access, Attack, MembershipAttack, RecoveryAttack, as_pretrained
+from leakbench.api import Access, Attack, MembershipAttack, RecoveryAttack, ReplicationAttack, as_pretrained
 from leakbench.measurement.compatibility import audit_setting
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.metrics.sizes import PAIRS, ROWS
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _STARTING = 3.0  # seconds until a worker has imported torch
 _READING = 0.5  # seconds of the reader beside its steps
 _READER_IMAGES = 300 * 64  # that the classifier of reference images is trained on (models.classifiers)
+_UTILITY_IMAGES = 1000 * 64  # that utility's classifier is trained on (metrics.utility)
 _AUDITING = 0.6  # seconds of an audit beside its network calls
 _ATTACK = 0.05  # seconds of an attack beside its network calls
 _REPORTING = 5.0  # seconds of tables and figures
@@ -92,9 +93,10 @@ class TimeEstimate:
         if cell.kind == "fit":
             return cell.chain[-1].defense.cost().plain_training * len(cell.models) * step.training / 3
         attacks = {spec.attack for spec in cell.records}
-        quality = self._samples(inputs.suite.file.quality.samples) if QUALITY in attacks else 0.0
+        quality = self._quality(inputs, cell) if QUALITY in attacks else 0.0
         network, fitting = self._network_calls(inputs, cell)
-        return network * step.forward + fitting + quality + _AUDITING + _ATTACK * len(attacks)
+        searching = sum(self._search(inputs, spec) for spec in cell.records)
+        return network * step.forward + fitting + searching + quality + _AUDITING + _ATTACK * len(attacks)
 
     def _step(self, inputs: RunInputs, cell: Cell) -> StepTimes:
         """Step times of a chain's network: of a given model as its files tell."""
@@ -102,11 +104,22 @@ class TimeEstimate:
         work = model.work() if model is not None else None
         return self.times.network(inputs.condition(cell.chain)) if work is None else self.times.given(work)
 
-    def _samples(self, count: int) -> float:
-        """Seconds of the networks that measure the quality of so many samples."""
-        times = self.times
+    def _quality(self, inputs: RunInputs, cell: Cell) -> float:
+        """Seconds of the networks that measure the quality of samples, or learn from them."""
+        times, count = self.times, inputs.suite.file.quality.samples
         pairs = count_lpips_pairs(count)
-        return filled_rows(count, ROWS) * times.features + pairs * times.lpips + count * times.extra_features
+        learning = "utility" in inputs.suite.file.quality.measures and inputs.condition(cell.chain) == "label"
+        utility = 3 * _UTILITY_IMAGES * times.classifier if learning else 0.0
+        return filled_rows(count, ROWS) * times.features + pairs * times.lpips + count * times.extra_features + utility
+
+    def _search(self, inputs: RunInputs, spec: RecordSpec) -> float:
+        """Seconds in which an attack looks for samples, and for held-out images, among the training images."""
+        attack, parts = inputs.suite.attacks.get(spec.attack), inputs.split.parts
+        if not isinstance(attack, ReplicationAttack) or isinstance(attack, RecoveryAttack):
+            return 0.0
+        drawn = inputs.suite.file.quality.samples * (2 if attack.generates else 1)
+        queries = drawn + len(parts["reference"]) + len(parts["nonmember"])
+        return queries * len(inputs.split.train) * attack.compared_numbers(inputs.data.shape) * self.times.product
 
     def _real_images(self, inputs: RunInputs, cells: list[Cell]) -> float:
         """Seconds in which a worker that audits computes the features of real images, which it does once."""

@@ -5,7 +5,8 @@
   networks are tiny, what a step takes beside its images shows in smaller batches);
 - one image in the features of [quality]; features that would be trained are timed with random weights;
 - one pair of images by LPIPS;
-- the products a second of this device, for DINOv2 and SSCD, whose products an image are known.
+- the products a second of this device, for DINOv2 and SSCD, whose products an image are known, and for searches;
+- one image in the small classifier that utility trains.
 
 Networks whose weights are not on this machine take no time. The batch of a timed call grows until it takes long enough
 to be timed. On the CPU with one thread the seconds are the process's own, so that what else runs on the machine at this
@@ -29,6 +30,7 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics.features import ROWS
 from leakbench.metrics.weights.perceptual import load_lpips
 from leakbench.models import networks
+from leakbench.models.classifiers import SmallConvNet
 from leakbench.models.training.loop import Recipe, train
 from leakbench.models.work import Work, count_spec_work
 from leakbench.runner.estimate.count_times import PRODUCTS
@@ -77,6 +79,19 @@ class UnitTimes:
         return self.features if name in ("classifier", "rotation") else 0.0
 
     @cached_property
+    def classifier(self) -> float:
+        """Seconds of one image in the small classifier that utility trains."""
+        with torch.random.fork_rng(devices=[]):
+            network = place(SmallConvNet(self.inputs.data.shape[0], 10), self.inputs.device).eval()
+        with torch.no_grad():
+            return seconds_an_image(lambda images: network(self._blank(images)).sum().item(), ROWS)
+
+    @cached_property
+    def product(self) -> float:
+        """Seconds of one multiplication and addition of a product of matrices."""
+        return 1 / _products_per_second(self.inputs.device)
+
+    @cached_property
     def lpips(self) -> float:
         """Seconds of one pair of images by LPIPS; 0 without weights. Raises UsageError for weights that are none."""
         try:
@@ -93,7 +108,7 @@ class UnitTimes:
     def extra_features(self) -> float:
         """Seconds of one image by DINOv2 and SSCD, as far as the run measures them."""
         products = sum(PRODUCTS[name] for name in list_extra_features(self.inputs))
-        return products / _products_per_second(self.inputs.device) if products else 0.0
+        return products * self.product if products else 0.0
 
     def _blank(self, images: int) -> Tensor:
         return torch.zeros(images, *self.inputs.data.shape, device=self.inputs.device)

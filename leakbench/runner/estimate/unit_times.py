@@ -37,6 +37,14 @@ class Times(Protocol):
         """The classifier of reference images that a reader trains, forward; 0 where it trains none."""
 
     @property
+    def classifier(self) -> float:
+        """The small classifier that utility trains (leakbench.models.classifiers), forward."""
+
+    @property
+    def product(self) -> float:
+        """One multiplication and addition of a product of matrices."""
+
+    @property
     def lpips(self) -> float:
         """LPIPS; 0 without weights."""
 
