@@ -12,7 +12,7 @@ completion; the service's own walk, which holds what is known in place (ApiView.
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import ApiView
 
 
@@ -34,6 +34,11 @@ class Inpainting(MembershipAttack):
     averages_answers = True
 
     draws: int = release_param(1, ge=1)
+
+    @property
+    def needs(self) -> Needs:
+        """Completions by the service."""
+        return Needs(requests=("inpaint",))
 
     def score(self, view: ApiView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean squared error in what was hidden, (N,)."""

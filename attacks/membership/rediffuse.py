@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, release_param
+from leakbench.api import Access, MembershipAttack, Needs, release_param
 from leakbench.api.views import ApiView
 
 from ._similarity import ssim
@@ -32,6 +32,11 @@ class ReDiffuse(MembershipAttack):
     strength: float = release_param(0.2, gt=0, le=1)
     draws: int = release_param(10, ge=1)
     distance: Literal["l2", "ssim"] = release_param("l2")
+
+    @property
+    def needs(self) -> Needs:
+        """Variations by the service."""
+        return Needs(requests=("vary",))
 
     def score(self, view: ApiView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the distance, (N,)."""

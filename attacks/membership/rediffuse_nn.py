@@ -35,8 +35,8 @@ class ReDiffuseNN(MembershipAttack):
 
     @property
     def needs(self) -> Needs:
-        """Labels to learn from."""
-        return Needs(labels=self.labels or 0)
+        """Labels to learn from, and variations by the service."""
+        return Needs(labels=self.labels or 0, requests=("vary",))
 
     def fit(self, calibration: Calibration) -> ReDiffuseNN:
         """Train on calibration members against calibration nonmembers."""

@@ -64,6 +64,10 @@ class Defense(Plugin):
         """Cost of fit() and of eps(), for the time estimate and for --budget."""
         return Cost()
 
+    def requests(self) -> frozenset[str]:
+        """What its release is asked for at API, beside samples: "vary" and "inpaint"."""
+        return frozenset({"vary", "inpaint"})
+
     def skip(self, setting: AuditSetting) -> Skip | None:
         """Reason why the defense cannot work there, which refuses the run; None if it can. Asked before anything is
         trained."""

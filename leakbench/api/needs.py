@@ -10,6 +10,8 @@ from leakbench.api.skip import Skip
 if TYPE_CHECKING:
     from leakbench.api.defense import AuditSetting
 
+_TAKES = {"vary": "image to vary", "inpaint": "mask of an image to complete"}
+
 
 @dataclass(frozen=True)
 class Needs:
@@ -18,7 +20,7 @@ class Needs:
     parts: names of parts that the release ships. labels: calibration images that it learns from. latest: the latest
     timestep at which it asks. averaged: timesteps that it averages over. walked: steps that it takes through the
     schedule. neighbours: training images that it compares with. pixels: height x width of an image. condition: a model
-    that is told captions or labels.
+    that is told captions or labels. requests: what it asks a service beside samples: "vary", "inpaint".
     """
 
     parts: tuple[str, ...] = ()
@@ -29,6 +31,7 @@ class Needs:
     neighbours: int = 0
     pixels: int = 0
     condition: bool = False
+    requests: tuple[str, ...] = ()
 
     def skip(self, setting: AuditSetting) -> Skip | None:
         """Reason why the attack is not run in a setting that lacks something; None where it has all."""
@@ -37,6 +40,9 @@ class Needs:
             return found
         if self.condition and setting.condition == "none":
             return Skip("the model is told neither captions nor labels, which it reads", "not-applicable")
+        taken = [defense.requests() for defense in setting.chain]
+        if lacking := [one for one in self.requests if any(one not in known for known in taken)]:
+            return Skip(f"the service takes no {_TAKES[lacking[0]]}", "not-applicable")
         if self.pixels > setting.pixels:
             few = f"images of {setting.pixels} pixels in all have no tiles: it takes {self.pixels}"
             return Skip(few, "not-applicable")

@@ -21,6 +21,8 @@ from leakbench.models import diffusion
 from leakbench.models.diffusion import Schedule
 from leakbench.runtime.device import RngStream
 
+_EACH, _EACH_BITS = 2**31, 24  # the first number of samples for single images, and bits of an image's number
+
 
 @dataclass
 class QueryCount:
@@ -181,6 +183,20 @@ class ApiView(SamplesView):
             return release.sample(n, asked, first=len(self.samples) + first)
 
         return self._memory.source.cached_samples(name, make)
+
+    def sample_each(self, draw: int = 0) -> Tensor:
+        """Draw one image for each image of the batch, under its own label or caption: (N, C, H, W).
+
+        Another `draw` (0 to 127) starts from other noise. None of them is among `samples`. Costs a walk an image.
+        """
+        release = self._release
+        self._count.batch += len(release.schedule.timesteps())
+
+        def make() -> Tensor:
+            numbers = _EACH + (draw << _EACH_BITS) + self._memory.ids
+            return release.decode(release.generate(numbers, self._memory.labels)).float()
+
+        return self._memory.cached(("sample each", self._raw, draw), self._memory.images, make)
 
     def vary(self, images: Tensor, strength: float, draw: int = 0) -> Tensor:
         """Noise images (N, C, H, W) to strength * T (0 to 1) and denoise them as the service does: (N, C, H, W)."""

@@ -70,7 +70,7 @@ def row_of(attack: Attack) -> AttackRow:
 
 def _needs(attack: Attack) -> Needs:
     found = row_of(attack).needs
-    return Needs(**found | ({"parts": tuple(found["parts"])} if "parts" in found else {}))
+    return Needs(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
 
 
 def _auxiliary_models(attack: Attack) -> tuple[AuxiliaryModel, ...]:
