@@ -2,7 +2,8 @@
 
 2601.21628. Invert the image x with the base that the target was fine-tuned from, and let the target draw from there:
 
-    z = DDIM inversion of x by the base, 100 steps;   xhat = the target's DDIM from z, 50 steps;   S(x) = -|| x - xhat ||_2
+    z = DDIM inversion of x by the base, 100 steps;   xhat = the target's DDIM from z, 50 steps
+    S(x) = -|| x - xhat ||_2
 
 Access, by the formula itself: the base's noise predictions, and a target that draws from a *given* noise. The paper
 calls such a service a black box. A hosted model that takes a seed in the noise's place does not let it be asked, so it
