@@ -37,9 +37,7 @@ def test_it_is_the_plain_loop():
 def test_members_come_back_and_others_do_not():
     release = toy_release()
     network = MemorisingNetwork(IMAGES[:6], release.network.spec, release.schedule)
-    view = toy_view(
-        Access.DENOISER, IMAGES, release=replace(release, network=network), auxiliary_models=(REFERENCE,)
-    )
+    view = toy_view(Access.DENOISER, IMAGES, release=replace(release, network=network), auxiliary_models=(REFERENCE,))
     scores = NoiseProbe().score(view, IMAGES, None)
     assert scores[:6].mean() > scores[6:].mean()
     assert NoiseProbe().needs.walked == 100
