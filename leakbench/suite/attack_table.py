@@ -70,7 +70,8 @@ def row_of(attack: Attack) -> AttackRow:
 
 def _needs(attack: Attack) -> Needs:
     found = row_of(attack).needs
-    return Needs(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})
+    lists: dict[str, Any] = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
+    return Needs(**found | lists)
 
 
 def _auxiliary_models(attack: Attack) -> tuple[AuxiliaryModel, ...]:
