@@ -82,6 +82,12 @@ def audit(
     labels: Annotated[
         Literal["folder"] | None, typer.Option(help="folder: subfolders are classes (else labels.csv).")
     ] = None,
+    groups: Annotated[
+        str | None, typer.Option(help="CSV of file,group: whose each image is.", metavar="FILE.csv")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="The same: folder, or in file names, 'patient-([0-9]+)'.")
+    ] = None,
     trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Load weights that can run code.")] = False,
     trust_code: Annotated[bool, typer.Option("--trust-code", help="Run a pipeline's own code.")] = False,
     wide: WideOption = False,
@@ -112,6 +118,8 @@ def audit(
         "upright": upright,
         "levels": levels,
         "labels": labels,
+        "groups": groups,
+        "group_by": group_by,
         "trust_pickle": trust_pickle,
         "trust_code": trust_code,
         "plugins": plugin or (),

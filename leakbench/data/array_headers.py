@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data import generated_npz
-from leakbench.data.npz import read_arrays
+from leakbench.data.group_names import NumberedGroups
+from leakbench.data.npz import read_arrays, whole_or_named
 from leakbench.data.npz_blocks import open_array
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.npz_file import ARRAY_FAULTS, array_error
@@ -21,7 +22,7 @@ class ArrayHeader:
     """Facts about the images of an .npz or .npy file that its header tells.
 
     name: of the data set. path: the file. count: images. shape: channels, height and width. dtype: numpy's name of the
-    type of a pixel. labels: int64 (N,), or None.
+    type of a pixel. labels: int64 (N,), or None. groups: whose each image is, or None.
     """
 
     name: str
@@ -30,12 +31,13 @@ class ArrayHeader:
     shape: tuple[int, int, int]
     dtype: str
     labels: np.ndarray | None
+    groups: NumberedGroups | None = None
 
 
 def read_npz_header(argument: str) -> ArrayHeader:
     """Read the header of the images of npz:PATH (without `npz:`): of `images`, or of `x` where a generator wrote it.
 
-    Labels are read whole. Raises UsageError.
+    Labels and groups are read whole. Raises UsageError.
     """
     path = user_path(argument)
     if not argument or not path.is_file():
@@ -44,8 +46,9 @@ def read_npz_header(argument: str) -> ArrayHeader:
     images, labels = (generated_npz.IMAGES, generated_npz.LABELS) if generated else ("images", "labels")
     array = open_array(path, images)
     shape = _shape(path, images, array.shape, channels_first=generated and array.dtype.kind == "f")
-    known = read_arrays(path, (labels,))[0].get(labels)
-    return ArrayHeader(f"npz:{path.name}", path, array.shape[0], shape, str(array.dtype), known)
+    known, _ = read_arrays(path, (labels, "group"))
+    groups = whole_or_named(path, "group", known.get("group"), array.shape[0])
+    return ArrayHeader(f"npz:{path.name}", path, array.shape[0], shape, str(array.dtype), known.get(labels), groups)
 
 
 def read_npy_header(argument: str) -> ArrayHeader:
@@ -56,12 +59,18 @@ def read_npy_header(argument: str) -> ArrayHeader:
         raise UsageError(f"dataset 'npy:{argument}': no file {file}; write npy:FILE.npy, or npy:DIR with an images.npy")
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-        beside = path / "labels.npy"
-        labels = np.load(beside, allow_pickle=False) if path.is_dir() and beside.is_file() else None
+        labels, known = (_beside(path, name) for name in ("labels.npy", "group.npy"))
     except ARRAY_FAULTS as error:
         raise array_error(str(file), error, "numpy.save") from None
     shape = _shape(file, "images", array.shape, channels_first=False)
-    return ArrayHeader(f"npy:{path.name}", file, array.shape[0], shape, str(array.dtype), labels)
+    groups = whole_or_named(path, "group", known, array.shape[0])
+    return ArrayHeader(f"npy:{path.name}", file, array.shape[0], shape, str(array.dtype), labels, groups)
+
+
+def _beside(path: Path, name: str) -> np.ndarray | None:
+    """An array in a folder of arrays, if it is there."""
+    file = path / name
+    return np.load(file, allow_pickle=False) if path.is_dir() and file.is_file() else None
 
 
 def _keys(path: Path) -> set[str]:

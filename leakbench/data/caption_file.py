@@ -1,10 +1,11 @@
 """Read the captions file of a text-conditional model; the data set and the model read it alike.
 
 A caption's number is its row, from 0. Two kinds of file, in UTF-8, with or without a byte order mark: a .txt of one
-caption a line, and a .csv with the column `caption` and perhaps `file`. Choices of ours: case does not matter in a
-suffix; a file whose header names both columns is such a table whatever it is called; what could be read either way is
-refused, because every number would be off by one. A line ends at a newline (or a return and a newline) and nowhere
-else: captions from the web hold other separators (U+2028, U+0085, form feed), which belong to the caption.
+caption a line, and a .csv with the column `caption` and perhaps `file` and `group`. Choices of ours: case does not
+matter in a suffix; a file whose header names both columns is such a table whatever it is called; what could be read
+either way is refused, because every number would be off by one. A line ends at a newline (or a return and a newline)
+and nowhere else: captions from the web hold other separators (U+2028, U+0085, form feed), which belong to the
+caption.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from leakbench.runtime.errors import UsageError
 
 @dataclass(frozen=True)
 class Captions:
-    """Captions in the order of their numbers, and the file that each belongs to where the table says that."""
+    """Captions in the order of their numbers, and the file that each belongs to, and the group (person, scene) of that
+    image, where the table says so."""
 
     texts: tuple[str, ...]
     files: tuple[str, ...] | None = None
+    groups: tuple[str, ...] | None = None
 
 
 def read(path: Path) -> Captions:
@@ -77,8 +80,9 @@ def _table(path: Path, text: str) -> Captions:
                 f"captions {path}: row {number} has {len(row)} cells, and there are {len(columns)} columns: put a "
                 "caption that holds a comma in quotes"
             )
-    told, named = ([row[columns.index(column)] for row in rows] if column in columns else None for column in _COLUMNS)
-    return Captions(tuple(told or ()), None if named is None else tuple(named))
+    told = (tuple(row[columns.index(one)] for row in rows) if one in columns else None for one in _COLUMNS)
+    texts, files, groups = told
+    return Captions(texts or (), files, groups)
 
 
-_COLUMNS = ("caption", "file")
+_COLUMNS = ("caption", "file", "group")

@@ -31,6 +31,7 @@ class Dataset:
     skipped: names of image files that did not decode and were left out.
     precedence: int64 (N,): of near-duplicates the one with the lower number stays; None: the one with the lower row.
     group: int64 (N,), the number of the person, patient or scene that an image is of; None: each image is on its own.
+    group_names: what each number stands for, by the number, for messages to the owner; None: the numbers are theirs.
     remarks: what was made of image files that are not as the images are here, in words.
     """
 
@@ -47,6 +48,7 @@ class Dataset:
     precedence: np.ndarray | None = None
     group: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
+    group_names: tuple[str, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -27,7 +27,8 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
     files that are refused otherwise (leakbench.data.image_kinds), `,levels=LOW:HIGH` states the range of values of
     floating point and more than 8 bits, `,upright` turns images as their EXIF says. A labels.csv in the folder or
     beside it says what is known of the images (columns file, label, attribute, group, split); `,labels=folder`
-    takes the folders below PATH as labels. Raises UsageError.
+    takes the folders below PATH as labels; `,group-by=folder`, `,group-by=PATTERN` and `,groups=FILE.csv` say whose
+    each image is. Raises UsageError.
     """
     name = FolderName.parse(argument)
     files = ImageFiles(name.path)
@@ -51,6 +52,7 @@ def folder(argument: str, skip_broken: bool = False) -> Dataset:
         split=split,
         group=group,
         remarks=remarks,
+        group_names=table.group_names,
     )
 
 

@@ -20,6 +20,7 @@ from leakbench.data.decoding import bombs_are_errors, decodes
 from leakbench.data.dicom import UnreadableDicom, is_dicom, read_dicom_header
 from leakbench.data.folder_facts import read_facts
 from leakbench.data.folder_name import FolderName
+from leakbench.data.group_names import NumberedGroups
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.image_kinds import channels_of, is_taken, kind_of
 from leakbench.data.orientation import is_sideways, orientation_of
@@ -101,6 +102,12 @@ class FolderHeaders:
     def labels(self) -> np.ndarray | None:
         """int64 (N,) of labels.csv or of subfolders, or None."""
         return self.table.columns.get("label")
+
+    @property
+    def groups(self) -> NumberedGroups | None:
+        """Whose each image is, or None."""
+        known = self.table.columns.get("group")
+        return None if known is None else NumberedGroups(known, self.table.group_names)
 
     @property
     def subfolders(self) -> tuple[str, ...]:

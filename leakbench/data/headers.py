@@ -7,7 +7,7 @@ from collections.abc import Callable
 from leakbench.data.array_headers import ArrayHeader, read_npy_header, read_npz_header
 from leakbench.data.folder_headers import FolderHeaders, read_folder_headers
 
-Headers = FolderHeaders | ArrayHeader  # both have name, count, shape and labels
+Headers = FolderHeaders | ArrayHeader  # both have name, count, shape, labels and groups
 
 _READERS: dict[str, Callable[[str], Headers]] = {
     "folder": read_folder_headers,

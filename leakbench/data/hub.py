@@ -17,8 +17,9 @@ import numpy as np
 
 from leakbench.data.dataset import Dataset
 from leakbench.data.decoding import Decoding, decode_images, resize_and_crop, unchanged
+from leakbench.data.group_names import NumberedGroups
 from leakbench.data.image_cache import pack_images
-from leakbench.data.npz import integers
+from leakbench.data.npz import integers, whole_or_named
 from leakbench.data.refused_images import Remedies
 from leakbench.runtime.download.resource import is_offline
 from leakbench.runtime.errors import UsageError
@@ -42,10 +43,11 @@ def hub(argument: str, skip_broken: bool = False) -> Dataset:
         lambda notes: decode_images(where, table.names, table.read, options, notes),
     )
     left = ~np.isin(table.names, pack.skipped)
-    columns = {"labels": ("label", "labels"), "attribute": ("attribute",), "group": ("group",)}
+    columns = {"labels": ("label", "labels"), "attribute": ("attribute",)}
     known = {field: table.numbers(*keys) for field, keys in columns.items()}
-    kept = {field: None if values is None else values[left] for field, values in known.items()}
-    return Dataset(f"hf:{argument}", **(pack.fields | kept))
+    group, names = table.groups or (None, None)
+    kept = {field: None if values is None else values[left] for field, values in (known | {"group": group}).items()}
+    return Dataset(f"hf:{argument}", **(pack.fields | kept), group_names=names)
 
 
 def _loaded(where: str, name: str) -> dict[str, Any]:
@@ -96,7 +98,17 @@ class Table:
     def numbers(self, *keys: str) -> np.ndarray | None:
         """The first of these columns that every split has, as int64 (N,), or None."""
         for key in keys:
-            if all(key in part.features for part in self.parts.values()):
-                values = np.concatenate([np.asarray(part[key][:]) for part in self.parts.values()])
+            if (values := self._column(key)) is not None:
                 return integers(Path(self.where), key, values, len(self.names))
         return None
+
+    @property
+    def groups(self) -> NumberedGroups | None:
+        """Whose each image is, by the column `group` of numbers or words, or None."""
+        return whole_or_named(Path(self.where), "group", self._column("group"), len(self.names))
+
+    def _column(self, key: str) -> np.ndarray | None:
+        """A column that every split has, or None."""
+        if not all(key in part.features for part in self.parts.values()):
+            return None
+        return np.concatenate([np.asarray(part[key][:]) for part in self.parts.values()])

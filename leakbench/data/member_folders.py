@@ -30,6 +30,7 @@ from leakbench.data.folder_name import FolderName, with_channels
 from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.mapped_pages import PageKeeper
+from leakbench.data.side_groups import number_sides_together
 from leakbench.data.split import order_by_group
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
@@ -40,10 +41,13 @@ _LEAST = 20  # images of a part, as in every split
 _ROWS = 64  # images that are held at one time
 
 
-def name_sides(members: str, nonmembers: str, captions: str = "", seed: int = 0, skip_broken: bool = False) -> str:
+def name_sides(
+    members: str, nonmembers: str, captions: str = "", seed: int = 0, skip_broken: bool = False, groups: str = ""
+) -> str:
     """The name for `dataset = "..."` of two data sets, such as folder:PATH and npz:PATH, as members and nonmembers."""
     options: dict[str, object] = {"members": members, "nonmembers": nonmembers, "seed": seed}
     options |= {"captions": captions} if captions else {}
+    options |= {"groups": groups} if groups else {}
     options |= {"skip_broken": 1} if skip_broken else {}
     return "sides:" + urlencode(options, safe="/:@,=")
 
@@ -51,11 +55,11 @@ def name_sides(members: str, nonmembers: str, captions: str = "", seed: int = 0,
 def sides(argument: str, skip_broken: bool = False) -> Dataset:
     """Members and nonmembers of a given model, each a data set: sides:members=folder:A&nonmembers=folder:B.
 
-    Further: &captions=FILE (leakbench.data.caption_labels; then a label is the number of an image's caption), &seed=N
-    of the draw, &skip_broken=1.
+    Further: &captions=FILE (leakbench.data.caption_labels; then a label is the number of an image's caption),
+    &groups=FILE (leakbench.data.side_groups), &seed=N of the draw, &skip_broken=1.
     """
     options, where = dict(parse_qsl(argument)), f"dataset 'sides:{argument}'"
-    if not set(SHARES) <= set(options) <= {*SHARES, "captions", "seed", "skip_broken"}:
+    if not set(SHARES) <= set(options) <= {*SHARES, "captions", "groups", "seed", "skip_broken"}:
         raise UsageError(f"{where}: write sides:members=DATASET&nonmembers=DATASET, and &seed=N if wanted")
     if not options.setdefault("seed", "0").isdigit():
         raise UsageError(f"{where}: seed = {options['seed']!r}: it should be a whole number, 0 or more")
@@ -64,6 +68,8 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
     names = make_alike([options[side] for side in SHARES], where, skip)
     members, nonmembers = (load_dataset(name, where, skip) for name in names)
     check_alike(members, nonmembers)
+    said = options.get("groups", ""), options.get("captions", "")
+    members, nonmembers = number_sides_together(names, (members, nonmembers), *said)
     _check_classes([options[side] for side in SHARES])
     known = hash_each(members), hash_each(nonmembers)
     _check_apart(options, (members, nonmembers), known)
@@ -87,6 +93,7 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
         precedence=np.repeat([0, 1], [len(found) for found in known])[order],
         group=_both(members.group, nonmembers.group, order),
         remarks=(*members.remarks, *nonmembers.remarks),
+        group_names=members.group_names,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from leakbench.data import generated_npz
 from leakbench.data.dataset import PARTS, Dataset
+from leakbench.data.group_names import NumberedGroups, number_names
 from leakbench.data.image_cache import Pack, identify_file, pack_images
 from leakbench.data.npz_blocks import NpzArray, open_array
 from leakbench.runtime.errors import UsageError
@@ -28,7 +29,7 @@ def npz(argument: str) -> Dataset:
     Images that a generator wrote as `x` with labels `y` are read as well (leakbench.data.generated_npz).
 
     `labels`, `attribute`: whole numbers (N,). `split`: words (N,). `index`: whole numbers (N,), an image's position in
-    its publisher's order. `group`: whole numbers (N,), the person or scene that an image is of.
+    its publisher's order. `group`: whole numbers or words (N,), the person or scene that an image is of.
     """
     path = user_path(argument)
     if not argument or not path.is_file():
@@ -49,10 +50,11 @@ def build_dataset(name: str, path: Path, images: np.ndarray, arrays: dict[str, n
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         raise UsageError(f"{path}: images: shape is {shape}; it must be (N, H, W) or (N, H, W, 1 or 3)")
-    keys = ("labels", "attribute", "index", "group")
-    labels, attribute, index, group = (integers(path, key, arrays.get(key), len(images)) for key in keys)
+    keys = ("labels", "attribute", "index")
+    labels, attribute, index = (integers(path, key, arrays.get(key), len(images)) for key in keys)
     split = _words(path, arrays.get("split"), len(images))
-    return Dataset(name, images, labels, attribute, split=split, index=index, group=group)
+    group, names = whole_or_named(path, "group", arrays.get("group"), len(images)) or (None, None)
+    return Dataset(name, images, labels, attribute, split=split, index=index, group=group, group_names=names)
 
 
 def read_arrays(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -110,6 +112,23 @@ def integers(path: Path | str, key: str, array: np.ndarray | None, count: int) -
     if not whole or array.min() < 0:
         raise UsageError(f"{path}: {key}: must be whole numbers from 0 up (dtype is {array.dtype})")
     return array.reshape(count).astype(np.int64)
+
+
+def whole_or_named(path: Path | str, key: str, array: np.ndarray | None, count: int) -> NumberedGroups | None:
+    """Groups of `count` images, whole numbers from 0 up or words; None for None. Raises UsageError."""
+    if array is None:
+        return None
+    if array.dtype.kind not in "SU":
+        numbers = integers(path, key, array, count)
+        assert numbers is not None
+        return NumberedGroups(numbers)
+    words = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+    if words.shape not in ((count,), (count, 1)):
+        raise UsageError(f"{path}: {key}: shape is {words.shape}; it must be ({count},), one name an image")
+    names = [word.strip() for word in words.reshape(count).tolist()]
+    if not all(names):
+        raise UsageError(f"{path}: {key}: is empty at {names.index('')}; one who is on no other image gets a name too")
+    return number_names(names)
 
 
 def _words(path: Path, array: np.ndarray | None, count: int) -> np.ndarray | None:

@@ -11,13 +11,15 @@ from leakbench.data.dataset import Dataset
 from leakbench.data.folder_headers import FolderHeaders
 from leakbench.data.headers import Headers, peek
 from leakbench.data.member_folders import SHARES, check_alike, draw_words
+from leakbench.data.side_groups import number_sides_together
 
 
-def outline_sides(names: dict[str, str], channels: int, captioned: bool, seed: int) -> Dataset | None:
+def outline_sides(names: dict[str, str], channels: int, captions: str, seed: int, groups: str = "") -> Dataset | None:
     """The data set of both sides, with as many images in each part as there will be; None where headers do not tell.
 
     names: data sets by side, "members" and "nonmembers". channels: 1 or 3, which folders are brought to where that is
-    possible. captioned: every image has a caption. Raises UsageError as the data set itself does.
+    possible. captions, groups: paths of the captions file and of a table of groups, or "". Raises UsageError as the
+    data set itself does.
     """
     found = {side: peek(name) for side, name in names.items()}
     sides = [_outline(headers, channels) for headers in found.values() if headers is not None]
@@ -25,6 +27,7 @@ def outline_sides(names: dict[str, str], channels: int, captioned: bool, seed: i
         return None
     members, nonmembers = (data for data in sides if data is not None)
     check_alike(members, nonmembers)
+    members, nonmembers = number_sides_together(list(names.values()), (members, nonmembers), groups, captions)
     draws = np.random.default_rng([seed, 0x51DE5]).spawn(2)
     words = [
         draw_words(side, data, np.arange(len(data.images)), draw)
@@ -34,9 +37,10 @@ def outline_sides(names: dict[str, str], channels: int, captioned: bool, seed: i
     return Dataset(
         f"{members.name} and {nonmembers.name}",
         _blank(count, members.shape),
-        np.zeros(count, dtype=np.int64) if captioned else _joined(members.labels, nonmembers.labels),
+        np.zeros(count, dtype=np.int64) if captions else _joined(members.labels, nonmembers.labels),
         split=np.concatenate(words),
         group=_joined(members.group, nonmembers.group),
+        group_names=members.group_names,
     )
 
 
@@ -44,8 +48,8 @@ def _outline(headers: Headers, channels: int) -> Dataset | None:
     shape = headers.shape_for(channels) if isinstance(headers, FolderHeaders) else headers.shape
     if shape is None:
         return None
-    group = headers.table.columns.get("group") if isinstance(headers, FolderHeaders) else None
-    return Dataset(headers.name, _blank(headers.count, shape), headers.labels, group=group)
+    group, known = headers.groups or (None, None)
+    return Dataset(headers.name, _blank(headers.count, shape), headers.labels, group=group, group_names=known)
 
 
 def _blank(count: int, shape: tuple[int, int, int]) -> np.ndarray:

@@ -1,7 +1,8 @@
 """labels.csv: labels and other facts about the image files of a folder.
 
-Columns: `file` (relative to the folder, with '/'), and any of `label`, `attribute`, `group` (whole numbers from 0 up)
-and `split` (a part's name, or pool). It has one row for every image file, in any order. Other columns are ignored.
+Columns: `file` (relative to the folder, with '/'), and any of `label`, `attribute` (whole numbers from 0 up), `group`
+(the number or the name of a person or scene) and `split` (a part's name, or pool). It has one row for every image file,
+in any order. Other columns are ignored. A table of groups has `file` and `group`, and may speak of other files as well.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import csv
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from leakbench.data.dataset import PARTS
+from leakbench.data.group_names import NumberedGroups, check_names, number_names
+from leakbench.data.rows_of_files import Folders, find_rows, number_rows
 from leakbench.runtime.errors import UsageError, nearest_name, to_printable
 
 _COLUMNS = ("label", "attribute", "group", "split")
@@ -25,11 +28,16 @@ class Table:
     """What labels.csv says of the images of a folder, in their order.
 
     columns: int64 (N,) `label`, `attribute`, `group` and words (N,) of `split`, as far as it has them. remarks: which
-    columns were ignored, in words.
+    columns were ignored, in words. group_names: as in a Dataset.
     """
 
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    group_names: tuple[str, ...] | None = None
+
+    def with_groups(self, groups: NumberedGroups) -> Table:
+        """The same with other groups."""
+        return replace(self, columns=self.columns | {"group": groups.numbers}, group_names=groups.names)
 
 
 def find_table(folder: Path) -> Path | None:
@@ -46,14 +54,33 @@ def read_table(path: Path, names: list[str]) -> Table:
         hint = f" (its columns are {', '.join(header)})" if others else ""
         raise UsageError(f"{path}: column 'file' is missing{hint}; it names the image that a row speaks of")
     by_file = _order_by_file(path, header.index("file"), rows, names)
+    cells = {column: [row[place].strip() for row in by_file] for place, column in enumerate(header)}
     columns = {
-        column: _check_values(path, column, names, [row[place].strip() for row in by_file])
-        for place, column in enumerate(header)
-        if column in _COLUMNS
+        column: _check_values(path, column, names, values)
+        for column, values in cells.items()
+        if column in _COLUMNS and column != "group"
     }
     ignored = [_unknown(column) for column in header if column not in ("file", *_COLUMNS)]
     said = (f"{path.parent.name}/{path.name}: columns ignored: {to_printable(', '.join(ignored))}",) if ignored else ()
-    return Table(columns, said)
+    table = Table(columns, said)
+    if "group" not in cells:
+        return table
+    check_names(str(path), names, cells["group"])
+    return table.with_groups(number_names(cells["group"]))
+
+
+def read_group_table(path: Path, folders: Folders) -> list[list[str]]:
+    """Whose every image is, for each folder, by a table with the columns `file` and `group`. Raises UsageError."""
+    where = f"groups {path}"
+    header, rows = _read_text(path)
+    if missing := [column for column in ("file", "group") if column not in header]:
+        raise UsageError(f"{where}: column {missing[0]!r} is missing; write the columns file,group")
+    file, group = (header.index(column) for column in ("file", "group"))
+    found = find_rows(where, "group", number_rows(where, "group", [row[file] for row in rows]), folders)
+    named = [[rows[place][group].strip() for place in places] for places in found]
+    for (_, names), groups in zip(folders, named, strict=True):
+        check_names(where, names, groups)
+    return named
 
 
 def _unknown(column: str) -> str:

@@ -49,6 +49,8 @@ def audit(
     upright: bool = False,
     levels: str | None = None,
     labels: Labels | None = None,
+    groups: PathName | None = None,
+    group_by: str | None = None,
     trust_pickle: bool = False,
     trust_code: bool = False,
     plugins: PathName | Sequence[PathName] = (),
@@ -82,6 +84,9 @@ def audit(
     - upright: turn images as their EXIF says, on all sides alike.
     - levels: "LOW:HIGH", the values that are black and white in image files of floating point or more than 8 bits.
     - labels: "folder": the subfolders of members and nonmembers are class labels. Without it, labels.csv is asked.
+    - groups: a CSV file with the columns file and group: whose each image is (a person, patient, scene).
+    - group_by: the same by the names of files: "folder", the subfolder that an image lies in, or a regular expression
+      such as "patient-([0-9]+)". Without either, labels.csv and the array `group` are asked (docs/medical.md).
     - trust_pickle, trust_code: load weights that can run code; run a pipeline's own code.
     - settings, device, workers, rerun, cell_limit, skip_broken, plugins: as in `leakbench.run`.
 
@@ -132,6 +137,8 @@ def prepare_audit(
     upright: bool,
     levels: str | None,
     labels: Labels | None,
+    groups: PathName | None,
+    group_by: str | None,
     trust_pickle: bool,
     trust_code: bool,
     plugins: PathName | Sequence[PathName],

@@ -102,7 +102,7 @@ def _spec(model: Any) -> PretrainedSpec:
 def _outline(request: Request, model: PretrainedSpec | None) -> Dataset:
     sides = {"members": request.members, "nonmembers": request.nonmembers}
     channels = cast(PretrainedSpec, model).images[0]
-    data = outline_sides(sides, channels, bool(request.captions), request.seed)
+    data = outline_sides(sides, channels, request.captions, request.seed, request.groups)
     if data is None:
         raise NotInHeaders("a data set by name")
     return data

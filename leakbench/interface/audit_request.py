@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import fspath
 from typing import Any
 
+from leakbench.data.group_by_name import check_pattern
 from leakbench.data.levels import Levels
 from leakbench.interface.options import Labels, PathName, check_at_least, check_choice, list_names
 from leakbench.runtime.errors import UsageError
@@ -31,6 +32,8 @@ REQUEST = (  # the options that a request follows from
     "upright",
     "levels",
     "labels",
+    "groups",
+    "group_by",
     "trust_pickle",
     "trust_code",
 )
@@ -55,6 +58,8 @@ def make_request(
     upright: bool,
     levels: str | None,
     labels: Labels | None,
+    groups: PathName | None,
+    group_by: str | None,
     trust_pickle: bool,
     trust_code: bool,
 ) -> Request:
@@ -67,9 +72,19 @@ def make_request(
     around = list_names(defenses)
     stated = None if levels is None else Levels.parse(levels, "--levels")
     table = None if captions is None else str(user_path(captions))
+    if group_by is not None:
+        check_pattern("--group-by", group_by)
+        if groups is not None:
+            raise UsageError(
+                f"--group-by {group_by}: --groups {groups} says whose each image is: leave one of them out"
+            )
+    if groups is not None and not user_path(groups).is_file():
+        raise UsageError(f"--groups {groups}: no such file; give a CSV file with the columns file and group")
+    said_alike = (size, convert, labels, upright, stated, group_by or "")
     given: dict[str, Any] = {
-        "members": name_dataset("--members", fspath(members), size, convert, labels, upright, stated),
-        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), size, convert, labels, upright, stated),
+        "members": name_dataset("--members", fspath(members), *said_alike),
+        "nonmembers": name_dataset("--nonmembers", fspath(nonmembers), *said_alike),
+        "groups": "" if groups is None else str(user_path(groups)),
         "attacks": ",".join(list_names(attacks)),
         "defenses": around,
         "seed": seed,

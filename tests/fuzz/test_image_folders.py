@@ -75,6 +75,9 @@ def _cases(mutations, files):
                     ",levels=0:255",
                     ",channels=3",
                     ",labels=folder",
+                    ",group-by=folder",
+                    ",group-by=([a-z]+",
+                    ",convert,group-by=[ab]|(c)",
                     "@" + "9" * 5000,
                 ]
             ),

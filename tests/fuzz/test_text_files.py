@@ -102,6 +102,21 @@ def test_any_captions_file_is_read_or_refused(fuzzed, mutations, tmp_path):
         path.write_bytes(data)
         read_captions(path)
 
-    text = 'file,caption\na.png,"a red, lion"\nb.png,the moon\n'
+    text = 'file,caption,group\na.png,"a red, lion",Ann\nb.png,the moon,7\n'
     cases = st.tuples(st.sampled_from(["c.txt", "c.csv", "c.CSV", "c"]), mutations.damaged_text(text))
     fuzzed(cases, check, names=[str(tmp_path)], share=5)
+
+
+def test_any_table_of_groups_is_read_or_refused(fuzzed, mutations, tmp_path):
+    from leakbench.data.group_names import number_names
+    from leakbench.data.tables import read_group_table
+
+    path = tmp_path / "who.csv"
+
+    def check(data):
+        path.write_bytes(data)
+        for named in read_group_table(path, [(tmp_path / "x", ["a.png"]), (tmp_path / "y", ["a.png", "b.png"])]):
+            number_names(named)
+
+    text = "file,group\nx/a.png,Ann\ny/a.png,7\nb.png,007\n"
+    fuzzed(mutations.damaged_text(text), check, names=[str(path)], share=5)

@@ -20,7 +20,17 @@ from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.file import SuiteFile
 
-PUBLIC = ("digits", "cifar10", "cifar100", "fashion-mnist", "medmnist", "celeba", "lsun-church")  # that we can load
+PUBLIC = (  # that we can load
+    "digits",
+    "cifar10",
+    "cifar100",
+    "fashion-mnist",
+    "medmnist",
+    "celeba",
+    "olivetti",
+    "lfw",
+    "lsun-church",
+)
 _SIDES = {  # arrays of membership records, and the part whose images they are of
     "member_scores": "member",
     "nonmember_scores": "nonmember",

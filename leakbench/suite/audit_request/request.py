@@ -24,14 +24,18 @@ def name_dataset(
     labels: str | None = None,
     upright: bool = False,
     levels: Levels | None = None,
+    group_by: str = "",
 ) -> str:
     """The data set that DIR means: a folder of images (or a .zip, .tar, .parquet), an .npz file, or a data set by name.
 
-    size, convert, labels, upright, levels: of a folder, see FolderName. Raises UsageError.
+    size, convert, labels, upright, levels, group_by: of a folder, see FolderName. Raises UsageError.
     """
     path = user_path(given)
     if path.is_dir() or (is_packed(path) and path.is_file()):
-        return str(FolderName(path, size, convert, labels == "folder", upright=upright, levels=levels))
+        labelled = labels == "folder"
+        return str(FolderName(path, size, convert, labelled, upright=upright, levels=levels, group_by=group_by))
+    if group_by:
+        raise UsageError(f"--group-by {group_by}: {option} {given} is no folder: it goes by the names of files")
     if path.suffix == ".npz" and path.is_file():
         return f"npz:{path}"
     if given.partition(":")[0] not in registry.names("datasets"):

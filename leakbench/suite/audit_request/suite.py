@@ -68,7 +68,8 @@ class Request:
     images, where there is no model. members, nonmembers: names of data sets. attacks: names of sets ("standard",
     "strongest", "all") and of attacks, with commas between.
     defenses: names of sampling-time defenses to put around the model. captions: the table that both the data set and
-    the model read; typed_captions: the option as it was typed. samples, shape: number and shape of generated images.
+    the model read; typed_captions: the option as it was typed. groups: the table that says whose each image is.
+    samples, shape: number and shape of generated images.
     """
 
     title: str
@@ -79,6 +80,7 @@ class Request:
     defenses: tuple[str, ...] = ()
     captions: str = ""
     typed_captions: str = ""
+    groups: str = ""
     seed: int = 0
     skip_broken: bool = False
     generated: str = ""
@@ -142,7 +144,8 @@ def _build(
 
 
 def _dataset(request: Request) -> str:
-    return name_sides(request.members, request.nonmembers, request.captions, request.seed, request.skip_broken)
+    given = request.captions, request.seed, request.skip_broken, request.groups
+    return name_sides(request.members, request.nonmembers, *given)
 
 
 def _table(request: Request) -> dict[str, Any]:

@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from leakbench.data import PARTS, Dataset, SplitSpec, draw_split
+from leakbench.data.caption_labels import arrange_captions
 from leakbench.data.folder import folder
+from leakbench.data.folder_name import FolderName
+from leakbench.data.group_names import name_groups, number_names
 from leakbench.data.member_folders import name_sides, sides
 from leakbench.data.npz import npz
+from leakbench.data.outline import outline_sides
 from leakbench.runtime.errors import UsageError
 
 SPEC = SplitSpec(members=40, nonmembers=40, calibration_in=20, calibration_out=20)
@@ -124,3 +128,148 @@ def test_members_and_nonmembers_of_a_given_model_keep_groups_whole_in_their_part
     )
     with pytest.raises(UsageError, match=r"--members .*groups are kept whole, which leaves \d+ images for member"):
         sides(name_sides(*names).partition(":")[2])
+
+
+# Ways to say whose an image is ----------------------------------------------------------------------------------------
+
+
+def write_files(path, names, seed=0):
+    for name, image in zip(names, noise(len(names), seed), strict=True):
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(file)
+
+
+def test_names_of_people_become_numbers_in_their_order_and_numbers_stay():
+    plain = number_names(["7", "007", "12"])
+    assert plain.numbers.tolist() == [7, 7, 12] and plain.names is None
+    found = number_names(["Zoe", "7", "Ann", "007", "Zoe"])
+    assert found.numbers.tolist() == [2, 0, 1, 0, 2] and found.names == ("7", "Ann", "Zoe")
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    {
+        "folder": [["ann", "bob", "bob"], ("ann", "bob")],
+        r"(\d+)_\d+\.png": [["13", "7", "13"], None],
+        r"^(\w+)/.*_\d\d(\d)": [["ann/0", "bob/0", "bob/1"], ("ann/0", "bob/0", "bob/1")],
+        r"00000\d+": [["13", "7", "13"], None],
+        "_(1|0,0)?0[0-9]": None,
+    }.items(),
+)
+def test_files_names_say_whose_an_image_is(tmp_path, option, expected):
+    """Those of NIH's chest X-rays are PATIENT_NUMBER.png."""
+    write_files(tmp_path / "x", ["ann/00000013_000.png", "bob/00000013_001.png", "bob/00000007_000.png"])
+    name = f"{tmp_path}/x@4,convert,channels=3,group-by={option}"
+    given = FolderName.parse(name)
+    assert str(given) == f"folder:{name}" and FolderName.parse(str(given).partition(":")[2]) == given
+    if expected is None:
+        with pytest.raises(
+            UsageError, match=r"3 of 3 image files have nothing that it finds .*every image needs a group"
+        ):
+            folder(name)
+        return
+    data, plain = folder(name), folder(f"{tmp_path}/x@4,convert,channels=3")
+    assert name_groups(data.group, data.group_names) == expected[0] and data.group_names == expected[1]
+    assert data.name == plain.name  # which seeds the noise of attacks
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?P<a", "[", "a" * 2000, "*"])
+def test_a_pattern_that_is_none_is_refused_in_a_line(tmp_path, pattern):
+    write_files(tmp_path / "x", ["a.png"])
+    with pytest.raises(UsageError, match=r"regular expression|1000 at most") as refused:
+        FolderName.parse(f"{tmp_path}/x,group-by={pattern}")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_for_each_person_needs_each_image_in_one(tmp_path):
+    write_files(tmp_path / "x", ["a/b.png", "c.png"])
+    with pytest.raises(UsageError, match=r"1 of 2 image files lie in no subfolder \(c.png\)"):
+        folder(f"{tmp_path}/x,group-by=folder")
+
+
+def test_labels_csv_and_arrays_take_names(tmp_path):
+    write_files(tmp_path / "x", ["a.png", "b.png", "c.png"])
+    (tmp_path / "x" / "labels.csv").write_text("file,group\nb.png,Ann\nc.png,Zoe\na.png,Zoe\n")
+    data = folder(str(tmp_path / "x"))
+    assert data.group.tolist() == [1, 0, 1] and data.group_names == ("Ann", "Zoe")
+    with pytest.raises(UsageError, match=r"labels\.csv: says whose each image is: leave out --group-by"):
+        folder(f"{tmp_path}/x,group-by=folder")
+    (tmp_path / "x" / "labels.csv").write_text("file,group\nb.png,Ann\nc.png, \na.png,Zoe\n")
+    with pytest.raises(UsageError, match=r"c\.png: group is empty"):
+        folder(str(tmp_path / "x"))
+    for kind in ("U", "S"):
+        np.savez(tmp_path / "x.npz", images=noise(3), group=np.array(["Zoe", "Ann", "Zoe"], dtype=kind + "3"))
+        data = npz(str(tmp_path / "x.npz"))
+        assert data.group.tolist() == [1, 0, 1] and data.group_names == ("Ann", "Zoe")
+    np.savez(tmp_path / "x.npz", images=noise(3), group=np.array(["Zoe", "", "Zoe"]))
+    with pytest.raises(UsageError, match="group: is empty at 1"):
+        npz(str(tmp_path / "x.npz"))
+
+
+def test_a_table_of_groups_serves_a_folder(tmp_path):
+    write_files(tmp_path / "x", ["a.png", "b.png"])
+    (tmp_path / "who, where.csv").write_text("group,file\nAnn,x/a.png\nZoe,b.png\nBob,elsewhere.png\n")
+    data = folder(f"{tmp_path}/x,groups={tmp_path}/who, where.csv")
+    assert name_groups(data.group, data.group_names) == ["Ann", "Zoe"]
+    for text, words in {
+        "file,who\n": "column 'group' is missing",
+        "file,group\na.png,Ann\n": "group missing for .*b.png",
+        "file,group\na.png,Ann\na.png,Bob\nb.png,Bob\n": "'a.png' stands there twice",
+    }.items():
+        (tmp_path / "bad.csv").write_text(text)
+        with pytest.raises(UsageError, match=words):
+            folder(f"{tmp_path}/x,groups={tmp_path}/bad.csv")
+
+
+@pytest.fixture(scope="module")
+def two_folders(tmp_path_factory):
+    """Members and nonmembers; every image is of one of 50 people a side, of whom ten are on both."""
+    home = tmp_path_factory.mktemp("people")
+    for side, first in (("members", 0), ("nonmembers", 40)):
+        write_files(home / side, [f"p{first + i // 3:03}/{i}.png" for i in range(150)], seed=first)
+    return home
+
+
+def test_a_person_has_one_number_on_both_sides(two_folders, tmp_path):
+    """By folders, by a pattern, by a table of groups and by one of captions."""
+    plain = [f"folder:{two_folders / side}" for side in ("members", "nonmembers")]
+    files = [file for side in ("members", "nonmembers") for file in sorted((two_folders / side).rglob("*.png"))]
+    rows = [(f.relative_to(two_folders).as_posix(), f.parent.name) for f in files]
+    (tmp_path / "who.csv").write_text("file,group\n" + "".join(f"{file},{who}\n" for file, who in rows))
+    (tmp_path / "told.csv").write_text("file,caption,group\n" + "".join(f"{a},a face,{b}\n" for a, b in rows))
+    folders = [
+        (two_folders / side, [r[0].partition("/")[2] for r in rows if r[0].startswith(side)])
+        for side in ("members", "nonmembers")
+    ]
+    captions = str(arrange_captions(tmp_path / "told.csv", folders))
+    expected = np.repeat(np.concatenate([np.arange(50), np.arange(40, 90)]), 3)
+    for name in (
+        name_sides(*(f"{one},group-by=folder" for one in plain)),
+        name_sides(*(rf"{one},group-by=p(\d+)" for one in plain)),
+        name_sides(*plain, groups=str(tmp_path / "who.csv")),
+        name_sides(*plain, captions=captions),
+    ):
+        data = sides(name.partition(":")[2])
+        np.testing.assert_array_equal(data.group, expected[data.index])
+        split = draw_split(data, SPEC)
+        assert sum(len(parts & {"member", "calibration_in"}) > 0 for parts in parts_by_group(split).values()) == 50
+    outlined = outline_sides(
+        dict(zip(("members", "nonmembers"), plain, strict=True)), 1, "", 0, str(tmp_path / "who.csv")
+    )
+    np.testing.assert_array_equal(outlined.group, expected)
+
+
+def test_groups_that_are_said_twice_or_of_one_side_are_refused(two_folders, tmp_path):
+    (tmp_path / "who.csv").write_text("file,group\n")
+    members, nonmembers = (f"folder:{two_folders / side}" for side in ("members", "nonmembers"))
+    with pytest.raises(UsageError, match="folder:members says whose each image is, and folder:nonmembers does not"):
+        sides(name_sides(f"{members},group-by=folder", nonmembers).partition(":")[2])
+    np.savez(tmp_path / "x.npz", images=noise(150, 5))
+    with pytest.raises(UsageError, match=r"x\.npz is no folder: it goes by the names of files"):
+        sides(name_sides(members, f"npz:{tmp_path}/x.npz", groups=str(tmp_path / "who.csv")).partition(":")[2])
+    rows = [f"{f.relative_to(two_folders).as_posix()},1\n" for f in two_folders.rglob("*.png")]
+    (tmp_path / "who.csv").write_text("file,group\n" + "".join(rows))
+    both = name_sides(f"{members},group-by=folder", f"{nonmembers},group-by=folder", groups=str(tmp_path / "who.csv"))
+    with pytest.raises(UsageError, match="all say whose each image is: leave out all but one"):
+        sides(both.partition(":")[2])
