@@ -73,3 +73,24 @@ def test_any_pipeline_is_loaded_or_refused(fuzzed, mutations, pipeline, tmp_path
         build(options, digest(options), torch.device("cpu"))
 
     fuzzed(_cases(mutations, files), load, share=10)
+
+
+_FLAGS = {"image_size": 8, "num_channels": 32, "channel_mult": "1,2", "num_res_blocks": 1, "num_head_channels": 16}
+_FLAGS |= {"attention_resolutions": "4", "learn_sigma": True, "diffusion_steps": 4000, "rescale_timesteps": True}
+_YAML = {
+    "data": {"image_size": 8, "channels": 3, "rescaled": True},
+    "model": {"in_channels": 3, "out_ch": 3, "ch": 32, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [4]},
+    "diffusion": {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02, "num_diffusion_timesteps": 1000},
+}
+
+
+@pytest.mark.parametrize("table", [_FLAGS, _YAML], ids=["openai", "ddim"])
+def test_the_authors_settings_of_a_file_are_read_or_refused(fuzzed, mutations, tmp_path, table):
+    file = tmp_path / "model.pt"
+    torch.save({"strange": torch.zeros(2)}, file)
+
+    def read(edited):
+        (tmp_path / "model.json").write_text(json.dumps(edited))
+        read_spec(Options(str(file)))
+
+    fuzzed(mutations.edited(table), read, names=[str(tmp_path)])

@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.families.registry import BODIES
-from leakbench.models.pretrained.layouts import training_run
+from leakbench.models.pretrained.layouts import ddim_unet, openai_unet, training_run
 from leakbench.models.pretrained.layouts.file_settings import find_settings, read_settings
 from leakbench.models.pretrained.locate import adapter_file, locate_folder
 from leakbench.models.pretrained.lora.files import source_files
@@ -164,11 +165,16 @@ def _file_model(file: Path, config: str, trust_code: bool) -> Folder:
         body = base.parts["body"]
         body = replace(body, file=file, settings=body.folder / "config.json")
         return replace(base, path=file, parts=base.parts | {"body": body}, remarks=(said + parts, *base.remarks))
-    table = read_settings(settings)
+    table, scheduler = read_settings(settings), None
+    if "_class_name" not in table:
+        with bad_settings(str(settings)):
+            found = openai_unet.read_flags(table, str(settings)) or ddim_unet.read_config(table, str(settings))
+        table, scheduler = found or (table, None)
     body = _part("unet", str(table.get("_class_name")), settings, table)
-    heads = _scheduler_file(file.parent)
+    heads = () if scheduler else _scheduler_file(file.parent)
     body = replace(body, folder=file.parent, file=file, settings=settings)
-    return Folder(file, {"body": body}, read_table(heads[0]) if heads else None, heads=heads, remarks=(said,))
+    scheduler = scheduler or (read_table(heads[0]) if heads else None)
+    return Folder(file, {"body": body}, scheduler, heads=heads, remarks=(said,))
 
 
 def _in_training_run(folder: Path) -> bool:

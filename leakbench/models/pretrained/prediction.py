@@ -29,7 +29,7 @@ from leakbench.models.pretrained.parameterisations.discrete import Discrete
 from leakbench.models.pretrained.parameterisations.edm import EDM
 from leakbench.models.pretrained.parameterisations.exploding import Exploding
 from leakbench.models.pretrained.parameterisations.flow import Flow
-from leakbench.models.pretrained.schedulers import check_scheduler, kind_of, levels_of
+from leakbench.models.pretrained.schedulers import TIME_UNITS, check_scheduler, kind_of, levels_of
 from leakbench.runtime.errors import UsageError
 
 Prediction = Consistency | Discrete | EDM | Exploding | Flow
@@ -49,7 +49,8 @@ def read_prediction(config: Mapping[str, Any] | None, override: str | None, wher
     kind = kind_of(said)
     target = override or said.get("prediction_type")
     if kind == "discrete":
-        return Discrete(_table_schedule(scheduler), target)
+        units = config.get(TIME_UNITS)
+        return Discrete(_table_schedule(scheduler), target, units if isinstance(units, int) and units > 0 else None)
     schedule = levels_of(said)
     if kind == "flow":
         return Flow(schedule, int(said["num_train_timesteps"]))

@@ -17,6 +17,8 @@ Target = Literal["epsilon", "v_prediction", "sample", "flow_prediction"]
 TARGETS: tuple[str, ...] = get_args(Target)
 Kind = Literal["discrete", "flow", "edm", "consistency", "exploding"]
 
+TIME_UNITS = "_time_units"  # among a scheduler's settings here: the time that the network is told at its last level
+
 DDPM_LIKE = (
     "DDIMInverseScheduler",
     "DDIMParallelScheduler",

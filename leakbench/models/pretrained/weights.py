@@ -37,8 +37,9 @@ from leakbench.runtime.errors import UsageError, in_a_line
 def read_file(kind: Any, part: Part, trust_pickle: bool) -> dict[str, torch.Tensor]:
     """The tensors of a part whose weights are one file, by diffusers' names. Raises UsageError."""
     assert part.file is not None
-    tensors = read_state_dict(part.file, trust_pickle).tensors
-    expected = set(outline_model(kind, part.config).state_dict())
+    outline = outline_model(kind, part.config)
+    tensors = read_state_dict(part.file, trust_pickle).named(dict(outline.named_parameters()), part.file)
+    expected = set(outline.state_dict())
     return to_diffusers_names(kind, part.config, unwrap(tensors, str(part.file)), expected, part.file)
 
 

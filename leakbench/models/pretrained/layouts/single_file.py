@@ -1,5 +1,6 @@
 """Weights by the names of a network's authors, as single files of Stable Diffusion, SD3 or FLUX have them, to the names
-of diffusers: by the conversion that its from_single_file uses, without its look at the network.
+of diffusers: by the conversion that its from_single_file uses, without its look at the network. Those of OpenAI's and
+of the DDIM authors' U-Nets are converted here, for diffusers has no such conversion.
 
 Of a file that holds a whole pipeline the denoiser alone is taken: the other parts are those of the folder that says its
 settings, which is said. The moving average of a latent diffusion model's file (model_ema.*) is taken where it is whole.
@@ -12,16 +13,22 @@ from typing import Any
 
 from torch import Tensor
 
-from leakbench.models.pretrained.bad_settings import FAULTS
+from leakbench.models.pretrained.bad_settings import FAULTS, bad_settings
+from leakbench.models.pretrained.layouts import ddim_unet, openai_unet
 from leakbench.runtime.errors import UsageError, in_a_line
 
 
 def to_diffusers_names(
     kind: Any, config: dict[str, Any], tensors: dict[str, Tensor], expected: set[str], file: Path
 ) -> dict[str, Tensor]:
-    """The tensors by the names of a class of diffusers, `expected`; as they are where they have one of these already.
-    Raises UsageError for names that are not known."""
-    if expected & set(tensors):
+    """The tensors by the names of a class of diffusers, `expected`; as they are where they have most of these already
+    (a few are the same in SD3's own). Raises UsageError for names that are not known."""
+    if kind.__name__ == "UNet2DModel":
+        layout = next((one for one in (openai_unet, ddim_unet) if one.is_named_so(tensors)), None)
+        if layout is not None:
+            with bad_settings(str(file)):
+                return layout.convert(tensors, config)
+    if 2 * len(expected & set(tensors)) > len(expected):
         return tensors
     from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 

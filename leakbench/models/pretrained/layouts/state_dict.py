@@ -1,12 +1,15 @@
 """Tensors by name of a file that some training loop saved: which of its tables is the network that is audited.
 
 Loops save a table of the weights, or beside them their moving average, optimizer and step. Choices of ours: the moving
-average is taken where it is kept by name, since it is what such loops sample from; prefixes that wrappers add (those of
-DDP, torch.compile and EMA classes) are cut where all names have them.
+average is taken, since it is what such loops sample from, where it is kept by name, or as a list (`shadow_params`) in
+the order of the weights beside it, of as many and the same shapes; prefixes that wrappers add (those of DDP,
+torch.compile and EMA classes) are cut where all names have them. A list with no weights beside it is in the order of
+the network's own parameters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +27,35 @@ _LDM = "model.diffusion_model."  # of single files of latent diffusion models, w
 
 @dataclass(frozen=True)
 class StateDict:
-    """Tensors by name, and which they are, in words."""
+    """Tensors by name, and which they are, in words. unnamed: instead of these, a list in the order of the network's
+    parameters."""
 
     tensors: dict[str, Tensor]
     remark: str
+    unnamed: tuple[Tensor, ...] = ()
+
+    def named(self, parameters: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
+        """The tensors by name, those of a list by the names of `parameters`. Raises UsageError where a list is not as
+        these are."""
+        if not self.unnamed:
+            return self.tensors
+        found = _in_order(self.unnamed, parameters)
+        if found is None:
+            raise UsageError(
+                f"{file}: its {len(self.unnamed)} weights without names are not, in number and shapes, those of the "
+                f"network that its settings say, which has {len(parameters)}"
+            )
+        return found
 
 
 def read_state_dict(file: Path, trust_pickle: bool) -> StateDict:
     """The network's tensors of a file. Raises UsageError."""
     found = _safetensors(file) if file.suffix == ".safetensors" else unpickle(file, trust_pickle)
     places, tensors, unread = _pick(found)
+    shadow = _shadow(found)
+    if not tensors and shadow:
+        said = "the moving average (EMA), a list in the order of the network's parameters"
+        return StateDict({}, f"weights of {file.name}[shadow_params], {said}", shadow)
     if not tensors:
         raise UsageError(f"{file}: not a file of weights: it holds no tensors by name")
     average = any(place in (*_AVERAGES, "ema_model.", "model_ema.") for place in places)
@@ -59,18 +81,35 @@ def _pick(found: Any) -> tuple[list[str], dict[str, Tensor], bool]:
         found = {"model": found[0], "ema": found[-1] if len(found) > 4 else None} if found else {}
     if not isinstance(found, dict):
         return [], {}, False
-    unread = False
+    shadow: tuple[Tensor, ...] = ()
+    unread, list_of = False, ""
     for name in (*_AVERAGES, *_PLAIN):
         if isinstance(found.get(name), dict | list):
             places, tensors, below = _pick(found[name])
+            if tensors and (average := _in_order(shadow, tensors)):
+                return [list_of, "shadow_params"], average, False
             if tensors:
                 return [name, *places], tensors, unread or below
-            unread = unread or name in _AVERAGES
+            if name in _AVERAGES:
+                unread, shadow, list_of = True, _shadow(found[name]), name
     tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     averaged = {name: value for name, value in tensors.items() if name.startswith("ema_model.")}
     if averaged_ldm := _average_of_ldm(tensors):
         return ["model_ema."], averaged_ldm, False
     return (["ema_model."] if averaged else []), _without_prefixes(averaged or tensors), False
+
+
+def _shadow(found: Any) -> tuple[Tensor, ...]:
+    """The list of a moving average's weights, as EMA classes of score_sde and diffusers save it; () for none."""
+    listed = found.get("shadow_params") if isinstance(found, dict) else None
+    fits = isinstance(listed, list | tuple) and all(isinstance(one, Tensor) for one in listed)
+    return tuple(listed) if listed is not None and fits else ()
+
+
+def _in_order(shadow: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """A list by the names of other tensors; None where it has another number of them, or other shapes."""
+    fits = len(shadow) == len(named) and all(a.shape == b.shape for a, b in zip(shadow, named.values(), strict=True))
+    return dict(zip(named, shadow, strict=True)) if fits and shadow else None
 
 
 def _average_of_ldm(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

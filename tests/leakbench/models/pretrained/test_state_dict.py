@@ -55,8 +55,18 @@ def saves(network):
             "[ema], the moving average (EMA)",
         ),
         "ddim authors": ([named, optimizer, 3, 5, average], True, "[ema], the moving average (EMA)"),
-        "unnamed": (
-            {"model": plain, "ema": {"shadow_params": list(average.values()), "decay": 0.99}},
+        "a list": (
+            {"model": named, "ema": {"shadow_params": list(average.values()), "decay": 0.99}},
+            True,
+            "[ema][shadow_params], the moving average (EMA)",
+        ),
+        "a list alone": (
+            {"shadow_params": list(average.values()), "optimization_step": 5},
+            True,
+            "the moving average (EMA), a list in the order of the network's parameters",
+        ),
+        "a list of others": (
+            {"model": plain, "ema": {"shadow_params": list(average.values())[::-1], "decay": 0.99}},
             False,
             "is kept without names, and is not read",
         ),
@@ -112,6 +122,9 @@ def test_missing_weights_and_programs_are_refused(network, home):
     torch.save({"model": tensors, "loop": print}, home / "program.pt")
     with pytest.raises(UsageError, match="can run any program"):
         loaded(home / "program.pt")
+    torch.save({"shadow_params": list(tensors.values())[1:]}, home / "part.pt")
+    with pytest.raises(UsageError, match=r"part.pt: its \d+ weights without names are not"):
+        loaded(home / "part.pt")
     torch.save({"step": 3}, home / "empty.pt")
     with pytest.raises(UsageError, match="holds no tensors by name"):
         loaded(home / "empty.pt")
