@@ -25,6 +25,47 @@ def letter_tokenizer():
     return GemmaTokenizer(vocab={piece: at for at, piece in enumerate(pieces)}, merges=[])
 
 
+def byte_tokenizer():
+    """A Qwen tokenizer that knows the bytes, and a chat of turns."""
+    from transformers import Qwen2Tokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    pieces = [*sorted(bytes_to_unicode().values()), "<|endoftext|>"]
+    made = Qwen2Tokenizer(vocab={piece: at for at, piece in enumerate(pieces)}, merges=[])
+    made.chat_template = (
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return made
+
+
+_QWEN = {
+    "vocab_size": 300,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 2048,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+
+
+def qwen3(layers):
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    return Qwen3ForCausalLM(Qwen3Config(**_QWEN, num_hidden_layers=layers, head_dim=8)).eval()
+
+
+def qwen_of_images():
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    turns = {"rope_type": "default", "type": "default", "mrope_section": [1, 1, 2]}
+    seeing = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
+    config = Qwen2_5_VLConfig(text_config=_QWEN | {"num_hidden_layers": 1, "rope_scaling": turns}, vision_config=seeing)
+    return Qwen2_5_VLForConditionalGeneration(config).eval()
+
+
 def t5(width=16, kind="T5EncoderModel"):
     import transformers
 
@@ -269,6 +310,67 @@ def lumina2(_words):
     return Lumina2Pipeline(body, flow(), vae(16, scaling_factor=0.36, shift_factor=0.12), gemma(), letter_tokenizer())
 
 
+def qwen_image(_words):
+    from diffusers import AutoencoderKLQwenImage, QwenImagePipeline, QwenImageTransformer2DModel
+
+    body = QwenImageTransformer2DModel(
+        patch_size=2,
+        in_channels=16,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(4, 6, 6),
+    ).eval()
+    scales = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [0.5, 1.0, 2.0, 1.5]}
+    coder = AutoencoderKLQwenImage(
+        base_dim=8, z_dim=4, dim_mult=[1, 1], num_res_blocks=1, temperal_downsample=[False], **scales
+    ).eval()
+    return QwenImagePipeline(flow(), coder, qwen_of_images(), byte_tokenizer(), body)
+
+
+def flux2(_words):
+    from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
+
+    body = Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    ).eval()
+    levels = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    coder = AutoencoderKLFlux2(
+        block_out_channels=(8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=4, sample_size=16, **levels
+    ).eval()
+    coder.bn.running_mean += torch.randn(16)
+    coder.bn.running_var += torch.rand(16)
+    return Flux2KleinPipeline(flow(), coder, qwen3(28), byte_tokenizer(), body)
+
+
+def z_image(_words):
+    from diffusers import ZImagePipeline, ZImageTransformer2DModel
+
+    body = ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=1,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=[4, 6, 6],
+        axes_lens=[1024, 64, 64],
+    ).eval()
+    coder = vae(4, scaling_factor=0.36, shift_factor=0.12)
+    return ZImagePipeline(flow(shift=3.0), coder, qwen3(2), byte_tokenizer(), body)
+
+
 PIPELINES = {
     "SDXL": sdxl,
     "LCM": lcm,
@@ -282,6 +384,9 @@ PIPELINES = {
     "PixArt-Sigma": lambda words: pixart(words, True),
     "AuraFlow": aura_flow,
     "Lumina-2": lumina2,
+    "Qwen-Image": qwen_image,
+    "FLUX.2-klein": flux2,
+    "Z-Image": z_image,
 }
 
 

@@ -11,6 +11,7 @@ from leakbench.models.networks import NetworkSpec
 from leakbench.models.pretrained.families.family import Family, Told
 from leakbench.models.pretrained.families.own import Own
 from leakbench.models.pretrained.prediction import Prediction
+from leakbench.models.pretrained.text_conditioning import join_told
 
 _RESIDENT = 2**30  # bytes: what all captions are told as lies on the device up to this size, above it on the host
 
@@ -67,7 +68,7 @@ class Denoiser(nn.Module):
         assert self.which is not None
         last, first = len(next(iter(self.captions.values()))) - 1, len(self.which)
         for name, rows in self.captions.items():
-            self.captions[name] = torch.cat([rows[:-1], told[name][:-1].to(rows), rows[-1:]])
+            self.captions[name] = join_told(rows, told[name].to(rows))
         self.which = torch.cat([self.which, torch.arange(last, last + len(texts)).to(self.which)])
         self._labels |= {text: first + number for number, text in enumerate(texts)}
         self._resident = sum(rows.nbytes for rows in self.captions.values()) <= _RESIDENT

@@ -23,8 +23,17 @@ from leakbench.models.pretrained.weight_files import read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
 from leakbench.runtime.paths import user_path
 
-VAES = ("AutoencoderDC", "AutoencoderKL", "VQModel")
-ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "Gemma2Model", "T5EncoderModel", "UMT5EncoderModel")
+VAES = ("AutoencoderDC", "AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderKLQwenImage", "VQModel")
+ENCODERS = (
+    "CLIPTextModel",
+    "CLIPTextModelWithProjection",
+    "Gemma2Model",
+    "Qwen2_5_VLForConditionalGeneration",
+    "Qwen3ForCausalLM",
+    "Qwen3Model",
+    "T5EncoderModel",
+    "UMT5EncoderModel",
+)
 TOKENIZERS = (
     "CLIPTokenizer",
     "CLIPTokenizerFast",
@@ -32,6 +41,8 @@ TOKENIZERS = (
     "GemmaTokenizerFast",
     "LlamaTokenizer",
     "LlamaTokenizerFast",
+    "Qwen2Tokenizer",
+    "Qwen2TokenizerFast",
     "T5Tokenizer",
     "T5TokenizerFast",
 )

@@ -15,13 +15,12 @@ from leakbench.models.pretrained.families.family import Family
 from leakbench.models.pretrained.families.registry import BODIES, family_of
 from leakbench.models.pretrained.header_check import check_files, knows_all
 from leakbench.models.pretrained.inspect import TOKENIZERS, Folder, Options, Part, inspect_folder
+from leakbench.models.pretrained.latent_shapes import knows_latents, latents_of
 from leakbench.models.pretrained.peft_names import is_wrapped
 from leakbench.models.pretrained.schedulers import read_schedule
 from leakbench.models.pretrained.spec import PretrainedSpec
 from leakbench.runtime.errors import SettingError, UsageError
 from leakbench.runtime.paths import user_path
-
-_READ_OF_VAE = ("in_channels", "latent_channels")  # settings of the autoencoder that must be known
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,14 @@ def read_shapes(folder: Folder, options: Options, settings: Callable[[Part], dic
     family.check(config, where)
     own = str(part.config_file)
     channels = family.channels(config, own)
-    factor = 1 if vae is None else _halvings(settings(vae))
+    coded = None if vae is None else latents_of(vae.kind, settings(vae))
+    factor = 1 if coded is None else coded.factor
     height, width = _sides(family, config, options, factor, own)
-    if vae is None:
+    if coded is None:
         images = (channels, height, width)
     else:
-        images = (int(settings(vae).get("in_channels", 3)), height * factor, width * factor)
-        if settings(vae).get("latent_channels") != channels:
+        images = (coded.images, height * factor, width * factor)
+        if coded.channels != channels:
             raise UsageError(
                 f"{where}: the network denoises {channels} channels, and its autoencoder's latents have others"
             )
@@ -78,7 +78,7 @@ def _read_header_spec(folder: Folder, options: Options) -> PretrainedSpec | None
     if body.file is not None and body.file.suffix != ".safetensors":
         return None  # a pickle is read by torch, and then before a run starts
     wanted = family_of(body.kind, body.config).reads
-    known = set(wanted) <= set(body.config) and (vae is None or _is_known_vae(vae.config))
+    known = set(wanted) <= set(body.config) and (vae is None or knows_latents(vae.kind, vae.config))
     schedule = read_schedule(folder.scheduler, options.prediction, str(folder.path)) if known else None
     if schedule is None:
         return None
@@ -131,14 +131,3 @@ def _sides(family: Family, config: dict[str, Any], options: Options, factor: int
         after = f": it should be a multiple of {factor * family.patch}"
         raise SettingError(f"{where}: ", "size", options.size, after)
     return options.size // factor, options.size // factor
-
-
-def _halvings(config: dict[str, Any]) -> int:
-    """Pixels of a side for one latent: the autoencoder halves them once a level but the last."""
-    levels = config.get("block_out_channels") or config.get("encoder_block_out_channels") or (64,)
-    return int(2 ** (len(levels) - 1))
-
-
-def _is_known_vae(config: dict[str, Any]) -> bool:
-    levels = {"block_out_channels", "encoder_block_out_channels"} & set(config)
-    return bool(levels) and set(_READ_OF_VAE) <= set(config)

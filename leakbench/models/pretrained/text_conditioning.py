@@ -57,8 +57,29 @@ def tell_captions(family: Family, pipeline: Any, captions: tuple[str, ...], devi
         for first in range(0, max(len(captions), 1), _ROWS - 1):
             part = family.tell(pipeline, list(captions[first : first + _ROWS - 1]), device)
             told.append({name: _kept(rows) for name, rows in part.items()})
-    last = {name: rows[-1:] for name, rows in told[-1].items()}
-    return {name: torch.cat([*(part[name][:-1] for part in told), last[name]]) for name in last}
+    return {name: _one_after_another([part[name] for part in told]) for name in told[-1]}
+
+
+def join_told(before: Tensor, more: Tensor) -> Tensor:
+    """Rows of captions, those of further captions, and the last row of `before`, that of none."""
+    return _one_after_another([more, before[-1:]], first=before[:-1])
+
+
+def _one_after_another(parts: list[Tensor], first: Tensor | None = None) -> Tensor:
+    """The rows of parts but for each one's last, and the last's last. Captions of other lengths (dimension 1), of which
+    a mask says which are words, are filled up with zeros."""
+    rows = [*([] if first is None else [first]), *(part[:-1] for part in parts), parts[-1][-1:]]
+    if rows[0].ndim < 2:
+        return torch.cat(rows)
+    longest = max(part.shape[1] for part in rows)
+    return torch.cat([_filled(part, longest) for part in rows])
+
+
+def _filled(rows: Tensor, length: int) -> Tensor:
+    if rows.shape[1] == length:
+        return rows
+    empty = rows.new_zeros(len(rows), length - rows.shape[1], *rows.shape[2:])
+    return torch.cat([rows, empty], dim=1)
 
 
 def _kept(rows: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ from leakbench.defenses.pipeline import Pipeline
 from leakbench.models.pretrained.build import build
 from leakbench.models.pretrained.parameterisations.flow import Flow
 from leakbench.models.pretrained.prediction import nowhere
+from leakbench.models.pretrained.text_conditioning import tell_captions
 from leakbench.models.schedule import Schedule
 from leakbench.runtime.cache.keys import digest_files
 
 FAMILIES = (
-    *("AuraFlow", "FLUX.1-dev", "FLUX.1-schnell", "LCM", "Lumina-2", "PixArt-Sigma", "PixArt-alpha"),
-    *("PixArt-alpha of 1,024 pixels", "SD3", "SD3 without T5", "SDXL", "Sana"),
+    *("AuraFlow", "FLUX.1-dev", "FLUX.1-schnell", "FLUX.2-klein", "LCM", "Lumina-2", "PixArt-Sigma", "PixArt-alpha"),
+    *("PixArt-alpha of 1,024 pixels", "Qwen-Image", "SD3", "SD3 without T5", "SDXL", "Sana", "Z-Image"),
 )
 # diffusers' own use of numpy
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
@@ -25,6 +26,8 @@ GUIDED = {  # settings of one step with guidance 2, where the pipeline has it
     "FLUX.1-dev": {"true_cfg_scale": 2.0, "negative_prompt": ["", ""]},
     "FLUX.1-schnell": {"true_cfg_scale": 2.0, "negative_prompt": ["", ""]},
     "LCM": None,
+    "Qwen-Image": {"prompt": ["", ""]},  # its guided prediction is made longer or shorter: asked without condition
+    "Z-Image": {"guidance_scale": 1.0},
     "Lumina-2": {"guidance_scale": 2.0, "cfg_normalization": False},
 }
 SETTINGS = {
@@ -35,6 +38,8 @@ SETTINGS = {
     "LCM": {"guidance_scale": 8.5},
     "FLUX.1-dev": {"guidance_scale": 3.5},
     "FLUX.1-schnell": {"guidance_scale": 3.5},
+    "Qwen-Image": {"guidance_scale": None, "true_cfg_scale": 1.0},
+    "Z-Image": {"guidance_scale": 0.0},
 }
 
 
@@ -70,19 +75,23 @@ def step(pipeline, name, x, **more):
     is a timestep of the model's table, or alpha_bar (a float) of a flow."""
     flows = isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
     settings = {"guidance_scale": 1.0} | SETTINGS.get(name, {}) | ({"sigmas": [0.7]} if flows else {}) | more
-    scale = pipeline.vae_scale_factor
-    given = pipeline._pack_latents(x, *x.shape) if hasattr(pipeline, "_pack_latents") else x
+    scale = pipeline.vae_scale_factor * (2 if name == "FLUX.2-klein" else 1)
+    packs = hasattr(pipeline, "_pack_latents") and name != "FLUX.2-klein"
+    given = pipeline._pack_latents(x, *x.shape) if packs else x
     made = pipeline(
-        prompt=["the red house", "a cat"],
+        **{"prompt": ["the red house", "a cat"]} | settings,
         height=scale * x.shape[2],
         width=scale * x.shape[3],
         num_inference_steps=1,
         latents=given.clone(),
         output_type="latent",
-        **settings,
     ).images
-    if given is not x:
-        made = pipeline._unpack_latents(made, scale * x.shape[2], scale * x.shape[3], scale)
+    if packs:
+        made = pipeline._unpack_latents(made, scale * x.shape[2], scale * x.shape[3], scale).view_as(x)
+    elif name == "FLUX.2-klein":  # it answers what its autoencoder decodes
+        norm = pipeline.vae.bn
+        deviation = (norm.running_var + pipeline.vae.config.batch_norm_eps).sqrt()
+        made = (pipeline._patchify_latents(made) - norm.running_mean.view(1, -1, 1, 1)) / deviation.view(1, -1, 1, 1)
     time = float(pipeline.scheduler.timesteps[0])
     if hasattr(pipeline.scheduler, "alphas_cumprod") and not pipeline.scheduler.config.get("use_flow_sigmas"):
         alpha_bar = float(pipeline.scheduler.alphas_cumprod[int(time)])
@@ -95,7 +104,8 @@ def step(pipeline, name, x, **more):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_noise_is_that_of_one_step_of_its_pipeline(folders, loaded, name):
     pipeline, _, _ = folders(name)
-    model = loaded(name, **({"size": 64} if name.endswith("pixels") else {}))
+    large = name in ("FLUX.2-klein", "Qwen-Image", "Z-Image") or name.endswith("pixels")
+    model = loaded(name, **({"size": 64 if name.endswith("pixels") else 32} if large else {}))
     x = torch.randn(2, *model.spec.network.shape, generator=torch.Generator().manual_seed(3))
     label = torch.tensor([1, 0])
 
@@ -116,8 +126,33 @@ def test_the_noise_is_that_of_one_step_of_its_pipeline(folders, loaded, name):
     if more is not None:
         level, state, guided = step(pipeline, name, x, **more)
         without = ours(level, state, nowhere(label))
-        assert (without + 2 * (conditional - without) - guided).abs().max() < 2e-4
+        scale = 0 if "prompt" in more else 2
+        assert (without + scale * (conditional - without) - guided).abs().max() < 2e-4
         assert (without - conditional).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("name", ["FLUX.2-klein", "Qwen-Image"])
+def test_latents_of_each_channels_scale_are_the_pipelines_own(folders, loaded, name):
+    """Decoded by the pipeline: with its sampler left out, which is given the latents of the end."""
+    pipeline, _, _ = folders(name)
+    model = loaded(name, size=32)
+    x = torch.randn(2, *model.spec.network.shape, generator=torch.Generator().manual_seed(5))
+    codec, coder = model.codec, pipeline.vae
+    if name == "Qwen-Image":
+        mean, deviation = (
+            torch.tensor(one).view(1, -1, 1, 1) for one in (coder.config.latents_mean, coder.config.latents_std)
+        )
+        expected = coder.decode((x * deviation + mean)[:, :, None]).sample[:, :, 0]
+    else:
+        norm = coder.bn
+        deviation = (norm.running_var + coder.config.batch_norm_eps).sqrt().view(1, -1, 1, 1)
+        expected = coder.decode(
+            pipeline._unpatchify_latents(x * deviation + norm.running_mean.view(1, -1, 1, 1))
+        ).sample
+    assert codec.decode(x).shape == (2, *model.spec.images)
+    assert torch.allclose(codec.decode(x), expected.clamp(-1, 1), atol=1e-5)
+    images = torch.rand(2, *model.spec.images) * 2 - 1
+    assert codec.encode(images).shape == x.shape
 
 
 @pytest.mark.parametrize("name", ["SD3", "Sana", "SDXL"])
@@ -149,3 +184,29 @@ def test_images_of_another_size(folders, loaded):
 
 def test_every_family_is_tried(whole_pipelines):
     assert tuple(sorted(whole_pipelines.PIPELINES)) == FAMILIES
+
+
+@pytest.mark.parametrize("name", ["Qwen-Image", "Z-Image"])
+def test_captions_of_other_lengths_beside_change_nothing(loaded, name):
+    """Encoded later, or in another batch of captions, they are filled up with zeros that are no words."""
+    model = loaded(name, size=32)
+    x = torch.randn(2, *model.spec.network.shape, generator=torch.Generator().manual_seed(5))
+    t, label = torch.tensor([100, 700]), torch.tensor([1, 0])
+    before = model.network(x, t, label)
+    longer = model.network.label_edited([1, 0], lambda caption: caption + " that is long, and much longer than all")
+    assert torch.allclose(model.network(x, t, label), before, atol=1e-5)
+    other = model.network(x, t, torch.tensor(longer))
+    assert (other - before).abs().max() > 1e-4
+
+
+def test_captions_of_many_batches_are_filled_up_to_one_length():
+    class Counted:
+        @staticmethod
+        def tell(_pipeline, captions, _device):
+            lengths = [len(caption) for caption in (*captions, "")]
+            mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+            return {"mask": mask, "length": torch.tensor(lengths)}
+
+    captions = tuple("x" * (1 + at % 50) for at in range(70))
+    told = tell_captions(Counted(), None, captions, torch.device("cpu"))
+    assert told["mask"].sum(1).tolist() == told["length"].tolist() == [*map(len, captions), 0]
