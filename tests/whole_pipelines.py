@@ -39,16 +39,8 @@ def byte_tokenizer():
     return made
 
 
-_QWEN = {
-    "vocab_size": 300,
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 2048,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
+_QWEN = {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 16, "bos_token_id": None, "eos_token_id": None}
+_QWEN |= {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 2048}
 
 
 def qwen3(layers):
