@@ -332,8 +332,8 @@ def test_no_machine_and_no_host_is_named(name):
 ATTACKS = {
     name.strip("`"): cells
     for heading in (
-        *("Membership inference", "Adaptive attacks", "Replication", "Attacks on unlearning", "Attribute inference"),
-        "Auditing",
+        *("Membership inference", "Memorised prompts", "Adaptive attacks", "Replication", "Attacks on unlearning"),
+        *("Attribute inference", "Auditing"),
     )
     for name, *cells in reversed(sections("docs/attacks.md")[heading])
 }

@@ -18,6 +18,7 @@ from leakbench.results.evidence import (
     AttributeEvidence,
     CanaryEvidence,
     MembershipEvidence,
+    MemorisationEvidence,
     PairedScores,
     RecoveryCurve,
     ReplicationEvidence,
@@ -31,6 +32,7 @@ from .attack import REFERENCE, Attack, AuxiliaryModel, CanaryKind, shadow_models
 from .attribute import AttributeAttack, AttributeTrainingSet
 from .auditing import CANARY, AuditingAttack
 from .membership import Calibration, ImageSet, MembershipAttack, Query
+from .memorisation import MemorisationAttack
 from .pretrained import PretrainedModel, as_pretrained, find_reference, pretrained_spec
 from .replication import RecoveryAttack, ReplicationAttack, SampleSet
 from .unlearning import RETRAINED, QueriedModel, UnlearningAttack, UnlearningContext
@@ -60,6 +62,8 @@ __all__ = [
     "ImageSet",
     "MembershipAttack",
     "MembershipEvidence",
+    "MemorisationAttack",
+    "MemorisationEvidence",
     "Needs",
     "PairedScores",
     "Plugin",

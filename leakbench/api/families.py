@@ -6,12 +6,14 @@ from leakbench.api.attack import Attack
 from leakbench.api.attribute import AttributeAttack
 from leakbench.api.auditing import AuditingAttack
 from leakbench.api.membership import MembershipAttack
+from leakbench.api.memorisation import MemorisationAttack
 from leakbench.api.replication import ReplicationAttack
 from leakbench.api.unlearning import UnlearningAttack
 from leakbench.results.families import FamilyName
 
 CONTRACTS: dict[FamilyName, type[Attack]] = {
     "membership": MembershipAttack,
+    "memorisation": MemorisationAttack,
     "replication": ReplicationAttack,
     "attribute": AttributeAttack,
     "unlearning": UnlearningAttack,

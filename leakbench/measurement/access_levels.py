@@ -27,6 +27,7 @@ def _own_level(attack: Attack) -> list[Access]:
 
 LEVELS: Final[dict[FamilyName, Callable[[Attack], list[Access]]]] = {
     "membership": _raw_and_answered,
+    "memorisation": _raw_and_answered,
     "replication": _own_level,  # of what the service gives out
     "attribute": _raw_and_answered,
     "unlearning": _raw_and_answered,

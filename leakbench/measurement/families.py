@@ -16,12 +16,14 @@ from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auditing import measure_auditing
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.membership import measure_membership
+from leakbench.measurement.memorisation import measure_memorisation
 from leakbench.measurement.record_contents import RecordContents, RecordSpec
 from leakbench.measurement.replication import measure_replication
 from leakbench.measurement.unlearning import measure_unlearning
 from leakbench.metrics.evaluate.attribute import evaluate_attribute
 from leakbench.metrics.evaluate.auditing import evaluate_auditing
 from leakbench.metrics.evaluate.membership import evaluate_membership
+from leakbench.metrics.evaluate.memorisation import evaluate_memorisation
 from leakbench.metrics.evaluate.metric_set import MetricSet
 from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.metrics.evaluate.unlearning import evaluate_unlearning
@@ -59,6 +61,9 @@ class FamilyMeasurement:
 MEASUREMENTS: dict[FamilyName, FamilyMeasurement] = {
     "membership": FamilyMeasurement(
         LEVELS["membership"], evaluate_membership, measure_together=measure_membership, reads_forget_set=True
+    ),
+    "memorisation": FamilyMeasurement(
+        LEVELS["memorisation"], evaluate_memorisation, measure_together=measure_memorisation
     ),
     "replication": FamilyMeasurement(  # of what the service gives out, at its own level alone
         LEVELS["replication"],

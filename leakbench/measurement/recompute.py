@@ -17,10 +17,17 @@ from leakbench.measurement.membership import is_weaker_with_weights
 from leakbench.metrics.evaluate.attribute import evaluate_attribute
 from leakbench.metrics.evaluate.auditing import evaluate_auditing
 from leakbench.metrics.evaluate.membership import ForgetMasks, evaluate_record
+from leakbench.metrics.evaluate.memorisation import evaluate_memorisation
 from leakbench.metrics.evaluate.metric_set import MetricSet
 from leakbench.metrics.evaluate.replication import evaluate_replication
 from leakbench.metrics.evaluate.unlearning import evaluate_unlearning, unflatten_evidence
-from leakbench.results.evidence import AttributeEvidence, CanaryEvidence, MembershipEvidence, ReplicationEvidence
+from leakbench.results.evidence import (
+    AttributeEvidence,
+    CanaryEvidence,
+    MembershipEvidence,
+    MemorisationEvidence,
+    ReplicationEvidence,
+)
 from leakbench.results.families import FamilyName
 from leakbench.results.guarantee import Guarantee
 from leakbench.results.record import Record
@@ -32,6 +39,7 @@ RECOMPUTED_FLAGS: Final[dict[FamilyName, frozenset[str]]] = {  # those that foll
     "membership": _OF_SCORES
     | {"few-negatives", "tied-scores", "calibration-leaks", "track-invalid", "forget-set-too-small"}
     | {"weaker-with-more-access", "detects-style"},
+    "memorisation": _OF_SCORES | {"no-null-prompts"},
     "replication": frozenset(),
     "attribute": _OF_SCORES | {"attribute-one-sided"},
     "unlearning": _OF_SCORES | {"not-brought-back"},
@@ -80,6 +88,10 @@ def membership_evidence(arrays: Arrays) -> MembershipEvidence:
     return cast(MembershipEvidence, _evidence(MembershipEvidence, arrays))
 
 
+def _memorisation(record: Record, given: RecordArrays) -> MetricSet:
+    return evaluate_memorisation(cast(MemorisationEvidence, _evidence(MemorisationEvidence, given.arrays)))
+
+
 def _replication(record: Record, given: RecordArrays) -> MetricSet:
     evidence = cast(ReplicationEvidence, _evidence(ReplicationEvidence, given.arrays))
     published = record.info.get("published_threshold")
@@ -118,6 +130,7 @@ def _evidence(kind: type, arrays: Arrays) -> object:
 
 _FAMILIES: Final[dict[FamilyName, Callable[[Record, RecordArrays], MetricSet]]] = {
     "membership": _membership,
+    "memorisation": _memorisation,
     "replication": _replication,
     "attribute": _attribute,
     "unlearning": _unlearning,

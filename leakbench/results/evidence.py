@@ -50,6 +50,26 @@ def _both(first: np.ndarray | None, second: np.ndarray | None) -> tuple[np.ndarr
 
 
 @dataclass(frozen=True)
+class MemorisationEvidence:
+    """Raw scores of distinct prompts, float64, higher = more likely memorised: of those under test, of null prompts,
+    which were never trained on, and of other null prompts, by which the threshold is chosen.
+
+    prompt, null_prompt (int64): the number of each prompt, which is the label that the network is told.
+    """
+
+    prompt_scores: np.ndarray
+    prompt: np.ndarray
+    null_scores: np.ndarray
+    null_prompt: np.ndarray
+    threshold_scores: np.ndarray
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class ReplicationEvidence:
     """Similarities to the nearest training image, and its index: of generated images, of held-out real images on which
     the threshold is chosen, and of other held-out real images on which its false-copy rate is measured.

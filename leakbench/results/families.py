@@ -14,11 +14,12 @@ from leakbench.results.evidence import (
     AttributeEvidence,
     CanaryEvidence,
     MembershipEvidence,
+    MemorisationEvidence,
     ReplicationEvidence,
     UnlearningEvidence,
 )
 
-FamilyName = Literal["membership", "replication", "attribute", "unlearning", "auditing"]
+FamilyName = Literal["membership", "memorisation", "replication", "attribute", "unlearning", "auditing"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Family:
 
 FAMILIES: Final[dict[FamilyName, Family]] = {
     "membership": Family(MembershipEvidence, of_given_models=True, rests_on_split=True),
+    "memorisation": Family(MemorisationEvidence, of_given_models=True, rests_on_split=True),
     "replication": Family(ReplicationEvidence, of_given_models=True),
     "attribute": Family(AttributeEvidence),
     "unlearning": Family(UnlearningEvidence, rests_on_split=True),

@@ -77,6 +77,10 @@ class Flag(StrEnum):
         "the model was to be trained until it copies, and training ended before it did: that a defense above it shows "
         "no copies is no finding",
     )
+    NO_NULL_PROMPTS = (
+        "no-null-prompts",
+        "fewer than two prompts that were never trained on, or none to choose a threshold by: none is flagged",
+    )
     NON_FINITE = ("non-finite", "some score was NaN or infinite; such a score counts against the attack")
     NOT_APPLICABLE = (
         "not-applicable",

@@ -118,6 +118,10 @@ METRICS = (  # of several rows that match a name the first counts
     MetricSpec("set_p_value@groups={size}", "p value, {size} groups of members", "", 0.0, 1.0, "higher", spread=True),
     MetricSpec("set_null_p_value@groups={size}", "p value, {size} groups of nonmembers", "", 0.0, 1.0, spread=True),
     _share("share_estimate@share={share}", "estimated share of members, in truth {share}"),
+    # memorisation
+    _auc("prompt_auc", "AUC of prompts against null prompts"),
+    _share("prompts_flagged", "prompts flagged as memorised", "lower"),
+    _share("prompts_flagged_null", "null prompts flagged as memorised"),
     # replication
     _excess(COPY_EXCESS, "copies beyond the null", "lower", column="copies beyond null, {features}"),
     _share("copy_rate", "copies", "lower"),

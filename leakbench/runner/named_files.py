@@ -1,4 +1,5 @@
-"""Results of a run by the names of image files, for the owner of the images: which members are given away, and copied.
+"""Results of a run by the names of image files, for the owner of the images: which members are given away, and
+copied, and which prompts are flagged.
 
 A run itself names no file. Numbers are turned into names afterwards, where the images are: the data set is opened as
 the run opened it, and the parts are drawn again. Where they are not those of the run, the images have changed since.
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from leakbench.api import as_pretrained
+from leakbench.data.caption_file import read
 from leakbench.data.file_names import name_images
 from leakbench.measurement.inputs import RunInputs
 from leakbench.results.run_folder import RunFolder
@@ -23,15 +26,17 @@ from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import build_suite
 
 _SIDES = ("member", "nonmember")
+_PROMPTS = {"member": ("prompt", "prompt_scores"), "nonmember": ("null_prompt", "null_scores")}
 
 
 def write_named_files(run: RunFolder, out: Path) -> list[Path]:
-    """Write scores.csv, copies.csv and near_duplicates.csv into `out`, and return their paths. Raises UsageError where
-    images lie in no files, or are not those of the run.
+    """Write scores.csv, copies.csv and near_duplicates.csv into `out`, of a run that asked about prompts prompts.csv as
+    well, and return their paths. Raises UsageError where images lie in no files, or are not those of the run.
 
     - scores.csv: `file`, `part`, and a column for each record of membership: its score, higher: more likely a member;
     - copies.csv: `record`, `sample`, `similarity`, `file`: the member nearest to each sample, most similar first;
-    - near_duplicates.csv: as in the run, by names.
+    - near_duplicates.csv: as in the run, by names;
+    - prompts.csv: `record`, `prompt` (its number), `part`, `score`, `flagged` (0 or 1), `caption`: highest score first.
     """
     inputs = RunInputs(build_suite(dict(run.plan.settings), str(run.path)), RunConfig(run.path, cache_root()))
     names = np.array(name_images(inputs.suite.file.dataset, inputs.suite.file.skip_broken))
@@ -40,6 +45,8 @@ def write_named_files(run: RunFolder, out: Path) -> list[Path]:
         "copies.csv": _copies(run, inputs, names),
         "near_duplicates.csv": _near_duplicates(inputs, names),
     }
+    if prompts := _prompts(run, inputs):
+        files["prompts.csv"] = _table(["record", "prompt", "part", "score", "flagged", "caption"], prompts)
     out.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         write_atomically(out / file, text.encode("utf-8", "surrogateescape"))
@@ -79,6 +86,29 @@ def _copies(run: RunFolder, inputs: RunInputs, names: np.ndarray) -> str:
             similarity, nearest = arrays["similarity"][sample], arrays["nearest"][sample]
             rows.append((record.stem, int(sample), _format(similarity), train[nearest]))
     return _table(["record", "sample", "similarity", "file"], rows)
+
+
+def _prompts(run: RunFolder, inputs: RunInputs) -> list[tuple[object, ...]]:
+    found, words = [], _captions(inputs)
+    for record in run.records:
+        arrays = run.arrays(record, [name for side in _PROMPTS.values() for name in side])
+        if record.family != "memorisation" or "threshold" not in record.info:
+            continue
+        for part, (numbers, scores) in _PROMPTS.items():
+            for number, score in zip(arrays[numbers], arrays[scores], strict=True):
+                flagged = int(score >= record.info["threshold"])
+                found.append((record.stem, -score, int(number), part, flagged))
+    return [
+        (stem, number, part, _format(-minus), flagged, words[number] if words else "")
+        for stem, minus, number, part, flagged in sorted(found)
+    ]
+
+
+def _captions(inputs: RunInputs) -> tuple[str, ...]:
+    """The captions of the run's given model, by number; () of classes."""
+    models = [as_pretrained(point.chain[0].defense) for point in inputs.suite.points]
+    files = [str(getattr(model, "captions", "")) for model in models]
+    return next((read(Path(file)).texts for file in files if file), ())
 
 
 def _near_duplicates(inputs: RunInputs, names: np.ndarray) -> str:

@@ -19,6 +19,7 @@ from leakbench.testing.auditing import auditing_checks
 from leakbench.testing.check import Check, CheckFailed, CheckResult
 from leakbench.testing.defense import defense_checks
 from leakbench.testing.membership import membership_checks
+from leakbench.testing.memorisation import memorisation_checks
 from leakbench.testing.parameters import parameter_checks
 from leakbench.testing.replication import replication_checks
 from leakbench.testing.source_lines import line_of_answer, line_of_error
@@ -26,6 +27,7 @@ from leakbench.testing.unlearning import unlearning_checks
 
 CHECKS: dict[FamilyName, Callable[[Any], Iterator[Check]]] = {  # rows of leakbench.results.families
     "membership": membership_checks,
+    "memorisation": memorisation_checks,
     "replication": replication_checks,
     "attribute": attribute_checks,
     "unlearning": unlearning_checks,

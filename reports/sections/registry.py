@@ -16,6 +16,7 @@ FINDINGS = (
     "measures",
     "collapse",
     "replication",
+    "memorisation",
     "guarantees",
     "auditing",
     "forgetting",

@@ -15,12 +15,19 @@ from typing import Final
 import numpy as np
 
 from leakbench.metrics.evaluate.membership import ForgetMasks
-from leakbench.results.evidence import AttributeEvidence, CanaryEvidence, MembershipEvidence, ReplicationEvidence
+from leakbench.results.evidence import (
+    AttributeEvidence,
+    CanaryEvidence,
+    MembershipEvidence,
+    MemorisationEvidence,
+    ReplicationEvidence,
+)
 
 _REPORTED = ("member_rows", "nonmember_rows")
 _NAMES: Final[dict[str, frozenset[str]]] = {
     "membership": frozenset(f.name for kind in (MembershipEvidence, ForgetMasks) for f in fields(kind))
     | {*_REPORTED, "member_labels", "nonmember_labels"},
+    "memorisation": frozenset(f.name for f in fields(MemorisationEvidence)),
     "replication": frozenset(f.name for f in fields(ReplicationEvidence)),
     "attribute": frozenset(f.name for f in fields(AttributeEvidence)),
     "auditing": frozenset(f.name for f in fields(CanaryEvidence)),

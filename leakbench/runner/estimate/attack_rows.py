@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from leakbench.api import Attack, AuditSetting, MembershipAttack, Needs, RecoveryAttack
+from leakbench.api import Attack, AuditSetting, MembershipAttack, MemorisationAttack, Needs, RecoveryAttack
 from leakbench.models.schedule import Schedule
 from leakbench.runner.estimate.attack_calls import AttackCalls
-from leakbench.runner.estimate.dry_run import count_membership_calls, count_recovery_calls
+from leakbench.runner.estimate.dry_run import count_membership_calls, count_own_calls, count_recovery_calls
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.attack_table import TABLE, AttackRow
@@ -62,6 +62,8 @@ def count_calls(attack: Attack) -> dict[str, Any]:
     calls = AttackCalls()
     if isinstance(attack, MembershipAttack) and not attack.needs.parts and not attack.auxiliary_models():
         calls = count_membership_calls([attack], SHAPE, 2 * attack.needs.condition, Schedule())[1][0]
+    elif isinstance(attack, MemorisationAttack):
+        calls = AttackCalls(count_own_calls(attack, SHAPE, Schedule()))
     elif isinstance(attack, RecoveryAttack):
         calls = AttackCalls(count_recovery_calls(attack, SHAPE, Schedule()))
     return dataclasses.asdict(calls) | {"seconds": round(calls.seconds, 1)}

@@ -19,7 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leakbench.api import Access, Attack, AttributeAttack, MembershipAttack, Query, RecoveryAttack, Release
+from leakbench.api import (
+    Access,
+    Attack,
+    AttributeAttack,
+    MembershipAttack,
+    MemorisationAttack,
+    Query,
+    RecoveryAttack,
+    Release,
+)
 from leakbench.api.answer_cache import QueriedRelease
 from leakbench.api.views import QueryCount
 from leakbench.data.image_batch import Images
@@ -73,9 +82,9 @@ class DryRun:
         """Calls of an image that all of them score together, and the calls of each alone."""
         return count_membership_calls(attacks, spec.shape, spec.conditions, schedule)
 
-    def attribute(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
-        """Calls of an image that is asked for its attribute."""
-        return count_attribute_calls(attack, shape, schedule)
+    def own(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
+        """Calls of an image that is asked for its attribute, or of a prompt."""
+        return count_own_calls(attack, shape, schedule)
 
     def recovery(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
         """Calls of an image that is to be got back."""
@@ -150,10 +159,14 @@ def _target(model: CountingModel, attacks: Sequence[MembershipAttack]) -> _Talli
     return _TalliedTarget(model.source, model.streams, others, model)
 
 
-def count_attribute_calls(attack: AttributeAttack, shape: tuple[int, int, int], schedule: Schedule) -> float:
-    """Network calls an image, of an attack on the attribute of images at one level."""
+def count_own_calls(
+    attack: AttributeAttack | MemorisationAttack, shape: tuple[int, int, int], schedule: Schedule
+) -> float:
+    """Network calls of an attack at one level: an image that is asked for its attribute, or a prompt."""
     model = CountingModel(shape, 2, schedule)
-    images = Images(model.parts["member"].images, model.parts["member"].ids, None)
+    images = model.parts["member"]
+    if isinstance(attack, AttributeAttack):
+        images = replace(images, labels=None)
     request = AttackRequest(cast(MembershipAttack, attack), False)
     try:
         AttackTarget(model.source, model.streams).score({"": request}, images)

@@ -28,9 +28,9 @@ class TableCalls:
         alone = [_calls(attack, math.prod(spec.shape[1:]) / _PIXELS, schedule.steps / _STEPS) for attack in attacks]
         return sum(one.scoring for one in alone), alone
 
-    def attribute(self, attack: Attack, shape: tuple[int, int, int], schedule: Schedule) -> float:
-        """None: an audit asks for no attribute."""
-        return 0.0
+    def own(self, attack: Attack, shape: tuple[int, int, int], schedule: Schedule) -> float:
+        """Calls of a prompt; an audit asks for no attribute."""
+        return _calls(attack, 1.0, 1.0).scoring
 
     def recovery(self, attack: Attack, shape: tuple[int, int, int], schedule: Schedule) -> float:
         """Calls of an image that is to be got back."""

@@ -49,8 +49,8 @@ class Calls(Protocol):
     ) -> tuple[float, list[AttackCalls]]:
         """Calls of an image that all of them score together at one level, and the calls of each alone."""
 
-    def attribute(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
-        """Calls of an image that is asked for its attribute."""
+    def own(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
+        """Calls of an image that is asked for its attribute, or of a prompt."""
 
     def recovery(self, attack: Any, shape: tuple[int, int, int], schedule: Schedule) -> float:
         """Calls of an image that is to be got back."""
@@ -162,7 +162,7 @@ class TimeEstimate:
 
         def count(attack: Attack) -> float:
             if (key := repr(attack)) not in self._alone:
-                ask = self.calls.recovery if isinstance(attack, RecoveryAttack) else self.calls.attribute
+                ask = self.calls.recovery if isinstance(attack, RecoveryAttack) else self.calls.own
                 self._alone[key] = ask(attack, inputs.data.shape, inputs.schedule)
             return self._alone[key]
 

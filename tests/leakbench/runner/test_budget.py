@@ -15,7 +15,7 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.models.diffusion import Schedule
 from leakbench.runner.estimate.budget import fit_to_budget
-from leakbench.runner.estimate.dry_run import count_attribute_calls, count_membership_calls
+from leakbench.runner.estimate.dry_run import count_membership_calls, count_own_calls
 from leakbench.runner.estimate.time_estimate import TimeEstimate
 from leakbench.runner.estimate.timing import StepTimes
 from leakbench.runner.extension import extend_run
@@ -272,7 +272,7 @@ def test_a_recipe_can_be_planned_on_images_of_ones_own(name, leakbench, tmp_path
 
 def test_an_attack_on_the_attribute_asks_under_either_value():
     attack = registry.find("attacks", "attribute_member")()
-    assert count_attribute_calls(attack, (1, 12, 12), Schedule()) == 2 * len(attack.t) * attack.draws
+    assert count_own_calls(attack, (1, 12, 12), Schedule()) == 2 * len(attack.t) * attack.draws
 
 
 def test_levels_of_a_network_that_has_none_are_refused(path, tmp_path):

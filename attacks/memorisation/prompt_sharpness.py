@@ -6,38 +6,32 @@ timestep of the walk:
 
     S(c) = mean over draws of || H^D s^D ||_2
 
-Of the images nothing is read, as in prompt_noise.py, and members' captions are the prompts that may be memorised.
+Of the images nothing is read, as in prompt_noise.py.
 
 Choices of ours: H^D s^D is a forward difference, || s^D || (s^D(x + h u) - s^D(x)) / h along u = s^D / || s^D ||, with
 h a hundredth of the length of x, so that answers are all that it needs (the paper differentiates); four draws, 16 calls
-a prompt. Without an answer for no condition others stand for it (_conditions.py).
+a prompt. Without an answer for no condition others stand for it (membership/_conditions.py).
 """
 
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Needs, release_param
+from leakbench.api import Access, MemorisationAttack, release_param
 from leakbench.api.views import DenoiserView
 
-from ._conditions import eps_without
+from ..membership._conditions import eps_without
 
 _STEP = 0.01
 
 
-class PromptSharpness(MembershipAttack):
-    """Curvature of what the caption adds to the log-density; 4 * draws network calls an image, 16 by default."""
+class PromptSharpness(MemorisationAttack):
+    """Curvature of what the caption adds to the log-density; 4 * draws network calls a prompt, 16 by default."""
 
     name = "prompt_sharpness"
     summary = "curvature of what the caption adds to the log-density; reads no image"
     access = Access.DENOISER
-    shares = False  # noise of its own
 
     draws: int = release_param(4, ge=1)
-
-    @property
-    def needs(self) -> Needs:
-        """Captions or labels."""
-        return Needs(condition=True)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Mean norm over draws, (N,)."""

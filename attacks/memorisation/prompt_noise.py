@@ -6,14 +6,11 @@ prompt, so that it returns one image?" From pure noise, on the sampler's own pat
 
     S(c) = mean of || eps_theta(x_t, c) - eps_theta(x_t, none) ||_2
 
-One step of four draws by default: 8 calls a prompt, and as good in the published table as five steps of one draw. The
-captions of members are the prompts that may be memorised, those of nonmembers are null prompts: the AUC is that of
-prompts, and the scores of single images (`member_scores` in the arrays) flag them.
+One step of four draws by default: 8 calls a prompt, and as good in the published table as five steps of one draw.
 
 Choices of ours: the path is that of the release's schedule, w = 7.5 as in the paper; a service that guides already is
-asked as it answers, where S is w times as large for all prompts; each image has noise of its own, so that a prompt
-which stands at several images is tried as often. Of a model that has no answer without condition the mean over up to
-three other captions or classes stands for it (_conditions.py).
+asked as it answers, where S is w times as large for all prompts. Of a model that has no answer without condition the
+mean over up to three other captions or classes stands for it (membership/_conditions.py).
 """
 
 from itertools import pairwise
@@ -21,29 +18,23 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from leakbench.api import Access, MembershipAttack, Needs, release_param
+from leakbench.api import Access, MemorisationAttack, release_param
 from leakbench.api.views import DenoiserView
 from leakbench.models import diffusion
 
-from ._conditions import eps_without
+from ..membership._conditions import eps_without
 
 
-class PromptNoise(MembershipAttack):
-    """Norm of what the caption adds to the noise; 2 * steps * draws network calls an image, 8 by default."""
+class PromptNoise(MemorisationAttack):
+    """Norm of what the caption adds to the noise; 2 * steps * draws network calls a prompt, 8 by default."""
 
     name = "prompt_noise"
     summary = "size of what the caption adds to the predicted noise; reads no image (Wen et al.)"
     access = Access.DENOISER
-    shares = False  # a walk of its own
 
     steps: int = release_param(1, ge=1)
     draws: int = release_param(4, ge=1)
     guidance: float = release_param(7.5, ge=0)
-
-    @property
-    def needs(self) -> Needs:
-        """Captions or labels."""
-        return Needs(condition=True)
 
     def score(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Mean norm over steps and draws, (N,)."""

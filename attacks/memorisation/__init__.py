@@ -1,0 +1,1 @@
+"""Attacks that flag memorised prompts: one method a file."""
