@@ -83,8 +83,8 @@ Which captions of members does the model return one image for? The detectors rea
 {% if cells %}
 {{ table(titles, cells) }}
 Null prompts are captions that the model was never trained on. A prompt is flagged at the least score that 1 % of
-further null prompts at most reach. The AUC is that of all members' captions against null prompts: it is the detector's own
-where all of them are known to be memorised.
+further null prompts at most reach. The AUC is that of all members' captions against null prompts: it is the detector's
+own where all of them are known to be memorised.
 
 {% for words in verdicts %}
 - {{ words }}.
