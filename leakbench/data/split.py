@@ -7,13 +7,14 @@ of the data set.
 
 Where images come in groups (people, patients, scenes), a draw keeps each group whole: groups are drawn in random order,
 and of a group that a part cuts off, the rest is used for nothing (a choice of ours, so that parts have the numbers of
-images asked for). Words of the data set and lists of an index file are taken as they are.
+images asked for). Words of the data set and lists of an index file are taken as they are. `other_images` of each group
+can be held back before the draw: nothing is trained on them, and attacks are asked if anything of a person was used.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +48,8 @@ class TooFewImages(UsageError):
 class SplitSpec(BaseModel):
     """Numbers of images of each drawn part, the seed of the draw, and the index file of a standard split. The rest of
     the pool is `reference`. duplicate_radius: share of the median distance of random pairs within which images are
-    near-duplicates; 0 leaves out exact copies only."""
+    near-duplicates; 0 leaves out exact copies only. other_images: images of each group that no part gets, in groups
+    that have more."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,18 +60,21 @@ class SplitSpec(BaseModel):
     seed: int = Field(0, ge=0)
     file: str = ""
     duplicate_radius: float = Field(DUPLICATE_SHARE, ge=0, le=1, allow_inf_nan=False)
+    other_images: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)
 class Split:
     """Rows of the data set by part (sorted int64 arrays), the attribute of every row, the near-duplicates that were
-    removed first, the index file (its name and sha256) that the parts were drawn by, and the group of every row."""
+    removed first, the index file (its name and sha256) that the parts were drawn by, and the group of every row.
+    others: the held-back rows of each drawn part's groups; empty where none were held back."""
 
     parts: dict[str, np.ndarray]
     attribute: np.ndarray | None
     duplicates: NearDuplicates
     file: str = ""
     group: np.ndarray | None = None
+    others: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def removed(self) -> int:
@@ -87,6 +92,8 @@ class Split:
         total = hashlib.sha256()
         for part in PARTS:
             total.update(part.encode() + self.parts[part].astype(np.int64).tobytes())
+        for part, rows in self.others.items():
+            total.update(b"other " + part.encode() + rows.astype(np.int64).tobytes())
         return total.hexdigest()
 
 
@@ -105,6 +112,7 @@ def draw_split(data: Dataset, spec: SplitSpec, duplicates: NearDuplicates | None
         duplicates = find_near_duplicates(data, spec.duplicate_radius, _together(data.group, words, listed))
     keep = duplicates.keep
     pool = _draw_order(rows[keep & (words == "pool")], rows[words != "pool"], data.group, spec.seed)
+    pool, held_back = _hold_back(pool, data, spec)
     wanted = {part: getattr(spec, field) for part, field in _COUNTS.items()}
     parts = {part: rows[keep & (words == part)] for part in PARTS}
     for names, side in _sides(pool, listed):
@@ -119,11 +127,35 @@ def draw_split(data: Dataset, spec: SplitSpec, duplicates: NearDuplicates | None
         drawn = np.concatenate([parts[part] for part in _COUNTS])
         parts["reference"] = _without_groups(parts["reference"], drawn, data.group)
     parts = {part: np.sort(index) for part, index in parts.items()}
+    others = {part: _of_groups(held_back, parts[part], data.group) for part in _COUNTS if data.group is not None}
     _check_enough(data, parts, _least(wanted, said, 0 if listed is None else int((~keep).sum())), int(keep.sum()))
     attribute = data.attribute
     if attribute is None and data.trait is not None:
         attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
-    return Split(parts, attribute, duplicates, "" if listed is None else listed.description, data.group)
+    described = "" if listed is None else listed.description
+    return Split(parts, attribute, duplicates, described, data.group, others if len(held_back) else {})
+
+
+def _hold_back(pool: np.ndarray, data: Dataset, spec: SplitSpec) -> tuple[np.ndarray, np.ndarray]:
+    """The pool without `other_images` random rows of each group that has more, in its order; and these rows."""
+    if not spec.other_images:
+        return pool, pool[:0]
+    if data.group is None:
+        raise UsageError(
+            f"{data.name}: split.other_images = {spec.other_images}: the images do not come in groups, so none are "
+            "other images of a person; leave it out, or give a `group`"
+        )
+    _, which, sizes = np.unique(data.group[pool], return_inverse=True, return_counts=True)
+    order = np.lexsort((np.random.default_rng([spec.seed, 0x07E8]).random(len(pool)), which))
+    place = np.empty(len(pool), dtype=np.int64)  # of each row among those of its group
+    place[order] = np.arange(len(pool)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    back = (place < spec.other_images) & (sizes[which] > spec.other_images)
+    return pool[~back], pool[back]
+
+
+def _of_groups(rows: np.ndarray, part: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The rows whose group is one of a part's, ascending."""
+    return np.sort(rows[np.isin(group[rows], group[part])])
 
 
 def _together(group: np.ndarray | None, words: np.ndarray, listed: SplitFile | None) -> np.ndarray | None:

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from leakbench.api import Access, Attack
+from leakbench.data.split import Split
 from leakbench.measurement.access_levels import LEVELS
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auditing import measure_auditing
 from leakbench.measurement.feature_extractor import FeatureExtractor
-from leakbench.measurement.membership import measure_membership
+from leakbench.measurement.membership import list_units, measure_membership
 from leakbench.measurement.memorisation import measure_memorisation
-from leakbench.measurement.record_contents import RecordContents, RecordSpec
+from leakbench.measurement.record_contents import RecordContents, RecordSpec, Unit
 from leakbench.measurement.replication import measure_replication
 from leakbench.measurement.unlearning import measure_unlearning
 from leakbench.metrics.evaluate.attribute import evaluate_attribute
@@ -36,6 +37,7 @@ Attacks = dict[str, tuple[Any, list[Access]]]  # by id: the attack, and the acce
 class FamilyMeasurement:
     """One family. levels: the access levels at which an attack gets a record. evaluate: from the family's evidence to
     metrics. measure: one attack at one level; measure_together: all of a release's attacks; one of the two is given.
+    units: what an attack is asked about, a record each.
     On what records depend, beside the release and the attack: reads_samples: the suite's number of samples;
     reads_features: the suite's features, and the weights of feature networks on this machine; reads_classifiers: the
     classifiers of reference images; reads_forget_set: the suite's [forget] table; keeps_pictures: --no-images."""
@@ -44,6 +46,7 @@ class FamilyMeasurement:
     evaluate: Callable[..., MetricSet]
     measure: Callable[[AuditContext, Any, Access], RecordContents] | None = None
     measure_together: Callable[[AuditContext, Attacks], Iterator[tuple[RecordSpec, RecordContents]]] | None = None
+    units: Callable[[Split], tuple[Unit, ...]] = lambda split: ("image",)
     reads_samples: Callable[[Any], bool] = lambda attack: bool(attack.may_read_samples)
     reads_features: bool = False
     reads_classifiers: bool = False
@@ -60,7 +63,11 @@ class FamilyMeasurement:
 
 MEASUREMENTS: dict[FamilyName, FamilyMeasurement] = {
     "membership": FamilyMeasurement(
-        LEVELS["membership"], evaluate_membership, measure_together=measure_membership, reads_forget_set=True
+        LEVELS["membership"],
+        evaluate_membership,
+        measure_together=measure_membership,
+        units=list_units,
+        reads_forget_set=True,
     ),
     "memorisation": FamilyMeasurement(
         LEVELS["memorisation"], evaluate_memorisation, measure_together=measure_memorisation

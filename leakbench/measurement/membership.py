@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor
 from leakbench.api import Access, MembershipAttack, MembershipEvidence, Release
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
+from leakbench.data.split import Split
 from leakbench.measurement.access_levels import rows_written
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, CallCount
-from leakbench.measurement.record_contents import RecordContents, RecordSpec
-from leakbench.metrics.evaluate import membership
+from leakbench.measurement.record_contents import RecordContents, RecordSpec, Unit
+from leakbench.metrics.evaluate import membership, persons
 from leakbench.models.diffusion import full_timesteps
 from leakbench.statistics import weaker_with_more_access
 
@@ -36,13 +38,16 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
             if access in levels:
                 written.append((RecordSpec(name, access), f"{name}/{raw}"))
     target = context.target(attack for attack, _ in attacks.values())
-    parts = {name: context.images(rows) for name, rows in context.inputs.split.parts.items()}
+    split = context.inputs.split
+    parts = {name: context.images(rows) for name, rows in split.parts.items()}
+    held_back = {name: context.images(rows) for name, rows in split.others.items()}
     if context.inputs.suite.file.generated_control:
         parts["generated"] = _own_samples(context, len(parts["member"].ids))
     calls = CallCount()
-    scores, queries = collect_membership_evidence(target, asked, parts, calls)
-    groups = _groups(context)
+    scores, queries = collect_membership_evidence(target, asked, parts, calls, held_back=held_back)
+    groups: dict[str, Any] = _groups(context)
     evidence = {name: dataclasses.replace(one, **groups) for name, one in scores.items()}
+    units = list_units(split)
     timings = {"membership_attacks_together": time.perf_counter() - began}
     if context.release.device.type == "cpu":  # elsewhere a call returns before it is done
         timings["membership_network_calls"] = calls.seconds
@@ -53,7 +58,8 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
     described = _describe_reported(context)
     for row, question in written:
         attack = attacks[row.attack][0]
-        metrics = membership.evaluate_record(evidence[question], row.access is Access.NONE, forgotten, attack.sets)
+        found = evidence[question]
+        metrics = membership.evaluate_record(found, row.access is Access.NONE, forgotten, attack.sets)
         if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
             metrics.flags.add("randomised-answers")
         if row.access is Access.WEIGHTS and is_weaker_with_weights(
@@ -63,8 +69,33 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
         if _has_unguarded_shadows(context, attack, row.access):
             metrics.flags.add("unguarded-shadows")
         metrics.info |= _count_consumed(attack, parts)
-        arrays = evidence[question].arrays | (forgotten.arrays if forgotten else {}) | described
+        arrays = found.arrays | (forgotten.arrays if forgotten else {}) | described
         yield row, RecordContents(metrics, arrays, timings, queries=queries[question], calls=shared)
+        for unit in units[1:]:
+            ours, way = _of_persons(found, unit, split)
+            metrics = membership.evaluate_record(ours, False, None, attack.sets)
+            metrics.info |= {"joined_by": way} | _count_consumed(attack, parts)
+            row_of_persons = RecordSpec(row.attack, row.access, unit)
+            yield row_of_persons, RecordContents(metrics, ours.arrays, timings, queries=queries[question], calls=shared)
+
+
+def list_units(split: Split) -> tuple[Unit, ...]:
+    """What membership attacks are asked about: images; people, where some have several; and whether anything of them
+    was used, where images of theirs were held back."""
+    group = split.group
+    if group is None or not any(persons.has_several(group[split.parts[part]]) for part in persons.PARTS.values()):
+        return ("image",)
+    return ("image", "person", "identity") if split.others else ("image", "person")
+
+
+def _of_persons(evidence: MembershipEvidence, unit: Unit, split: Split) -> tuple[MembershipEvidence, str]:
+    if unit == "person":
+        return persons.score_persons(evidence)
+    group, scores = split.group, evidence.other_scores
+    assert group is not None and scores is not None
+    return persons.score_identities(
+        evidence, {part: (scores[part], group[rows]) for part, rows in split.others.items()}
+    )
 
 
 def is_weaker_with_weights(answers: MembershipEvidence | None, weights: MembershipEvidence | None) -> bool:

@@ -24,9 +24,11 @@ def collect_membership_evidence(
     parts: Mapping[str, Images],
     calls: CallCount | None = None,
     folds: int = CALIBRATION_FOLDS,
+    held_back: Mapping[str, Images] | None = None,
 ) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
     """Evidence and queries of every asked attack. `parts` are those of the split; `reference` only if one learns.
-    `generated`, if it is among them, are samples of the release for the control, which adds nothing to the queries.
+    `generated`, if it is among them, are samples of the release for the control, which adds nothing to the queries; nor
+    do `held_back` images of the people of each part.
 
     Attacks that learn from calibration images are fitted on all of them; their own calibration scores come from fits
     that did not see the image (stratified `folds`), so that an attack that memorised its training images cannot look
@@ -42,12 +44,16 @@ def collect_membership_evidence(
     scores, queries = target.score(ready, everything, calls)
     control = {name: one for name, one in ready.items() if "generated" in parts and judges_generated(one.attack)}
     generated = target.score(control, parts["generated"])[0] if control else {}
+    others = {part: target.score(ready, images)[0] for part, images in (held_back or {}).items()}
     evidence = {}
     for name, found in scores.items():
         members, nonmembers, inside, outside = np.split(found, np.cumsum(counts)[:-1])
         if name in out_of_fold:
             inside, outside = out_of_fold[name][member], out_of_fold[name][~member]
-        evidence[name] = MembershipEvidence(members, nonmembers, inside, outside, generated_scores=generated.get(name))
+        told = {part: of[name] for part, of in others.items()} or None
+        evidence[name] = MembershipEvidence(
+            members, nonmembers, inside, outside, generated_scores=generated.get(name), other_scores=told
+        )
     return evidence, queries
 
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from leakbench.api import Access
 from leakbench.metrics.evaluate.metric_set import MetricSet
 
+Unit = Literal["image", "person", "identity"]  # the last two: leakbench.metrics.evaluate.persons
+
 
 @dataclass(frozen=True)
 class RecordSpec:
-    """One record to be written: an attack (its id in the suite, or "quality") at an access level."""
+    """One record to be written: an attack (its id in the suite, or "quality") at an access level, and what is asked
+    about."""
 
     attack: str
     access: Access
+    unit: Unit = "image"
+
+    @property
+    def name(self) -> str:
+        """The record's name of the attack: its id, "loss", or beside it what is asked about, "loss@person"."""
+        return self.attack if self.unit == "image" else f"{self.attack}@{self.unit}"
 
 
 @dataclass(frozen=True)

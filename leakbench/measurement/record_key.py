@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from leakbench.api import Access, Attack
+from leakbench.api import Attack
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.extra_features_policy import hash_extra_weights
 from leakbench.measurement.families import MEASUREMENTS
@@ -12,12 +12,13 @@ from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.keys import Parts, code_parts
 from leakbench.measurement.quality import measure_quality
+from leakbench.measurement.record_contents import RecordSpec
 from leakbench.metrics.weights.digests import feature_weights_digest, file_digest
 from leakbench.metrics.weights.perceptual import alexnet_weights
 from leakbench.metrics.weights.sscd import sscd_weights
 
 
-def record_parts(inputs: RunInputs, release: Parts, attack: Attack | None, access: Access) -> Parts:
+def record_parts(inputs: RunInputs, release: Parts, attack: Attack | None, row: RecordSpec) -> Parts:
     """All that the numbers of a record depend on. `release`: the parts of the release's key; no attack is quality."""
     if attack is None:
         return {
@@ -32,7 +33,8 @@ def record_parts(inputs: RunInputs, release: Parts, attack: Attack | None, acces
         "attack": attack.name,
         "version": attack.version,
         "parameters": attack.model_dump(mode="json"),
-        "access": access.name,
+        "access": row.access.name,
+        **({} if row.unit == "image" else {"unit": row.unit}),
         "auxiliary": [[one.name, one.kind, one.draw, one.share] for one in attack.auxiliary_models()],
         **code_parts(type(attack), *MEASUREMENTS[attack.family].code, AuditContext, RunInputs),
         **_settings(inputs, attack),

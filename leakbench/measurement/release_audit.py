@@ -17,7 +17,7 @@ from leakbench.measurement.environment import describe_environment, merge_enviro
 from leakbench.measurement.families import MEASUREMENTS, Attacks
 from leakbench.measurement.keys import Parts, hash_parts, summarise_fits
 from leakbench.measurement.quality import measure_quality
-from leakbench.measurement.record_contents import RecordContents, RecordSpec
+from leakbench.measurement.record_contents import RecordContents, RecordSpec, Unit
 from leakbench.measurement.record_key import record_parts
 from leakbench.metrics.evaluate.metric_set import MetricSet
 from leakbench.results.families import FamilyName
@@ -43,10 +43,16 @@ class ReleaseAudit:
         suite, point = self.context.inputs.suite, self.context.point
         attacks = {name: attack for name, attack in suite.attacks.items() if suite.asks(name, point)}
         return [RecordSpec(QUALITY, Access.SAMPLES)] + [
-            RecordSpec(name, access)
+            RecordSpec(name, access, unit)
             for name, attack in attacks.items()
             for access in MEASUREMENTS[attack.family].levels(attack)
+            for unit in self._units(attack)
         ]
+
+    def _units(self, attack: Attack) -> tuple[Unit, ...]:
+        """What the attack is asked about; of one that does not apply a single record says so."""
+        units = MEASUREMENTS[attack.family].units(self.context.inputs.split)
+        return units if len(units) == 1 or self._skips(attack) is None else units[:1]
 
     def row_key(self, row: RecordSpec) -> str:
         """Key of a record: everything that its numbers depend on."""
@@ -55,7 +61,7 @@ class ReleaseAudit:
     def row_parts(self, row: RecordSpec) -> Parts:
         """The parts of a record's key."""
         context = self.context
-        return record_parts(context.inputs, context.release_parts, self._attack(row), row.access)
+        return record_parts(context.inputs, context.release_parts, self._attack(row), row)
 
     def run(self, wanted: list[RecordSpec]) -> Iterator[Record]:
         """Make and save the wanted records, one after the other. Raises AttackFailed at the end, when all others are
@@ -87,7 +93,7 @@ class ReleaseAudit:
             with _collect_error(row.attack, errors):
                 yield self._checked(row, self._measure(attack, row.access), errors)
         for family, attacks in together.items():
-            yield from self._run_together(family, attacks, errors)
+            yield from self._run_together(family, attacks, wanted, errors)
         if errors:
             raise AttackFailed("; ".join(errors))
 
@@ -99,7 +105,9 @@ class ReleaseAudit:
         assert measure is not None
         return measure(self.context, attack, access)
 
-    def _run_together(self, family: FamilyName, attacks: Attacks, errors: list[str]) -> Iterator[Record]:
+    def _run_together(
+        self, family: FamilyName, attacks: Attacks, wanted: list[RecordSpec], errors: list[str]
+    ) -> Iterator[Record]:
         """All together, sharing network calls; if that fails, one by one, so that a broken attack costs no other.
 
         A joint error that no attack repeats alone fails nothing, as every record is made; it is told on stderr.
@@ -109,12 +117,14 @@ class ReleaseAudit:
         joint: list[str] = []
         with _collect_error("", joint):
             for row, contents in measure(self.context, attacks):
-                yield self._checked(row, contents, errors)
+                if row in wanted:
+                    yield self._checked(row, contents, errors)
         alone: list[str] = []
         for name, one in attacks.items() if joint else ():
             with _collect_error(name, alone):
                 for row, contents in measure(self.context, {name: one}):
-                    yield self._checked(row, contents, errors)
+                    if row in wanted:
+                        yield self._checked(row, contents, errors)
         errors += alone
         if joint and not any(error.endswith(joint[0]) for error in alone):
             where = f"{self.context.point.label}, seed {self.context.seed}"
@@ -128,8 +138,11 @@ class ReleaseAudit:
 
     def _skip(self, row: RecordSpec) -> Skip | None:
         """Reason why a row gets no numbers; None where it does."""
-        attack, context = self._attack(row), self.context
-        found = attack and skip_attack(attack, audit_setting(context.inputs, context.point.chain))
+        attack = self._attack(row)
+        return None if attack is None else self._skips(attack)
+
+    def _skips(self, attack: Attack) -> Skip | None:
+        found = skip_attack(attack, audit_setting(self.context.inputs, self.context.point.chain))
         return found if found and found.severity == "not-applicable" else None
 
     def _save(self, row: RecordSpec, contents: RecordContents) -> Record:
@@ -146,7 +159,7 @@ class ReleaseAudit:
             defense=context.point.id,
             point=context.point.label,
             defense_params=context.point.parameters,
-            attack=row.attack,
+            attack=row.name,
             adaptive=attack is not None and attack.adaptive,
             family="quality" if attack is None else attack.family,
             attack_params={} if attack is None else attack.model_dump(mode="json"),

@@ -15,6 +15,7 @@ class MembershipEvidence:
     """Raw scores, float64, higher = more likely a member.
 
     generated_scores: of the release's own samples, scored as if they were members; None where they were not.
+    other_scores: by part of the split, scores of held-back images of its people; no array of the image's record.
     ..._groups (int64): the group (person, patient, scene) that each image is of, all four or none of them: None where
     images do not come in groups.
     """
@@ -28,11 +29,12 @@ class MembershipEvidence:
     calibration_member_groups: np.ndarray | None = None
     calibration_nonmember_groups: np.ndarray | None = None
     generated_scores: np.ndarray | None = None
+    other_scores: Mapping[str, np.ndarray] | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that are there, by name."""
-        return {name: array for name, array in vars(self).items() if array is not None}
+        return {name: array for name, array in vars(self).items() if array is not None and name != "other_scores"}
 
     @property
     def groups(self) -> tuple[np.ndarray, np.ndarray] | None:

@@ -88,7 +88,7 @@ class Record(_Strict):
     defense: Name  # the id in the suite
     point: Name  # the defense and its swept parameters, for tables: "cpsample alpha=0.25"; equals `defense` if no sweep
     defense_params: dict[str, Any]  # the whole chain's: {"alpha": 0.25, "baseline.steps": 8000}
-    attack: Name  # the id in the suite, or "quality"
+    attack: Name  # the id in the suite, or "quality"; "loss@person" where people are asked about, not images
     adaptive: bool = False  # the attack was made against the defense, and knows how that works
     family: FamilyName | Literal["quality"]
     attack_params: dict[str, Any] = Field(default_factory=dict)
@@ -104,6 +104,17 @@ class Record(_Strict):
     inputs: str = ""  # key of the release and attack that made this
     arrays: str = ""  # sha256 of the npz beside this record; "" if there is none
     run: RunInfo = Field(default_factory=RunInfo)  # no part of the identity
+
+    @property
+    def attack_id(self) -> str:
+        """The attack's id in the suite: "loss" of "loss@person"."""
+        return self.attack.partition("@")[0]
+
+    @property
+    def unit(self) -> str:
+        """What the attack is asked about: "image", or "person" or "identity"
+        (leakbench.metrics.evaluate.persons)."""
+        return self.attack.partition("@")[2] or "image"
 
     @property
     def stem(self) -> str:

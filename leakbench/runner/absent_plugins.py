@@ -63,7 +63,7 @@ class AbsentPlugins:
             else:
                 parts = releases.get((record.point, record.seed))
                 same = made is None or (parts is not None and not list_differences(made, parts))
-            if same and (record.defense in self.defenses or record.attack in self.attacks):
+            if same and (record.defense in self.defenses or record.attack_id in self.attacks):
                 kept[identity] = record.inputs
         return kept
 

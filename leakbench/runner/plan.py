@@ -141,7 +141,7 @@ class Plan:
         asked = self.extension.asked
         if asked is self.inputs.suite or self.finished.damaged:
             return True
-        return (point.label, spec.attack, seed) in self.finished.cells or (
+        return (point.label, spec.name, seed) in self.finished.cells or (
             seed in asked.file.seeds
             and any(one.label == point.label for one in asked.points)
             and (spec.attack == QUALITY or (spec.attack in asked.attacks and asked.asks(spec.attack, point)))
@@ -194,7 +194,7 @@ class Plan:
         inputs = {identify(audit, spec): audit.row_key(spec) for audit in self.audits for spec in audit.rows()}
         inputs |= self.extension.absent.list_kept(self.finished, self.audits)
         remade = {
-            (cell.point.label, spec.attack, spec.access.name, cell.seed)
+            (cell.point.label, spec.name, spec.access.name, cell.seed)
             for cell in self.cells
             if cell.point
             for spec in cell.records

@@ -89,7 +89,7 @@ class RerunPlan:
         cache, url = (cache_root(), shared_url()) if cached else (scratch / "cache", "")
         config = RunConfig(scratch / "run", cache, placement.device, images, url=url)
         inputs = RunInputs(suite, config)
-        self.plan = Plan(ReleaseBuilder(inputs), only=self.record.attack)
+        self.plan = Plan(ReleaseBuilder(inputs), only=self.record.attack_id)
         self._check_data(path, inputs)
         check_compatibility(inputs)
         self._audit, self._spec = self._find_row(path)
@@ -155,10 +155,10 @@ def _narrow(run: RunFolder, record: Record, overrides: tuple[str, ...]) -> Suite
         chain.append(link)
         link = str(defenses[link].get("base", ""))
     attacks = entries_by_id(table.get("attack") or [])
-    if record.defense not in defenses or record.attack not in (*attacks, QUALITY):
+    if record.defense not in defenses or record.attack_id not in (*attacks, QUALITY):
         raise UsageError(f"{where}: have no {record.defense!r}, or no {record.attack!r}, which the record is of")
     table["defense"] = [entry for name, entry in defenses.items() if name in chain]
-    table["attack"] = [restrict_to(set(chain), attacks[record.attack])] if record.attack in attacks else []
+    table["attack"] = [restrict_to(set(chain), attacks[record.attack_id])] if record.attack_id in attacks else []
     table |= {"seeds": [record.seed], "small": {}, "published": []}
     suite = build_suite(table, where, overrides)
     points = tuple(point for point in suite.points if point.label == record.point)

@@ -26,7 +26,7 @@ Identity = tuple[str, str, str, int]  # point, attack, access, seed
 
 def identify(audit: ReleaseAudit, spec: RecordSpec) -> Identity:
     """The identity of a record within its run."""
-    return (audit.context.point.label, spec.attack, spec.access.name, audit.context.seed)
+    return (audit.context.point.label, spec.name, spec.access.name, audit.context.seed)
 
 
 class FinishedRecords:

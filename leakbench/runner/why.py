@@ -112,7 +112,7 @@ class Explanation:
         for spec in cell.records:
             known = self.plan.finished.by_identity.get(identify(audit, spec))
             names = grouped.setdefault((NEVER,) if known is None else self.explain_record(audit, spec, known[1]), {})
-            names.setdefault(spec.attack, []).append(spec.access.name)
+            names.setdefault(spec.name, []).append(spec.access.name)
         for differences, names in grouped.items():
             rows = [name if name == "quality" else f"{name} at {' and '.join(names[name])}" for name in names]
             yield Reason(f"{audit.context.point.label}, seed {audit.context.seed}", differences, "; ".join(rows))

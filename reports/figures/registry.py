@@ -17,7 +17,21 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
 
 from ..reading.void import list_void_reasons
-from . import classes, fairness, forgetting, gate, growth, pairs, privacy, relearning, roc, similarity, tau, tradeoff
+from . import (
+    classes,
+    fairness,
+    forgetting,
+    gate,
+    growth,
+    pairs,
+    people,
+    privacy,
+    relearning,
+    roc,
+    similarity,
+    tau,
+    tradeoff,
+)
 from .canvas import COLUMN, PAGE, MissingData, save, stamp_void, styled
 from .values import Values, write_values
 
@@ -50,6 +64,7 @@ class Chart:
 CHARTS = (
     Chart("tradeoff", tradeoff.CAPTION, tradeoff.collect_data, tradeoff.plot, tradeoff.list_values),
     Chart("roc", roc.CAPTION, roc.collect_data, roc.plot, roc.list_values),
+    Chart("people", people.CAPTION, people.collect_data, people.plot, people.list_values),
     Chart("similarity", similarity.CAPTION, similarity.collect_data, similarity.plot, similarity.list_values),
     Chart("growth", growth.CAPTION, growth.collect_data, growth.plot, growth.list_values),
     Chart("pairs", pairs.CAPTION, pairs.collect_data, pairs.plot, pairs.list_values),

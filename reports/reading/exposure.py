@@ -19,7 +19,7 @@ from .aggregate import Aggregate
 from .leakage import join_names
 from .points import find_reference
 from .scores import load_groups, load_scores, same_computation
-from .strongest import representative_points, strongest
+from .strongest import representative_points, strongest_by_image
 
 LEVEL = "DENOISER"
 FIRST = 5  # members that are named
@@ -68,12 +68,12 @@ def _repeated(run: RunFolder, point: PlannedPoint) -> bool:
     start = find_reference(run, point)
     if start is None or start == point:
         return False
-    before, after = strongest(run, start, LEVEL), strongest(run, point, LEVEL)
+    before, after = strongest_by_image(run, start, LEVEL), strongest_by_image(run, point, LEVEL)
     return before.keys() == after.keys() and all(same_computation(before[seed], after[seed]) for seed in after)
 
 
 def _exposure(run: RunFolder, point: PlannedPoint) -> Exposure | None:
-    records = strongest(run, point, LEVEL)
+    records = strongest_by_image(run, point, LEVEL)
     grouped = {seed: one for seed, record in records.items() if (one := _by_class(run, record)) is not None}
     ranked = _ranked(run, list(records.values()))
     if not grouped and not ranked:

@@ -16,7 +16,7 @@ from .costs import Cost, find_cost
 from .leakage import join_names
 from .points import find_reference
 from .selection import quality_records
-from .strongest import strongest
+from .strongest import strongest_by_image
 
 FORGOTTEN = 0.2
 KEPT = 1.5
@@ -54,7 +54,7 @@ def list_forgetting(run: RunFolder) -> list[Forgetting]:
 def _row(run: RunFolder, point: PlannedPoint) -> Forgetting:
     start = find_reference(run, point)
     before = aggregate(quality_records(run, start), "frechet_retained") if start else None
-    measured, attacks = quality_records(run, point), list(strongest(run, point, LEVEL).values())
+    measured, attacks = quality_records(run, point), list(strongest_by_image(run, point, LEVEL).values())
     names = ("forget_probability", "forget_probability_real", "frechet_retained")
     probability, real, retained = (aggregate(measured, name) for name in names)
     change, auc = ratio_of_means(retained, before), aggregate_oriented(attacks, "forget_auc")

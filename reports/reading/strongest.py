@@ -36,6 +36,11 @@ def strongest(run: RunFolder, point: PlannedPoint, level: str, among: Among = la
     return _choose(run, point, level, among, lambda one: one.least)
 
 
+def strongest_by_image(run: RunFolder, point: PlannedPoint, level: str) -> dict[int, Record]:
+    """The same among attacks that are asked about images, not about persons: for what is told of single images."""
+    return strongest(run, point, level, lambda record: record.unit == "image")
+
+
 def strongest_by_rate(
     run: RunFolder, point: PlannedPoint, level: str, among: Among = lambda record: True
 ) -> dict[int, Record]:

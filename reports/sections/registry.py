@@ -9,6 +9,7 @@ FINDINGS = (
     "setting",
     "tradeoff",
     "verdicts",
+    "people",
     "audience",
     "attacks",
     "effects",

@@ -177,8 +177,8 @@ def check_records(run: RunFolder, suite: PlannedSuite, findings: Findings) -> No
     wanted: set[Cell] = set(cells)
     found: set[Cell] = set()
     for record in run.records:
-        cell: Cell = (record.point, record.attack, record.access, record.seed)
-        if cell not in wanted and record.attack not in suite.unknown:
+        cell: Cell = (record.point, record.attack_id, record.access, record.seed)
+        if cell not in wanted and record.attack_id not in suite.unknown:
             findings.disagree(f"{_name(record)}: not asked for by the plan")
         found.add(cell)
         _check_record(record, plan, suite, findings)
@@ -201,7 +201,7 @@ def _check_record(record: Record, plan: RunPlan, suite: PlannedSuite, findings: 
     for key, said, follows in told:
         if said != follows:
             findings.disagree(f"{_name(record)}: {key} is {said!r}, and the plan says {follows!r}")
-    attack = suite.attacks.get(record.attack)
+    attack = suite.attacks.get(record.attack_id)
     if attack is not None and (record.family, record.adaptive) != (attack.family, attack.adaptive):
         findings.disagree(f"{_name(record)}: family or adaptive is not that of the attack")
     if attack is not None and record.attack_params != attack.model_dump(mode="json"):

@@ -56,7 +56,7 @@ class SkipCheck:
         """Check a record that says that its attack does not apply."""
         told = str(record.info.get("skipped", "without a reason"))
         self.findings.note(f"not run: {record.attack} at {record.point}: {told}")
-        attack = self.suite.attacks.get(record.attack)
+        attack = self.suite.attacks.get(record.attack_id)
         if attack is None or _MISSING_HERE & {*record.flags} or self._inputs is None:
             return
         chains = [point.chain for point in self._inputs.suite.points if point.label == record.point]

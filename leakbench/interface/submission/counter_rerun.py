@@ -66,7 +66,7 @@ def rerun_attack(counter: Counter, submitted: RunFolder, weights: Path, findings
         if witness is not None:
             its = cast(MembershipAttack, context.inputs.suite.attacks[witness.attack])
             asked["witness"] = (its, [Access[witness.access]])
-        made = {row.attack: contents for row, contents in measure_membership(context, asked)}
+        made = {row.attack: found for row, found in measure_membership(context, asked) if row.unit == "image"}
     if not _are_the_weights(made, submitted, witness, findings):
         return None
     return _compare(counter, made["counter"], findings)
@@ -110,6 +110,7 @@ def _choose_witness(context: AuditContext, submitted: RunFolder) -> Record | Non
         if (record.family, record.point, record.seed) == ("membership", context.point.label, context.seed)
         and record.access in ("DENOISER", "WEIGHTS")
         and record.arrays
+        and record.unit == "image"
         and not context.inputs.suite.attacks[record.attack].auxiliary_models()
     ]
     return min(found, key=lambda record: (record.queries, record.attack, record.access), default=None)

@@ -48,7 +48,7 @@ class Worker:
         else:
             assert cell.point is not None
             audit = ReleaseAudit(AuditContext(self.builder, self.embedding, cell.point, cell.seed))
-            specs = {(spec.attack, spec.access.name): spec for spec in cell.records}
+            specs = {(spec.name, spec.access.name): spec for spec in cell.records}
             for done, record in enumerate(audit.run(list(cell.records)), start=1):
                 written(specs[record.attack, record.access], record)
                 progress(min(0.99, done / len(cell.records)))

@@ -9,7 +9,7 @@ from ...reading.forgetting import LEVEL, Forgetting, list_forgetting
 from ...reading.metric_flags import read_flags
 from ...reading.selection import quality_records
 from ...reading.shown import name_strongest
-from ...reading.strongest import strongest
+from ...reading.strongest import strongest_by_image
 from .table import Column, PaperTable, Row, by_seed, cell, column, competes, plain, void_words
 
 
@@ -37,7 +37,7 @@ def collect(run: RunFolder) -> PaperTable:
 
 def _row(run: RunFolder, row: Forgetting) -> Row:
     quality = by_seed(quality_records(run, row.point))
-    records = [*quality.values(), *strongest(run, row.point, LEVEL).values()]
+    records = [*quality.values(), *strongest_by_image(run, row.point, LEVEL).values()]
     raised = {flag for record in records for flag in read_flags(run, record, "forget_auc")}
     cells = {
         "forget_probability": cell(row.probability, quality),
