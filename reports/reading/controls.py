@@ -57,10 +57,10 @@ def invalidating_attacks(run: RunFolder) -> list[str]:
 
 
 def _sees_the_split(run: RunFolder, record: Record) -> bool:
-    if record.access != "NONE":
+    if record.access != "NONE" or record.unit != "image":  # one test a seed: persons are told by the same images
         return False
-    scores = _load_raw(run, record)
-    return Flag.TRACK_INVALID in record.flags or (scores is not None and blind_invalid(*scores))
+    scores, groups = _load_raw(run, record), load_groups(run, record)
+    return Flag.TRACK_INVALID in record.flags or (scores is not None and blind_invalid(*scores, groups))
 
 
 def _distinct(run: RunFolder) -> list[Record]:

@@ -52,6 +52,24 @@ def sound(make_run, tmp_path):
     return make_run(tmp_path, seeds=(0,), images=False)
 
 
+def test_images_of_few_persons_void_no_track_by_their_number(sound):
+    """Images of half of ten persons score far higher than all others: by image the split leaks, by person it may not."""
+
+    def of_ten_persons(record, arrays):
+        ours, theirs = (np.arange(len(arrays[f"{side}_scores"])) % 10 for side in ("member", "nonmember"))
+        scores = {"member_scores": (ours % 2).astype(float), "nonmember_scores": (theirs % 10 == 1).astype(float)}
+        noise = np.random.default_rng(0).normal(0, 0.01, len(ours) + len(theirs))
+        scores["member_scores"] += noise[: len(ours)]
+        scores["nonmember_scores"] += noise[len(ours) :]
+        groups = {"member_groups": ours, "nonmember_groups": theirs + 10}
+        return record, arrays | scores | (groups if grouped else {})
+
+    blind = [r for r in sound.records if r.attack == "blind"]
+    for grouped in (False, True):
+        run = rewrite(sound, lambda record: record in blind, of_ten_persons)
+        assert bool(list_void_reasons(run)) is not grouped
+
+
 @pytest.fixture(params=["track-invalid", "control-misbehaves"])
 def void(request, sound):
     """The made-up run as one whose split leaks, and as one whose untrained network seems to leak; and the flag."""
