@@ -53,7 +53,7 @@ def sound(make_run, tmp_path):
 
 
 def test_images_of_few_persons_void_no_track_by_their_number(sound):
-    """Images of half of ten persons score far higher than all others: by image the split leaks, by person it may not."""
+    """Images of half of ten persons score far higher than all others: by image the split leaks, by person maybe not."""
 
     def of_ten_persons(record, arrays):
         ours, theirs = (np.arange(len(arrays[f"{side}_scores"])) % 10 for side in ("member", "nonmember"))
