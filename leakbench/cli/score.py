@@ -17,7 +17,8 @@ from leakbench.cli.app import app, one_thread_a_process
     Examples:
       leakbench score my_scores.npz
     The file holds member_scores and nonmember_scores (or scores and member), higher = more likely a member;
-    optional: calibration_member_scores and calibration_nonmember_scores, member_labels and nonmember_labels.
+    optional: calibration_member_scores and calibration_nonmember_scores, member_labels and nonmember_labels, and whose
+    each image is: member_group and nonmember_group.
     """
 )
 def score(file: Annotated[Path, typer.Argument(metavar="FILE.npz", help="Scores, one number an image.")]) -> None:

@@ -21,12 +21,13 @@ _NAMED = 5  # positions of scores that are no numbers
 def tables(file: ScoreFile, results: ScoreResults) -> Iterator[Table]:
     """Tables in the order in which they are printed. Where members score lower as the scores are read, sets and the
     most exposed members, which are read from the high end, are left out."""
+    unit = "images" if file.arrays.groups is None else "groups"
     yield _head(file, results)
     yield _metrics(results)
     if not results.inverted:
-        yield _sets(results.sets)
+        yield _sets(results.sets, unit)
     if results.classes is not None:
-        yield _classes(results.classes)
+        yield _classes(results.classes, unit)
     if not results.inverted:
         yield _exposed(file, results)
 
@@ -36,6 +37,9 @@ def _head(file: ScoreFile, results: ScoreResults) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     member, nonmember = (scores.size for scores in file.arrays.scores)
     table.add_row("scores", f"{member} members, {nonmember} nonmembers")
+    if file.arrays.groups is not None:
+        ours, theirs = (len(np.unique(groups)) for groups in file.arrays.groups)
+        table.add_row("groups", f"{ours} of members, {theirs} of nonmembers; intervals and verdicts count these")
     if file.arrays.calibration is not None:
         inside, outside = (scores.size for scores in file.arrays.calibration)
         sign = "as they are" if results.orientation > 0 else "reversed, as calibration members score lower"
@@ -87,19 +91,19 @@ def _least_seen(row: dict[Any, Any]) -> str:
     return f"{row['would_have_seen']:.4g}"
 
 
-def _sets(inference: SetInference) -> Table:
-    table = _table("images in a set", "mean p value", "of 95 % of draws", "sets with p < 0.01")
+def _sets(inference: SetInference, unit: str) -> Table:
+    table = _table(f"{unit} in a set", "mean p value", "of 95 % of draws", "sets with p < 0.01")
     for one in inference.by_size:
         table.add_row(str(one.size), f"{one.p_value:.3g}", f"[{one.low:.3g}, {one.high:.3g}]", f"{one.rejected:.1%}")
     table.caption = (
         "no set of these sizes is distinguished from nonmembers"
         if inference.smallest is None
-        else f"{inference.smallest} images are distinguished from nonmembers (mean p below 0.01)"
+        else f"{inference.smallest} {unit} are distinguished from nonmembers (mean p below 0.01)"
     )
     return table
 
 
-def _classes(found: ByClass) -> Table:
+def _classes(found: ByClass, unit: str) -> Table:
     table = _table("class", "AUC", "95 % interval", "members", "nonmembers", 'p of "as the others" (Holm)')
     for one in found.classes:
         table.add_row(
@@ -111,7 +115,7 @@ def _classes(found: ByClass) -> Table:
             "" if one.adjusted is None else f"{one.adjusted:.3g}",
         )
     if found.left_out:
-        table.caption = f"left out, with fewer than 5 images on a side: {found.left_out}"
+        table.caption = f"left out, with fewer than 5 {unit} on a side: {found.left_out}"
     return table
 
 
@@ -119,8 +123,7 @@ def _exposed(file: ScoreFile, results: ScoreResults) -> Table:
     table = _table("most exposed member", "score", "nonmembers at or above")
     for one in results.exposed():
         table.add_row(str(file.positions[0][one.position]), f"{one.score:.6g}", f"{one.false_positive_rate:.4g}")
-    nonmembers = file.arrays.scores[1].size
-    table.caption = f"positions in the file, from 0; a share of 0 means below about 3 / {nonmembers}"
+    table.caption = f"positions in the file, from 0; a share of 0 means below about 3 / {results.nonmembers}"
     return table
 
 

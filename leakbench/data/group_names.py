@@ -1,6 +1,6 @@
 """Groups of images (people, patients, scenes) as their owner names them, and as numbers.
 
-Choices of ours: names that are all whole numbers of up to nine digits stay the numbers that they are (007 is 7); where
+Choices of ours: names that are all whole numbers of up to 18 digits stay the numbers that they are (007 is 7); where
 one is anything else, all are numbered from 0 in the order of their names. Who is who must be the same on both sides of
 an audit, so the sides are numbered together (leakbench.data.side_groups).
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from leakbench.runtime.errors import UsageError, to_printable
 
-_NUMBER = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class NumberedGroups(NamedTuple):

@@ -1,10 +1,12 @@
 """Scores that another script made, checked: arrays of one number an image, higher = more likely a member.
 
-Members and nonmembers come in pairs: of scores; of scores of calibration images, which are not reported; of labels.
+Members and nonmembers come in pairs: of scores; of scores of calibration images, which are not reported; of labels; of
+groups, which are numbered together, so that one person has one number wherever.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from leakbench.data import integers
+from leakbench.data.group_names import name_groups, number_names
+from leakbench.data.npz import whole_or_named
 from leakbench.runtime.errors import UsageError
 
 Sides = tuple[np.ndarray, np.ndarray]  # of members, of nonmembers
@@ -23,12 +27,15 @@ class ScoreArrays:
     """Checked scores.
 
     scores: raw scores of members (m,) and nonmembers (n,), float64. calibration: the same of images that are not
-    reported. labels: class of each image, int64 (m,) and (n,).
+    reported. labels: class of each image, int64 (m,) and (n,). groups: the person or scene of each image, alike;
+    calibration_groups: of each calibration image.
     """
 
     scores: Sides
     calibration: Sides | None = None
     labels: Sides | None = None
+    groups: Sides | None = None
+    calibration_groups: Sides | None = None
 
 
 def check_scores(where: str | Path, names: Names, pair: tuple[Any, Any]) -> Sides | None:
@@ -48,6 +55,24 @@ def check_labels(where: str | Path, names: Names, pair: tuple[Any, Any], scores:
     outside = integers(where, names[1], np.asarray(pair[1]), scores[1].size)
     assert inside is not None and outside is not None
     return inside, outside
+
+
+def check_groups(where: str | Path, named: Sequence[tuple[Names, tuple[Any, Any], Sides | None]]) -> list[Sides | None]:
+    """Groups of both sides of each pair of scores, one a score, whole numbers or text; None where neither side has any.
+    named: the names of two arrays, the arrays, and their scores. Raises UsageError as `check_scores` does."""
+    found: list[list[str]] = []
+    for names, pair, scores in named:
+        if not is_pair(where, names, pair):
+            continue
+        if scores is None:
+            raise UsageError(f"{where}: {names[0]}: there are no scores of these images")
+        for name, array, side in zip(names, pair, scores, strict=True):
+            one = whole_or_named(where, name, np.asarray(array), side.size)
+            assert one is not None
+            found.append(name_groups(*one))
+    numbers = number_names([name for side in found for name in side]).numbers
+    sides = iter(np.split(numbers, np.cumsum([len(side) for side in found])[:-1])) if found else iter(())
+    return [(next(sides), next(sides)) if pair[0] is not None else None for _, pair, _ in named]
 
 
 def is_pair(where: str | Path, names: Names, pair: tuple[Any, Any]) -> bool:

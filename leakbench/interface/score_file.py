@@ -4,6 +4,8 @@ Keys, each an array of one number an image, higher = more likely a member:
     member_scores, nonmember_scores       or   scores and member (true or false an image)
     member_labels, nonmember_labels       or   labels; whole numbers; optional: leakage by class
     calibration_member_scores, calibration_nonmember_scores     optional: of images that are not reported
+    member_group, nonmember_group         or   group; whole numbers or text; optional: whose each image is
+    calibration_member_group, calibration_nonmember_group       optional: the same of calibration images
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ from pathlib import Path
 import numpy as np
 
 from leakbench.data import integers, read_arrays
-from leakbench.interface.score_arrays import ScoreArrays, Sides, check_labels, check_numbers, check_scores
+from leakbench.data.group_names import name_groups
+from leakbench.data.npz import whole_or_named
+from leakbench.interface.score_arrays import ScoreArrays, Sides, check_groups, check_labels, check_numbers, check_scores
 from leakbench.runtime.errors import UsageError
 
 _SCORES = ("member_scores", "nonmember_scores")
 _CALIBRATION = ("calibration_member_scores", "calibration_nonmember_scores")
 _LABELS = ("member_labels", "nonmember_labels")
-_TOGETHER = ("scores", "member", "labels")
-_KEYS = (*_SCORES, *_CALIBRATION, *_LABELS, *_TOGETHER)
+_GROUPS = ("member_group", "nonmember_group")
+_CALIBRATION_GROUPS = ("calibration_member_group", "calibration_nonmember_group")
+_TOGETHER = ("scores", "member", "labels", "group")
+_KEYS = (*_SCORES, *_CALIBRATION, *_LABELS, *_GROUPS, *_CALIBRATION_GROUPS, *_TOGETHER)
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,11 @@ def read_score_file(path: Path) -> ScoreFile:
     labels = check_labels(path, _LABELS, _pair(arrays, _LABELS), scores)
     if labels is None and "labels" in arrays:
         raise UsageError(f"{path}: labels: belongs to scores and member; give member_labels and nonmember_labels")
+    if _GROUPS[0] not in arrays and "group" in arrays:
+        raise UsageError(f"{path}: group: belongs to scores and member; give member_group and nonmember_group")
     calibration = check_scores(path, _CALIBRATION, _pair(arrays, _CALIBRATION))
-    return ScoreFile(ScoreArrays(scores, calibration, labels), positions, not_read)
+    named = [(keys, _pair(arrays, keys), of) for keys, of in ((_GROUPS, scores), (_CALIBRATION_GROUPS, calibration))]
+    return ScoreFile(ScoreArrays(scores, calibration, labels, *check_groups(path, named)), positions, not_read)
 
 
 def _pair(arrays: Mapping[str, np.ndarray], keys: tuple[str, str]) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -66,8 +75,8 @@ def _pair(arrays: Mapping[str, np.ndarray], keys: tuple[str, str]) -> tuple[np.n
 
 
 def _split_sides(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Sides]:
-    """Split `scores`, `member` and `labels` into the keys of each side; also each side's positions in the file."""
-    twice = [key for key in (*_SCORES, *_LABELS) if key in arrays]
+    """Split `scores`, `member`, `labels` and `group` into the keys of each side; also its positions in the file."""
+    twice = [key for key in (*_SCORES, *_LABELS, *_GROUPS) if key in arrays]
     missing = [key for key in _TOGETHER[:2] if key not in arrays]
     if twice or missing:
         what = f"{twice[0]} and scores are both there" if twice else f"key {missing[0]!r} is missing"
@@ -88,5 +97,9 @@ def _split_sides(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[dict[str
     labels = integers(path, "labels", arrays.get("labels"), scores.size)
     if labels is not None:
         apart |= {"member_labels": labels[inside], "nonmember_labels": labels[~inside]}
+    groups = whole_or_named(path, "group", arrays.get("group"), scores.size)
+    if groups is not None:
+        named = np.array(name_groups(*groups))
+        apart |= {"member_group": named[inside], "nonmember_group": named[~inside]}
     others = {key: array for key, array in arrays.items() if key not in _TOGETHER}
     return others | apart, (np.flatnonzero(inside), np.flatnonzero(~inside))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from leakbench.interface.score_arrays import ScoreArrays, Sides
 from leakbench.metrics.evaluate.membership import TARGETS, evaluate_membership
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
@@ -25,6 +27,7 @@ from leakbench.statistics import (
     flags,
     oriented,
     set_inference,
+    share_groups,
     smallest_detectable_auc,
     smallest_detectable_tpr,
     tpr_at_fpr,
@@ -48,17 +51,24 @@ class ScoreResults:
     @cached_property
     def findings(self) -> MetricSet:
         """Metrics, flags and facts as a record holds them; without calibration scores, those that need none."""
-        member, nonmember = self.arrays.scores
+        (member, nonmember), groups = self.arrays.scores, self.arrays.groups
         if self.arrays.calibration is not None:
-            return evaluate_membership(MembershipEvidence(member, nonmember, *self.arrays.calibration), blind=False)
+            known = (*(groups or (None, None)), *(self.arrays.calibration_groups or (None, None)))
+            evidence = MembershipEvidence(member, nonmember, *self.arrays.calibration, *known)
+            return evaluate_membership(evidence, blind=False)
         inside, outside = finite(member), finite(nonmember)
-        found = MetricSet([metric("auc", auc(inside, outside))], set(flags(member, nonmember, tuple(TARGETS.values()))))
+        found = MetricSet(
+            [metric("auc", auc(inside, outside, groups=groups))],
+            set(flags(member, nonmember, tuple(TARGETS.values()), groups)),
+        )
         for name, target in TARGETS.items():
-            at = tpr_at_fpr(inside, outside, target)
+            at = tpr_at_fpr(inside, outside, target, groups=groups)
             found.metrics.append(metric(name, at.estimate))
             found.realised_fpr[name] = at.realised_fpr
-        if verdict(auc(inside, outside)).kind == "inverted":
+        if verdict(auc(inside, outside, groups=groups)).kind == "inverted":
             found.flags.add("inverted")
+        if groups is not None and share_groups(*groups):
+            found.flags.add("shared-groups")
         return found
 
     @property
@@ -89,12 +99,17 @@ class ScoreResults:
                 else "the calibration scores ask for the other sign: check that they are of the same attack and model"
             )
             return [self._by_auc.words, f"lower means member in these scores: {todo}; TPRs are not judged until then"]
-        nonmembers = self.arrays.scores[1].size
         rates = {target: self._as_read(name) for name, target in TARGETS.items()}
         return [
             self._by_auc.words,
-            *(tpr_verdict(found, target, nonmembers).words for target, found in rates.items()),
+            *(tpr_verdict(found, target, self.nonmembers).words for target, found in rates.items()),
         ]
+
+    @property
+    def nonmembers(self) -> int:
+        """Number of nonmembers; of their groups, where there are any."""
+        groups, count = self.arrays.groups, self.arrays.scores[1].size
+        return count if groups is None else len(np.unique(groups[1]))
 
     @property
     def _by_auc(self) -> Verdict:
@@ -115,7 +130,8 @@ class ScoreResults:
 
     def table(self) -> pd.DataFrame:
         """One row a metric: `metric`, `value`, the bounds of its 95 % interval `low` and `high`, `n` images,
-        `realised_fpr` of a TPR, and `would_have_seen`, as `least_seen` says it; NaN where there is none."""
+        `realised_fpr` of a TPR, and `would_have_seen`, as `least_seen` says it; NaN where there is none. Where images
+        come in groups, `groups` is their number."""
         import pandas as pd
 
         rows = [(one.name, _estimate(one)) for one in self.findings.metrics]
@@ -125,15 +141,17 @@ class ScoreResults:
         )
         table["realised_fpr"] = [self.findings.realised_fpr.get(name) for name, _ in rows]
         table["would_have_seen"] = [self.least_seen(name) for name, _ in rows]
+        if self.arrays.groups is not None:
+            table["groups"] = [found.groups for _, found in rows]
         return table.astype({"realised_fpr": float, "would_have_seen": float})
 
     def least_seen(self, metric: str) -> float | None:
-        """Smallest AUC or TPR that these numbers of images show with 80 % power. None for other metrics, and for a TPR
-        that they are too few to show at all."""
-        name, images = metric.removeprefix("oriented_"), self.metric(metric).n
+        """Smallest AUC or TPR that these numbers of images (of groups, where there are any) show with 80 % power. None
+        for other metrics, and for a TPR that they are too few to show at all."""
+        name, images = metric.removeprefix("oriented_"), self.metric(metric).independent
         if name.endswith("auc"):
             return smallest_detectable_auc(images)
-        return smallest_detectable_tpr(TARGETS[name], images, self.arrays.scores[1].size) if name in TARGETS else None
+        return smallest_detectable_tpr(TARGETS[name], images, self.nonmembers) if name in TARGETS else None
 
     @cached_property
     def oriented(self) -> Sides:
@@ -143,8 +161,8 @@ class ScoreResults:
 
     @cached_property
     def sets(self) -> SetInference:
-        """Sets of members against as many nonmembers: from how many images on they are told apart."""
-        return set_inference(*self.oriented)
+        """Sets of members against as many nonmembers: from how many images, or groups, on they are told apart."""
+        return set_inference(*self.oriented, groups=self.arrays.groups)
 
     @cached_property
     def classes(self) -> ByClass | None:
@@ -152,7 +170,7 @@ class ScoreResults:
         if self.arrays.labels is None:
             return None
         (member, nonmember), (inside, outside) = self.oriented, self.arrays.labels
-        return by_class(member, inside, nonmember, outside)
+        return by_class(member, inside, nonmember, outside, groups=self.arrays.groups)
 
     def exposed(self, count: int = 10) -> list[Exposed]:
         """The `count` members of highest score, by their position in the array of members, from 0."""
@@ -161,4 +179,4 @@ class ScoreResults:
 
 def _estimate(one: Metric) -> Estimate:
     assert one.value is not None and one.ci_low is not None and one.ci_high is not None
-    return Estimate(one.value, one.ci_low, one.ci_high, one.n)
+    return Estimate(one.value, one.ci_low, one.ci_high, one.n, one.n_groups)

@@ -38,7 +38,7 @@ _OF_SCORES = frozenset({"non-finite", "constant-scores", "few-groups", "inverted
 RECOMPUTED_FLAGS: Final[dict[FamilyName, frozenset[str]]] = {  # those that follow from arrays; others rest on more
     "membership": _OF_SCORES
     | {"few-negatives", "tied-scores", "calibration-leaks", "track-invalid", "forget-set-too-small"}
-    | {"weaker-with-more-access", "detects-style"},
+    | {"weaker-with-more-access", "detects-style", "shared-groups"},
     "memorisation": _OF_SCORES | {"no-null-prompts"},
     "replication": frozenset(),
     "attribute": _OF_SCORES | {"attribute-one-sided"},

@@ -99,6 +99,11 @@ class Flag(StrEnum):
         "randomised-answers",
         "the service answers the same query differently each time, and the attack did not average",
     )
+    SHARED_GROUPS = (
+        "shared-groups",
+        "some people (patients, scenes) have images on both sides: their nonmembers were not used, but others of the "
+        "same person were, so that a model which knows people leaks more of them than numbers by image say",
+    )
     SMALLER_BATCHES = (
         "smaller-batches",
         "memory ran out and compute batches were halved: numbers agree within rounding, not bit for bit",

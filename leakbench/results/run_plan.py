@@ -78,6 +78,15 @@ class PlannedBudget(_Planned):
     changes: tuple[BudgetChange, ...] = ()
 
 
+class PlannedGroups(_Planned):
+    """Groups of images (people, patients, scenes): how many in each part, how many on both sides of the split, and how
+    many of the reported nonmembers are of those."""
+
+    by_part: dict[str, int] = Field(default_factory=dict)
+    shared: int = 0
+    shared_nonmembers: int = 0
+
+
 class PublishedNumber(_Planned):
     """A number that a paper reports, to stand beside the run's own."""
 
@@ -107,6 +116,7 @@ class RunPlan(_Planned):
     samples: int | None = None
     features: Name = ""
     split: dict[str, Any] = Field(default_factory=dict)  # part -> number of images, and how it was made
+    groups: PlannedGroups | None = None  # None: each image is taken to be of another person
     points: list[PlannedPoint] = Field(default_factory=list)
     attacks: dict[Name, str] = Field(default_factory=dict)  # id -> summary
     budget: PlannedBudget | None = None

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from leakbench.api import as_pretrained
+from leakbench.data.split_groups import find_split_groups
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.results.run_plan import PlannedBudget, PlannedPoint, PublishedNumber, RunPlan
+from leakbench.results.run_plan import PlannedBudget, PlannedGroups, PlannedPoint, PublishedNumber, RunPlan
 from leakbench.runner.absent_plugins import AbsentPlugins
 from leakbench.suite.ensemble import format_ensemble
 from leakbench.suite.release_spec import ReleaseSpec
@@ -32,6 +33,7 @@ def to_manifest(builder: ReleaseBuilder, commands: Sequence[str], absent: Absent
         samples=suite.file.quality.samples,
         features=suite.file.quality.features,
         split=_describe_split(builder),
+        groups=_count_groups(builder),
         points=[_describe_point(builder, point) for point in suite.points] + list(absent.points),
         attacks={name: type(attack).summary for name, attack in suite.attacks.items()} | absent.summaries,
         budget=None if suite.budget is None else PlannedBudget.model_validate(asdict(suite.budget)),
@@ -49,6 +51,13 @@ def _describe_split(builder: ReleaseBuilder) -> dict[str, Any]:
         **({"files_that_do_not_decode": len(data.skipped)} if data.skipped else {}),
         **({"images": "; ".join(data.remarks)} if data.remarks else {}),
     }
+
+
+def _count_groups(builder: ReleaseBuilder) -> PlannedGroups | None:
+    found = find_split_groups(builder.inputs.split)
+    if found is None:
+        return None
+    return PlannedGroups(by_part=found.by_part, shared=len(found.shared), shared_nonmembers=found.shared_nonmembers)
 
 
 def _describe_point(builder: ReleaseBuilder, point: ReleaseSpec) -> PlannedPoint:

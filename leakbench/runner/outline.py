@@ -14,7 +14,7 @@ from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.results.record import QUALITY
 from leakbench.runner.cell import Cell, fit_verb
-from leakbench.runner.description import describe_cells, describe_estimate
+from leakbench.runner.description import describe_cells, describe_estimate, describe_groups
 from leakbench.runner.estimate.count_times import CountedTimes
 from leakbench.runner.estimate.table_calls import TableCalls
 from leakbench.runner.estimate.time_estimate import TimeEstimate, estimate_bytes
@@ -29,6 +29,7 @@ def describe_outline(inputs: RunInputs, workers: int) -> Iterator[str]:
     yield from describe_cells(cells, workers, inputs.config.out)
     yield from _list_attacks(inputs)
     yield _count_images(inputs)
+    yield from describe_groups(inputs)
     times = CountedTimes(inputs)
     seconds = TimeEstimate(inputs, times, TableCalls()).seconds(inputs, cells, workers)
     yield from describe_estimate(seconds, estimate_bytes(inputs, cells), ", ".join(sorted(times.sources)))

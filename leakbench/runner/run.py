@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from leakbench.measurement.compatibility import check_compatibility
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.releases import ReleaseBuilder
-from leakbench.runner.description import describe_cells, describe_estimate
+from leakbench.runner.description import describe_cells, describe_estimate, describe_groups
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.extension import extend_run
 from leakbench.runner.measured_speed import keep_speeds
@@ -168,12 +168,14 @@ class Run:
         return TimeEstimate(self.inputs)
 
     def announce(self) -> Iterator[str]:
-        """What is to be known before anything is trained: a line for the rows that --budget leaves out, and one for
-        each training that a defense around a given model takes: its knobs, and the minutes it takes on this machine."""
+        """What is to be known before anything is trained: a line for the rows that --budget leaves out, the groups that
+        images come in, and a line for each training that a defense around a given model takes: its knobs, and the
+        minutes it takes on this machine."""
         from leakbench.runner.estimate.given_models import describe_trainings
 
         if (budget := self.inputs.suite.budget) and budget.empty:
             yield budget.describe_empty()
+        yield from describe_groups(self.inputs)
         yield from describe_trainings(self.inputs, self.plan.cells, lambda: self._times)
 
     def execute(self, command: str) -> Execution:

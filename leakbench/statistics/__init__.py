@@ -18,7 +18,7 @@ from .estimate import Estimate
 from .exposed import Exposed, exposed
 from .family import Family
 from .group_z import group_z
-from .groups import Groups, effective_number, fewer_groups, has_few_groups, mean_scores
+from .groups import Groups, effective_number, fewer_groups, has_few_groups, mean_scores, share_groups
 from .health import calibration_leaks, finite, flags, oriented, weaker_with_more_access
 from .multiple import holm
 from .paired import PairedDifference, independent_difference, paired_by_shares, paired_over_seeds
@@ -28,7 +28,7 @@ from .power_tpr import ranked_images, smallest_detectable_tpr, tpr_half_width, t
 from .proportions import clopper_pearson, difference, proportion, proportion_difference
 from .roc import OperatingPoint, Roc, roc_curve
 from .roc_band import RocBand, roc_band
-from .sample_size import Attainable, RequiredImages, list_attainable, list_required_images
+from .sample_size import Attainable, GroupSizes, RequiredImages, list_attainable, list_required_images
 from .seeds import Summary, over_seeds
 from .sets import SetInference, SetSize, set_inference
 from .share import ShareEstimate, estimate_share
@@ -47,6 +47,7 @@ __all__ = [
     "Exposed",
     "Family",
     "GaussianCurves",
+    "GroupSizes",
     "Groups",
     "OperatingPoint",
     "PairedDifference",
@@ -109,6 +110,7 @@ __all__ = [
     "roc_band",
     "roc_curve",
     "set_inference",
+    "share_groups",
     "shrink_variances",
     "smallest_detectable_auc",
     "smallest_detectable_tpr",

@@ -148,6 +148,8 @@ def _standard_error(v: Scores, w: Scores) -> float:
 
 
 def _clustered_error(v: Scores, w: Scores, sides: Sides) -> float:
+    if sides.alone:
+        return _standard_error(v, w)
     apart = _deviations(v, sides.member, sides.count), _deviations(w, sides.nonmember, sides.count)
     total = 0.0
     for deviations, codes, images in zip(apart, (sides.member, sides.nonmember), (v.size, w.size), strict=True):

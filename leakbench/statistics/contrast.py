@@ -63,8 +63,8 @@ def contrast(
     return Contrast(estimate, _p_value(found, weights, related))
 
 
-def _correlations(sets: Sequence[tuple[ArrayLike, ArrayLike]], groups: Sequence[Groups]) -> Scores:
-    """The correlations of the sets' AUCs, (k, k), through the groups that they share."""
+def _correlations(sets: Sequence[tuple[ArrayLike, ArrayLike]], groups: Sequence[Groups]) -> Scores | None:
+    """The correlations of the sets' AUCs, (k, k), through the groups that they share; None where they share none."""
     every = np.unique(np.concatenate([np.asarray(side) for pair in groups for side in pair]))
     rows = [
         influence(*sides, Sides(np.searchsorted(every, pair[0]), np.searchsorted(every, pair[1]), every.size))
@@ -74,7 +74,7 @@ def _correlations(sets: Sequence[tuple[ArrayLike, ArrayLike]], groups: Sequence[
     scale = np.sqrt(np.outer(covariance.diagonal(), covariance.diagonal()))
     related = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
     np.fill_diagonal(related, 1.0)
-    return related
+    return related if np.count_nonzero(related) > len(sets) else None  # None: no person is in two of them
 
 
 def _interval(

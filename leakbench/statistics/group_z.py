@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._scores import Scores, checked
-from .groups import Groups, number_groups
+from .groups import Groups, count_groups, number_groups
 
 
 def group_z(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = None) -> tuple[float, float]:
@@ -36,6 +36,8 @@ def group_z(member: ArrayLike, nonmember: ArrayLike, groups: Groups | None = Non
 
 def _variance_of_mean(scores: Scores, groups: ArrayLike) -> float:
     codes = number_groups(groups, scores.size)
+    if count_groups(groups, scores.size) == scores.size:
+        return float(scores.var(ddof=1) / len(scores))
     sums = np.bincount(codes, scores - scores.mean())
     if sums.size == 1:  # one person says nothing of how persons differ
         return inf

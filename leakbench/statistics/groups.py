@@ -9,6 +9,9 @@ A share p of n images in k groups has the variance (ratio estimator; Rao and Sco
 and its effective number of images is n_e = p (1 - p) / v, here within [n^2 / sum n_i^2, n]: the number that a full
 correlation within groups would leave, and n. Choice of ours: where fewer than five groups hold an accepted image, or a
 refused one, v says little, and the least is taken. With one image a group n_e is n.
+
+Where every image is a group of its own, groups are numbered as the images stand, and all numbers are those without
+groups, to the last digit.
 """
 
 from __future__ import annotations
@@ -36,10 +39,15 @@ class Sides:
     nonmember: Codes
     count: int
 
+    @property
+    def alone(self) -> bool:
+        """True if every image is a group of its own."""
+        return self.count == self.member.size + self.nonmember.size
+
 
 def number_groups(groups: ArrayLike, size: int) -> Codes:
     """Number the groups of `size` images from 0. Raises ValueError unless there is one whole number an image."""
-    return np.unique(_checked(groups, size), return_inverse=True)[1].astype(np.int64)
+    return _numbered(_checked(groups, size))[0]
 
 
 def number_sides(groups: Groups | None, members: int, nonmembers: int) -> Sides | None:
@@ -47,8 +55,8 @@ def number_sides(groups: Groups | None, members: int, nonmembers: int) -> Sides 
     if groups is None:
         return None
     both = np.concatenate([_checked(groups[0], members), _checked(groups[1], nonmembers)])
-    labels, codes = np.unique(both, return_inverse=True)
-    return Sides(codes[:members].astype(np.int64), codes[members:].astype(np.int64), labels.size)
+    codes, count = _numbered(both)
+    return Sides(codes[:members], codes[members:], count)
 
 
 def count_groups(groups: ArrayLike | None, size: int) -> int | None:
@@ -74,6 +82,11 @@ def has_few_groups(groups: Groups | None, members: int, nonmembers: int) -> bool
     return min(count_independent(groups[0], members), count_independent(groups[1], nonmembers)) < FEW_GROUPS
 
 
+def share_groups(first: ArrayLike, second: ArrayLike) -> bool:
+    """Tell whether some group has images on both of two sides, by the groups (m,) and (n,) of their images."""
+    return bool(np.isin(np.asarray(first), np.asarray(second)).any())
+
+
 def mean_scores(scores: Scores, groups: ArrayLike) -> Scores:
     """The mean score of each group, in the order of the groups' numbers."""
     codes = number_groups(groups, scores.size)
@@ -94,6 +107,12 @@ def effective_number(accepted: NDArray[np.bool_], groups: ArrayLike | None) -> f
         return least
     variance = sizes.size / ((sizes.size - 1) * n**2) * float(((hits - share * sizes) ** 2).sum())
     return float(np.clip(share * (1 - share) / variance, least, n)) if variance > 0 else float(n)
+
+
+def _numbered(groups: NDArray[np.int64]) -> tuple[Codes, int]:
+    """The codes of groups and their number."""
+    labels, codes = np.unique(groups, return_inverse=True)
+    return (np.arange(groups.size) if labels.size == groups.size else codes.astype(np.int64)), labels.size
 
 
 def _checked(groups: ArrayLike, size: int) -> NDArray[np.int64]:

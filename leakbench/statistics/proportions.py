@@ -55,7 +55,11 @@ def proportion(accepted: ArrayLike, level: float = 0.95, groups: ArrayLike | Non
         return clopper_pearson(int(np.count_nonzero(hits)), hits.size, level)
     if hits.size == 0:
         raise ValueError("0 successes of 0 trials are no proportion")
-    found = fractional_clopper_pearson(float(hits.mean()), effective_number(hits, groups), level)
+    trials = effective_number(hits, groups)
+    if trials == hits.size:
+        found = clopper_pearson(int(np.count_nonzero(hits)), hits.size, level)
+    else:
+        found = fractional_clopper_pearson(float(hits.mean()), trials, level)
     return Estimate(found.value, found.low, found.high, hits.size, count_groups(groups, hits.size))
 
 

@@ -107,7 +107,7 @@ def _is_rough(metric: str, records: Sequence[Record]) -> bool:
     if not metric.startswith(_RATE):
         return False
     rate = float(metric.removeprefix(_RATE))
-    return any(few_negatives(rate, m.n) for r in records if (m := r.metric(metric)) is not None)
+    return any(few_negatives(rate, m.n_groups or m.n) for r in records if (m := r.metric(metric)) is not None)
 
 
 def find_reason(old: RunFolder, new: RunFolder, pair: Pair) -> str:

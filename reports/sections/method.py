@@ -25,10 +25,14 @@ threshold that was calibrated on held-out real images; what is reported is its e
 held-out images reach. Frechet distances compare equal numbers of images, and stand beside the distance of real images
 to real images (the floor). All intervals are at 95 %. The exact definitions are in the modules of
 `leakbench.statistics`; every number with its interval is in `results.csv`.
+{% if groups %}
+Images come in groups: variances are those of sums over groups (Obuchowski's for an AUC), and proportions go by the
+effective number of images.
+{% endif %}
 
 """
 
 
 def collect(run: RunFolder) -> dict[str, Any]:
-    """Collect the defenses whose models were not trained here."""
-    return {"pretrained": pretrained_defenses(run)}
+    """Collect the defenses whose models were not trained here, and whether images come in groups."""
+    return {"pretrained": pretrained_defenses(run), "groups": run.plan.groups is not None}

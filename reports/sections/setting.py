@@ -29,6 +29,14 @@ TEMPLATE = """\
 | split: {{ key | replace("_", " ") | cell }} | {{ value | cell }} |
 {% endfor %}
 
+{% if groups %}
+Images come in groups (people, patients, scenes): {{ groups | join(", ") }}. Intervals, tests, verdicts and what could
+have been seen count groups.
+{% else %}
+Each image is taken to be of another person (patient, scene). Where several are of one, intervals are too narrow:
+`--groups` or `--group-by` says whose each is.
+{% endif %}
+
 {{ records | counted("record") }} found on disk.
 {% if unmeasured %}
 Planned but not measured: {{ unmeasured | join_words }}.
@@ -63,6 +71,7 @@ def collect(run: RunFolder) -> dict[str, Any]:
         "headline": rate_title(run.plan.headline),
         "strays": sorted({r.point for r in run.records} - {row.point.name for row in rows}),
         "lacking": list_unmeasured(run),
+        "groups": run.plan.groups and [f"{count} of {part}" for part, count in run.plan.groups.by_part.items()],
         "unmeasured": [row.point.name for row in rows if row.seeds == 0],
         "pretrained": pretrained_defenses(run),
     }

@@ -1,4 +1,5 @@
-"""Results of this run that mean nothing: a void track, and rows of defenses that changed or learned nothing."""
+"""Results of this run that mean nothing, or less than they seem to: a void track, rows of defenses that changed or
+learned nothing, and people on both sides of the split."""
 
 from __future__ import annotations
 
@@ -15,6 +16,15 @@ TEMPLATE = """\
 > about any model.
 
 {% endif %}
+{% if shared %}
+> **People on both sides** (`shared-groups`): {{ shared.shared | counted("group") }} (people, patients, scenes)
+> have images that were trained on and images that were held out, and {{ shared.shared_nonmembers }} of the
+> reported nonmembers are theirs. Numbers by image ask "were these images used?", and of these nonmembers the answer is
+> no. "Was anything of this person used?" is another question, and of them its answer is yes: where a model knows people
+> rather than pictures, such nonmembers score as members do, and numbers by image understate what it gives away of
+> people.
+
+{% endif %}
 {% for point, marks in marked %}
 > **{{ point }}** means nothing here: {% for mark in marks %}{{ mark.words }} (`{{ mark.flag }}`)
 {%- if not loop.last %}; {% endif %}{% endfor %}.
@@ -24,7 +34,10 @@ TEMPLATE = """\
 
 
 def collect(run: RunFolder) -> dict[str, Any] | None:
-    """The reasons for which the track is void, and the points whose rows mean nothing; None without any."""
+    """The reasons for which the track is void, the points whose rows mean nothing, and the groups on both sides; None
+    without any."""
     void = list_void_reasons(run)
     marked = [(p.name, marks) for p in run.plan.points if (marks := find_marks(run, p.name))]
-    return {"void": void, "marked": marked} if void or marked else None
+    groups = run.plan.groups
+    shared = groups if groups is not None and groups.shared else None
+    return {"void": void, "marked": marked, "shared": shared} if void or marked or shared else None

@@ -23,9 +23,12 @@ from leakbench.statistics import (
     mean_scores,
     oriented,
     set_inference,
+    share_groups,
     tpr_at_fpr,
     verdict,
 )
+
+Groups = tuple[np.ndarray, np.ndarray]  # of members, of nonmembers
 
 TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
 
@@ -91,11 +94,21 @@ def evaluate_membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:
     if verdict(plain).kind == "inverted":
         metrics.flags.add("inverted")
     both = None if groups is None or held_out_groups is None else (held_out_groups, groups)
+    if groups is not None and share_groups(*_by_side(groups, held_out_groups)):
+        metrics.flags.add("shared-groups")
     if calibration_leaks(*held_out, *reported, both):
         metrics.flags.add("calibration-leaks")
     if blind and blind_invalid(member, nonmember, groups):
         metrics.flags.add("track-invalid")
     return metrics
+
+
+def _by_side(reported: Groups, calibration: Groups | None) -> Groups:
+    """Groups of all images that were trained on, and of all that were held out."""
+    if calibration is None:
+        return reported
+    inside, outside = (np.concatenate(both) for both in zip(reported, calibration, strict=True))
+    return inside, outside
 
 
 def score_sign(evidence: MembershipEvidence) -> float:

@@ -7,7 +7,8 @@ The bottom of its chain is a given model or given samples: nothing is trained. C
   learnt what the fine-tune did. Else a very small network of ours with random weights, attacked alike; up to 64x64
   pixels. It knows nothing whatever its size, so it is no twin of the model and takes a fraction of its time. Of samples
   alone there is none but the blind baseline. No positive control can be had of a model that others trained.
-- The headline is the TPR at the lowest false-positive rate that ten nonmembers, at least, are expected to reach.
+- The headline is the TPR at the lowest false-positive rate that ten nonmembers (groups of them, where images come in
+  groups), at least, are expected to reach.
 - Compute batches of large images are small, so that what is computed with them stays within some 100 MiB a tensor.
 - A model of captions is measured in features that were learnt without labels: a caption is no class.
 """
@@ -136,7 +137,7 @@ def _build(
     if request.generated:
         check_samples(request.generated, request.samples, request.shape, data.shape)
     parts = Counter(np.asarray(data.split).tolist())
-    table = _table(request) | {"headline": _headline(parts["nonmember"]), "sampler": _sampler(parts, data)}
+    table = _table(request) | {"headline": _headline(data), "sampler": _sampler(parts, data)}
     table["defense"] += _control(request, data, base)
     table["network"] |= _control_levels(data)
     suite = build_suite(table, _WHERE, overrides)
@@ -230,7 +231,9 @@ def _check_split(suite: Suite, data: Dataset, request: Request) -> None:
         ) from None
 
 
-def _headline(nonmembers: int) -> str:
+def _headline(data: Dataset) -> str:
+    rows = np.flatnonzero(np.asarray(data.split) == "nonmember")
+    nonmembers = len(rows) if data.group is None else len(np.unique(data.group[rows]))
     return next((name for name, least in _HEADLINES.items() if nonmembers >= least), "tpr@fpr=0.1")
 
 

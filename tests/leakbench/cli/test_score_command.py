@@ -7,7 +7,7 @@ import pytest
 
 from leakbench.api import MembershipEvidence
 from leakbench.metrics.evaluate.membership import evaluate_membership
-from leakbench.statistics import auc, by_class, set_inference, tpr_at_fpr
+from leakbench.statistics import auc, by_class, effective_images, set_inference, smallest_detectable_auc, tpr_at_fpr
 
 RNG = np.random.default_rng(0)
 MEMBER, NONMEMBER = RNG.normal(0.8, 1, 150), RNG.normal(size=120)
@@ -238,6 +238,39 @@ def test_power_without_options_is_of_use(leakbench):
     assert [line.split()[0] for line in outcome.out.splitlines() if line[:1].isdigit()] == [
         *("100", "300", "1000", "2500", "10000", "25000")
     ]
+
+
+def test_power_counts_groups(leakbench):
+    """915 groups of 5 correlated by .5 are 1,525 independent images, which the plain table asks for."""
+    outcome = leakbench("power", "--images-per-group", 5, "--correlation", 0.5, "--groups", 40)
+    lines = [line.split() for line in outcome.out.splitlines()]
+    (told,) = [line[-2:] for line in lines if " ".join(line).startswith("AUC 0.6, told from 0.5")]
+    groups, images = map(int, told)
+    assert images == 5 * groups and effective_images(groups, 5, 0.5) >= 132 > effective_images(groups - 1, 5, 0.5)
+    (given,) = [line for line in lines if line[:2] == ["40", "200"]]
+    assert given[3] == f"{smallest_detectable_auc(effective_images(40, 5, 0.5)):.3f}"
+    alone, plain = leakbench("power", "--images-per-group", 1).out, leakbench("power").out
+    needed = [
+        [line.split()[-1] for line in out.splitlines()[:8] if line[:3] in ("AUC", "TPR")] for out in (alone, plain)
+    ]
+    assert needed[0] == needed[1]
+    check_refused(leakbench("power", "--groups", 40), "--groups 40", "give --images-per-group as well")
+    check_refused(leakbench("power", "--correlation", 0.3), "--correlation 0.3", "--images-per-group")
+
+
+def test_groups_in_a_file_are_counted(score):
+    whose = np.arange(150) // 5, 1000 + np.arange(120) // 5
+    outcome = score(**APART, member_group=whose[0], nonmember_group=whose[1])
+    assert row(outcome, "auc")[1:5] == cells(auc(MEMBER, NONMEMBER, groups=whose))
+    assert "30 of members, 24 of nonmembers; intervals and verdicts count these" in outcome.out
+    assert "groups in a set" in outcome.out and "below about 3 / 24" in outcome.out
+    together = {
+        "scores": np.concatenate([MEMBER, NONMEMBER]),
+        "member": np.arange(270) < 150,
+        "group": np.concatenate(whose).astype("U"),
+    }
+    assert score(**together).out == outcome.out
+    check_refused(score(**APART, group=np.zeros(270, int)), "group", "give member_group and nonmember_group")
 
 
 @pytest.mark.parametrize(

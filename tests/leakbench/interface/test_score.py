@@ -11,7 +11,8 @@ import torch
 import leakbench as lb
 from leakbench.api import MembershipEvidence
 from leakbench.metrics.evaluate.membership import evaluate_membership
-from leakbench.statistics import auc, by_class, exposed, set_inference, tpr_at_fpr
+from leakbench.runtime.errors import UsageError
+from leakbench.statistics import auc, by_class, exposed, set_inference, smallest_detectable_auc, tpr_at_fpr
 
 RNG = np.random.default_rng(0)
 MEMBER, NONMEMBER = RNG.normal(0.8, 1, 150), RNG.normal(size=120)
@@ -98,3 +99,65 @@ def test_bad_arrays_are_one_line(case):
 def test_an_unknown_metric_says_what_there_is():
     with pytest.raises(lb.UsageError, match="no metric 'acu' of these scores; did you mean 'auc'"):
         lb.score(MEMBER, NONMEMBER).metric("acu")
+
+
+# Groups ---------------------------------------------------------------------------------------------------------------
+
+PEOPLE, OTHER_PEOPLE = np.arange(150) // 5, 1000 + np.arange(120) // 5
+NAMED = {
+    "member_group": [f"Ann {number:02}" for number in PEOPLE],
+    "nonmember_group": [f"Bob {number}" for number in OTHER_PEOPLE],
+}
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_with_groups_numbers_are_those_of_the_statistics_by_group(calibrated):
+    whose = PEOPLE, OTHER_PEOPLE
+    results = lb.score(MEMBER, NONMEMBER, **(CALIBRATION if calibrated else {}), **NAMED)
+    table = results.table().set_index("metric")
+    assert results.metric("auc") == auc(MEMBER, NONMEMBER, groups=whose)
+    assert results.metric("tpr@fpr=0.1") == tpr_at_fpr(MEMBER, NONMEMBER, 0.1, groups=whose).estimate
+    assert table.loc["auc", "groups"] == 24 and table.loc["auc", "n"] == 120
+    assert table.loc["auc", "would_have_seen"] == smallest_detectable_auc(24)
+    assert results.sets == set_inference(MEMBER, NONMEMBER, groups=whose)
+    assert results.nonmembers == 24 and "shared-groups" not in results.flags
+    classes = lb.score(MEMBER, NONMEMBER, member_labels=LABELS, nonmember_labels=OTHERS, **NAMED).classes
+    assert classes == by_class(MEMBER, LABELS, NONMEMBER, OTHERS, groups=whose)
+
+
+def test_one_person_has_one_number_everywhere():
+    both = lb.score(
+        *(MEMBER, NONMEMBER),
+        member_group=["7", *PEOPLE[1:].astype(str)],
+        nonmember_group=["007", *OTHER_PEOPLE[1:].astype(str)],
+        **CALIBRATION,
+        calibration_member_group=np.arange(60) + 5000,
+        calibration_nonmember_group=np.arange(60) + 6000,
+    )
+    assert "shared-groups" in both.flags
+    assert both.arrays.groups[0][0] == both.arrays.groups[1][0] == 7
+    assert both.arrays.calibration_groups[1][-1] == 6059
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"member_group": PEOPLE}, "'nonmember_group' is missing; member_group and nonmember_group come together"),
+        ({"member_group": PEOPLE[1:], "nonmember_group": OTHER_PEOPLE}, r"member_group: shape is \(149,\)"),
+        ({"member_group": PEOPLE + 0.5, "nonmember_group": OTHER_PEOPLE}, "member_group: must be whole numbers"),
+        ({"member_group": [""] * 150, "nonmember_group": OTHER_PEOPLE}, "member_group: is empty at 0"),
+        (
+            {"calibration_member_group": PEOPLE, "calibration_nonmember_group": PEOPLE},
+            "calibration_member_group: there are no scores of these images",
+        ),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(given, words):
+    with pytest.raises(UsageError, match=words):
+        lb.score(MEMBER, NONMEMBER, **given)
+
+
+def test_one_image_a_group_is_no_groups():
+    alone = {"member_group": np.arange(150), "nonmember_group": 200 + np.arange(120)}
+    grouped, plain = (lb.score(MEMBER, NONMEMBER, **CALIBRATION, **more).table() for more in (alone, {}))
+    assert grouped.drop(columns="groups").equals(plain)

@@ -11,10 +11,16 @@ from leakbench.api import Access
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.recompute import RecordArrays, recompute_record
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.measurement.release_audit import ReleaseAudit
 from leakbench.measurement.releases import ReleaseBuilder
+from leakbench.reports.site.report import render
 from leakbench.results.run_folder import RunFolder
+from leakbench.runner.absent_plugins import AbsentPlugins
+from leakbench.runner.description import describe_groups
+from leakbench.runner.manifest import to_manifest
+from leakbench.runtime.files import write_atomically
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.load import load
 
@@ -55,3 +61,39 @@ def test_without_groups_nothing_is_told_of_any(audit, tmp_path):
     assert all(metric.n_groups is None for metric in record.metrics)
     arrays = RunFolder(tmp_path / "plain").arrays(record)
     assert not any(name.endswith("_groups") for name in arrays)
+
+
+def test_people_on_both_sides_are_counted_named_and_flagged(tiny, tmp_path):
+    """Words of a data set may put the images of one person on both sides; a draw does not."""
+    inputs = RunInputs(load(str(tiny), ()), RunConfig(tmp_path / "run", tmp_path / "cache"))
+    count = len(inputs.data.images)
+    words = np.array(["member", "calibration_in", "nonmember", "calibration_out", "reference"])
+    split = np.concatenate([np.repeat(words, (40, 20, 40, 20, 40)), np.full(count - 160, "reference")])
+    group = np.arange(count)
+    group[60:63] = 0, 0, 45  # two nonmembers are of the first member, one of a calibration image
+    names = tuple(f"Person {number}" for number in range(count))
+    vars(inputs)["data"] = replace(inputs.data, split=split, group=group, group_names=names)
+    lines = list(describe_groups(inputs))
+    assert lines[0].startswith("groups: 40 of member, 20 of calibration_in, 20 of calibration_out, 39 of nonmember, ")
+    assert lines[1].startswith("shared-groups: 2 of them are on both sides (Person 0, Person 45), and 3 nonmembers are")
+    builder = ReleaseBuilder(inputs)
+    (record,) = ReleaseAudit(AuditContext(builder, FeatureExtractor(inputs), inputs.suite.points[0], 0)).run(
+        [RecordSpec("loss", Access.DENOISER)]
+    )
+    run = RunFolder(tmp_path / "run")
+    assert "shared-groups" in record.flags
+    again = recompute_record(record, RecordArrays(run.arrays(record)))
+    assert again is not None and "shared-groups" in again.flags
+    plan = to_manifest(builder, ["leakbench run tiny"], AbsentPlugins())
+    assert plan.groups is not None and (plan.groups.shared, plan.groups.shared_nonmembers) == (2, 3)
+    write_atomically(run.path / "plan.json", plan.model_dump_json().encode())
+    report = render(RunFolder(run.path))
+    assert "> **People on both sides** (`shared-groups`): 2 groups" in report and "and 3 of the\n> reported" in report
+    assert "Images come in groups (people, patients, scenes): 40 of member" in report
+    assert "Person" not in report and not any("Person" in p.read_text() for p in run.path.rglob("*.json"))
+
+
+def test_a_report_states_that_each_image_is_taken_to_be_of_another_person(finished):
+    report = render(RunFolder(finished.out))
+    assert "Each image is taken to be of another person (patient, scene)." in report
+    assert "`--groups` or `--group-by` says whose each is." in report and "shared-groups" not in report

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from leakbench.metrics.evaluate.membership import evaluate_record
+from leakbench.results.evidence import MembershipEvidence
 from leakbench.statistics import (
     auc,
     auc_p_value,
@@ -34,6 +36,7 @@ from leakbench.statistics import (
     smallest_detectable_auc,
     tpr_at_fpr,
     tpr_at_threshold,
+    tpr_pair,
     tpr_verdict,
     verdict,
     weaker_with_more_access,
@@ -92,20 +95,31 @@ ALIKE = {
 @pytest.mark.parametrize("name", ALIKE)
 def test_one_image_a_group_is_no_groups(name):
     grouped, plain = ALIKE[name](ALONE), ALIKE[name](None)
-    assert (grouped.value, grouped.low, grouped.high) == pytest.approx((plain.value, plain.low, plain.high), abs=1e-12)
+    assert (grouped.value, grouped.low, grouped.high) == (plain.value, plain.low, plain.high)  # to the last digit
     assert grouped.n == plain.n and plain.groups is None and plain.independent == plain.n
     assert grouped.independent == grouped.groups == grouped.n
 
 
 def test_so_it_is_for_tests_and_p_values():
-    assert auc_p_value(MEMBER, NONMEMBER, ALONE) == pytest.approx(auc_p_value(MEMBER, NONMEMBER), rel=1e-9)
-    assert group_z(MEMBER, NONMEMBER, ALONE) == pytest.approx(group_z(MEMBER, NONMEMBER), rel=1e-12)
+    assert auc_p_value(MEMBER, NONMEMBER, ALONE) == auc_p_value(MEMBER, NONMEMBER)
+    assert group_z(MEMBER, NONMEMBER, ALONE) == group_z(MEMBER, NONMEMBER)
+    assert set_inference(MEMBER, NONMEMBER, groups=ALONE) == set_inference(MEMBER, NONMEMBER)
     ours = by_class(MEMBER, LABELS[0], NONMEMBER, LABELS[1], groups=ALONE)
     theirs = by_class(MEMBER, LABELS[0], NONMEMBER, LABELS[1])
-    assert [c.adjusted for c in ours.classes] == pytest.approx([c.adjusted for c in theirs.classes], rel=1e-6)
-    order = np.argsort(ALONE[0])
+    assert [c.adjusted for c in ours.classes] == [c.adjusted for c in theirs.classes]
     coins = RNG.random(90) < 0.5
-    assert guesses(MEMBER, coins, 0.5, ALONE[0]) == guesses(MEMBER[order], coins[order], 0.5)
+    assert guesses(MEMBER, coins, 0.5, ALONE[0]) == guesses(MEMBER, coins, 0.5)
+    pairs = [tpr_pair(MEMBER, NONMEMBER, OTHER, NONMEMBER, 0.1, groups=one) for one in (ALONE, None)]
+    assert pairs[0].p_value == pairs[1].p_value and pairs[0].difference.low == pairs[1].difference.low
+
+
+def test_so_it_is_for_a_record():
+    """Sets are called sets of groups, and have the numbers of sets of images."""
+    scores = MEMBER, NONMEMBER, OTHER[:40], NONMEMBER[:30]
+    whose = *ALONE, 5000 + RNG.permutation(40), 6000 + RNG.permutation(30)
+    grouped, plain = (evaluate_record(MembershipEvidence(*scores, *more), True, None, True) for more in (whose, ()))
+    numbers = [[(m.value, m.ci_low, m.ci_high, m.n) for m in found.metrics] for found in (grouped, plain)]
+    assert numbers[0] == numbers[1] and len(numbers[0]) > 15 and grouped.flags == plain.flags
 
 
 # Brute force ----------------------------------------------------------------------------------------------------------
