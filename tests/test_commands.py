@@ -45,6 +45,9 @@ ELSEWHERE = {  # words of a command -> the test that runs such a one
     "run mode_collapse": "tests/test_mode_collapse.py",
     "check counter": "tests/test_submit_page.py",
     "--checkpoints": "tests/leakbench/cli/test_audit_checkpoints.py",
+    "dataset=olivetti": "tests/leakbench/data/test_faces.py",
+    "dataset=lfw": "tests/leakbench/data/test_faces.py",
+    "dataset=celeba": "tests/leakbench/data/test_named.py",
     "--lora": "tests/leakbench/models/pretrained/test_lora.py",
     "--base": "tests/leakbench/measurement/test_reference.py",
 }
