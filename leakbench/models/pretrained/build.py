@@ -32,7 +32,9 @@ from leakbench.models.pretrained.inspect import (
     list_files,
     part_files,
 )
+from leakbench.models.pretrained.kept_precision import choose_precision, describe_precision, take_as_float32
 from leakbench.models.pretrained.lora.adapter import Deltas, merge, read_adapter
+from leakbench.models.pretrained.lora.delta import Delta
 from leakbench.models.pretrained.lora.files import source_files
 from leakbench.models.pretrained.prediction import Prediction, describe_levels, read_prediction
 from leakbench.models.pretrained.settings import read_shapes
@@ -62,7 +64,9 @@ class LoadedModel:
     def facts(self) -> dict[str, Any]:
         """For the record: the noise that it is asked for at timesteps, where these are not its own, and what was chosen
         among its files."""
-        return describe_levels(self.network.prediction) | ({"read": "; ".join(self.remarks)} if self.remarks else {})
+        kept = describe_precision(self.network.body)
+        said = {"read": "; ".join(self.remarks)} if self.remarks else {}
+        return describe_levels(self.network.prediction) | said | ({"weights_kept_in": kept} if kept else {})
 
 
 def read_spec(options: Options) -> PretrainedSpec:
@@ -130,13 +134,22 @@ def build(options: Options, _digest: str, device: torch.device) -> LoadedModel:
     family = family_of(part.kind, part.config)
     deltas = _read_adapter(folder, options)
     captions = _captions(folder, family, options, deltas, device) if options.captions else {}
-    body = _loaded(part, options)
+    precision = choose_precision(part, device)
+    body = _loaded(part, options, **precision.more)
     if "body" in deltas:
+        _widen_merged(body, deltas["body"])
         merge(body, deltas["body"], options.lora)
+    take_as_float32(body, precision)
     vae = folder.parts.get("vae")
     codec = vae_codec(_loaded(vae, options), device) if vae else None
     network = Denoiser(body, found.network, prediction, family, **captions)
     return LoadedModel(options.name, found, _ready(network, device), codec, describe_choices(options))
+
+
+def _widen_merged(body: nn.Module, deltas: list[Delta]) -> None:
+    """Turn weights that an adapter is merged into into float32, where they are kept in half precision."""
+    for one in deltas:
+        body.get_submodule(one.module).float()
 
 
 def _ready(network: Denoiser, device: torch.device) -> Denoiser:
@@ -194,20 +207,20 @@ def _loaded_text(part: Part, options: Options, device: torch.device) -> Any:
     return part.loaded or _class(part.kind).from_pretrained(part.folder, local_files_only=True)
 
 
-def _loaded(part: Part, options: Options) -> nn.Module:
-    """A part with its weights."""
+def _loaded(part: Part, options: Options, **more: Any) -> nn.Module:
+    """A part with its weights; `more` for its class's from_pretrained."""
     if part.loaded is not None:
         found = copy.deepcopy(part.loaded) if options.lora else part.loaded  # it stays as it is, for the next
         own: nn.Module = found.float().eval().requires_grad_(False)
         return own
     kind = _class(part.kind)
     if part.file is not None:
-        return load_file_model(kind, part, options.trust_pickle)
+        return load_file_model(kind, part, options.trust_pickle, **more)
     if part.kind in ENCODERS:
         # named here, so that no setting in the folder can choose a kernel to download
         attention = "sdpa" if part.kind.startswith("CLIP") else "eager"
         return load_model(kind, part.folder, options.trust_pickle, attn_implementation=attention)
-    return load_model(kind, part.folder, options.trust_pickle, low_cpu_mem_usage=False)
+    return load_model(kind, part.folder, options.trust_pickle, low_cpu_mem_usage=False, **more)
 
 
 def _class(kind: str) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 from leakbench.models.pretrained.header_work import read_header
 from leakbench.models.pretrained.inspect import TOKENIZERS, Folder, Part
 from leakbench.models.pretrained.peft_names import unwrap
+from leakbench.models.pretrained.quantised import check_library, is_quantised
 from leakbench.models.pretrained.unet_parameters import list_unet_parameters
 from leakbench.models.pretrained.weight_files import read_table, weight_files
 from leakbench.runtime.errors import UsageError
@@ -30,10 +31,10 @@ def check_files(folder: Folder) -> None:
             if not part.folder.is_dir() or not any(part.folder.iterdir()):
                 raise UsageError(f"{part.folder}: no files of a {part.kind}")
             continue
-        if "quantization_config" in part.config:
-            raise UsageError(f"{part.config_file}: quantised weights; pass a model in full or half precision")
         held = held_shapes(part)
-        if held is not None and part.file is None and part.kind == "UNet2DModel":
+        if is_quantised(part.config):
+            check_library(part.config, part.config_file)
+        elif held is not None and part.file is None and part.kind == "UNet2DModel":
             expected = list_unet_parameters(part.config)
             if expected is not None:
                 compare(part, _renamed(unwrap(held, str(part.folder))), expected)
@@ -43,7 +44,9 @@ def knows_all(folder: Folder) -> bool:
     """Whether check_files has compared every weight that a run would miss."""
     body = folder.parts["body"]
     others = [part for role, part in folder.parts.items() if role != "body" and part.kind not in TOKENIZERS]
-    known = body.file is None and body.kind == "UNet2DModel" and list_unet_parameters(body.config) is not None
+    if body.file is not None or body.kind != "UNet2DModel" or is_quantised(body.config):
+        return False
+    known = list_unet_parameters(body.config) is not None
     return known and not others and held_shapes(body) is not None
 
 

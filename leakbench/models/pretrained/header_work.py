@@ -47,12 +47,18 @@ def read_shapes_of(part: Part) -> dict[str, tuple[int, ...]] | None:
 
 def read_header(path: Path) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors of a safetensors file, by name. Raises UsageError."""
+    return {name: shape for name, (_, shape) in read_types(path).items()}
+
+
+def read_types(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Types (F32, BF16, ...) and shapes of the tensors of a safetensors file, by name. Raises UsageError."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _LONGEST:
                 raise ValueError("its header is too long")
             found = json.loads(file.read(length))
-        return {name: tuple(map(int, one["shape"])) for name, one in found.items() if name != "__metadata__"}
+        tensors = {name: one for name, one in found.items() if name != "__metadata__"}
+        return {name: (str(one.get("dtype")), tuple(map(int, one["shape"]))) for name, one in tensors.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise UsageError(f"{path}: not a safetensors file: {error}") from None

@@ -46,7 +46,7 @@ TOKENIZERS = (
     "T5Tokenizer",
     "T5TokenizerFast",
 )
-WEIGHT_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+WEIGHT_ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
 _ROLES = {  # the part that each of these keys of model_index.json names
     "unet": ("body", BODIES),
     "transformer": ("body", BODIES),

@@ -13,6 +13,7 @@ from leakbench.models.pretrained.header_check import compare, held_shapes
 from leakbench.models.pretrained.inspect import ENCODERS, TOKENIZERS, Folder, Part
 from leakbench.models.pretrained.peft_names import unwrap
 from leakbench.models.pretrained.pickles import load_pickle
+from leakbench.models.pretrained.quantised import is_quantised
 from leakbench.models.pretrained.weight_files import weight_files
 from leakbench.models.pretrained.weights import outline_model, read_file
 
@@ -22,7 +23,7 @@ def check_weights(folder: Folder, trust_pickle: bool) -> None:
     import diffusers
 
     for part in folder.parts.values():
-        if part.loaded is None and part.kind not in (*ENCODERS, *TOKENIZERS):
+        if part.loaded is None and part.kind not in (*ENCODERS, *TOKENIZERS) and not is_quantised(part.config):
             _check(getattr(diffusers, part.kind), part, trust_pickle)
 
 

@@ -30,6 +30,7 @@ from leakbench.models.pretrained.layouts.single_file import to_diffusers_names
 from leakbench.models.pretrained.layouts.state_dict import read_state_dict
 from leakbench.models.pretrained.peft_names import is_wrapped, unwrap
 from leakbench.models.pretrained.pickles import load_pickle
+from leakbench.models.pretrained.quantised import check_library, is_quantised, to_float
 from leakbench.models.pretrained.weight_files import STEMS, read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
 
@@ -43,7 +44,7 @@ def read_file(kind: Any, part: Part, trust_pickle: bool) -> dict[str, torch.Tens
     return to_diffusers_names(kind, part.config, unwrap(tensors, str(part.file)), expected, part.file)
 
 
-def load_file_model(kind: Any, part: Part, trust_pickle: bool) -> nn.Module:
+def load_file_model(kind: Any, part: Part, trust_pickle: bool, **more: Any) -> nn.Module:
     """A model of diffusers whose weights are one file, as load_model reads a folder. Raises UsageError."""
     assert part.file is not None
     tensors = read_file(kind, part, trust_pickle)
@@ -51,21 +52,24 @@ def load_file_model(kind: Any, part: Part, trust_pickle: bool) -> nn.Module:
         folder = Path(temporary)
         (folder / "config.json").write_text(json.dumps(part.config | {"_class_name": kind.__name__}))
         _save(tensors, folder / f"{STEMS[0]}.safetensors")
-        return load_model(kind, folder, trust_pickle, part.file, low_cpu_mem_usage=False)
+        return load_model(kind, folder, trust_pickle, part.file, low_cpu_mem_usage=False, **more)
 
 
 def load_model(kind: Any, folder: Path, trust_pickle: bool, where: Path | None = None, **more: Any) -> nn.Module:
-    """A model of diffusers or transformers with the folder's weights, float32, in eval mode, without gradients.
-    where: what messages call the folder. Raises UsageError."""
+    """A model of diffusers or transformers with the folder's weights, in eval mode, without gradients; float32 unless
+    `more` has a torch_dtype. where: what messages call the folder. Raises UsageError."""
     where = where or folder
     config = folder / "config.json"
     settings = read_table(config)
-    if "quantization_config" in settings:
-        raise UsageError(f"{config}: quantised weights; pass a model in full or half precision")
+    quantised = is_quantised(settings)
+    if quantised:
+        check_library(settings, config)
+        more.pop("low_cpu_mem_usage", None)
     with tempfile.TemporaryDirectory() as temporary, _known_settings(settings):
         ready, variant = _ready(folder, Path(temporary), trust_pickle)
         try:
-            _check_size(kind, ready)
+            if not quantised:
+                _check_size(kind, ready)
             model, told = kind.from_pretrained(
                 ready, use_safetensors=True, local_files_only=True, output_loading_info=True, variant=variant, **more
             )
@@ -74,7 +78,9 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, where: Path | None =
     missing = [*told["missing_keys"], *(key[0] for key in told["mismatched_keys"])]
     if missing:
         raise UsageError(f"{where}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")
-    found: nn.Module = model.float().eval().requires_grad_(False)
+    if quantised:
+        model = to_float(model)
+    found: nn.Module = (model if "torch_dtype" in more else model.float()).eval().requires_grad_(False)
     return found
 
 

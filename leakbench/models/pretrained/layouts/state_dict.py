@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from leakbench.models.pretrained.pickles import unpickle
+from leakbench.models.pretrained.quantised import read_gguf
 from leakbench.runtime.errors import UsageError, in_a_line
 
 _AVERAGES = ("ema_state_dict", "state_dict_ema", "model_ema", "ema_model", "unet_ema", "ema")
@@ -50,6 +51,8 @@ class StateDict:
 
 def read_state_dict(file: Path, trust_pickle: bool) -> StateDict:
     """The network's tensors of a file. Raises UsageError."""
+    if file.suffix == ".gguf":
+        return StateDict(read_gguf(file), f"weights of {file.name}, as the float32 numbers that they stand for")
     found = _safetensors(file) if file.suffix == ".safetensors" else unpickle(file, trust_pickle)
     places, tensors, unread = _pick(found)
     shadow = _shadow(found)

@@ -174,7 +174,7 @@ def test_parts_that_are_not_known_are_named(copy, index, words):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quantised"),
+        ({"quantization_config": {"quant_method": "hqq"}}, "known are bitsandbytes"),
         ({"in_channels": 5}, "5 channels in"),
         ({"sample_size": None}, "sample_size"),
         ({"class_embed_type": "timestep"}, "class_embed_type"),
