@@ -44,7 +44,9 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
     if context.inputs.suite.file.generated_control:
         parts["generated"] = _own_samples(context, len(parts["member"].ids))
     calls = CallCount()
-    scores, queries = collect_membership_evidence(target, asked, parts, calls, held_back=held_back)
+    scores, queries = collect_membership_evidence(
+        target, asked, parts, calls, held_back=held_back, calibration_groups=_calibration_groups(split)
+    )
     groups: dict[str, Any] = _groups(context)
     evidence = {name: dataclasses.replace(one, **groups) for name, one in scores.items()}
     units = list_units(split)
@@ -77,6 +79,11 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
             metrics.info |= {"joined_by": way} | _count_consumed(attack, parts)
             row_of_persons = RecordSpec(row.attack, row.access, unit)
             yield row_of_persons, RecordContents(metrics, ours.arrays, timings, queries=queries[question], calls=shared)
+
+
+def _calibration_groups(split: Split) -> np.ndarray | None:
+    group, rows = split.group, [split.parts[part] for part in ("calibration_in", "calibration_out")]
+    return None if group is None else group[np.concatenate(rows)]
 
 
 def list_units(split: Split) -> tuple[Unit, ...]:

@@ -25,20 +25,22 @@ def collect_membership_evidence(
     calls: CallCount | None = None,
     folds: int = CALIBRATION_FOLDS,
     held_back: Mapping[str, Images] | None = None,
+    calibration_groups: np.ndarray | None = None,
 ) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
     """Evidence and queries of every asked attack. `parts` are those of the split; `reference` only if one learns.
     `generated`, if it is among them, are samples of the release for the control, which adds nothing to the queries; nor
     do `held_back` images of the people of each part.
 
     Attacks that learn from calibration images are fitted on all of them; their own calibration scores come from fits
-    that did not see the image (stratified `folds`), so that an attack that memorised its training images cannot look
-    strong. `calls` is told what the shared calls of the last scoring came to.
+    that did not see the image (stratified `folds`), nor others of its person where `calibration_groups`, members first,
+    says whose they are, so that an attack that memorised its training images cannot look strong. `calls` is told what
+    the shared calls of the last scoring came to.
     """
     names = ("member", "nonmember", "calibration_in", "calibration_out")
     counts = [len(parts[name].ids) for name in names]
     everything, calibration = (Images.concatenate([parts[name] for name in chosen]) for chosen in (names, names[2:]))
     member = np.repeat([True, False], counts[2:])
-    studio = CalibrationFitter(target, calibration, member, parts.get("reference"))
+    studio = CalibrationFitter(target, calibration, member, parts.get("reference"), calibration_groups)
     out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
     ready = {name: AttackRequest(studio.fit(one), one.raw) for name, one in asked.items()}
     scores, queries = target.score(ready, everything, calls)
@@ -65,12 +67,13 @@ def judges_generated(attack: MembershipAttack) -> bool:
 
 @dataclass(frozen=True)
 class CalibrationFitter:
-    """Fits attacks on calibration images and public ones. No reported image comes in."""
+    """Fits attacks on calibration images and public ones. No reported image comes in. groups: whose each image is."""
 
     target: AttackTarget
     images: Images
     member: np.ndarray
     public: Images | None
+    groups: np.ndarray | None = None
 
     def fit(self, one: AttackRequest, rows: np.ndarray | None = None) -> MembershipAttack:
         """The attack, fitted on all calibration images or on some of them."""
@@ -101,15 +104,31 @@ class CalibrationFitter:
                 f"attack {one.attack.name!r} learns from calibration images, and the split has {fewest} of a side; "
                 "ask for at least 2 under [split]"
             )
-        folds = min(folds, fewest)
-        fold = np.empty(len(self.member), dtype=np.int64)
-        for side in (True, False):  # stratified, and dealt in turn, so that each fold spans the data set's order
-            rows = np.flatnonzero(self.member == side)
-            fold[rows] = np.arange(len(rows)) % folds
+        fold = self._deal(folds)
         scores = np.empty(len(self.member))
-        for number in range(folds):
+        for number in range(int(fold.max()) + 1):
             fitted = replace(one, attack=self.fit(one, np.flatnonzero(fold != number)))
             left = np.flatnonzero(fold == number)
             kept_out = self.images.take(torch.from_numpy(left).to(self.images.ids.device))
             scores[left] = self.target.score({"": fitted}, kept_out)[0][""]
         return scores
+
+    def _deal(self, folds: int) -> np.ndarray:
+        """The fold of each image: stratified, and dealt in turn, so that each fold spans the data set's order. The
+        images of a person are in one fold, unless a side has a single person."""
+        sides = [np.flatnonzero(self.member == side) for side in (True, False)]
+        whose = [np.arange(len(rows)) for rows in sides]
+        if self.groups is not None:
+            people = [_in_order(self.groups[rows]) for rows in sides]
+            whose = whose if min(int(one.max()) for one in people) < 1 else people
+        folds = min(folds, *(int(one.max()) + 1 for one in whose))
+        fold = np.empty(len(self.member), dtype=np.int64)
+        for rows, one in zip(sides, whose, strict=True):
+            fold[rows] = one % folds
+        return fold
+
+
+def _in_order(groups: np.ndarray) -> np.ndarray:
+    """Groups (N,) numbered from 0 in the order in which they come."""
+    _, first, which = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[which]
