@@ -35,3 +35,14 @@ def find_split_groups(split: Split) -> SplitGroups | None:
     shared = np.intersect1d(split.group[split.train], split.group[held_out])
     theirs = int(np.isin(split.group[split.parts["nonmember"]], shared).sum())
     return SplitGroups({part: len(np.unique(split.group[split.parts[part]])) for part in PARTS}, shared, theirs)
+
+
+def groups_of_copies(split: Split, nearest: np.ndarray) -> dict[str, np.ndarray]:
+    """The groups of training images (N,), by their place among these, and of the images of the null of copies, by the
+    names of a ReplicationEvidence; nothing without groups."""
+    if split.group is None:
+        return {}
+    return {
+        "copied_groups": split.group[split.train[nearest]],
+        "heldout_groups": split.group[split.parts["nonmember"]],
+    }

@@ -18,6 +18,7 @@ from torch import Tensor
 from leakbench.api import ReplicationEvidence
 from leakbench.data.image_view import ImageView
 from leakbench.data.neighbours import Matches
+from leakbench.data.split_groups import groups_of_copies
 from leakbench.measurement.extra_features_policy import list_extra_features
 from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics import quality
@@ -87,7 +88,8 @@ def _copies(space: FeatureSpace, samples: Tensor) -> MetricSet:
     ours, calibration, null = (
         _match(space, x) for x in (space(samples), space.real("reference"), space.real("nonmember"))
     )
-    evidence = ReplicationEvidence(ours.similarity, ours.index, calibration.similarity, null.similarity)
+    whose = groups_of_copies(space.inputs.split, ours.index)
+    evidence = ReplicationEvidence(ours.similarity, ours.index, calibration.similarity, null.similarity, **whose)
     found = evaluate_replication(evidence, PUBLISHED, grows=False)
     named = [one.model_copy(update={"name": f"{one.name}@features=sscd"}) for one in found.metrics]
     return MetricSet(named, info={"sscd": found.info})

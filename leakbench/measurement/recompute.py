@@ -98,7 +98,7 @@ def _replication(record: Record, given: RecordArrays) -> MetricSet:
     if isinstance(given.attack, ReplicationAttack):
         published = given.attack.published
     if isinstance(given.attack, RecoveryAttack):
-        return evaluate_replication(evidence, published, grows=False)
+        return evaluate_replication(evidence, published, grows=False, aimed=True)
     return evaluate_replication(evidence, published, searched=given.trained_on)
 
 

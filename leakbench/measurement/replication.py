@@ -11,6 +11,7 @@ from torch import Tensor
 from leakbench.api import Access, RecoveryAttack, ReplicationAttack, ReplicationEvidence
 from leakbench.api.views import QueryCount
 from leakbench.data.image_view import ImagesLike, ImageView
+from leakbench.data.split_groups import groups_of_copies
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.extraction import Extracted, extract_candidates, recover
 from leakbench.measurement.record_contents import RecordContents
@@ -60,6 +61,7 @@ def _evidence(context: AuditContext, drawn: Extracted) -> ReplicationEvidence:
         attack.groups(drawn.images[:count]),
         attack.groups(real.subset(slice(count))),
         ours.transforms,
+        **groups_of_copies(inputs.split, ours.index),
     )
 
 
@@ -74,8 +76,9 @@ def _recovered(context: AuditContext, attack: RecoveryAttack) -> RecordContents:
         count.add(calls)
         similarity[name] = answer.double().cpu().numpy()
     itself = np.searchsorted(inputs.split.train, parts["member"])
-    evidence = ReplicationEvidence(similarity["member"], itself, similarity["reference"], similarity["nonmember"])
-    metrics = evaluate_replication(evidence, attack.published, grows=False)
+    found = similarity["member"], itself, similarity["reference"], similarity["nonmember"]
+    evidence = ReplicationEvidence(*found, **groups_of_copies(inputs.split, itself))
+    metrics = evaluate_replication(evidence, attack.published, grows=False, aimed=True)
     metrics.info |= attack.facts()
     timings = {"attack": time.perf_counter() - began}
     space = attack.space(context.extractor.features.name)

@@ -11,6 +11,9 @@ Embeddings: the cosine. Ratio: minus d1 / d2, the l2 distances in pixels to the 
 training image (Yoon et al. 2023; Gu et al. 2310.02664, who call a sample memorised below 1/3). Near-duplicates in the
 training set make d2 about d1 and so hide the images that are memorised most.
 
+Where images come in groups (people), the null and the excess go by the effective number of held-out images, and beside
+the training images copied stand the people copied, with the same estimator.
+
 Choices of ours: d2 passes over training images within a duplicate radius of the nearest one (leakbench.data's radius,
 as a root mean square on [-1, 1]; 0 passes over exact copies only), and if no other is left the ratio is 0; the
 threshold is strict about ties (below); the interval of the number of distinct images copied, and that of the largest
@@ -21,6 +24,7 @@ embeddings): low, mid and high begin where 10 %, 5 % and 1 % of held-out real im
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, inf, sqrt
 
@@ -31,11 +35,22 @@ from torch import Tensor
 from leakbench.data.image_view import FeatureRows, ImagesLike
 from leakbench.data.neighbours import Matches, distances_to, nearest, query_blocks
 from leakbench.statistics.estimate import Estimate
-from leakbench.statistics.proportions import clopper_pearson, difference
+from leakbench.statistics.proportions import clopper_pearson, proportion, proportion_difference
 
 MEMORISED = 1 / 3  # d1 / d2 below which a sample is memorised
 BANDS = {"low": 0.1, "mid": 0.05, "high": 0.01}  # the share of held-out real images beyond the lower limit of each
 _FIRST, _MORE = 8, 4  # neighbours looked at, and how many times more wherever all of them are duplicates
+
+
+@dataclass(frozen=True)
+class CopyGroups:
+    """Groups (people, patients, scenes). copied (N,): of the training image that each sample is nearest to. heldout
+    (M,): of the images of the null. samples (N,): of the samples, where they are given images that were aimed at; None
+    of generated ones, which are independent draws."""
+
+    copied: np.ndarray
+    heldout: np.ndarray
+    samples: np.ndarray | None = None
 
 
 def pixel_similarity(images: ImagesLike, train_images: ImagesLike) -> Matches:
@@ -102,21 +117,29 @@ def threshold_at(heldout_similarity: np.ndarray, null_rate: float = 0.01) -> flo
 
 
 def copy_report(
-    similarity: np.ndarray, nearest_index: np.ndarray, null_similarity: np.ndarray, threshold: float
+    similarity: np.ndarray,
+    nearest_index: np.ndarray,
+    null_similarity: np.ndarray,
+    threshold: float,
+    groups: CopyGroups | None = None,
 ) -> dict[str, Estimate]:
-    """The copy rate of samples, its null, the excess, and how many distinct training images were copied.
+    """The copy rate of samples, its null, the excess, and how many distinct training images (people, too) were copied.
 
     `similarity` and `nearest_index` (N,) are of the samples; `null_similarity` (M,) is of held-out real images that did
     not set the threshold. Raises ValueError when either is empty.
     """
     copied, null = similarity >= threshold, null_similarity >= threshold
-    copies, null_copies = int(copied.sum()), int(null.sum())
-    return {
-        "copy_rate": clopper_pearson(copies, len(copied)),
-        "copy_rate_null": clopper_pearson(null_copies, len(null)),
-        "copy_rate_excess": difference(copies, len(copied), null_copies, len(null)),
+    ours, theirs = (None, None) if groups is None else (groups.samples, groups.heldout)
+    whose = np.arange(len(copied)) if ours is None else ours
+    report = {
+        "copy_rate": proportion(copied, groups=ours),
+        "copy_rate_null": proportion(null, groups=theirs),
+        "copy_rate_excess": proportion_difference(copied, null, groups=None if theirs is None else (whose, theirs)),
         "unique_copies": rarefied_unique(nearest_index[copied], len(copied), len(copied)),
     }
+    if groups is not None:
+        report["copied_groups"] = rarefied_unique(groups.copied[copied], len(copied), len(copied))
+    return report
 
 
 def unique_copies_by_n(similarity: np.ndarray, nearest_index: np.ndarray, threshold: float) -> dict[str, Estimate]:
@@ -151,14 +174,17 @@ def copy_shares(copied: np.ndarray, transforms: np.ndarray, kinds: Sequence[str]
     }
 
 
-def similarity_bands(similarity: np.ndarray, nearest_index: np.ndarray, limits: list[float]) -> dict[str, Estimate]:
+def similarity_bands(
+    similarity: np.ndarray, nearest_index: np.ndarray, limits: list[float], groups: np.ndarray | None = None
+) -> dict[str, Estimate]:
     """AMS: the share of samples (N,) whose similarity lies in a band. UMS: distinct training images hit there, a
-    sample. Bands as in BANDS; `limits` are their lower ones. Both depend on N: compare at equal N alone."""
+    sample. Bands as in BANDS; `limits` are their lower ones. Both depend on N: compare at equal N alone. `groups` (N,):
+    whose real images are."""
     found, samples = {}, len(similarity)
     for band, (low, high) in zip(BANDS, pairwise([*limits, inf]), strict=True):
         inside = (similarity >= low) & (similarity < high)
         hit = rarefied_unique(nearest_index[inside], samples, samples)
-        found[f"ams_{band}"] = clopper_pearson(int(inside.sum()), samples)
+        found[f"ams_{band}"] = proportion(inside, groups=groups)
         found[f"ums_{band}"] = Estimate(hit.value / samples, hit.low / samples, hit.high / samples, samples)
     return found
 

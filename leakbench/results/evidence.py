@@ -80,6 +80,8 @@ class ReplicationEvidence:
     that repeat one another, `group` and `null_group` say in which group each of equally many generated and held-out
     real images is, -1: in none. Where it aims at given images, `similarity` is theirs and `nearest` themselves.
     Where it searches over transforms, `transforms` says in what each image differs from its training image, as bits.
+    copied_groups, heldout_groups (int64): the person (patient, scene) of each nearest training image, and of each image
+    of the null; None where images do not come in groups.
     """
 
     similarity: np.ndarray
@@ -91,6 +93,8 @@ class ReplicationEvidence:
     group: np.ndarray | None = None
     null_group: np.ndarray | None = None
     transforms: np.ndarray | None = None
+    copied_groups: np.ndarray | None = None
+    heldout_groups: np.ndarray | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from functools import cache
 from math import inf
 from typing import Literal
 
-Unit = Literal["", "share", "distance", "images", "steps", "calls", "nats"]
+Unit = Literal["", "share", "distance", "images", "groups", "steps", "calls", "nats"]
 Better = Literal["", "higher", "lower", "closest to 0.5", "closest to 0"]
 
 HELDOUT_DISTANCE = "frechet_heldout"  # the quality axis of the trade-off
@@ -133,6 +133,8 @@ METRICS = (  # of several rows that match a name the first counts
     _positive("unique_copies@samples={size}", "training images copied by {size} samples", "images"),
     _positive("unique_copies", "training images copied", "images"),
     _positive("unique_copies_published", "training images copied, published threshold", "images"),
+    _positive("copied_groups", "people (groups) copied", "groups"),
+    _positive("copied_groups_published", "people (groups) copied, published threshold", "groups"),
     _share("most_copied_share", "samples that copy the image copied most", "lower"),
     _share("grouped_rate", "samples that repeat one another", "lower"),
     _share("grouped_rate_null", "real images that repeat one another"),

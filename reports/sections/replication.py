@@ -39,7 +39,16 @@ def says_more_than_tradeoff(run: RunFolder) -> bool:
 
 def format_baseline_copies(run: RunFolder) -> list[tuple[str, list[str], list[list[str]]]]:
     """Tables of points without protection: name, titles, and a row an attack."""
-    titles = ["attack", "similarity", "needs", "copies", "of real images", "beyond", "training images copied"]
+    titles = [
+        "attack",
+        "similarity",
+        "needs",
+        "copies",
+        "of real images",
+        "beyond",
+        "training images copied",
+        "people copied",
+    ]
     titles += ["published: copies", "of real images", "beyond", "repeat one another", "of real images"]
     found = [(point.name, [_cells(row) for row in list_copy_results(run, point)]) for point in baseline_points(run)]
     return [(name, *drop_empty_columns(titles, cells)) for name, cells in found if cells]
@@ -51,8 +60,9 @@ def _cells(row: AttackResult) -> list[str]:
         for which in ("", "_published")
     )
     grouped = [format_percent(row.aggregate(name)) for name in ("grouped_rate", "grouped_rate_null")]
-    first, unique = row.records[0], summarise_metric(row.aggregate("unique_copies"))
-    return [row.attack, first.features or NOTHING, first.access, *rates, format_ci(unique, 0), *published, *grouped]
+    first = row.records[0]
+    unique = [format_ci(summarise_metric(row.aggregate(name)), 0) for name in ("unique_copies", "copied_groups")]
+    return [row.attack, first.features or NOTHING, first.access, *rates, *unique, *published, *grouped]
 
 
 def format_copy_excess(run: RunFolder) -> tuple[list[str], list[list[str]]]:
@@ -159,6 +169,9 @@ TEMPLATE = """\
 held-out images beyond it, none of which can be a copy; "beyond": the difference, which is the finding. "Published": the
 same at the threshold that the paper fixes. An attack that asks for given images one by one (`inpaint_extraction`)
 counts members that came back, the others count samples.
+{% if people %}
+"People copied": people (patients, scenes) of whom an image was copied; images of one person count once.
+{% endif %}
 {% if suspects %}
 
 More than 1 % of never-trained-on images pass for copies at the published threshold of: {{ suspects | join_words }}.
@@ -198,6 +211,7 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
         return None
     return {
         "baselines": format_baseline_copies(run),
+        "people": run.plan.groups is not None,
         "excess": format_copy_excess(run),
         "suspects": list_suspects(run),
         "useless": list_useless(run),

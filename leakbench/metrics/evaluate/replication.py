@@ -10,6 +10,7 @@ import numpy as np
 from leakbench.data.aligned_search import KINDS
 from leakbench.metrics.copying import (
     BANDS,
+    CopyGroups,
     copy_report,
     copy_shares,
     max_copy_share,
@@ -24,20 +25,27 @@ from leakbench.statistics import (
     Estimate,
 )
 
+_PUBLISHED = re.compile("^(copy_rate|unique_copies|copied_groups)")
 NULL_RATE = 0.01  # share of held-out real images that may count as copies when the threshold is chosen
 
 
 def evaluate_replication(
-    evidence: ReplicationEvidence, published: float | None = None, grows: bool = True, searched: int = 0
+    evidence: ReplicationEvidence,
+    published: float | None = None,
+    grows: bool = True,
+    searched: int = 0,
+    aimed: bool = False,
 ) -> MetricSet:
-    """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies.
+    """Copy rate at a calibrated threshold, its null on other held-out real images, the excess, unique copies; where
+    images come in groups, people copied.
 
     The same at the `published` threshold of the similarity, where there is one. `grows`: unique copies at fewer samples
-    as well; not where given images were aimed at. `searched`: training images that copies were looked for in; the share
-    that copies one of them is left out where it is 0.
+    as well. `searched`: training images that copies were looked for in; the share that copies one of them is left out
+    where it is 0. `aimed`: what came back are given training images, one each.
     """
     threshold = threshold_at(evidence.threshold_similarity, NULL_RATE)
-    report = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, threshold)
+    groups = _groups(evidence, aimed)
+    report = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, threshold, groups)
     info: dict[str, Any] = {
         "threshold": threshold,
         "null_rate_aimed_at": NULL_RATE,
@@ -52,8 +60,8 @@ def evaluate_replication(
         report |= copy_shares(evidence.similarity >= threshold, evidence.transforms, KINDS)
         info["transforms"] = list(KINDS)
     if published is not None:
-        fixed = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, published)
-        report |= {re.sub("^(copy_rate|unique_copies)", r"\1_published", name): found for name, found in fixed.items()}
+        fixed = copy_report(evidence.similarity, evidence.nearest, evidence.null_similarity, published, groups)
+        report |= {_PUBLISHED.sub(r"\1_published", name): found for name, found in fixed.items()}
         info["published_threshold"] = published
     if evidence.ordinary_similarity is not None and evidence.ordinary_nearest is not None:
         limits = [threshold_at(evidence.threshold_similarity, rate) for rate in BANDS.values()]
@@ -62,12 +70,20 @@ def evaluate_replication(
     return MetricSet([metric(name, found) for name, found in report.items()] + _grouped(evidence), info=info)
 
 
+def _groups(evidence: ReplicationEvidence, aimed: bool) -> CopyGroups | None:
+    """aimed: the images are the training images themselves, as far as they came back."""
+    copied, heldout = evidence.copied_groups, evidence.heldout_groups
+    return None if copied is None or heldout is None else CopyGroups(copied, heldout, copied if aimed else None)
+
+
 def _banded(
     evidence: ReplicationEvidence, ordinary: np.ndarray, ordinary_nearest: np.ndarray, limits: list[float]
 ) -> dict[str, Estimate]:
     """AMS and UMS of the attack's images, of as many ordinary samples, and AMS of held-out real images."""
     others = similarity_bands(ordinary, ordinary_nearest, limits)
-    null = similarity_bands(evidence.null_similarity, np.zeros(len(evidence.null_similarity)), limits)
+    null = similarity_bands(
+        evidence.null_similarity, np.zeros(len(evidence.null_similarity)), limits, evidence.heldout_groups
+    )
     return {
         **similarity_bands(evidence.similarity, evidence.nearest, limits),
         **{f"{name}_ordinary": found for name, found in others.items()},

@@ -91,7 +91,7 @@ def decimals(table: PaperTable, column: Column) -> int:
     if column.digits is not None:
         return column.digits
     unit = find_metric(column.metric).unit
-    if unit in ("images", "steps", "calls"):
+    if unit in ("images", "groups", "steps", "calls"):
         return 0
     if unit != "distance":
         return 1 if unit == "share" else 2

@@ -97,3 +97,18 @@ def test_a_report_states_that_each_image_is_taken_to_be_of_another_person(finish
     report = render(RunFolder(finished.out))
     assert "Each image is taken to be of another person (patient, scene)." in report
     assert "`--groups` or `--group-by` says whose each is." in report and "shared-groups" not in report
+
+
+def test_copies_are_of_people_too(audit, tmp_path):
+    grouped = audit("copies", True)
+    (record,) = grouped.run([RecordSpec("nearest_copy", Access.SAMPLES)])
+    arrays, split = RunFolder(tmp_path / "copies").arrays(record), grouped.context.inputs.split
+    assert np.array_equal(arrays["copied_groups"], split.train[arrays["nearest"]] // 3)
+    assert np.array_equal(arrays["heldout_groups"], split.parts["nonmember"] // 3)
+    found = {metric.name: metric for metric in record.metrics}
+    copied = arrays["similarity"] >= record.info["threshold"]
+    assert found["copied_groups"].value == len(set(arrays["copied_groups"][copied]))
+    assert found["copied_groups"].value <= found["unique_copies"].value
+    assert found["copy_rate_null"].n_groups == len(np.unique(arrays["heldout_groups"])) < 40
+    again = recompute_record(record, RecordArrays(arrays, trained_on=len(split.train)))
+    assert [one.model_dump() for one in again.metrics] == [one.model_dump() for one in record.metrics]

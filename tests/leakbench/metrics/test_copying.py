@@ -10,6 +10,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from leakbench.data.neighbours import Matches
 from leakbench.metrics.copying import (
+    CopyGroups,
     copy_report,
     feature_similarity,
     max_copy_share,
@@ -19,7 +20,7 @@ from leakbench.metrics.copying import (
     threshold_at,
     unique_copies_by_n,
 )
-from leakbench.statistics.proportions import clopper_pearson, difference
+from leakbench.statistics.proportions import clopper_pearson, difference, proportion
 
 
 def images(seed: int, count: int) -> torch.Tensor:
@@ -181,3 +182,36 @@ def test_bands_share_out_the_samples_by_similarity():
 def test_matches_are_dealt_out_in_order():
     first, none, last = Matches(np.arange(5), np.arange(5.0)).split(2, 0, 3)
     assert first.index.tolist() == [0, 1] and len(none.index) == 0 and last.similarity.tolist() == [2, 3, 4]
+
+
+def test_people_are_counted_beside_images_and_the_null_goes_by_people():
+    """Six copies of four images of two people; of 40 held-out images of 8 people those of one pass."""
+    similarity = np.r_[np.ones(6), np.zeros(94)]
+    nearest = np.r_[0, 0, 1, 1, 5, 6, np.arange(94)]
+    whose, heldout = nearest // 5, np.repeat(np.arange(8), 5)
+    null = (heldout == 3).astype(float)
+    plain = copy_report(similarity, nearest, null, 1.0)
+    found = copy_report(similarity, nearest, null, 1.0, CopyGroups(whose, heldout))
+    assert found["unique_copies"] == plain["unique_copies"] and found["unique_copies"].value == 4
+    assert found["copied_groups"] == rarefied_unique(np.r_[0, 0, 0, 0, 1, 1], 100, 100)
+    assert found["copied_groups"].value == 2 and "copied_groups" not in plain
+    assert found["copy_rate"] == plain["copy_rate"]
+    by_people, by_image = found["copy_rate_null"], plain["copy_rate_null"]
+    assert (
+        by_people.value == by_image.value
+        and by_people.groups == 8
+        and by_people == proportion(null == 1, groups=heldout)
+    )
+    assert by_people.high > by_image.high and found["copy_rate_excess"].low < plain["copy_rate_excess"].low
+    aimed = copy_report(similarity, nearest, null, 1.0, CopyGroups(whose, heldout, whose))
+    assert aimed["copy_rate"] == proportion(similarity == 1, groups=whose)
+
+
+def test_one_image_a_person_has_the_copies_of_no_groups():
+    similarity, nearest = np.r_[np.ones(6), np.zeros(94)], np.arange(100) % 60
+    null = np.r_[np.ones(3), np.zeros(70)]
+    alone = CopyGroups(100 + nearest, np.random.default_rng(0).permutation(73))
+    found, plain = (copy_report(similarity, nearest, null, 1.0, groups) for groups in (alone, None))
+    for name, one in plain.items():
+        assert (found[name].value, found[name].low, found[name].high) == (one.value, one.low, one.high), name
+    assert found["copied_groups"] == plain["unique_copies"]
