@@ -74,7 +74,10 @@ class Denoiser(nn.Module):
         self._resident = sum(rows.nbytes for rows in self.captions.values()) <= _RESIDENT
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        told = self._tell(x, label)
+        return self.answer(x, t, self.tell(label))
+
+    def answer(self, x: Tensor, t: Tensor, told: Told) -> Tensor:
+        """eps (N, C, H, W) where the network is told this, N rows of it."""
 
         def ask(scaled: Tensor, time: Tensor) -> Tensor:
             found = self.family.ask(self.body, scaled, time, told)
@@ -83,14 +86,15 @@ class Denoiser(nn.Module):
 
         return self.prediction.eps(ask, x, t)
 
-    def _tell(self, x: Tensor, label: Tensor | None) -> Told:
+    def tell(self, label: Tensor | None) -> Told:
+        """What the network is told of labels (N,), on their device."""
         if not self.spec.conditions:
             return {}
         assert label is not None
         if self.which is None:
             return {"label": torch.where(label < 0, self.spec.conditions, label)}
         if self._resident:
-            self.captions = {name: rows.to(x.device) for name, rows in self.captions.items()}
+            self.captions = {name: rows.to(label.device) for name, rows in self.captions.items()}
         last = len(next(iter(self.captions.values()))) - 1
         row = torch.where(label < 0, last, self.which[label])
-        return {name: rows[row.to(rows.device)].to(x.device) for name, rows in self.captions.items()}
+        return {name: rows[row.to(rows.device)].to(label.device) for name, rows in self.captions.items()}

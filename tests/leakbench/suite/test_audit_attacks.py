@@ -118,7 +118,9 @@ def test_a_defense_that_cannot_go_around_a_given_model_is_refused_with_those_tha
         build_audit_suite(request, ())
     said = str(refused.value)
     assert said.startswith(f"--defense {name}: {words}")
-    assert said.endswith("around a given model go amg, cpsample, initial_noise, private_evolution, reject_resample")
+    assert said.endswith(
+        "around a given model go amg, cpsample, initial_noise, private_evolution, prompt_adjustment, reject_resample"
+    )
 
 
 def test_a_defense_that_trains_says_its_steps_and_minutes_before_it_starts(given, leakbench, tmp_path):
