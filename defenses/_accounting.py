@@ -8,6 +8,11 @@ stands beside it.
 Beside them stands the epsilon for neighbours of which one image is exchanged for another, by Google's dp-accounting:
 two images' contributions differ by up to twice the clip, and it is two to three times as large.
 
+Of a group (a person, a patient) whose images are drawn each by itself, epsilon is that of mixtures of Gaussians
+(leakbench.statistics.noisy_steps), by Google's dp-accounting as well: 2.61 by image is 6.25 for two images, 21.7 for
+five and 61.7 for ten at rate 0.05, noise multiplier 1.5, 500 steps and delta 1e-3
+(`pytest tests/defenses/test_dp_groups.py -k four_numbers`).
+
 Choices of ours: PRV's error, which its answer includes, is opacus's 0.01, or half a percent of epsilon where that is
 less, or a thousandth (of one, of epsilon) where that is more: finer costs seconds and memory for digits that nobody
 reads. Orders of RDP are opacus's and some on either side of them, for budgets below 0.2 and above 50. Where PRV cannot
@@ -33,7 +38,7 @@ from opacus.accountants.utils import get_noise_multiplier
 from scipy.optimize import brentq
 
 from leakbench.runtime.errors import UsageError
-from leakbench.statistics.noisy_steps import steps_epsilon
+from leakbench.statistics.noisy_steps import central_mu, steps_epsilon
 
 History = Sequence[Sequence[float]]
 
@@ -45,6 +50,7 @@ ORDERS = [
 _STRIDE = 8
 _FEW_ORDERS = [1.25, 1.5, *(round(2 ** (i / 2)) for i in range(2, 21))]  # for a first guess, which may be too careful
 _PRV_UP_TO = 300.0  # of RDP's epsilon: above, exp(epsilon) overflows in PRV's grid
+_GROUPS_UP_TO = 300.0  # above, an epsilon says nothing, and its grid is large
 _CLOSE = 1e-3  # of the noise multiplier that is looked for
 
 
@@ -77,6 +83,46 @@ def replace_one_epsilon(history: History, delta: float) -> float | None:
     with _quiet():
         within = rdp_epsilon(history, delta) < _PRV_UP_TO
     return steps_epsilon(history, delta, "replace") if within else None
+
+
+def group_epsilon(history: History, delta: float, group_size: int) -> float | None:
+    """Epsilon at delta for all images of a group together, `group_size` at most; None where it is in the hundreds."""
+    mu = group_size * central_mu(history)
+    if 4 * mu + mu**2 / 2 > _GROUPS_UP_TO:  # about what the central limit of all steps has
+        return None
+    return max(0.0, steps_epsilon(history, delta, "zero-out", group_size))
+
+
+@cache
+def group_noise_for(epsilon: float, delta: float, rate: float, steps: int, group_size: int) -> float:
+    """The least noise, to a thousandth of itself, with which so many steps spend no more than epsilon of a group.
+
+    Raises UsageError for a budget that no noise can be shown to keep.
+    """
+
+    @cache
+    def over(log_noise: float) -> float:
+        found = group_epsilon([(math.exp(log_noise), rate, steps)], delta, group_size)
+        if found is None:
+            return math.inf
+        return math.log(found / epsilon) if found > 0 else -math.inf
+
+    # Were all images of a group drawn whenever one of them is, this would be enough.
+    upper = math.log(enough_group_noise(epsilon, delta, rate, steps, group_size))
+    while over(upper) > 0:  # the mixture's grid may round up
+        upper += _CLOSE
+    lower = upper
+    while over(lower) <= 0:  # epsilon grows at least as fast as noise falls
+        upper, lower = lower, lower - min(-over(lower), 1.0) - 0.01
+    noise = brentq(lambda at: min(max(over(at), -1.0), 1.0), lower, upper, xtol=_CLOSE / 2)
+    while over(noise) > 0:
+        noise += _CLOSE / 2
+    return math.exp(noise)
+
+
+def enough_group_noise(epsilon: float, delta: float, rate: float, steps: int, group_size: int) -> float:
+    """Noise that keeps a budget of a group by RDP: see `enough_noise`."""
+    return group_size * enough_noise(epsilon, delta, 1 - (1 - rate) ** group_size, steps)
 
 
 def rdp_epsilon(history: History, delta: float, orders: Sequence[float] = ORDERS) -> float:

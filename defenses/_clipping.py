@@ -80,12 +80,13 @@ class _Ghost:
 
 
 def clipped_sum(
-    module: nn.Module, losses: Callable[[slice], Tensor], images: int, draws: int, clip: float
+    module: nn.Module, losses: Callable[[slice], Tensor], images: int, draws: int, clip: float, images_each: int = 1
 ) -> list[Tensor]:
     """Leave in .grad the sum over `images` of their clipped gradients. Returns the norms before clipping, in pieces.
 
     `losses(piece)` calls the module once and answers the losses (B * draws,) of images piece.start .. piece.stop - 1,
-    an image's draws side by side. Works in ever smaller pieces when a CUDA device runs out of memory.
+    an image's draws side by side. Works in ever smaller pieces when a CUDA device runs out of memory. Where groups of
+    images take the place of images, their draws are those of `images_each` images.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
     count = sum(p.numel() for p in trained)
@@ -98,7 +99,7 @@ def clipped_sum(
 
     work = f"clipped gradients of {type(module).__name__} with {count} parameters and {draws} draws"
     most = 1 << max(images - 1, 0).bit_length()  # rounded up: the number of images is another one at every step
-    return AdaptiveBatch(work, trained[0].device, min(most, max(1, _AT_ONCE // count))).run(run)
+    return AdaptiveBatch(work, trained[0].device, min(most, max(1, _AT_ONCE // (count * images_each)))).run(run)
 
 
 def add_clipped(module: nn.Module, losses: Callable[[], Tensor], draws: int, clip: float) -> Tensor:

@@ -16,7 +16,7 @@ from leakbench.data.neighbours import nearest
 
 from ._accounting import rdp_epsilon, replace_one_epsilon, spent
 from ._gaussian import gaussian_epsilon, gaussian_mu
-from .dp_sgd import does_not_compose
+from ._guarantee import does_not_compose
 
 
 def count_votes(private: Tensor, candidates: Tensor) -> Tensor:

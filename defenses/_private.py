@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from leakbench.runtime.device import RngStream, autocast
 
 from ._canary_gradients import CanaryGradients, Step
 from ._clipping import clipped_sum
+from ._groups import Slots, known_groups
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Mechanism:
     """The noisy steps on a task: what is drawn, and the gradient that is followed. noise: sigma, 0 for none.
 
     stage: how many noisy trainings lie below; own: whose this is, in words. No two noisy trainings share coins or z:
-    from two answers with one z in them, whoever knows both multipliers takes it out again.
+    from two answers with one z in them, whoever knows both multipliers takes it out again. whole: the task's groups,
+    whose images lie side by side, have a coin each, and the mean gradient of a group is clipped; else each image has.
+    most: images of a group, where the task has been left with so many.
     """
 
     task: Task
@@ -35,6 +38,8 @@ class Mechanism:
     poisson: bool
     stage: int
     own: str = ""
+    whole: bool = False
+    most: int | None = None
 
     @cached_property
     def images(self) -> ImageView:
@@ -50,12 +55,24 @@ class Mechanism:
     @property
     def numbers(self) -> int:
         """About how many random numbers a step draws besides z."""
-        return len(self.images) + math.ceil(self.expected) * self.draws * math.prod(self.task.network.shape)
+        return len(self.images) + math.ceil(self.rate * len(self.images)) * self.draws * math.prod(
+            self.task.network.shape
+        )
 
     @property
     def expected(self) -> float:
-        """B, the batch to be expected."""
-        return self.rate * len(self.images)
+        """B, the batch to be expected, of images or of whole groups."""
+        return self.rate * self.units
+
+    @cached_property
+    def groups(self) -> Tensor:
+        """The group of each image (N,), numbered from 0."""
+        return known_groups(self.task).to(self.task.device)
+
+    @cached_property
+    def units(self) -> int:
+        """The number of images, or of whole groups, that have a coin."""
+        return int(self.groups.max()) + 1 if self.whole else len(self.images)
 
     def stream(self, purpose: str) -> RngStream:
         """Random numbers by step."""
@@ -63,10 +80,12 @@ class Mechanism:
 
     def sampled(self, steps: Tensor) -> list[Tensor]:
         """The numbers of the images that take part in each step."""
-        count, stream = len(self.images), self.stream("sampling")
+        count, stream = self.units, self.stream("sampling")
         if not self.poisson:
             return list(stream.integers(steps, count, (round(self.expected),)))
         taken = stream.uniform(steps, (count,)) < self.rate
+        if self.whole:
+            taken = taken[:, self.groups]
         return list(taken.nonzero()[:, 1].split(taken.sum(dim=1).tolist()))
 
     def steps(self, first: int, last: int) -> Sequence[Step]:
@@ -77,22 +96,45 @@ class Mechanism:
         t = stream.integers(numbers, self.task.schedule.T, (rows,), draw=0)
         noise = stream.normal(numbers, (rows, *self.task.network.shape), draw=1)
         return [
-            Step(number, index, t[i, : self.draws * len(index)], noise[i, : self.draws * len(index)])
+            Step(
+                number,
+                index,
+                t[i, : self.draws * len(index)],
+                noise[i, : self.draws * len(index)],
+                self.groups[index] if self.whole else None,
+            )
             for i, (number, index) in enumerate(zip(range(first, last), sampled, strict=True))
         ]
 
     def losses(self, module: nn.Module, step: Step, piece: slice) -> Tensor:
         """The loss (B * K,) of each draw of a piece of a step's images."""
         rows = slice(piece.start * self.draws, piece.stop * self.draws)
-        index = step.index[piece].repeat_interleave(self.draws)
+        return self._losses(module, step.index[piece], step.t[rows], step.noise[rows])
+
+    def group_losses(self, module: nn.Module, step: Step, slots: Slots, piece: slice) -> Tensor:
+        """The loss (G * S * K,) of each draw in each slot of a piece of a step's groups, times the slot's weight."""
+        place = slots.place[piece].flatten()
+        rows = (place[:, None] * self.draws + torch.arange(self.draws, device=place.device)).flatten()
+        found = self._losses(module, step.index[place], step.t[rows], step.noise[rows])
+        return found * slots.weight[piece].flatten().repeat_interleave(self.draws)
+
+    def _losses(self, module: nn.Module, images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """The losses (B * K,) of images by number (B,)."""
+        index = images.repeat_interleave(self.draws)
         label = None if self.labels is None else self.labels[index]
         with autocast(self.task.device):
-            return errors(module, self.task.schedule, self.images[index], step.t[rows], step.noise[rows], label)
+            return errors(module, self.task.schedule, self.images[index], t, noise, label)
 
     def rule(self, module: nn.Module, step: Step) -> None:
         """Leave the noisy mean of clipped gradients in .grad."""
         real = step if self.canaries is None else self.canaries.leave_out(step, self.draws)
-        clipped_sum(module, lambda piece: self.losses(module, real, piece), len(real.index), self.draws, self.clip)
+        if real.group is None:
+            clipped_sum(module, lambda piece: self.losses(module, real, piece), len(real.index), self.draws, self.clip)
+        else:
+            slots = Slots.of(real.group)
+            groups, most = slots.shape
+            losses = partial(self.group_losses, module, real, slots)
+            clipped_sum(module, losses, groups, most * self.draws, self.clip, images_each=most)
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         if self.canaries is not None:
             self.canaries.add(gradients, step.index)
@@ -105,11 +147,12 @@ class Mechanism:
     @cached_property
     def canaries(self) -> CanaryGradients | None:
         """Canaries of an audit; None in all other trainings."""
-        given = self.task.gradient_canaries
-        return (
-            None
-            if given is None
-            else CanaryGradients(given.number.to(self.task.device), given.count, self.rate, self.clip, self.noise)
+        given, device = self.task.gradient_canaries, self.task.device
+        if given is None:
+            return None
+        sizes = given.sizes if self.most is None else given.sizes.clamp(max=self.most)
+        return CanaryGradients(
+            *(given.number.to(device), given.count, self.rate, self.clip, self.noise, sizes.to(device), self.whole)
         )
 
     def z(self, like: Sequence[Tensor], number: int) -> list[Tensor]:

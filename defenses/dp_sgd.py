@@ -16,7 +16,18 @@ together, by one accountant on one history. (5) An `epsilon` of "inf" adds no no
 nothing. (6) `batch` is a tenth of the images unless given. (7) The learning rate falls along a cosine. (8) Network
 evaluations are those of the expected rows, B K a step, forward and once backward; norms are no evaluations, and make a
 step dearer than a plain one by what benchmarks/speed/test_dp_step.py shows. (9) K is 4 unless given: every draw costs
-as much as the first (published: 8 for CIFAR-10 and CelebA at 64 pixels, 32 for CelebA at 32).
+as much as the first (published: 8 for CIFAR-10 and CelebA at 64 pixels, 32 for CelebA at 32). (10) The images of a
+group that are kept are drawn once, before training, where the paper draws anew for each step of "user". (11) `batch`
+counts groups with sampling "user". (12) Without `group_size` all images are kept, and k is the largest number of any
+group: it is public, as n is. (13) A step with groups of several sizes works as if all had the largest one's.
+
+By person. Where images come in groups (`Task.groups`: a person, a patient), `unit = "group"` protects all images of one
+together, by either `sampling` of Charles et al. 2024 (2407.07737). "example": at most `group_size` = k images of each
+group are kept, drawn at random, and each has its coin and its clip as above; a group moves a step's sum by Bin(k, q)
+clips, and epsilon is that of these mixtures of Gaussians (Ganesh 2024, 2401.10294). "user": each group has one coin,
+q = B / (number of groups), and the mean gradient of its images, at most `group_size` of them, is clipped; epsilon is
+dp_sgd's with groups in the place of images. In both, delta is (number of groups)^-1.1 unless given. A guarantee by
+image says beside its epsilon what it is for the images of one group together.
 
 The claim. Neighbours are two trainings of which one lacks the contribution of one image, with its label: its gradient
 is zero whenever it is drawn, and n, q, B, sigma and delta stay as they are (zero-out). That is the claim because n is
@@ -36,8 +47,10 @@ from __future__ import annotations
 
 import math
 import time
-from typing import cast
+from typing import Any, Literal, cast
 
+from pydantic import ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from torch import nn
 
 from leakbench.api import (
@@ -59,9 +72,13 @@ from leakbench.models.training.loop import Recipe, optimise
 from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
-from ._accounting import enough_noise, noise_multiplier_for, replace_one_epsilon, spent
+from ._accounting import enough_group_noise, enough_noise, group_noise_for, noise_multiplier_for
 from ._budget import PrivateBudget
+from ._groups import NO_GROUPS, keep_images, kept_sizes, known_groups
+from ._guarantee import Steps, Unit, does_not_compose, joint_group_size, steps_guarantee
 from ._private import Mechanism
+
+_OF_GROUPS = {"unit", "sampling", "group_size"}
 
 
 class DPSGD(PrivateBudget, Defense):
@@ -79,14 +96,39 @@ class DPSGD(PrivateBudget, Defense):
     clip: float = fit_param(1.0, gt=0)
     noise_multiplicity: int = fit_param(4, ge=1)
     poisson: bool = fit_param(True)
+    unit: Unit = fit_param("image")
+    sampling: Literal["example", "user"] = fit_param("example")
+    group_size: int | None = fit_param(None, ge=1)  # images of a group that are kept; None: all
 
-    def expected(self, images: int) -> int:
-        """The expected batch."""
-        return max(1, images // 10) if self.batch is None else self.batch
+    @field_validator("sampling")
+    @classmethod
+    def _by_group_and_coin(cls, sampling: Any, others: ValidationInfo) -> Any:
+        if sampling == "user" and (others.data.get("unit"), others.data.get("poisson")) != ("group", True):
+            raise PydanticCustomError("user", '"example", or else unit = "group" and poisson = true beside it')
+        return sampling
 
-    def recipe(self, images: int) -> Recipe:
+    @property
+    def whole(self) -> bool:
+        """Tell whether groups are drawn whole."""
+        return self.sampling == "user"
+
+    @property
+    def needs_groups(self) -> bool:
+        """Tell whether it has to know whose each image is."""
+        return self.unit == "group" or self.group_size is not None
+
+    @property
+    def own(self) -> str:
+        """Its parameters, which name its streams: those of groups are left out where they ask for nothing."""
+        return self.model_dump_json(exclude=None if self.needs_groups else _OF_GROUPS)
+
+    def expected(self, units: int) -> int:
+        """The expected batch, of images or of groups that are drawn whole."""
+        return max(1, units // 10) if self.batch is None else self.batch
+
+    def recipe(self, units: int, images_each: float = 1.0) -> Recipe:
         """Recipe of the training: the loop clips no more."""
-        rows = self.expected(images) * self.noise_multiplicity
+        rows = round(self.expected(units) * images_each) * self.noise_multiplicity
         return Recipe(self.steps, rows, self.lr, clip=math.inf, ema=self.ema)
 
     def cost(self) -> Cost:
@@ -94,48 +136,75 @@ class DPSGD(PrivateBudget, Defense):
 
         1.5: measured on small UNets on a CPU; each image's gradient has to be told apart.
         """
-        return Cost(self.recipe(1280).evaluations, relative=1.5)
+        images_each = self.group_size or 1 if self.whole and self.batch is not None else 1
+        return Cost(self.recipe(1280, images_each).evaluations, relative=1.5)
 
     def skip(self, setting: AuditSetting) -> Skip | None:
-        """Refuse a batch of more than all images, a base that changes only answers, a budget that no noise keeps."""
-        if self.expected(setting.images) > setting.images:
-            return Skip(f"batch = {self.batch}: it should be at most the number of training images, {setting.images}")
+        """Refuse data without the groups that it needs, a batch of more than there is, a base that changes only
+        answers, a budget that no noise keeps."""
+        if self.needs_groups and setting.group_sizes is None:
+            return Skip(NO_GROUPS)
+        sizes = kept_sizes(setting.group_sizes or (), self.group_size)
+        units = len(sizes) if self.whole else sum(sizes) if self.group_size else setting.images
+        if self.expected(units) > units:
+            return Skip(f"batch = {self.batch}: it should be at most the number of training {self._of_what}, {units}")
         for below in setting.chain:
             if below.changes == "sampling":
                 return Skip(
                     f"it trains weights, and {below.name} below it changes only what is answered: "
                     f"build that on {self.name}"
                 )
-        return self._unaffordable(setting.images)
+        protected = len(sizes) if self.unit == "group" else units
+        return self._unaffordable(units, protected, self._largest(sizes))
 
-    def _unaffordable(self, images: int) -> Skip | None:
+    @property
+    def _of_what(self) -> str:
+        return "groups" if self.whole else "images"
+
+    def _largest(self, sizes: list[int]) -> int | None:
+        """The largest number of images of a group, each drawn by itself; None where there are no groups, or whole
+        ones are drawn."""
+        return None if self.whole or not sizes else self.group_size or max(sizes)
+
+    def _unaffordable(self, units: int, protected: int, group_size: int | None) -> Skip | None:
         """Refuse a budget that no noise keeps."""
         if isinstance(self.epsilon, float):
+            asked = self.epsilon, self.delta_of(protected), self.expected(units) / units, self.steps
             try:
-                enough_noise(self.epsilon, self.delta_of(images), self.expected(images) / images, self.steps)
+                if self.unit == "group" and group_size:
+                    enough_group_noise(*asked, group_size)
+                else:
+                    enough_noise(*asked)
             except UsageError as error:
                 return Skip(str(error))
         return None
 
     def fit(self, task: Task) -> Artefacts:
-        """Train the denoiser, and account for it."""
-        began, images = time.perf_counter(), len(task.images)
-        rate = self.expected(images) / images
+        """Train the denoiser, and account for it. Raises UsageError for data without the groups that it needs."""
+        began = time.perf_counter()
+        if self.needs_groups:
+            known_groups(task)
+        task = keep_images(task, self.group_size, self.whole)
+        sizes = [] if task.groups is None else known_groups(task).bincount().tolist()
+        units, protected = (len(sizes) if one else len(task.images) for one in (self.whole, self.unit == "group"))
+        rate = self.expected(units) / units
         if rate > 1:
-            raise UsageError(f"{self.name}: batch = {self.batch}: it should be at most the number of images, {images}")
-        delta = self.delta_of(images)
-        noise = self._noise(delta, rate)
+            what = f"the number of {self._of_what}, {units}"
+            raise UsageError(f"{self.name}: batch = {self.batch}: it should be at most {what}")
+        delta, group_size = self.delta_of(protected), self._largest(sizes)
+        noise = self._noise(delta, rate, group_size)
         before = (task.base.guarantee.history or ()) if task.base else ()
         mechanism = Mechanism(
-            task, rate, self.noise_multiplicity, self.clip, noise, self.poisson, len(before), self.model_dump_json()
+            *(task, rate, self.noise_multiplicity, self.clip, noise, self.poisson, len(before), self.own),
+            *(self.whole, self.group_size),
         )
         network, done = self._train(task, mechanism)
-        guarantee = self._guarantee(task.base, (*before, (noise, rate, done)), delta)
+        guarantee = self._guarantee(task.base, (*before, (noise, rate, done)), delta, group_size)
         info = {
             "train_seconds": time.perf_counter() - began,
-            "network_evaluations": self.recipe(images).evaluations,
+            "network_evaluations": self.recipe(units, len(task.images) / units).evaluations,
             "guarantee": guarantee.to_json(),
-            "flags": [f"weak-delta={delta:g}"] if guarantee.epsilon is not None and delta >= 1 / images else [],
+            "flags": [f"weak-delta={delta:g}"] if guarantee.epsilon is not None and delta >= 1 / protected else [],
             "noise_multiplier": noise,
             "sampling_rate": rate,
         }
@@ -158,11 +227,15 @@ class DPSGD(PrivateBudget, Defense):
         guarantee = Guarantee.from_json(info["guarantee"])
         return task.release(network, guarantee=guarantee, flags=tuple(info["flags"]), info=facts, parts=parts)
 
-    def _noise(self, delta: float, rate: float) -> float:
+    def _noise(self, delta: float, rate: float, group_size: int | None) -> float:
         """sigma."""
         if self.noise_multiplier is not None:
             return self.noise_multiplier
-        return noise_multiplier_for(self.epsilon, delta, rate, self.steps) if isinstance(self.epsilon, float) else 0.0
+        if not isinstance(self.epsilon, float):
+            return 0.0
+        if self.unit == "group" and group_size is not None and group_size > 1:
+            return group_noise_for(self.epsilon, delta, rate, self.steps, group_size)
+        return noise_multiplier_for(self.epsilon, delta, rate, self.steps)
 
     def start(self, task: Task) -> nn.Module:
         """The network that the noisy steps begin with, of which they move what asks for gradients."""
@@ -197,46 +270,27 @@ class DPSGD(PrivateBudget, Defense):
         )
         return self.finish(network), done
 
-    def _guarantee(
-        self, base: Release | None, history: tuple[tuple[float, float, int], ...], delta: float
-    ) -> Guarantee:
+    def _guarantee(self, base: Release | None, history: Steps, delta: float, group_size: int | None) -> Guarantee:
         """Guarantee of a network of this history, by one accountant for all of it."""
         if self.epsilon == "inf":
             return (
                 Guarantee() if base is None else void_guarantee(base, f"{self.name} with epsilon = inf adds no noise")
             )
-        if why := does_not_compose(base):
+        if why := does_not_compose(base, self.unit, self.whole):
             return Guarantee(void=why)
         if not self.poisson:
             return Guarantee(void=f"{self.name} drew its batches without Poisson sampling")
-        found, replaced = spent(history, delta), replace_one_epsilon(history, delta)
+        found = steps_guarantee(history, delta, self.unit, joint_group_size(base, group_size))
+        if found.epsilon is None:
+            return found
         noise, rate, steps = history[-1]
-        return Guarantee(
-            epsilon=found.epsilon,
-            delta=delta,
-            accountant=found.accountant,
-            adjacency="zero-out",
-            unit="image",
-            history=history,
-            facts=({} if replaced is None else {"epsilon_replace_one": replaced})
-            | {
-                "epsilon_rdp": found.epsilon_rdp,
-                "sampling_rate": rate,
-                "steps": steps,
-                "noise_multiplier": noise,
-                "clip": self.clip,
-                "noise_multiplicity": self.noise_multiplicity,
-            },
-        )
-
-
-def does_not_compose(base: Release | None) -> str:
-    """Reason why a base's guarantee cannot be composed with one of a training's contributions; empty where it can."""
-    if base is None:
-        return ""
-    stated = base.guarantee
-    if stated.epsilon is None or stated.history is None:
-        return stated.void or "its base read the images without differential privacy"
-    if stated.adjacency not in (None, "zero-out") or stated.unit not in (None, "image"):
-        return f"its base states a guarantee by another adjacency or unit ({stated.adjacency}, {stated.unit})"
-    return ""
+        own: dict[str, Any] = {
+            "sampling_rate": rate,
+            "steps": steps,
+            "noise_multiplier": noise,
+            "clip": self.clip,
+            "noise_multiplicity": self.noise_multiplicity,
+        }
+        if self.unit == "group":
+            own["sampling"] = self.sampling
+        return found.model_copy(update={"facts": found.facts | own})

@@ -21,7 +21,8 @@ class AuditSetting:
     condition: "none", "label" or "attribute". forget: what the suite's [forget] table names. timesteps: T of the noise
     schedule, 1000 unless a model was handed in. images: number of training images. pixels: height x width of an image.
     calibration: number of calibration images, half of them members. parts: names of what the release will ship beside
-    the network (Release.parts); None where that is not known, and every part is then taken to ship.
+    the network (Release.parts); None where that is not known, and every part is then taken to ship. group_sizes: number
+    of training images of each group (person, patient, scene); None where images come in no groups.
     """
 
     chain: tuple[Defense, ...]
@@ -32,6 +33,7 @@ class AuditSetting:
     pixels: int = 0
     calibration: int = 0
     parts: frozenset[str] | None = None
+    group_sizes: tuple[int, ...] | None = None
 
     def without(self, *parts: str) -> Skip | None:
         """Skip an attack that reads these parts of a release which does not ship them all; None where it does."""

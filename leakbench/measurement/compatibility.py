@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from leakbench.api import UPDATES, Attack, AuditSetting, Defense, Skip, as_pretrained, find_reference, shipped_parts
@@ -58,7 +59,14 @@ def audit_setting(
         pixels=inputs.data.shape[1] * inputs.data.shape[2],
         calibration=len(parts["calibration_in"]) + len(parts["calibration_out"]),
         parts=shipped_parts(defenses) | (frozenset({UPDATES}) if _audited_by_gradients(defenses) else frozenset()),
+        group_sizes=_group_sizes(inputs),
     )
+
+
+def _group_sizes(inputs: RunInputs) -> tuple[int, ...] | None:
+    """Number of training images of each group; None where images come in no groups."""
+    group = inputs.split.group
+    return None if group is None else tuple(Counter(group[inputs.split.train].tolist()).values())
 
 
 def _audited_by_gradients(defenses: tuple[Defense, ...]) -> bool:

@@ -61,6 +61,7 @@ def build_task(
         images=encode_images(images, base),
         labels=labels,
         attribute=attribute,
+        groups=None if split.group is None else torch.from_numpy(split.group[rows].astype(np.int64)),
         condition=inputs.condition(chain),
         near_duplicates=lambda: groups(images, split.duplicates.radius),
         heldout=encode_images(inputs.pictures.subset(reference), base),

@@ -28,24 +28,32 @@ UPDATES = "updates"  # name of the part that the release of a training with grad
 class GradientCanaries:
     """Canaries that stand in for training images by their gradients.
 
-    number: int64 (N,), the canary that each training image stands for, -1 where it is itself. ids: int64 (M,), the
-    image numbers of all canaries, those among them that no step trains on. A training that takes them gives canary k,
-    whenever it is drawn, a gradient of one entry, the clip, at a weight of its own, and ships how much its updates
-    speak for each, UPDATES: float (1 + the largest of ids,), of canary k at ids[k], higher = more likely trained on.
+    number: int64 (N,), the canary that each training image stands for, -1 where it is itself. ids: int64 (R,), the
+    image numbers of all canaries, those among them that no step trains on. canary: int64 (R,), the canary of each of
+    these: where images come in groups, all images of a group are one; None where each is its own. A training that
+    takes them gives an image of canary k, whenever it is drawn, a gradient of one entry, the clip, at a weight that is
+    the canary's own, and ships how much its updates speak for each, UPDATES: float (1 + the largest of ids,), of an
+    image's canary at its number, higher = more likely trained on.
     """
 
     number: Tensor
     ids: Tensor
+    canary: Tensor | None = None
 
     @property
     def count(self) -> int:
         """M, the number of canaries."""
-        return len(self.ids)
+        return len(self.ids) if self.canary is None else int(self.canary.max()) + 1
+
+    @property
+    def sizes(self) -> Tensor:
+        """The number of images of each canary, int64 (M,)."""
+        return self.ids.new_ones(len(self.ids)) if self.canary is None else self.canary.bincount()
 
     def by_id(self, scores: Tensor) -> Tensor:
         """UPDATES of a score for each canary (M,); 0 at images that are none."""
         found = scores.new_zeros(int(self.ids.max()) + 1)
-        found[self.ids.to(scores.device)] = scores
+        found[self.ids.to(scores.device)] = scores if self.canary is None else scores[self.canary.to(scores.device)]
         return found
 
 
@@ -59,6 +67,8 @@ class Task:
         asked for: `images[batch.index]` is a batch, `images[:]` all of them, tensors (n, C, H, W); a tensor may stand
         in their place.
     labels, attribute: int64 (N,) or None.
+    groups: int64 (N,), the number of the person, patient or scene that each image is of; None where images come in no
+        groups.
     condition: what the network is conditioned on: "none", "label" or "attribute".
     near_duplicates: `near_duplicate_groups`, or a function that finds them, called once somebody asks.
     heldout: real images of the data set's `reference` part, never reported, and trained on by none but what calls
@@ -82,6 +92,7 @@ class Task:
     schedule: Schedule
     streams: Rng
     device: torch.device
+    groups: Tensor | None = None
     forget: Tensor | None = None
     forget_label: int | None = None
     gradient_canaries: GradientCanaries | None = None
@@ -116,7 +127,7 @@ class Task:
         """The task with some of its training images, by a mask or by numbers (N,)."""
         chosen: dict[str, Any] = {
             name: value[keep]
-            for name in ("labels", "attribute", "forget")
+            for name in ("labels", "attribute", "groups", "forget")
             if (value := getattr(self, name)) is not None
         }
         if self.gradient_canaries is not None:

@@ -14,9 +14,11 @@ class Guarantee(BaseModel):
     one lacks a unit's contribution while their size and all that follows from it stay the same (zero-out), those that
     differ by one unit added or removed, or by one replaced. unit: whom it protects: one image, or all images of a group
     (a person, a scene). history: (noise multiplier, sampling rate, steps) of every noisy training so far, which is what
-    composes; () where no member was ever read, None where it is not known. void: why an earlier guarantee was lost; it
-    then states nothing else. facts: further JSON facts of the mechanism, such as its clipping norm, or
-    `epsilon_replace_one`, its epsilon for neighbours that differ by one unit replaced.
+    composes; () where no member was ever read, None where it is not known. group_size: the largest number of images of
+    one group that were trained on, where each was drawn by itself: rates are those of images then; None where images
+    come in no groups, or groups were drawn whole. void: why an earlier guarantee was lost; it then states nothing else.
+    facts: further JSON facts of the mechanism, such as its clipping norm, or its epsilon for others: of neighbours that
+    differ by one unit replaced (`epsilon_replace_one`), by image (`epsilon_by_image`) or by group (`epsilon_by_group`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -27,6 +29,7 @@ class Guarantee(BaseModel):
     adjacency: Literal["zero-out", "add-or-remove", "replace"] | None = None
     unit: Literal["image", "group"] | None = None
     history: tuple[tuple[float, float, int], ...] | None = None
+    group_size: Annotated[int, Field(ge=1)] | None = None
     void: str | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
 
@@ -35,6 +38,12 @@ class Guarantee(BaseModel):
         if self.void is not None and self.epsilon is not None:
             raise ValueError("a guarantee that is void states no epsilon")
         return self
+
+    @property
+    def by_group(self) -> float | None:
+        """Epsilon for all images of a group together; None where it states none."""
+        found = self.epsilon if self.unit == "group" else self.facts.get("epsilon_by_group")
+        return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
     @property
     def is_stated(self) -> bool:

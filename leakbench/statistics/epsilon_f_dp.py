@@ -81,10 +81,14 @@ class GaussianCurves:
 
 @dataclass(frozen=True)
 class StepCurves:
-    """DP-SGD with a history's rates and steps, its noise multipliers divided by u; `delta` in (0, 1)."""
+    """DP-SGD with a history's rates and steps, its noise multipliers divided by u; `delta` in (0, 1).
+
+    group_size: of canaries that are groups of images with one coin, which are drawn each by itself: their number.
+    """
 
     history: History
     delta: float
+    group_size: int = 1
     assumes: str = "the trade-off curve of DP-SGD with the stated sampling rates and steps"
 
     @property
@@ -92,15 +96,17 @@ class StepCurves:
         """Where epsilon is in the tens at least: few steps may never reach an image, and no lack of noise then
         explains many right guesses."""
         least = min(noise for noise, _, _ in self.history)
-        return min(least / _LEAST_NOISE, _MOST_MU / central_mu(self.history))
+        return min(least / (self.group_size * _LEAST_NOISE), _MOST_MU / (self.group_size * central_mu(self.history)))
 
     def curve(self, strength: float) -> Curve:
         """By privacy loss distributions."""
-        return steps_curve(self._at(strength)).least
+        return steps_curve(self._at(strength), self.group_size).least
 
     def epsilon(self, strength: float) -> float:
         """By zero-out adjacency."""
-        return steps_epsilon(self._at(strength), self.delta, "zero-out") if strength > 0 else 0.0
+        if strength == 0:
+            return 0.0
+        return steps_epsilon(self._at(strength), self.delta, "zero-out", self.group_size)
 
     def _at(self, strength: float) -> History:
         return [(noise / strength, rate, steps) for noise, rate, steps in self.history]

@@ -10,9 +10,18 @@ neighbours see
 in either order, while q, s, the number of steps, delta and the number of images n stay as they are. The pair of
 zero-out is that of "add or remove one image" too, but there n is not public, and here q and delta follow from it.
 
+Of a group (a person, a patient) with k images that are drawn each by a coin of its own, zero-out puts all of them to
+zero, and the neighbours see a mixture of Gaussians (Ganesh 2024, 2401.10294):
+
+    zero-out of k images:  N(0, s^2) and sum_j P[Bin(k, q) = j] N(j, s^2)
+
+which is the worst case over gradients, and tight for some. There is no form of it for a group that is exchanged.
+
 Choices of ours: the grid of a curve is about a thousandth of the epsilon that the central limit of all steps has, that
 of an epsilon 64 times finer; both are between 1e-4 and 1e-2. The curve is read at 400 epsilons from 0 to where delta
-falls below 1e-12; the lines between them are left out, which makes it lower, and bounds by it careful.
+falls below 1e-12; the lines between them are left out, which makes it lower, and bounds by it careful. The grid
+of a mixture follows from the number of steps T: by nine histories of 1 to 2,000 steps, epsilon is too large by a third
+of T times the square of the width at most, and that is held to about a thousandth of epsilon.
 """
 
 from __future__ import annotations
@@ -30,6 +39,7 @@ from .epsilon_bound import check_delta
 History = Sequence[Sequence[float]]
 
 _FINEST, _COARSEST, _FINER = 1e-4, 1e-2, 64  # widths of grids
+_SHARE, _COARSEST_OF_GROUPS = 1.5e-3, 0.05
 _LEAST_DELTA, _POINTS = 1e-12, 400
 
 
@@ -56,21 +66,33 @@ class TradeOff:
         return np.exp(np.minimum(self.epsilons, 700.0))
 
 
-def steps_epsilon(history: History, delta: float, adjacency: Literal["zero-out", "replace"]) -> float:
-    """Epsilon at `delta` in (0, 1) of a history that is not empty. Raises ValueError for another delta."""
+def steps_epsilon(
+    history: History, delta: float, adjacency: Literal["zero-out", "replace"], group_size: int = 1
+) -> float:
+    """Epsilon at `delta` in (0, 1) of a history that is not empty, for all `group_size` images of a group together.
+
+    Raises ValueError for another delta, and for a group that is exchanged.
+    """
     check_delta(delta)
-    loss = _loss(_key(history), adjacency, _grid(history, _FINER))
+    if group_size > 1 and adjacency != "zero-out":
+        raise ValueError("of a group of images there is an epsilon by zero-out alone")
+    grid = _grid(history, _FINER) if group_size == 1 else _group_grid(history, group_size)
+    loss = _loss(_key(history), adjacency, grid, group_size)
     return float(loss.get_epsilon_for_delta(delta))
 
 
-def steps_curve(history: History) -> TradeOff:
-    """The trade-off curve of a history that is not empty, by zero-out adjacency. Computed once a process."""
-    return _curve(_key(history))
+def steps_curve(history: History, group_size: int = 1) -> TradeOff:
+    """The trade-off curve of a history that is not empty, by zero-out adjacency of all `group_size` images of a group.
+
+    Computed once a process.
+    """
+    return _curve(_key(history), group_size)
 
 
 @lru_cache(maxsize=256)
-def _curve(history: tuple[tuple[float, float, int], ...]) -> TradeOff:
-    loss = _loss(history, "zero-out", _grid(history, 1))
+def _curve(history: tuple[tuple[float, float, int], ...], group_size: int) -> TradeOff:
+    grid = _grid(history, 1) if group_size == 1 else _group_grid(history, group_size)
+    loss = _loss(history, "zero-out", grid, group_size)
     epsilons = np.linspace(0.0, loss.get_epsilon_for_delta(_LEAST_DELTA), _POINTS)
     return TradeOff(epsilons, np.asarray(loss.get_delta_for_epsilon(epsilons)))
 
@@ -82,29 +104,47 @@ def central_mu(history: History) -> float:
 
 
 def _grid(history: History, finer: int) -> float:
-    """Width of a grid, `finer` than a curve's."""
+    """Width of a grid for losses of one image, `finer` than a curve's."""
     mu, least = central_mu(history), min(noise for noise, _, _ in history)
     total, step = 4 * mu + mu**2 / 2, 8 / least + 0.5 / least**2  # about the largest losses, of all steps and of one
     return float(min(max(total / 2000 / finer, step / 20_000, _FINEST), _COARSEST))
+
+
+def _group_grid(history: History, group_size: int) -> float:
+    """Width of a grid for losses of a group."""
+    mu, least = group_size * central_mu(history), min(noise for noise, _, _ in history) / group_size
+    total, step = 4 * mu + mu**2 / 2, 8 / least + 0.5 / least**2
+    steps = sum(steps for _, _, steps in history)
+    return float(min(max((_SHARE * total / steps) ** 0.5, step / 20_000, _FINEST), _COARSEST_OF_GROUPS))
 
 
 def _key(history: History) -> tuple[tuple[float, float, int], ...]:
     return tuple((float(noise), float(rate), int(steps)) for noise, rate, steps in history)
 
 
-def _loss(history: tuple[tuple[float, float, int], ...], adjacency: str, grid: float) -> Any:
+def _loss(history: tuple[tuple[float, float, int], ...], adjacency: str, grid: float, group_size: int) -> Any:
     """The privacy loss distribution of all steps; dp-accounting ships no types."""
-    from dp_accounting import NeighboringRelation as Relation
-    from dp_accounting.pld.privacy_loss_distribution import from_gaussian_mechanism
-
-    relation = {"zero-out": Relation.REPLACE_SPECIAL, "replace": Relation.REPLACE_ONE}[adjacency]
-    stages = [
-        from_gaussian_mechanism(
-            noise, sampling_prob=rate, value_discretization_interval=grid, neighboring_relation=relation
-        ).self_compose(steps)
-        for noise, rate, steps in history
-    ]
+    stages = [_step_loss(noise, rate, adjacency, grid, group_size).self_compose(n) for noise, rate, n in history]
     total = stages[0]
     for stage in stages[1:]:
         total = total.compose(stage)
     return total
+
+
+def _step_loss(noise: float, rate: float, adjacency: str, grid: float, group_size: int) -> Any:
+    """That of one step."""
+    from dp_accounting import NeighboringRelation as Relation
+    from dp_accounting.pld import privacy_loss_distribution as losses
+
+    if group_size > 1 and rate < 1:
+        from scipy.stats import binom
+
+        shares = binom.pmf(np.arange(group_size + 1), group_size, rate)
+        drawn = np.flatnonzero(shares)
+        return losses.from_mixture_gaussian_mechanism(
+            noise, drawn.tolist(), (shares[drawn] / shares.sum()).tolist(), value_discretization_interval=grid
+        )
+    relation = {"zero-out": Relation.REPLACE_SPECIAL, "replace": Relation.REPLACE_ONE}[adjacency]
+    return losses.from_gaussian_mechanism(
+        noise / group_size, sampling_prob=rate, value_discretization_interval=grid, neighboring_relation=relation
+    )

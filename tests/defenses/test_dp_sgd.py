@@ -274,7 +274,7 @@ def test_training_is_adam_along_these_gradients(setting):
     mechanism, network, _ = setting("mlp", clip=2.0, noise=1.0, rate=0.5)
     same = {"noise_multiplier": 1.0, "clip": 2.0, "batch": 5, "noise_multiplicity": 2}
     defense = DPSGD(**same, steps=6, lr=0.02, ema=0.0)
-    mechanism = replace(mechanism, own=defense.model_dump_json())
+    mechanism = replace(mechanism, own=defense.own)
     adam = torch.optim.Adam(network.parameters())
     for step in mechanism.steps(0, 6):
         adam.param_groups[0]["lr"] = 0.02 * (0.5 + 0.5 * np.cos(np.pi * step.number / 6))
