@@ -1,4 +1,4 @@
-"""Privacy by person: the accountant against published values and Google's, the two samplings against loops, refusals."""
+"""Privacy by person: the accountant against published values and Google's, both samplings against loops, refusals."""
 
 import json
 from dataclasses import replace
