@@ -161,7 +161,7 @@ def _product(queries: Tensor, base: Tensor, first: Tensor | None) -> Tensor:
 
 
 def _inputs_are_rounded(device: torch.device) -> bool:
-    """Whether this process lets a float32 product round its inputs to fewer bits."""
+    """Tell whether this process lets a float32 product round its inputs to fewer bits."""
     backend = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
     asked = [
         os.environ.get(name, "strict").lower() for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")

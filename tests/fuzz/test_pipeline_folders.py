@@ -11,8 +11,9 @@ import torch
 from hypothesis import strategies as st
 
 from leakbench.models.pretrained.build import build, digest, read_spec
+from leakbench.models.pretrained.header_check import check_files, knows_all
 from leakbench.models.pretrained.header_work import count_header_work
-from leakbench.models.pretrained.inspect import Options
+from leakbench.models.pretrained.inspect import Options, inspect_folder
 from leakbench.models.pretrained.settings import read_header_spec
 
 
@@ -57,6 +58,9 @@ def test_the_settings_of_any_pipeline_are_read_or_refused(fuzzed, mutations, pip
         options = Options(str(folder))
         read_header_spec(options)
         count_header_work(options)
+        weighed = inspect_folder(options.path, trust_code=False)
+        check_files(weighed)
+        knows_all(weighed)
         read_spec(options)
 
     fuzzed(_cases(mutations, files), read, names=[str(folder), "scheduler"])

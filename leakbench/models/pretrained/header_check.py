@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.header_work import read_header
 from leakbench.models.pretrained.inspect import TOKENIZERS, Folder, Part
 from leakbench.models.pretrained.peft_names import unwrap
@@ -35,18 +36,20 @@ def check_files(folder: Folder) -> None:
         if is_quantised(part.config):
             check_library(part.config, part.config_file)
         elif held is not None and part.file is None and part.kind == "UNet2DModel":
-            expected = list_unet_parameters(part.config)
+            with bad_settings(str(part.config_file)):
+                expected = list_unet_parameters(part.config)
             if expected is not None:
                 compare(part, _renamed(unwrap(held, str(part.folder))), expected)
 
 
 def knows_all(folder: Folder) -> bool:
-    """Whether check_files has compared every weight that a run would miss."""
+    """Tell whether check_files has compared every weight that a run would miss."""
     body = folder.parts["body"]
     others = [part for role, part in folder.parts.items() if role != "body" and part.kind not in TOKENIZERS]
     if body.file is not None or body.kind != "UNet2DModel" or is_quantised(body.config):
         return False
-    known = list_unet_parameters(body.config) is not None
+    with bad_settings(str(body.config_file)):
+        known = list_unet_parameters(body.config) is not None
     return known and not others and held_shapes(body) is not None
 
 
@@ -62,7 +65,7 @@ def held_shapes(part: Part) -> dict[str, tuple[int, ...]] | None:
     found = {file.name: _whole_header(file) for file in files if file.suffix == ".safetensors"}
     if files[0].suffix == ".json":
         for name, file in dict(read_table(files[0])["weight_map"]).items():
-            if name not in found[file]:
+            if name not in found.get(file, ()):
                 raise UsageError(f"{files[0].parent / file}: without {name!r}, which {files[0].name} names")
     return {name: shape for header in found.values() for name, shape in header.items()}
 
@@ -73,7 +76,10 @@ def _whole_header(file: Path) -> dict[str, tuple[int, ...]]:
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         table = json.loads(opened.read(length))
-    ends = [one["data_offsets"][1] for name, one in table.items() if name != "__metadata__" and "data_offsets" in one]
+    try:
+        ends = [int(one["data_offsets"][1]) for name, one in table.items() if name != "__metadata__"]
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise UsageError(f"{file}: not a safetensors file: a tensor's data_offsets are no two numbers") from None
     expected, size = 8 + length + max(ends, default=0), file.stat().st_size
     if size < expected:
         raise UsageError(f"{file}: cut off: {size:,} bytes of {expected:,}; fetch it again")

@@ -238,7 +238,7 @@ def _checkpoint(folder: Path, network: Path, remark: str, trust_code: bool) -> F
 
 
 def _is_trained(key: str, folder: Path) -> bool:
-    """Whether a checkpoint holds a part beside its network."""
+    """Tell whether a checkpoint holds a part beside its network."""
     return not key.startswith("tokenizer") and (folder / "config.json").is_file()
 
 

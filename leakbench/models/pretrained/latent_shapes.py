@@ -29,7 +29,7 @@ def latents_of(kind: str, config: Mapping[str, Any]) -> Latents:
 
 
 def knows_latents(kind: str, config: Mapping[str, Any]) -> bool:
-    """Whether settings say what latents_of reads, and leave nothing of it to defaults."""
+    """Tell whether settings say what latents_of reads, and leave nothing of it to defaults."""
     if kind == "AutoencoderKLQwenImage":
         return {"z_dim", "temperal_downsample", "input_channels"} <= set(config)
     levels = {"block_out_channels", "encoder_block_out_channels"} & set(config)

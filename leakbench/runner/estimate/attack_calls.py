@@ -49,6 +49,7 @@ def count_fitting(calls: AttackCalls, parts: Mapping[str, int], batch: int) -> f
 
 
 def count_scored(parts: Mapping[str, int], batch: int) -> int:
-    """Images that attacks score, in whole compute batches: those of the split, and after them `generated` ones, if the
-    suite has that control."""
-    return filled_rows(sum(parts[name] for name in _SCORED), batch) + filled_rows(parts.get("generated", 0), batch)
+    """Images that attacks score, in whole compute batches: those of the split, and after them `generated` ones and
+    `others` that were held back, if the suite has such."""
+    apart = sum(filled_rows(parts.get(name, 0), batch) for name in ("generated", "others"))
+    return filled_rows(sum(parts[name] for name in _SCORED), batch) + apart

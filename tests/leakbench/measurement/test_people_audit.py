@@ -158,7 +158,8 @@ def test_a_network_that_learnt_nothing_gives_nobody_away(scored):
 @pytest.mark.slow
 def test_who_holds_several_pictures_of_a_person_finds_more(leakbench, tmp_path):
     """The suite `people`, over-fitted, at four seeds: by person at least as much as by image, whatever the attack that
-    shows the most; by other images of the person above one half."""
+    shows the most; by other images of the person above one half. Seen: by image .92 to .95, by person .99 to 1.00, by
+    other images .66 to .70."""
     out = tmp_path / "run"
     outcome = leakbench("run", "people", "--set", "seeds=[0, 1, 2, 3]", "--out", out, "--workers", 1)
     assert outcome.code == 0, outcome.err

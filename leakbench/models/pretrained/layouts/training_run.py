@@ -23,7 +23,7 @@ def step_of(folder: Path) -> int | None:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether networks of a training step lie in a folder, without a model_index.json that makes them a pipeline."""
+    """Tell whether networks of a training step lie in a folder that no model_index.json makes a pipeline."""
     return not is_model(folder) and any((folder / name / "config.json").is_file() for name in _NETWORKS)
 
 
@@ -47,7 +47,7 @@ def describe_network(network: Path) -> str:
 
 
 def network_of_checkpoint(folder: Path) -> bool:
-    """Whether a folder is one of the networks of a checkpoint-N folder."""
+    """Tell whether a folder is one of the networks of a checkpoint-N folder."""
     return folder.name in _NETWORKS and step_of(folder.parent) is not None and is_checkpoint(folder.parent)
 
 
@@ -60,5 +60,5 @@ def newest_checkpoint(run: Path) -> Path | None:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether a folder is what save_pretrained writes, of a pipeline or of one network."""
+    """Tell whether a folder is what save_pretrained writes, of a pipeline or of one network."""
     return any((folder / name).is_file() for name in ("model_index.json", "config.json"))

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from leakbench.models.pretrained.build import read_spec
-from leakbench.models.pretrained.inspect import Options
+from leakbench.models.pretrained.header_check import check_files, knows_all
+from leakbench.models.pretrained.inspect import Options, inspect_folder
 from leakbench.models.pretrained.settings import read_header_spec
 from leakbench.models.pretrained.unet_parameters import list_unet_parameters
 from leakbench.runtime.errors import UsageError
@@ -52,6 +53,24 @@ def test_missing_unknown_and_misshapen_weights_are_found(copy):
     assert "cut off" in said(copy)
     file.unlink()
     assert "no weights" in said(copy)
+
+
+def test_headers_and_settings_that_are_none_are_one_line(copy):
+    file, config = copy / WEIGHTS, copy / "unet/config.json"
+    whole = file.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + length])
+    for offsets in (None, [], [0, "many"], 7):
+        header["conv_in.bias"]["data_offsets"] = offsets
+        changed = json.dumps(header).encode()
+        file.write_bytes(len(changed).to_bytes(8, "little") + changed + whole[8 + length :])
+        with pytest.raises(UsageError, match=r"not a safetensors file: a tensor's data_offsets are no two numbers$"):
+            check_files(inspect_folder(str(copy), trust_code=False))
+    file.write_bytes(whole)
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"block_out_channels": []}))
+    for check in (check_files, knows_all):
+        with pytest.raises(UsageError, match="its settings are not those of such a model"):
+            check(inspect_folder(str(copy), trust_code=False))
 
 
 def test_parts_of_a_latent_model_are_checked_as_well(stable_diffusion, captions, tmp_path):
