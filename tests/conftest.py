@@ -207,6 +207,12 @@ def whole_pipelines():
     return _beside("whole_pipelines")
 
 
+@pytest.fixture(scope="session")
+def one_step():
+    """tests/one_step.py: one step of a family's own pipeline."""
+    return _beside("one_step")
+
+
 def _beside(name):
     pytest.importorskip("transformers")
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")

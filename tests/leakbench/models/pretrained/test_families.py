@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 
 from leakbench.defenses.pipeline import Pipeline
 from leakbench.models.pretrained.build import build
@@ -22,25 +21,6 @@ FAMILIES = (
 # diffusers' own use of numpy
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 CAPTIONS = ["a cat", "the red house", "a cat"]
-GUIDED = {  # settings of one step with guidance 2, where the pipeline has it
-    "FLUX.1-dev": {"true_cfg_scale": 2.0, "negative_prompt": ["", ""]},
-    "FLUX.1-schnell": {"true_cfg_scale": 2.0, "negative_prompt": ["", ""]},
-    "LCM": None,
-    "Qwen-Image": {"prompt": ["", ""]},  # its guided prediction is made longer or shorter: asked without condition
-    "Z-Image": {"guidance_scale": 1.0},
-    "Lumina-2": {"guidance_scale": 2.0, "cfg_normalization": False},
-}
-SETTINGS = {
-    "Sana": {"use_resolution_binning": False, "complex_human_instruction": None},
-    "PixArt-alpha": {"use_resolution_binning": False, "clean_caption": False},
-    "PixArt-alpha of 1,024 pixels": {"use_resolution_binning": False, "clean_caption": False},
-    "PixArt-Sigma": {"use_resolution_binning": False, "clean_caption": False},
-    "LCM": {"guidance_scale": 8.5},
-    "FLUX.1-dev": {"guidance_scale": 3.5},
-    "FLUX.1-schnell": {"guidance_scale": 3.5},
-    "Qwen-Image": {"guidance_scale": None, "true_cfg_scale": 1.0},
-    "Z-Image": {"guidance_scale": 0.0},
-}
 
 
 @pytest.fixture(scope="module")
@@ -70,39 +50,8 @@ def loaded(folders, cache):
     return load
 
 
-def step(pipeline, name, x, **more):
-    """The level of the pipeline's one step, its input as attacks have it, and the noise that the step implies. A level
-    is a timestep of the model's table, or alpha_bar (a float) of a flow."""
-    flows = isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
-    settings = {"guidance_scale": 1.0} | SETTINGS.get(name, {}) | ({"sigmas": [0.7]} if flows else {}) | more
-    scale = pipeline.vae_scale_factor * (2 if name == "FLUX.2-klein" else 1)
-    packs = hasattr(pipeline, "_pack_latents") and name != "FLUX.2-klein"
-    given = pipeline._pack_latents(x, *x.shape) if packs else x
-    made = pipeline(
-        **{"prompt": ["the red house", "a cat"]} | settings,
-        height=scale * x.shape[2],
-        width=scale * x.shape[3],
-        num_inference_steps=1,
-        latents=given.clone(),
-        output_type="latent",
-    ).images
-    if packs:
-        made = pipeline._unpack_latents(made, scale * x.shape[2], scale * x.shape[3], scale).view_as(x)
-    elif name == "FLUX.2-klein":  # it answers what its autoencoder decodes
-        norm = pipeline.vae.bn
-        deviation = (norm.running_var + pipeline.vae.config.batch_norm_eps).sqrt()
-        made = (pipeline._patchify_latents(made) - norm.running_mean.view(1, -1, 1, 1)) / deviation.view(1, -1, 1, 1)
-    time = float(pipeline.scheduler.timesteps[0])
-    if hasattr(pipeline.scheduler, "alphas_cumprod") and not pipeline.scheduler.config.get("use_flow_sigmas"):
-        alpha_bar = float(pipeline.scheduler.alphas_cumprod[int(time)])
-        return int(time), x, (x - alpha_bar**0.5 * made) / (1 - alpha_bar) ** 0.5
-    s = time / 1000
-    length = ((1 - s) ** 2 + s**2) ** 0.5
-    return ((1 - s) / length) ** 2, x / length, x + (1 - s) * (x - made) / s
-
-
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_noise_is_that_of_one_step_of_its_pipeline(folders, loaded, name):
+def test_the_noise_is_that_of_one_step_of_its_pipeline(folders, loaded, one_step, name):
     pipeline, _, _ = folders(name)
     large = name in ("FLUX.2-klein", "Qwen-Image", "Z-Image") or name.endswith("pixels")
     model = loaded(name, **({"size": 64 if name.endswith("pixels") else 32} if large else {}))
@@ -118,13 +67,13 @@ def test_the_noise_is_that_of_one_step_of_its_pipeline(folders, loaded, name):
         model.network.prediction = prediction
         return answer
 
-    level, state, expected = step(pipeline, name, x)
+    level, state, expected = one_step.step(pipeline, name, x)
     conditional = ours(level, state, label)
     assert (conditional - expected).abs().max() < 1e-4
     assert conditional.std() > 0.01 and (conditional[0] - conditional[1]).abs().max() > 1e-3
-    more = GUIDED.get(name, {"guidance_scale": 2.0})
+    more = one_step.GUIDED.get(name, {"guidance_scale": 2.0})
     if more is not None:
-        level, state, guided = step(pipeline, name, x, **more)
+        level, state, guided = one_step.step(pipeline, name, x, **more)
         without = ours(level, state, nowhere(label))
         scale = 0 if "prompt" in more else 2
         assert (without + scale * (conditional - without) - guided).abs().max() < 2e-4
