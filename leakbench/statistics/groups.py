@@ -12,6 +12,23 @@ refused one, v says little, and the least is taken. With one image a group n_e i
 
 Where every image is a group of its own, groups are numbered as the images stand, and all numbers are those without
 groups, to the last digit.
+
+Coverage of a nominal 95 % with normal scores, correlated within groups, members shifted by .8 standard deviations (AUC
+.714; its paired difference to a noisier attack), and the share of models without a leak that the AUC's test at 5 %
+calls one; 5,000 repetitions (`python tests/leakbench/statistics/test_groups.py`):
+    groups a side x images  correlation  AUC    by image  TPR at FPR .1  paired  called a leak
+    10 x 10                 0            0.933  0.950     0.984          0.935   0.066
+    10 x 10                 0.3          0.943  0.719     0.973          0.939   0.055
+    10 x 10                 0.6          0.953  0.580     0.982          0.944   0.045
+    20 x 5                  0            0.939  0.947     0.986          0.945   0.055
+    20 x 5                  0.3          0.943  0.824     0.975          0.947   0.048
+    20 x 5                  0.6          0.951  0.721     0.975          0.946   0.043
+    50 x 4                  0            0.951  0.953     0.980          0.947   0.054
+    50 x 4                  0.3          0.945  0.854     0.975          0.943   0.049
+    50 x 4                  0.6          0.948  0.759     0.971          0.944   0.048
+    200 x 2                 0            0.951  0.953     0.969          0.950   0.045
+    200 x 2                 0.3          0.951  0.920     0.969          0.952   0.044
+    200 x 2                 0.6          0.955  0.888     0.972          0.954   0.046
 """
 
 from __future__ import annotations
@@ -25,7 +42,7 @@ from ._scores import Scores
 from .estimate import Estimate
 
 FEW_GROUPS = 10  # below so many on a side, an interval is not worth much
-_TELLING = 5
+TELLING = 5  # groups that differ, below which a correlation within groups cannot be told
 
 Codes = NDArray[np.int64]
 Groups = tuple[ArrayLike, ArrayLike]  # the group of each member, and of each nonmember
@@ -103,7 +120,7 @@ def effective_number(accepted: NDArray[np.bool_], groups: ArrayLike | None) -> f
     if sizes.size == n:
         return float(n)
     hits, least, share = np.bincount(codes, accepted), n**2 / float((sizes**2).sum()), float(accepted.mean())
-    if min(np.count_nonzero(hits), np.count_nonzero(sizes - hits)) < _TELLING:
+    if min(np.count_nonzero(hits), np.count_nonzero(sizes - hits)) < TELLING:
         return least
     variance = sizes.size / ((sizes.size - 1) * n**2) * float(((hits - share * sizes) ** 2).sum())
     return float(np.clip(share * (1 - share) / variance, least, n)) if variance > 0 else float(n)

@@ -124,7 +124,7 @@ def correlation(first: Scores, second: Scores) -> float:
     return float(first @ second) / scale if scale > 0 else 0.0
 
 
-def unseen_share(n: int, alpha: float) -> float:
+def unseen_share(n: float, alpha: float) -> float:
     """The largest share of a population of which `n` independent draws hold nothing with probability `alpha`."""
     return 1 - float(alpha ** (1 / n))
 
