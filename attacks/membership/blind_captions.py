@@ -7,21 +7,22 @@ image's own caption. Where this baseline finds members (one-sided 99 %), the tra
 
 Choices of ours: the counts of words, and of runs of one to four characters, hashed into 1,024 columns each and scaled
 to length 1, and the logarithms of the caption's lengths in characters and in words; a logistic regression with C = 1,
-on calibration captions. Of a model of classes the captions are the classes' numbers, so that it reads whether members
-are of other classes.
+on calibration captions, or where there are too few images to spare any, the ridge regression of
+leakbench.models.pair_reader on the same columns. Of a model of classes the captions are the classes' numbers, so that
+it reads whether members are of other classes.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import PrivateAttr
 from torch import Tensor
 
-from leakbench.api import Access, Calibration, MembershipAttack, Needs
+from leakbench.api import Access, Calibration, ImageSet, MembershipAttack, Needs
 from leakbench.api.views import NoneView
 
 _COLUMNS = 2**10
@@ -33,6 +34,7 @@ class BlindCaptions(MembershipAttack):
     name = "blind_captions"
     summary = "a classifier on the captions that never sees images or model: must stay at 0.5"
     access = Access.NONE
+    leaves_pairs_out: ClassVar[bool] = True
     _reader: Any = PrivateAttr(default=None)
 
     @property
@@ -48,6 +50,10 @@ class BlindCaptions(MembershipAttack):
         fitted = copy.copy(self)
         fitted._reader = LogisticRegression(C=1.0, max_iter=1000).fit(table, calibration.is_member)
         return fitted
+
+    def describe(self, images: ImageSet) -> np.ndarray:
+        """Counts of words and characters."""
+        return images.ask(_describe).double().cpu().numpy()
 
     def score(self, view: NoneView, images: Tensor, labels: Tensor | None) -> Tensor:
         """The reader's log-odds of membership."""

@@ -57,6 +57,7 @@ class MembershipAttack(Attack):
     learns_from: ClassVar[Literal["calibration", "public", "shadows"]] = "calibration"
     shares: ClassVar[bool] = True  # its calls of eps count among those shared; not for walks and gradients of its own
     averages_answers: ClassVar[bool] = False  # whether it asks the same again and averages: for randomised answers
+    leaves_pairs_out: ClassVar[bool] = False  # whether it learns from `describe` where there are few images
     sets: ClassVar[bool] = False  # whether its scores are also judged in sets of images (data-set inference)
 
     def fit(self, calibration: Calibration) -> MembershipAttack:
@@ -65,6 +66,11 @@ class MembershipAttack(Attack):
 
     def score(self, view: Any, images: Tensor, labels: Tensor | None) -> Tensor:
         """Score one compute batch of images (N, C, H, W): (N,)."""
+        raise NotImplementedError
+
+    def describe(self, images: ImageSet) -> np.ndarray:
+        """The columns (N, D) that it reads of images: where there are too few to spare any for calibration, the harness
+        learns from them, leaving a member and a nonmember out at a time. Only with `leaves_pairs_out`."""
         raise NotImplementedError
 
     @property

@@ -33,6 +33,7 @@ class Dataset:
     group: int64 (N,), the number of the person, patient or scene that an image is of; None: each image is on its own.
     group_names: what each number stands for, by the number, for messages to the owner; None: the numbers are theirs.
     remarks: what was made of image files that are not as the images are here, in words.
+    few: so few images that none are spared for calibration, and parts may be small.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Dataset:
     group: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
     group_names: tuple[str, ...] | None = None
+    few: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:

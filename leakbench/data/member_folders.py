@@ -1,11 +1,12 @@
 """Two data sets as one: images that a given model was trained on, and images that it was not.
 
 Who trained the model has already drawn its members, so here only the other parts are drawn: of the members' side a
-share becomes `calibration_in` and the rest `member`; of the other side, shares become `calibration_out` and
-`reference` and the rest `nonmember`. Choices of ours: the shares (a fifth; a fifth and three tenths), of which none may
-give fewer than 20 images; the draw, by a seed of its own; and that an image with the very same pixels on both sides is
-an error, since one of the folders is then wrong. Near-duplicates across the sides are removed as in every run (the
-nonmembers', by their precedence), after the draw.
+share becomes `calibration_in` and the rest `member`; of the other side, shares become `calibration_out` and `reference`
+and the rest `nonmember`. Choices of ours: the shares (a fifth; a fifth and three tenths), of which none may give fewer
+than 20 images; where that takes more than there are (below 40 members or 60 nonmembers), no calibration images at all,
+and from 3 members and 10 nonmembers on three tenths of the nonmembers for reference; the draw, by a seed of its own;
+and that an image with the very same pixels on both sides is an error, since one of the folders is then wrong.
+Near-duplicates across the sides are removed as in every run (the nonmembers', by their precedence), after the draw.
 
 A row must not tell its side, for attacks are handed row numbers: rows stand in the order of the sha256 of their pixels,
 as good as at random, whichever side an image is of, whatever its file is called and wherever it lies. The draw is made
@@ -31,24 +32,33 @@ from leakbench.data.image_cache import Pack, pack_images
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.mapped_pages import PageKeeper
 from leakbench.data.side_groups import number_sides_together
-from leakbench.data.split import order_by_group
+from leakbench.data.split import FEW, order_by_group
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.files import write_atomically
 
 SHARES = {"members": {"calibration_in": 0.2}, "nonmembers": {"calibration_out": 0.2, "reference": 0.3}}
+FEW_SHARES: dict[str, dict[str, float]] = {"members": {}, "nonmembers": {"reference": 0.3}}  # of few images
+_FEWEST = {"members": 3, "nonmembers": 10}  # images of a side
 _REPORTED = {"members": "member", "nonmembers": "nonmember"}
 _LEAST = 20  # images of a part, as in every split
 _ROWS = 64  # images that are held at one time
 
 
 def name_sides(
-    members: str, nonmembers: str, captions: str = "", seed: int = 0, skip_broken: bool = False, groups: str = ""
+    members: str,
+    nonmembers: str,
+    captions: str = "",
+    seed: int = 0,
+    skip_broken: bool = False,
+    groups: str = "",
+    few: bool = False,
 ) -> str:
     """The name for `dataset = "..."` of two data sets, such as folder:PATH and npz:PATH, as members and nonmembers."""
     options: dict[str, object] = {"members": members, "nonmembers": nonmembers, "seed": seed}
     options |= {"captions": captions} if captions else {}
     options |= {"groups": groups} if groups else {}
     options |= {"skip_broken": 1} if skip_broken else {}
+    options |= {"few": 1} if few else {}
     return "sides:" + urlencode(options, safe="/:@,=")
 
 
@@ -56,10 +66,11 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
     """Members and nonmembers of a given model, each a data set: sides:members=folder:A&nonmembers=folder:B.
 
     Further: &captions=FILE (leakbench.data.caption_labels; then a label is the number of an image's caption),
-    &groups=FILE (leakbench.data.side_groups), &seed=N of the draw, &skip_broken=1.
+    &groups=FILE (leakbench.data.side_groups), &seed=N of the draw, &few=1 (no calibration images, however many there
+    are), &skip_broken=1.
     """
     options, where = dict(parse_qsl(argument)), f"dataset 'sides:{argument}'"
-    if not set(SHARES) <= set(options) <= {*SHARES, "captions", "groups", "seed", "skip_broken"}:
+    if not set(SHARES) <= set(options) <= {*SHARES, "captions", "groups", "seed", "skip_broken", "few"}:
         raise UsageError(f"{where}: write sides:members=DATASET&nonmembers=DATASET, and &seed=N if wanted")
     if not options.setdefault("seed", "0").isdigit():
         raise UsageError(f"{where}: seed = {options['seed']!r}: it should be a whole number, 0 or more")
@@ -74,8 +85,9 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
     known = hash_each(members), hash_each(nonmembers)
     _check_apart(options, (members, nonmembers), known)
     draws = np.random.default_rng([int(options["seed"]), 0x51DE5]).spawn(2)
+    few = "few" in options or are_few(len(members.images), len(nonmembers.images))
     words = [
-        draw_words(side, data, _sorted(found), draw)
+        draw_words(side, data, _sorted(found), draw, few)
         for side, data, found, draw in zip(SHARES, (members, nonmembers), known, draws, strict=True)
     ]
     order = _sorted([*known[0], *known[1]])
@@ -94,6 +106,7 @@ def sides(argument: str, skip_broken: bool = False) -> Dataset:
         group=_both(members.group, nonmembers.group, order),
         remarks=(*members.remarks, *nonmembers.remarks),
         group_names=members.group_names,
+        few=few,
     )
 
 
@@ -153,35 +166,43 @@ def _both(first: np.ndarray | None, second: np.ndarray | None, order: np.ndarray
     return None if first is None or second is None else np.concatenate([first, second])[order]
 
 
-def draw_words(side: str, data: Dataset, by_hash: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """A word for each image of a side. Raises UsageError where images are too few for its parts."""
-    count, shares = len(data.images), SHARES[side]
+def are_few(members: int, nonmembers: int) -> bool:
+    """Tell whether so many images of the two sides are too few to spare any for calibration."""
+    return any(
+        count < _LEAST * (1 + len(shares)) for count, shares in zip((members, nonmembers), SHARES.values(), strict=True)
+    )
+
+
+def draw_words(side: str, data: Dataset, by_hash: np.ndarray, draw: np.random.Generator, few: bool) -> np.ndarray:
+    """A word for each image of a side. few: none for calibration. Raises UsageError where images are too few for its
+    parts."""
+    count, shares = len(data.images), (FEW_SHARES if few else SHARES)[side]
     check_count(side, data.name, count)
+    least, reported = (1, FEW[_REPORTED[side]]) if few else (_LEAST, _LEAST)
     words = np.full(count, _REPORTED[side], dtype="U15")
     order, begun = by_hash[draw.permutation(count)], 0
     if data.group is not None:
         order = order_by_group(order, data.group, draw)
     for part, share in shares.items():
-        end = begun + max(_LEAST, int(share * count))
+        end = begun + max(least, int(share * count))
         if data.group is not None and end < count:  # to the end of the group that the part would cut
             end += int((data.group[order[end:]] == data.group[order[end - 1]]).sum())
         words[order[begun:end]] = part
         begun = end
-    if begun + _LEAST > count:
+    if begun + reported > count:
         raise UsageError(
             f"--{side} {data.name}: its groups are kept whole, which leaves {max(0, count - begun)} images for "
-            f"{_REPORTED[side]}, of at least {_LEAST}: give more groups"
+            f"{_REPORTED[side]}, of at least {reported}: give more groups"
         )
     return words
 
 
 def check_count(side: str, name: str, count: int) -> None:
-    """Raise UsageError where a side has too few images for its parts."""
-    parts = [_REPORTED[side], *SHARES[side]]
-    if count < _LEAST * len(parts):
+    """Raise UsageError where a side has too few images even for exact tests."""
+    if count < _FEWEST[side]:
         raise UsageError(
-            f"--{side} {name}: {count} images, and at least {_LEAST * len(parts)} are needed: {_LEAST} each for "
-            f"{', '.join(parts)}"
+            f"--{side} {name}: {count} image{'s' * (count != 1)}, and at least {_FEWEST[side]} are needed: of 3 "
+            "members and 10 nonmembers an exact test can still tell what leaks"
         )
 
 

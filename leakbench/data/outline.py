@@ -10,7 +10,7 @@ import numpy as np
 from leakbench.data.dataset import Dataset
 from leakbench.data.folder_headers import FolderHeaders
 from leakbench.data.headers import Headers, peek
-from leakbench.data.member_folders import SHARES, check_alike, draw_words
+from leakbench.data.member_folders import SHARES, are_few, check_alike, draw_words
 from leakbench.data.side_groups import number_sides_together
 
 
@@ -29,8 +29,9 @@ def outline_sides(names: dict[str, str], channels: int, captions: str, seed: int
     check_alike(members, nonmembers)
     members, nonmembers = number_sides_together(list(names.values()), (members, nonmembers), groups, captions)
     draws = np.random.default_rng([seed, 0x51DE5]).spawn(2)
+    few = are_few(len(members.images), len(nonmembers.images))
     words = [
-        draw_words(side, data, np.arange(len(data.images)), draw)
+        draw_words(side, data, np.arange(len(data.images)), draw, few)
         for side, data, draw in zip(SHARES, (members, nonmembers), draws, strict=True)
     ]
     count = len(members.images) + len(nonmembers.images)
@@ -41,6 +42,7 @@ def outline_sides(names: dict[str, str], channels: int, captions: str, seed: int
         split=np.concatenate(words),
         group=_joined(members.group, nonmembers.group),
         group_names=members.group_names,
+        few=few,
     )
 
 

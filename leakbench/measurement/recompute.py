@@ -37,7 +37,7 @@ Arrays = Mapping[str, np.ndarray]
 _OF_SCORES = frozenset({"non-finite", "constant-scores", "few-groups", "inverted"})
 RECOMPUTED_FLAGS: Final[dict[FamilyName, frozenset[str]]] = {  # those that follow from arrays; others rest on more
     "membership": _OF_SCORES
-    | {"few-negatives", "tied-scores", "calibration-leaks", "track-invalid", "forget-set-too-small"}
+    | {"few-images", "few-negatives", "tied-scores", "calibration-leaks", "track-invalid", "forget-set-too-small"}
     | {"weaker-with-more-access", "detects-style", "shared-groups"},
     "memorisation": _OF_SCORES | {"no-null-prompts"},
     "replication": frozenset(),

@@ -129,6 +129,18 @@ def blind_reader(images: ImagesLike | np.ndarray, member: Tensor | np.ndarray) -
     )
 
 
+def blind_table(images: ImagesLike | np.ndarray) -> np.ndarray:
+    """The columns (N, D) float64 that a blind reader of few images (N, C, H, W) in [-1, 1] learns from, as
+    `blind_reader`'s, but that of N images there are N / 4 principal components."""
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    pixels, summaries = _tables(torch.as_tensor(images) if isinstance(images, np.ndarray) else images)
+    components = max(1, min(_COMPONENTS, len(pixels) // 4, pixels.shape[1]))
+    colours = PCA(components, svd_solver="full").fit_transform(StandardScaler().fit_transform(pixels))
+    return _with_squares(StandardScaler().fit_transform(np.hstack([colours, summaries])))
+
+
 def _tables(images: ImagesLike) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of reduced images, (N, D), and the summaries of the images themselves, (N, 5), float64."""
     found = []

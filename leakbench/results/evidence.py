@@ -18,6 +18,8 @@ class MembershipEvidence:
     other_scores: by part of the split, scores of held-back images of its people; no array of the image's record.
     ..._groups (int64): the group (person, patient, scene) that each image is of, all four or none of them: None where
     images do not come in groups.
+    permuted_aucs: where few images were scored by an attack that learnt from the others of them, its AUCs with the two
+    sides permuted, against which its own is judged; None elsewhere.
     """
 
     member_scores: np.ndarray
@@ -30,6 +32,12 @@ class MembershipEvidence:
     calibration_nonmember_groups: np.ndarray | None = None
     generated_scores: np.ndarray | None = None
     other_scores: Mapping[str, np.ndarray] | None = None
+    permuted_aucs: np.ndarray | None = None
+
+    @property
+    def is_few(self) -> bool:
+        """Tell whether there were too few images to spare any for calibration."""
+        return not len(self.calibration_member_scores)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

@@ -54,6 +54,11 @@ class Flag(StrEnum):
         "few-groups",
         "fewer than ten groups (people, patients, scenes) on a side: no interval is worth much",
     )
+    FEW_IMAGES = (
+        "few-images",
+        "too few images to spare any for calibration: signs as published, exact tests in the place of intervals, and "
+        "no attack that learns from images whose membership is known",
+    )
     FEW_NEGATIVES = (
         "few-negatives",
         "a TPR was measured at a false-positive rate below 10 / nonmembers: it rests on a handful of images and is "

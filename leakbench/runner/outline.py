@@ -18,6 +18,7 @@ from leakbench.runner.description import describe_cells, describe_estimate, desc
 from leakbench.runner.estimate.count_times import CountedTimes
 from leakbench.runner.estimate.table_calls import TableCalls
 from leakbench.runner.estimate.time_estimate import TimeEstimate, estimate_bytes
+from leakbench.statistics import least_p_value
 from leakbench.suite.release_spec import ReleaseSpec
 
 
@@ -79,8 +80,27 @@ def _list_attacks(inputs: RunInputs) -> Iterator[str]:
 def _count_images(inputs: RunInputs) -> str:
     """Images of each part, before near-duplicates are left out."""
     parts = {name: len(rows) for name, rows in inputs.split.parts.items()}
+    if inputs.data.few:
+        return _count_few(parts, inputs.split.group is not None)
     return (
         f"images: {parts['member']} members and {parts['nonmember']} nonmembers, {parts['calibration_in']} and "
         f"{parts['calibration_out']} for calibration, {parts['reference']} for reference (near-duplicates are found "
         "when images are decoded)"
+    )
+
+
+def _count_few(parts: dict[str, int], grouped: bool) -> str:
+    """The same of few images, and what becomes of them."""
+    members, nonmembers = parts["member"], parts["nonmember"]
+    said = (
+        f"images: {members} members and {nonmembers} nonmembers, {parts['reference']} for reference: too few to spare "
+        "any for calibration. Scores are read as published, no attack learns from images whose membership is known, "
+        "and exact tests judge: "
+    )
+    if grouped:
+        return f"{said}they permute people, so that of one person among g others p is at least 1 / (1 + g)"
+    least = least_p_value(members, nonmembers)
+    return (
+        f"{said}p is at least {least:.2g}. By image within one subject the nonmembers must be other photographs of it "
+        "(near-duplicates are found when images are decoded)"
     )

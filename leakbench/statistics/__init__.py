@@ -14,7 +14,8 @@ from .epsilon_bound import EpsilonBound, either_way
 from .epsilon_f_dp import GaussianCurves, StepCurves, epsilon_one_run_f_dp
 from .epsilon_one_run import epsilon_one_run, guesses
 from .epsilon_rates import epsilon_clopper_pearson, epsilon_gaussian, gaussian_epsilon
-from .estimate import Estimate
+from .estimate import Estimate, ExactTest
+from .exact import ExactFamily, exact_detectable_auc, exact_p_value, least_p_value, permutation_p_value
 from .exposed import Exposed, exposed
 from .family import Family
 from .group_z import group_z
@@ -34,9 +35,10 @@ from .sets import SetInference, SetSize, set_inference
 from .share import ShareEstimate, estimate_share
 from .tpr import TprAtFpr, few_negatives, tpr_at_fpr, tpr_at_threshold
 from .trainings import Shrunk, shrink_variances, trainings_difference
-from .verdict import Verdict, blind_invalid, family_wise, tpr_verdict, verdict
+from .verdict import EXACT_LEVEL, Verdict, blind_invalid, family_wise, tpr_verdict, verdict
 
 __all__ = [
+    "EXACT_LEVEL",
     "Attainable",
     "BalancedAccuracy",
     "ByClass",
@@ -44,6 +46,8 @@ __all__ = [
     "Contrast",
     "EpsilonBound",
     "Estimate",
+    "ExactFamily",
+    "ExactTest",
     "Exposed",
     "Family",
     "GaussianCurves",
@@ -84,6 +88,8 @@ __all__ = [
     "epsilon_one_run",
     "epsilon_one_run_f_dp",
     "estimate_share",
+    "exact_detectable_auc",
+    "exact_p_value",
     "exposed",
     "family_wise",
     "few_negatives",
@@ -96,6 +102,7 @@ __all__ = [
     "has_few_groups",
     "holm",
     "independent_difference",
+    "least_p_value",
     "list_attainable",
     "list_required_images",
     "mean_scores",
@@ -103,6 +110,7 @@ __all__ = [
     "over_seeds",
     "paired_by_shares",
     "paired_over_seeds",
+    "permutation_p_value",
     "proportion",
     "proportion_difference",
     "proportion_pair",

@@ -7,7 +7,9 @@ tells which.
 
 Choices of ours. "Would have seen" is the smallest effect that the run finds with 80 % power (`power.py`,
 `power_tpr.py`) at the level of its interval, rounded up: a run must not boast of more than it could. For an AUC it is
-that of a two-sided test and two groups of the smaller group's size. A track is invalid when the one-sided 99 % DeLong
+that of a two-sided test and two groups of the smaller group's size. Where an estimate carries an exact test (few
+images), that judges at 5 % in the interval's place: the interval is of all members that there could be, and of few
+images it is wide even where the test of these is sure. A track is invalid when the one-sided 99 % DeLong
 bound of the blind baseline's AUC lies above 1/2. Controls share one error rate by Sidak (JASA 62, 1967).
 """
 
@@ -21,10 +23,12 @@ from numpy.typing import ArrayLike
 
 from ._scores import tail
 from .auc import auc as delong
-from .estimate import Estimate
+from .estimate import Estimate, ExactTest
 from .groups import Groups
 from .power import smallest_detectable_auc
 from .power_tpr import smallest_detectable_tpr
+
+EXACT_LEVEL = 0.05  # of an exact test
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ def verdict(auc: Estimate, level: float = 0.95) -> Verdict:
 
     Raises ValueError else.
     """
+    if auc.exact is not None:
+        return _exact_verdict(auc, auc.exact)
     detectable = smallest_detectable_auc(auc.independent, level)
     digits = _digits(auc, 0.5, 2)
     numbers = f"AUC {auc.value:.{digits}f} [{auc.low:.{digits}f}, {auc.high:.{digits}f}]"
@@ -48,6 +54,22 @@ def verdict(auc: Estimate, level: float = 0.95) -> Verdict:
     if auc.high < 0.5:
         return Verdict("inverted", f"leaks, inverted (members score lower): {numbers}")
     return Verdict("none", f"no leak found: {numbers} (an AUC of {_rounded_up(detectable, 2)} would have been found)")
+
+
+def _exact_verdict(auc: Estimate, test: ExactTest) -> Verdict:
+    numbers = f"AUC {auc.value:.2f} [{auc.low:.2f}, {auc.high:.2f}], exact p = {test.p_value:.2g}"
+    of = "groups of " if test.grouped else ""
+    counts = f"{test.members} {of}members and {test.nonmembers} {of}nonmembers"
+    if test.p_value <= EXACT_LEVEL and auc.value > 0.5:
+        return Verdict("leaks", f"leaks: {numbers} ({counts})")
+    if test.p_value <= EXACT_LEVEL:
+        return Verdict("inverted", f"leaks, inverted (members score lower): {numbers} ({counts})")
+    least = (
+        "too few to find any"
+        if test.detectable is None
+        else f"an AUC of {_rounded_up(test.detectable, 2)} would have been found"
+    )
+    return Verdict("none", f"no leak found: {numbers} ({counts}: {least})")
 
 
 def tpr_verdict(tpr: Estimate, target: float, nonmembers: int, level: float = 0.95) -> Verdict:

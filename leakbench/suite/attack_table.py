@@ -24,7 +24,7 @@ class AttackRow(NamedTuple):
 
     auxiliary: number of other models that it needs. calls: its network calls (runner.estimate.attack_calls). needs: as
     leakbench.api.Needs has them, what is zero left out. generates: of a replication attack, it asks for images.
-    recovers: it tries to get given images back.
+    recovers: it tries to get given images back. leaves_pairs_out: it learns from few images too.
     """
 
     name: str
@@ -39,6 +39,7 @@ class AttackRow(NamedTuple):
     auxiliary: int
     needs: dict[str, Any]
     calls: dict[str, Any]
+    leaves_pairs_out: bool = False
 
 
 class NotInTable(Exception):
@@ -94,5 +95,8 @@ def _stand_in(name: str, rows: tuple[AttackRow, ...]) -> type[Attack]:
     }
     if first.family == "replication":
         contents["generates"] = property(lambda attack: row_of(attack).generates)
+    if first.family == "membership":
+        contents["out_of_fold"] = property(lambda attack: row_of(attack).calls["out_of_fold"])
+        contents["leaves_pairs_out"] = first.leaves_pairs_out
     base = RecoveryAttack if first.recovers else CONTRACTS[first.family]  # type: ignore[index]
     return type(name, (base,), contents)

@@ -30,7 +30,8 @@ class Aggregate:
     def estimate(self) -> Estimate:
         """Mean and interval over the seeds, resting on as many images (or groups) as the seed with the fewest."""
         found, each = self.summary, list(self.by_seed.values())
-        return Estimate(found.mean, found.low, found.high, min(one.n for one in each), fewer_groups(*each))
+        exact = each[0].exact if len(each) == 1 else None
+        return Estimate(found.mean, found.low, found.high, min(one.n for one in each), fewer_groups(*each), exact)
 
 
 def aggregate(records: Iterable[Record], metric: str) -> Aggregate | None:

@@ -5,6 +5,8 @@ at the headline rate, one-sided, where that rate judges anything (ten or more fa
 together for the whole release, whatever level is asked about: more access adds attacks and never shows less. A
 computation that is on record for two levels is one. Attacks that never touch the model are a family of their own: what
 they find is no leak of the model.
+Of few images exact tests judge in the place of the intervals (`exact_tests.py`); their p values hold for all attacks
+together, and no TPR judges.
 
 Implementation choices: a record whose scores were not kept counts as independent of all others, and its interval of
 95 % is stretched to the family's level.
@@ -12,7 +14,7 @@ Implementation choices: a record whose scores were not kept counts as independen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,7 @@ from leakbench.statistics.groups import Sides, number_sides
 from leakbench.statistics.paired_rates import tpr_influence
 
 from .aggregate import to_estimate
+from .exact_tests import PERMUTED, FewScores, find_exact_tests, is_few
 from .scores import GROUPS, NAMES, find_groups, orient_scores
 
 if TYPE_CHECKING:
@@ -51,7 +54,10 @@ class Corrected:
 
     @property
     def least(self) -> float:
-        """The least that the AUC shows, read towards the side on which it lies: above 1/2 is a leak."""
+        """The least that the AUC shows, read towards the side on which it lies: above 1/2 is a leak. Of few images the
+        AUC itself, by which their exact tests rank."""
+        if self.auc.exact is not None:
+            return max(self.auc.value, 1 - self.auc.value)
         return max(self.auc.low, 1 - self.auc.high)
 
     @property
@@ -88,6 +94,7 @@ class _Measured:
     scores: tuple[np.ndarray, np.ndarray] | None
     groups: Groups | None
     images: tuple[object, ...]
+    permuted: np.ndarray | None = None
 
 
 @cache_on_run()
@@ -108,6 +115,13 @@ def _find_family(
     judges = {key: _judges(one, target) for key, one in measured.items()}
     family = _join(list(measured.values()), [judges[key] for key in measured], target, together)
     found = {key: _correct(run, one, judges[key], target, family) for key, one in measured.items()}
+    few = {
+        key: FewScores(one.scores, one.groups, one.permuted, one.images)
+        for key, one in measured.items()
+        if is_few(one.record) and one.scores is not None
+    }
+    for key, test in find_exact_tests(few, together).items():
+        found[key] = replace(found[key], auc=replace(found[key].auc, exact=test), p_value=test.p_value, judges=False)
     return {(record.attack, record.access): found[_computation(record)] for record in records}
 
 
@@ -117,12 +131,12 @@ def _computation(record: Record) -> tuple[object, ...]:
 
 
 def _load(run: RunFolder, record: Record) -> _Measured:
-    arrays = run.arrays(record, only=(*NAMES, *GROUPS, *_ROWS))
+    arrays = run.arrays(record, only=(*NAMES, *GROUPS, *_ROWS, PERMUTED))
     scores = orient_scores(arrays, record)
     if scores is None or min(side.size for side in scores) < 2:
         return _Measured(record, None, None, (record.attack, record.access))
     rows = tuple(arrays[name].tobytes() for name in _ROWS if name in arrays)
-    return _Measured(record, scores, find_groups(arrays), (scores[0].size, scores[1].size, *rows))
+    return _Measured(record, scores, find_groups(arrays), (scores[0].size, scores[1].size, *rows), arrays.get(PERMUTED))
 
 
 def _judges(one: _Measured, target: float) -> bool:

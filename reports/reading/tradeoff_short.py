@@ -127,4 +127,6 @@ def _leaks_by_rate(run: RunFolder, rows: list[TradeoffRow], names: dict[str, str
 
 
 def _by_rate_alone(leak: Leak) -> bool:
-    return leak.auc is not None and leak.auc.summary.low <= 0.5 <= leak.auc.summary.high and leak_kind(leak) == "leaks"
+    if leak.auc is None or leak.auc.estimate.exact is not None:
+        return False
+    return leak.auc.summary.low <= 0.5 <= leak.auc.summary.high and leak_kind(leak) == "leaks"

@@ -16,7 +16,7 @@ from typing import Any
 
 from leakbench.results.flags import Flag
 from leakbench.results.run_folder import RunFolder
-from leakbench.statistics import smallest_detectable_auc
+from leakbench.statistics import Estimate, smallest_detectable_auc
 
 from ..reading.aggregate import aggregate
 from ..reading.attack_ranking import MANY, baseline_points, rank_results
@@ -122,12 +122,18 @@ def smallest_detectable(run: RunFolder) -> str:
     """The AUC that the weakest of the run's families would have seen: the one with the fewest images or the most
     attacks; empty without any."""
     found = [
-        smallest_detectable_auc(one.auc.independent, one.level)
+        _smallest_detectable(one.auc, one.level)
         for record in run.records
         if record.family == "membership" and record.access != "NONE"
         if (one := find_corrected(run, record)) is not None and one.auc.n > 0
     ]
     return round_up(max(found)) if found else ""
+
+
+def _smallest_detectable(auc: Estimate, level: float) -> float:
+    if auc.exact is None:
+        return smallest_detectable_auc(auc.independent, level)
+    return 1.0 if auc.exact.detectable is None else auc.exact.detectable
 
 
 TEMPLATE = """\

@@ -26,6 +26,9 @@ TEMPLATE = """\
 These cannot leak: their AUC intervals all include 0.5 with 99 % probability ({{ controls | length | counted("control")
 }}, family-wise). As in every table, an AUC is read with the sign that the calibration images asked for; the intervals
 are wider here, as all controls have to hold together.
+{% if few %}
+Of few images exact tests judge in the place of the intervals.
+{% endif %}
 
 {{ table(titles, cells) }}
 {% if cells | length < controls | length %}
@@ -53,6 +56,7 @@ def collect(run: RunFolder) -> dict[str, Any]:
     found = list_controls(run)
     return {
         "controls": found,
+        "few": any(control.p_value is not None for control in found),
         "titles": ["control", "AUC", "holds 0.5"],
         "cells": [_format_row(control) for control in top_controls(found)],
         "has_control": any(point.role == "control" for point in run.plan.points),

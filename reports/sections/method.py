@@ -6,6 +6,7 @@ from typing import Any
 
 from leakbench.results.run_folder import RunFolder
 
+from ..reading.exact_tests import is_few
 from ..reading.pretrained import pretrained_defenses
 
 TEMPLATE = """\
@@ -16,7 +17,11 @@ Members and nonmembers are as they were given; near-duplicates are removed from 
 {% else %}
 Near-duplicates are removed before the split; members and nonmembers are drawn at random before any training.
 {% endif %}
+{% if few %}
+Nothing is calibrated: there are too few images ("Few images" says how they are tested). All attacks on a
+{% else %}
 Thresholds, orientations and supervised models come from calibration images, never from reported ones. All attacks on a
+{% endif %}
 release are one family, and their intervals in the tables of leakage hold together; at an access level stands the one
 that shows the most, among those that need that level or less. AUC intervals are DeLong's, and so are differences of two
 attacks on the same images. Two releases are compared in pairs, by the images and sample seeds that they share. Where a
@@ -34,5 +39,7 @@ effective number of images.
 
 
 def collect(run: RunFolder) -> dict[str, Any]:
-    """Collect the defenses whose models were not trained here, and whether images come in groups."""
-    return {"pretrained": pretrained_defenses(run), "groups": run.plan.groups is not None}
+    """Collect the defenses whose models were not trained here, whether images come in groups, and whether they were too
+    few to calibrate."""
+    few = any(map(is_few, run.records))
+    return {"pretrained": pretrained_defenses(run), "groups": run.plan.groups is not None, "few": few}

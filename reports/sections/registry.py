@@ -9,6 +9,7 @@ FINDINGS = (
     "setting",
     "tradeoff",
     "verdicts",
+    "few_images",
     "people",
     "audience",
     "attacks",

@@ -8,6 +8,7 @@ from typing import Any
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
+from ..reading.exact_tests import is_few
 from ..reading.formatting import rate_title
 from ..reading.pretrained import pretrained_defenses
 from ..reading.tradeoff import list_rows
@@ -51,8 +52,13 @@ Measured but not in the plan, and left out below: {{ strays | join_words }}.
 
 {% if pretrained %}
 **{{ pretrained | join_words }}: handed in, not trained here.** Which images are members is what whoever asked for this
+{% if few %}
+audit says. There are too few images to calibrate ("Few images"); reference images were drawn at random. The blind
+{% else %}
 audit says. Calibration and reference images were drawn at random from both sides, unless the data set itself names its
-parts. The blind baseline, where it is run, tests for other differences between the two sides. There is no positive
+parts. The blind
+{% endif %}
+baseline, where it is run, tests for other differences between the two sides. There is no positive
 control (a model of this kind, over-fitted until it must leak) and there are no shadow models, since both would have to
 be trained: "no leak found" covers only the attacks that could be run. Copies are searched for among the given members
 only.
@@ -74,6 +80,7 @@ def collect(run: RunFolder) -> dict[str, Any]:
         "groups": run.plan.groups and [f"{count} of {part}" for part, count in run.plan.groups.by_part.items()],
         "unmeasured": [row.point.name for row in rows if row.seeds == 0],
         "pretrained": pretrained_defenses(run),
+        "few": any(map(is_few, run.records)),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from leakbench.results.run_folder import RunFolder
 
+from ..reading.exact_tests import is_few
 from ..reading.marks import format_marks
 from ..reading.verdicts import list_verdicts, verdict_without_model
 
@@ -24,6 +25,9 @@ TEMPLATE = """\
 {% endfor %}
 {% endfor %}
 
+{% if few %}
+Of few images exact tests judge in the place of intervals ("Few images", below).
+{% endif %}
 All attacks on a release, at every access level, are one family: their intervals hold together with 95 %, by AUC and by
 TPR, so of releases that leak nothing at most 5 in 100 are said to leak, however many attacks are run. At a level stands
 the attack that shows the most among those that need that level or less, by its corrected interval; the TPR may be
@@ -44,4 +48,5 @@ def collect(run: RunFolder) -> dict[str, Any]:
             (point.name, format_marks(run, point.name), list_verdicts(run, point)) for point in run.plan.points
         ],
         "without_model": verdict_without_model(run),
+        "few": any(map(is_few, run.records)),
     }

@@ -13,15 +13,18 @@ from leakbench.metrics.evaluate.shares import estimate_shares
 from leakbench.results.evidence import MembershipEvidence
 from leakbench.results.record import Metric
 from leakbench.statistics import (
+    EXACT_LEVEL,
     auc,
     balanced_accuracy,
     blind_invalid,
     calibration_leaks,
+    exact_p_value,
     finite,
     flags,
     group_z,
     mean_scores,
     oriented,
+    permutation_p_value,
     set_inference,
     share_groups,
     tpr_at_fpr,
@@ -30,6 +33,7 @@ from leakbench.statistics import (
 
 Groups = tuple[np.ndarray, np.ndarray]  # of members, of nonmembers
 
+_INVALID = 0.01  # as the one-sided 99 % bound of more images
 TARGETS = {"tpr@fpr=0.1": 0.1, "tpr@fpr=0.01": 0.01, "tpr@fpr=0.001": 0.001}
 
 
@@ -54,6 +58,8 @@ def evaluate_record(evidence: MembershipEvidence, blind: bool, forgotten: Forget
     metrics = evaluate_membership(evidence, blind)
     orientation = metrics.info["orientation"]
     metrics = metrics.joined(judge_generated(evidence, orientation, TARGETS))
+    if evidence.is_few:
+        return metrics
     if forgotten is not None:
         metrics = metrics.joined(forget_set_auc(evidence, **forgotten.arrays, orientation=orientation))
     return metrics.joined(dataset_inference(evidence)).joined(estimate_shares(evidence)) if sets else metrics
@@ -64,8 +70,10 @@ def evaluate_membership(evidence: MembershipEvidence, blind: bool) -> MetricSet:
 
     `oriented_...` are the same with the sign of the scores that the calibration images asked for: where members score
     lower, a TPR of the raw scores would look like protection. No reported label has a say in it. Where images come in
-    groups, all intervals and tests count groups.
+    groups, all intervals and tests count groups. Of few images (none for calibration) see `_evaluate_few`.
     """
+    if evidence.is_few:
+        return _evaluate_few(evidence, blind)
     member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
     inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
     groups, held_out_groups, sign = evidence.groups, evidence.calibration_groups, score_sign(evidence)
@@ -111,8 +119,36 @@ def _by_side(reported: Groups, calibration: Groups | None) -> Groups:
     return inside, outside
 
 
+def _evaluate_few(evidence: MembershipEvidence, blind: bool) -> MetricSet:
+    """AUC and TPR of scores as they are, and the exact two-sided test of the AUC (`exact_p_value`); nothing that takes
+    calibration images. The track is void where the baseline's one-sided p value is 1 % or less."""
+    member, nonmember = finite(evidence.member_scores), finite(evidence.nonmember_scores)
+    groups, permuted = evidence.groups, evidence.permuted_aucs
+    plain = auc(member, nonmember, groups=groups)
+    found = set(flags(evidence.member_scores, evidence.nonmember_scores, tuple(TARGETS.values()), groups))
+    metrics = MetricSet([metric("auc", plain), metric("oriented_auc", plain)], found | {"few-images"})
+    for name, target in TARGETS.items():
+        at = tpr_at_fpr(member, nonmember, target, groups=groups)
+        metrics.metrics += [metric(name, at.estimate), metric(f"oriented_{name}", at.estimate)]
+        metrics.realised_fpr[name] = at.realised_fpr
+    if permuted is None:
+        p_value = exact_p_value(member, nonmember, groups)
+        above = p_value / 2
+    else:
+        p_value = permutation_p_value(plain.value, permuted)
+        above = permutation_p_value(plain.value, permuted, two_sided=False)
+    metrics.info |= {"orientation": 1.0, "exact_p_value": p_value}
+    if p_value <= EXACT_LEVEL and plain.value < 0.5:
+        metrics.flags.add("inverted")
+    if blind and plain.value > 0.5 and above <= _INVALID:
+        metrics.flags.add("track-invalid")
+    return metrics
+
+
 def score_sign(evidence: MembershipEvidence) -> float:
-    """1 where calibration members score higher than calibration nonmembers, -1 where they score lower."""
+    """1 where calibration members score higher than calibration nonmembers, or where there are none; -1 where lower."""
+    if evidence.is_few:
+        return 1.0
     inside, outside = finite(evidence.calibration_member_scores), finite(evidence.calibration_nonmember_scores)
     return 1.0 if auc(inside, outside).value >= 0.5 else -1.0
 

@@ -18,6 +18,7 @@ from leakbench.suite.audit_request.attack_sets import FROZEN, WORDS, read_set
 from leakbench.suite.audit_request.attacks import ASKED
 
 SHAPE = (1, 16, 16)  # of the images that fits are timed on
+_RARE = "leaves_pairs_out"  # left out where it is false
 _NOWHERE = AuditSetting((), "none", "nothing", 1, 0, parts=frozenset())  # lacks all that can be lacking
 
 
@@ -54,6 +55,7 @@ def make_row(attack: Attack, parameters: dict[str, Any]) -> AttackRow:
         len(attack.auxiliary_models()),
         json.loads(json.dumps(told)),
         {},
+        bool(getattr(attack, "leaves_pairs_out", False)),
     )
 
 
@@ -74,5 +76,6 @@ def _built_in() -> list[str]:
 
 
 if __name__ == "__main__":
-    rows = [json.dumps(row._replace(calls=count_calls(attack))._asdict()) for attack, row in make_rows()]
+    made = (row._replace(calls=count_calls(attack))._asdict() for attack, row in make_rows())
+    rows = [json.dumps({key: value for key, value in row.items() if value or key != _RARE}) for row in made]
     TABLE.write_text("[\n" + ",\n".join(rows) + "\n]\n", encoding="utf-8")

@@ -5,9 +5,10 @@ that reads membership or copies, with its default parameters. Of a set, an attac
 nobody can train without the recipe, is taken with its defaults if these need none, else left out; so is one that wants
 more access than there is. A model that is told captions is asked by what reads them as well, and has the blind baseline
 of captions: what knows of no caption understates how much such a model leaks. An attack that is asked for by name has
-to be possible, and has the parameters of these sets: one name has the same numbers in one audit and the next. Where the
-base of a fine-tune is known, an attack that has a twin which is calibrated by it (`calibrated_loss` of `loss`) brings
-that along.
+to be possible, and has the parameters of these sets: one name has the same numbers in one audit and the next. Of few
+images, of which none are spared for calibration, no attack learns from images whose membership is known, but for the
+blind baselines, which leave pairs of them out. Where the base of a fine-tune is known, an attack that has a twin which
+is calibrated by it (`calibrated_loss` of `loss`) brings that along.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leakbench.api import Access, Attack
+from leakbench.api import Access, Attack, MembershipAttack
 from leakbench.results.families import FAMILIES
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
@@ -28,16 +29,23 @@ _OPTION = "--attacks"
 
 @dataclass(frozen=True)
 class Reach:
-    """Access that an attacker has; and whether the base is known that the model was fine-tuned from."""
+    """Access that an attacker has; whether the base is known that the model was fine-tuned from; and whether there are
+    few images, so that there is nothing to learn from."""
 
     access: Access
     has_base: bool = False
+    few: bool = False
 
     def lacks(self, kind: type[Attack]) -> str:
         """Say what an attack wants and there is not; empty if it has all."""
         if kind.access > self.access:
             return f"needs access {kind.access.name}, and what was given allows {self.access.name}"
         return ""
+
+    def lacks_labels(self, attack: Attack) -> bool:
+        """Tell whether an attack learns from images whose membership is known, and there are none to spare."""
+        learns = isinstance(attack, MembershipAttack) and attack.out_of_fold and not attack.leaves_pairs_out
+        return self.few and learns
 
     def trains(self, attack: Attack) -> bool:
         """Tell whether an attack needs models that cannot be had."""
@@ -86,6 +94,8 @@ def _possible(entries: list[dict[str, Any]], reach: Reach) -> list[dict[str, Any
         if kind.family not in ASKED or reach.lacks(kind):
             continue
         parameters = {key: value for key, value in entry.items() if key not in ("name", "id", "on")}
+        if reach.lacks_labels(kind(**parameters)):
+            continue
         if not reach.trains(kind(**parameters)):
             found.append(entry)
         elif not reach.trains(kind()):
@@ -102,6 +112,11 @@ def _named(name: str, reach: Reach) -> dict[str, Any]:
         raise UsageError(f"{_OPTION} {name}: {lacking}")
     if any(model.kind == "reference" for model in kind().auxiliary_models()) and not reach.has_base:
         raise UsageError(f"{_OPTION} {name}: compares with the base of a fine-tune: give it by --base, or --lora FILE")
+    if reach.lacks_labels(kind()):
+        raise UsageError(
+            f"{_OPTION} {name}: learns from images whose membership is known, and of so few none can be spared: give "
+            "at least 40 members and 60 nonmembers, or leave it out"
+        )
     if reach.trains(kind()):
         raise UsageError(f"{_OPTION} {name}: needs other models trained by the same recipe, which an audit has not")
     frozen = [entry for one in FROZEN for entry in read_set(one) if entry.get("id", entry["name"]) == name]

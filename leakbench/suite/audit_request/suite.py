@@ -38,7 +38,7 @@ from leakbench.api import (
 from leakbench.data import Dataset, draw_split
 from leakbench.data.folder_headers import check_headers
 from leakbench.data.folder_name import with_channels
-from leakbench.data.member_folders import SHARES, load_dataset, make_alike, name_sides
+from leakbench.data.member_folders import FEW_SHARES, load_dataset, make_alike, name_sides
 from leakbench.data.split import TooFewImages
 from leakbench.models.network_spec import default_spec
 from leakbench.runtime import registry
@@ -71,6 +71,7 @@ class Request:
     defenses: names of sampling-time defenses to put around the model. captions: the table that both the data set and
     the model read; typed_captions: the option as it was typed. groups: the table that says whose each image is.
     samples, shape: number and shape of generated images.
+    few: no images are spared for calibration, as near-duplicates leave too few.
     """
 
     title: str
@@ -87,6 +88,7 @@ class Request:
     generated: str = ""
     samples: int = 20
     shape: tuple[int, ...] | None = None
+    few: bool = False
 
     @property
     def reach(self) -> Reach:
@@ -98,10 +100,16 @@ class Request:
 def build_audit_suite(request: Request, overrides: tuple[str, ...]) -> tuple[Suite, dict[str, str]]:
     """The checked suite, and the objections of the attacks that had to be left out. Raises UsageError.
 
-    All that can be checked without decoding an image is checked first.
+    All that can be checked without decoding an image is checked first. Where near-duplicates leave too few images to
+    spare any for calibration, none are spared.
     """
     suite, said, data = _build(request, overrides, _load)
-    _check_split(suite, data, request)
+    try:
+        draw_split(data, suite.file.split)
+    except TooFewImages:
+        request = replace(request, few=True)
+        suite, said, data = _build(request, overrides, _load)
+        _check_split(suite, data, request)
     return suite, said
 
 
@@ -137,7 +145,7 @@ def _build(
     if request.generated:
         check_samples(request.generated, request.samples, request.shape, data.shape)
     parts = Counter(np.asarray(data.split).tolist())
-    table = _table(request) | {"headline": _headline(data), "sampler": _sampler(parts, data)}
+    table = _table(request, data.few) | {"headline": _headline(data), "sampler": _sampler(parts, data)}
     table["defense"] += _control(request, data, base)
     table["network"] |= _control_levels(data)
     suite = build_suite(table, _WHERE, overrides)
@@ -145,12 +153,12 @@ def _build(
 
 
 def _dataset(request: Request) -> str:
-    given = request.captions, request.seed, request.skip_broken, request.groups
+    given = request.captions, request.seed, request.skip_broken, request.groups, request.few
     return name_sides(request.members, request.nonmembers, *given)
 
 
-def _table(request: Request) -> dict[str, Any]:
-    """The suite file, but for what depends on the images."""
+def _table(request: Request, few: bool = False) -> dict[str, Any]:
+    """The suite file, but for what depends on the images. few: none of them are spared for calibration."""
     return {
         "name": "audit-" + (re.sub(r"[^A-Za-z0-9._-]+", "-", request.title).strip("-.") or "model"),
         "summary": f"{request.title}, as it was given",
@@ -160,7 +168,7 @@ def _table(request: Request) -> dict[str, Any]:
         "network": {"width": 8, "blocks": 1},
         "quality": _quality(request),
         "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request)],
-        "attack": build_entries(request.attacks, request.reach, bool(request.captions)),
+        "attack": build_entries(request.attacks, replace(request.reach, few=few), bool(request.captions)),
     }
 
 
@@ -223,7 +231,7 @@ def _check_split(suite: Suite, data: Dataset, request: Request) -> None:
     try:
         draw_split(data, suite.file.split)
     except TooFewImages as error:
-        side = next(side for side, shares in SHARES.items() if error.part in (side[:-1], *shares))
+        side = next(side for side, shares in FEW_SHARES.items() if error.part in (side[:-1], *shares))
         raise UsageError(
             f"--{side} {getattr(request, side)}: near-duplicates are left out, and then part '{error.part}' has "
             f"{error.got} of at least {error.least} images: give more of them, or ask for less with --set "

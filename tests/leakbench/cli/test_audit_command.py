@@ -278,9 +278,9 @@ def test_what_is_cheap_is_said_before_an_image_is_decoded(sides, pipeline, copie
     refused(leakbench("audit", pipeline, *sides, "--captions", "txt"), "members/000.png", "caption missing")
     refused(leakbench("audit", pipeline, *sides, "--size", 8), "8x8", "my_pipeline makes 16x16", "--size 16")
     refused(leakbench("audit", "--samples", copied, *sides, "--attacks", "loss"), "DENOISER", "allows SAMPLES")
-    few = save(tmp_path / "few", MEMBERS[:39])
+    few = save(tmp_path / "few", MEMBERS[:2])
     for given in ([pipeline], ["--samples", copied]):
-        refused(leakbench("audit", *given, "--members", few, *sides[2:]), "--members", "39 images", "at least 40")
+        refused(leakbench("audit", *given, "--members", few, *sides[2:]), "--members", "2 images", "at least 3")
     small = save(tmp_path / "small", pictures(20, 3)[:, :8, :8])
     refused(leakbench("audit", "--samples", small, *sides), f"--samples folder:{small}", "3x8x8", "--size N")
     refused(leakbench("audit", "--samples", save(tmp_path / "3", MEMBERS[:3]), *sides), "3 images", "at least 20")
@@ -300,10 +300,10 @@ def test_what_was_typed_is_what_is_named(sides, pipeline, copied, leakbench, tmp
     refused(outcome, f"--captions {table}: the model takes none")
     outcome = leakbench("audit", pipeline, *sides, "--guidance", 3)
     refused(outcome, "--guidance 3.0: the model knows no answer without condition")
-    for path in sides[3].glob("0[0-5]*.png"):
+    for path in sides[3].glob("*.png"):
         Image.fromarray(NONMEMBERS[0] ^ np.uint8(int(path.stem) % 8 // 4)).save(path)
     outcome = leakbench("audit", pipeline, *sides)
-    refused(outcome, f"--nonmembers folder:{sides[3]}", "near-duplicates are left out", "at least 20")
+    refused(outcome, f"--nonmembers folder:{sides[3]}", "near-duplicates are left out", "at least 5")
     assert "[split]" not in outcome.err
 
 

@@ -85,14 +85,14 @@ def test_what_headers_do_not_tell_is_planned_by_decoding(given, leakbench):
 @pytest.mark.parametrize("plan", [True, False])
 def test_errors_are_those_of_the_run(given, plan, leakbench, tmp_path):
     model, members, nonmembers = given
-    few = save(tmp_path / "few", 30, 2)
+    few = save(tmp_path / "few", 2, 2)
     wide = save(tmp_path / "wide", 50, 3, (16, 24, 3))
     ends = ["--plan"] if plan else []
 
     def ask(one, two=nonmembers, of=model, *more):
         return leakbench("audit", of, "--members", one, "--nonmembers", two, "--device", "cpu", *more, *ends)
 
-    assert "30 images, and at least 40 are needed" in ask(few).err
+    assert "2 images, and at least 3 are needed" in ask(few).err
     assert "images are 16x24 (height x width), and model makes 16x16" in ask(wide).err
     assert "no such folder or .npz file" in ask(tmp_path / "nowhere").err
     assert f"--members and --nonmembers are both {members}" in ask(members, members).err

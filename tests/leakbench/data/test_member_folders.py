@@ -54,7 +54,7 @@ def test_small_sides_still_get_twenty_images_a_part(named):
     assert set(np.unique(data.split, return_counts=True)[1].tolist()) == {20}
 
 
-@pytest.mark.parametrize(("members", "nonmembers", "words"), [(39, 60, "40"), (40, 59, "60")])
+@pytest.mark.parametrize(("members", "nonmembers", "words"), [(2, 60, "3"), (3, 9, "10")])
 def test_too_few_images_say_how_many_are_needed(named, members, nonmembers, words):
     with pytest.raises(UsageError, match=f"images, and at least {words} are needed"):
         registry.dataset(named(pictures(members, 0), pictures(nonmembers, 1)))()
