@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from leakbench.interface.audit_request import REQUEST, make_request
@@ -49,7 +50,7 @@ def audit(
     upright: bool = False,
     levels: str | None = None,
     labels: Labels | None = None,
-    groups: PathName | None = None,
+    groups: PathName | tuple[Any, Any] | None = None,
     group_by: str | None = None,
     trust_pickle: bool = False,
     trust_code: bool = False,
@@ -84,7 +85,8 @@ def audit(
     - upright: turn images as their EXIF says, on all sides alike.
     - levels: "LOW:HIGH", the values that are black and white in image files of floating point or more than 8 bits.
     - labels: "folder": the subfolders of members and nonmembers are class labels. Without it, labels.csv is asked.
-    - groups: a CSV file with the columns file and group: whose each image is (a person, patient, scene).
+    - groups: whose each image is (a person, patient, scene): a CSV file with the columns file and group; of images in
+      memory, two lists of a number or a name each: of the members, of the nonmembers.
     - group_by: the same by the names of files: "folder", the subfolder that an image lies in, or a regular expression
       such as "patient-([0-9]+)". Without either, labels.csv and the array `group` are asked (docs/medical.md).
     - trust_pickle, trust_code: load weights that can run code; run a pipeline's own code.
@@ -94,8 +96,10 @@ def audit(
     of the others; OSError for a full disk or a worker that was killed.
     """
     sets = {"members": members, "nonmembers": nonmembers} | ({} if samples is None else {"samples": samples})
-    given = locals() | locate_images(sets) | {"model": None if model is None else locate_model(model)}
-    del given["sets"]
+    named = None if groups is None or isinstance(groups, str | PathLike) else groups
+    given = locals() | locate_images(sets, named) | {"model": None if model is None else locate_model(model)}
+    given["groups"] = groups if named is None else None
+    del given["sets"], given["named"]
     with run_settings():
         prepared = prepare_audit(**given)
         for name, objection in prepared.left_out.items():

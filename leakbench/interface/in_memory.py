@@ -34,20 +34,40 @@ def locate_model(model: Any) -> str:
     return str(_store(type(model).__name__, model.save_pretrained))
 
 
-def locate_images(given: dict[str, Any]) -> dict[str, str]:
+def locate_images(given: dict[str, Any], groups: Any = None) -> dict[str, str]:
     """The paths or data set names of image sets, by the name of the argument that each was given as; tensors, arrays
     and lists of PIL images are written as .npz files first.
 
     Arrays: (N, H, W), (N, C, H, W) or (N, H, W, C) with 1 or 3 channels; whole numbers are levels 0 to 255; floats are
     in [0, 1], or in [-1, 1] if a value of any of the sets is negative, and are rounded to levels. Where both the second
-    and the last axis could be the channels, a tensor's are the second and an array's the last.
+    and the last axis could be the channels, a tensor's are the second and an array's the last. groups: whose the images
+    of the first two sets are, a number or a name each.
 
     Raises UsageError for another shape, type or range.
     """
     arrays = {name: _to_array(name, one) for name, one in given.items() if not isinstance(one, str | PathLike)}
     signed = any(array.dtype.kind == "f" and array.size and array.min() < 0 for array in arrays.values())
     found = {name: fspath(one) for name, one in given.items() if name not in arrays}
-    return found | {name: _write_images(name, _to_levels(name, array, signed)) for name, array in arrays.items()}
+    whose = {} if groups is None else _pair_groups(list(given), groups, arrays)
+    return found | {
+        name: _write_images(name, _to_levels(name, array, signed), whose.get(name)) for name, array in arrays.items()
+    }
+
+
+def _pair_groups(names: list[str], groups: Any, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The groups of members and of nonmembers, by name. Raises UsageError."""
+    import numpy as np
+
+    sides = names[:2]
+    if not isinstance(groups, tuple | list) or len(groups) != len(sides):
+        raise UsageError(f"groups: a {type(groups).__name__}: give a CSV file, or two lists: of members, of nonmembers")
+    for name, one in zip(sides, groups, strict=True):
+        if name not in arrays:
+            raise UsageError(f"groups: {name} are no images in memory: give a CSV file with the columns file and group")
+        if len(one) != len(arrays[name]):
+            raise UsageError(f"groups: {len(one)} for {len(arrays[name])} {name}: give one an image")
+    known = (np.asarray(one) for one in groups)  # a column of words is one of objects: those would be pickled
+    return {name: one.astype(str) if one.dtype.kind == "O" else one for name, one in zip(sides, known, strict=True)}
 
 
 def _to_array(name: str, images: Any) -> np.ndarray:
@@ -89,11 +109,18 @@ def _to_levels(name: str, array: np.ndarray, signed: bool) -> np.ndarray:
     return levels
 
 
-def _write_images(name: str, levels: np.ndarray) -> str:
+def _write_images(name: str, levels: np.ndarray, group: np.ndarray | None = None) -> str:
     import numpy as np
 
     file = f"{name}.npz"  # the name of a data set seeds the noise of attacks: the same for the same argument
-    return str(_store(name, lambda folder: np.savez(folder / file, images=levels)) / file)
+
+    def write(folder: Path) -> None:
+        if group is None:
+            np.savez(folder / file, images=levels)
+        else:
+            np.savez(folder / file, images=levels, group=group)
+
+    return str(_store(name, write) / file)
 
 
 def _store(name: str, write: Callable[[Path], object]) -> Path:

@@ -64,8 +64,9 @@ def _measure_fairness(context: AuditContext) -> MetricSet:
         return MetricSet([])
     assert context.requested_labels is not None and inputs.split.attribute is not None
     real = torch.from_numpy(inputs.split.attribute[inputs.heldout_rows])
+    whose = None if inputs.split.group is None else inputs.split.group[inputs.heldout_rows]
     streams = inputs.streams(context.seed).of("reader", "trained on samples")
     classifier = context.extractor.attribute_classifier
     return evaluate_fairness(
-        context.samples, context.requested_labels, classifier, inputs.heldout_images, real, streams
+        context.samples, context.requested_labels, classifier, inputs.heldout_images, real, streams, whose
     )

@@ -21,6 +21,7 @@ images is not the best reader of a model's outputs, and one of a few hundred sam
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +30,7 @@ from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.models.classifiers import SmallConvNet, train_classifier
 from leakbench.results.record import Metric
 from leakbench.runtime.device import RngStream, in_batches
-from leakbench.statistics import Estimate, auc, clopper_pearson
+from leakbench.statistics import Estimate, auc, proportion
 
 _STEPS = 300  # of a classifier's training; 600 read a switched release no better, 200 worse (AUC .67, .67, .63)
 _ROWS = 256  # images of a compute batch
@@ -51,23 +52,25 @@ def evaluate_fairness(
     heldout: ImagesLike,
     heldout_attribute: Tensor,
     stream: RngStream,
+    heldout_groups: np.ndarray | None = None,
 ) -> MetricSet:
     """The five metrics of samples (N, C, H, W) that were `asked` for attribute 0 or 1 (N,).
 
     `classifier` is `train_attribute_classifier`'s; `heldout` (M, C, H, W) are real images that it was not trained on,
-    and `heldout_attribute` (M,) theirs; `stream` is for the classifiers trained here. An AUC that lacks four images of
-    either value is left out, and the flag `attribute-one-sided` says so.
+    `heldout_attribute` (M,) theirs, and `heldout_groups` (M,) whose they are, where that is known; `stream` is for the
+    classifiers trained here. An AUC that lacks four images of either value is left out, and the flag
+    `attribute-one-sided` says so.
     """
     device = next(classifier.parameters()).device
     samples, asked = samples.to(device), asked.to(device)
     looks, real = logits(classifier, samples), logits(classifier, heldout.to(device))
-    metrics = [_share("attribute_balance", looks), _share("attribute_balance_real", real)]
+    metrics = [_share("attribute_balance", looks), _share("attribute_balance_real", real, heldout_groups)]
     both = [_has_both(asked), _has_both(heldout_attribute)]
     if both[0]:
         metrics.append(metric("attribute_auc", _auc(looks, asked)))
         metrics.append(metric("attribute_auc_trained", auc_of_own_samples(samples, asked, stream)))
     if both[1]:
-        metrics.append(metric("attribute_reader_auc", _auc(real, heldout_attribute)))
+        metrics.append(metric("attribute_reader_auc", _auc(real, heldout_attribute, heldout_groups)))
     return MetricSet(metrics, set() if all(both) else {"attribute-one-sided"})
 
 
@@ -97,10 +100,10 @@ def _has_both(attribute: Tensor) -> bool:
     return min(int((attribute == value).sum()) for value in (0, 1)) >= _FEWEST
 
 
-def _auc(scores: Tensor, attribute: Tensor) -> Estimate:
-    scores, one = scores.cpu().double(), attribute.cpu() == 1
-    return auc(scores[one].numpy(), scores[~one].numpy())
+def _auc(scores: Tensor, attribute: Tensor, groups: np.ndarray | None = None) -> Estimate:
+    found, one = scores.cpu().double().numpy(), (attribute.cpu() == 1).numpy()
+    return auc(found[one], found[~one], groups=None if groups is None else (groups[one], groups[~one]))
 
 
-def _share(name: str, scores: Tensor) -> Metric:
-    return metric(name, clopper_pearson(int((scores > 0).sum()), len(scores)))
+def _share(name: str, scores: Tensor, groups: np.ndarray | None = None) -> Metric:
+    return metric(name, proportion((scores > 0).cpu().numpy(), groups=groups))

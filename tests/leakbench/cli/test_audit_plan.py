@@ -122,3 +122,64 @@ def test_a_speed_that_a_run_measured_is_used_near_its_size(monkeypatch, tmp_path
     (tmp_path / "speeds.json").write_text("{]")
     assert find_speed("cpu", 1e6) is None
     assert 1e-14 < measure_numpy().seconds < 1e-7
+
+
+# Groups ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def people(given, tmp_path_factory):
+    """The same pipeline; two folders of pictures of 50 and 60 people, two each, of whom ten are in both."""
+    home = tmp_path_factory.mktemp("people")
+    for side, first, count in (("members", 0, 50), ("nonmembers", 40, 60)):
+        images = np.random.default_rng(first).integers(0, 256, (2 * count, 16, 16, 3), dtype=np.uint8)
+        (home / side).mkdir()
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(home / side / f"p{first + number // 2:03}_{number}.png")
+    return given[0], home / "members", home / "nonmembers"
+
+
+def test_a_plan_counts_groups_and_names_those_on_both_sides(people, leakbench, tmp_path):
+    rows = [f"{path.parent.name}/{path.name},{path.name[:4]}\n" for side in people[1:] for path in side.iterdir()]
+    (tmp_path / "who.csv").write_text("file,group\n" + "".join(rows))
+    plans = [
+        leakbench(*words(people, "--attacks", "loss", *more)).out
+        for more in (("--group-by", "^(p[0-9]+)_"), ("--groups", tmp_path / "who.csv"))
+    ]
+    for plan in plans:
+        assert "groups: 40 of member, 10 of calibration_in, 12 of calibration_out" in plan
+        assert "shared-groups: 10 of them are on both sides (p040, p041, p042, " in plan
+    lines = [[line for line in plan.splitlines() if "groups" in line or line.startswith("images")] for plan in plans]
+    assert lines[0] == lines[1]
+    assert "groups" not in leakbench(*words(people, "--attacks", "loss")).out
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--group-by", "(p"], "--group-by (p: is no regular expression"),
+        (["--group-by", "q[0-9]+"], "100 of 100 image files have nothing that it finds in their names"),
+        (["--group-by", "folder"], "image files lie in no subfolder"),
+        (["--group-by", "folder", "--groups", "x.csv"], "says whose each image is: leave one of them out"),
+        (["--groups", "nowhere.csv"], "--groups nowhere.csv: no such file"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused_in_a_line(people, leakbench, more, said):
+    found = leakbench(*words(people, *more))
+    assert found.code == 2 and said in found.err and len(found.err.strip().splitlines()) == 1
+
+
+def test_images_in_memory_have_groups_too(people, tmp_path):
+    from leakbench.interface.in_memory import locate_images
+
+    sets = {
+        side: np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8) for side in ("members", "nonmembers")
+    }
+    found = locate_images(sets, (["Ann", "Bo", "Ann"], [7, 8, 9]))
+    assert np.load(found["members"])["group"].tolist() == ["Ann", "Bo", "Ann"]
+    assert np.load(found["nonmembers"])["group"].tolist() == [7, 8, 9]
+    for groups, said in {(("a",), "b"): "1 for 3 members", "ab": "a str: give a CSV file, or two lists"}.items():
+        with pytest.raises(lb.UsageError, match=said):
+            locate_images(sets, groups)
+    with pytest.raises(lb.UsageError, match="nonmembers are no images in memory"):
+        locate_images(sets | {"nonmembers": "x.npz"}, (["Ann"] * 3, ["Bo"] * 3))
