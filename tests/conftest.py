@@ -159,6 +159,7 @@ def remembered_divergences():
 @pytest.fixture(scope="session")
 def pipelines():
     """tests/pipelines.py: tiny text-conditional pipelines that diffusers makes and saves."""
+    pytest.importorskip("transformers")
     return _beside("pipelines")
 
 
@@ -204,6 +205,7 @@ def planted_release(pipelines, planted_home):
 @pytest.fixture(scope="session")
 def whole_pipelines():
     """tests/whole_pipelines.py: tiny pipelines of many families."""
+    pytest.importorskip("transformers")
     return _beside("whole_pipelines")
 
 
@@ -213,8 +215,13 @@ def one_step():
     return _beside("one_step")
 
 
+@pytest.fixture(scope="session")
+def hosting():
+    """tests/hosted.py: a hosted model on this computer."""
+    return _beside("hosted")
+
+
 def _beside(name):
-    pytest.importorskip("transformers")
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -42,6 +42,10 @@ class PretrainedModel(Defense):
         """What was chosen among the files of a folder where there was a choice, in words; said before anything runs."""
         return ()
 
+    def describe_calls(self, calls: int) -> tuple[str, ...]:
+        """Lines on what at most so many calls of a service will cost; () of a model that is asked on this machine."""
+        return ()
+
     def files(self) -> tuple[Path, ...]:
         """Files that its parameters name; what they hold is part of the training key."""
         return ()

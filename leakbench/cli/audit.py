@@ -31,6 +31,7 @@ from leakbench.runtime.errors import UsageError, to_printable
       leakbench audit my_pipeline --members train.npz --nonmembers heldout.npz --attacks all --plan
       leakbench audit base_pipeline --lora mine.safetensors --members train/ --nonmembers heldout/ --captions txt
       leakbench audit --samples generated/ --members train/ --nonmembers heldout/
+      leakbench audit --endpoint http://127.0.0.1:8000/generate --members train/ --nonmembers heldout/
       leakbench audit --checkpoints 'run/checkpoint-*' --members train/ --nonmembers heldout/
     DIR: a folder of images (of any depth), an .npz file, or the name of a data set. No picture of a member is kept, but
     by --images.
@@ -42,6 +43,9 @@ def audit(
     nonmembers: Annotated[str, typer.Option(help="Images like them that it was not.", metavar="DIR")] = ...,  # type: ignore[assignment]
     samples: Annotated[
         str | None, typer.Option(help="Generated images, where there is no model.", metavar="DIR")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="In place of MODEL: a hosted one, by its address or a TOML file.", metavar="URL")
     ] = None,
     checkpoints: Annotated[
         str | None,
@@ -99,6 +103,7 @@ def audit(
         "members": members,
         "nonmembers": nonmembers,
         "samples": samples,
+        "endpoint": endpoint,
         "out": out,
         "size": size,
         "captions": captions,
@@ -164,8 +169,8 @@ def _audit_checkpoints(pattern: str, options: dict[str, Any], plan: bool) -> Non
     from leakbench.interface.checkpoint_series import CheckpointSeries, find_checkpoints, format_table
 
     model, out = options.pop("model"), options.pop("out")
-    if model is not None or options["samples"] is not None:
-        raise UsageError("--checkpoints: goes in place of MODEL and --samples")
+    if model is not None or options["samples"] is not None or options["endpoint"] is not None:
+        raise UsageError("--checkpoints: goes in place of MODEL, --samples and --endpoint")
     found = find_checkpoints(pattern)
     last = found[max(found)]
     folder = Path(out) if out else Path("runs") / f"audit-{last.resolve().parent.name}"

@@ -15,11 +15,13 @@ from leakbench.interface.in_memory import locate_images, locate_model
 from leakbench.interface.options import Device, Labels, PathName, check_at_least, check_choice, list_paths
 from leakbench.interface.process import run_settings
 from leakbench.interface.results import Results
+from leakbench.interface.served_callable import serve_callable
 from leakbench.interface.settings import Settings, to_overrides
 from leakbench.runner.plan import Rerun
 from leakbench.runner.process import start_process
 from leakbench.runner.run import Run, prepare_run
 from leakbench.runtime import registry
+from leakbench.runtime.errors import UsageError
 from leakbench.runtime.paths import user_path
 from leakbench.suite.audit_request.suite import build_audit_suite
 
@@ -30,6 +32,7 @@ def audit(
     nonmembers: PathName | Any,
     *,
     samples: PathName | Any | None = None,
+    endpoint: PathName | None = None,
     out: PathName | None = None,
     size: int | None = None,
     captions: PathName | None = None,
@@ -62,11 +65,13 @@ def audit(
     that cannot work on this model or these images are left out, with a warning that says why. docs/your_model.md goes
     through it step by step.
 
-    - model: a diffusers pipeline: the object, its folder, or a hub id. None where there are only `samples`.
+    - model: a diffusers pipeline: the object, its folder, or a hub id; or a function of (prompt, seed, image) that
+      answers an image (docs/hosted.md). None where there are only `samples` or an `endpoint`.
     - members, nonmembers: images that it was trained on, and images like them that it was not: a folder of images (of
       any depth), an .npz file, the name of a data set; or a tensor (N, C, H, W), an array (N, H, W) or (N, H, W, C), or
       PIL images of one size: whole numbers 0 to 255, or floats in [0, 1] or, if any is negative, in [-1, 1].
     - samples: generated images, where there is no model; given as members are.
+    - endpoint: of a hosted model: a URL, or a TOML file (docs/hosted.md).
     - out: the folder for the results, else runs/audit-MODEL below the working directory. Attacks and defenses that it
       holds of earlier audits of this model and these images are kept in it and in the results.
     - size: resize and crop the images of folders to so many pixels a side, at least 2.
@@ -97,10 +102,14 @@ def audit(
     """
     sets = {"members": members, "nonmembers": nonmembers} | ({} if samples is None else {"samples": samples})
     named = None if groups is None or isinstance(groups, str | PathLike) else groups
-    given = locals() | locate_images(sets, named) | {"model": None if model is None else locate_model(model)}
+    given = locals() | locate_images(sets, named)
     given["groups"] = groups if named is None else None
     del given["sets"], given["named"]
-    with run_settings():
+    with run_settings(), serve_callable(model) as served:
+        if served and endpoint is not None:
+            raise UsageError(f"endpoint = {endpoint!r}: goes in place of a model, and a function is given")
+        at_hand = None if served or model is None else locate_model(model)
+        given |= {"model": at_hand, "endpoint": served or endpoint}
         prepared = prepare_audit(**given)
         for name, objection in prepared.left_out.items():
             warnings.warn(f"left out: {name}: {objection}", stacklevel=2)
@@ -121,6 +130,7 @@ def prepare_audit(
     nonmembers: PathName,
     *,
     samples: PathName | None,
+    endpoint: PathName | None,
     out: PathName | None,
     size: int | None,
     captions: PathName | None,

@@ -77,6 +77,7 @@ def _check_known(
         "--lora": request["lora"] is not None,
         "--base": request["base"] is not None,
         "--samples": request["samples"] is not None,
+        "--endpoint": request["endpoint"] is not None,
         "--defense": bool(list_names(request["defenses"])),
         "--skip-broken": request["skip_broken"],
         "--trust-code": request["trust_code"],

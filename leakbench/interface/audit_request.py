@@ -11,7 +11,12 @@ from leakbench.data.levels import Levels
 from leakbench.interface.options import Labels, PathName, check_at_least, check_choice, list_names
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.paths import user_path
-from leakbench.suite.audit_request.request import name_dataset, request_of_model, request_of_samples
+from leakbench.suite.audit_request.request import (
+    name_dataset,
+    request_of_endpoint,
+    request_of_model,
+    request_of_samples,
+)
 from leakbench.suite.audit_request.suite import Request
 
 REQUEST = (  # the options that a request follows from
@@ -19,6 +24,7 @@ REQUEST = (  # the options that a request follows from
     "members",
     "nonmembers",
     "samples",
+    "endpoint",
     "size",
     "captions",
     "lora",
@@ -45,6 +51,7 @@ def make_request(
     members: PathName,
     nonmembers: PathName,
     samples: PathName | None,
+    endpoint: PathName | None,
     size: int | None,
     captions: PathName | None,
     lora: PathName | None,
@@ -95,7 +102,15 @@ def make_request(
             f"--members and --nonmembers are both {members}: give the images that it was trained on, and others like "
             "them that it was not"
         )
-    if model is not None and samples is None:
+    if [model, samples, endpoint].count(None) != 2:
+        raise UsageError(
+            "audit: give a MODEL, or --samples DIR where there are only generated images, or --endpoint URL of a "
+            "hosted model"
+        )
+    if endpoint is not None:
+        around_it: dict[str, Any] = {"lora": lora, "base": base, "guidance": guidance, "defense": around}
+        return request_of_endpoint(fspath(endpoint), around_it, table, given)
+    if model is not None:
         if lora is not None and base is not None:
             raise UsageError(f"--base {base}: with --lora the base is MODEL itself: leave one of them out")
         said: dict[str, Any] = {
@@ -105,8 +120,7 @@ def make_request(
         }
         said |= {"lora": lora and str(user_path(lora)), "reference": base and str(user_path(base))}
         return request_of_model(str(user_path(model)), said, table, given)
-    if samples is not None and model is None:
-        told: dict[str, Any] = {"captions": table, "lora": lora, "base": base, "guidance": guidance, "defense": around}
-        images = name_dataset("--samples", fspath(samples), size, convert, upright=upright, levels=stated)
-        return request_of_samples(images, told, given)
-    raise UsageError("audit: give a MODEL, or --samples DIR where there are only generated images")
+    assert samples is not None
+    told: dict[str, Any] = {"captions": table, "lora": lora, "base": base, "guidance": guidance, "defense": around}
+    images = name_dataset("--samples", fspath(samples), size, convert, upright=upright, levels=stated)
+    return request_of_samples(images, told, given)

@@ -30,7 +30,10 @@ def locate_model(model: Any) -> str:
     if isinstance(model, str | PathLike):
         return fspath(model)
     if not hasattr(model, "save_pretrained"):
-        raise UsageError(f"model: a {type(model).__name__}: give a diffusers pipeline, its folder, or a hub id")
+        raise UsageError(
+            f"model: a {type(model).__name__}: give a diffusers pipeline, its folder, a hub id, "
+            "or a function of (prompt, seed, image)"
+        )
     return str(_store(type(model).__name__, model.save_pretrained))
 
 

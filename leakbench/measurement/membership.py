@@ -62,7 +62,7 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
     shared = calls.facts
     forgotten = _forget_masks(context)
     asks = any(Access.API <= row.access <= Access.DENOISER for row, _ in written)
-    random = asks and randomised(context.release, parts["member"])
+    random = asks and context.release.answers_eps and randomised(context.release, parts["member"])
     described = _describe_reported(context)
     for row, question in written:
         attack = attacks[row.attack][0]

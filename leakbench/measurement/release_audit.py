@@ -176,7 +176,7 @@ class ReleaseAudit:
             run=RunInfo(
                 environment=self._environments(),
                 timings=contents.timings,
-                calls=contents.calls,
+                calls=contents.calls | context.release.spent(),
                 key=parts,
                 trainings=self._trainings,
             ),

@@ -58,6 +58,7 @@ class Release:
     repeat: int = 0
 
     is_iterative: ClassVar[bool] = True  # eps() steers the walk that samples come from; False: finished ones are chosen
+    answers_eps: ClassVar[bool] = True  # False: it hands out images alone
 
     @classmethod
     def wrap(cls, base: Release, **more: Any) -> Release:
@@ -159,6 +160,10 @@ class Release:
     def facts(self) -> dict[str, Any]:
         """JSON-able facts that sampling showed, asked once, right after sample(); by default those of the base."""
         return self.base.facts() if self.base else {}
+
+    def spent(self) -> dict[str, float]:
+        """What a service that is paid has counted so far, for the record of a run: "service_calls", "service_price"."""
+        return self.base.spent() if self.base else {}
 
     @property
     def conditions(self) -> int:

@@ -13,10 +13,12 @@ from leakbench.runtime.errors import UsageError
 class SamplesOnly(Release):
     """A release of finished images. A subclass says where they come from, by `generate` or `sample`.
 
-    Its defense declares `offers = Access.SAMPLES`, so that no attack that needs more is run on it.
+    Its defense declares `offers = Access.SAMPLES`, so that no attack that needs more is run on it; or API, where the
+    subclass varies images.
     """
 
     is_iterative: ClassVar[bool] = False
+    answers_eps: ClassVar[bool] = False
 
     def _nobody(self, *asked: object, **more: object) -> NoReturn:
         """Refuse a question to the network."""

@@ -170,13 +170,15 @@ class Run:
     def announce(self) -> Iterator[str]:
         """What is to be known before anything is trained: a line for the rows that --budget leaves out, the groups that
         images come in, and a line for each training that a defense around a given model takes: its knobs, and the
-        minutes it takes on this machine."""
+        minutes it takes on this machine; and what the calls of a hosted model cost."""
         from leakbench.runner.estimate.given_models import describe_trainings
+        from leakbench.runner.estimate.hosted_calls import describe_hosted
 
         if (budget := self.inputs.suite.budget) and budget.empty:
             yield budget.describe_empty()
         yield from describe_groups(self.inputs)
         yield from describe_trainings(self.inputs, self.plan.cells, lambda: self._times)
+        yield from describe_hosted(self.inputs, self.plan.cells)
 
     def execute(self, command: str) -> Execution:
         """Do the cells and write reports. `command` is kept for the record.

@@ -10,15 +10,20 @@ from pathlib import Path
 from leakbench.runtime.errors import UsageError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write under a temporary name in the same folder, then rename: a reader sees the old file or the new one."""
+def write_atomically(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write under a temporary name in the same folder, then rename: a reader sees the old file or the new one.
+
+    durable: also after a crash of the machine, which takes a disk's time. Whatever becomes of the process alone, both
+    are the same.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:  # a full disk does not say which file it was
         raise OSError(error.errno, error.strerror, str(path)) from error

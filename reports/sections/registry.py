@@ -29,6 +29,7 @@ FINDINGS = (
     "exposure",
     "sets",
     "sharing",
+    "service",
     "published",
     "controls",
     "flags",

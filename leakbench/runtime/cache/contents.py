@@ -18,7 +18,7 @@ from leakbench.runtime.cache.use import last_use
 
 KINDS: Final = {"fits": "networks", "samples": "samples", "readers": "features", "packed": "images", "told": "captions"}
 CHECKPOINTS, LEFT_OVER = "checkpoints", "left over"
-KEPT: Final = ("weights", "downloads", "captions", "in_memory")  # fetched from elsewhere, or given by a user
+KEPT: Final = ("weights", "downloads", "captions", "in_memory", "hosted")  # fetched from elsewhere, or given by a user
 
 _KEY = re.compile(r"[0-9a-f]{40}")
 _UNFINISHED = re.compile(r"\.([0-9a-f]{40})\.\w+")

@@ -15,6 +15,7 @@ WORDS: tuple[dict[str, Any], ...] = (  # that every set has beside where the mod
     {"id": "clid-other", "name": "clid", "captions": "other"},
     {"name": "prompt_noise"},
 )
+HOSTED: tuple[dict[str, Any], ...] = ({"name": "reconstruction"},)  # where a hosted model is told them
 
 
 def split_choice(choice: str) -> list[str]:

@@ -21,7 +21,7 @@ from leakbench.api import Access, Attack, MembershipAttack
 from leakbench.results.families import FAMILIES
 from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError, nearest_name
-from leakbench.suite.audit_request.attack_sets import FROZEN, SETS, WORDS, read_set, split_choice
+from leakbench.suite.audit_request.attack_sets import FROZEN, HOSTED, SETS, WORDS, read_set, split_choice
 
 ASKED = tuple(name for name, family in FAMILIES.items() if family.of_given_models)
 _OPTION = "--attacks"
@@ -61,8 +61,9 @@ def build_entries(choice: str, reach: Reach, captioned: bool = False) -> list[di
         for entry in _possible(read_set(word), reach) if word in SETS else [_named(word, reach)]:
             for one in (entry, *_twins(entry, reach)):
                 found.setdefault(str(one.get("id", one["name"])), one)
-    if captioned and not set(SETS).isdisjoint(split_choice(choice)):
-        for entry in _possible(list(WORDS), reach):
+    if not set(SETS).isdisjoint(split_choice(choice)):
+        beside = [*(HOSTED if reach.access is Access.API else ()), *WORDS] if captioned else []
+        for entry in _possible(beside, reach):
             found.setdefault(str(entry.get("id", entry["name"])), entry)
     return list(found.values())
 

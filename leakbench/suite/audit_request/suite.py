@@ -58,6 +58,7 @@ _WHERE = "leakbench audit"
 _SMALL_BATCH, _MANY = 64, 512  # rows of a batch where there are fewer images of a side than that
 _LARGEST = 64  # pixels a side of images on which the control is worth its time
 _BATCH_PIXELS = 2**24  # numbers in the images of a compute batch, at the most: 64 MiB
+_HOSTED_SAMPLES = 200  # of a hosted model, each a call that is paid
 _HEADLINES = {"tpr@fpr=0.001": 10_000, "tpr@fpr=0.01": 1_000}  # and the nonmembers that each takes
 
 
@@ -66,8 +67,8 @@ class Request:
     """An audit request.
 
     model: parameters of the plugin that hands it out, with its `name`. generated: name of the data set of generated
-    images, where there is no model. members, nonmembers: names of data sets. attacks: names of sets ("standard",
-    "strongest", "all") and of attacks, with commas between.
+    images, where there is no model. hosted: the model is asked over a network. members, nonmembers: names of data sets.
+    attacks: names of sets ("standard", "strongest", "all") and of attacks, with commas between.
     defenses: names of sampling-time defenses to put around the model. captions: the table that both the data set and
     the model read; typed_captions: the option as it was typed. groups: the table that says whose each image is.
     samples, shape: number and shape of generated images.
@@ -86,6 +87,7 @@ class Request:
     seed: int = 0
     skip_broken: bool = False
     generated: str = ""
+    hosted: bool = False
     samples: int = 20
     shape: tuple[int, ...] | None = None
     few: bool = False
@@ -93,6 +95,8 @@ class Request:
     @property
     def reach(self) -> Reach:
         """Access that an attacker has."""
+        if self.hosted:
+            return Reach(Access.API)
         known = bool(self.model.get("lora") or self.model.get("reference"))
         return Reach(Access.SAMPLES if self.generated else Access.WEIGHTS, known)
 
@@ -167,7 +171,7 @@ def _table(request: Request, few: bool = False) -> dict[str, Any]:
         "seeds": [request.seed],
         "network": {"width": 8, "blocks": 1},
         "quality": _quality(request),
-        "defense": [{"id": GIVEN, "role": "baseline", **request.model}, *_around(request)],
+        "defense": [{"id": GIVEN, "role": "baseline", **request.model, **_condition(request)}, *_around(request)],
         "attack": build_entries(request.attacks, replace(request.reach, few=few), bool(request.captions)),
     }
 
@@ -193,6 +197,9 @@ def _with_channels(request: Request, model: PretrainedSpec | None) -> Request:
     if model is not None:
         channels = model.images[0]
         members, nonmembers = (with_channels(name, channels) for name in (request.members, request.nonmembers))
+        return replace(request, members=members, nonmembers=nonmembers)
+    if request.hosted:
+        members, nonmembers = make_alike([request.members, request.nonmembers], _WHERE, request.skip_broken)
         return replace(request, members=members, nonmembers=nonmembers)
     _check_sample_headers(request)
     names = [request.members, request.nonmembers, request.generated]
@@ -255,7 +262,14 @@ def _sampler(parts: Counter[str], data: Dataset) -> dict[str, Any]:
 
 def _quality(request: Request) -> dict[str, Any]:
     table: dict[str, Any] = {"samples": request.samples} if request.generated else {}
+    if request.hosted:
+        table["samples"] = _HOSTED_SAMPLES
     return table | ({"features": "rotation"} if request.captions else {})
+
+
+def _condition(request: Request) -> dict[str, str]:
+    """Of a hosted model, which has no settings that tell it."""
+    return {"condition": "label"} if request.hosted and request.captions else {}
 
 
 def _around(request: Request) -> list[dict[str, Any]]:
@@ -324,7 +338,7 @@ def _setting(point: ReleaseSpec, data: Dataset, spec: PretrainedSpec | None) -> 
     spec = spec if as_pretrained(chain[0]) else None
     return AuditSetting(
         chain=chain,
-        condition="label" if spec and spec.network.conditions else "none",
+        condition=point.chain[0].condition or ("label" if spec and spec.network.conditions else "none"),
         forget="nothing",
         timesteps=spec.schedule.T if spec else 1000,
         images=counts["member"] + counts["calibration_in"],

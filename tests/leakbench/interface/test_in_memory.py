@@ -95,7 +95,9 @@ def test_what_is_no_set_of_images_is_one_line(case):
 
 
 def test_what_is_no_model_is_one_line():
-    with pytest.raises(lb.UsageError, match="model: a Linear: give a diffusers pipeline, its folder, or a hub id"):
+    with pytest.raises(
+        lb.UsageError, match="model: a Linear: give a diffusers pipeline, its folder, a hub id, or a function"
+    ):
         locate_model(torch.nn.Linear(1, 1))
 
 

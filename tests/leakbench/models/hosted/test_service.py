@@ -1,0 +1,259 @@
+"""Questions to a server of this process: retries, waits, counts, budgets, faults; and answers that are kept."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from leakbench.models.hosted import client, http
+from leakbench.models.hosted.client import ServiceFault
+from leakbench.models.hosted.endpoint import Endpoint
+from leakbench.models.hosted.ledger import BudgetSpent
+from leakbench.models.hosted.plan import describe_calls
+from leakbench.models.hosted.question import Question
+from leakbench.models.hosted.service import Service
+
+SHAPE = (1, 8, 8)
+PICTURE = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
+PNG = {"Content-Type": "image/png"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
+
+
+def questions(count, image=None):
+    return [Question("", seed, image) for seed in range(count)]
+
+
+def spent_of(service):
+    return service.spent.calls, service.spent.money
+
+
+def test_answers_come_in_order_and_are_asked_once_in_all(hosting):
+    with hosting.serving() as server:
+        endpoint = Endpoint(url=server.url, price=0.5)
+        asked = [*questions(6), *questions(3)]
+        first = Service(endpoint).ask(asked, SHAPE)
+        wanted = [hosting.noise({"seed": one.seed})[..., None] for one in asked]
+        assert (first == np.stack(wanted)).all()
+        again = Service(endpoint.model_copy(update={"price": 9.0}))
+        assert (again.ask(asked, SHAPE) == first).all()
+        assert len(server.asked) == 6 and spent_of(again) == (6, 3.0)
+        Service(endpoint.model_copy(update={"version": "other"})).ask(questions(1), SHAPE)
+        assert len(server.asked) == 7
+
+
+def test_the_body_is_the_template_with_what_is_asked(hosting, monkeypatch):
+    monkeypatch.setenv("HOSTED_TOKEN", "tok-123")
+    body = {"text": "a photo, {prompt}", "n": 1, "more": {"seed": "{seed}", "init": "{image}", "far": ["{strength}"]}}
+    with hosting.serving(lambda asked, number: (200, PNG, hosting.png(PICTURE[..., 0]))) as server:
+        endpoint = Endpoint(url=server.url, body=body, headers={"X-Api-Key": "k ${HOSTED_TOKEN}"})
+        service = Service(endpoint)
+        service.ask([Question("{seed} cats", 7)], SHAPE)
+        service.ask([Question("cats", 8, PICTURE, 0.2)], SHAPE)
+    assert server.asked[0] == {"text": "a photo, {seed} cats", "n": 1, "more": {"seed": 7, "far": []}}
+    sent = server.asked[1]["more"]
+    assert sent["far"] == [0.2] and (hosting.levels_of({"image": sent["init"]}) == PICTURE[..., 0]).all()
+    assert server.headers[0]["X-Api-Key"] == "k tok-123"
+
+
+def test_it_tries_again_after_429_and_500_and_counts_what_was_not_refused(hosting):
+    def respond(asked, number):
+        if number == 1:
+            return 429, {"Retry-After": "0"}, b""
+        return (500, {}, b"down") if number == 2 else (200, PNG, hosting.png(hosting.noise(asked)))
+
+    with hosting.serving(respond) as server:
+        service = Service(Endpoint(url=server.url, price=1.0))
+        service.ask(questions(1), SHAPE)
+    assert len(server.asked) == 3 and spent_of(service) == (2, 2.0)
+
+
+@pytest.mark.parametrize("asked_for", ["1", "date"])
+def test_it_waits_as_long_as_the_service_says(hosting, asked_for):
+    from email.utils import formatdate
+
+    def respond(asked, number):
+        after = "1" if asked_for == "1" else formatdate(time.time() + 2, usegmt=True)  # a date has whole seconds
+        return (503, {"Retry-After": after}, b"") if number == 1 else (200, PNG, hosting.png(hosting.noise(asked)))
+
+    with hosting.serving(respond) as server:
+        began = time.monotonic()
+        Service(Endpoint(url=server.url)).ask(questions(1), SHAPE)
+    assert time.monotonic() - began > 0.9
+
+
+JSON = {"Content-Type": "application/json"}
+WRONG = {
+    "no image": (
+        (200, {"Content-Type": "text/html"}, b"<html>"),
+        "neither an image nor JSON .6 bytes, said to be text/h",
+    ),
+    "garbage": ((200, PNG, b"\x89PNG\r\n\x1a\ngarbage"), "15 bytes that are no image"),
+    "another key": ((200, JSON, b'{"images": []}'), "there is no 'image'; its keys are images"),
+    "an address": ((200, JSON, b'{"image": "file:///etc/passwd"}'), "an address, which is not followed"),
+    "no text": ((200, JSON, b'{"image": 5}'), "is int, and not an image in base64"),
+    "no base64": ((200, JSON, b'{"image": "***"}'), "is not base64"),
+    "a redirect": ((302, {"Location": "file:///etc/passwd"}, b""), "redirects are not followed"),
+    "refused": ((403, {}, b"no such key: tok-123\x1b[31m"), r"status 403 \(no such key: \*\*\*\\x1b"),
+    "too long a wait": ((429, {"Retry-After": "90000"}, b""), "to be left alone for 90000 s"),
+    "always down": ((500, {}, b"oh"), r"status 500 \(oh\); asked 5 times"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_each_fault_is_one_line_that_names_the_service(hosting, monkeypatch, case):
+    monkeypatch.setenv("HOSTED_TOKEN", "tok-123")
+    reply, words = WRONG[case]
+    with hosting.serving(lambda asked, number: reply) as server:
+        service = Service(Endpoint(url=server.url, headers={"Authorization": "Bearer ${HOSTED_TOKEN}"}))
+        with pytest.raises(ServiceFault, match=words) as fault:
+            service.ask(questions(1), SHAPE)
+        count = len(server.asked)
+        with pytest.raises(ServiceFault):  # and nobody waits for it again
+            service.ask(questions(1), SHAPE)
+    assert str(fault.value).startswith("127.0.0.1:") and str(fault.value).isprintable()
+    assert len(server.asked) == count == (5 if case == "always down" else 1)
+    assert spent_of(service)[0] == (0 if case == "too long a wait" else count)
+
+
+def test_an_image_of_another_size_says_what_would_be_right(hosting):
+    with hosting.serving(lambda asked, number: (200, PNG, hosting.png(hosting.noise(asked, 16)))) as server:
+        service = Service(Endpoint(url=server.url))
+        with pytest.raises(
+            ServiceFault, match=r"images of 16x16 .*, and members are 8x8: --size 16, or have it answer"
+        ):
+            service.ask(questions(1), SHAPE)
+
+
+def test_grey_and_colour_become_what_the_members_are(hosting):
+    colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    with hosting.serving(
+        lambda asked, number: (200, PNG, hosting.png(colour if asked["seed"] else PICTURE[..., 0]))
+    ) as it:
+        service = Service(Endpoint(url=it.url))
+        rgb = service.ask(questions(2), (3, 8, 8))
+        assert (rgb[0] == PICTURE).all() and (rgb[1] == colour).all()
+        again = Service(Endpoint(url=it.url, version="grey")).ask(questions(2), SHAPE)
+    luma = np.rint(colour @ [0.299, 0.587, 0.114])[..., None]
+    assert (again[0] == PICTURE).all() and np.abs(again[1] - luma).max() <= 1
+
+
+def test_json_in_base64_and_data_urls_are_read(hosting):
+    def respond(asked, number):
+        text = base64.b64encode(hosting.png(hosting.noise(asked))).decode()
+        return (
+            200,
+            JSON,
+            json.dumps({"data": [{"b64": ("data:image/png;base64," if number % 2 else "") + text}]}).encode(),
+        )
+
+    with hosting.serving(respond) as server:
+        found = Service(Endpoint(url=server.url, answer="data.0.b64")).ask(questions(2), SHAPE)
+    assert (found[1, ..., 0] == hosting.noise({"seed": 1})).all()
+
+
+def test_slow_answers_and_large_ones_are_given_up(hosting, monkeypatch):
+    gone = threading.Event()
+
+    def drip(asked, number):
+        gone.wait(5)
+        return 200, PNG, b""
+
+    monkeypatch.setattr(client, "TRIES", 2)
+    with hosting.serving(drip) as server:
+        with pytest.raises(ServiceFault, match=r"no answer within 0\.1 s; asked 2 times"):
+            Service(Endpoint(url=server.url, timeout=0.1)).ask(questions(1), SHAPE)
+        gone.set()
+    monkeypatch.setattr(http, "MOST_BYTES", 2**20)
+    for headers, data, words in (
+        ({}, b"x" * 2**21, "a broken answer: more than 1 MiB"),
+        ({"Content-Length": "99"}, b"x", "1 of 99 bytes, and then the connection ended"),
+    ):
+        reply = 200, PNG | headers, data
+        with (
+            hosting.serving(lambda asked, number, reply=reply: reply) as server,
+            pytest.raises(ServiceFault, match=words),
+        ):
+            Service(Endpoint(url=server.url)).ask(questions(1), SHAPE)
+
+
+def test_nobody_there_is_said_in_words(hosting):
+    with hosting.serving() as server:
+        url = server.url
+    with pytest.raises(ServiceFault, match=r"cannot be reached \(Connection refused\); asked 5 times"):
+        Service(Endpoint(url=url)).ask(questions(1), SHAPE)
+
+
+@pytest.mark.parametrize("limit", [{"most_calls": 5}, {"most_money": 1.3}])
+def test_a_budget_stops_and_goes_on_when_it_is_raised(hosting, limit):
+    with hosting.serving() as server:
+        endpoint = Endpoint(url=server.url, price=0.25, **limit)
+        assert "allows 5 more calls" in describe_calls(endpoint, 12)[1]
+        with pytest.raises(BudgetSpent, match=r"most_.* spent.*run the same command to go on"):
+            Service(endpoint).ask(questions(12), SHAPE)
+        assert len(server.asked) == 5
+        raised = endpoint.model_copy(update={"most_calls": None, "most_money": 3.0})
+        assert "5 answers are kept, and 5 calls were made for 1.25" in describe_calls(raised, 12)[0]
+        Service(raised).ask(questions(12), SHAPE)
+        assert sorted(one["seed"] for one in server.asked) == list(range(12))
+    assert spent_of(Service(raised)) == (12, 3.0)
+
+
+def test_calls_keep_to_their_rate(hosting):
+    with hosting.serving() as server:
+        began = time.monotonic()
+        Service(Endpoint(url=server.url, calls_per_minute=1200)).ask(questions(9), SHAPE)
+    assert time.monotonic() - began >= 8 * 60 / 1200
+
+
+ASK = """
+import sys
+from leakbench.models.hosted.endpoint import Endpoint
+from leakbench.models.hosted.question import Question
+from leakbench.models.hosted.service import Service
+service = Service(Endpoint(url=sys.argv[1]))
+service.ask([Question("", seed) for seed in range(60)], (1, 8, 8))
+"""
+
+
+def test_a_killed_process_goes_on_where_it_was(hosting):
+    ready = threading.Event()
+
+    def respond(asked, number):
+        if number == 20:
+            ready.set()
+            time.sleep(30)
+        return 200, PNG, hosting.png(hosting.noise(asked))
+
+    with hosting.serving(respond) as server:
+        asking = subprocess.Popen([sys.executable, "-c", ASK, server.url], env=os.environ)
+        assert ready.wait(60)
+        asking.send_signal(signal.SIGKILL)
+        asking.wait()
+        before, service = len(server.asked), Service(Endpoint(url=server.url))
+        kept, counted = len(service.answers), service.spent.calls
+        assert kept >= 10 and kept < 60 and before <= counted <= before + 4
+        found = service.ask(questions(60), SHAPE)
+    assert (found[59, ..., 0] == hosting.noise({"seed": 59})).all()
+    assert len(server.asked) - before == 60 - kept
+
+
+def test_a_damaged_answer_is_asked_for_again(hosting):
+    with hosting.serving() as server:
+        service = Service(Endpoint(url=server.url))
+        service.ask(questions(2), SHAPE)
+        path = next(service.answers.folder.glob("??/*.png"))
+        path.write_bytes(path.read_bytes()[:40])
+        service.ask(questions(2), SHAPE)
+    assert len(server.asked) == 3
+    assert service.answers.folder.stat().st_mode & 0o077 == 0
