@@ -38,7 +38,7 @@ from opacus.accountants.utils import get_noise_multiplier
 from scipy.optimize import brentq
 
 from leakbench.runtime.errors import UsageError
-from leakbench.statistics.noisy_steps import central_mu, steps_epsilon
+from leakbench.statistics.noisy_steps import is_told_by_group, steps_epsilon
 
 History = Sequence[Sequence[float]]
 
@@ -50,7 +50,6 @@ ORDERS = [
 _STRIDE = 8
 _FEW_ORDERS = [1.25, 1.5, *(round(2 ** (i / 2)) for i in range(2, 21))]  # for a first guess, which may be too careful
 _PRV_UP_TO = 300.0  # of RDP's epsilon: above, exp(epsilon) overflows in PRV's grid
-_GROUPS_UP_TO = 300.0  # above, an epsilon says nothing, and its grid is large
 _CLOSE = 1e-3  # of the noise multiplier that is looked for
 
 
@@ -87,8 +86,7 @@ def replace_one_epsilon(history: History, delta: float) -> float | None:
 
 def group_epsilon(history: History, delta: float, group_size: int) -> float | None:
     """Epsilon at delta for all images of a group together, `group_size` at most; None where it is in the hundreds."""
-    mu = group_size * central_mu(history)
-    if 4 * mu + mu**2 / 2 > _GROUPS_UP_TO:  # about what the central limit of all steps has
+    if not is_told_by_group(history, group_size):
         return None
     return max(0.0, steps_epsilon(history, delta, "zero-out", group_size))
 

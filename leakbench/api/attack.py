@@ -25,10 +25,11 @@ class AuxiliaryModel:
     with random streams of its own; number `draw` of them. What only changes the sampling is left out: the attack does
     not know it. retrained: the recipes at the bottom of the target's chain that train, with their streams, on the
     training images without the forget set. canary: the target's whole chain, on those images but `reference` for which
-    an independent fair coin fell heads. With `canaries` other than "ordinary" only half of these images, drawn at
-    random, have coins, and something is made of them that a training remembers (leakbench.measurement.canaries); all
-    others are trained on. reference: what the target was fine-tuned from, as it is: the base that a given model names,
-    or the bottom of a chain that is trained here, where that is a control and has seen no member.
+    an independent fair coin fell heads, one an image, or one a group (person) where images come in groups. With
+    `canaries` other than "ordinary" only half of these, drawn at random, have coins, and something is made of them that
+    a training remembers (leakbench.measurement.canaries); all others are trained on. reference: what the target was
+    fine-tuned from, as it is: the base that a given model names, or the bottom of a chain that is trained here, where
+    that is a control and has seen no member.
     """
 
     name: str

@@ -2,7 +2,8 @@
 
 The bound speaks of the training that the target had, on other images: the guarantees of both are in `info`, and should
 be alike. The canaries are all images but the reference part, or half of those with something made of them
-(leakbench.measurement.canaries), each included by an independent fair coin.
+(leakbench.measurement.canaries), each included by an independent fair coin. Where images come in groups (people), a
+whole group has one coin: the bound is then of all images of a person, and stands beside what is stated by person.
 
 Where a later step of the chain voided a guarantee, the bound is taken at the delta of the guarantee that was lost, so
 that the bounds of a chain can be read beside each other; that guarantee is in `info` as well.
@@ -10,7 +11,6 @@ that the bounds of a chain can be read beside each other; that guarantee is in `
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any, cast
 
@@ -38,7 +38,7 @@ def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Acce
     asked = {"it": AttackRequest(cast(Any, attack), access is Access.WEIGHTS)}
     canaries = Canaries.of(inputs.split, attack.canary_model, context.seed)
     scores, queries = target.score(asked, _shown(context, canaries))
-    evidence = CanaryEvidence(scores["it"], np.isin(canaries.rows, canary.rows))
+    evidence = CanaryEvidence(scores["it"], np.isin(canaries.rows, canary.rows), canaries.groups)
     guarantee = canary.source.release.guarantee
     lost = _lost_guarantee(context, attack.canary_model) if guarantee.void else Guarantee()
     delta = guarantee.delta or lost.delta or DELTA
@@ -49,7 +49,7 @@ def measure_auditing(context: AuditContext, attack: AuditingAttack, access: Acce
         **({"lost_guarantee": lost.to_json()} if lost.is_stated else {}),
     }
     timings = {"attack": time.perf_counter() - began}
-    return RecordContents(metrics, dataclasses.asdict(evidence), timings, queries=queries["it"])
+    return RecordContents(metrics, evidence.arrays, timings, queries=queries["it"])
 
 
 def _lost_guarantee(context: AuditContext, model: AuxiliaryModel) -> Guarantee:

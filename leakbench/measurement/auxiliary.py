@@ -9,6 +9,7 @@ import numpy as np
 
 from leakbench.api import AuxiliaryModel, find_reference
 from leakbench.data import Split
+from leakbench.statistics.groups import number_by_appearance
 from leakbench.suite.release_spec import ChainLink
 
 if TYPE_CHECKING:
@@ -46,18 +47,27 @@ def training_rows(
         return np.setdiff1d(split.train, forgotten)
     pool = trainable_rows(split)
     if auxiliary.kind == "canary":
-        heads = np.random.default_rng([seed, auxiliary.draw, 0xC0145]).random(len(pool)) < 0.5
-        return pool[heads | ~np.isin(pool, canary_rows(split, auxiliary, seed))]
+        whose = _units(split, pool)
+        heads = np.random.default_rng([seed, auxiliary.draw, 0xC0145]).random(int(whose.max()) + 1) < 0.5
+        return pool[heads[whose] | ~np.isin(pool, canary_rows(split, auxiliary, seed))]
     order = np.random.default_rng([seed, auxiliary.draw, 0x5AD0]).permutation(pool)
     return np.sort(order[: round(auxiliary.share * len(pool))])
 
 
 def canary_rows(split: Split, auxiliary: AuxiliaryModel, seed: int) -> np.ndarray:
-    """Rows that have a coin in a canary model's training, ascending: all that may be trained on, or half of them."""
+    """Rows that have a coin in a canary model's training, ascending: all that may be trained on, or half of them; where
+    images come in groups, those of half of the groups."""
     pool = trainable_rows(split)
     if auxiliary.canaries == "ordinary":
         return pool
-    return np.sort(np.random.default_rng([seed, auxiliary.draw, 0xCA2A2]).permutation(pool)[: len(pool) // 2])
+    whose = _units(split, pool)
+    order = np.random.default_rng([seed, auxiliary.draw, 0xCA2A2]).permutation(int(whose.max()) + 1)
+    return pool[np.isin(whose, order[: len(order) // 2])]
+
+
+def _units(split: Split, rows: np.ndarray) -> np.ndarray:
+    """The number, from 0, of what has a coin of its own: each row, or its group."""
+    return np.arange(len(rows)) if split.group is None else number_by_appearance(split.group[rows], len(rows))
 
 
 def trainable_rows(split: Split) -> np.ndarray:

@@ -7,6 +7,9 @@ half is trained on as it is, whatever the coins say. A canary is told by the row
     mislabelled:  the image as it is, with another label, drawn evenly from the others
     gradient:     in place of a gradient, clip times the unit vector of one weight, another one for each canary
 
+Where images come in groups (people, patients), a whole group has one coin, and is one canary: half of the groups are
+made, with all of their images, and the gradients of a group's images are all of one weight.
+
 The first is the out-of-distribution canary of Steinke et al. (2305.08846) for images, the second its mislabelled one,
 the third its Dirac canary (Nasr et al. 2302.07956), which a training has to know of: `Task.gradient_canaries`.
 """
@@ -22,21 +25,29 @@ from leakbench.api import AuxiliaryModel, GradientCanaries
 from leakbench.data import Split
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.auxiliary import canary_rows
+from leakbench.statistics.groups import number_by_appearance
 
 _PIXELS, _LABEL = 0xB1AC, 0x1ABE1  # of the generators of a row
 
 
 @dataclass(frozen=True)
 class Canaries:
-    """The canaries of a canary model: their rows, ascending, and what is made of these."""
+    """The canaries of a canary model: their rows, ascending, and what is made of these. group: that of each row of the
+    data set, where images come in groups."""
 
     model: AuxiliaryModel
     rows: np.ndarray
+    group: np.ndarray | None = None
 
     @classmethod
     def of(cls, split: Split, model: AuxiliaryModel, seed: int) -> Canaries:
         """Canaries of a canary model at a seed."""
-        return cls(model, canary_rows(split, model, seed))
+        return cls(model, canary_rows(split, model, seed), split.group)
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The group of each canary row, int64; None where each is its own."""
+        return None if self.group is None else self.group[self.rows].astype(np.int64)
 
     def images(self, pictures: ImageView, rows: np.ndarray) -> ImageView:
         """Images of these rows of a data set, with those of canaries as they are trained on."""
@@ -63,8 +74,12 @@ class Canaries:
         """Numbers of the canaries among these rows, where their gradients are made."""
         if self.model.canaries != "gradient":
             return None
-        number = np.where(np.isin(rows, self.rows), np.searchsorted(self.rows, rows), -1)
-        return GradientCanaries(torch.from_numpy(number), torch.from_numpy(self.rows))
+        place = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
+        made, ids = self.rows[place] == rows, torch.from_numpy(self.rows)
+        if self.groups is None:
+            return GradientCanaries(torch.from_numpy(np.where(made, place, -1)), ids)
+        canary = number_by_appearance(self.groups, len(self.rows))
+        return GradientCanaries(torch.from_numpy(np.where(made, canary[place], -1)), ids, torch.from_numpy(canary))
 
 
 def black_or_white(row: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -201,7 +201,17 @@ class AttributeEvidence:
 
 @dataclass(frozen=True)
 class CanaryEvidence:
-    """Raw scores (m,), float64, higher = more likely included, and the coins (m,), bool: true = included."""
+    """Raw scores (m,), float64, higher = more likely included, and the coins (m,), bool: true = included.
+
+    canary_groups: int64 (m,), the group (person, patient, scene) of each image; all images of one had one coin. None
+    where images do not come in groups, and each had its own.
+    """
 
     scores: np.ndarray
     included: np.ndarray
+    canary_groups: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that are there, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}

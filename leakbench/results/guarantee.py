@@ -29,7 +29,7 @@ class Guarantee(BaseModel):
     adjacency: Literal["zero-out", "add-or-remove", "replace"] | None = None
     unit: Literal["image", "group"] | None = None
     history: tuple[tuple[float, float, int], ...] | None = None
-    group_size: Annotated[int, Field(ge=1)] | None = None
+    group_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
     void: str | None = None
     facts: dict[str, Any] = Field(default_factory=dict)
 

@@ -20,9 +20,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._scores import Scores, checked, tail
+from ._scores import checked, tail
 from .epsilon_bound import EpsilonBound, check_delta, largest
-from .groups import mean_scores, number_groups
+from .groups import mean_scores, number_by_appearance
 
 
 def guesses(scores: ArrayLike, included: ArrayLike, share: float, groups: ArrayLike | None = None) -> tuple[int, int]:
@@ -37,7 +37,7 @@ def guesses(scores: ArrayLike, included: ArrayLike, share: float, groups: ArrayL
     if coins.dtype != np.bool_ or coins.shape != ranked.shape:
         raise ValueError(f"included must be {ranked.size} booleans, got {coins.dtype} of shape {coins.shape}")
     if groups is not None:
-        ranked, coins = _by_group(ranked, coins, groups)
+        ranked, coins = group_canaries(ranked, coins, groups)
     if not 0 < share <= 1:
         raise ValueError(f"the share that is guessed lies in (0, 1], got {share}")
     half = min(round(share * ranked.size / 2), ranked.size // 2)
@@ -48,12 +48,19 @@ def guesses(scores: ArrayLike, included: ArrayLike, share: float, groups: ArrayL
     return 2 * half, int(right)
 
 
-def _by_group(scores: Scores, coins: NDArray[np.bool_], groups: ArrayLike) -> tuple[Scores, NDArray[np.bool_]]:
-    codes = number_groups(groups, scores.size)
+def group_canaries(
+    scores: ArrayLike, included: ArrayLike, groups: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores and coins of canaries that are groups with one coin: the mean score of each, in order of appearance.
+
+    Raises ValueError where scores are not finite, or the images of a group had different coins.
+    """
+    ranked, coins = checked(scores), np.asarray(included)
+    codes = number_by_appearance(groups, ranked.size)
     heads = np.bincount(codes, coins) / np.bincount(codes)
     if not np.isin(heads, (0, 1)).all():
         raise ValueError("the images of a group must have been included by one coin")
-    return mean_scores(scores, groups), heads == 1
+    return mean_scores(ranked, codes), heads == 1
 
 
 def epsilon_one_run(canaries: int, guessed: int, right: int, delta: float, level: float = 0.95) -> EpsilonBound:

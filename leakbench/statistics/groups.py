@@ -67,6 +67,14 @@ def number_groups(groups: ArrayLike, size: int) -> Codes:
     return _numbered(_checked(groups, size))[0]
 
 
+def number_by_appearance(groups: ArrayLike, size: int) -> Codes:
+    """Number the groups of `size` images from 0, in the order in which they appear."""
+    _, first, codes = np.unique(_checked(groups, size), return_index=True, return_inverse=True)
+    rank = np.empty_like(first)
+    rank[np.argsort(first)] = np.arange(first.size)
+    return np.asarray(rank[codes.reshape(-1)], dtype=np.int64)
+
+
 def number_sides(groups: Groups | None, members: int, nonmembers: int) -> Sides | None:
     """Number the groups of two sides together: a group may have images on both. None for None."""
     if groups is None:

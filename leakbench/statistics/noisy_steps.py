@@ -40,6 +40,7 @@ History = Sequence[Sequence[float]]
 
 _FINEST, _COARSEST, _FINER = 1e-4, 1e-2, 64  # widths of grids
 _SHARE, _COARSEST_OF_GROUPS = 1.5e-3, 0.05
+_MOST_OF_GROUPS = 300.0  # of about the largest loss of all steps
 _LEAST_DELTA, _POINTS = 1e-12, 400
 
 
@@ -79,6 +80,13 @@ def steps_epsilon(
     grid = _grid(history, _FINER) if group_size == 1 else _group_grid(history, group_size)
     loss = _loss(_key(history), adjacency, grid, group_size)
     return float(loss.get_epsilon_for_delta(delta))
+
+
+def is_told_by_group(history: History, group_size: int) -> bool:
+    """Tell whether epsilon for `group_size` images together is below the hundreds: above, it says nothing, and takes
+    large grids."""
+    mu = group_size * central_mu(history)
+    return 4 * mu + mu**2 / 2 <= _MOST_OF_GROUPS
 
 
 def steps_curve(history: History, group_size: int = 1) -> TradeOff:

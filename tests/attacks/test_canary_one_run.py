@@ -130,6 +130,30 @@ def test_an_inverted_attack_shows_what_its_mirror_image_shows(quick):
     assert forward.info["level"] == 0.95
 
 
+def test_groups_with_one_coin_are_canaries_beside_what_is_stated_of_a_group(quick):
+    """A bound by group does not stand beside an epsilon by image, nor the other way round."""
+    groups = np.repeat(np.arange(300)[::-1], 2)
+    included = coins(300, 5).repeat(2)
+    given = CanaryEvidence(np.random.default_rng(6).normal(size=600) + 3 * included, included, groups)
+    history = {"delta": 1e-5, "adjacency": "zero-out", "history": ((6.0, 0.25, 525),)}
+
+    def judged(by_group=True, **stated):
+        evidence = given if by_group else CanaryEvidence(given.scores, given.included)
+        return evaluate_auditing(evidence, 0.5, 1e-5, Guarantee(**history, **stated))
+
+    found = judged(unit="group", epsilon=0.5)
+    assert found.info["unit"] == "group" and {m.n for m in found.metrics if m.name == "epsilon_lower"} == {300}
+    assert "epsilon-above-guarantee" in found.flags
+    assert values(found)["canary_auc"] > 0.99 > values(judged(False, epsilon=0.5, unit="image"))["canary_auc"]
+    by_image = judged(unit="image", epsilon=0.5)
+    assert by_image.flags == set() and "epsilon_lower_f_dp" not in values(by_image)
+    beside = judged(unit="image", epsilon=0.5, group_size=2, facts={"epsilon_by_group": 90.0})
+    assert beside.flags == {"ceiling-below-guarantee"}
+    assert values(beside)["epsilon_lower_f_dp"] != values(found)["epsilon_lower_f_dp"]  # by the curve of two images
+    other = judged(False, unit="group", epsilon=0.5)
+    assert other.flags == set() and "epsilon_lower_f_dp" not in values(other) and "unit" not in other.info
+
+
 def test_noisy_steps_that_are_stated_add_the_bound_under_f_dp(quick):
     """And only those of zero-out adjacency, whose curve it is."""
     included = coins(300, 5)
@@ -280,5 +304,5 @@ def test_a_private_release_exceeds_its_claim_at_most_three_times_in_twenty(tmp_p
 
 
 def test_evidence_is_plain_arrays():
-    found = dataclasses.asdict(CanaryEvidence(np.zeros(3), np.ones(3, dtype=bool)))
+    found = CanaryEvidence(np.zeros(3), np.ones(3, dtype=bool)).arrays
     assert {name: array.dtype.kind for name, array in found.items()} == {"scores": "f", "included": "b"}

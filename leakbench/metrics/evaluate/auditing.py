@@ -22,6 +22,11 @@ bound exceeded a right claim in 0.01 % at most, and an attack that knows nothing
 `ceiling-below-guarantee` says that this audit could not have refuted it: it takes more canaries, or a smaller delta
 (the bound by counting pays 2 m delta for it).
 
+Where images come in groups (people, patients) and all of a group had one coin, a canary is a group, scored by the mean
+of its images, and all bounds are of epsilon by group (`info["unit"]`). They stand beside what the guarantee states of a
+group: its epsilon, where that is its unit, or else `epsilon_by_group`; an epsilon by image is neither refuted by them
+nor out of their reach. The curve under f-DP is then that of groups.
+
 The proof takes the mechanism for given before the coins fall. Where a recipe reads the number of images (a sampling
 rate, a delta of n^-1.1), it reads how many coins fell heads; that this changes nothing to speak of is assumed.
 
@@ -52,6 +57,8 @@ from leakbench.statistics import (
     flags,
     guesses,
 )
+from leakbench.statistics.epsilon_one_run import group_canaries
+from leakbench.statistics.noisy_steps import is_told_by_group
 
 LEVEL = 0.95
 NOTHING_STATED = Guarantee()
@@ -71,17 +78,22 @@ def evaluate_auditing(
     Where some half of the canaries has no included one, or only such, there are no bounds, and the flag
     `too-few-canaries` says so.
     """
-    scores, included = finite(evidence.scores), evidence.included
+    scores, included, by_group = finite(evidence.scores), evidence.included, evidence.canary_groups is not None
+    if evidence.canary_groups is not None:
+        scores, included = group_canaries(scores, included, evidence.canary_groups)
     halves = [(scores[first::2], included[first::2]) for first in (0, 1)]
     if any(min(coins.sum(), (~coins).sum()) < 2 for _, coins in halves):
         return MetricSet([], {"too-few-canaries"})
     guessed, right = guesses(scores, included, share)
-    bounds = _one_run_bounds(len(scores), guessed, right, delta, guarantee)
+    bounds = _one_run_bounds(len(scores), guessed, right, delta, curves_of(guarantee, delta, by_group))
+    groups = (np.flatnonzero(included), np.flatnonzero(~included)) if by_group else None
     found = MetricSet(
         [one for suffix, bound in bounds.items() for one in _pair(suffix, bound, len(scores))],
-        set(flags(evidence.scores[included], evidence.scores[~included])),
+        set(flags(scores[included], scores[~included], groups=groups)) | _non_finite(evidence.scores),
         info={"guessed": guessed, "right": right, "reversed": 2 * right < guessed, "delta": delta, "level": LEVEL},
     )
+    if by_group:
+        found.info["unit"] = "group"
     if "_f_dp" in bounds:
         found.info["f_dp_assumes"] = bounds["_f_dp"].assumes
     found.metrics.append(metric("canary_auc", auc(scores[included], scores[~included])))
@@ -90,20 +102,44 @@ def evaluate_auditing(
     for name, bound_of in _HEURISTIC.items():
         found.metrics += _pair(f"_{name}", bound_of(*counts, delta), min(counts[1], counts[3]))
     found.info["heuristic"] = [f"epsilon_lower_{name}" for name in _HEURISTIC]
-    if guarantee.epsilon is not None:
-        found.flags |= _judge(guarantee.epsilon, list(bounds.values()))
+    stated = stated_epsilon(guarantee, by_group)
+    if stated is not None:
+        found.flags |= _judge(stated, list(bounds.values()))
     return found
 
 
+def stated_epsilon(guarantee: Guarantee, by_group: bool) -> float | None:
+    """The epsilon that bounds by group, or by image, stand beside; None where none is stated by that unit."""
+    if by_group:
+        return guarantee.by_group
+    return None if guarantee.unit == "group" else guarantee.epsilon
+
+
+def curves_of(guarantee: Guarantee, delta: float, by_group: bool) -> StepCurves | None:
+    """The trade-off curves that a guarantee's noisy steps are of, for a group or for an image; None where it states
+    none such."""
+    if guarantee.epsilon is None or not guarantee.history or guarantee.adjacency != "zero-out":
+        return None
+    if not by_group:
+        return None if guarantee.unit == "group" else StepCurves(guarantee.history, delta)
+    group_size = guarantee.group_size or 1
+    if guarantee.by_group is None or not is_told_by_group(guarantee.history, group_size):
+        return None
+    return StepCurves(guarantee.history, delta, group_size)
+
+
+def _non_finite(scores: np.ndarray) -> set[str]:
+    return set() if np.isfinite(scores).all() else {"non-finite"}
+
+
 def _one_run_bounds(
-    canaries: int, guessed: int, right: int, delta: float, guarantee: Guarantee
+    canaries: int, guessed: int, right: int, delta: float, curves: StepCurves | None
 ) -> dict[str, EpsilonBound]:
     """Bounds that hold for one training, by the ending of their metric's name."""
     found = {
         "": either_way(lambda v, level: epsilon_one_run(canaries, guessed, v, delta, level), guessed, right, LEVEL)
     }
-    if guarantee.epsilon is not None and guarantee.history and guarantee.adjacency == "zero-out":
-        curves = StepCurves(guarantee.history, delta)
+    if curves is not None:
         found["_f_dp"] = either_way(
             lambda v, level: epsilon_one_run_f_dp(canaries, guessed, v, curves, level), guessed, right, LEVEL
         )

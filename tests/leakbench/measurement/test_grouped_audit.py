@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
-from leakbench.api import Access
+from leakbench.api import Access, AuxiliaryModel
+from leakbench.api.attack import CanaryKind
 from leakbench.measurement.audit_context import AuditContext
+from leakbench.measurement.auxiliary import canary_rows, training_rows
+from leakbench.measurement.canaries import Canaries
 from leakbench.measurement.feature_extractor import FeatureExtractor
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.recompute import RecordArrays, recompute_record
@@ -54,6 +59,34 @@ def test_records_count_the_persons_behind_the_images(audit, tmp_path):
     persons = [len(np.unique(arrays[f"{side}_groups"])) for side in ("member", "nonmember")]
     assert found["auc"].n == 40 and found["auc"].n_groups == min(persons) < 40
     assert found["tpr@fpr=0.1"].n_groups == persons[0]
+
+
+def test_a_whole_person_has_one_coin_and_is_one_canary(audit):
+    """Of every kind of canary; half of the persons are made. One image a person is as none at all, coin by coin."""
+    inputs = audit("coins", True).context.inputs
+    split, pool = inputs.split, set(inputs.pool.tolist())
+    for kind in get_args(CanaryKind):
+        model = AuxiliaryModel("c", kind="canary", canaries=kind)
+        made, trained = canary_rows(split, model, 0), set(inputs.training_rows(model, 0).tolist())
+        inside = np.array([row in trained for row in made])
+        coins = {int(person): set(inside[made // 3 == person]) for person in np.unique(made // 3)}
+        assert all(len(coin) == 1 for coin in coins.values()) and pool - set(made.tolist()) <= trained
+        heads = [next(iter(coin)) for coin in coins.values()]
+        assert len(coins) > 20 and 0.25 < np.mean(heads) < 0.75
+        persons = {row // 3 for row in pool}
+        assert len(coins) == (len(persons) if kind == "ordinary" else len(persons) // 2)
+        alone, none = (replace(split, group=group) for group in (np.arange(len(split.group))[::-1], None))
+        for rows in (canary_rows, lambda split, model, seed: training_rows(split, None, model, seed)):
+            assert np.array_equal(rows(alone, model, 0), rows(none, model, 0))
+
+
+def test_gradients_of_a_persons_images_are_one_canarys():
+    group = np.array([7, 2, 7, 2, 9, 9, 9])
+    found = Canaries(AuxiliaryModel("c", kind="canary", canaries="gradient"), np.array([0, 1, 2, 3]), group)
+    told = found.gradients(np.array([0, 2, 4, 5]))
+    assert told.number.tolist() == [0, 0, -1, -1] and told.canary.tolist() == [0, 1, 0, 1]
+    assert (told.count, told.sizes.tolist(), found.groups.tolist()) == (2, [2, 2], [7, 2, 7, 2])
+    assert told.by_id(torch.tensor([0.5, 1.5])).tolist() == [0.5, 1.5, 0.5, 1.5]
 
 
 def test_without_groups_nothing_is_told_of_any(audit, tmp_path):
