@@ -181,8 +181,11 @@ def _draw_order(pool: np.ndarray, placed: np.ndarray, group: np.ndarray | None, 
 
 
 def order_by_group(rows: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The rows with those of a group one after the other, groups in random order."""
+    """The rows, which are in random order, with those of a group one after the other, groups in random order. With one
+    row a group they stay as they are, so that the draw is that without groups."""
     numbers, which = np.unique(group[rows], return_inverse=True)
+    if len(numbers) == len(rows):
+        return rows
     return rows[np.argsort(rng.permutation(len(numbers))[which], kind="stable")]
 
 

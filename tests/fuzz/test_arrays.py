@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from leakbench.data.array_headers import read_npy_header, read_npz_header
@@ -64,14 +65,17 @@ def test_any_npy_file_is_a_data_set_or_refused(fuzzed, mutations, images, tmp_pa
     fuzzed(files, load, names=[str(tmp_path)])
 
 
-def test_any_file_of_scores_is_evaluated_or_refused(fuzzed, mutations, tmp_path):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_any_file_of_scores_is_evaluated_or_refused(fuzzed, mutations, tmp_path, grouped):
     from rich.console import Console
 
     from leakbench.cli.score_tables import tables
     from leakbench.interface.score_results import ScoreResults
 
     path = tmp_path / "scores.npz"
-    np.savez(path, **{"member_scores": np.arange(6.0), "nonmember_scores": np.arange(7.0) - 3})
+    held = {"member_scores": np.arange(6.0), "nonmember_scores": np.arange(7.0) - 3}
+    held |= {"member_group": np.array([*"aabbcc"]), "nonmember_group": np.arange(7) // 2} if grouped else {}
+    np.savez(path, **held)
     from zipfile import ZipFile
 
     with ZipFile(path) as packed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,6 +46,18 @@ def test_no_group_is_in_two_parts_and_parts_have_their_numbers(most, seed):
     assert [len(split.parts[part]) for part in PARTS[:4]] == [40, 20, 20, 40]
     rows = np.concatenate(list(split.parts.values()))
     assert len(np.unique(rows)) == len(rows) > 300 - 4 * most  # of each part drawn, less than one group is left out
+
+
+def test_one_image_a_group_is_the_draw_without_groups(two_folders):
+    """So an audit has the numbers that it has without, to the last digit: statistics do the rest."""
+    data = Dataset("mine", noise(300))
+    alone, plain = (draw_split(one, SPEC).parts for one in (replace(data, group=np.arange(300)[::-1]), data))
+    assert all(np.array_equal(alone[part], plain[part]) for part in PARTS)
+    folders = [f"folder:{two_folders / side}" for side in ("members", "nonmembers")]
+    names = [name_sides(*(one + more for one in folders)) for more in (r",group-by=(\d+)/(\d+)\.png", "")]
+    alone, plain = (sides(name.partition(":")[2]) for name in names)
+    assert len(np.unique(alone.group)) == len(alone.images) and plain.group is None
+    assert np.array_equal(alone.split, plain.split) and np.array_equal(alone.index, plain.index)
 
 
 def test_groups_are_drawn_alike_whatever_their_size():
