@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from leakbench.api import Artefacts, AuditSetting, Cost, Defense, Release, Skip, Task, fit_param, void_guarantee
 from leakbench.data.image_view import ImageView
 from leakbench.models.denoiser_training import errors, export_weights, trainable, with_weights
+from leakbench.models.pretrained.release import PretrainedRelease
 from leakbench.models.training.gradients import Batch
 from leakbench.models.training.loop import Recipe, Rule, draws, optimise
 from leakbench.runtime.device import RngStream, autocast
@@ -220,7 +221,7 @@ class Unlearning(Defense):
     def fit(self, task: Task) -> Artefacts:
         """Edit a copy of the base's network. Raises UsageError where the base answers otherwise than its weights."""
         assert task.base is not None and task.forget is not None
-        if not task.base.eps_is_raw:
+        if not (task.base.eps_is_raw or isinstance(task.base, PretrainedRelease)):
             raise UsageError(
                 f"{self.name} changes weights, and its base answers otherwise than its weights do: build that base on "
                 f"{self.name} instead"
@@ -252,12 +253,16 @@ class Unlearning(Defense):
         return Artefacts(tensors=export_weights(edit.network), info=info)
 
     def release(self, artefacts: Artefacts, task: Task) -> Release:
-        """The base's network with the edited weights."""
+        """The base's network with the edited weights; a given model is served with the guidance that it had."""
         assert task.base is not None
         network = with_weights(task.base.network, artefacts.tensors, task.device)
         lost = void_guarantee(task.base, f"{self.name} trains on members without differential privacy")
         known = {k: v for k, v in artefacts.info.items() if k not in ("train_seconds", "network_evaluations")}
-        return task.release(network, guarantee=lost if self.reads_members else task.base.guarantee, info=known)
+        more: dict[str, Any] = {"guarantee": lost if self.reads_members else task.base.guarantee, "info": known}
+        if isinstance(task.base, PretrainedRelease):
+            kept = {"guidance": task.base.guidance, "network_calls": task.base.network_calls}
+            return task.release(network, PretrainedRelease, **kept, **more)
+        return task.release(network, **more)
 
 
 def _share(progress: Callable[[float], None] | None, steps: int) -> Callable[[int], None] | None:

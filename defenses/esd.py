@@ -8,13 +8,15 @@ own sampling walk under c_f at a random t: no image is read, so the base's claim
 Loss scale: mean over pixels, as published; eta = 1 does not depend on it. Published for text-to-image models: 1,000
 iterations at lr 1e-5 on one latent each, walks of 50 steps guided at 3.
 
+Of a given model of captions the label to forget is a caption's number, and e_0 the answer to no caption, as published.
 Choices of ours, since a label-conditional network has no answer without a label: e_0 is the base's answer for another
 label, drawn uniformly for each row, so that the regression's target is in expectation the mean over the other labels;
-the walk is not guided. `train` is "all" weights, or those of the "label" embedding, by which alone the label enters
-(published: all, the cross-attention, by which the text enters, or the rest). With "label" the answers for the other
-labels keep their bits; with "all" nothing holds them in place, as is published. The walk has `walk` steps, evenly
-spaced, shifted as a whole by a random amount in each training step so that every t is met; rows stop after
-0 .. walk - 1 moves in equal numbers, which makes a walk's cost half of a whole one's and the same in each step.
+the walk is not guided. `train` is "all" weights, or those by which alone the condition enters: of a "label" its
+embedding, of a caption the cross-attention (published: all, the cross-attention or the rest). With "label" the answers
+for the other labels keep their bits, not those for other captions; with "all" nothing holds them in
+place, as is published. The walk has `walk` steps, evenly spaced, shifted as a whole by a random amount in each training
+step so that every t is met; rows stop after 0 .. walk - 1 moves in equal numbers, which makes a walk's cost half of a
+whole one's and the same in each step.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from torch.nn import functional as F
 
 from leakbench.api import AuditSetting, Cost, Skip, fit_param
 from leakbench.models.diffusion import ddim_step, full_timesteps
+from leakbench.models.pretrained.prediction import nowhere
 from leakbench.models.training.loop import Rule
+from leakbench.runtime.errors import UsageError
 
 from ._unlearning import Edit, Pair, Unlearning
 
@@ -69,10 +73,10 @@ class ESD(Unlearning):
 
     def rule(self, edit: Edit) -> Rule:
         """The gradient of the distance to the target, in what is trained."""
-        embeddings = {
-            id(p) for part in edit.network.modules() if isinstance(part, nn.Embedding) for p in part.parameters()
-        }
-        trained = [self.train == "all" or id(p) in embeddings for p in edit.parameters]
+        entrance = {id(p) for part in _entrances(edit.network) for p in part.parameters()}
+        trained = [self.train == "all" or id(p) in entrance for p in edit.parameters]
+        if not any(trained):
+            raise UsageError('esd: train = "label": the network has no cross-attention; write train = "all"')
 
         def step(module: nn.Module, pair: Pair) -> None:
             label = edit.forgotten(pair.forget.t)
@@ -86,7 +90,9 @@ class ESD(Unlearning):
     @torch.no_grad()
     def target(self, edit: Edit, x_t: Tensor, t: Tensor, label: Tensor, step: int) -> Tensor:
         """e_0 - eta (e_p - e_0)."""
-        e_p, e_0 = edit.teacher(x_t, t, label), edit.teacher(x_t, t, edit.other_labels(label, step))
+        assert edit.task.base is not None
+        other = nowhere(t) if edit.task.base.knows_none else edit.other_labels(label, step)
+        e_p, e_0 = edit.teacher(x_t, t, label), edit.teacher(x_t, t, other)
         moved: Tensor = e_0 - self.eta * (e_p - e_0)
         return moved
 
@@ -105,3 +111,10 @@ class ESD(Unlearning):
             rows = x[first:]
             x[first:] = ddim_step(schedule, rows, s, u, module(rows, full_timesteps(s, rows), label[first:]))
         return x, torch.tensor(times, device=x.device)[torch.tensor(moves, device=x.device)]
+
+
+def _entrances(network: nn.Module) -> list[nn.Module]:
+    """The parts by which alone a condition enters: cross-attention of captions, embeddings of labels."""
+    if getattr(network, "texts", ()):
+        return [part for name, part in network.named_modules() if name.endswith("attn2")]
+    return [part for part in network.modules() if isinstance(part, nn.Embedding)]

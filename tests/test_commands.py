@@ -49,6 +49,7 @@ ELSEWHERE = {  # words of a command -> the test that runs such a one
     "dataset=lfw": "tests/leakbench/data/test_faces.py",
     "dataset=celeba": "tests/leakbench/data/test_named.py",
     "--endpoint": "tests/leakbench/interface/test_hosted_audit.py",
+    "runs/before": "tests/defenses/test_unlearning_prompts.py",
     "--lora": "tests/leakbench/models/pretrained/test_lora.py",
     "--base": "tests/leakbench/measurement/test_reference.py",
 }

@@ -64,6 +64,15 @@ class Denoiser(nn.Module):
             self._add(new, self._encode(new))
         return [self._labels[text] for text in wanted]
 
+    def label_texts(self, texts: Sequence[str]) -> list[int]:
+        """Labels of texts: of a caption its first, of another text one beyond `spec.conditions`. Raises ValueError
+        where labels are no captions."""
+        if self.which is None or self._encode is None:
+            raise ValueError("the model is told no captions, so that no text has a label")
+        if new := tuple(dict.fromkeys(text for text in texts if text not in self._labels)):
+            self._add(new, self._encode(new))
+        return [self._labels[text] for text in texts]
+
     def _add(self, texts: tuple[str, ...], told: dict[str, Tensor]) -> None:
         assert self.which is not None
         last, first = len(next(iter(self.captions.values()))) - 1, len(self.which)
