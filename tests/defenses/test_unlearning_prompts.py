@@ -21,6 +21,7 @@ from leakbench.runtime.device import Rng
 
 STREAMS = Rng("unlearned prompts", 0)
 GUIDANCE = 2.0
+SLOW = pytest.mark.slow
 METHODS = {
     "esd": ESD(steps=40, batch=8, lr=2e-3, walk=5, train="label"),
     "erasediff": EraseDiff(steps=40, batch=8, lr=3e-3, inner=0),
@@ -75,7 +76,7 @@ def share_returned(release, label, latents):
     return float((distance.argmin(dim=1) == label).float().mean())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [pytest.param(one, marks=() if one == "salun" else SLOW) for one in METHODS])
 def test_the_caption_returns_its_image_no_longer(before, unlearned, method):
     release, latents = before
     assert share_returned(release, 0, latents) > 0.8
@@ -84,11 +85,12 @@ def test_the_caption_returns_its_image_no_longer(before, unlearned, method):
     assert isinstance(found, PretrainedRelease) and (found.guidance, found.network_calls) == (GUIDANCE, 2.0)
 
 
-@pytest.mark.parametrize("method", ["erasediff", "salun"])
+@pytest.mark.parametrize("method", [pytest.param("erasediff", marks=SLOW), "salun"])
 def test_the_caption_to_keep_still_returns_its_image(before, unlearned, method):
     assert share_returned(unlearned(method), 1, before[1]) > 0.4
 
 
+@SLOW
 def test_esd_on_captions_moves_cross_attention_alone(before, unlearned):
     ours, base = (dict(release.network.named_parameters()) for release in (unlearned("esd"), before[0]))
     moved = {name for name in base if not torch.equal(ours[name], base[name])}
@@ -111,6 +113,7 @@ def test_esd_leans_on_the_answer_to_no_caption(before):
         assert torch.equal(ESD().target(Edit(), x, t, nothing, 0), release.network(x, t, nothing))
 
 
+@SLOW
 def test_what_the_loss_no_longer_shows_a_few_steps_of_training_bring_back(before, unlearned, planted_release):
     parts = {name: planted_release[1][name] for name in ("nonmember", "calibration_out", "reference")}
     pictures = planted_release[1]["member"].images[torch.zeros(12, dtype=torch.int64)]
