@@ -32,7 +32,12 @@ from leakbench.models.pretrained.inspect import (
     list_files,
     part_files,
 )
-from leakbench.models.pretrained.kept_precision import choose_precision, describe_precision, take_as_float32
+from leakbench.models.pretrained.kept_precision import (
+    choose_precision,
+    describe_precision,
+    place_for_encoders,
+    take_as_float32,
+)
 from leakbench.models.pretrained.lora.adapter import Deltas, merge, read_adapter
 from leakbench.models.pretrained.lora.delta import Delta
 from leakbench.models.pretrained.lora.files import source_files
@@ -188,11 +193,12 @@ def _encode(
     changed = sorted(deltas.keys() & texts.keys())
 
     def tell(made_in: Path) -> None:
-        parts = {key: _loaded_text(part, options, device) for key, part in texts.items()}
+        place = place_for_encoders(texts.values(), device)
+        parts = {key: _loaded_text(part, options, place) for key, part in texts.items()}
         for encoder in changed:
             merge(parts[encoder], deltas[encoder], options.lora)
         pipeline = family.assemble(parts, folder.index, folder.parts["body"].config)
-        save_file(text_conditioning.tell_captions(family, pipeline, distinct, device), made_in / "told.safetensors")
+        save_file(text_conditioning.tell_captions(family, pipeline, distinct, place), made_in / "told.safetensors")
 
     files = [path for part in texts.values() for path in part_files(part)]
     more = {"lora": digest_files(tuple(source_files(options.lora)))} if changed else {}

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from leakbench.models.pretrained.header_work import read_types
-from leakbench.models.pretrained.inspect import Part
+from leakbench.models.pretrained.inspect import TOKENIZERS, Part
 from leakbench.models.pretrained.quantised import is_quantised
 from leakbench.models.pretrained.weight_files import weight_files
 from leakbench.runtime.errors import UsageError
@@ -49,8 +52,7 @@ def choose_precision(part: Part, device: torch.device) -> Precision:
     free = free_memory(device)
     if free is None or part.loaded is not None or is_quantised(part.config):
         return Precision()
-    files = (part.file,) if part.file else weight_files(part.folder)
-    found = [one for file in files if file.suffix == ".safetensors" for one in read_types(file).values()]
+    found = [one for file in _weights(part) for one in read_types(file).values()]
     sizes: dict[str, int] = {}
     for kind, shape in found:
         sizes[kind] = sizes.get(kind, 0) + math.prod(shape)
@@ -66,6 +68,19 @@ def choose_precision(part: Part, device: torch.device) -> Precision:
         f"{part.file or part.folder}: its weights take {full / 1e9:.1f} GB in float32{half}, and {free / 1e9:.1f} GB "
         f"of {device.type} memory are free"
     )
+
+
+def place_for_encoders(parts: Iterable[Part], device: torch.device) -> torch.device:
+    """The device, or the CPU where the text encoders do not fit on it as float32."""
+    free = free_memory(device)
+    files = [file for part in parts if part.kind not in TOKENIZERS and part.loaded is None for file in _weights(part)]
+    count = sum(math.prod(shape) for file in files for _, shape in read_types(file).values())
+    return device if free is None or 4 * count <= _FULL * free else torch.device("cpu")
+
+
+def _weights(part: Part) -> list[Path]:
+    files = (part.file,) if part.file else weight_files(part.folder)
+    return [file for file in files if file.suffix == ".safetensors"]
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -111,14 +126,38 @@ def _is_half(value: Any) -> bool:
 def _widen(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     kept = {name: value for name, value in module._parameters.items() if _is_half(value)}
     module.__dict__["_kept_half"] = kept
+    halves: dict[int, Tensor] = {}
     for name, value in kept.items():
         assert value is not None
-        module._parameters[name] = value.float()  # type: ignore[assignment]
+        wide = value.float()
+        halves[wide.untyped_storage().data_ptr()] = value
+        module._parameters[name] = wide  # type: ignore[assignment]
+    if torch.is_grad_enabled() and torch._C._functorch.peek_interpreter_stack() is None:
+        hooks = saved_tensors_hooks(partial(_pack, halves), _unpack)
+        hooks.__enter__()
+        module.__dict__["_kept_hooks"] = hooks
     return tuple(_full(one) for one in args), {name: _full(one) for name, one in kwargs.items()}
 
 
 def _narrow(module: nn.Module, _args: Any, _answer: Any) -> None:
     module._parameters.update(module.__dict__.pop("_kept_half", {}))
+    hooks = module.__dict__.pop("_kept_hooks", None)
+    if hooks is not None:
+        hooks.__exit__()
+
+
+def _pack(halves: dict[int, Tensor], saved: Tensor) -> Any:
+    """What is kept for a gradient: of a widened weight, or a view of one, the half that it was made from."""
+    half = halves.get(saved.untyped_storage().data_ptr())
+    return saved if half is None else (half, saved.size(), saved.stride(), saved.storage_offset())
+
+
+def _unpack(kept: Any) -> Tensor:
+    if isinstance(kept, Tensor):
+        return kept
+    half, size, stride, offset = kept
+    found: Tensor = half.detach().float().as_strided(size, stride, offset)
+    return found
 
 
 def _full(value: Any) -> Any:
