@@ -56,7 +56,7 @@ def batch(
 OFFERED = {  # design.md, section 4; each level adds to the one below
     Access.NONE: {"queries", "ids", "stream", "captions"},
     Access.SAMPLES: {"samples", "others"},
-    Access.API: {"sample", "vary", "inpaint", "conditions"},
+    Access.API: {"sample", "sample_each", "vary", "inpaint", "conditions"},
     Access.DENOISER: {
         *("eps", "schedule", "ddim", "memoize", "labels", "noise", "noised", "noise_to"),
         *("tells_captions", "no_labels", "other_labels", "edited_labels"),
