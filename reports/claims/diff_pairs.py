@@ -17,6 +17,7 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.statistics import Estimate, PairedDifference, few_negatives
 
+from ..reading.auditing import unit_of
 from ..reading.comparison import read_metric
 from ..reading.marks import find_marks
 from ..reading.void import list_void_reasons, rests_on_split
@@ -116,6 +117,8 @@ def find_reason(old: RunFolder, new: RunFolder, pair: Pair) -> str:
         return _find_lack(new, pair)
     if other := _find_other(old, new, pair):
         return f"not the same point: {other}"
+    if other := _find_other_unit(pair):
+        return other
     for name, run, records in (("old", old, pair.old), ("new", new, pair.new)):
         if rests_on_split(pair.record) and (void := list_void_reasons(run)):
             return f"the {name} track is void: {'; '.join(reason.words for reason in void)}"
@@ -130,6 +133,15 @@ def find_reason(old: RunFolder, new: RunFolder, pair: Pair) -> str:
         if any(read_with_interval(record, pair.metric) is None for record in records.values()):
             return f"{name}: it could not be computed, or has no interval"
     return ""
+
+
+def _find_other_unit(pair: Pair) -> str:
+    """How the units of two epsilons differ, by image and by person; empty where they do not."""
+    ours, its = ({unit_of(record) for record in side.values()} for side in (pair.old, pair.new))
+    if not pair.metric.startswith("epsilon_") or ours == its:
+        return ""
+    words = [" and ".join(f"by {unit}" for unit in sorted(units)) for units in (ours, its)]
+    return f"not the same epsilon: {words[0]} in the old run, {words[1]} in the new"
 
 
 def _find_lack(new: RunFolder, pair: Pair) -> str:

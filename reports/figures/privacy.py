@@ -50,18 +50,20 @@ class PrivacyPoint:
 
 @dataclass(frozen=True)
 class PrivacyData:
-    """Data of the figure. adjacency: of the guarantees; empty where they do not say."""
+    """Data of the figure. adjacency: of the guarantees; empty where they do not say. by_group: epsilon's unit."""
 
     budgets: list[PrivacyPoint]
     styles: dict[str, PointStyle]
     distance: str
     floor: float | None
     adjacency: str = ""
+    by_group: bool = False
 
     @property
     def axis(self) -> str:
         """Label of the axis of epsilons."""
-        return f"epsilon stated ({self.adjacency})" if self.adjacency else "epsilon stated"
+        words = ", ".join(filter(None, [self.adjacency, "by group" if self.by_group else ""]))
+        return f"epsilon stated ({words})" if words else "epsilon stated"
 
     @property
     def epsilons(self) -> list[float]:
@@ -77,24 +79,33 @@ class PrivacyData:
 
 def collect_data(run: RunFolder) -> PrivacyData:
     """Collect the points. Raises MissingData where nothing but controls states an epsilon."""
-    stated = {point: epsilon for point in run.plan.points if (epsilon := _epsilon(run, point)) is not None}
+    # Epsilons by image and by person do not stand on one axis: where some are known by person, none other does.
+    by_group = any(p.role != "control" and find_guarantee(run, p).by_group is not None for p in run.plan.points)
+    stated = {p: epsilon for p in run.plan.points if (epsilon := _epsilon(run, p, by_group)) is not None}
     methods = {point.method for point in stated}
     if not stated:
         raise MissingData("no release states an epsilon")
     shown = [p for p in run.plan.points if p.role != "control" and (p == find_baseline(run) or p.method in methods)]
-    found = [_budget(run, point, stated.get(point)) for point in shown]
+    if by_group:  # what states an epsilon by image alone has no place, and is not without one
+        shown = [p for p in shown if p in stated or find_guarantee(run, p).epsilon is None]
+    found = [_budget(run, point, stated.get(point), by_group) for point in shown]
     adjacency = " / ".join(dict.fromkeys(said for point in stated if (said := find_guarantee(run, point).adjacency)))
-    return PrivacyData(found, list_styles(run, by_point=False), distance_name(run), floor_mean(run), adjacency)
+    return PrivacyData(
+        found, list_styles(run, by_point=False), distance_name(run), floor_mean(run), adjacency, by_group
+    )
 
 
-def _epsilon(run: RunFolder, point: PlannedPoint) -> float | None:
-    epsilon = find_guarantee(run, point).epsilon if point.role != "control" else None
+def _epsilon(run: RunFolder, point: PlannedPoint, by_group: bool) -> float | None:
+    guarantee = find_guarantee(run, point)
+    epsilon = (guarantee.by_group if by_group else guarantee.epsilon) if point.role != "control" else None
     return epsilon if epsilon and isfinite(epsilon) else None
 
 
-def _budget(run: RunFolder, point: PlannedPoint, epsilon: float | None) -> PrivacyPoint:
+def _budget(run: RunFolder, point: PlannedPoint, epsilon: float | None, by_group: bool) -> PrivacyPoint:
     auc = read_leak(run, point, LEVEL).auc
     audit = next((audit for audit in list_audits(run) if audit.point == point), None)
+    if audit and audit.unit != ("group" if by_group else "image"):
+        audit = None
     found = [audit.values(f"epsilon_{which}") for which in ("lower", "ceiling")] if audit else [[], []]
     return PrivacyPoint(point, epsilon, auc, heldout_distance(run, point), *map(tuple, found))
 

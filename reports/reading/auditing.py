@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from leakbench.results.flags import Flag
 from leakbench.results.record import Record
 from leakbench.results.run_folder import RunFolder
 
 from .attack_results import AttackResult, list_results
+from .guarantees import epsilon_by
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,14 @@ class AuditResult(AttackResult):
 
     @property
     def stated(self) -> list[float]:
-        """The distinct epsilons that are stated."""
-        found = [_fact(record, "canary_guarantee").get("epsilon") for record in self.records]
-        return sorted({float(epsilon) for epsilon in found if isinstance(epsilon, int | float)})
+        """The distinct epsilons that are stated by the unit of the bounds."""
+        found = [epsilon_by(_fact(record, "canary_guarantee"), unit_of(record)) for record in self.records]
+        return sorted({epsilon for epsilon in found if epsilon is not None})
+
+    @property
+    def unit(self) -> str:
+        """What a bound is of: "image", or "group" where all images of a person had one coin."""
+        return " / ".join(dict.fromkeys(unit_of(record) for record in self.records))
 
     @property
     def adjacency(self) -> str:
@@ -46,6 +52,11 @@ class AuditResult(AttackResult):
             for record in self.records
             for key in ("epsilon", "delta")
         )
+
+
+def unit_of(record: Record) -> Literal["image", "group"]:
+    """The unit of a record's bounds of epsilon."""
+    return "group" if record.info.get("unit") == "group" else "image"
 
 
 def _fact(record: Record, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ of a point usually state the same; where they do not, the cell shows all of them
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
@@ -18,6 +18,8 @@ TITLES = (
     "point",
     "epsilon",
     "epsilon, one replaced",
+    "epsilon by image",
+    "epsilon by group (images)",
     "delta",
     "unit",
     "adjacency",
@@ -28,6 +30,7 @@ TITLES = (
     "steps",
 )
 
+_BY = ("epsilon_by_image", "epsilon_by_group")
 _HISTORY = {"noise_multiplier": 0, "sampling_rate": 1, "steps": 2}  # a history is [[noise, rate, steps], ...]
 
 
@@ -49,6 +52,30 @@ class StatedGuarantee:
         return max(float(stated["epsilon"]) for stated in self.found) if self.holds else None
 
     @property
+    def unit(self) -> str:
+        """Whom it protects, "image" or "group", in the word of the guarantee; empty where it does not say."""
+        return " / ".join(dict.fromkeys(str(stated["unit"]) for stated in self.found if "unit" in stated))
+
+    @property
+    def by_group(self) -> float | None:
+        """The largest epsilon for all images of a group together; None where some seed states none."""
+        return self._largest("group")
+
+    @property
+    def by_image(self) -> float | None:
+        """The largest epsilon for one image; None where some seed states none."""
+        return self._largest("image")
+
+    def _largest(self, unit: Literal["image", "group"]) -> float | None:
+        found = [value for stated in self.found if (value := epsilon_by(stated, unit)) is not None]
+        return max(found) if self.holds and len(found) == len(self.found) else None
+
+    @property
+    def beside(self) -> str:
+        """What an epsilon by image is for the images of one group, in words; empty where it is of no grouped data."""
+        return " / ".join(dict.fromkeys(words for stated in self.found if (words := _beside(stated))))
+
+    @property
     def replace_one(self) -> float | None:
         """The largest epsilon for one image replaced; None where some seed states none."""
         found = [float(stated["epsilon_replace_one"]) for stated in self.found if "epsilon_replace_one" in stated]
@@ -68,7 +95,17 @@ class StatedGuarantee:
     @property
     def cells(self) -> list[str]:
         """A cell for each title."""
-        facts = ("epsilon", "epsilon_replace_one", "delta", "unit", "adjacency", "accountant", "epsilon_rdp", *_HISTORY)
+        facts = (
+            "epsilon",
+            "epsilon_replace_one",
+            *_BY,
+            "delta",
+            "unit",
+            "adjacency",
+            "accountant",
+            "epsilon_rdp",
+            *_HISTORY,
+        )
         return [self.point.name, *(self._cell(fact) for fact in facts)]
 
     @property
@@ -76,7 +113,10 @@ class StatedGuarantee:
         """The guarantee in one line."""
         epsilon, delta, accountant = (self._cell(fact) for fact in ("epsilon", "delta", "accountant"))
         by = f"adjacency: {self.adjacency}, " if self.adjacency else ""
-        return f"{self.point.name} states epsilon {epsilon} at delta {delta} ({by}accountant: {accountant})"
+        whose = f" by {self.unit}" if self.unit else ""
+        beside = f"; {self.beside}" if self.beside else ""
+        said = f"{self.point.name} states epsilon {epsilon}{whose} at delta {delta} ({by}accountant: {accountant})"
+        return said + beside
 
     @property
     def adjacency(self) -> str:
@@ -102,9 +142,41 @@ def find_guarantee(run: RunFolder, point: PlannedPoint) -> StatedGuarantee:
     return StatedGuarantee(point, tuple(distinct))
 
 
+def epsilon_by(stated: dict[str, Any], unit: Literal["image", "group"]) -> float | None:
+    """The epsilon that a guarantee states of one image, or of all images of a group; None where it states none.
+
+    Without a unit a guarantee is taken to be by image, as all were before there were others.
+    """
+    found = stated.get("epsilon" if stated.get("unit", "image") == unit else f"epsilon_by_{unit}")
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+
+
+def _beside(stated: dict[str, Any]) -> str:
+    """2.61 by image is 21.7 for 5 images of a person."""
+    images, by_image = stated.get("group_size"), epsilon_by(stated, "image")
+    if stated.get("unit") == "group" or images is None or by_image is None:
+        return ""
+    by_group = epsilon_by(stated, "group")
+    much = "in the hundreds" if by_group is None else _number(by_group)
+    return f"{_number(by_image)} by image is {much} for {images} image{'s' * (images != 1)} of a person"
+
+
+def _words_by(stated: dict[str, Any], unit: Literal["image", "group"]) -> str:
+    """Epsilon by a unit as text, that by group with the number of images; nothing where images come in no groups."""
+    images = stated.get("group_size")
+    if "epsilon" not in stated or (stated.get("unit") != "group" and images is None):
+        return NOTHING
+    found = epsilon_by(stated, unit)
+    if unit == "image" or images is None:
+        return NOTHING if found is None else _number(found)
+    return f"{'in the hundreds' if found is None else _number(found)} ({images})"
+
+
 def _words(stated: dict[str, Any], fact: str) -> str:
     """A fact of a guarantee as text; of several trainings one after the other, each one's noise, rate and steps."""
     history = stated.get("history") or []
+    if fact in _BY:
+        return _words_by(stated, "group" if fact == "epsilon_by_group" else "image")
     if fact in _HISTORY and len(history) > 1:
         return ", then ".join(_number(stage[_HISTORY[fact]]) for stage in history)
     value = stated.get(fact)

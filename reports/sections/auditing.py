@@ -20,7 +20,17 @@ _ALL = 3  # seeds that are told one by one
 
 def format_audits(found: list[AuditResult]) -> tuple[list[str], list[list[str]]]:
     """Titles and cells."""
-    titles = ["point", "attack", "needs", "epsilon stated", "adjacency", "delta", "lower bound, one run", "its ceiling"]
+    titles = [
+        "point",
+        "attack",
+        "needs",
+        "epsilon stated",
+        "unit",
+        "adjacency",
+        "delta",
+        "lower bound, one run",
+        "its ceiling",
+    ]
     titles += ["lower bound, f-DP (ceiling)", "guesses right", "AUC of canaries"]
     titles += [f"heuristic: {name} (ceiling)" for name in _HEURISTIC.values()]
     return drop_empty_columns(titles, [_cells(audit) for audit in found])
@@ -32,6 +42,7 @@ def _cells(audit: AuditResult) -> list[str]:
     right = [f"{info['right']} of {info['guessed']}" for info in facts if "guessed" in info]
     return [
         *(audit.point.name, audit.attack, audit.access, " / ".join(f"{e:.3g}" for e in audit.stated) or NOTHING),
+        audit.unit if audit.unit != "image" else NOTHING,
         audit.adjacency or NOTHING,
         *(" / ".join(deltas) or NOTHING, _each(audit.values("epsilon_lower")), _each(audit.values("epsilon_ceiling"))),
         _with_ceiling(audit, "f_dp"),
@@ -61,7 +72,7 @@ def verdicts(found: list[AuditResult]) -> list[str]:
 
 def _verdict(audit: AuditResult) -> str:
     bounds, ceilings = audit.values("epsilon_lower"), audit.values("epsilon_ceiling")
-    of = f"the bound is {_each(bounds)}"
+    of = f"the bound is {_each(bounds)}" + (f" by {audit.unit}" if audit.unit != "image" else "")
     if sharper := audit.values("epsilon_lower_f_dp"):
         of += f", by f-DP {_each(sharper)}"
         ceilings = audit.values("epsilon_ceiling_f_dp")
@@ -93,6 +104,10 @@ TEMPLATE = """\
 ## Auditing
 
 Lower bounds of epsilon, each from a training of its own in which a fair coin included every canary.
+{% if by_group %}
+Where the unit is "group", all images of a person had one coin: the bound is of epsilon by person, and beside it stands
+what is stated of a person.
+{% endif %}
 
 {{ table(titles, cells) }} "One run" holds with 95 % (its coins are independent and fair, and its number of guesses was
 fixed beforehand), in whichever direction the attack orders. The ceiling is what the bound would be, had no guess been
@@ -120,4 +135,7 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
     if not found:
         return None
     titles, cells = format_audits(found)
-    return {"titles": titles, "cells": cells, "verdicts": verdicts(found), "elsewhere": elsewhere(found)}
+    return {"titles": titles, "cells": cells, "verdicts": verdicts(found)} | {
+        "elsewhere": elsewhere(found),
+        "by_group": any(audit.unit != "image" for audit in found),
+    }

@@ -76,7 +76,8 @@ def _cells(
 
 def _guarantee(run: RunFolder, point: PlannedPoint) -> str:
     found = find_guarantee(run, point)
-    return f"{found.epsilon:.3g}" if found.epsilon is not None else "void" if found.void else NOTHING
+    whose = " by group" if found.unit == "group" else ""
+    return f"{found.epsilon:.3g}{whose}" if found.epsilon is not None else "void" if found.void else NOTHING
 
 
 def _bound(run: RunFolder, point: PlannedPoint, level: str) -> str:

@@ -25,7 +25,7 @@ from ...reading.aggregate import Aggregate, aggregate
 from ...reading.changes import SAME, find_move
 from ...reading.costs import Cost, find_cost
 from ...reading.distances import aggregate_distance
-from ...reading.guarantees import find_guarantee
+from ...reading.guarantees import StatedGuarantee, find_guarantee
 from ...reading.leakage import collect_leak
 from ...reading.marks import find_marks
 from ...reading.metric_flags import read_flags
@@ -102,6 +102,11 @@ class Row:
         return max((record.queries for record in self.chosen), default=nan)
 
 
+def _of_what(guarantee: StatedGuarantee) -> str:
+    """The adjacency of a guarantee, and its unit where that is no single image."""
+    return ", by ".join(filter(None, [guarantee.adjacency, guarantee.unit if guarantee.unit != "image" else ""]))
+
+
 def build_row(entry: Submitted, point: PlannedPoint, access: AccessName, verified: VerifiedFile) -> Row:
     """Read a row from the records. verified: the checked submissions; an empty file where none was given."""
     run = entry.run
@@ -130,7 +135,7 @@ def build_row(entry: Submitted, point: PlannedPoint, access: AccessName, verifie
         cost=find_cost(run, point),
         epsilon="lost" if guarantee.void else "" if epsilon is None else f"{epsilon:.3g}",
         epsilon_value=nan if epsilon is None or not isfinite(epsilon) else epsilon,
-        adjacency=guarantee.adjacency if epsilon else "",
+        adjacency=_of_what(guarantee) if epsilon else "",
         flags=tuple(sorted({flag for record in shown for flag in read_flags(run, record, run.plan.headline)})),
         state=state,
         move="" if counter else _find_move(entry, point, access),

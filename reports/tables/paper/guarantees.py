@@ -12,6 +12,8 @@ from .table import Cell, Column, PaperTable, Row, cell, competes, plain
 _EPSILONS = {
     "epsilon": "stated",
     "epsilon_replace_one": "one replaced",
+    "epsilon_by_image": "by image",
+    "epsilon_by_group": "by group",
     "epsilon_lower": "lower bound",
     "epsilon_ceiling": "ceiling",
     "epsilon_lower_f_dp": "lower bound, f-DP",
@@ -31,7 +33,8 @@ def collect(run: RunFolder) -> PaperTable:
             f"Privacy guarantees, suite {run.plan.suite or run.path.name}: the epsilon that a release states for "
             "its adjacency, that of the same training where one image is replaced, and the lower bounds (95% "
             "confidence) that an audit shows, each with the largest that so many guesses could show; those by f-DP "
-            "take the trade-off curve for that of DP-SGD with the stated rates and steps."
+            "take the trade-off curve for that of DP-SGD with the stated rates and steps. Where images come in groups, "
+            "by group is the epsilon for all images of a person together, and bounds are by group as well."
         ),
         heads=("point", "delta", "unit", "adjacency", "accountant"),
         columns=tuple(Column(name, head, name, group="epsilon") for name, head in _EPSILONS.items()),
@@ -44,8 +47,17 @@ def _row(run: RunFolder, name: str, stated: StatedGuarantee | None, audit: Audit
     found = {metric: _bound(audit, metric) for metric in _EPSILONS if metric.startswith(("epsilon_l", "epsilon_c"))}
     raised = {flag for record in audit.records for flag in record.flags} if audit else set()
     words = (name, *(_facts(stated, fact) for fact in ("delta", "unit", "adjacency", "accountant")))
-    stated_ones = {"epsilon": plain(epsilon), "epsilon_replace_one": plain(replaced)}
+    stated_ones = {"epsilon": plain(epsilon), "epsilon_replace_one": plain(replaced), **_by_unit(stated)}
     return Row(words, stated_ones | found, tuple(sorted(raised)), competes(run, name))
+
+
+def _by_unit(stated: StatedGuarantee | None) -> dict[str, Cell]:
+    """Epsilon by image and by group, of images that come in groups."""
+    grouped = stated is not None and stated.by_group is not None
+    return {
+        "epsilon_by_image": plain(stated.by_image if stated and grouped else None),
+        "epsilon_by_group": plain(stated.by_group if stated else None),
+    }
 
 
 def _bound(audit: AuditResult | None, metric: str) -> Cell:

@@ -73,6 +73,24 @@ def test_nothing_moved_between_a_run_and_itself(old, later):
     assert "blind" not in {row.attack for row in found.rows}
 
 
+def test_an_epsilon_by_image_is_not_compared_with_one_by_person(old, later):
+    """A run of today's gives a whole person one coin, where an older one gave each image one."""
+
+    def audited(run, info):
+        bound = Metric(name="epsilon_lower", value=1.0, ci_low=0.9, ci_high=1.1, n=100)
+        known = next(record for record in run.records if record.point == "baseline" and record.attack == "pia")
+        told = {"attack": "canary_one_run", "family": "auditing", "metrics": [bound], "info": info, "arrays": ""}
+        save_record(run.path, known.model_copy(update=told), {})
+        return RunFolder(run.path)
+
+    def reason(*infos):
+        found = rows(*(audited(later(), info) for info in infos))
+        return next(row.reason for key, row in found.items() if key[1] == "canary_one_run")
+
+    assert reason({}, {"unit": "group"}) == "not the same epsilon: by image in the old run, by group in the new"
+    assert "same epsilon" not in reason({}, {}) + reason({"unit": "group"}, {"unit": "group"})
+
+
 def test_a_computation_that_stands_in_several_rows_is_tested_once(old, later):
     """At the weights, CPSample's network is the baseline's; the baseline answers by its weights."""
     found = rows(old, later())

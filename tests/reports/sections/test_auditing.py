@@ -54,6 +54,21 @@ def write(path, seeds=(0, 1), target=None, steps=STEPS):
     return RunFolder(path)
 
 
+def test_bounds_by_person_stand_beside_what_is_stated_of_a_person(tmp_path):
+    run = write(tmp_path)
+    for record in run.records:
+        stated = record.info["canary_guarantee"]
+        by_group = {} if not stated else {"unit": "image", "group_size": 5, "epsilon_by_group": 9 * stated["epsilon"]}
+        info = record.info | {"unit": "group", "canary_guarantee": stated | by_group}
+        save_record(tmp_path, record.model_copy(update={"info": info, "flags": []}), run.arrays(record))
+    found = list_audits(RunFolder(tmp_path))
+    assert {audit.point.name: audit.stated for audit in found}["dp_sgd epsilon=8"] == [72.0]
+    titles, cells = format_audits(found)
+    assert {row[titles.index("unit")] for row in cells} == {"group"}
+    assert any("the bound is" in words and "by group" in words for words in verdicts(found))
+    assert "all images of a person had one coin" in " ".join(render(RunFolder(tmp_path)).split())
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return write(tmp_path_factory.mktemp("auditing"))

@@ -51,6 +51,44 @@ def test_a_claim_is_told_in_full(tmp_path, tell_run):
     ]
 
 
+BY_IMAGE = CLAIM | {"unit": "image", "epsilon": 2.614, "epsilon_by_group": 21.739, "group_size": 5}
+BY_PERSON = CLAIM | {"unit": "group", "epsilon_by_image": 1.25, "group_size": 5, "accountant": "pld"}
+WHOLE = CLAIM | {"unit": "group"}
+
+
+def test_epsilon_is_told_by_image_and_by_person(tmp_path, tell_run, capsys):
+    points = [("image", BY_IMAGE), ("example", BY_PERSON), ("user", WHOLE)]
+    large = BY_IMAGE | {"group_size": 40}
+    del large["epsilon_by_group"]
+    run = tell_run(tmp_path, [BASELINE, *(private(*one) for one in [*points, ("large", large)])])
+    text = section(run)
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("|")]
+    title = rows[0].index("epsilon by image")
+    assert rows[0][title + 1] == "epsilon by group (images)" and rows[0][title + 3] == "unit"
+    told = {row[1]: [row[2], *row[title : title + 2]] for row in rows[2:]}
+    assert told == {
+        "image": ["2.61", "2.61", "21.7 (5)"],
+        "example": ["2.99", "1.25", "2.99 (5)"],
+        "user": ["2.99", "-", "2.99"],
+        "large": ["2.61", "2.61", "in the hundreds (40)"],
+    }
+    assert "- **image**: 2.61 by image is 21.7 for 5 images of a person.\n" in text
+    assert "Compare epsilons of one adjacency and one unit only." in " ".join(text.split())
+    print_table(run)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "image states epsilon 2.61 by image at delta 0.0016" in said
+    assert "2.61 by image is 21.7 for 5 images of a person" in said and "states epsilon 2.99 by group at" in said
+
+
+def test_epsilons_of_two_units_do_not_stand_on_one_axis(tmp_path, tell_run):
+    """By person where that is known; what is known by image alone has no place there."""
+    alone = CLAIM | {"unit": "image"}
+    points = [private(*one) for one in [("a", BY_IMAGE), ("b", WHOLE), ("c", alone)]]
+    found = privacy.collect_data(tell_run(tmp_path, [BASELINE | {"attacks": AUC}, *points]))
+    assert {b.point.name: b.epsilon for b in found.budgets} == {"baseline": None, "a": 21.739, "b": 2.9863}
+    assert found.axis == "epsilon stated (zero-out, by group)"
+
+
 def test_a_lost_claim_says_why(tmp_path, tell_run):
     lost = private("erasediff", {"void": "erasediff trains on members"}, defense="erasediff")
     text = section(tell_run(tmp_path, [BASELINE, private("dp_sgd", CLAIM), lost]))
