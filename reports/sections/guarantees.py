@@ -19,8 +19,8 @@ all that follows from it stay the same; of "add-or-remove", one has an image mor
 same training where one image is exchanged for another, which is larger.{% if grouped %} Images come in groups here
 (people, patients). Where the unit is "group", all images of a person take the place of one image; "by group" is the
 epsilon for all images of a person together, at most as many as stand in brackets where each was drawn by itself. It is
-the one that protects a person.{% endif %} Compare epsilons of one adjacency{% if grouped %} and one unit{% endif %} only.
-The accountant computed them. The attacks above can refute it, and cannot prove it.
+the one that protects a person.{% endif %} Compare epsilons of one adjacency only{% if grouped %}, and of one
+unit{% endif %}. The accountant computed them. The attacks above can refute it, and cannot prove it.
 
 {{ table(titles, cells) }}
 {% endif %}

@@ -73,7 +73,7 @@ def test_epsilon_is_told_by_image_and_by_person(tmp_path, tell_run, capsys):
         "large": ["2.61", "2.61", "in the hundreds (40)"],
     }
     assert "- **image**: 2.61 by image is 21.7 for 5 images of a person.\n" in text
-    assert "Compare epsilons of one adjacency and one unit only." in " ".join(text.split())
+    assert "Compare epsilons of one adjacency only, and of one unit." in " ".join(text.split())
     print_table(run)
     said = " ".join(capsys.readouterr().out.split())
     assert "image states epsilon 2.61 by image at delta 0.0016" in said
