@@ -3,7 +3,7 @@ and what came of each.
 
     python tests/model_kinds.py
 
-writes it anew (90 s of processor time); tests/leakbench/models/pretrained/test_kinds.py holds the page to it.
+writes it anew (15 s of one thread); tests/leakbench/models/pretrained/test_kinds.py holds the page to it.
 """
 
 from __future__ import annotations

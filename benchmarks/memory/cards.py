@@ -2,7 +2,7 @@
 
     python benchmarks/memory/cards.py
 
-writes the two tables of docs/models.md anew (docs between the markers below; two minutes of processor time).
+writes the two tables of docs/models.md anew (docs between the markers below; half a minute of processor time).
 
 On paper: the networks are built by their settings on torch's meta device, without numbers, and called as their family
 calls them; every tensor that lives is counted, as long as it lives. Attention is counted as a kernel that holds no

@@ -31,7 +31,7 @@ def test_the_table_names_every_kind_and_no_other(model_kinds, tmp_path):
     assert len(rows) >= 30 and " NO " not in table(model_kinds)
 
 
-@pytest.mark.slow  # 90 s of processor time
+@pytest.mark.slow  # 15 s of processor time
 @pytest.mark.filterwarnings("ignore")
 def test_the_table_is_what_came(model_kinds, tmp_path, cache):
     assert model_kinds.render(model_kinds.try_all(tmp_path)) == table(model_kinds), model_kinds.COMMAND
