@@ -221,6 +221,12 @@ def hosting():
     return _beside("hosted")
 
 
+@pytest.fixture(scope="session")
+def fine_tunes():
+    """tests/fine_tunes.py: tiny bases, and LoRAs on them that know some pictures by heart."""
+    return _beside("fine_tunes")
+
+
 def _beside(name):
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
