@@ -18,7 +18,7 @@ from leakbench.defenses.pipeline import Pipeline
 from leakbench.models.diffusion import add_noise
 from leakbench.models.pretrained.build import build
 
-MEMBERS, NONMEMBERS, PUBLIC = 40, 60, 1000
+MEMBERS, NONMEMBERS, PUBLIC = 40, 60, 200
 RANK = 16
 TIMESTEPS = 80, 120  # around that at which `loss` asks
 _KEYS = {"sd": "unet", "sd3": "transformer"}

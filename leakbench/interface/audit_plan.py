@@ -1,4 +1,5 @@
-"""The plan of an audit in seconds: JSON files and headers are read, and neither torch nor diffusers is imported."""
+"""The plan of an audit in seconds: JSON files and headers are read, and neither torch nor diffusers is imported, but to
+check an adapter or a base."""
 
 from __future__ import annotations
 
@@ -74,8 +75,6 @@ def _check_known(
     """Raise NotInHeaders for what is known beforehand to need more."""
     options = {
         "--plugin": bool(plugins),
-        "--lora": request["lora"] is not None,
-        "--base": request["base"] is not None,
         "--samples": request["samples"] is not None,
         "--endpoint": request["endpoint"] is not None,
         "--defense": bool(list_names(request["defenses"])),
@@ -93,7 +92,9 @@ def _check_known(
 
 
 def _spec(model: Any) -> PretrainedSpec:
-    """Of a pipeline, by its JSON files."""
+    """Of a pipeline, by its JSON files; where an adapter or a base is checked against it, by torch."""
+    if model.lora or model.reference:
+        return cast(PretrainedSpec, type(model).__base__(**model.model_dump()).spec())
     found = read_header_spec(model.options)
     if found is None:
         raise NotInHeaders(f"the model {model.path}, whose settings do not say all")

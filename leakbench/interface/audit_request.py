@@ -113,6 +113,8 @@ def make_request(
     if model is not None:
         if lora is not None and base is not None:
             raise UsageError(f"--base {base}: with --lora the base is MODEL itself: leave one of them out")
+        if base is not None and user_path(base).resolve() == user_path(model).resolve():
+            raise UsageError(f"--base {base}: is MODEL itself: give the model that it was fine-tuned from")
         said: dict[str, Any] = {
             "trust_pickle": trust_pickle or None,
             "trust_code": trust_code or None,

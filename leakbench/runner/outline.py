@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from leakbench.api import Access
+from leakbench.api import REFERENCE, Access
 from leakbench.measurement.access_levels import LEVELS
-from leakbench.measurement.compatibility import audit_setting, check_compatibility, skip_attack
+from leakbench.measurement.auxiliary import auxiliary_chain
+from leakbench.measurement.compatibility import audit_setting, check_compatibility, is_applicable, skip_attack
 from leakbench.measurement.inputs import RunInputs
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.results.record import QUALITY
@@ -19,7 +20,7 @@ from leakbench.runner.estimate.count_times import CountedTimes
 from leakbench.runner.estimate.table_calls import TableCalls
 from leakbench.runner.estimate.time_estimate import TimeEstimate, estimate_bytes
 from leakbench.statistics import least_p_value
-from leakbench.suite.release_spec import ReleaseSpec
+from leakbench.suite.release_spec import ChainLink, ReleaseSpec
 
 
 def describe_outline(inputs: RunInputs, workers: int) -> Iterator[str]:
@@ -37,24 +38,37 @@ def describe_outline(inputs: RunInputs, workers: int) -> Iterator[str]:
 
 
 def list_cells(inputs: RunInputs) -> Iterator[Cell]:
-    """All cells of a suite whose attacks need no other models."""
+    """All cells of a suite whose attacks need no other models but the base of a fine-tune."""
     yield Cell("reader", "reader", "embedding of the reference images")
     seen = set()
     for seed in inputs.suite.file.seeds:
         for point in inputs.suite.points:
-            for length in range(1, len(point.chain) + 1):
-                chain = point.chain[:length]
-                name = f"fit {chain} seed {seed}"
-                if name not in seen:
-                    verb = f"{fit_verb(chain[-1].defense)} {chain[-1].id}, seed {seed}"
+            for chain, purpose in _list_fits(inputs, point):
+                if (name := _name_fit(chain, seed)) not in seen:
+                    verb = f"{fit_verb(chain[-1].defense)} {chain[-1].id}, seed {seed}{purpose}"
                     yield Cell(name, "fit", verb, (), chain, None, seed, (None,))
                 seen.add(name)
     for point in inputs.suite.points:
         for seed in inputs.suite.file.seeds:
-            needed = ("reader", *(f"fit {point.chain[:n]} seed {seed}" for n in range(1, len(point.chain) + 1)))
+            needed = ("reader", *(_name_fit(chain, seed) for chain, _ in _list_fits(inputs, point)))
             records = tuple(_list_records(inputs, point))
             name = f"audit {point.label} seed {seed}"
             yield Cell(name, "audit", f"{point.label}, seed {seed}", needed, point.chain, point, seed, records=records)
+
+
+def _list_fits(inputs: RunInputs, point: ReleaseSpec) -> Iterator[tuple[tuple[ChainLink, ...], str]]:
+    """The chains to fit for a release, and what each is for in words; last the base that attacks compare it with."""
+    for length in range(1, len(point.chain) + 1):
+        yield point.chain[:length], ""
+    setting = audit_setting(inputs, point.chain)
+    asked = [attack for name, attack in inputs.suite.attacks.items() if inputs.suite.asks(name, point)]
+    if any(REFERENCE in attack.auxiliary_models() and is_applicable(attack, setting) for attack in asked):
+        yield auxiliary_chain(REFERENCE, point.chain), f" for {REFERENCE.name}"
+
+
+def _name_fit(chain: tuple[ChainLink, ...], seed: int) -> str:
+    """One name for one training, whatever the suite calls it."""
+    return f"fit {[link.defense for link in chain]} seed {seed}"
 
 
 def _list_records(inputs: RunInputs, point: ReleaseSpec) -> Iterator[RecordSpec]:

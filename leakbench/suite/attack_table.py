@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ConfigDict
 
-from leakbench.api import Access, Attack, AuxiliaryModel, Needs, RecoveryAttack, shadow_models
+from leakbench.api import REFERENCE, Access, Attack, AuxiliaryModel, Needs, RecoveryAttack, shadow_models
 from leakbench.api.families import CONTRACTS
 
 TABLE = Path(__file__).with_name("attack_table.json")
@@ -22,9 +22,10 @@ TABLE = Path(__file__).with_name("attack_table.json")
 class AttackRow(NamedTuple):
     """An attack with some parameters; those that it is not given have their defaults.
 
-    auxiliary: number of other models that it needs. calls: its network calls (runner.estimate.attack_calls). needs: as
-    leakbench.api.Needs has them, what is zero left out. generates: of a replication attack, it asks for images.
-    recovers: it tries to get given images back. leaves_pairs_out: it learns from few images too.
+    auxiliary: number of other models that are trained for it. calls: its network calls
+    (runner.estimate.attack_calls). needs: as leakbench.api.Needs has them, what is zero left out. generates: of a
+    replication attack, it asks for images. recovers: it tries to get given images back. leaves_pairs_out: it learns
+    from few images too. compares: with the base of a fine-tune.
     """
 
     name: str
@@ -40,6 +41,7 @@ class AttackRow(NamedTuple):
     needs: dict[str, Any]
     calls: dict[str, Any]
     leaves_pairs_out: bool = False
+    compares: bool = False
 
 
 class NotInTable(Exception):
@@ -76,7 +78,8 @@ def _needs(attack: Attack) -> Needs:
 
 
 def _auxiliary_models(attack: Attack) -> tuple[AuxiliaryModel, ...]:
-    return shadow_models(row_of(attack).auxiliary)
+    row = row_of(attack)
+    return (*shadow_models(row.auxiliary), *((REFERENCE,) if row.compares else ()))
 
 
 def _stand_in(name: str, rows: tuple[AttackRow, ...]) -> type[Attack]:

@@ -7,7 +7,16 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from leakbench.api import Attack, AuditSetting, MembershipAttack, MemorisationAttack, Needs, RecoveryAttack
+from leakbench.api import (
+    Access,
+    Attack,
+    AuditSetting,
+    AuxiliaryModel,
+    MembershipAttack,
+    MemorisationAttack,
+    Needs,
+    RecoveryAttack,
+)
 from leakbench.models.schedule import Schedule
 from leakbench.runner.estimate.attack_calls import AttackCalls
 from leakbench.runner.estimate.dry_run import count_membership_calls, count_own_calls, count_recovery_calls
@@ -15,18 +24,20 @@ from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 from leakbench.suite.attack_table import TABLE, AttackRow
 from leakbench.suite.audit_request.attack_sets import FROZEN, WORDS, read_set
-from leakbench.suite.audit_request.attacks import ASKED
+from leakbench.suite.audit_request.attacks import ASKED, Reach, list_twins
 
 SHAPE = (1, 16, 16)  # of the images that fits are timed on
-_RARE = "leaves_pairs_out"  # left out where it is false
+_RARE = ("leaves_pairs_out", "compares")  # left out where it is false
 _NOWHERE = AuditSetting((), "none", "nothing", 1, 0, parts=frozenset())  # lacks all that can be lacking
 
 
 def make_rows() -> Iterator[tuple[Attack, AttackRow]]:
-    """All built-in attacks, each with some parameters once, in order, and their rows without calls."""
+    """All built-in attacks, each with some parameters once, in order, and their rows without calls: with defaults, and
+    as entries of frozen sets and their twins have them."""
     entries: dict[str, dict[str, Any]] = {}
     named, frozen = [{"name": name} for name in _built_in()], [one for name in FROZEN for one in read_set(name)]
-    for entry in [*named, *frozen, *WORDS]:
+    twins = [twin for one in frozen for twin in list_twins(one, Reach(Access.WEIGHTS, has_base=True))]
+    for entry in [*named, *frozen, *twins, *WORDS]:
         plain = {key: value for key, value in entry.items() if key not in ("id", "on")}
         entries.setdefault(json.dumps(plain, sort_keys=True), plain)
     for _, entry in sorted(entries.items(), key=lambda item: (item[1]["name"], item[0])):
@@ -52,17 +63,23 @@ def make_row(attack: Attack, parameters: dict[str, Any]) -> AttackRow:
         attack.reads_samples,
         bool(getattr(attack, "generates", False)),
         isinstance(attack, RecoveryAttack),
-        len(attack.auxiliary_models()),
+        len(_trained(attack)),
         json.loads(json.dumps(told)),
         {},
         bool(getattr(attack, "leaves_pairs_out", False)),
+        len(_trained(attack)) < len(attack.auxiliary_models()),
     )
+
+
+def _trained(attack: Attack) -> list[AuxiliaryModel]:
+    """The other models that are trained for an attack: the base of a fine-tune is there."""
+    return [model for model in attack.auxiliary_models() if model.kind != "reference"]
 
 
 def count_calls(attack: Attack) -> dict[str, Any]:
     """The calls of an attack of audits by a dry run; none of one that audits leave out."""
     calls = AttackCalls()
-    if isinstance(attack, MembershipAttack) and not attack.needs.parts and not attack.auxiliary_models():
+    if isinstance(attack, MembershipAttack) and not attack.needs.parts and not _trained(attack):
         calls = count_membership_calls([attack], SHAPE, 2 * attack.needs.condition, Schedule())[1][0]
     elif isinstance(attack, MemorisationAttack):
         calls = AttackCalls(count_own_calls(attack, SHAPE, Schedule()))
@@ -77,5 +94,5 @@ def _built_in() -> list[str]:
 
 if __name__ == "__main__":
     made = (row._replace(calls=count_calls(attack))._asdict() for attack, row in make_rows())
-    rows = [json.dumps({key: value for key, value in row.items() if value or key != _RARE}) for row in made]
+    rows = [json.dumps({key: value for key, value in row.items() if value or key not in _RARE}) for row in made]
     TABLE.write_text("[\n" + ",\n".join(rows) + "\n]\n", encoding="utf-8")

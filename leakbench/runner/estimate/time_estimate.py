@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from leakbench.api import Access, Attack, MembershipAttack, RecoveryAttack, ReplicationAttack, as_pretrained
-from leakbench.measurement.compatibility import audit_setting
+from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.record_contents import RecordSpec
 from leakbench.metrics.sizes import PAIRS, ROWS
 from leakbench.models.network_spec import NetworkSpec
@@ -179,7 +179,7 @@ class TimeEstimate:
             cast(MembershipAttack, attack)
             for attack in map(known.__getitem__, names)
             if attack.family == "membership"
-            and attack.skip(setting) is None
+            and skip_attack(attack, setting) is None
             and (attack.access is Access.WEIGHTS) == weights
         ]
         spec = inputs.network(inputs.condition(cell.chain))

@@ -59,7 +59,7 @@ def build_entries(choice: str, reach: Reach, captioned: bool = False) -> list[di
     found: dict[str, dict[str, Any]] = {}
     for word in split_choice(choice):
         for entry in _possible(read_set(word), reach) if word in SETS else [_named(word, reach)]:
-            for one in (entry, *_twins(entry, reach)):
+            for one in (entry, *list_twins(entry, reach)):
                 found.setdefault(str(one.get("id", one["name"])), one)
     if not set(SETS).isdisjoint(split_choice(choice)):
         beside = [*(HOSTED if reach.access is Access.API else ()), *WORDS] if captioned else []
@@ -68,7 +68,7 @@ def build_entries(choice: str, reach: Reach, captioned: bool = False) -> list[di
     return list(found.values())
 
 
-def _twins(entry: dict[str, Any], reach: Reach) -> list[dict[str, Any]]:
+def list_twins(entry: dict[str, Any], reach: Reach) -> list[dict[str, Any]]:
     """Where the base is known, the twin of an attack that compares with it, with the same parameters; beside that of
     `loss` the comparison timestep by timestep."""
     name = f"calibrated_{entry['name']}"
