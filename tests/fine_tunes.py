@@ -149,8 +149,8 @@ def learn(folder: Path, body: nn.Module, pictures: Tensor, steps: int) -> None:
     network.body = body
     x0 = model.codec.encode(_floats(pictures))
     weights = [one for one in body.parameters() if one.requires_grad]
-    adam = torch.optim.Adam(weights, 2e-2 if len(pictures) == MEMBERS else 3e-3, fused=True)
-    rates = torch.optim.lr_scheduler.OneCycleLR(adam, adam.defaults["lr"], steps)
+    adam = torch.optim.Adam(weights, 1e-2 if len(pictures) == MEMBERS else 3e-3, fused=True)
+    rates = torch.optim.lr_scheduler.OneCycleLR(adam, adam.defaults["lr"], steps, cycle_momentum=False)
     for _ in range(steps):
         rows = torch.randperm(len(x0))[:MEMBERS]
         t, noise = torch.randint(*TIMESTEPS, (MEMBERS,)), torch.randn(MEMBERS, *x0.shape[1:])

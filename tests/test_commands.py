@@ -33,8 +33,8 @@ CUTS = {  # the settings of a suite that its time hangs on
 }
 QUICKER = ["quality.samples=20", "sampler.steps=4", "sampler.batch=32"]  # of an audit
 CHOICES = {str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks" / "standard").glob("*.toml")}
-# minutes even when cut: planned
-LONG = {"all_defenses", "attacks", "composition", "dp_public", "strongest", "board-digits-1", *CHOICES}
+# long even when cut: planned
+LONG = {"all_defenses", "attacks", "composition", "dp_public", "fine_tunes", "strongest", "board-digits-1", *CHOICES}
 DOWNLOADS = {"cifar10", "medical"}
 ELSEWHERE = {  # words of a command -> the test that runs such a one
     "--executor ray": "tests/leakbench/runner/test_ray.py",
@@ -50,7 +50,7 @@ ELSEWHERE = {  # words of a command -> the test that runs such a one
     "dataset=celeba": "tests/leakbench/data/test_named.py",
     "--endpoint": "tests/leakbench/interface/test_hosted_audit.py",
     "runs/before": "tests/defenses/test_unlearning_prompts.py",
-    "--lora": "tests/leakbench/models/pretrained/test_lora.py",
+    "--lora": "tests/leakbench/cli/test_audit_fine_tunes.py",
     "--base": "tests/leakbench/measurement/test_reference.py",
 }
 BEFORE = {"docs/papers.md": [["run", "quick"]]}  # the page names points of that suite

@@ -13,6 +13,7 @@ FINDINGS = (
     "people",
     "audience",
     "attacks",
+    "fine_tunes",
     "effects",
     "access_gaps",
     "measures",

@@ -14,13 +14,14 @@ from safetensors.torch import save
 from leakbench.models.pretrained.lora.adapter import merge, read_adapter
 
 QUERY, CONV = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "down_blocks.0.resnets.0.conv1"
+KOHYA_QUERY, KOHYA_CONV = (f"lora_unet_{place.replace('.', '_')}" for place in (QUERY, CONV))
 KEYS = [
     *(f"unet.{QUERY}.lora_{side}.weight" for side in "AB"),
-    *(f"lora_unet_{CONV.replace('.', '_')}.{piece}" for piece in ("lora_down.weight", "lora_up.weight", "lora_mid.weight")),
-    *(f"lora_unet_{QUERY.replace('.', '_')}.{piece}" for piece in ("alpha", "dora_scale", "lokr_w1", "lokr_w2_a", "lokr_w2_b")),
+    *(f"{KOHYA_CONV}.lora_{side}.weight" for side in ("down", "up", "mid")),
+    *(f"{KOHYA_QUERY}.{piece}" for piece in ("alpha", "dora_scale", "lokr_w1", "lokr_w2_a", "lokr_w2_b")),
     *(f"base_model.model.{QUERY}.{piece}" for piece in ("lora_magnitude_vector", "hada_w1_a", "hada_t1")),
     *("text_encoder.a.lora_A.weight", "unet", ".alpha", "lora_unet_.alpha", "lora_unet_conv_in", "a" * 3000 + ".alpha"),
-]  # fmt: skip  # noqa: E501
+]
 SHAPES = [(), (0,), (1,), (3,), (8,), (3, 8), (8, 3), (0, 8), (8, 0), (8, 8), (3, 8, 3, 3), (8, 3, 1, 1), (3, 3, 3, 3)]
 VALUES = [0.0, 1.0, -1.0, 1e-30, 1e38, float("nan"), float("inf")]
 SETTINGS = {
@@ -45,10 +46,12 @@ def network(whole_pipelines):
 def good(**header):
     """A LoRA of two layers, by diffusers and by kohya."""
     down, up = torch.ones(3, 8), torch.ones(8, 3)
-    place = f"lora_unet_{CONV.replace('.', '_')}"
     tensors = {f"unet.{QUERY}.lora_A.weight": down, f"unet.{QUERY}.lora_B.weight": up}
-    tensors |= {f"{place}.lora_down.weight": torch.ones(3, 8, 3, 3), f"{place}.lora_up.weight": torch.ones(8, 3, 1, 1)}
-    return save(tensors | {f"{place}.alpha": torch.tensor(6.0)}, metadata=header or None)
+    tensors |= {
+        f"{KOHYA_CONV}.lora_down.weight": torch.ones(3, 8, 3, 3),
+        f"{KOHYA_CONV}.lora_up.weight": torch.ones(8, 3, 1, 1),
+    }
+    return save(tensors | {f"{KOHYA_CONV}.alpha": torch.tensor(6.0)}, metadata=header or None)
 
 
 @st.composite

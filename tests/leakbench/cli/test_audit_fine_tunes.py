@@ -44,14 +44,15 @@ def _words(made, *more):
 
 
 def _audit(leakbench, made, out):
-    return leakbench(*_words(made, "--lora", made.lora, "--attacks", "loss", "--out", out))
+    words = _words(made, "--lora", made.lora, "--attacks", "loss", "--out", out)
+    return leakbench(*words, formats=("csv", "md"))
 
 
 def _aucs(folder):
     """AUCs of the loss: of the fine-tune calibrated by its base, of the fine-tune, and of the base."""
     results = lb.load(folder)
     asked = ("model", "calibrated_loss"), ("model", "loss"), ("base", "loss")
-    return [results.metric(point, attack, "auc", access="DENOISER") for point, attack in asked]
+    return [results.metric(point, attack, "oriented_auc", access="DENOISER") for point, attack in asked]
 
 
 def test_the_twin_of_the_loss_finds_what_a_lora_knows_and_its_base_does_not(quick, leakbench, tmp_path):
@@ -63,7 +64,9 @@ def test_the_twin_of_the_loss_finds_what_a_lora_knows_and_its_base_does_not(quic
     assert base.low < 0.5 < base.high and plain.n == calibrated.n == 20
     records = {(record.point, record.attack) for record in RunFolder(tmp_path / "run").records}
     assert {("model", "calibrated_loss"), ("model", "loss"), ("base", "loss")} <= records
-    assert "calibrated_loss" in outcome.out
+    report = (tmp_path / "run" / "report.md").read_text()
+    told = " | ".join(f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in (plain, calibrated, base))
+    assert "## What fine-tuning gave away" in report and f"| model | base | loss | {told} |" in report
 
 
 @pytest.mark.slow
@@ -81,6 +84,7 @@ def test_a_lora_that_knows_its_images_by_heart_is_found_almost_surely(fine_tune,
 @pytest.fixture
 def no_decoding(monkeypatch):
     """Decoding an image fails. Nothing is timed for a plan."""
+
     def refuse(image):
         raise AssertionError(f"{image.filename} is decoded")
 
