@@ -94,7 +94,7 @@ def _check_known(
 def _spec(model: Any) -> PretrainedSpec:
     """Of a pipeline, by its JSON files; where an adapter or a base is checked against it, by torch."""
     if model.lora or model.reference:
-        return cast(PretrainedSpec, type(model).__base__(**model.model_dump()).spec())
+        return cast(PretrainedSpec, type(model).__mro__[1](**model.model_dump()).spec())
     found = read_header_spec(model.options)
     if found is None:
         raise NotInHeaders(f"the model {model.path}, whose settings do not say all")
