@@ -26,7 +26,7 @@ def _cells(row: UnitLeaks) -> list[str]:
 TEMPLATE = """\
 ## People
 
-Several images are of one person (patient, scene). A person is asked about in two ways:
+Several images are of one person (patient, scene). Attacks are asked about images, and about persons:
 
 {{ table(titles, cells) }}
 - **By image**: was this image used?
