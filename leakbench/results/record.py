@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from leakbench.results.facts import check_facts
 from leakbench.results.families import FamilyName
 from leakbench.results.names import Name
+
+Facts = Annotated[dict[str, Any], AfterValidator(check_facts)]
 
 SCHEMA: Final = 2
 QUALITY = "quality"  # the attack name of quality records
@@ -100,7 +103,7 @@ class Record(_Strict):
     realised_fpr: dict[str, float] = Field(default_factory=dict)  # by TPR metric name
     flags: list[Name] = Field(default_factory=list)  # sorted; see results/flags.py
     guarantee: dict[str, Any] = Field(default_factory=dict)  # the release's: {"epsilon": 8.0, "unit": "image", ...}
-    info: dict[str, Any] = Field(default_factory=dict)  # facts: the defense's (gate rates), the attack's (threshold)
+    info: Facts = Field(default_factory=dict)  # facts: the defense's (gate rates), the attack's (threshold)
     inputs: str = ""  # key of the release and attack that made this
     arrays: str = ""  # sha256 of the npz beside this record; "" if there is none
     run: RunInfo = Field(default_factory=RunInfo)  # no part of the identity
