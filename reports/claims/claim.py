@@ -4,7 +4,7 @@
 name = "CPSample ends copying"
 defense = "cpsample"                # its id in the suite; all points of its sweep, or those with
 parameters = { alpha = 0.25 }
-attack = "nearest_copy_pixels"      # an id, a family (membership, replication, ...), or "strongest"
+attack = "nearest_copy_pixels"      # an id, a family (membership, replication, ...), "strongest", or "guarantee"
 metric = "copy_rate_excess"         # as results.csv names it
 at_most = 0.02                      # or at_least = ..., or within = [low, high]
 against = "baseline"                # optional: the bound is of the difference to that point
@@ -24,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from leakbench.results.record import AccessName
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.toml_file import read_toml, validate
+
+from .stated import GUARANTEE, STATED
 
 Parameter = str | float | bool
 _Word = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -58,6 +60,8 @@ class Claim(BaseModel):
             raise ValueError("a claim on one attack or on a family where it is `within`; it is on the strongest")
         if self.within is not None and self.within[0] > self.within[1]:
             raise ValueError(f"a claim whose `within` goes upwards; it is {list(self.within)}")
+        if self.attack == GUARANTEE and (self.metric not in STATED or self.against or self.access):
+            raise ValueError(f"a claim on a guarantee with metric = {' or '.join(STATED)}, without against and access")
         return self
 
     @property

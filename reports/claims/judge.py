@@ -37,6 +37,7 @@ from .asked import find_attacks, list_unrecorded, name_fault
 from .claim import STRONGEST, Claim
 from .evidence import Measured, NoEvidence, measure, measure_difference
 from .power import Power, find_power
+from .stated import GUARANTEE, find_stated
 from .strongest import Together, is_in_family, measure_strongest
 
 _FARTHEST = 1000.0  # half widths from the bound, beyond which no number of images is worth a mention
@@ -54,7 +55,7 @@ class Judgement:
     margin: how far the interval that decides lies within the bounds; negative where it does not: of one that lies
     outside as a whole, how far its nearer end does. reason: why nothing can be said, where that is so. images: how many
     on a side would decide it, were the value what was measured; None where no number would, or where it is decided.
-    power: how likely `holds` would have been (power.py).
+    power: how likely `holds` would have been (power.py). stated: of a guarantee, what stands beside its epsilon.
     """
 
     claim: Claim
@@ -71,6 +72,7 @@ class Judgement:
     together: bool = False
     decider: str = ""
     deciding: Estimate | None = None
+    stated: str = ""
 
     def __repr__(self) -> str:
         return f"Judgement({self.outcome!r}, {self.claim.name!r}, {self.point!r})"
@@ -119,7 +121,24 @@ def _find_named(run: RunFolder, claim: Claim) -> PlannedPoint:
     raise UsageError(name_fault(run, claim, "against", claim.against, nearest_name(str(claim.against), names)))
 
 
+def judge_stated(run: RunFolder, claim: Claim, point: PlannedPoint) -> Judgement:
+    """A claim on the epsilon that a point states: it holds where that of each seed lies within the bounds."""
+    epsilons, words = find_stated(run, point, claim.metric)
+    if not epsilons:
+        return Judgement(claim, point.name, "undecided", reason=words)
+    (low, high), ends = claim.bounds, (min(epsilons), max(epsilons))
+    holds = low <= ends[0] and ends[1] <= high
+    found = Estimate(ends[0] if ends[0] < low else ends[1], *ends, 0)
+    return Judgement(
+        *(claim, point.name, "holds" if holds else "broken", "", found, claim.confidence),
+        margin=_margin(found, low, high),
+        stated=words,
+    )
+
+
 def _judge(run: RunFolder, claim: Claim, point: PlannedPoint, against: PlannedPoint | None) -> Judgement:
+    if claim.attack == GUARANTEE:
+        return judge_stated(run, claim, point)
     attacks = find_attacks(run, claim, point)
     others = find_attacks(run, claim, against) if against else {}
     if reason := _find_reason(run, claim, [point, *([against] if against else [])], [attacks, others]):

@@ -6,6 +6,7 @@ at DENOISER and, where attacks had the weights, at WEIGHTS. A model that was giv
 claims of a defense. Of a baseline that the suite trained the last is the reverse: that it can be attacked at all,
 without which no defense shows anything. Where the bound would be 1, or below 0.5, nothing would be claimed: a comment
 says so in place of the claim.
+Where a release states an epsilon by person, a claim has that.
 
 A choice of ours: bounds are the next multiple of a step (0.05 of AUCs and rates, half a leading digit elsewhere) that
 leaves a fifth of a step, so that the same model measured again does not lie at the edge; of an AUC for which that is 1,
@@ -19,6 +20,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
+from typing import Any
 
 from leakbench.results.metric_specs import COPY_EXCESS, HELDOUT_DISTANCE
 from leakbench.results.record import QUALITY, AccessName
@@ -26,12 +28,14 @@ from leakbench.results.run_folder import RunFolder
 from leakbench.results.run_plan import PlannedPoint
 from leakbench.runtime.errors import UsageError, to_printable
 
+from ..reading.guarantees import find_guarantee
 from ..reading.marks import find_marks
 from ..reading.points import find_baseline, measured_levels
 from ..reading.selection import copy_attacks
 from ..reading.void import list_void_reasons
 from .claim import STRONGEST, Claim
 from .judge import Judgement, judge_claim
+from .stated import GUARANTEE
 from .words import describe_finding
 
 _STEP, _FINE_STEP = 0.05, 0.01
@@ -63,7 +67,7 @@ def _about(run: RunFolder, point: PlannedPoint, must_leak: bool) -> list[Support
         wanted += [(STRONGEST, "auc", level, f"strongest attack at {level}") for level in levels]
     if not point.defense:
         raise UsageError(f"{run.path / 'plan.json'}: point {point.name!r} names no `defense`: run the suite again")
-    who = {"defense": point.defense, "parameters": _swept(run, point)}
+    who: dict[str, Any] = {"defense": point.defense, "parameters": _swept(run, point)}
     found = []
     for attack, metric, access, words in wanted:
         leaks = must_leak and attack == STRONGEST
@@ -74,7 +78,21 @@ def _about(run: RunFolder, point: PlannedPoint, must_leak: bool) -> list[Support
             bound = _bound(judged, metric, leaks)
             claim = None if bound is None else Claim(**who, **asked, **{"at_least" if leaks else "at_most": bound})
             found.append(Supported(_describe(judged, claim), claim))
-    return found
+    return found + _about_person(run, point, who)
+
+
+def _about_person(run: RunFolder, point: PlannedPoint, who: dict[str, Any]) -> list[Supported]:
+    """The claim on the epsilon by person, where one is stated."""
+    name = f"{point.name}: epsilon by person"
+    asked = {**who, "name": name, "attack": GUARANTEE, "metric": "epsilon_by_group"}
+    epsilon = find_guarantee(run, point).by_group
+    if not epsilon:
+        return []
+    claim = Claim(**asked, at_most=_up(epsilon, 10.0 ** floor(log10(epsilon)) / 2))
+    (judged,) = [one for one in judge_claim(run, claim) if one.point == point.name]
+    if judged.found is None:
+        return []
+    return [Supported(f"stated: {epsilon:.3g}, {judged.stated}", claim)]
 
 
 def _loosest(metric: str, leaks: bool) -> float:

@@ -18,6 +18,7 @@ from ..reading.markdown import markdown_table
 from ..reading.width import prose_width
 from .claim import STRONGEST
 from .judge import Judgement
+from .stated import GUARANTEE
 
 _LEVELS = {"holds": "notice", "undecided": "warning", "broken": "error"}
 
@@ -37,6 +38,8 @@ def explain(one: Judgement) -> str:
     """The claim, the finding, and what would decide it."""
     if one.found is None:
         return f"{_describe_claim(one)}: {one.reason}"
+    if one.claim.attack == GUARANTEE:
+        return f"{_describe_claim(one)}: {one.found.value:.3g} is stated {one.stated}; no run can prove it"
     said = f"{_describe_claim(one)}: {describe_finding(one)}"
     if one.outcome == "undecided":
         return f"{said}; {_deciding(one)}; {format_power(one)}"
@@ -48,6 +51,8 @@ def _describe_claim(one: Judgement) -> str:
     claim, access = one.claim, one.access or one.claim.access or ""
     if claim.attack == QUALITY:
         whom = ""
+    elif claim.attack == GUARANTEE:
+        whom = " of the guarantee"
     elif claim.attack == STRONGEST:
         whom = " of the strongest attack" + (f" at {access} or less" if access else "")
     elif claim.attack in FAMILIES:
@@ -73,7 +78,7 @@ def _interval(found: Estimate) -> str:
 
 def format_power(one: Judgement) -> str:
     """ "power 0.98 if the true value is 0.5": how likely `holds` was; empty where nothing could be said."""
-    if one.found is None:
+    if one.found is None or one.claim.attack == GUARANTEE:
         return ""
     if one.power is None:
         return "no power: no value of the metric lies within the bound"
