@@ -68,7 +68,7 @@ class SplitSpec(BaseModel):
 class Split:
     """Rows of the data set by part (sorted int64 arrays), the attribute of every row, the near-duplicates that were
     removed first, the index file (its name and sha256) that the parts were drawn by, and the group of every row.
-    others: the held-back rows of each drawn part's groups; empty where none were held back."""
+    others: by part, rows on which nothing was trained, of people of the part; empty where there are none."""
 
     parts: dict[str, np.ndarray]
     attribute: np.ndarray | None
@@ -128,13 +128,13 @@ def draw_split(data: Dataset, spec: SplitSpec, duplicates: NearDuplicates | None
         drawn = np.concatenate([parts[part] for part in _COUNTS])
         parts["reference"] = _without_groups(parts["reference"], drawn, data.group)
     parts = {part: np.sort(index) for part, index in parts.items()}
-    others = {part: _of_groups(held_back, parts[part], data.group) for part in _COUNTS if data.group is not None}
+    others = _other_images(held_back, parts, data.group)
     _check_enough(data, parts, _least(data, wanted, said, 0 if listed is None else int((~keep).sum())), int(keep.sum()))
     attribute = data.attribute
     if attribute is None and data.trait is not None:
         attribute = (data.trait > np.median(data.trait[parts["reference"]])).astype(np.int64)
     described = "" if listed is None else listed.description
-    return Split(parts, attribute, duplicates, described, data.group, others if len(held_back) else {})
+    return Split(parts, attribute, duplicates, described, data.group, others)
 
 
 def _hold_back(pool: np.ndarray, data: Dataset, spec: SplitSpec) -> tuple[np.ndarray, np.ndarray]:
@@ -154,9 +154,22 @@ def _hold_back(pool: np.ndarray, data: Dataset, spec: SplitSpec) -> tuple[np.nda
     return pool[~back], pool[back]
 
 
-def _of_groups(rows: np.ndarray, part: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """The rows whose group is one of a part's, ascending."""
-    return np.sort(rows[np.isin(group[rows], group[part])])
+def _other_images(
+    held_back: np.ndarray, parts: dict[str, np.ndarray], group: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Rows by part, ascending, by which its people are asked about, though nothing was trained on them: those that were
+    held back; or, of a given split with people on both sides, the nonmembers that are of people who were trained on,
+    and beside them those that are not. None where fewer than two people stand in some part."""
+    if group is None:
+        return {}
+    if len(held_back):
+        return {part: np.sort(held_back[np.isin(group[held_back], group[parts[part]])]) for part in _COUNTS}
+    trained = group[np.concatenate([parts["member"], parts["calibration_in"]])]
+    found: dict[str, np.ndarray] = {}
+    for inside, outside in (("member", "nonmember"), ("calibration_in", "calibration_out")):
+        shared = np.isin(group[parts[outside]], trained)
+        found |= {inside: parts[outside][shared], outside: parts[outside][~shared]}
+    return found if all(len(np.unique(group[rows])) > 1 for rows in found.values()) else {}
 
 
 def _together(group: np.ndarray | None, words: np.ndarray, listed: SplitFile | None) -> np.ndarray | None:

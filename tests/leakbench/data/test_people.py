@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,28 @@ def test_nothing_held_back_is_the_split_that_there_was(toy):
     assert draw_split(toy, plain).digest == draw_split(toy, plain.model_copy(update={"other_images": 0})).digest
 
 
+def test_people_on_both_sides_of_a_given_split_are_asked_about_by_their_images_among_the_nonmembers(toy):
+    """Of 60 people 40 are trained on by four images; of half of these the other two are among the nonmembers."""
+    words, person, image = (
+        np.full(len(toy.images), "reference", dtype="<U15"),
+        toy.group,
+        np.arange(len(toy.images)) % 6,
+    )
+    words[(person < 40) & (image < 4)] = "member"
+    words[(person < 20) & (image >= 4)] = "nonmember"
+    words[(person >= 40) & (person < 60)] = "nonmember"
+    words[(person >= 60) & (person < 80) & (image < 4)] = "calibration_in"
+    words[(person >= 60) & (person < 80) & (image >= 4)] = "calibration_out"
+    words[(person >= 80) & (person < 100)] = "calibration_out"
+    others = draw_split(dataclasses.replace(toy, split=words), SplitSpec()).others
+    people_of = {part: set(person[rows]) for part, rows in others.items()}
+    assert people_of["member"] == set(range(20)) and people_of["nonmember"] == set(range(40, 60))
+    assert people_of["calibration_in"] == set(range(60, 80)) and people_of["calibration_out"] == set(range(80, 100))
+    assert set(words[others["member"]]) == {"nonmember"} and set(image[others["member"]]) == {4, 5}
+    words[(person >= 60) & (person < 80) & (image >= 4)] = "reference"  # calibration images tell nothing of such people
+    assert not draw_split(dataclasses.replace(toy, split=words), SplitSpec()).others
+
+
 def test_a_person_of_few_images_keeps_them(toy):
     """Held back are images of groups that have more: with six of each person, six can't be."""
     split = draw_split(toy, SplitSpec(members=80, nonmembers=80, calibration_in=40, calibration_out=40, other_images=6))
@@ -64,7 +88,5 @@ def test_a_person_of_few_images_keeps_them(toy):
 
 
 def test_images_that_are_nobody_s_have_no_others(toy):
-    import dataclasses
-
     with pytest.raises(UsageError, match=r"split.other_images = 2: the images do not come in groups"):
         draw_split(dataclasses.replace(toy, group=None), SplitSpec(other_images=2))
