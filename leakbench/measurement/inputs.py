@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from leakbench.data.image_view import ImageView
+    from leakbench.data.overlap import Overlap
     from leakbench.runtime.device import Rng
 
 NETWORK_SIZES = ("width", "blocks", "levels", "attention", "dropout")  # of [network], as a NetworkSpec has them
@@ -95,6 +96,13 @@ class RunInputs:
             drawn = draw_split(data, self.suite.file.split)
             self._splits[self._split_name] = drawn, time.perf_counter() - began
         return self._splits[self._split_name][0]
+
+    @cached_property
+    def overlap(self) -> Overlap | None:
+        """Overlap of nonmembers with members, of a given split; None of one that was drawn here."""
+        from leakbench.data.side_overlap import overlap_of_split
+
+        return overlap_of_split(self.data, self.split)
 
     @cached_property
     def forgotten(self) -> np.ndarray | None:

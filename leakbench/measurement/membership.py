@@ -78,6 +78,8 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
             metrics.flags.add("weaker-with-more-access")
         if _has_unguarded_shadows(context, attack, row.access):
             metrics.flags.add("unguarded-shadows")
+        if context.inputs.overlap is not None and len(context.inputs.overlap.nonmember):
+            metrics.flags.add("overlapping-sides")
         metrics.info |= _count_consumed(attack, parts)
         arrays = found.arrays | (forgotten.arrays if forgotten else {}) | described
         yield row, RecordContents(metrics, arrays, timings, queries=queries[question], calls=shared)

@@ -100,6 +100,11 @@ class Flag(StrEnum):
         "not-trained-here",
         "the network was handed in: shadow, retrained and canary models of it cannot be trained",
     )
+    OVERLAPPING_SIDES = (
+        "overlapping-sides",
+        "nonmembers show what a member shows, mirrored, moved, cropped or relit (overlap.csv lists them): they were "
+        "trained on in all but name, and leaks look smaller than they are",
+    )
     RANDOMISED_ANSWERS = (
         "randomised-answers",
         "the service answers the same query differently each time, and the attack did not average",

@@ -10,6 +10,7 @@ from leakbench.api import as_pretrained
 from leakbench.data.split_groups import find_split_groups
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import PlannedBudget, PlannedGroups, PlannedPoint, PublishedNumber, RunPlan
+from leakbench.results.split_overlap import COMPARED, OVERLAPPING
 from leakbench.runner.absent_plugins import AbsentPlugins
 from leakbench.suite.ensemble import format_ensemble
 from leakbench.suite.release_spec import ReleaseSpec
@@ -43,10 +44,11 @@ def to_manifest(builder: ReleaseBuilder, commands: Sequence[str], absent: Absent
 
 
 def _describe_split(builder: ReleaseBuilder) -> dict[str, Any]:
-    split, data = builder.inputs.split, builder.inputs.data
+    split, data, overlap = builder.inputs.split, builder.inputs.data, builder.inputs.overlap
     return {
         **{name: len(rows) for name, rows in split.parts.items()},
         "near_duplicates_removed": split.removed,
+        **({} if overlap is None else {OVERLAPPING: len(overlap.nonmember), COMPARED: overlap.compared}),
         **({"index_file": split.file} if split.file else {}),
         **({"files_that_do_not_decode": len(data.skipped)} if data.skipped else {}),
         **({"images": "; ".join(data.remarks)} if data.remarks else {}),

@@ -17,6 +17,7 @@ import numpy as np
 from leakbench.api import as_pretrained
 from leakbench.data.caption_file import read
 from leakbench.data.file_names import name_images
+from leakbench.data.overlap import Overlap
 from leakbench.measurement.inputs import RunInputs
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.cache.location import cache_root
@@ -30,12 +31,13 @@ _PROMPTS = {"member": ("prompt", "prompt_scores"), "nonmember": ("null_prompt", 
 
 
 def write_named_files(run: RunFolder, out: Path) -> list[Path]:
-    """Write scores.csv, copies.csv and near_duplicates.csv into `out`, of a run that asked about prompts prompts.csv as
-    well, and return their paths. Raises UsageError where images lie in no files, or are not those of the run.
+    """Write scores.csv, copies.csv and near_duplicates.csv into `out`, of a given split overlap.csv and of a run that
+    asked about prompts prompts.csv as well, and return their paths. Raises UsageError where images lie in no files, or are not those of the run.
 
     - scores.csv: `file`, `part`, and a column for each record of membership: its score, higher: more likely a member;
     - copies.csv: `record`, `sample`, `similarity`, `file`: the member nearest to each sample, most similar first;
     - near_duplicates.csv: as in the run, by names;
+    - overlap.csv: as in the run, by names;
     - prompts.csv: `record`, `prompt` (its number), `part`, `score`, `flagged` (0 or 1), `caption`: highest score first.
     """
     inputs = RunInputs(build_suite(dict(run.plan.settings), str(run.path)), RunConfig(run.path, cache_root()))
@@ -45,6 +47,8 @@ def write_named_files(run: RunFolder, out: Path) -> list[Path]:
         "copies.csv": _copies(run, inputs, names),
         "near_duplicates.csv": _near_duplicates(inputs, names),
     }
+    if inputs.overlap is not None:
+        files["overlap.csv"] = _overlap(inputs, inputs.overlap, names)
     if prompts := _prompts(run, inputs):
         files["prompts.csv"] = _table(["record", "prompt", "part", "score", "flagged", "caption"], prompts)
     out.mkdir(parents=True, exist_ok=True)
@@ -117,6 +121,13 @@ def _near_duplicates(inputs: RunInputs, names: np.ndarray) -> str:
     others = names[numbers[found.resembles[gone]]]
     rows = zip(names[numbers[gone]], others, map(_format, found.distance[gone]), strict=True)
     return _table(["file", "resembles", "distance"], rows)
+
+
+def _overlap(inputs: RunInputs, found: Overlap, names: np.ndarray) -> str:
+    numbers = _numbers(inputs)
+    files = names[numbers[found.nonmember]], names[numbers[found.member]]
+    rows = zip(*files, map(_format, found.distance), found.kinds, strict=True)
+    return _table(["file", "overlaps", "distance", "differs"], rows)
 
 
 def _format(value: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leakbench.api import REFERENCE, Access
+from leakbench.data.overlap import count_compared
 from leakbench.measurement.access_levels import LEVELS
 from leakbench.measurement.auxiliary import auxiliary_chain
 from leakbench.measurement.compatibility import audit_setting, check_compatibility, is_applicable, skip_attack
@@ -98,9 +99,15 @@ def _count_images(inputs: RunInputs) -> str:
         return _count_few(parts, inputs.split.group is not None)
     return (
         f"images: {parts['member']} members and {parts['nonmember']} nonmembers, {parts['calibration_in']} and "
-        f"{parts['calibration_out']} for calibration, {parts['reference']} for reference (near-duplicates are found "
-        "when images are decoded)"
+        f"{parts['calibration_out']} for calibration, {parts['reference']} for reference (near-duplicates, and "
+        f"which {_looked_at(parts)} nonmembers overlap a member, are found when images are decoded)"
     )
+
+
+def _looked_at(parts: dict[str, int]) -> str:
+    """Nonmembers that are compared with members under transforms."""
+    count = count_compared(parts["member"] + parts["calibration_in"], parts["nonmember"])
+    return "of the" if count == parts["nonmember"] else f"of the first {count}"
 
 
 def _count_few(parts: dict[str, int], grouped: bool) -> str:
@@ -116,5 +123,6 @@ def _count_few(parts: dict[str, int], grouped: bool) -> str:
     least = least_p_value(members, nonmembers)
     return (
         f"{said}p is at least {least:.2g}. By image within one subject the nonmembers must be other photographs of it "
-        "(near-duplicates are found when images are decoded)"
+        f"(near-duplicates, and which {_looked_at(parts)} nonmembers overlap a member, are found when images are "
+        "decoded)"
     )

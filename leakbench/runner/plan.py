@@ -14,6 +14,7 @@ from typing import Literal
 
 from leakbench.api import AuxiliaryModel
 from leakbench.data.near_duplicates import format_near_duplicates
+from leakbench.data.overlap import format_overlap
 from leakbench.measurement.audit_context import AuditContext, collect_auxiliary_models
 from leakbench.measurement.auxiliary import auxiliary_chain
 from leakbench.measurement.compatibility import audit_setting, is_applicable
@@ -188,8 +189,8 @@ class Plan:
         self.embedding.delete_classifiers()
 
     def write(self, command: str) -> None:
-        """Write plan.json and near_duplicates.csv; set aside records that older code or an older plugin left, those
-        that are damaged, and those of a run that is replaced, with its plan."""
+        """Write plan.json, near_duplicates.csv and, of a given split, overlap.csv; set aside records that older code or
+        an older plugin left, those that are damaged, and those of a run that is replaced, with its plan."""
         self.out.mkdir(parents=True, exist_ok=True)
         inputs = {identify(audit, spec): audit.row_key(spec) for audit in self.audits for spec in audit.rows()}
         inputs |= self.extension.absent.list_kept(self.finished, self.audits)
@@ -217,3 +218,6 @@ class Plan:
             write_atomically(plan, text.encode())
         left_out = format_near_duplicates(self.inputs.data, self.inputs.split.duplicates)
         write_atomically(self.out / "near_duplicates.csv", left_out.encode())
+        if self.inputs.overlap is not None:
+            shown = format_overlap(self.inputs.data, self.inputs.overlap)
+            write_atomically(self.out / "overlap.csv", shown.encode())

@@ -1,7 +1,9 @@
 """Reasons for which the membership results of a run say nothing about a model: its track is void.
 
 A track is a data set with its split. It is void where an attack that never sees the model tells members from nonmembers
-(the split itself leaks), and where a negative control misbehaves (the measurement leaks). All that compares images that
+(the split itself leaks), where half of the nonmembers or more overlap a member, mirrored, moved, cropped or relit (what
+was trained on is compared with itself; the limit is a choice of ours), and where a negative control misbehaves (the
+measurement leaks). All that compares images that
 were trained on with images that were not rests on both; copies and distances do not.
 """
 
@@ -14,9 +16,26 @@ from leakbench.results.flags import Flag
 from leakbench.results.record import Record
 from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
+from leakbench.results.split_overlap import COMPARED, OVERLAPPING
 
 from .controls import invalidating_attacks, list_controls
 from .formatting import join_words
+
+_LIMIT = 0.5  # share of nonmembers
+
+
+@dataclass(frozen=True)
+class OverlapCount:
+    """Number of nonmembers that overlap a member, and of those that were looked at."""
+
+    count: int
+    compared: int
+
+
+def read_overlap(run: RunFolder) -> OverlapCount:
+    """The counts in the plan of a run; zeros where nobody has looked."""
+    found = (run.plan.split.get(name) for name in (OVERLAPPING, COMPARED))
+    return OverlapCount(*(number if isinstance(number, int) else 0 for number in found))
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,15 @@ def _find_reasons(run: RunFolder) -> tuple[VoidReason, ...]:
                 "itself leaks",
             )
         )
+    found += [
+        VoidReason(
+            Flag.OVERLAPPING_SIDES,
+            f"{overlap.count} of {overlap.compared} nonmembers show what a member does, mirrored, moved, cropped or "
+            "relit (overlap.csv): what was trained on is compared with itself",
+        )
+        for overlap in [read_overlap(run)]
+        if overlap.count and overlap.count >= _LIMIT * overlap.compared
+    ]
     if wrong := [control.what for control in list_controls(run) if not control.behaves]:
         found.append(
             VoidReason(

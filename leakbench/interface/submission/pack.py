@@ -1,7 +1,7 @@
 """`leakbench.submit`: packs a run into one file.
 
 What is packed: plan.json, the records, and of their arrays those in packed_arrays.py. Pictures, tables, figures, pages
-and the list of near-duplicates stay behind.
+and the lists of near-duplicates and of overlapping images stay behind.
 """
 
 from __future__ import annotations
