@@ -17,8 +17,8 @@ from leakbench.cli.app import PluginOption, app, load_plugins, one_thread_a_proc
     Example:
       leakbench files runs/audit-my_pipeline
     A run names no file. This reads the folders of images again, on a machine that has them, and writes scores.csv,
-    copies.csv, near_duplicates.csv, overlap.csv and, where it asked about captions, prompts.csv beside the run's folder,
-    not into it: who gets the results learns no names.
+    copies.csv, near_duplicates.csv, overlap.csv and, where it asked about captions, prompts.csv beside the run's
+    folder, not into it: who gets the results learns no names.
     """
 )
 def files(

@@ -31,8 +31,9 @@ _PROMPTS = {"member": ("prompt", "prompt_scores"), "nonmember": ("null_prompt", 
 
 
 def write_named_files(run: RunFolder, out: Path) -> list[Path]:
-    """Write scores.csv, copies.csv and near_duplicates.csv into `out`, of a given split overlap.csv and of a run that
-    asked about prompts prompts.csv as well, and return their paths. Raises UsageError where images lie in no files, or are not those of the run.
+    """Write scores.csv, copies.csv, near_duplicates.csv, of a given split overlap.csv, and of a run that asked about
+    prompts prompts.csv into `out`, and return their paths. Raises UsageError where images lie in no files, or are not
+    those of the run.
 
     - scores.csv: `file`, `part`, and a column for each record of membership: its score, higher: more likely a member;
     - copies.csv: `record`, `sample`, `similarity`, `file`: the member nearest to each sample, most similar first;
