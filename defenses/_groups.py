@@ -29,6 +29,11 @@ def known_groups(task: Task) -> Tensor:
     return task.groups.unique(return_inverse=True)[1]
 
 
+def largest_group(task: Task) -> int | None:
+    """The largest number of images of one group; None where images have none."""
+    return None if task.groups is None else int(known_groups(task).bincount().max())
+
+
 def keep_images(task: Task, most: int | None, whole: bool) -> Task:
     """The task with at most so many images of each group, drawn at random; `whole`: the images of a group side by side.
 

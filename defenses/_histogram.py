@@ -16,7 +16,7 @@ from leakbench.data.neighbours import nearest
 
 from ._accounting import rdp_epsilon, replace_one_epsilon, spent
 from ._gaussian import gaussian_epsilon, gaussian_mu
-from ._guarantee import does_not_compose
+from ._guarantee import does_not_compose, group_facts, joint_group_size
 
 
 def count_votes(private: Tensor, candidates: Tensor) -> Tensor:
@@ -34,8 +34,13 @@ def noise_of_counts(epsilon: float | str | None, multiplier: float | None, relea
     return math.sqrt(releases) / gaussian_mu(epsilon, delta) if isinstance(epsilon, float) else 0.0
 
 
-def histogram_guarantee(name: str, base: Release | None, sigma: float, releases: int, delta: float) -> Guarantee:
-    """Guarantee of so many histograms, together with what the base has spent; `name` is the defense's."""
+def histogram_guarantee(
+    name: str, base: Release | None, sigma: float, releases: int, delta: float, group_size: int | None = None
+) -> Guarantee:
+    """Guarantee of so many histograms, together with what the base has spent; `name` is the defense's.
+
+    group_size: the largest number of votes of one group, where images come in groups: what that states is said beside.
+    """
     if not sigma:
         return Guarantee() if base is None else void_guarantee(base, f"{name} with epsilon = inf adds no noise")
     if why := does_not_compose(base):
@@ -48,6 +53,8 @@ def histogram_guarantee(name: str, base: Release | None, sigma: float, releases:
         replaced = replace_one_epsilon((*before, (math.sqrt(2) * sigma, 1.0, releases)), delta)
     else:
         replaced = gaussian_epsilon(math.sqrt(2 * releases) / sigma, delta)
+    group_size = joint_group_size(base, group_size)
+    by_group = {} if group_size is None else group_facts(history, delta, group_size)
     return Guarantee(
         epsilon=found.epsilon if found else gaussian_epsilon(math.sqrt(releases) / sigma, delta),
         delta=delta,
@@ -55,7 +62,9 @@ def histogram_guarantee(name: str, base: Release | None, sigma: float, releases:
         adjacency="zero-out",
         unit="image",
         history=history,
-        facts=({} if replaced is None else {"epsilon_replace_one": replaced})
+        group_size=group_size,
+        facts=by_group
+        | ({} if replaced is None else {"epsilon_replace_one": replaced})
         | {
             "epsilon_rdp": rdp_epsilon(history, delta),
             "sampling_rate": 1.0,

@@ -52,6 +52,7 @@ from leakbench.runtime.device import autocast, in_batches
 from leakbench.runtime.errors import UsageError
 
 from ._budget import PrivateBudget
+from ._groups import largest_group
 from ._histogram import count_votes, histogram_guarantee, noise_of_counts
 
 
@@ -103,7 +104,7 @@ class PrivateEvolution(PrivateBudget, Defense):
         assert task.base is not None
         began, images = time.perf_counter(), len(task.images)
         delta = self.delta_of(images)
-        sigma = noise_of_counts(self.epsilon, self.noise_multiplier, self.iterations, delta)
+        sigma = noise_of_counts(self.epsilon, self.noise_multiplier, self.iterations, delta, largest_group(task))
         evolution = _Evolution(self, task, task.base, sigma)
         parents = evolution.run()
         guarantee = histogram_guarantee(self.name, task.base, sigma, self.iterations, delta)

@@ -33,6 +33,7 @@ from leakbench.data.neighbours import nearest
 from leakbench.models.denoiser_training import train_denoiser
 
 from ._budget import Budget, PrivateBudget
+from ._groups import largest_group
 from ._histogram import count_votes, histogram_guarantee, noise_of_counts
 from .pretrain import Pretrain
 
@@ -64,7 +65,7 @@ class PrivateSelection(PrivateBudget, Pretrain):
         others = replace(task, images=ImageView(public[kept]), labels=labels, attribute=labels)
         spent_on_votes = time.perf_counter() - began
         made = train_denoiser(others, self.recipe, self.name)
-        guarantee = histogram_guarantee(self.name, None, sigma, 1, delta)
+        guarantee = histogram_guarantee(self.name, None, sigma, 1, delta, largest_group(task))
         facts = {
             "train_seconds": made.info["train_seconds"] + spent_on_votes,
             "images_trained_on": len(kept),

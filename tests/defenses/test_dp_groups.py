@@ -13,7 +13,9 @@ from scipy import stats
 
 from leakbench.api import AuditSetting, Guarantee
 from leakbench.defenses._accounting import group_epsilon, group_noise_for, spent
-from leakbench.defenses._groups import Slots, keep_images
+from leakbench.defenses._gaussian import gaussian_epsilon
+from leakbench.defenses._groups import Slots, keep_images, largest_group
+from leakbench.defenses._histogram import histogram_guarantee
 from leakbench.defenses._private import Mechanism
 from leakbench.defenses.dp_lora import DPLoRA
 from leakbench.defenses.dp_sgd import DPSGD
@@ -137,6 +139,14 @@ def test_bases_of_another_unit_or_sampling_do_not_compose(people_task):
             assert (found.epsilon is None) == (below != above), (below, above)
     both = guarantee(made["example"], replace(people_task, base=releases["example"]))
     assert both.epsilon == group_epsilon(both.history, 7**-1.1, 2) and len(both.history) == 2
+
+
+def test_votes_of_a_person_are_as_many_as_their_images(people_task):
+    """Each image has one vote in every histogram, and a person's may all fall into one bin."""
+    found = histogram_guarantee("votes", None, 20.0, 2, 1e-3, largest_group(people_task))
+    assert found.group_size == 10 and found.unit == "image"
+    assert found.by_group == pytest.approx(gaussian_epsilon(10 * 2**0.5 / 20.0, 1e-3), rel=1e-3)
+    assert histogram_guarantee("votes", None, 20.0, 2, 1e-3).by_group is None
 
 
 # What is trained ------------------------------------------------------------------------------------------------------
