@@ -104,10 +104,10 @@ class PrivateEvolution(PrivateBudget, Defense):
         assert task.base is not None
         began, images = time.perf_counter(), len(task.images)
         delta = self.delta_of(images)
-        sigma = noise_of_counts(self.epsilon, self.noise_multiplier, self.iterations, delta, largest_group(task))
+        sigma = noise_of_counts(self.epsilon, self.noise_multiplier, self.iterations, delta)
         evolution = _Evolution(self, task, task.base, sigma)
         parents = evolution.run()
-        guarantee = histogram_guarantee(self.name, task.base, sigma, self.iterations, delta)
+        guarantee = histogram_guarantee(self.name, task.base, sigma, self.iterations, delta, largest_group(task))
         info = {
             "train_seconds": time.perf_counter() - began,
             "network_evaluations": round(evolution.asked * task.base.network_calls),
