@@ -58,8 +58,11 @@ def verdict(auc: Estimate, level: float = 0.95) -> Verdict:
 
 def _exact_verdict(auc: Estimate, test: ExactTest) -> Verdict:
     numbers = f"AUC {auc.value:.2f} [{auc.low:.2f}, {auc.high:.2f}], exact p = {test.p_value:.2g}"
-    of = "groups of " if test.grouped else ""
-    counts = f"{test.members} {of}members and {test.nonmembers} {of}nonmembers"
+    sides = [f"{test.members} members", f"{test.nonmembers} nonmembers"]
+    if test.grouped:
+        numbers_of = (test.members, "members"), (test.nonmembers, "nonmembers")
+        sides = [f"{count} group{'s' * (count != 1)} of {side}" for count, side in numbers_of]
+    counts = " and ".join(sides)
     if test.p_value <= EXACT_LEVEL and auc.value > 0.5:
         return Verdict("leaks", f"leaks: {numbers} ({counts})")
     if test.p_value <= EXACT_LEVEL:
