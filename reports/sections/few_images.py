@@ -20,8 +20,9 @@ TEMPLATE = """\
   membership is known. The blind baseline learns from the reported images, each time without one member and one
   nonmember, and is judged by which of these two it takes for the member;
 - verdicts rest on exact tests, two-sided: the share of all choices of {{ members }} of the {{ members + nonmembers }}
-  {{ unit }}s whose AUC, by any attack on the release, is as far from 0.5 (of one {{ unit }}: as high). That is {{ least }} at the least. Found is
-  what {{ level }} of the choices or fewer reach. Controls and the blind baseline are tested so as well;
+  {{ unit }}s whose AUC, by any attack on the release, is as far from 0.5 (of one {{ unit }}: as high). That is
+  {{ least }} at the least. Found is what {{ level }} of the choices or fewer reach. Controls and the blind baseline are
+  tested so as well;
 - intervals are of all the {{ unit }}s like these that might have been members: of so few they are wide, and may hold
   0.5 where the test is sure of these. The attack that stands at a level is the one whose AUC is the farthest from 0.5;
 - {% if detectable %}an AUC of {{ detectable }} would have been found in four of five runs, by all attacks together;
