@@ -50,6 +50,7 @@ ELSEWHERE = {  # words of a command -> the test that runs such a one
     "dataset=celeba": "tests/leakbench/data/test_named.py",
     "--endpoint": "tests/leakbench/interface/test_hosted_audit.py",
     "runs/before": "tests/defenses/test_unlearning_prompts.py",
+    "runs/after": "tests/defenses/test_unlearning_prompts.py",
     "--lora": "tests/leakbench/cli/test_audit_fine_tunes.py",
     "--base": "tests/leakbench/measurement/test_reference.py",
 }

@@ -21,7 +21,7 @@ def test_the_page_runs(leakbench, hurried, tmp_path, monkeypatch):
     (snippet,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert "range(1500)" in snippet
     commands = [shlex.split(line) for line in re.findall(r"^    leakbench (audit .*)$", text, re.MULTILINE)]
-    assert len(commands) == 10
+    assert len(commands) == 13
     (words,) = [words for words in commands if "runs/first-look" in words]
     settings = [word for setting in QUICKER for word in ("--set", setting)]
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 
 from leakbench.api import AuxiliaryModel, find_reference
 from leakbench.data import Split
-from leakbench.statistics.groups import number_by_appearance
+from leakbench.data.group_numbers import number_in_order
 from leakbench.suite.release_spec import ChainLink
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def canary_rows(split: Split, auxiliary: AuxiliaryModel, seed: int) -> np.ndarra
 
 def _units(split: Split, rows: np.ndarray) -> np.ndarray:
     """The number, from 0, of what has a coin of its own: each row, or its group."""
-    return np.arange(len(rows)) if split.group is None else number_by_appearance(split.group[rows], len(rows))
+    return np.arange(len(rows)) if split.group is None else number_in_order(split.group[rows])
 
 
 def trainable_rows(split: Split) -> np.ndarray:

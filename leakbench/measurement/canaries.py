@@ -23,9 +23,9 @@ import torch
 
 from leakbench.api import AuxiliaryModel, GradientCanaries
 from leakbench.data import Split
+from leakbench.data.group_numbers import number_in_order
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.auxiliary import canary_rows
-from leakbench.statistics.groups import number_by_appearance
 
 _PIXELS, _LABEL = 0xB1AC, 0x1ABE1  # of the generators of a row
 
@@ -78,7 +78,7 @@ class Canaries:
         made, ids = self.rows[place] == rows, torch.from_numpy(self.rows)
         if self.groups is None:
             return GradientCanaries(torch.from_numpy(np.where(made, place, -1)), ids)
-        canary = number_by_appearance(self.groups, len(self.rows))
+        canary = number_in_order(self.groups)
         return GradientCanaries(torch.from_numpy(np.where(made, canary[place], -1)), ids, torch.from_numpy(canary))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from leakbench.api import Access, Calibration, ImageSet, MembershipAttack, MembershipEvidence, Query
 from leakbench.api.membership import CALIBRATION_FOLDS
+from leakbench.data.group_numbers import number_in_order
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
@@ -136,16 +137,10 @@ class CalibrationFitter:
         sides = [np.flatnonzero(self.member == side) for side in (True, False)]
         whose = [np.arange(len(rows)) for rows in sides]
         if self.groups is not None:
-            people = [_in_order(self.groups[rows]) for rows in sides]
+            people = [number_in_order(self.groups[rows]) for rows in sides]
             whose = whose if min(int(one.max()) for one in people) < 1 else people
         folds = min(folds, *(int(one.max()) + 1 for one in whose))
         fold = np.empty(len(self.member), dtype=np.int64)
         for rows, one in zip(sides, whose, strict=True):
             fold[rows] = one % folds
         return fold
-
-
-def _in_order(groups: np.ndarray) -> np.ndarray:
-    """Groups (N,) numbered from 0 in the order in which they come."""
-    _, first, which = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[which]

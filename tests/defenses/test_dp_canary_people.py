@@ -75,7 +75,7 @@ def test_half_of_the_noise_is_refuted_by_person_and_all_of_it_is_not(kind, digit
     assert [bound.n for bound in bounds] == [ASKED[kind][2]] * 2 and broken.info["unit"] == "group"
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 @pytest.mark.parametrize("kind", ASKED)
 def test_of_ten_trainings_half_of_the_noise_is_refuted_nearly_always_and_a_right_one_hardly_ever(kind, digits_task):
     flagged = {

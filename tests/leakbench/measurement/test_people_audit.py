@@ -155,7 +155,7 @@ def test_a_network_that_learnt_nothing_gives_nobody_away(scored):
     assert max(found.values()) <= 7, found
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 def test_who_holds_several_pictures_of_a_person_finds_more(leakbench, tmp_path):
     """The suite `people`, over-fitted, at four seeds: by person at least as much as by image, whatever the attack that
     shows the most; by other images of the person above one half. Seen: by image .92 to .95, by person .99 to 1.00, by

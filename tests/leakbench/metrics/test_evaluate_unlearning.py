@@ -34,7 +34,8 @@ def test_aucs_and_their_paired_difference():
     pair = delong_pair(ours.forget, ours.unseen, null.forget, null.unseen)
     excess = by_name["it_auc_excess"]
     numbers = excess.value, excess.ci_low, excess.ci_high, excess.n, excess.n_groups
-    assert numbers == (*vars(pair.difference).values(),)
+    told = pair.difference
+    assert numbers == (told.value, told.low, told.high, told.n, told.groups)
     assert found.info["it_auc_excess_p"] == pair.p_value
     assert by_name["it_vs_retained_auc"].value == auc(ours.forget, ours.retained).value
     assert found.info["it_means"]["model_forget"] == pytest.approx(ours.forget.mean())

@@ -219,10 +219,10 @@ def hold(groups, each, icc, repetitions):
     assert 0.93 - slack <= min(ours, paired) and max(ours, paired) <= 0.98 + slack
     assert min(tpr, share) >= 0.93 - slack and size <= 0.07 + slack
     if icc * each > 1:
-        assert by_image < 0.87
+        assert by_image < min(0.91, ours - 0.04)
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_coverage_and_size_hold(setting):
     """AUC and paired difference are covered in .93 to .98, TPR at FPR .1 in .93 or more; "leaks" is said of 7 % of

@@ -151,8 +151,10 @@ def test_numbers_that_no_measurement_gives_are_refused(tmp_path, tell_run, chang
         ({"defense": "x" * 501}, "501 characters"),
         ({"attack": "a\x00"}, r"control character U\+0000"),
         ({"seed": "0; DROP"}, "not a record"),
-        ({"info": {"orientation": "<b>"}, "arrays": ""}, None),
-        ({"info": {"defense": "none", "skipped": {"a": [1]}}}, None),
+        ({"info": {"orientation": "<b>"}, "arrays": ""}, "orientation = '<b>': it should be a number"),
+        ({"info": {"defense": "none"}}, "defense = 'none': it should be a table"),
+        ({"info": {"skipped": {"a": [1]}}}, "skipped = .*: it should be text"),
+        ({"info": {"mine": {"a": [1]}}}, None),
         ({"guarantee": {"epsilon": 8.0, "history": "none"}}, None),
     ],
 )
