@@ -16,7 +16,7 @@ from leakbench.data.group_names import name_groups, number_names
 from leakbench.data.image_files import ImageFiles
 from leakbench.data.rows_of_files import Folders
 from leakbench.data.tables import read_group_table
-from leakbench.runtime.errors import UsageError
+from leakbench.runtime.errors import UsageError, to_printable
 
 Pair = tuple[Dataset, Dataset]  # of members, of nonmembers
 
@@ -32,6 +32,12 @@ def number_sides_together(names: list[str], sides: Pair, groups: str = "", capti
     found = {where: both for where, both in said.items() if both is not None}
     if len(found) > 1:
         raise UsageError(f"{' and '.join(found)} all say whose each image is: leave out all but one")
+    for where, both in found.items():
+        if len(everybody := {*both[0], *both[1]}) == 1:
+            raise UsageError(
+                f"{where}: all images of both sides are of one group ({to_printable(everybody.pop())}): a pattern has "
+                "what tells people apart in brackets, as '^([0-9]+)'; where all are one person's, say no groups"
+            )
     return _numbered(sides, next(iter(found.values()), None))
 
 

@@ -148,6 +148,12 @@ def _hold_back(pool: np.ndarray, data: Dataset, spec: SplitSpec) -> tuple[np.nda
         )
     _, which, sizes = np.unique(data.group[pool], return_inverse=True, return_counts=True)
     order = np.lexsort((np.random.default_rng([spec.seed, 0x07E8]).random(len(pool)), which))
+    if not (sizes > spec.other_images).any():
+        raise UsageError(
+            f"{data.name}: split.other_images = {spec.other_images}: nobody among those who are drawn has more than "
+            f"{spec.other_images} images, so none are held back; ask for fewer (of a given split's people on both "
+            "sides, those among the nonmembers serve)"
+        )
     place = np.empty(len(pool), dtype=np.int64)  # of each row among those of its group
     place[order] = np.arange(len(pool)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     back = (place < spec.other_images) & (sizes[which] > spec.other_images)

@@ -102,7 +102,9 @@ def make_request(
             f"--members and --nonmembers are both {members}: give the images that it was trained on, and others like "
             "them that it was not"
         )
-    if [model, samples, endpoint].count(None) != 2:
+    if [model, samples, endpoint].count(None) < 2:
+        raise UsageError("audit: MODEL, --samples and --endpoint are three kinds of model: give one of them")
+    if [model, samples, endpoint].count(None) == 3:
         raise UsageError(
             "audit: give a MODEL, or --samples DIR where there are only generated images, or --endpoint URL of a "
             "hosted model"

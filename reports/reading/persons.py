@@ -41,6 +41,12 @@ def list_unit_leaks(run: RunFolder) -> list[UnitLeaks]:
     return found
 
 
+def count_persons(run: RunFolder, unit: str) -> int:
+    """The persons on the side with fewer, of the records that ask a question about them; 0 without any."""
+    found = [record.metric("auc") for record in run.records if record.unit == unit]
+    return min((one.n for one in found if one is not None), default=0)
+
+
 def _collect(run: RunFolder, point: PlannedPoint, level: str, unit: str) -> Leak:
     chosen, rated = (
         choose(run, point, level, lambda record: record.unit == unit) for choose in (strongest, strongest_by_rate)

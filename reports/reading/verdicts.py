@@ -139,12 +139,13 @@ def _said(leak: Leak, auc: Estimate, tpr: Estimate) -> tuple[str, str]:
         return by_auc.kind, by_auc.words
     by_tpr = tpr_verdict(tpr, target, auc.independent, leak.level)
     area, rate = (words.partition(": ")[2] for words in (by_auc.words, by_tpr.words))
+    shown = rate.partition(" (")[0]
     if leak.rate_attack:
-        rate = f"{rate} (by {leak.rate_attack})"
+        rate, shown = (f"{words} (by {leak.rate_attack})" for words in (rate, shown))
     if by_auc.kind == "inverted":
         return "inverted", f"{by_auc.words}; {rate}"
     if by_tpr.kind == "leaks":
         return "leaks", f"leaks: {rate}; {area}"
     if by_auc.kind == "leaks":
-        return "leaks", f"leaks: {area}; not shown at its surest guesses: {rate.partition(' (')[0]}"
+        return "leaks", f"leaks: {area}; not shown at its surest guesses: {shown}"
     return "none", f"no leak found: {area}; {rate}"

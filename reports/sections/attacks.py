@@ -119,12 +119,12 @@ def _fact(row: Standing, name: str) -> int:
 
 
 def smallest_detectable(run: RunFolder) -> str:
-    """The AUC that the weakest of the run's families would have seen: the one with the fewest images or the most
-    attacks; empty without any."""
+    """The AUC by image that the weakest of the run's families would have seen: the one with the fewest images or the
+    most attacks; empty without any."""
     found = [
         _smallest_detectable(one.auc, one.level)
         for record in run.records
-        if record.family == "membership" and record.access != "NONE"
+        if record.family == "membership" and record.access != "NONE" and record.unit == "image"
         if (one := find_corrected(run, record)) is not None and one.auc.n > 0
     ]
     return round_up(max(found)) if found else ""

@@ -46,6 +46,8 @@ class Effect:
             "fell": "fell (samples moved towards real data)",
             "": "was not shown to change, which does not show that quality is unharmed",
         }[self.quality.kind]
+        if not self.copying:
+            return f"The distance to held-out data {moved}; copying was not measured."
         return f"Copying {self._copying}; the distance to held-out data {moved}."
 
     @property

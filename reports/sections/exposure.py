@@ -52,8 +52,8 @@ def _percent(share: float) -> str:
 TEMPLATE = """\
 ## Leakage by class and image
 
-By the strongest attack at {{ level }} (of the trade-off), without protection and at each defense's point of least
-copying, unless its numbers are the same there.
+By the strongest attack at {{ level }} that is asked about images, without protection and at each defense's point of
+least copying, unless its numbers are the same there.
 
 {% if classes %}
 **{{ first }}** by class, members against nonmembers of the same class

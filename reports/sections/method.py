@@ -13,7 +13,8 @@ TEMPLATE = """\
 ## Method
 
 {% if pretrained %}
-Members and nonmembers are as they were given; near-duplicates are removed from the nonmembers.
+Members and nonmembers are as they were given, but for near-duplicates: of two images that resemble each other one is
+left out, a nonmember before a member.
 {% else %}
 Near-duplicates are removed before the split; members and nonmembers are drawn at random before any training.
 {% endif %}

@@ -6,8 +6,9 @@ from typing import Any
 
 from leakbench.results.run_folder import RunFolder
 
-from ..reading.formatting import NOTHING, drop_empty_columns, format_ci, format_percent, rate_title
-from ..reading.persons import UNITS, UnitLeaks, list_unit_leaks
+from ..reading.formatting import NOTHING, drop_empty_columns, format_ci, rate_title
+from ..reading.persons import UNITS, UnitLeaks, count_persons, list_unit_leaks
+from ..reading.tradeoff_text import format_rate
 from ..reading.void import list_void_reasons
 
 _TITLES = {"image": "by image", "person": "by person", "identity": "by other images of the person"}
@@ -17,9 +18,8 @@ def _cells(row: UnitLeaks) -> list[str]:
     cells = [row.point.name, ", ".join(row.levels)]
     for unit in UNITS:
         leak = row.by_unit.get(unit)
-        name = "" if leak is None else leak.attack.replace(f"@{unit}", "") + " "
-        cells.append(NOTHING if leak is None else name + format_ci(leak.auc))
-        cells.append(NOTHING if leak is None else format_percent(leak.tpr))
+        cells.append(NOTHING if leak is None else f"{leak.attack} {format_ci(leak.auc)}".replace(f"@{unit}", ""))
+        cells.append(NOTHING if leak is None else format_rate(leak).replace(f"@{unit}", ""))
     return cells
 
 
@@ -39,8 +39,10 @@ Several images are of one person (patient, scene). Attacks are asked about image
 {% endif %}
 
 An AUC is that of the strongest attack on each question at that access level, by intervals that are corrected for all
-attacks and all questions on the release; each TPR is that of the attack with the largest. Intervals by image count
-persons, not images. The strongest answer stands in the trade-off and in the verdicts.
+attacks and all questions on the release, and so is each TPR; where that is another attack's, it is named. Intervals by
+image count persons, not images; on the side with fewer there are {{ persons }} persons
+{%- if identities not in (0, persons) %}, and {{ identities }} who are asked about by other images{% endif %}.
+The strongest answer stands in the trade-off and in the verdicts.
 {% if void %}
 The track is void: no leak is concluded from any of these.
 {% endif %}
@@ -58,5 +60,12 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
     for unit in UNITS:
         titles += [f"AUC {_TITLES[unit]}", f"{rate} {_TITLES[unit]}"]
     titles, cells = drop_empty_columns(titles, [_cells(row) for row in found])
-    identity = any("identity" in row.by_unit for row in found)
-    return {"titles": titles, "cells": cells, "identity": identity, "void": bool(list_void_reasons(run))}
+    persons, identities = (count_persons(run, unit) for unit in UNITS[1:])
+    return {
+        "titles": titles,
+        "cells": cells,
+        "persons": persons,
+        "identity": identities > 0,
+        "identities": identities,
+        "void": bool(list_void_reasons(run)),
+    }

@@ -88,8 +88,8 @@ class Endpoint(BaseModel):
             if name.lower() in _SECRET_HEADERS and not find_variables(value):
                 raise PydanticCustomError(
                     "secret",
-                    'no secret: write {name} = "... ${{NAME}}", where NAME is an environment variable',
-                    {"name": name},
+                    'no secret: write {name} = "... {variable}", where NAME is an environment variable',
+                    {"name": name, "variable": "${NAME}"},
                 )
         return self
 
@@ -100,7 +100,9 @@ class Endpoint(BaseModel):
         except (TypeError, ValueError, RecursionError):
             raise _wrong("a body of what JSON has: texts, numbers, true and false, lists and tables") from None
         if not self.takes("prompt") and not self.takes("image"):
-            raise _wrong('a body that asks something: "{prompt}", "{image}" or both')
+            unknown = sorted(set(re.findall(r"\{\w+\}", json.dumps(self.body))) - {f"{{{name}}}" for name in PLACES})
+            beside = f"; {unknown[0]} is neither" if unknown else ""
+            raise _wrong('a body that asks something: "{prompt}", "{image}" or both' + beside)
         if self.method == "GET":
             flat = all(isinstance(value, str | int | float | bool) for value in self.body.values())
             if not flat or self.takes("image"):

@@ -109,7 +109,10 @@ REFUSED = {
     "a base that is no folder": (["--base", "nowhere"], "nowhere"),
     "a base of other sizes": (["--base", "sixteen"], "it is no base of that"),
     "the model as its own base": (["--base", "base"], "is MODEL itself"),
-    "samples": (["--lora", "other.safetensors", "--samples", "members"], "audit: give a MODEL, or --samples"),
+    "samples": (
+        ["--lora", "other.safetensors", "--samples", "members"],
+        "audit: MODEL, --samples and --endpoint are three kinds",
+    ),
 }
 
 

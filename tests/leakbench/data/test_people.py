@@ -81,10 +81,14 @@ def test_people_on_both_sides_of_a_given_split_are_asked_about_by_their_images_a
     assert not draw_split(dataclasses.replace(toy, split=words), SplitSpec()).others
 
 
-def test_a_person_of_few_images_keeps_them(toy):
+def test_where_nobody_has_more_images_than_are_to_be_held_back_the_number_is_refused(toy):
     """Held back are images of groups that have more: with six of each person, six can't be."""
-    split = draw_split(toy, SplitSpec(members=80, nonmembers=80, calibration_in=40, calibration_out=40, other_images=6))
-    assert not split.others and len(split.parts["member"]) == 80
+    spec = SplitSpec(members=80, nonmembers=80, calibration_in=40, calibration_out=40, other_images=6)
+    with pytest.raises(UsageError, match=r"split.other_images = 6: nobody among those who are drawn has more than 6"):
+        draw_split(toy, spec)
+    given = np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 720)
+    with pytest.raises(UsageError, match=r"split.other_images = 1: nobody among those who are drawn"):
+        draw_split(dataclasses.replace(toy, split=given), spec.model_copy(update={"other_images": 1}))
 
 
 def test_images_that_are_nobody_s_have_no_others(toy):
