@@ -9,7 +9,8 @@ for members; for reference images, which set the threshold; and for nonmembers, 
 
 Choices of ours: the right half is hidden; 32 completions in place of 5,000 (each costs a whole walk); the loss of a
 completion is the denoising loss at one timestep with noise that all completions of an image share, and the mean over
-the kept counts, as the best of them could be told only with the truth at hand.
+the kept counts, as the best of them could be told only with the truth at hand. Of a latent model completions are
+compared in pixels, and their loss is that of their latents.
 """
 
 import torch
@@ -45,21 +46,22 @@ class InpaintExtraction(RecoveryAttack):
 
     def recover(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Minus the mean distance of the likeliest completions."""
+        images = view.pixels
         hidden = torch.zeros(images.shape[-2:], dtype=torch.bool, device=images.device)
         hidden[:, images.shape[-1] // 2 :] = True
         losses, distances = [], []
         for draw in range(self.attempts):
             completed = view.inpaint(images, hidden, draw)
-            losses.append(self._loss(view, completed))
+            losses.append(self._loss(view, view.encode(completed)))
             wrong = (completed - images)[..., hidden].square()  # (N, C, pixels)
             distances.append(wrong.mean(dim=(1, 2)).sqrt())
         kept = torch.stack(losses).topk(self.keep, dim=0, largest=False).indices
         return -torch.stack(distances).gather(0, kept).mean(dim=0)
 
-    def _loss(self, view: DenoiserView, images: Tensor) -> Tensor:
-        """The denoising loss (N,) of images (N, C, H, W)."""
+    def _loss(self, view: DenoiserView, x0: Tensor) -> Tensor:
+        """The denoising loss (N,) of x_0 (N, C, H, W)."""
         noise = view.noise()
-        x_t = add_noise(view.schedule, images, full_timesteps(self.t, images), noise)
+        x_t = add_noise(view.schedule, x0, full_timesteps(self.t, x0), noise)
         return (view.eps(x_t, self.t) - noise).square().flatten(1).mean(dim=1)
 
     def space(self, features: str) -> str:

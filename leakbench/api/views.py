@@ -238,6 +238,15 @@ class DenoiserView(ApiView):
         return self._memory.release.schedule
 
     @property
+    def pixels(self) -> Tensor:
+        """The attacked images themselves (N, C, H, W): what `vary` and `inpaint` take. Without a codec they are x_0."""
+        return self._memory.images
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Encode images (N, C, H, W) as x_0, what the network denoises; images themselves without a codec."""
+        return self._memory.release.encode(images)
+
+    @property
     def labels(self) -> Tensor | None:
         """Labels int64 (N,) that the batch's images are conditioned on unless asked otherwise; None: unconditional."""
         return self._memory.labels

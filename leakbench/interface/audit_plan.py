@@ -24,7 +24,7 @@ from leakbench.runtime.cores import cores
 from leakbench.runtime.paths import user_path
 from leakbench.runtime.run_config import RunConfig
 from leakbench.suite.attack_table import NotInTable, stand_ins
-from leakbench.suite.audit_request.suite import Request, outline_audit_suite
+from leakbench.suite.audit_request.suite import GIVEN, Request, outline_audit_suite
 
 
 class NotInHeaders(Exception):
@@ -82,7 +82,9 @@ def _check_known(
         "--trust-code": request["trust_code"],
         "a CUDA device": device == "cuda" or (device == "auto" and Path("/dev/nvidia0").exists()),
     }
-    options |= {f"--set {one}": True for one in overrides if one.startswith(("attack", "defense", "split.file"))}
+    unknown = ("attack", "defense", "split.file")  # but for the model's own settings, which are read as it is
+    strangers = [one for one in overrides if one.startswith(unknown) and not one.startswith(f"defense.{GIVEN}.")]
+    options |= {f"--set {one}": True for one in strangers}
     if asked := next((name for name, given in options.items() if given), None):
         raise NotInHeaders(asked)
     strange = [name for name in registry.names("attacks") if not registry.is_built_in("attacks", name)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,16 @@ SHAPE, STREAMS = (1, 8, 8), Rng("test", 0)
 IDS = torch.arange(100, 120)
 PICTURES = torch.tanh(STREAMS.of("images").normal(IDS, SHAPE))
 ATTACK = InpaintExtraction(attempts=6, keep=3)
+
+
+class Scaled:
+    """A codec of larger images: each of 2x2 pixels is one of half the value."""
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(images, 2) / 2
+
+    def decode(self, x0: torch.Tensor) -> torch.Tensor:
+        return (2 * x0).clamp(-1, 1).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
 
 
 def release(kind: type[Release] = Release, batch: int = 8, conditions: int = 0, steps: int = 5) -> Release:
@@ -86,6 +98,18 @@ class Remembers(Release):
 def test_what_the_model_remembers_comes_back_and_nothing_else():
     similarity = found(release(Remembers, steps=20), InpaintExtraction(attempts=12, keep=3))
     assert similarity[:10].min() > -0.05 and similarity[10:].max() < -0.3
+
+
+def test_of_a_latent_model_completions_are_compared_in_pixels():
+    model, attack = replace(release(), codec=Scaled()), InpaintExtraction(attempts=1, keep=1)
+    large = PICTURES.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    similarity = recover(AttackTarget.of(model, STREAMS), attack, Images(large, IDS, None))[0]
+    start, known = (STREAMS.of("attacking", f"inpaint {one}").normal(IDS, SHAPE, 0) for one in ("start", "known"))
+    hidden = torch.arange(16).expand(16, 16) >= 8
+    completed = model.inpaint(large, hidden, start, known)
+    assert torch.equal(completed[..., :8], large[..., :8])
+    expected = (completed - large)[..., 8:].square().flatten(1).mean(dim=1).sqrt()
+    torch.testing.assert_close(similarity, -expected, rtol=1e-4, atol=1e-5)
 
 
 def test_queries_are_one_walk_and_one_loss_an_attempt():

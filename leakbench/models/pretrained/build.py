@@ -31,6 +31,7 @@ from leakbench.models.pretrained.inspect import (
     inspect_folder,
     list_files,
     part_files,
+    stamp_files,
 )
 from leakbench.models.pretrained.kept_precision import (
     choose_precision,
@@ -82,10 +83,7 @@ def read_spec(options: Options) -> PretrainedSpec:
         return load_adapter(options.path, options.prediction, options.trust_code).spec
     folder = inspect_folder(options.path, options.trust_code, options.config)
     found = _read_spec(folder, options)[0]
-    stamps = tuple(
-        (str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in list_files(options) if file.is_file()
-    )
-    _check_once(options, stamps)
+    _check_once(options, stamp_files(options))
     return found
 
 

@@ -114,6 +114,12 @@ class Folder:
     remarks: tuple[str, ...] = field(default=())
 
 
+def stamp_files(options: Options) -> tuple[tuple[str, int, int], ...]:
+    """Names, times and sizes of the files that a model is read from: the same as long as none of them changes."""
+    files = [file for file in list_files(options) if file.is_file()]
+    return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+
+
 def list_files(options: Options) -> tuple[Path, ...]:
     """Every file that the model is made of, captions and trusted code included."""
     captions = (Path(options.captions),) if options.captions else ()

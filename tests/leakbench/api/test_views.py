@@ -58,7 +58,7 @@ OFFERED = {  # design.md, section 4; each level adds to the one below
     Access.SAMPLES: {"samples", "others"},
     Access.API: {"sample", "sample_each", "vary", "inpaint", "conditions"},
     Access.DENOISER: {
-        *("eps", "schedule", "ddim", "memoize", "labels", "noise", "noised", "noise_to"),
+        *("eps", "schedule", "ddim", "memoize", "labels", "noise", "noised", "noise_to", "pixels", "encode"),
         *("tells_captions", "no_labels", "other_labels", "edited_labels"),
     },
     Access.WEIGHTS: {"network", "parts", "release"},

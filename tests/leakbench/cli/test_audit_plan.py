@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -59,6 +60,21 @@ def test_a_plan_imports_no_torch(given, choice, tmp_path):
     assert "5 cells (0 to train)" in done.stdout and "DENOISER  loss, " in done.stdout
     assert "minutes" in done.stdout and "by the speed of numpy's matrix product" in done.stdout
     assert not list(tmp_path.iterdir()), "a plan writes nothing"
+
+
+def test_a_plan_checks_the_weights_once_and_takes_settings_of_the_model(given, leakbench, monkeypatch):
+    from leakbench.models.pretrained import settings, weight_check
+
+    model, members, nonmembers = given
+    seen: list[object] = []
+    monkeypatch.setattr(settings, "knows_all", lambda folder: False)  # as of all but plain U-Nets
+    monkeypatch.setattr(weight_check, "check_weights", lambda folder, trust: seen.append(folder.path))
+    bare = words((model / "unet", members, nonmembers), "--set", "defense.model.prediction=epsilon")
+    found = leakbench(*bare)
+    assert (found.code, found.err, len(seen)) == (0, "", 1) and "5 cells (0 to train)" in found.out
+    assert leakbench(*bare).code == 0 and len(seen) == 1
+    os.utime(model / "unet/config.json", (1, 1))
+    assert leakbench(*bare).code == 0 and len(seen) == 2
 
 
 def test_the_cells_and_images_are_those_of_the_run(given, leakbench, tmp_path):
