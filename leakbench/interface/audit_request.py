@@ -103,7 +103,7 @@ def make_request(
             "them that it was not"
         )
     if [model, samples, endpoint].count(None) < 2:
-        raise UsageError("audit: MODEL, --samples and --endpoint are three kinds of model: give one of them")
+        raise UsageError("audit: MODEL, --samples DIR and --endpoint URL are three kinds of model: give one of them")
     if [model, samples, endpoint].count(None) == 3:
         raise UsageError(
             "audit: give a MODEL, or --samples DIR where there are only generated images, or --endpoint URL of a "

@@ -111,7 +111,7 @@ REFUSED = {
     "the model as its own base": (["--base", "base"], "is MODEL itself"),
     "samples": (
         ["--lora", "other.safetensors", "--samples", "members"],
-        "audit: MODEL, --samples and --endpoint are three kinds",
+        "audit: MODEL, --samples DIR and --endpoint URL are three kinds",
     ),
 }
 
