@@ -104,3 +104,21 @@ def check_family(model: Any, pipeline: Any, name: str, step: Callable[..., Any])
         return found, None
     made = step(pipeline, name, inputs(model), num_inference_steps=5, made_alone=True)
     return found, near(walk(model, label), made)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Tell whether two loaded models are the same to every attack: weights, settings, schedule, autoencoder."""
+    if _described(one) != _described(other):
+        return False
+    mine, others = one.network.state_dict(), other.network.state_dict()
+    if mine.keys() != others.keys() or any(not torch.equal(value, others[name]) for name, value in mine.items()):
+        return False
+    x0 = inputs(one)
+    return one.codec is None or torch.equal(one.codec.decode(x0), other.codec.decode(x0))
+
+
+def _described(model: Any) -> tuple[Any, ...]:
+    network = model.network
+    settings = {key: value for key, value in dict(network.body.config).items() if not key.startswith("_")}
+    kinds = type(network.body), type(network.family), type(model.codec)
+    return model.spec, network.prediction, kinds, settings

@@ -3,7 +3,7 @@ and what came of each.
 
     python tests/model_kinds.py
 
-writes it anew (15 s of one thread); tests/leakbench/models/pretrained/test_kinds.py holds the page to it.
+writes it anew (5 minutes of one thread); tests/leakbench/models/pretrained/test_kinds.py holds the page to it.
 """
 
 from __future__ import annotations
@@ -30,28 +30,31 @@ def _load(path: str) -> Any:
     """A module of the tests by its file."""
     spec = importlib.util.spec_from_file_location(f"kinds_{Path(path).stem}", HERE / path)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where its dataclasses look
     spec.loader.exec_module(module)
     return module
 
 
 T = torch.tensor([3, 700])
 checks, layouts = _load("kind_checks.py"), _load("kind_layouts.py")
+attacking = _load("kind_attacks.py")
 
 
 @dataclass(frozen=True)
 class Row:
-    """loads: "yes", or the line that refuses it. step: whether eps is that of the scheduler's or pipeline's own step,
-    or of the network that the file is of, at 1e-4. walk: whether five moves are those of diffusers' DDIM; "" where the
-    levels of the two walks differ."""
+    """loads: "yes", or the line that refuses it, in a run and a plan. step: whether eps is that of the scheduler's or
+    pipeline's own step, or of the file's network, at 1e-4. walk: whether five moves are those of diffusers' DDIM; ""
+    where the levels differ. attacks: how many ran, or the row of an equal model. reasons: of those not applicable."""
 
     kind: str
     loads: str
     step: str = ""
     walk: str = ""
+    attacks: str = ""
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def line(self) -> str:
-        return f"| {self.kind} | {self.loads} | {self.step} | {self.walk} |"
+        return f"| {self.kind} | {self.loads} | {self.step} | {self.walk} | {self.attacks} |"
 
 
 @dataclass
@@ -307,35 +310,56 @@ def _program(path: Path) -> None:
     file.unlink()
 
 
-def try_kind(kind: str, build_it: Callable[[], Tried], home: Path) -> Row:
-    """Make a kind, load it as an audit does, and compare."""
-    from leakbench.defenses.pipeline import Pipeline
-    from leakbench.models.pretrained.build import build
-    from leakbench.runtime.cache.keys import digest_files
-    from leakbench.runtime.errors import UsageError
+class Trial:
+    """Tries kinds in a folder that is empty."""
 
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        tried = build_it()
-    try:
-        defense = Pipeline(path=str(tried.path), **tried.given)
-        defense.spec()
-        model = build(defense.options, digest_files(defense.files()), torch.device("cpu"))
-    except UsageError as error:
-        said = str(error).replace(f"{tried.path}/", "").replace(str(tried.path), "MODEL").replace(f"{home}/", "")
-        return Row(kind, "refused: " + said.replace("|", r"\|"))
-    assert tried.check is not None, kind
-    step, walk = tried.check(model)
-    say = {True: "yes", False: "NO", None: ""}
-    return Row(kind, "yes", say[step], say[walk])
+    def __init__(self, home: Path) -> None:
+        self.home, self.pictures = home, attacking.Pictures(home)
+        self.known: list[tuple[str, Any]] = []
+
+    def try_kind(self, kind: str, build_it: Callable[[], Tried]) -> Row:
+        """Make a kind, load it as an audit does, compare, and attack it; equal models are attacked once."""
+        from leakbench.defenses.pipeline import Pipeline
+        from leakbench.models.pretrained.build import build
+        from leakbench.runtime.cache.keys import digest_files
+        from leakbench.runtime.errors import UsageError
+
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            tried = build_it()
+        try:
+            defense = Pipeline(path=str(tried.path), **tried.given)
+            spec = defense.spec()
+            model = build(defense.options, digest_files(defense.files()), torch.device("cpu"))
+        except UsageError as error:
+            said, planned = str(error), attacking.plan(self.pictures.options(tried.path, tried.given, None))
+            more = "" if said == planned else f"; BUT the plan says: {planned}"
+            return Row(kind, "refused: " + self._plain(tried.path, said + more))
+        assert tried.check is not None, kind
+        step, walk = tried.check(model)
+        say = {True: "yes", False: "NO", None: ""}
+        options = self.pictures.options(tried.path, tried.given, spec)
+        objection = self._plain(tried.path, attacking.plan(options))
+        loads = f"yes, BUT the plan says: {objection}" if objection else "yes"
+        same = next((name for name, other in self.known if checks.alike(model, other)), "")
+        if same and "lora" not in options:
+            return Row(kind, loads, say[step], say[walk], f"as {same}")
+        self.known.append((kind, model))
+        came = attacking.run_all(options, self.home / f"run-{len(self.known)}")
+        return Row(kind, loads, say[step], say[walk], self._plain(tried.path, str(came)), came.reasons)
+
+    def _plain(self, path: Path, said: str) -> str:
+        said = said.replace(f"{path}/", "").replace(str(path), "MODEL").replace(f"{self.home}/", "")
+        return said.replace("|", r"\|").replace("\n", " ")
 
 
 def try_all(home: Path) -> list[Row]:
     """Rows of all kinds, in a folder that is empty."""
     logging_off()
+    trial = Trial(home)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diffusers' own, of what these kinds are
-        return [try_kind(kind, build_it, home) for kind, build_it in kinds(Maker(home)).items()]
+        return [trial.try_kind(kind, build_it) for kind, build_it in kinds(Maker(home)).items()]
 
 
 def logging_off() -> None:
@@ -348,8 +372,17 @@ def logging_off() -> None:
 
 
 def render(rows: list[Row]) -> str:
-    head = ["| kind | loads | eps is the own step's | five moves are DDIM's |", "|---|---|---|---|"]
-    return "\n".join([BEGIN, *head, *(row.line() for row in rows), END])
+    head = [
+        "| kind | loads | eps is the own step's | five moves are DDIM's | all attacks run |",
+        "|---|---|---|---|---|",
+    ]
+    why: dict[str, set[str]] = {}
+    for row in rows:
+        for name, reason in row.reasons.items():
+            why.setdefault(reason, set()).add(f"`{name}`")
+    said = [f"- {reason}: {', '.join(sorted(names))}" for reason, names in sorted(why.items())]
+    notes = ["", "Attacks that do not apply, and their reasons:", "", *said, "", attacking.describe_small()]
+    return "\n".join([BEGIN, *head, *(row.line() for row in rows), *notes, END])
 
 
 def main() -> None:

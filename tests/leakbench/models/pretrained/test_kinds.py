@@ -26,12 +26,13 @@ def table(module):
 
 
 def test_the_table_names_every_kind_and_no_other(model_kinds, tmp_path):
-    rows = [line.split(" | ")[0].removeprefix("| ") for line in table(model_kinds).splitlines()[3:-1]]
+    lines = [line for line in table(model_kinds).splitlines() if line.startswith("| ")]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in lines[1:]]
     assert rows == list(model_kinds.kinds(model_kinds.Maker(tmp_path))), model_kinds.COMMAND
-    assert len(rows) >= 30 and " NO " not in table(model_kinds)
+    assert len(rows) >= 30 and not any(word in table(model_kinds) for word in (" NO ", "NO: ", "BUT the plan"))
 
 
-@pytest.mark.slow  # 15 s of processor time
+@pytest.mark.slow  # 5 minutes of processor time
 @pytest.mark.filterwarnings("ignore")
 def test_the_table_is_what_came(model_kinds, tmp_path, cache):
     assert model_kinds.render(model_kinds.try_all(tmp_path)) == table(model_kinds), model_kinds.COMMAND
