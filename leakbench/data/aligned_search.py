@@ -82,11 +82,11 @@ class Alignment:
 
     def queries(self, images: ImagesLike) -> FeatureRows:
         """Rows to compare, of queries."""
-        return FeatureRows(images, lambda some: unit_rows(self.ours.of(some)))
+        return FeatureRows(images, lambda some: _unit_rows(self.ours.of(some)))
 
     def base(self, images: ImagesLike) -> FeatureRows:
         """Rows to compare, of base images."""
-        return FeatureRows(images, lambda some: unit_rows(self.ours.resized(self.theirs.of(some))))
+        return FeatureRows(images, lambda some: _unit_rows(self.ours.resized(self.theirs.of(some))))
 
     def drawn(self, query: Tensor, base: Tensor) -> Tensor:
         """Queries (n, C, H, W) in which what a base image shows as well is the base image's, in the query's light."""
@@ -213,7 +213,7 @@ def _light(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean[:, None, None, None], spread[:, None, None, None]
 
 
-def unit_rows(images: Tensor) -> Tensor:
+def _unit_rows(images: Tensor) -> Tensor:
     """Rows (n, D + 1) of length 1: pixels less their mean, and what is left of the length where they are flat."""
     longest = max(images.shape[-2:])
     if longest > _SIDE:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import combinations
-from math import comb, inf, sqrt
+from math import comb, inf
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._scores import Scores, checked
 from .auc import measured
 from .groups import Groups, number_groups
-from .power import POWER
+from .power import POWER, hanley_mcneil
 
 _DRAWS = 20_000
 _ADDITIONS = 2e8
@@ -115,15 +115,9 @@ def exact_detectable_auc(members: int, nonmembers: int, critical: float) -> floa
     reach = float(ndtri(POWER))
     for step in range(int(100 * critical), 50):
         auc = 0.5 + step / 100
-        if auc - reach * _error(auc, members, nonmembers) >= 0.5 + critical:
+        if auc - reach * hanley_mcneil(auc, members, nonmembers) >= 0.5 + critical:
             return auc
     return 1.0
-
-
-def _error(auc: float, m: int, n: int) -> float:
-    """The standard error of Hanley and McNeil of m members and n nonmembers."""
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    return sqrt((auc * (1 - auc) + (m - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / (m * n))
 
 
 class _Units:

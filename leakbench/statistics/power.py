@@ -1,11 +1,11 @@
 """Number of images that an AUC needs, for an interval of a wanted width or to see an effect of a wanted size.
 
-The standard error of an AUC A from n members and n nonmembers (Hanley and McNeil, Radiology 143, 1982):
+The standard error of an AUC A from n members and m nonmembers (Hanley and McNeil, Radiology 143, 1982):
     Q1 = A / (2 - A),   Q2 = 2 A^2 / (1 + A),
-    error^2 = (A (1 - A) + (n - 1) (Q1 - A^2) + (n - 1) (Q2 - A^2)) / n^2.
+    error^2 = (A (1 - A) + (n - 1) (Q1 - A^2) + (m - 1) (Q2 - A^2)) / (n m).
 
-Choices of ours. "To see" is to find with 80 % probability by a two-sided 5 % test, as the verdict does. Numbers are of
-members and of nonmembers, as many of each; where the groups differ, the smaller one counts.
+Choices of ours. "To see" is to find with 80 % probability by a two-sided 5 % test, as the verdict does. Numbers planned
+are of members and of nonmembers, as many of each; where the groups differ, the smaller one counts.
 `power_tpr.py` does the same for a TPR. Where images come in groups (people), n is `effective_images`: the variance of a
 mean of k images correlated by r is (1 + (k - 1) r) / k of one image's, and an AUC's about as much (tests simulate it).
 """
@@ -66,14 +66,15 @@ def effective_images(groups: int, images_per_group: float, correlation: float = 
     return int(groups * images_per_group / (1 + (images_per_group - 1) * correlation) + 1e-9)
 
 
-def hanley_mcneil(auc: float, n: int) -> float:
-    """The standard error of an AUC from `n` members and `n` nonmembers."""
+def hanley_mcneil(auc: float, n: int, m: int | None = None) -> float:
+    """The standard error of an AUC from `n` members and `m` nonmembers, by default as many."""
+    m = n if m is None else m
     if not 0 < auc < 1:
         raise ValueError(f"an AUC to plan for lies in (0, 1), got {auc}")
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    if min(n, m) < 1:
+        raise ValueError(f"n must be at least 1, got {min(n, m)}")
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    return sqrt(auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / n
+    return sqrt(auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (m - 1) * (q2 - auc**2)) / sqrt(n * m)
 
 
 def least(enough: Callable[[int], bool], start: int = 1) -> int:

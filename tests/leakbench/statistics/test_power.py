@@ -23,6 +23,19 @@ def test_standard_error_of_one_image_a_side_is_a_coins(area):
     assert hanley_mcneil(area, 1) == pytest.approx(np.sqrt(area * (1 - area)))
 
 
+def test_standard_error_of_two_sizes_is_the_spread_of_exponential_scores():
+    """The formula is exact for exponential scores of two rates; it tells members from nonmembers, and of equal sizes
+    is that of one."""
+    rng = np.random.default_rng(0)
+    for m, n in ((3, 20), (20, 3)):
+        members, nonmembers = rng.exponential(4, (20_000, m, 1)), rng.exponential(1, (20_000, 1, n))
+        spread = (members > nonmembers).mean(axis=(1, 2)).std()
+        assert hanley_mcneil(0.8, m, n) == pytest.approx(spread, rel=0.02)
+    assert hanley_mcneil(0.8, 7, 7) == hanley_mcneil(0.8, 7)
+    with pytest.raises(ValueError, match="at least 1"):
+        hanley_mcneil(0.8, 7, 0)
+
+
 @given(st.floats(0.02, 0.98), st.floats(0.003, 0.3))
 def test_images_are_the_inverse_of_the_half_width(area, half_width):
     n = auc_images(area, half_width)
