@@ -133,13 +133,16 @@ def _evaluate_few(evidence: MembershipEvidence, blind: bool) -> MetricSet:
         metrics.realised_fpr[name] = at.realised_fpr
     if permuted is None:
         p_value = exact_p_value(member, nonmember, groups)
-        above = p_value / 2
+        ranked = groups is not None and len(np.unique(groups[0])) == 1  # one person's rank is one-sided as it is
+        above = p_value if ranked else p_value / 2
     else:
         p_value = permutation_p_value(plain.value, permuted)
         above = permutation_p_value(plain.value, permuted, two_sided=False)
     metrics.info |= {"orientation": 1.0, "exact_p_value": p_value}
     if p_value <= EXACT_LEVEL and plain.value < 0.5:
         metrics.flags.add("inverted")
+    if groups is not None and share_groups(*groups):
+        metrics.flags.add("shared-groups")
     if blind and plain.value > 0.5 and above <= _INVALID:
         metrics.flags.add("track-invalid")
     return metrics

@@ -105,6 +105,29 @@ def test_groups_of_the_evidence_reach_every_interval():
     assert names == {f"{name}@groups={n}" for name in ("set_p_value", "set_null_p_value") for n in (5, 10, 20)}
 
 
+def few(member, nonmember, *whose):
+    none = np.empty(0)
+    groups = (*whose, none, none) if whose else ()
+    return evaluate_membership(MembershipEvidence(member, nonmember, none, none, *groups), blind=True)
+
+
+def test_the_rank_of_one_person_voids_no_track_that_its_p_value_does_not():
+    """Above all of 60 others p is 1/61, above 1 %, and above all of 100 it is 1/101. Three people are three units."""
+    member = np.array([200.0, 201.0, 202.0])
+    for others, void in ((60, False), (100, True)):
+        found = few(member, np.arange(float(others)), np.zeros(3, dtype=int), np.arange(1, 1 + others))
+        assert found.info["exact_p_value"] == pytest.approx(1 / (1 + others))
+        assert ("track-invalid" in found.flags) is void
+    for groups in ((), (np.arange(3), np.arange(3, 63))):
+        assert "track-invalid" in few(member, np.arange(60.0), *groups).flags
+
+
+def test_people_on_both_sides_of_few_images_are_flagged():
+    scores = np.array([0.3, 0.1, 0.2]), np.arange(20.0)
+    assert "shared-groups" in few(*scores, np.arange(3), np.arange(2, 22)).flags
+    assert not {"shared-groups"} & (few(*scores, np.arange(3), np.arange(3, 23)).flags | few(*scores).flags)
+
+
 def test_evidence_without_groups_has_the_arrays_that_it_always_had():
     evidence = MembershipEvidence(*(np.zeros(3) for _ in range(4)))
     assert list(evidence.arrays) == [
