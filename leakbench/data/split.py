@@ -78,6 +78,11 @@ class Split:
     others: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
+    def held_back(self) -> dict[str, np.ndarray]:
+        """`others` where they are in no part; of a given split they are nonmembers, whose scores are known."""
+        return {} if any(np.isin(rows, self.parts["nonmember"]).any() for rows in self.others.values()) else self.others
+
+    @property
     def removed(self) -> int:
         """Number of images left out as near-duplicates."""
         return int((~self.duplicates.keep).sum())
@@ -165,13 +170,22 @@ def _other_images(
 ) -> dict[str, np.ndarray]:
     """Rows by part, ascending, by which its people are asked about, though nothing was trained on them: those that were
     held back; or, of a given split with people on both sides, the nonmembers that are of people who were trained on,
-    and beside them those that are not. None where fewer than two people stand in some part."""
+    and beside them those that are not; none where these are fewer than two people in some part.
+
+    Raises UsageError where fewer than two people of a part have images that were held back."""
     if group is None:
         return {}
     if len(held_back):
-        return {part: np.sort(held_back[np.isin(group[held_back], group[parts[part]])]) for part in _COUNTS}
+        found = {part: np.sort(held_back[np.isin(group[held_back], group[parts[part]])]) for part in _COUNTS}
+        for part, rows in found.items():
+            if len(people := np.unique(group[rows])) < 2:
+                raise UsageError(
+                    f"split.other_images: of part '{part}' {len(people)} people have images to hold back, and two are "
+                    "needed; ask for fewer other images, or for more images of that part"
+                )
+        return found
     trained = group[np.concatenate([parts["member"], parts["calibration_in"]])]
-    found: dict[str, np.ndarray] = {}
+    found = {}
     for inside, outside in (("member", "nonmember"), ("calibration_in", "calibration_out")):
         shared = np.isin(group[parts[outside]], trained)
         found |= {inside: parts[outside][shared], outside: parts[outside][~shared]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +13,12 @@ from leakbench.models.pretrained.layouts.training_run import step_of
 from leakbench.results.metric_specs import COPY_EXCESS
 from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
-from leakbench.runtime.files import write_atomically
 from leakbench.runtime.paths import user_path
 from leakbench.statistics import Estimate
+from leakbench.suite.audit_request.suite import GIVEN
 
-POINT = "model"  # as an audit names the model
 AUC = "oriented_auc"
 NAME = "checkpoints"
-_COLUMNS = ("step", "attack", "metric", "value", "low", "high")
 
 
 class Row(NamedTuple):
@@ -80,39 +78,48 @@ class CheckpointSeries:
     def list_rows(self) -> list[Row]:
         """Leakage (oriented AUC, above 1/2 where members were told from nonmembers) of each attack on membership, and
         copies beyond the null of each on copying, by step."""
-        found = []
-        for step, results in self.results.items():
-            records = [one for one in RunFolder(results.path).records if one.metrics and one.point == POINT]
-            wanted = {"membership": AUC, "replication": COPY_EXCESS}
-            asked = dict.fromkeys((one.attack, wanted[one.family]) for one in records if one.family in wanted)
-            found += [Row(step, attack, metric, results.metric(POINT, attack, metric)) for attack, metric in asked]
-        return found
+        return read_rows(self.results)
 
     def list_void(self) -> list[str]:
         """Why members and nonmembers differ by themselves, so that leakage means nothing; empty where they do not."""
         return list(dict.fromkeys(reason for results in self.results.values() for reason in results.void))
 
     def write(self) -> list[Path]:
-        """Write the table and the figure, OUT/checkpoints.csv and .png, .pdf; answers them."""
+        """Write the table and the figure, OUT/checkpoints.csv and .png, .pdf; answers them, none of no rows."""
         from leakbench.reports.figures.training import save_series
+        from leakbench.reports.figures.values import write_values
 
         rows = self.list_rows()
-        cells = [(row.step, row.attack, row.metric, *_numbers(row.estimate)) for row in rows]
-        lines = [",".join(map(str, line)) for line in (_COLUMNS, *cells)]
-        table = self.out / f"{NAME}.csv"
-        write_atomically(table, ("\n".join(lines) + "\n").encode())
+        if not rows:
+            return []
+        table = write_values(self.out / f"{NAME}.csv", map(_values, rows))
         panels: dict[str, dict[str, list[tuple[int, Estimate]]]] = {AUC: {}, COPY_EXCESS: {}}
         for row in rows:
             panels[row.metric].setdefault(row.attack, []).append((row.step, row.estimate))
         return [table, *save_series(panels[AUC], panels[COPY_EXCESS], bool(self.list_void()), self.out, NAME)]
 
 
-def _numbers(one: Estimate) -> tuple[float, float, float]:
-    return round(one.value, 6), round(one.low, 6), round(one.high, 6)
+def read_rows(audits: Mapping[int, Results]) -> list[Row]:
+    """What audits by training step say of the model: an AUC of each attack on membership, copies of each on copying."""
+    found = []
+    for step, results in sorted(audits.items()):
+        records = [one for one in RunFolder(results.path).records if one.metrics and one.point == GIVEN]
+        wanted = {"membership": AUC, "replication": COPY_EXCESS}
+        asked = dict.fromkeys((one.attack, wanted[one.family]) for one in records if one.family in wanted)
+        found += [Row(step, attack, metric, results.metric(GIVEN, attack, metric)) for attack, metric in asked]
+    return found
+
+
+def _values(row: Row) -> dict[str, object]:
+    numbers = {name: round(getattr(row.estimate, name), 6) for name in ("value", "low", "high")}
+    return {"step": row.step, "attack": row.attack, "metric": row.metric, **numbers}
 
 
 def format_table(rows: list[Row]) -> list[str]:
-    """Lines of a table: an attack a line, a training step a column, values without their intervals."""
+    """Lines of a table: an attack a line, a training step a column, values without their intervals. One line that says
+    so where nothing was measured."""
+    if not rows:
+        return ["no attack on membership or copying was run that applies to this model: there is no curve"]
     steps = list(dict.fromkeys(row.step for row in rows))
     titles = {AUC: "AUC", COPY_EXCESS: "copies"}
     cells = {(row.attack, row.metric, row.step): f"{row.estimate.value:.3f}" for row in rows}

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from leakbench.interface.audit import audit
+from leakbench.interface.checkpoint_series import AUC, read_rows
 from leakbench.interface.options import PathName, check_at_least
 from leakbench.interface.results import Results
-from leakbench.results.run_folder import RunFolder
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.paths import user_path
 from leakbench.statistics import Estimate
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-POINT = "model"  # as an audit names the model
 SMALL = {"quality.samples": 50, "quality.features": "pixels", "sampler.steps": 20}
 
 
@@ -95,8 +94,7 @@ class TrainingAudit:
         if not self.results:
             raise UsageError(f"{self._out}: no audit yet: the first is at step {self._every}")
         found: dict[str, list[tuple[int, Estimate]]] = {}
-        for step, results in sorted(self.results.items()):
-            records = RunFolder(results.path).records
-            for name in dict.fromkeys(r.attack for r in records if r.family == "membership" and r.metrics):
-                found.setdefault(name, []).append((step, results.metric(POINT, name, "oriented_auc")))
+        for row in read_rows(self.results):
+            if row.metric == AUC:
+                found.setdefault(row.attack, []).append((row.step, row.estimate))
         return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from leakbench.api import AuxiliaryModel, find_reference
 from leakbench.data import Split
-from leakbench.data.group_numbers import number_in_order
+from leakbench.measurement.group_numbers import number_in_order
 from leakbench.suite.release_spec import ChainLink
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ import torch
 
 from leakbench.api import AuxiliaryModel, GradientCanaries
 from leakbench.data import Split
-from leakbench.data.group_numbers import number_in_order
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.auxiliary import canary_rows
+from leakbench.measurement.group_numbers import number_in_order
 
 _PIXELS, _LABEL = 0xB1AC, 0x1ABE1  # of the generators of a row
 

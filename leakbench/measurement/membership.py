@@ -40,7 +40,7 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
     target = context.target(attack for attack, _ in attacks.values())
     split = context.inputs.split
     parts = {name: context.images(rows) for name, rows in split.parts.items()}
-    held_back = {name: context.images(rows) for name, rows in split.others.items()}
+    held_back = {name: context.images(rows) for name, rows in split.held_back.items()}
     if context.inputs.suite.file.generated_control:
         parts["generated"] = _own_samples(context, len(parts["member"].ids))
     calls = CallCount()
@@ -70,10 +70,8 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
         metrics = membership.evaluate_record(found, row.access is Access.NONE, forgotten, attack.sets)
         if random and Access.API <= row.access <= Access.DENOISER and not attack.averages_answers:
             metrics.flags.add("randomised-answers")
-        if (
-            row.access is Access.WEIGHTS
-            and not evidence[question].is_few
-            and is_weaker_with_weights(evidence.get(f"{row.attack}/False"), evidence.get(f"{row.attack}/True"))
+        if row.access is Access.WEIGHTS and is_weaker_with_weights(
+            evidence.get(f"{row.attack}/False"), evidence.get(f"{row.attack}/True")
         ):
             metrics.flags.add("weaker-with-more-access")
         if _has_unguarded_shadows(context, attack, row.access):
@@ -110,17 +108,27 @@ def list_units(split: Split) -> tuple[Unit, ...]:
 def _of_persons(evidence: MembershipEvidence, unit: Unit, split: Split) -> tuple[MembershipEvidence, str]:
     if unit == "person":
         return persons.score_persons(evidence)
-    group, scores = split.group, evidence.other_scores
-    assert group is not None and scores is not None
+    group, scores = split.group, evidence.other_scores or _known_scores(evidence, split)
+    assert group is not None
     return persons.score_identities(
         evidence, {part: (scores[part], group[rows]) for part, rows in split.others.items()}
     )
 
 
+def _known_scores(evidence: MembershipEvidence, split: Split) -> dict[str, np.ndarray]:
+    """Scores by part of the other images of a given split's people, which are among its nonmembers."""
+    scored = {"nonmember": evidence.nonmember_scores, "calibration_out": evidence.calibration_nonmember_scores}
+    found = {}
+    for part, rows in split.others.items():
+        among = "nonmember" if part in ("member", "nonmember") else "calibration_out"
+        found[part] = scored[among][np.searchsorted(split.parts[among], rows)]
+    return found
+
+
 def is_weaker_with_weights(answers: MembershipEvidence | None, weights: MembershipEvidence | None) -> bool:
     """Tell whether an attack finds less with the weights than with the answers, each oriented by calibration; not where
-    it was asked at one of them alone."""
-    if answers is None or weights is None:
+    it was asked at one of them alone, nor of few images."""
+    if answers is None or weights is None or weights.is_few:
         return False
     return weaker_with_more_access(
         *membership.oriented_scores(weights), *membership.oriented_scores(answers), answers.groups

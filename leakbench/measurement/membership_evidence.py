@@ -11,7 +11,6 @@ from torch import Tensor
 
 from leakbench.api import Access, Calibration, ImageSet, MembershipAttack, MembershipEvidence, Query
 from leakbench.api.membership import CALIBRATION_FOLDS
-from leakbench.data.group_numbers import number_in_order
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget, CallCount
@@ -133,14 +132,22 @@ class CalibrationFitter:
 
     def _deal(self, folds: int) -> np.ndarray:
         """The fold of each image: stratified, and dealt in turn, so that each fold spans the data set's order. The
-        images of a person are in one fold, unless a side has a single person."""
+        images of a person, of both sides, are in one fold, unless that leaves a fit without one of the sides."""
         sides = [np.flatnonzero(self.member == side) for side in (True, False)]
-        whose = [np.arange(len(rows)) for rows in sides]
-        if self.groups is not None:
-            people = [number_in_order(self.groups[rows]) for rows in sides]
-            whose = whose if min(int(one.max()) for one in people) < 1 else people
-        folds = min(folds, *(int(one.max()) + 1 for one in whose))
-        fold = np.empty(len(self.member), dtype=np.int64)
-        for rows, one in zip(sides, whose, strict=True):
-            fold[rows] = one % folds
+        images = np.arange(len(self.member))
+        for whose in (images if self.groups is None else self.groups, images):
+            dealt = _deal_units([whose[rows].tolist() for rows in sides], folds)
+            fold = np.array([dealt[one] for one in whose.tolist()])
+            if all(len(np.unique(fold[rows])) > 1 for rows in sides):
+                break
         return fold
+
+
+def _deal_units(sides: list[list[int]], folds: int) -> dict[int, int]:
+    """The fold of each unit (person or image) on two sides, in turn on each, in no more folds than a side has units."""
+    units = [list(dict.fromkeys(side)) for side in sides]
+    folds = min(folds, *map(len, units))
+    dealt: dict[int, int] = {}
+    for side in units:
+        dealt |= {one: number % folds for number, one in enumerate(one for one in side if one not in dealt)}
+    return dealt

@@ -77,8 +77,9 @@ def _membership(record: Record, given: RecordArrays) -> MetricSet:
         sets = given.attack.sets
     else:
         sets = any(one.name.startswith("set_p_value@") for one in record.metrics)
-    found = evaluate_record(evidence, record.access == "NONE", forgotten, sets)
-    if given.answers is not None and is_weaker_with_weights(membership_evidence(given.answers), evidence):
+    by_image = record.unit == "image"
+    found = evaluate_record(evidence, record.access == "NONE" and by_image, forgotten, sets)
+    if given.answers is not None and by_image and is_weaker_with_weights(membership_evidence(given.answers), evidence):
         found.flags.add("weaker-with-more-access")
     return found
 

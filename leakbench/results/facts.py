@@ -50,6 +50,7 @@ _FACTS: Final[dict[str, Kind]] = {
     "public_images": _COUNT,
     "shadow_models": _COUNT,
     "set_images_needed": _COUNT,
+    "set_groups_needed": _COUNT,
     "right": _COUNT,
     "guessed": _COUNT,
     "defense": _TABLE,

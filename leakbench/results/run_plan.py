@@ -117,6 +117,7 @@ class RunPlan(_Planned):
     features: Name = ""
     split: dict[str, Any] = Field(default_factory=dict)  # part -> number of images, and how it was made
     groups: PlannedGroups | None = None  # None: each image is taken to be of another person
+    units: tuple[Name, ...] = ("image",)  # what membership attacks are asked about: Record.unit
     points: list[PlannedPoint] = Field(default_factory=list)
     attacks: dict[Name, str] = Field(default_factory=dict)  # id -> summary
     budget: PlannedBudget | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from leakbench.api import as_pretrained
 from leakbench.data.split_groups import find_split_groups
+from leakbench.measurement.membership import list_units
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import PlannedBudget, PlannedGroups, PlannedPoint, PublishedNumber, RunPlan
 from leakbench.results.split_overlap import COMPARED, OVERLAPPING
@@ -35,6 +36,7 @@ def to_manifest(builder: ReleaseBuilder, commands: Sequence[str], absent: Absent
         features=suite.file.quality.features,
         split=_describe_split(builder),
         groups=_count_groups(builder),
+        units=list_units(builder.inputs.split),
         points=[_describe_point(builder, point) for point in suite.points] + list(absent.points),
         attacks={name: type(attack).summary for name, attack in suite.attacks.items()} | absent.summaries,
         budget=None if suite.budget is None else PlannedBudget.model_validate(asdict(suite.budget)),

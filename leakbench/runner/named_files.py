@@ -35,7 +35,8 @@ def write_named_files(run: RunFolder, out: Path) -> list[Path]:
     prompts prompts.csv into `out`, and return their paths. Raises UsageError where images lie in no files, or are not
     those of the run.
 
-    - scores.csv: `file`, `part`, and a column for each record of membership: its score, higher: more likely a member;
+    - scores.csv: `file`, `part`, and a column for each record of membership by image: its score, higher: more likely a
+      member;
     - copies.csv: `record`, `sample`, `similarity`, `file`: the member nearest to each sample, most similar first;
     - near_duplicates.csv: as in the run, by names;
     - overlap.csv: as in the run, by names;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leakbench.results.asked import list_asked
 from leakbench.results.families import FAMILIES
 from leakbench.results.record import ACCESS_LEVELS, QUALITY, Record
 from leakbench.results.run_cache import cache_on_run
@@ -52,7 +53,7 @@ def list_unrecorded(run: RunFolder, claim: Claim, point: PlannedPoint) -> list[s
     counts for each."""
     own = {(record.attack, record.access) for record in _records_at(run).get(point.name, [])}
     found = []
-    for attack in run.plan.attacks_at(point):
+    for attack in list_asked(run, point):
         kinds = _list_kinds(run).get(attack, set())
         if claim.attack == STRONGEST or claim.attack in FAMILIES:
             family = "membership" if claim.attack == STRONGEST else claim.attack

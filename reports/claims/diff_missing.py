@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leakbench.results.asked import list_asked
 from leakbench.results.record import ACCESS_LEVELS, QUALITY
 from leakbench.results.run_folder import RunFolder
 
@@ -23,7 +24,7 @@ def list_missing_records(old: RunFolder, new: RunFolder) -> list[str]:
     quality = [QUALITY] if QUALITY in levels else []
     found = []
     for point in new.plan.points:
-        asked = [*quality, *new.plan.attacks_at(point)] if new.plan.attacks else at_point.get(point.name, {})
+        asked = [*quality, *list_asked(new, point)] if new.plan.attacks else at_point.get(point.name, {})
         for attack in asked:
             known = sorted(levels.get(attack, ()), key=ACCESS_LEVELS.index)
             for seed in new.plan.seeds:

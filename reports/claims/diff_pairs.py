@@ -146,13 +146,13 @@ def _find_other_unit(pair: Pair) -> str:
 
 def _find_lack(new: RunFolder, pair: Pair) -> str:
     """Why the new run has no record of a row, as far as its plan tells."""
-    attack = pair.record.attack
+    attack = pair.record.attack_id
     point = _find_point(new, pair.point)
     if point is None:
         return "no record in the new run: its plan has no such point"
     if new.plan.attacks and attack != QUALITY and attack not in new.plan.attacks_at(point):
         return "no record in the new run: its plan has no such attack there"
-    if any((r.point, r.attack) == (pair.point, attack) and Flag.NOT_APPLICABLE in r.flags for r in new.records):
+    if any((r.point, r.attack_id) == (pair.point, attack) and Flag.NOT_APPLICABLE in r.flags for r in new.records):
         return "no numbers in the new run: the attack is not applicable there"
     return "no record in the new run"
 

@@ -3,6 +3,7 @@ one command while the point was asked for by another."""
 
 from __future__ import annotations
 
+from leakbench.results.asked import list_asked
 from leakbench.results.run_folder import RunFolder
 
 from .formatting import join_words
@@ -15,7 +16,7 @@ def list_unmeasured(run: RunFolder) -> list[str]:
     measured = {point for point, _, _ in cells}
     found: dict[tuple[str, ...], list[str]] = {}
     for point in run.plan.points:
-        asked = run.plan.attacks_at(point) if point.name in measured else []
+        asked = list_asked(run, point) if point.name in measured else []
         lacking = [one for one in asked if any((point.name, one, seed) not in cells for seed in run.plan.seeds)]
         if lacking:
             found.setdefault(tuple(lacking), []).append(point.name)

@@ -40,7 +40,7 @@ def collect(run: RunFolder) -> dict[str, Any] | None:
             continue
         records = [one for one in run.records if one.point == point.name]
         services.append(_describe(str(names[0]["service"]), float(names[0].get("price_per_call") or 0), records))
-        asked = {one.attack: one.queries for one in records if one.access == "API" and one.metrics}
+        asked = {one.attack_id: one.queries for one in records if one.access == "API" and one.metrics}
         cells += [[point.name, attack, format_calls(queries)] for attack, queries in sorted(asked.items())]
     return (
         {"services": services, "titles": ["release", "attack", "calls an image"], "cells": cells} if services else None

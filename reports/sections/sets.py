@@ -13,7 +13,8 @@ from ..reading.attack_ranking import rank_results, repeats_reference
 from ..reading.attack_results import AttackResult
 from ..reading.formatting import NOTHING, drop_empty_columns, format_ci
 
-_VALUE, _NULL, _NEEDED = "set_p_value@images=", "set_null_p_value@images=", "set_images_needed"
+_VALUE, _NULL, _NEEDED = "set_p_value@{}=", "set_null_p_value@{}=", "set_{}_needed"  # of images, or of groups
+_UNITS = "images", "groups"
 _SHARE = "share_estimate@share="
 
 
@@ -22,12 +23,15 @@ def sets(run: RunFolder) -> tuple[list[str], list[list[str]]] | None:
 
     A row that is the same computation without protection is not repeated.
     """
-    rows = [row for point in run.plan.points for row in rank_results(run, point) if _sizes(row.records, _VALUE)]
-    rows = [row for row in rows if not repeats_reference(run, row)]
+    ranked = [row for point in run.plan.points for row in rank_results(run, point)]
+    rows = [row for row in ranked if _list_sizes(row, _VALUE) and not repeats_reference(run, row)]
     if not rows:
         return None
-    sizes = sorted({size for row in rows for size in _sizes(row.records, _VALUE)})
-    titles = ["point", "attack", "needs", *(f"p, {size} images" for size in sizes), "p < 0.01 from", "null"]
+    sizes = sorted(
+        {found for row in rows for found in _list_sizes(row, _VALUE)}, key=lambda one: (one[0] != "images", one)
+    )
+    named = [f"p, {size} {unit}" for unit, size in sizes]
+    titles = ["point", "attack", "needs", *named, "p < 0.01 from", "null"]
     return drop_empty_columns(titles, [_cells(row, sizes) for row in rows])
 
 
@@ -51,13 +55,18 @@ def _shares(records: tuple[Record, ...]) -> set[str]:
     return {name.removeprefix(_SHARE) for name in names}
 
 
-def _sizes(records: tuple[Record, ...], prefix: str) -> list[int]:
-    names = {metric.name for record in records for metric in record.metrics if metric.name.startswith(prefix)}
-    return sorted(int(name.removeprefix(prefix)) for name in names)
+def _list_sizes(row: AttackResult, metric: str) -> list[tuple[str, int]]:
+    """Units and sizes of the sets that some record tells of, ascending."""
+    found = set()
+    for unit in _UNITS:
+        prefix = metric.format(unit)
+        names = {one.name for record in row.records for one in record.metrics if one.name.startswith(prefix)}
+        found |= {(unit, int(name.removeprefix(prefix))) for name in names}
+    return sorted(found)
 
 
-def _cells(row: AttackResult, sizes: list[int]) -> list[str]:
-    found = [_p(summarise_metric(row.aggregate(f"{_VALUE}{size}"))) for size in sizes]
+def _cells(row: AttackResult, sizes: list[tuple[str, int]]) -> list[str]:
+    found = [_p(summarise_metric(row.aggregate(f"{_VALUE.format(unit)}{size}"))) for unit, size in sizes]
     return [row.point.name, row.attack, row.access, *found, _needed(row), _null(row)]
 
 
@@ -67,18 +76,19 @@ def _p(found: Summary | None) -> str:
 
 def _needed(row: AttackResult) -> str:
     """The size from which the p value is small, for each seed; beyond the sizes that were tried nothing is known."""
-    most = max(_sizes(row.records, _VALUE))
-    needed = [record.info.get(_NEEDED) for record in row.records]
-    return " / ".join(dict.fromkeys(f"{n} images" if n else f"not with {most}" for n in needed))
+    unit, most = _list_sizes(row, _VALUE)[-1]
+    needed = [record.info.get(_NEEDED.format(unit)) for record in row.records]
+    return " / ".join(dict.fromkeys(f"{n} {unit}" if n else f"not with {most}" for n in needed))
 
 
 def _null(row: AttackResult) -> str:
     """The mean p value of nonmembers at the largest size that there were enough of."""
-    sizes = _sizes(row.records, _NULL)
+    sizes = _list_sizes(row, _NULL)
     if not sizes:
         return NOTHING
-    found = summarise_metric(row.aggregate(f"{_NULL}{sizes[-1]}"))
-    return f"{format_ci(found, 2)} ({sizes[-1]} images)"
+    unit, size = sizes[-1]
+    found = summarise_metric(row.aggregate(f"{_NULL.format(unit)}{size}"))
+    return f"{format_ci(found, 2)} ({size} {unit})"
 
 
 TEMPLATE = """\
@@ -88,7 +98,8 @@ Can an owner of several images tell that they were trained on, where no single i
 
 {% if cells %}
 {{ table(titles, cells) }}
-Mean p value (Welch's test) over 1,000 draws of that many members and as many nonmembers. In brackets the central 95 %
+Mean p value (Welch's test) over 1,000 draws of that many members and as many nonmembers; where images come in groups,
+of so many groups (people), each by its mean score. In brackets the central 95 %
 of the draws, which is the luck of the draw and not an interval of the mean. "Null": nonmembers against other
 nonmembers, which must stay near 0.5.
 

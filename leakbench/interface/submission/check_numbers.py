@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from leakbench.interface.submission.arrays import read_arrays
+from leakbench.interface.submission.check_persons import check_persons
 from leakbench.interface.submission.check_plan import PlannedSuite
 from leakbench.interface.submission.check_quality import check_floors, check_moments
 from leakbench.interface.submission.check_skips import SkipCheck
@@ -46,6 +47,9 @@ def check_numbers(run: RunFolder, suite: PlannedSuite, findings: Findings) -> No
             continue
         if record.family == "membership" and record.unit == "image" and not split.check(record, arrays):
             continue
+        if record.unit != "image":
+            images = records.get((record.point, record.attack_id, record.access, record.seed))
+            check_persons(record, arrays, None if images is None else _read(run, images, Findings()), findings)
         asked = records.get((record.point, record.attack, "DENOISER", record.seed))
         answers = None
         if asked is not None and record.family == "membership" and record.access == "WEIGHTS":

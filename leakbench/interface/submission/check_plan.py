@@ -170,14 +170,15 @@ def list_missing_cells(run: RunFolder) -> list[str]:
 
 def check_records(run: RunFolder, suite: PlannedSuite, findings: Findings) -> None:
     """Check that records are of this plan, each cell once, and list the cells that have none."""
-    plan, cells = run.plan, list_cells(run.plan, suite)
+    plan = run.plan
+    cells = [*(planned := list_cells(plan, suite)), *_list_persons(run, set(planned))]
     files = {path.stem for path in (run.path / "records").glob("*.json")}
     for stem in sorted({record.stem for record in run.records} ^ files):
         findings.disagree(f"records/{stem}.json: its name is not that of the record in it")
     wanted: set[Cell] = set(cells)
     found: set[Cell] = set()
     for record in run.records:
-        cell: Cell = (record.point, record.attack_id, record.access, record.seed)
+        cell: Cell = (record.point, record.attack, record.access, record.seed)
         if cell not in wanted and record.attack_id not in suite.unknown:
             findings.disagree(f"{_name(record)}: not asked for by the plan")
         found.add(cell)
@@ -189,6 +190,18 @@ def check_records(run: RunFolder, suite: PlannedSuite, findings: Findings) -> No
             findings.miss(words)
             if access == Access.NONE.name or point in controls:
                 findings.disagree(f"{words}: a control, without which nothing can be believed, is missing")
+
+
+def _list_persons(run: RunFolder, planned: set[Cell]) -> list[Cell]:
+    """The cells in which attacks that answered about images are asked about persons too."""
+    further = [unit for unit in run.plan.units if unit != "image"]
+    return [
+        (record.point, f"{record.attack}@{unit}", record.access, record.seed)
+        for record in run.records
+        if record.family == "membership" and record.metrics
+        if (record.point, record.attack, record.access, record.seed) in planned
+        for unit in further
+    ]
 
 
 def _check_record(record: Record, plan: RunPlan, suite: PlannedSuite, findings: Findings) -> None:

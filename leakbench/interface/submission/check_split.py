@@ -14,6 +14,8 @@ from leakbench.data import Split, draw_split
 from leakbench.data.dataset import DUPLICATE_SHARE, PARTS, Dataset
 from leakbench.data.split import TooFewImages
 from leakbench.interface.submission.findings import Findings
+from leakbench.measurement.membership import list_units
+from leakbench.metrics.evaluate.persons import has_several
 from leakbench.results.record import Record
 from leakbench.results.run_plan import RunPlan
 from leakbench.runtime import registry
@@ -30,6 +32,7 @@ PUBLIC = (  # that we can load
     "olivetti",
     "lfw",
     "lsun-church",
+    "people",
 )
 _SIDES = {  # arrays of membership records, and the part whose images they are of
     "member_scores": "member",
@@ -45,7 +48,7 @@ class SplitCheck:
     """Checks the arrays of one record after the other against the split of the plan."""
 
     def __init__(self, plan: RunPlan, file: SuiteFile, findings: Findings) -> None:
-        self.plan, self.findings = plan, findings
+        self.plan, self.findings, self._holds_back = plan, findings, bool(file.split.other_images)
         self._first: dict[str, np.ndarray] = {}
         self._drawn = _draw(file, findings)
         if self._drawn is not None:
@@ -75,7 +78,19 @@ class SplitCheck:
             fits = False
         if fits:
             self._check_images(where, arrays)
+            self._check_units(arrays)
         return fits
+
+    def _check_units(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Who has several images of a person is asked about persons, and who has held some back about those."""
+        groups = [array for name, array in arrays.items() if name.endswith("_groups")]
+        few = not arrays.get("calibration_member_scores", np.empty(0)).size
+        wanted = {"person"} if not few and any(map(has_several, groups)) else set[str]()
+        wanted |= {"identity"} if wanted and self._holds_back else set()
+        for unit in sorted(wanted - {*self.plan.units}):
+            words = f"plan.json: units lack {unit!r}: images come in groups, and attacks were not asked about these"
+            if words not in self.findings.disagreements:
+                self.findings.disagree(words)
 
     def _check_images(self, where: str, arrays: Mapping[str, np.ndarray]) -> None:
         member, nonmember = arrays["member_rows"], arrays["nonmember_rows"]
@@ -100,6 +115,10 @@ def _check_counts(plan: RunPlan, data: Dataset, split: Split, findings: Findings
     for key, count in follows.items():
         if plan.split.get(key) != count:
             findings.disagree(f"plan.json: split.{key} is {plan.split.get(key)!r}, and drawing it again gives {count}")
+    if plan.units != list_units(split):
+        findings.disagree(
+            f"plan.json: units are {plan.units!r}, and drawing the split again gives {list_units(split)!r}"
+        )
     if plan.dataset != data.name:
         findings.disagree(f"plan.json: dataset is {plan.dataset!r}, and its settings give {data.name!r}")
 

@@ -30,8 +30,8 @@ from leakbench.models.pretrained.inspect import (
     describe_choices,
     inspect_folder,
     list_files,
+    once_unchanged,
     part_files,
-    stamp_files,
 )
 from leakbench.models.pretrained.kept_precision import (
     choose_precision,
@@ -83,13 +83,13 @@ def read_spec(options: Options) -> PretrainedSpec:
         return load_adapter(options.path, options.prediction, options.trust_code).spec
     folder = inspect_folder(options.path, options.trust_code, options.config)
     found = _read_spec(folder, options)[0]
-    _check_once(options, stamp_files(options))
+    _check_once(options)
     return found
 
 
-@lru_cache(maxsize=8)
-def _check_once(options: Options, _stamps: tuple[tuple[str, int, int], ...]) -> None:
-    """Check the weights of a folder and of its adapter, once as long as no file changes. Raises UsageError."""
+@once_unchanged
+def _check_once(options: Options) -> None:
+    """Check the weights of a folder and of its adapter. Raises UsageError."""
     folder = inspect_folder(options.path, options.trust_code, options.config)
     check_files(folder)
     check_weights(folder, options.trust_pickle)

@@ -8,8 +8,9 @@ would not be run: the model that its author samples from would be another one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,20 @@ class Folder:
     remarks: tuple[str, ...] = field(default=())
 
 
-def stamp_files(options: Options) -> tuple[tuple[str, int, int], ...]:
+def _stamp_files(options: Options) -> tuple[tuple[str, int, int], ...]:
     """Names, times and sizes of the files that a model is read from: the same as long as none of them changes."""
     files = [file for file in list_files(options) if file.is_file()]
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+
+
+def once_unchanged(check: Callable[[Options], None]) -> Callable[[Options], None]:
+    """Let a check of a model's files be made once, as long as none of them changes."""
+
+    @lru_cache(maxsize=8)
+    def remembered(options: Options, _stamps: tuple[tuple[str, int, int], ...]) -> None:
+        check(options)
+
+    return wraps(check)(lambda options: remembered(options, _stamp_files(options)))
 
 
 def list_files(options: Options) -> tuple[Path, ...]:

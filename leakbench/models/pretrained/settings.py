@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from leakbench.models.pretrained.bad_settings import bad_settings
 from leakbench.models.pretrained.families.family import Family
 from leakbench.models.pretrained.families.registry import BODIES, family_of
 from leakbench.models.pretrained.header_check import check_files, knows_all
-from leakbench.models.pretrained.inspect import TOKENIZERS, Folder, Options, Part, inspect_folder, stamp_files
+from leakbench.models.pretrained.inspect import TOKENIZERS, Folder, Options, Part, inspect_folder, once_unchanged
 from leakbench.models.pretrained.latent_shapes import knows_latents, latents_of
 from leakbench.models.pretrained.peft_names import is_wrapped
 from leakbench.models.pretrained.schedulers import read_schedule
@@ -84,15 +83,13 @@ def _read_header_spec(folder: Folder, options: Options) -> PretrainedSpec | None
     if schedule is None:
         return None
     shapes = read_shapes(folder, options, lambda part: part.config)
-    _check_once(options, stamp_files(options))
+    _check_once(options)
     return PretrainedSpec(shapes.images, shapes.network, replace(schedule, bounded=vae is None))
 
 
-@lru_cache(maxsize=8)
-def _check_once(options: Options, _stamps: tuple[tuple[str, int, int], ...]) -> None:
-    """Check the weights of a folder, once as long as no file changes: a plan asks for the spec hundreds of times.
-
-    Raises UsageError."""
+@once_unchanged  # a plan asks for the spec hundreds of times
+def _check_once(options: Options) -> None:
+    """Check the weights of a folder. Raises UsageError."""
     folder = inspect_folder(options.path, False, options.config)
     check_files(folder)
     if not knows_all(folder):

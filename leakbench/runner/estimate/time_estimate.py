@@ -139,7 +139,7 @@ class TimeEstimate:
             samples *= 1.5  # further samples of the label that is to be forgotten
         changed = any(link.defense.changes == "sampling" for link in cell.chain)
         parts = {name: len(rows) for name, rows in inputs.split.parts.items()}
-        parts["others"] = sum(map(len, inputs.split.others.values()))
+        parts["others"] = sum(map(len, inputs.split.held_back.values()))
         if file.generated_control:
             parts["generated"] = min(file.quality.samples, parts["member"])
         attacked = seconds = 0.0

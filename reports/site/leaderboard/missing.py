@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leakbench.results.asked import list_asked
 from leakbench.results.record import ACCESS_LEVELS
 from leakbench.results.run_cache import cache_on_run
 from leakbench.results.run_folder import RunFolder
@@ -16,7 +17,7 @@ def list_missing(run: RunFolder, point: PlannedPoint, level: str) -> list[str]:
     allowed = ACCESS_LEVELS[1 : ACCESS_LEVELS.index(level) + 1]
     known, cells = _index(run)
     found = []
-    for attack in run.plan.attacks_at(point):
+    for attack in list_asked(run, point):
         kinds = known.get(attack)
         asked = {access for family, access in kinds or () if family == "membership" and access in allowed}
         seeds = run.plan.seeds

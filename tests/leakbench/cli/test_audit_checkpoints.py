@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from leakbench.interface.checkpoint_series import CheckpointSeries, format_table
+
 SMALL = ["sampler.steps=2", "sampler.batch=64", "quality.samples=20", "quality.features=pixels"]
 
 
@@ -55,6 +57,13 @@ def test_one_table_and_one_curve(run, leakbench, tmp_path):
         assert value[:6] in table, "the figure of the audit of that step"
     assert (tmp_path / "out/checkpoints.png").stat().st_size > 5000 and (tmp_path / "out/checkpoints.pdf").is_file()
     assert [line.split() for line in found.out.splitlines()].count(["step", "20", "100"]) == 1
+
+
+def test_a_series_of_nothing_says_so(tmp_path):
+    assert format_table([]) == [
+        "no attack on membership or copying was run that applies to this model: there is no curve"
+    ]
+    assert CheckpointSeries({}, tmp_path, {}).write() == [] and not list(tmp_path.iterdir())
 
 
 def test_what_is_wrong_is_said_before_anything_runs(run, leakbench, tmp_path):

@@ -45,6 +45,7 @@ def test_images_are_held_back_of_every_person_and_are_in_no_part(toy):
     spec = SplitSpec(members=80, nonmembers=80, calibration_in=40, calibration_out=40, other_images=2)
     split = draw_split(toy, spec)
     used = np.concatenate(list(split.parts.values()))
+    assert split.held_back == split.others
     for part in ("member", "nonmember", "calibration_in", "calibration_out"):
         rows = split.others[part]
         assert set(toy.group[rows]) == set(toy.group[split.parts[part]])
@@ -72,11 +73,13 @@ def test_people_on_both_sides_of_a_given_split_are_asked_about_by_their_images_a
     words[(person >= 60) & (person < 80) & (image < 4)] = "calibration_in"
     words[(person >= 60) & (person < 80) & (image >= 4)] = "calibration_out"
     words[(person >= 80) & (person < 100)] = "calibration_out"
-    others = draw_split(dataclasses.replace(toy, split=words), SplitSpec()).others
+    split = draw_split(dataclasses.replace(toy, split=words), SplitSpec())
+    others = split.others
     people_of = {part: set(person[rows]) for part, rows in others.items()}
     assert people_of["member"] == set(range(20)) and people_of["nonmember"] == set(range(40, 60))
     assert people_of["calibration_in"] == set(range(60, 80)) and people_of["calibration_out"] == set(range(80, 100))
     assert set(words[others["member"]]) == {"nonmember"} and set(image[others["member"]]) == {4, 5}
+    assert not split.held_back
     words[(person >= 60) & (person < 80) & (image >= 4)] = "reference"  # calibration images tell nothing of such people
     assert not draw_split(dataclasses.replace(toy, split=words), SplitSpec()).others
 
@@ -89,6 +92,17 @@ def test_where_nobody_has_more_images_than_are_to_be_held_back_the_number_is_ref
     given = np.repeat(["member", "nonmember", "calibration_in", "calibration_out", "reference"], 720)
     with pytest.raises(UsageError, match=r"split.other_images = 1: nobody among those who are drawn"):
         draw_split(dataclasses.replace(toy, split=given), spec.model_copy(update={"other_images": 1}))
+
+
+def test_a_part_in_which_hardly_anybody_has_more_images_is_named(toy):
+    """As of faces, most of whom have one picture: here all but three people."""
+    rows = np.flatnonzero((toy.group < 3) | (np.arange(len(toy.images)) % 6 == 0))
+    few = dataclasses.replace(
+        toy, images=toy.images[rows], labels=toy.labels[rows], trait=toy.trait[rows], group=toy.group[rows]
+    )
+    spec = SplitSpec(members=80, nonmembers=80, calibration_in=40, calibration_out=40, other_images=2)
+    with pytest.raises(UsageError, match=r"split.other_images: of part '\w+' [01] people have images to hold back"):
+        draw_split(few, spec)
 
 
 def test_images_that_are_nobody_s_have_no_others(toy):

@@ -33,5 +33,19 @@ def test_a_person_is_in_one_fold_and_every_fold_has_both_sides(people):
             assert len(set(fold[side & (groups == person)])) == 1
 
 
+def test_a_person_on_both_sides_is_in_one_fold():
+    """Else the scores of one half would come from a fit that has learnt the other half as members."""
+    groups = np.concatenate([np.arange(30) // 3, (30 - np.arange(21)) // 3])
+    fold = deal(groups)
+    assert all(len(set(fold[groups == person])) == 1 for person in set(groups.tolist()))
+    assert all(len(set(fold[side])) > 1 for side in (MEMBER, ~MEMBER))
+
+
+def test_no_fold_holds_all_images_of_a_side():
+    """The nonmembers are of two members who come into one fold: dealt by people, a fit would have no nonmember."""
+    groups = np.concatenate([np.arange(30), np.where(np.arange(21) < 10, 0, 2)])
+    assert deal(groups, folds=2).tolist() == deal(None, folds=2).tolist()
+
+
 def test_of_a_single_person_on_a_side_images_are_dealt():
     assert deal(np.where(MEMBER, 1, np.arange(51))).tolist() == deal(None).tolist()

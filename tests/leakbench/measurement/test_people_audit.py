@@ -20,51 +20,9 @@ from leakbench.results.evidence import MembershipEvidence
 from leakbench.results.run_folder import open_run
 from leakbench.runtime.device import Rng
 
-SUITE = """
-name = "few_people"
-dataset = "people:4"
-[split]
-members = 90
-nonmembers = 90
-calibration_in = 45
-calibration_out = 45
-other_images = 1
-[network]
-width = 32
-[sampler]
-steps = 4
-[[defense]]
-name = "baseline"
-steps = 20
-batch = 32
-[[defense]]
-name = "untrained"
-[[attack]]
-name = "loss"
-[[attack]]
-name = "blind"
-[[attack]]
-name = "nearest_copy"
-[quality]
-samples = 40
-features = "pixels"
-"""
 
-
-@pytest.fixture(scope="module")
-def ran(leakbench, tmp_path_factory):
-    """A finished run on four images a person, of which three are trained on or held out."""
-    folder = tmp_path_factory.mktemp("people")
-    suite = folder / "few_people.toml"
-    suite.write_text(SUITE)
-    arguments = ["run", str(suite), "--out", str(folder / "run"), "--workers", "1"]
-    outcome = leakbench(*arguments, formats=("csv", "md"))
-    assert outcome.code == 0, outcome.out
-    return folder / "run", arguments
-
-
-def test_each_attack_is_asked_about_images_persons_and_identities(ran):
-    run = open_run(ran[0])
+def test_each_attack_is_asked_about_images_persons_and_identities(asked_of_people):
+    run = open_run(asked_of_people[0])
     attacks = {record.attack for record in run.records if record.family == "membership"}
     assert attacks == {f"{name}{unit}" for name in ("loss", "blind") for unit in ("", "@person", "@identity")}
     by_image, by_person, by_identity = (
@@ -89,27 +47,27 @@ def test_each_attack_is_asked_about_images_persons_and_identities(ran):
     assert not np.allclose(other["member_scores"], joined["member_scores"])
 
 
-def test_a_finished_run_has_nothing_left_to_do(ran, leakbench):
-    before = {path.name: path.read_bytes() for path in (ran[0] / "records").iterdir()}
-    assert leakbench(*ran[1], "--plan").out.startswith("0 cells")
-    assert leakbench(*ran[1]).code == 0
-    assert {path.name: path.read_bytes() for path in (ran[0] / "records").iterdir()} == before
+def test_a_finished_run_has_nothing_left_to_do(asked_of_people, leakbench):
+    before = {path.name: path.read_bytes() for path in (asked_of_people[0] / "records").iterdir()}
+    assert leakbench(*asked_of_people[1], "--plan").out.startswith("0 cells")
+    assert leakbench(*asked_of_people[1]).code == 0
+    assert {path.name: path.read_bytes() for path in (asked_of_people[0] / "records").iterdir()} == before
 
 
-def test_the_report_says_what_was_asked_and_draws_it(ran):
-    report = (ran[0] / "report.md").read_text()
+def test_the_report_says_what_was_asked_and_draws_it(asked_of_people):
+    report = (asked_of_people[0] / "report.md").read_text()
     section = report.split("## People")[1].split("\n## ")[0]
     assert "by person" in section and "were these images of the person used" in section
     assert "was anything of the person used" in section
     rows = [line for line in section.splitlines() if line.startswith("| baseline |")]
     assert rows and all("loss " in line for line in rows)
-    data = figure.collect_data(open_run(ran[0]))
+    data = figure.collect_data(open_run(asked_of_people[0]))
     assert [line["unit"] for line in figure.list_values(data) if line["point"] == "baseline"] == [*UNITS]
     assert figure.plot(data).axes[0].get_xlim() == (-0.5, 2.5)
 
 
-def test_a_record_of_persons_can_be_made_again(ran, leakbench):
-    (path,) = (ran[0] / "records").glob("baseline__loss_person__DENOISER*")
+def test_a_record_of_persons_can_be_made_again(asked_of_people, leakbench):
+    (path,) = (asked_of_people[0] / "records").glob("baseline__loss_person__DENOISER*")
     outcome = leakbench("rerun", path, "--cached", "--workers", 1)
     assert outcome.code == 0 and "0 within tolerance, 0 differ" in outcome.out, outcome.err
 

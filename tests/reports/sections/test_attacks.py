@@ -217,6 +217,28 @@ def test_shares_of_sets(army):
     assert cells == [["baseline", "cdi", "DENOISER", "0.02 [0.00, 0.12]", "0.47 [0.34, 0.61]"]]
 
 
+def test_sets_of_people_have_their_table_too(army):
+    told = {"set_p_value@groups=5": (0.4, 0.0, 0.9), "set_p_value@groups=10": (0.0002, 0.0, 0.0008)}
+    run = with_metrics(army, "cdi", **told, **{"set_null_p_value@groups=5": (0.5, 0.1, 0.9)})
+    vars(run)["records"] = [
+        r.model_copy(
+            update={
+                "metrics": [
+                    m
+                    for m in r.metrics
+                    if not m.name.startswith(("set_p_value@images", "set_null")) or "groups" in m.name
+                ],
+                "info": {**r.info, "set_groups_needed": 10},
+            }
+        )
+        for r in run.records
+    ]
+    titles, cells = sets(run)
+    assert titles[3:] == ["p, 5 groups", "p, 10 groups", "p < 0.01 from", "null"]
+    (row,) = (row for row in cells if row[:2] == ["baseline", "cdi"])
+    assert row[3:] == ["0.400 [0.000, 0.900]", "< 0.001", "10 groups", "0.50 [0.10, 0.90] (5 groups)"]
+
+
 def test_own_samples_have_a_column_where_they_were_scored(army):
     assert not any("over own samples" in table.titles for table in attack_tables(army))
     run = with_metrics(army, "pia", generated_auc=(0.44, 0.38, 0.5), flags=["detects-style"])

@@ -1,4 +1,8 @@
-"""Numbers of groups (people, patients, scenes) that depend on nothing but the order in which these come."""
+"""Numbers of groups (people, patients, scenes) that depend on nothing but the order in which these come.
+
+leakbench.statistics numbers its own so: what a model is trained on rests on no statistics, else their every change
+would train it anew.
+"""
 
 from __future__ import annotations
 
