@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-
-from leakbench.api import fit_param
 
 
 def _number_or_inf(value: Any) -> Any:
@@ -26,11 +24,16 @@ Budget = Annotated[float | Literal["inf"] | None, BeforeValidator(_number_or_inf
 
 
 class PrivateBudget(BaseModel):
-    """Parameters of a private defense that say how much noise it adds: a multiplier, or an epsilon, and not both."""
+    """Rules of how much noise a private defense adds: by a multiplier, or by an epsilon, and not both.
 
-    noise_multiplier: float | None = fit_param(None, gt=0)
-    epsilon: Budget = fit_param(10.0)
-    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
+    Each defense declares `noise_multiplier`, `epsilon` and `delta` (None: n^-1.1) itself, the multiplier first: names
+    of random streams hold its parameters in their order, in which those of a class above it would come first.
+    """
+
+    if TYPE_CHECKING:
+        noise_multiplier: float | None
+        epsilon: Budget
+        delta: float | None
 
     @model_validator(mode="before")
     @classmethod
@@ -40,7 +43,7 @@ class PrivateBudget(BaseModel):
             return {"epsilon": None} | given
         return given
 
-    @field_validator("epsilon")
+    @field_validator("epsilon", check_fields=False)
     @classmethod
     def _not_both(cls, epsilon: Any, others: ValidationInfo) -> Any:
         if (epsilon is None) == (others.data.get("noise_multiplier") is None):

@@ -73,7 +73,7 @@ from leakbench.runtime.device import place
 from leakbench.runtime.errors import UsageError
 
 from ._accounting import enough_group_noise, enough_noise, group_noise_for, noise_multiplier_for
-from ._budget import PrivateBudget
+from ._budget import Budget, PrivateBudget
 from ._groups import NO_GROUPS, keep_images, kept_sizes, known_groups
 from ._guarantee import Steps, Unit, does_not_compose, joint_group_size, steps_guarantee
 from ._private import Mechanism
@@ -89,12 +89,16 @@ class DPSGD(PrivateBudget, Defense):
     takes_base = True
     takes_gradient_canaries = True
 
+    # The order names random streams (`own`): a new parameter goes last.
     steps: int = fit_param(5_000, ge=1)
     batch: int | None = fit_param(None, ge=1)  # expected; None: a tenth of the images
     lr: float = fit_param(3e-4, gt=0)
     ema: float = fit_param(0.999, ge=0, lt=1)
     clip: float = fit_param(1.0, gt=0)
     noise_multiplicity: int = fit_param(4, ge=1)
+    noise_multiplier: float | None = fit_param(None, gt=0)
+    epsilon: Budget = fit_param(10.0)
+    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
     poisson: bool = fit_param(True)
     unit: Unit = fit_param("image")
     sampling: Literal["example", "user"] = fit_param("example")

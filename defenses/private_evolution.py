@@ -51,7 +51,7 @@ from leakbench.models.schedule import Schedule
 from leakbench.runtime.device import autocast, in_batches
 from leakbench.runtime.errors import UsageError
 
-from ._budget import PrivateBudget
+from ._budget import Budget, PrivateBudget
 from ._groups import largest_group
 from ._histogram import count_votes, histogram_guarantee, noise_of_counts
 
@@ -88,6 +88,9 @@ class PrivateEvolution(PrivateBudget, Defense):
     last_strength: float = fit_param(0.4, gt=0, le=1)
     threshold: float = fit_param(1.0, ge=0)  # in sigmas
     features: Literal["pixels", "inception", "dinov2"] = fit_param("pixels")
+    noise_multiplier: float | None = fit_param(None, gt=0)
+    epsilon: Budget = fit_param(10.0)
+    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
 
     def strengths(self) -> list[float]:
         """The strength of each iteration's variations."""

@@ -49,7 +49,9 @@ class PrivateSelection(PrivateBudget, Pretrain):
 
     clusters: int = fit_param(20, ge=1)  # of each label
     share: float = fit_param(0.2, gt=0, le=1)
+    noise_multiplier: float | None = fit_param(None, gt=0)
     epsilon: Budget = fit_param(1.0)
+    delta: float | None = fit_param(None, gt=0, lt=1)  # None: n^-1.1
 
     def fit(self, task: Task) -> Artefacts:
         """Select, then train on what was selected."""
