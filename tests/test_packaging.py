@@ -48,7 +48,7 @@ def wheel(source, tmp_path_factory):
 
 def test_the_wheel_holds_leakbench_and_its_metadata_and_nothing_else(wheel, source):
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"leakbench", "leakbench-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"leakbench", "leakbench-1.0.0.dist-info"}
     ours = {name for name in names if name.startswith("leakbench/")}
     kept = [path.relative_to(source) for folder in FOLDERS for path in (source / folder).rglob("*") if path.is_file()]
     wanted = {str(path if path.parts[0] == "leakbench" else Path("leakbench") / path) for path in kept}
