@@ -11,6 +11,7 @@ Choices of ours:
   the null. It is not of nearest pairs, so that it stands where nonmembers overlap one another as well.
 - What both show has to hold a quarter of either image's contrast (squares about the mean), since empty margins are
   alike everywhere, and an image a contrast of four grey levels at the least.
+- Images above 64 pixels are halved first (leakbench.data.reduced), since what is compared is 16 pixels a side.
 - Where there are more than two million pairs, as many nonmembers are looked at as make so many with all members, and
   100 at the least, the first in the data set's order, which in an audit is as good as random.
 """
@@ -29,6 +30,7 @@ from leakbench.data.aligned_search import KINDS, AlignedNeighbours, Alignment, B
 from leakbench.data.dataset import Dataset
 from leakbench.data.image_view import ImageView
 from leakbench.data.overlap import SHARE, Overlap, count_compared
+from leakbench.data.reduced import reduce_large
 from leakbench.data.split import Split
 from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.code_digest import code_digest
@@ -38,7 +40,7 @@ from leakbench.runtime.progress import progress
 _EIGHTH, _AREA = 8, 0.45
 _CONTRAST, _FLAT = 0.25, 8 / 255  # four grey levels on [-1, 1]
 _NULL = 2048  # random pairs
-_COLUMNS = 4096  # members that are held at one time
+_HELD = 4096  # images of a side that are held at one time
 _PATCH = "patch"
 
 
@@ -81,12 +83,18 @@ def find_overlap(images: ImageView, members: np.ndarray, nonmembers: np.ndarray)
     queries, base = images.subset(rows), images.subset(members)
     found = _nearest(queries, base)
     near = (found.distance < SHARE).nonzero()[:, 0]
-    some = AlignedNeighbours(
-        found.index[near], found.distance[near], found.alignment[near], found.mirrored[near], found.group
-    )
-    told = kinds(queries.subset(near), base, some) if len(near) else near
-    words = [_words(int(bits), found.group[int(number)]) for bits, number in zip(told, some.alignment, strict=True)]
-    return Overlap(rows[near], members[some.index], some.distance.numpy(), tuple(words), len(rows))
+    words = [one for some in near.split(_HELD) for one in _differences(queries, base, found, some)]
+    return Overlap(rows[near], members[found.index[near]], found.distance[near].numpy(), tuple(words), len(rows))
+
+
+def _differences(queries: ImageView, base: ImageView, found: AlignedNeighbours, rows: Tensor) -> list[str]:
+    """In what some nonmembers differ from the member nearest to each, in words."""
+    if not len(rows):
+        return []
+    ours, theirs = _reduced(queries.subset(rows)), _reduced(base.subset(found.index[rows]))
+    aligned = found.alignment[rows], found.mirrored[rows], found.group
+    told = kinds(ours, theirs, AlignedNeighbours(torch.arange(len(rows)), found.distance[rows], *aligned))
+    return [_words(bits, found.group[number]) for bits, number in zip(told.tolist(), aligned[0].tolist(), strict=True)]
 
 
 def _words(bits: int, alignment: Alignment) -> str:
@@ -109,37 +117,50 @@ def list_alignments(height: int, width: int) -> list[Alignment]:
 
 def _nearest(queries: ImageView, base: ImageView) -> AlignedNeighbours:
     """The member nearest to each nonmember, by distances that are shares of those of random pairs."""
-    group, count = list_alignments(*base.shape[-2:]), len(queries)
+    count = len(queries)
+    group = list_alignments(*_reduced(base.subset(slice(1))).shape[-2:])
+    nulls = _nulls(group, queries)
     best = torch.full((count,), torch.inf, dtype=torch.float64)
     index, place = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
-    ours, energy = queries[:], _energy(queries[:])
-    for start in range(0, len(base), _COLUMNS):
-        theirs = base.subset(np.arange(start, min(start + _COLUMNS, len(base))))[:]
-        their_energy = _energy(theirs)
-        for number, one in enumerate(group):
-            null = _null(one, ours)
-            columns, ready = one.base(theirs)[:], _tells(one.theirs, theirs, their_energy)
-            for mirrored in (False, True) if one.kind != _PATCH else (False,):
-                seen = ours.flip(-1) if mirrored else ours
-                alike = one.queries(seen)[:] @ columns.T
-                alike[~_tells(one.ours, seen, energy)] = -1
-                alike[:, ~ready] = -1
-                most = alike.max(dim=1)
-                far = (2 - 2 * most.values.double()).clamp(min=0).sqrt() / null
-                closer = far < best
-                best[closer], index[closer] = far[closer], start + most.indices[closer]
-                place[closer] = 2 * number + mirrored
+    # The number of pairs is bounded, so that where one side comes in several blocks the other is few images.
+    for rows in torch.arange(count).split(_HELD):
+        ours = _reduced(queries.subset(rows))
+        energy = _energy(ours)
+        for columns in torch.arange(len(base)).split(_HELD):
+            theirs = _reduced(base.subset(columns))
+            their_energy = _energy(theirs)
+            for number, (one, null) in enumerate(zip(group, nulls, strict=True)):
+                shown, ready = one.base(theirs)[:], _tells(one.theirs, theirs, their_energy)
+                for mirrored in (False, True) if one.kind != _PATCH else (False,):
+                    seen = ours.flip(-1) if mirrored else ours
+                    alike = one.queries(seen)[:] @ shown.T
+                    alike[~_tells(one.ours, seen, energy)] = -1
+                    alike[:, ~ready] = -1
+                    most = alike.max(dim=1)
+                    far = (2 - 2 * most.values.double()).clamp(min=0).sqrt() / null
+                    closer = far < best[rows]
+                    best[rows[closer]], index[rows[closer]] = far[closer], columns[most.indices[closer]]
+                    place[rows[closer]] = 2 * number + mirrored
     return AlignedNeighbours(index, best, place // 2, place % 2 == 1, group)
 
 
-def _null(one: Alignment, images: Tensor) -> float:
-    """The median distance of random pairs of nonmembers; infinitely small where most are equal."""
+def _nulls(group: list[Alignment], images: ImageView) -> list[float]:
+    """The median distance of random pairs of nonmembers in each alignment; infinitely small where most are equal."""
     rng = np.random.default_rng(0xD157)
     first = rng.integers(0, len(images), _NULL)
     second = (first + rng.integers(1, len(images), _NULL)) % len(images)
-    rows, columns = one.queries(images)[:], one.base(images)[:]
-    alike = (rows[first] * columns[second]).sum(dim=1)
-    return max(1e-12, float((2 - 2 * alike.double()).clamp(min=0).sqrt().median()))
+    drawn, pairs = np.unique([first, second], return_inverse=True)
+    pixels, (ours, theirs) = _reduced(images.subset(drawn)), pairs.reshape(2, _NULL)
+    found = []
+    for one in group:
+        alike = (one.queries(pixels)[:][ours] * one.base(pixels)[:][theirs]).sum(dim=1)
+        found.append(max(1e-12, float((2 - 2 * alike.double()).clamp(min=0).sqrt().median())))
+    return found
+
+
+def _reduced(images: ImageView) -> Tensor:
+    """All of some images (n, C, h, w), smaller ones where they are large."""
+    return reduce_large(images)[:]
 
 
 def _energy(images: Tensor) -> Tensor:

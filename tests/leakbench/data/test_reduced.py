@@ -11,6 +11,7 @@ from leakbench.api.membership import Calibration, ImageSet
 from leakbench.attacks.membership.monte_carlo import MonteCarlo
 from leakbench.data import reduced
 from leakbench.data.image_view import ImageView
+from leakbench.data.side_overlap import find_overlap
 from leakbench.metrics import reference_classifier
 from leakbench.models.classifiers import SmallConvNet, blind_reader
 from leakbench.runtime.device import Rng
@@ -89,3 +90,10 @@ def test_monte_carlo_holds_a_few_large_images_at_a_time(large, asked):
     public = ImageSet(ImageView(large), None, lambda question: torch.ones(COUNT))
     fitted = MonteCarlo().fit(Calibration(ImageView(large), None, public.ask, np.zeros(0), public, Rng("test", 0)))
     assert max(asked) <= 7 and fitted._axes.shape == (3 * 64 * 64, COUNT)
+
+
+def test_the_search_for_overlap_holds_a_few_large_images_at_a_time(large, asked):
+    large[30:33] = large[4:7, :, ::-1]
+    found = find_overlap(ImageView(large), np.arange(15), np.arange(15, 35))
+    assert found.nonmember.tolist() == [30, 31, 32] and found.member.tolist() == [4, 5, 6]
+    assert set(found.kinds) == {"mirror"} and max(asked) <= 7

@@ -78,6 +78,19 @@ def test_the_cost_is_bounded():
     assert count_compared(10**6, 1500) == 100
 
 
+@pytest.mark.parametrize("members", [10, 60])
+def test_a_few_images_held_at_a_time_give_the_same(pictures, monkeypatch, members):
+    small = pictures[:70, :16, :16]
+    images = ImageView(np.concatenate([small, small[:20, :, ::-1]]))
+    sides = np.arange(members), np.arange(members, 90)
+    whole = find_overlap(images, *sides)
+    monkeypatch.setattr("leakbench.data.side_overlap._HELD", 20)
+    parts = find_overlap(images, *sides)
+    assert parts.member.tolist() == whole.member.tolist() == list(range(min(members, 20)))
+    assert parts.nonmember.tolist() == whole.nonmember.tolist() and parts.kinds == whole.kinds
+    np.testing.assert_allclose(parts.distance, whole.distance, atol=1e-3)  # roots of what is rounded near 0
+
+
 def given(images, members):
     words = np.full(len(images), "nonmember", dtype="U15")
     words[:members], words[-3:] = "member", "reference"
