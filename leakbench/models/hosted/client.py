@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 import time
 from email.utils import parsedate_to_datetime
 
 from leakbench.models.hosted.endpoint import Endpoint
-from leakbench.models.hosted.http import Broken, Reply, send
+from leakbench.models.hosted.http import Broken, NotReached, Reply, send
 from leakbench.models.hosted.ledger import Ledger
 from leakbench.models.hosted.question import Question
-from leakbench.models.hosted.secrets import cut_out
 from leakbench.models.hosted.wire import WrongReply, build_request, read_reply
 from leakbench.runtime.errors import UsageError, to_printable
 
@@ -53,7 +53,11 @@ class Client:
                         f"{failure}, and asks to be left alone for {wait:.0f} s: run it again then"
                     ) from None
                 if number + 1 < TRIES:
-                    self._wait(FIRST_WAIT * 2**number if wait is None else wait)
+                    wait = FIRST_WAIT * 2**number if wait is None else wait
+                    if not self.stopped.is_set():
+                        said = self._name(f"{failure}; asked again in {wait:.0f} s")
+                        print(f"leakbench: {said}", file=sys.stderr)
+                    self._wait(wait)
         raise self._fault(f"{failure}; asked {TRIES} times")
 
     def _try(self, question: Question) -> bytes:
@@ -66,23 +70,26 @@ class Client:
             raise
         try:
             reply = send(*request, timeout=endpoint.timeout)
+        except NotReached as error:
+            self.ledger.take_back()
+            raise _Failed(f"cannot be reached ({error})") from None
         except TimeoutError:
             raise _Failed(f"no answer within {endpoint.timeout:g} s") from None
         except Broken as error:
             raise _Failed(f"a broken answer: {error}") from None
         except http.client.HTTPException as error:
             raise _Failed(f"a broken answer: {type(error).__name__}") from None
-        except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
-            raise _Failed(f"cannot be reached ({getattr(error, 'strerror', None) or error})") from None
+        except OSError as error:
+            raise _Failed(f"a broken connection ({error.strerror or error})") from None
         if reply.status == 429:
             self.ledger.take_back()
         if reply.status in _AGAIN:
-            raise _Failed(f"answers status {reply.status}{_said(reply)}", _read_wait(reply))
+            raise _Failed(f"answers status {reply.status}{self._said(reply)}", _read_wait(reply))
         if 300 <= reply.status < 400:
-            place = to_printable(reply.headers.get("location", "nowhere"))[:_SHOWN]
+            place = to_printable(endpoint.cut_out(reply.headers.get("location", "nowhere")))[:_SHOWN]
             raise self._fault(f"answers status {reply.status}, to go to {place}: redirects are not followed; give that")
         if reply.status != 200:
-            raise self._fault(f"answers status {reply.status}{_said(reply)}")
+            raise self._fault(f"answers status {reply.status}{self._said(reply)}")
         try:
             return read_reply(endpoint, reply)
         except WrongReply as wrong:
@@ -95,16 +102,18 @@ class Client:
             raise self._fault("is asked no more, after another question failed")
 
     def _fault(self, words: str) -> ServiceFault:
-        endpoint = self.endpoint
-        return ServiceFault(f"{endpoint.name}: {cut_out(words, endpoint.url, *endpoint.headers.values())}")
+        return ServiceFault(self._name(words))
 
+    def _name(self, words: str) -> str:
+        """Words on the endpoint, after its name and without its secrets."""
+        return f"{self.endpoint.name}: {self.endpoint.cut_out(words)}"
 
-def _said(reply: Reply) -> str:
-    """The beginning of a reply that is text, in a line."""
-    if reply.kind.startswith("image/") or not reply.data:
-        return ""
-    text = " ".join(reply.data[: 4 * _SHOWN].decode("utf-8", "replace").split())
-    return f" ({to_printable(text[:_SHOWN])})"
+    def _said(self, reply: Reply) -> str:
+        """The beginning of a reply that is text, in a line; secrets go first, as half of one is not found any more."""
+        if reply.kind.startswith("image/") or not reply.data:
+            return ""
+        text = self.endpoint.cut_out(reply.data.decode("utf-8", "replace"))
+        return f" ({to_printable(' '.join(text[: 4 * _SHOWN].split())[:_SHOWN])})"
 
 
 def _read_wait(reply: Reply) -> float | None:

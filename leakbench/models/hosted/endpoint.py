@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from leakbench.models.hosted.secrets import find_variables, put_in
+from leakbench.models.hosted.secrets import cut_out, find_variables, put_in
 from leakbench.runtime.cache.keys import compute_key
 from leakbench.runtime.errors import UsageError
 from leakbench.runtime.paths import user_path
@@ -123,6 +123,10 @@ class Endpoint(BaseModel):
         """Raise UsageError for an environment variable that is named and not set."""
         for text in (self.url, *self.headers.values()):
             put_in(text, f"endpoint {self.name}")
+
+    def cut_out(self, message: str) -> str:
+        """A message in which none of its secrets can be read; before the message is cut to a length."""
+        return cut_out(message, self.url, *self.headers.values())
 
     @property
     def name(self) -> str:

@@ -14,9 +14,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 MOST_BYTES = 2**26  # of a reply: 64 MiB
+LONGEST_CONNECTING = 10.0  # seconds for each step of it; a host that is there takes less, however slowly it answers
 _PIECE = 2**16
 
 
@@ -34,19 +35,21 @@ class Broken(Exception):
     """A reply that ended too early, took too long or is too large, in words."""
 
 
+class NotReached(Exception):
+    """There is no connection, in words: nothing of the request was sent."""
+
+
 def send(method: str, url: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
-    """The reply to a request, redirects among them. Raises Broken, OSError and http.client.HTTPException."""
+    """The reply to a request, redirects among them; `timeout` in seconds, from the moment that it is connected.
+
+    Raises NotReached before anything was sent, and after that Broken, OSError and http.client.HTTPException.
+    """
     parts = urlsplit(url)
-    host, path = str(parts.hostname), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        line: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, parts.port, timeout=timeout, context=context
-        )
-    else:
-        line = http.client.HTTPConnection(host, parts.port, timeout=timeout)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    line = _open(parts, min(timeout, LONGEST_CONNECTING))
     try:
-        line.connect()
+        _connect(line)
+        line.sock.settimeout(timeout)
         with _deadline(line.sock, timeout):
             line.request(method, path, body, {"Connection": "close", "User-Agent": "leakbench", **headers})
             answer = line.getresponse()
@@ -55,6 +58,20 @@ def send(method: str, url: str, headers: Mapping[str, str], body: bytes | None, 
         return Reply(answer.status, found.get("content-type", "").partition(";")[0].strip().lower(), data, found)
     finally:
         line.close()
+
+
+def _open(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
+    host = str(parts.hostname)
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=ssl.create_default_context())
+    return http.client.HTTPConnection(host, parts.port, timeout=timeout)
+
+
+def _connect(line: http.client.HTTPConnection) -> None:
+    try:
+        line.connect()
+    except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError of a name that no host can have
+        raise NotReached(getattr(error, "strerror", None) or str(error)) from error
 
 
 @contextmanager

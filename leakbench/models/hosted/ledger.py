@@ -1,7 +1,7 @@
 """Calls and money that an endpoint has cost, its rate and its budget, for all processes and all runs.
 
 One file beside the kept answers, changed under a lock before a request is sent: a process that is killed in the middle
-of one has counted it. A request that was refused for its rate (429) is taken back.
+of one has counted it. A request that was refused for its rate (429), or had no connection, is taken back.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Ledger:
         return moment - now
 
     def take_back(self) -> None:
-        """Uncount a request that was refused."""
+        """Uncount a request that was refused, or not sent."""
         with self._threads, exclusive(self._lock, f"counts calls of {self.endpoint.name}"):
             spent = self.read()
             money = round(max(spent.money - self.endpoint.price, 0), 9)

@@ -33,7 +33,7 @@ def put_in(text: str, where: str) -> str:
 
 def cut_out(message: str, *texts: str) -> str:
     """A message in which no value of the variables that the texts name can be read."""
-    for name in find_variables(*texts):
-        if value := os.environ.get(name, "").strip():
-            message = message.replace(value, "***")
+    values = {os.environ.get(name, "").strip() for name in find_variables(*texts)} - {""}
+    for value in sorted(values, key=len, reverse=True):  # one may hold another
+        message = message.replace(value, "***")
     return message

@@ -60,7 +60,7 @@ def read_reply(endpoint: Endpoint, reply: Reply) -> bytes:
         elif isinstance(found, list) and step.isdigit() and int(step) < len(found):
             found = found[int(step)]
         else:
-            raise WrongReply(f"JSON without answer = {endpoint.answer!r}: there is no {step!r}{_keys(found)}")
+            raise WrongReply(f"JSON without answer = {endpoint.answer!r}: there is no {step!r}{_keys(endpoint, found)}")
     return _decode_text(endpoint, found)
 
 
@@ -77,11 +77,11 @@ def _decode_text(endpoint: Endpoint, found: Any) -> bytes:
         raise WrongReply(f"JSON whose {where} is not base64") from None
 
 
-def _keys(found: Any) -> str:
+def _keys(endpoint: Endpoint, found: Any) -> str:
     """The keys that there are, in words."""
     if not isinstance(found, dict) or not found:
         return ""
-    shown = ", ".join(to_printable(str(key))[:40] for key in list(found)[:8])
+    shown = ", ".join(to_printable(endpoint.cut_out(str(key)))[:40] for key in list(found)[:8])
     return f"; its keys are {shown}"
 
 

@@ -4,10 +4,13 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from http.client import HTTPConnection
 
 import numpy as np
 import pytest
@@ -187,11 +190,92 @@ def test_slow_answers_and_large_ones_are_given_up(hosting, monkeypatch):
             Service(Endpoint(url=server.url)).ask(questions(1), SHAPE)
 
 
-def test_nobody_there_is_said_in_words(hosting):
+@pytest.fixture
+def nobody(hosting):
+    """An address where nobody listens."""
     with hosting.serving() as server:
-        url = server.url
-    with pytest.raises(ServiceFault, match=r"cannot be reached \(Connection refused\); asked 5 times"):
-        Service(Endpoint(url=url)).ask(questions(1), SHAPE)
+        return server.url
+
+
+@pytest.fixture
+def no_handshake():
+    """An https address at which the greeting of TLS is not understood."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        with suppress(OSError):  # closed
+            while True:
+                with listening.accept()[0] as line:
+                    line.recv(2**12)
+                    line.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+    threading.Thread(target=answer, daemon=True).start()
+    yield f"https://127.0.0.1:{listening.getsockname()[1]}/"
+    listening.close()
+
+
+UNREACHED = {"nobody": "Connection refused", "no_handshake": "SSL", "http://a..b/": "label"}
+
+
+@pytest.mark.parametrize("where", UNREACHED)
+def test_a_request_that_was_not_sent_costs_nothing_and_is_said_in_words(request, capsys, where):
+    url = where if "://" in where else request.getfixturevalue(where)
+    service = Service(Endpoint(url=url, price=0.04, most_calls=10))
+    with pytest.raises(ServiceFault, match=rf"cannot be reached \(.*{UNREACHED[where]}.*\); asked 5 times"):
+        service.ask(questions(4), SHAPE)
+    assert spent_of(service) == (0, 0.0)
+    assert "cannot be reached" in capsys.readouterr().err
+
+
+def test_connecting_has_a_shorter_time_than_the_answer(hosting, monkeypatch):
+    times, connect, request = [], HTTPConnection.connect, HTTPConnection.request
+    monkeypatch.setattr(HTTPConnection, "connect", lambda line: (times.append(line.timeout), connect(line)))
+    monkeypatch.setattr(
+        HTTPConnection, "request", lambda line, *given: (times.append(line.sock.gettimeout()), request(line, *given))
+    )
+    with hosting.serving() as server:
+        for timeout in (120.0, 4.0):
+            Service(Endpoint(url=server.url, timeout=timeout, version=str(timeout))).ask(questions(1), SHAPE)
+    assert times == [10.0, 120.0, 4.0, 4.0]
+
+
+def test_before_each_wait_a_line_says_why(hosting, monkeypatch, capsys):
+    monkeypatch.setenv("HOSTED_TOKEN", "tok-123")
+
+    def respond(asked, number):
+        return (503, {"Retry-After": "0"}, b"no tok-123") if number < 3 else (200, PNG, hosting.png(PICTURE[..., 0]))
+
+    with hosting.serving(respond) as server:
+        endpoint = Endpoint(url=server.url, headers={"X-Api-Key": "${HOSTED_TOKEN}"})
+        Service(endpoint).ask(questions(1), SHAPE)
+    line = f"leakbench: {endpoint.name}: answers status 503 (no ***); asked again in 0 s\n"
+    assert capsys.readouterr().err == 2 * line
+
+
+SECRET = "sk-" + "0123456789" * 6
+ACROSS = {  # replies in which the end of what is shown lies within the secret
+    "text": (403, {}, b"x" * 190 + SECRET.encode()),
+    "text after spaces": (403, {}, b"x" * 100 + b" " * 690 + SECRET.encode()),
+    "place": (302, {"Location": "/" + "x" * 190 + SECRET}, b""),
+    "key": (200, {"Content-Type": "application/json"}, json.dumps({SECRET: 1}).encode()),
+}
+
+
+@pytest.mark.parametrize("case", ACROSS)
+def test_no_half_of_a_secret_stays_where_a_message_is_cut(hosting, monkeypatch, case):
+    monkeypatch.setenv("HOSTED_TOKEN", SECRET)
+    with hosting.serving(lambda asked, number: ACROSS[case]) as server:
+        service = Service(Endpoint(url=server.url, headers={"Authorization": "Bearer ${HOSTED_TOKEN}"}))
+        with pytest.raises(ServiceFault) as fault:
+            service.ask(questions(1), SHAPE)
+    assert "sk-" not in str(fault.value) and "***" in str(fault.value)
+
+
+def test_a_secret_that_begins_as_another_does_is_cut_out_whole(monkeypatch):
+    for number in range(6):
+        monkeypatch.setenv(f"TOKEN_{number}", "sk-" + "0123456789"[: 4 + number])
+    endpoint = Endpoint(url="https://localhost/", headers={f"X-{one}": f"${{TOKEN_{one}}}" for one in range(6)})
+    assert endpoint.cut_out("no sk-012345678") == "no ***"
 
 
 @pytest.mark.parametrize("limit", [{"most_calls": 5}, {"most_money": 1.3}])
