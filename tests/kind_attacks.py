@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,12 +38,6 @@ SMALL: dict[str, dict[str, Any]] = {  # parameters of attacks that call often, o
     "transformed_copy": {"neighbours": 4},
 }
 STEPS = 3  # of the training of the networks that quantile, rediffuse_nn and secmi_nn learn
-DEFAULTS: dict[str, Any] = {  # of the command
-    "samples": None, "endpoint": None, "size": None, "captions": None, "lora": None, "base": None, "guidance": None,
-    "attacks": "all", "defenses": (), "seed": 0, "device": "cpu", "workers": 1, "rerun": "missing", "cell_limit": None,
-    "images": False, "skip_broken": False, "convert": False, "upright": False, "levels": None, "labels": None,
-    "groups": None, "group_by": None, "trust_pickle": False, "trust_code": False, "plugins": (),
-}  # fmt: skip
 
 
 def describe_small() -> str:
@@ -131,14 +126,16 @@ class Came:
 
 def run_all(options: dict[str, Any], out: Path) -> Came:
     """Run every attack that the audit offers once on the loaded release."""
-    from leakbench.interface.audit import prepare_audit
+    from leakbench.interface.audit import audit, prepare_audit
     from leakbench.measurement.audit_context import AuditContext
     from leakbench.measurement.compatibility import audit_setting, skip_attack
     from leakbench.measurement.feature_extractor import FeatureExtractor
     from leakbench.measurement.inputs import RunInputs
     from leakbench.measurement.releases import ReleaseBuilder
 
-    prepared = prepare_audit(**(DEFAULTS | options | {"settings": (*options["settings"], *SETTINGS), "out": out}))
+    defaults = {name: one.default for name, one in signature(audit).parameters.items() if one.default is not one.empty}
+    ours = {"attacks": "all", "device": "cpu", "workers": 1, "settings": (*options["settings"], *SETTINGS), "out": out}
+    prepared = prepare_audit(**(defaults | options | ours))
     whole = prepared.run.plan.inputs
     counts = {name: PUBLIC if name == "reference" else EACH for name in whole.split.parts}
     few = replace(whole.split, parts={name: rows[: counts[name]] for name, rows in whole.split.parts.items()})
