@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+import warnings
 
 import numpy as np
 import pytest
@@ -150,3 +151,48 @@ def test_any_zip_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tm
             folder(str(path), skip_broken=True)
 
     fuzzed(mutations.damaged(whole), load, names=[str(path)], share=2)
+
+
+def test_any_parquet_file_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "images.parquet"
+    images = [{"bytes": files["PNG", "RGB"], "path": None}] * 3
+    rows = pa.table({"image": images, "text": ["a", "b", "c"], "label": [0, 1, 0]})
+    parquet.write_table(rows, path, row_group_size=2)
+
+    def load(data):
+        path.write_bytes(data)
+        try:
+            read_folder_headers(str(path))
+        finally:
+            folder(str(path), skip_broken=True)
+
+    fuzzed(mutations.damaged(path.read_bytes()), load, names=[str(path)])
+
+
+def test_any_dicom_file_is_an_image_or_refused_and_says_nothing_else(fuzzed, mutations, tmp_path, capsys):
+    pydicom = pytest.importorskip("pydicom")
+    pixels = np.random.default_rng(0).integers(0, 3000, (6, 8)).astype(np.int16)
+    whole = pydicom.Dataset()
+    whole.SOPClassUID, whole.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    whole.PhotometricInterpretation, whole.SamplesPerPixel, whole.RescaleSlope = "MONOCHROME2", 1, 2
+    whole.Rows, whole.Columns = pixels.shape
+    whole.BitsAllocated, whole.BitsStored, whole.HighBit, whole.PixelRepresentation = 16, 16, 15, 1
+    whole.PixelData = pixels.tobytes()
+    whole.file_meta = pydicom.dataset.FileMetaDataset()
+    whole.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    path = tmp_path / "images" / "a.dcm"
+    path.parent.mkdir()
+    whole.save_as(path, enforce_file_format=True)
+
+    def load(data):
+        path.write_bytes(data)
+        try:
+            with warnings.catch_warnings(action="error"):  # pydicom has many words for such files
+                folder(f"{path.parent},levels=0:9999", skip_broken=False)
+        finally:
+            assert not any(capsys.readouterr())
+
+    fuzzed(mutations.damaged(path.read_bytes()), load, names=[str(path.parent)])

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from leakbench.data.member_folders import name_sides
-from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 
 RANDOM = np.random.default_rng(0)
@@ -15,10 +14,6 @@ RANDOM = np.random.default_rng(0)
 
 def pixels(*shape):
     return RANDOM.integers(0, 256, shape, dtype=np.uint8)
-
-
-def load(name):
-    return registry.dataset(name)()
 
 
 def save(place, **images):
@@ -30,7 +25,7 @@ def save(place, **images):
     return place
 
 
-def test_all_offending_files_of_a_folder_are_named_in_one_message_with_what_to_type(tmp_path):
+def test_all_offending_files_of_a_folder_are_named_in_one_message_with_what_to_type(tmp_path, load):
     kinds = {"a_png": pixels(8, 8, 4), "b_png": pixels(8, 8).astype(np.uint16) * 200, "d_png": pixels(9, 12, 3)}
     place = save(tmp_path / "mine", c_tif=Image.new("CMYK", (8, 8)), **kinds)
     save(place, **{f"{i}_png": pixels(8, 8, 3) for i in range(20)})
@@ -47,14 +42,14 @@ def test_all_offending_files_of_a_folder_are_named_in_one_message_with_what_to_t
     )
 
 
-def test_of_many_files_ten_are_named_and_the_others_counted(tmp_path):
+def test_of_many_files_ten_are_named_and_the_others_counted(tmp_path, load):
     place = save(tmp_path, **{f"{i:02}_png": pixels(8, 8, 4) for i in range(13)})
     with pytest.raises(UsageError, match=r"13 of 13 .*08\.png: RGBA, 09\.png: RGBA, and 3 more\)") as caught:
         load(f"folder:{place}")
     assert "10.png" not in str(caught.value)
 
 
-def test_convert_follows_the_stated_rule(tmp_path):
+def test_convert_follows_the_stated_rule(tmp_path, load):
     """Checked against the arithmetic of the rule, done here by hand."""
     rgba, deep, press = pixels(8, 8, 4), RANDOM.integers(0, 65536, (8, 8)).astype(np.uint16), pixels(8, 8, 4)
     deep[0, :2] = 0, 65535
@@ -76,13 +71,13 @@ def test_convert_follows_the_stated_rule(tmp_path):
     assert "2 have transparency: converted" in words and "1 of 5 grey: repeated as RGB" in words
 
 
-def test_sixteen_bits_alone_become_grey(tmp_path):
+def test_sixteen_bits_alone_become_grey(tmp_path, load):
     save(tmp_path, a_png=(pixels(8, 8).astype(np.uint16) * 257))
     assert load(f"folder:{tmp_path},convert").shape == (1, 8, 8)
 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "jpg", "gif"])
-def test_pictures_that_are_grey_everywhere_count_as_grey_whatever_their_files(tmp_path, kind):
+def test_pictures_that_are_grey_everywhere_count_as_grey_whatever_their_files(tmp_path, kind, load):
     levels = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
     image = Image.fromarray(levels).convert("RGB")
     (image.quantize(256) if kind == "gif" else image).save(tmp_path / f"a.{kind}")
@@ -95,7 +90,7 @@ def test_pictures_that_are_grey_everywhere_count_as_grey_whatever_their_files(tm
     assert load(f"folder:{tmp_path},channels=3").shape == (3, 64, 64)
 
 
-def test_one_picture_in_colour_keeps_all_of_them_rgb_bit_for_bit(tmp_path):
+def test_one_picture_in_colour_keeps_all_of_them_rgb_bit_for_bit(tmp_path, load):
     grey, colour = np.repeat(pixels(40, 40, 1), 3, axis=-1), np.zeros((40, 40, 3), np.uint8)
     colour[39, 39, 0] = 9  # one pixel, in a row that a quick look leaves out
     save(tmp_path, a_png=grey, b_png=colour)
@@ -110,7 +105,7 @@ def two(tmp_path):
     return members, save(tmp_path / "nonmembers", **nonmembers)
 
 
-def test_both_sides_are_grey_or_neither_is(two):
+def test_both_sides_are_grey_or_neither_is(two, load):
     members, nonmembers = (f"folder:{side}" for side in two)
     data = load(name_sides(members, nonmembers))
     assert data.shape == (1, 8, 8)
@@ -123,7 +118,7 @@ def test_both_sides_are_grey_or_neither_is(two):
     assert data.remarks == ("folder:members,convert: 60 of 60 grey: repeated as RGB",)
 
 
-def test_a_folder_in_colour_becomes_grey_only_where_it_is_converted(tmp_path):
+def test_a_folder_in_colour_becomes_grey_only_where_it_is_converted(tmp_path, load):
     image = pixels(8, 8, 3)
     save(tmp_path, a_png=image)
     kept = load(f"folder:{tmp_path},channels=1")

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from leakbench.data import SplitSpec, draw_split
-from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 
 RANDOM = np.random.default_rng(0)
@@ -31,11 +30,7 @@ def place(cache):
     return make
 
 
-def load(name):
-    return registry.dataset(name)()
-
-
-def test_olivetti_is_forty_people_of_ten_photographs(place):
+def test_olivetti_is_forty_people_of_ten_photographs(place, load):
     faces = RANDOM.integers(0, 256, (400, 64, 64), dtype=np.uint8)
     faces[0, 0, :2] = 0, 255
     columns_first = faces.transpose(0, 2, 1).reshape(400, -1) / np.float32(255)
@@ -50,7 +45,7 @@ def test_olivetti_is_forty_people_of_ten_photographs(place):
     assert len(set.union(*people)) == sum(map(len, people)) == 40
 
 
-def test_lfw_is_the_middle_of_each_picture_and_its_person(place):
+def test_lfw_is_the_middle_of_each_picture_and_its_person(place, load):
     home = place("lfw") / "lfw_home"
     for person, count in (("Ann_Lee", 3), ("Bo_Li", 1), ("Cy_Xu", 2)):
         (home / "lfw_funneled" / person).mkdir(parents=True)
@@ -70,7 +65,7 @@ def test_lfw_is_the_middle_of_each_picture_and_its_person(place):
 
 
 @pytest.mark.parametrize("name", ["olivetti", "lfw"])
-def test_without_a_network_it_is_said_what_to_do(cache, name):
+def test_without_a_network_it_is_said_what_to_do(cache, name, load):
     with pytest.raises(UsageError) as refused:
         load(name)
     message = str(refused.value)
@@ -78,6 +73,6 @@ def test_without_a_network_it_is_said_what_to_do(cache, name):
 
 
 @pytest.mark.parametrize("name", ["olivetti:64", "lfw:0", "lfw:x"])
-def test_arguments_that_mean_nothing_are_refused(name):
+def test_arguments_that_mean_nothing_are_refused(name, load):
     with pytest.raises(UsageError, match="write"):
         load(name)

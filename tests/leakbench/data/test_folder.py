@@ -13,7 +13,6 @@ from torchvision.transforms import functional
 from leakbench.data import SplitSpec, draw_split
 from leakbench.data.headers import peek
 from leakbench.data.member_folders import name_sides
-from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 
 RANDOM = np.random.default_rng(0)
@@ -21,10 +20,6 @@ RANDOM = np.random.default_rng(0)
 
 def pixels(*shape):
     return RANDOM.integers(0, 256, shape, dtype=np.uint8)
-
-
-def load(name, skip_broken=False):
-    return registry.dataset(name, skip_broken=skip_broken)()
 
 
 @pytest.fixture
@@ -43,15 +38,7 @@ def folder(tmp_path):
     return write
 
 
-def complaint(name, **options):
-    with pytest.raises(UsageError) as caught:
-        load(name, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def test_images_come_in_the_order_of_their_names_bit_for_bit(folder):
+def test_images_come_in_the_order_of_their_names_bit_for_bit(folder, load):
     images = {f"{name}.png": pixels(9, 7, 3) for name in ("b", "a/z", "a/y", "c")}
     place = folder(images)
     (place / "notes.txt").write_text("no image")
@@ -61,7 +48,7 @@ def test_images_come_in_the_order_of_their_names_bit_for_bit(folder):
     assert (data.labels, data.attribute, data.split) == (None, None, None)
 
 
-def test_a_zip_holds_the_same_as_its_folder(folder, tmp_path):
+def test_a_zip_holds_the_same_as_its_folder(folder, tmp_path, load):
     place = folder({f"{i}.png": pixels(8, 8) for i in range(5)})
     shutil.make_archive(str(tmp_path / "packed"), "zip", place)
     data, other = load(f"folder:{place}"), load(f"folder:{tmp_path / 'packed.zip'}")
@@ -69,7 +56,7 @@ def test_a_zip_holds_the_same_as_its_folder(folder, tmp_path):
     assert data.shape == (1, 8, 8)
 
 
-def test_a_size_resizes_and_crops_as_torchvision_does(folder):
+def test_a_size_resizes_and_crops_as_torchvision_does(folder, load):
     images = {f"{i}.png": pixels(*shape, 3) for i, shape in enumerate([(40, 33), (21, 50), (32, 32), (97, 33)])}
     place = folder(images)
     data = load(f"folder:{place}@32")
@@ -78,7 +65,7 @@ def test_a_size_resizes_and_crops_as_torchvision_does(folder):
     assert data.name == "folder:mine@32"
 
 
-def test_palettes_and_bitmaps_are_colour_and_grey(folder):
+def test_palettes_and_bitmaps_are_colour_and_grey(folder, load):
     place = folder({"a.png": pixels(8, 8, 3)})
     Image.fromarray(pixels(8, 8, 3)).quantize(7).save(place / "b.png")
     assert load(f"folder:{place}").shape == (3, 8, 8)
@@ -88,7 +75,7 @@ def test_palettes_and_bitmaps_are_colour_and_grey(folder):
     assert set(np.unique(load(f"folder:{place}").images)) == {0, 255}
 
 
-def test_a_table_gives_labels_attribute_and_split(folder):
+def test_a_table_gives_labels_attribute_and_split(folder, load):
     names = [f"{i:03}.png" for i in range(120)]
     rows = [f"{n},{i % 2},{i % 5},{'reference' if i < 30 else 'pool'}" for i, n in enumerate(names)]
     place = folder({n: pixels(8, 8) for n in names}, "\n".join(["file,attribute,label,split", *reversed(rows)]))
@@ -124,23 +111,23 @@ TABLES = {
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_a_bad_table_is_one_line_that_names_file_and_what_would_be_right(folder, case):
+def test_a_bad_table_is_one_line_that_names_file_and_what_would_be_right(folder, case, refusal):
     table, words = TABLES[case]
     place = folder(GOOD)
     (place / "labels.csv").write_bytes(table if isinstance(table, bytes) else table.encode())
-    message = complaint(f"folder:{place}")
+    message = refusal(f"folder:{place}")
     for word in ["labels.csv", *words]:
         assert word in message
 
 
-def test_other_columns_of_a_table_are_ignored_and_listed(folder):
+def test_other_columns_of_a_table_are_ignored_and_listed(folder, load):
     rows = "\n".join(f"{name},{i},x,{i + 1}" for i, name in enumerate(GOOD))
     data = load(f"folder:{folder(GOOD, f'file,label,camera,labels{chr(10)}{rows}')}")
     np.testing.assert_array_equal(data.labels, range(3))
     assert data.remarks == ("mine/labels.csv: columns ignored: camera, labels (did you mean 'label'?)",)
 
 
-def test_subfolders_are_labels_only_when_their_owner_says_so(folder):
+def test_subfolders_are_labels_only_when_their_owner_says_so(folder, load, refusal):
     place = folder({f"{kind}/more/{i}.png": pixels(8, 8) for kind in ("dog", "cat") for i in range(2)})
     assert load(f"folder:{place}").labels is None
     np.testing.assert_array_equal(load(f"folder:{place},labels=folder").labels, [0, 0, 1, 1])  # cat, then dog
@@ -150,10 +137,10 @@ def test_subfolders_are_labels_only_when_their_owner_says_so(folder):
         (place / old).rename(place / new)
     np.testing.assert_array_equal(load(f"folder:{place},labels=folder").labels, [3, 3, 7, 7])
     Image.fromarray(pixels(8, 8)).save(place / "a.png")
-    assert "1 of 5 image files lie in no subfolder (a.png)" in complaint(f"folder:{place},labels=folder")
+    assert "1 of 5 image files lie in no subfolder (a.png)" in refusal(f"folder:{place},labels=folder")
 
 
-def test_subfolders_that_are_labels_are_the_same_on_both_sides(tmp_path):
+def test_subfolders_that_are_labels_are_the_same_on_both_sides(tmp_path, load):
     for side, kinds in {"m": ("cat", "dog"), "n": ("cat", "cow", "dog")}.items():
         for kind in kinds:
             (tmp_path / side / kind).mkdir(parents=True)
@@ -178,14 +165,14 @@ def broken(folder):
     return place
 
 
-def test_images_that_do_not_decode_are_counted_and_named(broken, cache):
-    message = complaint(f"folder:{broken}")
+def test_images_that_do_not_decode_are_counted_and_named(broken, cache, refusal):
+    message = refusal(f"folder:{broken}")
     assert "3 of 10 image files cannot be decoded (2.png, 4.png, 7.png)" in message
     assert "--skip-broken" in message
     assert list((cache / "packed").iterdir()) == []  # nothing half done is left
 
 
-def test_and_left_out_only_when_asked_to(broken, capsys):
+def test_and_left_out_only_when_asked_to(broken, capsys, load, refusal):
     data = load(f"folder:{broken}", skip_broken=True)
     assert "left out 3 of 10 image files that cannot be decoded (2.png, 4.png, 7.png)" in capsys.readouterr().err
     assert data.skipped == ("2.png", "4.png", "7.png")
@@ -193,14 +180,14 @@ def test_and_left_out_only_when_asked_to(broken, capsys):
     np.testing.assert_array_equal(data.images[2], np.asarray(Image.open(broken / "3.png")))
     again = load(f"folder:{broken}", skip_broken=True)
     assert (again.skipped, again.digest) == (data.skipped, data.digest)
-    complaint(f"folder:{broken}")  # the pack without them is not taken for the whole
+    refusal(f"folder:{broken}")  # the pack without them is not taken for the whole
 
 
-def test_nothing_but_broken_images_is_an_error_even_then(folder):
+def test_nothing_but_broken_images_is_an_error_even_then(folder, refusal):
     place = folder(GOOD)
     for file in place.iterdir():
         file.write_bytes(b"no image")
-    assert "3 of 3 image files cannot be decoded" in complaint(f"folder:{place}", skip_broken=True)
+    assert "3 of 3 image files cannot be decoded" in refusal(f"folder:{place}", skip_broken=True)
 
 
 def test_skip_broken_reaches_a_run_and_its_plan(broken, leakbench, tmp_path, tiny):
@@ -228,43 +215,43 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_images_of_other_sizes_and_channels_are_named(folder, case):
+def test_images_of_other_sizes_and_channels_are_named(folder, case, refusal):
     images, words = BAD[case]
-    message = complaint(f"folder:{folder(GOOD | images)}")
+    message = refusal(f"folder:{folder(GOOD | images)}")
     for word in words:
         assert word in message
 
 
-def test_a_palette_with_transparency_is_refused(folder):
+def test_a_palette_with_transparency_is_refused(folder, refusal):
     place = folder({"a.png": pixels(8, 8, 3)})
     Image.fromarray(pixels(8, 8, 3)).quantize(7).save(place / "b.png", transparency=3)
-    assert "have transparency (b.png: P)" in complaint(f"folder:{place}")
+    assert "have transparency (b.png: P)" in refusal(f"folder:{place}")
 
 
-def test_an_empty_folder_no_folder_no_zip_and_a_bad_size_are_named(tmp_path):
+def test_an_empty_folder_no_folder_no_zip_and_a_bad_size_are_named(tmp_path, refusal):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.zip").write_bytes(b"no zip")
-    assert "holds no image files" in complaint(f"folder:{tmp_path / 'empty'}")
-    assert "no such folder" in complaint(f"folder:{tmp_path / 'none'}")
-    assert "is no folder and no .zip" in complaint(f"folder:{tmp_path / 'a.zip'}")
+    assert "holds no image files" in refusal(f"folder:{tmp_path / 'empty'}")
+    assert "no such folder" in refusal(f"folder:{tmp_path / 'none'}")
+    assert "is no folder and no .zip" in refusal(f"folder:{tmp_path / 'a.zip'}")
     with zipfile.ZipFile(tmp_path / "later.zip", "w") as archive:
         archive.writestr("0.png", b"whatever")
     whole = (tmp_path / "later.zip").read_bytes()
     at = whole.index(b"PK\x01\x02") + 6  # the version that is needed to unpack it
     (tmp_path / "later.zip").write_bytes(whole[:at] + b"\xcb\x00" + whole[at + 2 :])
-    assert "is no folder and no .zip of images (zip file version 20.3)" in complaint(f"folder:{tmp_path / 'later.zip'}")
-    assert "SIZE = 1: it should be from 2 to 4096" in complaint(f"folder:{tmp_path / 'empty'}@1")
-    assert "write folder:PATH" in complaint("folder:")
+    assert "is no folder and no .zip of images (zip file version 20.3)" in refusal(f"folder:{tmp_path / 'later.zip'}")
+    assert "SIZE = 1: it should be from 2 to 4096" in refusal(f"folder:{tmp_path / 'empty'}@1")
+    assert "write folder:PATH" in refusal("folder:")
 
 
-def test_an_image_that_would_be_enlarged_beyond_memory_is_named(folder):
+def test_an_image_that_would_be_enlarged_beyond_memory_is_named(folder, refusal):
     place = folder({"long.png": pixels(1, 70_000), "plain.png": pixels(8, 8)})
-    assert "long.png: 286720000x4096 pixels when its shorter side has 4096" in complaint(f"folder:{place}@4096")
+    assert "long.png: 286720000x4096 pixels when its shorter side has 4096" in refusal(f"folder:{place}@4096")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_zip_with_one_name_twice_is_refused(tmp_path):
+def test_a_zip_with_one_name_twice_is_refused(tmp_path, refusal):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for _ in range(2):
             archive.writestr("0.png", b"whatever")
-    assert "0.png: a file of this name stands there twice" in complaint(f"folder:{tmp_path / 'a.zip'}")
+    assert "0.png: a file of this name stands there twice" in refusal(f"folder:{tmp_path / 'a.zip'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from types import ModuleType
 
@@ -10,21 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 256, (9, 12, 10, 3), dtype=np.uint8)
-
-
-def load(name, **options):
-    return registry.dataset(name, **options)()
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 class Column:
@@ -55,7 +43,7 @@ class Part:
 
 
 @pytest.fixture
-def library(monkeypatch, tmp_path):
+def library(monkeypatch, tmp_path, png):
     """The stand-in with one data set: five rows in `train`, four in `test`, one image as a file."""
     content = [{"bytes": png(pixels), "path": None} for pixels in PIXELS]
     (tmp_path / "3.png").write_bytes(content[3]["bytes"])
@@ -74,7 +62,7 @@ def library(monkeypatch, tmp_path):
     return rows
 
 
-def test_all_splits_are_pooled_with_labels_and_attribute(library):
+def test_all_splits_are_pooled_with_labels_and_attribute(library, load):
     data = load("hf:someone/pictures")
     np.testing.assert_array_equal(data.images, PIXELS)
     np.testing.assert_array_equal(data.labels, np.arange(9))
@@ -82,7 +70,7 @@ def test_all_splits_are_pooled_with_labels_and_attribute(library):
     assert load("hf:someone/pictures@8").shape == (3, 8, 8)
 
 
-def test_images_that_do_not_decode_are_named_and_left_out_only_when_asked_to(library):
+def test_images_that_do_not_decode_are_named_and_left_out_only_when_asked_to(library, load):
     library[6]["picture"] = {"bytes": b"no image", "path": None}
     with pytest.raises(UsageError, match=r"1 of 9 image files cannot be decoded \(test/1\).*--skip-broken"):
         load("hf:someone/pictures")
@@ -90,7 +78,7 @@ def test_images_that_do_not_decode_are_named_and_left_out_only_when_asked_to(lib
     np.testing.assert_array_equal(data.labels, [0, 1, 2, 3, 4, 5, 7, 8])
 
 
-def test_what_cannot_be_loaded_is_one_line(library, monkeypatch):
+def test_what_cannot_be_loaded_is_one_line(library, monkeypatch, load):
     with pytest.raises(UsageError, match=r"hf:none': cannot be loaded \(Couldn't find none\)$"):
         load("hf:none")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -98,7 +86,7 @@ def test_what_cannot_be_loaded_is_one_line(library, monkeypatch):
         load("hf:none")
 
 
-def test_a_data_set_without_images_is_named(library, monkeypatch):
+def test_a_data_set_without_images_is_named(library, monkeypatch, load):
     part = Part([{"text": "a"}])
     monkeypatch.setattr(sys.modules["datasets"], "load_dataset", lambda name: {"train": part})
     with pytest.raises(UsageError, match=r"has no column of images \(columns: text\)"):
@@ -106,7 +94,7 @@ def test_a_data_set_without_images_is_named(library, monkeypatch):
 
 
 @pytest.mark.parametrize("version", ["2.19.0", "3.6.0"])
-def test_a_library_that_could_run_code_is_asked_for_nothing(library, monkeypatch, version):
+def test_a_library_that_could_run_code_is_asked_for_nothing(library, monkeypatch, version, load):
     """Up to version 3 it knows data sets by script."""
     asked = []
     monkeypatch.setattr(sys.modules["datasets"], "load_dataset", asked.append)
@@ -116,13 +104,13 @@ def test_a_library_that_could_run_code_is_asked_for_nothing(library, monkeypatch
     assert not asked
 
 
-def test_without_the_library_it_is_said_how_to_install_it(monkeypatch):
+def test_without_the_library_it_is_said_how_to_install_it(monkeypatch, load):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UsageError, match=r"needs the datasets library: pip install 'leakbench\[hf\]'$"):
         load("hf:cifar10")
 
 
-def test_the_library_itself_reads_a_folder_the_same(tmp_path, monkeypatch):
+def test_the_library_itself_reads_a_folder_the_same(tmp_path, monkeypatch, load):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))  # read when it is imported
     pytest.importorskip("datasets")

@@ -21,7 +21,6 @@ from torchvision import datasets as theirs
 from torchvision.transforms import functional
 
 from leakbench.data import cifar, fashion_mnist, medmnist
-from leakbench.runtime import registry
 from leakbench.runtime.errors import UsageError
 
 RANDOM = np.random.default_rng(0)
@@ -52,10 +51,6 @@ def publisher(tmp_path):
     server.server_close()
 
 
-def load(name, **options):
-    return registry.dataset(name, **options)()
-
-
 def tar_gz(path, files):
     with tarfile.open(path, "w:gz") as archive:
         for name, content in files.items():
@@ -65,7 +60,7 @@ def tar_gz(path, files):
 
 
 @pytest.mark.parametrize(("name", "constant", "leading"), [("cifar10", "CIFAR10", 0), ("cifar100", "CIFAR100", 1)])
-def test_cifar_is_read_from_its_binary_archive_in_official_order(publisher, monkeypatch, name, constant, leading):
+def test_cifar_is_read_from_its_binary_archive_in_official_order(publisher, monkeypatch, name, constant, leading, load):
     archive = getattr(cifar, constant)
     images = RANDOM.integers(0, 256, (4 * len(archive.files), 32, 32, 3), dtype=np.uint8)
     labels = RANDOM.integers(0, 10, len(images))
@@ -92,7 +87,7 @@ def test_the_md5_sums_of_fashion_mnist_are_torchvisions():
     assert resources == dict(theirs.FashionMNIST.resources)
 
 
-def test_a_damaged_cifar_file_is_named(publisher, monkeypatch):
+def test_a_damaged_cifar_file_is_named(publisher, monkeypatch, load):
     tar_gz(publisher.folder / cifar.CIFAR10.resource.file, {file: b"x" * 3074 for file in cifar.CIFAR10.files})
     monkeypatch.setattr(cifar, "CIFAR10", replace(cifar.CIFAR10, resource=publisher(cifar.CIFAR10.resource)))
     with pytest.raises(UsageError, match=r"data_batch_1\.bin: 3074 bytes are no whole number of images"):
@@ -100,7 +95,7 @@ def test_a_damaged_cifar_file_is_named(publisher, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion-mnist", "medmnist:pneumoniamnist"])
-def test_without_a_network_it_is_said_which_file_goes_where(monkeypatch, cache, name):
+def test_without_a_network_it_is_said_which_file_goes_where(monkeypatch, cache, name, load):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UsageError) as caught:
         load(name)
@@ -110,7 +105,7 @@ def test_without_a_network_it_is_said_which_file_goes_where(monkeypatch, cache, 
     assert str(cache / "downloads" / name.partition(":")[0]) in message
 
 
-def test_a_file_put_there_by_hand_must_be_the_publishers(monkeypatch, cache):
+def test_a_file_put_there_by_hand_must_be_the_publishers(monkeypatch, cache, load):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     place = cache / "downloads" / "cifar10"
     place.mkdir(parents=True)
@@ -130,7 +125,7 @@ def fashion(publisher, monkeypatch, images, labels, split):
     monkeypatch.setattr(fashion_mnist, "RESOURCES", tuple(publisher(r) for r in fashion_mnist.RESOURCES))
 
 
-def test_fashion_mnist_is_training_then_test_images(publisher, monkeypatch):
+def test_fashion_mnist_is_training_then_test_images(publisher, monkeypatch, load):
     images = RANDOM.integers(0, 256, (2500, 28, 28), dtype=np.uint8)
     labels = RANDOM.integers(0, 10, 2500).astype(np.uint8)
     fashion(publisher, monkeypatch, images, labels, 2100)
@@ -139,7 +134,7 @@ def test_fashion_mnist_is_training_then_test_images(publisher, monkeypatch):
     np.testing.assert_array_equal(data.labels, labels)
 
 
-def test_labels_that_do_not_match_the_images_are_refused(publisher, monkeypatch):
+def test_labels_that_do_not_match_the_images_are_refused(publisher, monkeypatch, load):
     images = np.zeros((30, 28, 28), np.uint8)
     fashion(publisher, monkeypatch, images, np.zeros(25, np.uint8), 20)
     with pytest.raises(UsageError, match=r"t10k-images.*holds 10 images, and t10k-labels.* 5 of 5 labels"):
@@ -158,7 +153,7 @@ def med(publisher, monkeypatch, name, labels, shape=(28, 28)):
     return images
 
 
-def test_a_binary_medmnist_label_is_the_attribute_and_its_parts_are_pooled(publisher, monkeypatch):
+def test_a_binary_medmnist_label_is_the_attribute_and_its_parts_are_pooled(publisher, monkeypatch, load):
     labels = RANDOM.integers(0, 2, (70, 1)).astype(np.uint8)
     images = med(publisher, monkeypatch, "pneumoniamnist", labels)
     data = load("medmnist:pneumoniamnist")
@@ -168,7 +163,7 @@ def test_a_binary_medmnist_label_is_the_attribute_and_its_parts_are_pooled(publi
     assert data.split is None
 
 
-def test_medmnist_in_colour_with_more_classes_or_labels(publisher, monkeypatch):
+def test_medmnist_in_colour_with_more_classes_or_labels(publisher, monkeypatch, load):
     labels = np.arange(70)[:, None] % 9
     images = med(publisher, monkeypatch, "pathmnist", labels, (28, 28, 3))
     data = load("medmnist:pathmnist")
@@ -179,7 +174,7 @@ def test_medmnist_in_colour_with_more_classes_or_labels(publisher, monkeypatch):
     assert load("medmnist:chestmnist").labels is None
 
 
-def test_an_unknown_medmnist_name_gives_the_nearest():
+def test_an_unknown_medmnist_name_gives_the_nearest(load):
     with pytest.raises(UsageError, match=r"medmnist:pneumonia'.*did you mean 'pneumoniamnist'\?"):
         load("medmnist:pneumonia")
 
@@ -204,7 +199,7 @@ def faces(cache):
     return pictures
 
 
-def test_celeba_is_cropped_and_scaled_as_by_torchvision_in_the_ddim_code(faces):
+def test_celeba_is_cropped_and_scaled_as_by_torchvision_in_the_ddim_code(faces, load):
     data = load("celeba")
     assert data.images.shape == (30, 64, 64, 3)
     for ours, content in zip(data.images, faces.values(), strict=True):
@@ -213,14 +208,14 @@ def test_celeba_is_cropped_and_scaled_as_by_torchvision_in_the_ddim_code(faces):
         np.testing.assert_array_equal(ours, np.asarray(expected))
 
 
-def test_celebas_attribute_is_the_named_one(faces):
+def test_celebas_attribute_is_the_named_one(faces, load):
     np.testing.assert_array_equal(load("celeba").attribute, [int(i % 3 > 0) for i in range(30)])
     np.testing.assert_array_equal(load("celeba:Smiling").attribute, [int(i % 2 == 0) for i in range(30)])
     with pytest.raises(UsageError, match=r"celeba:Smile'.*did you mean 'Smiling'\?"):
         load("celeba:Smile")
 
 
-def test_people_of_celeba_are_groups_where_their_table_is_there(faces, cache):
+def test_people_of_celeba_are_groups_where_their_table_is_there(faces, cache, load):
     without, table = load("celeba"), cache / "downloads" / "celeba" / "identity_CelebA.txt"
     assert without.group is None
     table.write_text("".join(f"{name} {2880 + i // 4}\n" for i, name in reversed(list(enumerate(faces)))))
@@ -233,7 +228,7 @@ def test_people_of_celeba_are_groups_where_their_table_is_there(faces, cache):
         load("celeba")
 
 
-def test_files_without_an_address_are_asked_for_by_name_and_place(cache):
+def test_files_without_an_address_are_asked_for_by_name_and_place(cache, load):
     for name, file in {"celeba": "img_align_celeba.zip", "lsun-church": "church_outdoor_train.zip"}.items():
         with pytest.raises(UsageError) as caught:
             load(name)
@@ -242,7 +237,7 @@ def test_files_without_an_address_are_asked_for_by_name_and_place(cache):
 
 
 @pytest.mark.parametrize(("name", "size"), [("lsun-church", 256), ("lsun-church:64", 64)])
-def test_churches_are_scaled_and_cropped_as_by_torchvision(cache, name, size):
+def test_churches_are_scaled_and_cropped_as_by_torchvision(cache, name, size, load):
     place = cache / "downloads" / "lsun-church" / "church_outdoor_train" / "a"
     place.mkdir(parents=True)
     shapes = [(300, 260), (256, 401), (257, 256)]
@@ -255,6 +250,6 @@ def test_churches_are_scaled_and_cropped_as_by_torchvision(cache, name, size):
 
 
 @pytest.mark.parametrize("name", ["cifar10:x", "cifar100:x", "fashion-mnist:x", "lsun-church:x", "lsun-church:1"])
-def test_arguments_that_mean_nothing_are_refused(name):
+def test_arguments_that_mean_nothing_are_refused(name, load):
     with pytest.raises(UsageError, match=name):
         load(name)
