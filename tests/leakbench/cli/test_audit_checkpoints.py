@@ -15,18 +15,14 @@ SMALL = ["sampler.steps=2", "sampler.batch=64", "quality.samples=20", "quality.f
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(pipelines, tmp_path_factory):
     """A finished run with two checkpoints of random weights, and two folders of pictures."""
-    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-
-    home = tmp_path_factory.mktemp("series")
-    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
-    torch.manual_seed(0)
-    unet = UNet2DModel(sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=4, **blocks)
-    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(home / "run")
+    home, pipeline = tmp_path_factory.mktemp("series"), pipelines.tiny()
+    pipeline.save_pretrained(home / "run")
     for step in (100, 20):
-        torch.nn.init.normal_(unet.conv_out.weight, std=1 / step)
-        unet.save_pretrained(home / f"run/checkpoint-{step}/unet")
+        weights = pipeline.unet.conv_out.weight.data
+        weights.normal_(std=1 / step, generator=torch.Generator().manual_seed(step))
+        pipeline.unet.save_pretrained(home / f"run/checkpoint-{step}/unet")
     for seed, side in enumerate(("members", "nonmembers")):
         (home / side).mkdir()
         for number, image in enumerate(np.random.default_rng(seed).integers(0, 256, (70, 8, 8), dtype=np.uint8)):
