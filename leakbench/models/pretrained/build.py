@@ -200,7 +200,16 @@ def _encode(
 
     files = [path for part in texts.values() for path in part_files(part)]
     more = {"lora": digest_files(tuple(source_files(options.lora)))} if changed else {}
-    key = compute_key(files=digest_files(tuple(sorted(files))), captions=list(distinct), family=family.pipeline, **more)
+    # A pipeline follows from settings beside these files as well: model_index.json's, and the network's.
+    settings = {key: [part.kind, part.config] for key, part in [*texts.items(), ("body", folder.parts["body"])]}
+    key = compute_key(
+        files=digest_files(tuple(sorted(files))),
+        captions=list(distinct),
+        family=family.pipeline,
+        settings=settings,
+        index=folder.index,
+        **more,
+    )
     return load_file(ArtefactCache(cache_root(), "told").get_or_make(key, tell) / "told.safetensors")
 
 

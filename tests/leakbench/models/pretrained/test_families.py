@@ -1,5 +1,6 @@
 """Every family answers as its own pipeline of diffusers does: one step of that, with and without guidance."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +123,22 @@ def test_captions_are_encoded_once_and_then_read(folders, loaded, monkeypatch):
     second = loaded("SD3")
     for name, rows in first.network.captions.items():
         assert rows.equal(second.network.captions[name]) and len(rows) == 3  # two captions and none
+
+
+def test_equal_encoders_under_other_settings_are_asked_again(folders, loaded):
+    """model_index.json says whether no caption is zeros or the empty caption's states."""
+    _, folder, _ = folders("SDXL")
+    index = folder / "model_index.json"
+    before = index.read_text()
+    try:
+        rows = []
+        for zeros in (True, False):
+            index.write_text(json.dumps(json.loads(before) | {"force_zeros_for_empty_prompt": zeros}))
+            rows.append(loaded("SDXL").network.captions["states"])
+    finally:
+        index.write_text(before)
+    assert rows[0][:-1].equal(rows[1][:-1])
+    assert not rows[0][-1].any() and rows[1][-1].any()
 
 
 def test_images_of_another_size(folders, loaded):
