@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -111,10 +112,36 @@ def test_a_trusted_pickle_is_read(copy, tmp_path, expected):
     assert marker.exists(), "the test's pickle does run where it is trusted"
 
 
-@pytest.mark.parametrize("broken", [b"", b"\x80\x04nonsense", pickle.dumps({"a": 1})])
+BROKEN = [
+    b"",
+    b"\x80\x04nonsense",
+    pickle.dumps({"a": 1}),
+    b"\x80\x02.",  # nothing to answer: IndexError
+    b"\x80\x02J\x01.",  # a number cut off: struct.error
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_pickle_is_one_line(copy, broken):
     pickled(copy).write_bytes(broken)
     assert "diffusion_pytorch_model.bin" in refused(copy)
+    assert "diffusion_pytorch_model.bin" in refused(copy, trust_pickle=True)
+
+
+def test_tensors_by_name_are_missed_in_one_line(copy):
+    torch.save({"state_dict": 1}, pickled(copy))
+    assert refused(copy).endswith("not a file of weights: it holds no tensors by name")
+
+
+def test_a_broken_archive_of_tensors_is_one_line(copy):
+    """torch's archive, whose pickle stores what is no tensor."""
+    file = pickled(copy)
+    with zipfile.ZipFile(file) as whole:
+        held = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(file, "w") as broken:
+        for name, data in held.items():
+            broken.writestr(name, b"\x80\x02K\x01Q." if name.endswith("data.pkl") else data)
+    assert refused(copy).endswith("not a file of weights: AssertionError: saved_id must be a tuple, got int")
 
 
 def test_safetensors_come_before_a_pickle(copy, tmp_path, expected):
