@@ -34,6 +34,7 @@ from leakbench.api import Artefacts, AuditSetting, Defense, Release, Skip, Task,
 from leakbench.models.diffusion import full_timesteps
 from leakbench.models.pretrained.denoiser import Denoiser
 from leakbench.models.pretrained.prediction import nowhere
+from leakbench.models.pretrained.text_conditioning import fill_up
 from leakbench.runtime.errors import UsageError
 
 _TOKENS = "states"  # of what a network of captions is told
@@ -66,6 +67,13 @@ class Embeddings:
         assert isinstance(self.network, Denoiser)
         found: Tensor = self.network.tell(label)[_TOKENS]
         return found
+
+    def as_long(self, rows: Tensor) -> Tensor:
+        """Embeddings (N, ...) as long as all are by now: a longer text that is asked about later lengthens them."""
+        if self.table:
+            return rows
+        assert isinstance(self.network, Denoiser)
+        return fill_up(rows, self.network.captions[_TOKENS].shape[1])
 
     def ask(self, x: Tensor, t: Tensor, label: Tensor, rows: Tensor) -> Tensor:
         """eps (N, C, H, W) under labels (N,), with these embeddings in place of theirs."""
@@ -110,7 +118,7 @@ class AdjustedNetwork(nn.Module):
         if label not in self.adjusted:
             with torch.enable_grad():
                 self.adjusted[label] = self._adjust(label)
-        return self.adjusted[label][0]
+        return self._embeddings.as_long(self.adjusted[label][0])
 
     def _adjust(self, label: int) -> tuple[Tensor, int]:
         release, ids = self._release, torch.arange(self._draws, device=self._release.device)

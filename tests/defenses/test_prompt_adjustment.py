@@ -14,6 +14,9 @@ from leakbench.defenses.amg import AMG
 from leakbench.defenses.prompt_adjustment import PromptAdjustment
 from leakbench.measurement.query_engine import AttackRequest, AttackTarget
 from leakbench.models.diffusion import full_timesteps
+from leakbench.models.pretrained.denoiser import Denoiser
+from leakbench.models.pretrained.families.family import Family
+from leakbench.models.pretrained.prediction import read_prediction
 from leakbench.runtime.device import Rng
 from leakbench.runtime.errors import UsageError
 from leakbench.testing import toy_network, toy_release
@@ -128,6 +131,37 @@ def test_rows_without_a_condition_are_answered_as_before(guided):
         mixed = release.eps(x, t, labels)
         assert torch.allclose(mixed[::2], base.eps(x, t, labels)[::2], atol=1e-5)
         assert torch.allclose(mixed[1:2], release.eps(x, t, torch.zeros_like(labels))[1:2], atol=1e-5)
+
+
+class Spoken(Family):
+    """Answers with 0.1 x and the sum of the states of a caption's words, in every pixel."""
+
+    def ask(self, body, x, time, told):
+        return 0.1 * x + (told["states"] * told["mask"][..., None]).sum((1, 2)).view(-1, 1, 1, 1)
+
+
+def spoken(texts):
+    """A row for each text and one for none: a state of 2 numbers for each word."""
+    counts = torch.tensor([len(text.split()) for text in (*texts, "")])
+    mask = torch.arange(int(counts.max()))[None] < counts[:, None]
+    return {"states": mask[..., None] * torch.tensor([0.5, 1.0]), "mask": mask}
+
+
+def test_an_adjusted_caption_is_as_long_as_a_longer_one_that_is_asked_about_later():
+    texts = ("a cat", "the red house")
+    spec = toy_network().model_copy(update={"conditions": 2})
+    prediction = read_prediction({"_class_name": "DDPMScheduler", "prediction_type": "epsilon"}, None, "here")
+    network = Denoiser(nn.Identity(), spec, prediction, Spoken(), spoken(texts), torch.arange(2), texts, spoken)
+    release = released(replace(toy_release(), network=network), target=0.1)
+    x, labels = torch.ones(3, 1, 8, 8), torch.tensor([0, 1, 0])
+    t = full_timesteps(400, x)
+    with torch.no_grad():
+        before = release.eps(x, t, labels)
+        (longer,) = network.label_edited([0], lambda text: f"{text} and one more")
+        assert network.tell(labels)["states"].shape[1] == 6
+        assert torch.allclose(release.eps(x, t, labels), before)
+        assert torch.allclose(release.eps(x, t, torch.tensor([0, longer, 0]))[::2], before[::2])
+    assert release.facts()["prompts_adjusted"] == 3
 
 
 def test_where_it_cannot_stand():

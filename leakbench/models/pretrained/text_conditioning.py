@@ -72,10 +72,11 @@ def _one_after_another(parts: list[Tensor], first: Tensor | None = None) -> Tens
     if rows[0].ndim < 2:
         return torch.cat(rows)
     longest = max(part.shape[1] for part in rows)
-    return torch.cat([_filled(part, longest) for part in rows])
+    return torch.cat([fill_up(part, longest) for part in rows])
 
 
-def _filled(rows: Tensor, length: int) -> Tensor:
+def fill_up(rows: Tensor, length: int) -> Tensor:
+    """Rows (K, L, ...) with zeros after their L tokens, (K, length, ...)."""
     if rows.shape[1] == length:
         return rows
     empty = rows.new_zeros(len(rows), length - rows.shape[1], *rows.shape[2:])
