@@ -9,10 +9,11 @@ Access, by the formula itself: the base's noise predictions, and a target that d
 calls such a service a black box. A hosted model that takes a seed in the noise's place does not let it be asked, so it
 is declared at DENOISER here and is not run at API.
 
-Choices of ours: the target walks with the guidance that it is served with (the paper: 3.5), the base with its own (1);
-both are told the image's own caption, where there is one; timesteps are evenly spaced from 0 to T - 1; the distance is
-taken in the space in which the network denoises, latents where there is a codec. Published AUCs: 0.76 to 0.90 on four
-fine-tunes, 0.56 to 0.73 from random noise in place of z.
+Choices of ours: the base of a given model is inverted with the guidance that the target is served with (the paper: 1,
+and 3.5 for the target), and at WEIGHTS neither walk is guided; both are told the image's own caption, where there is
+one; timesteps are evenly spaced from 0 to T - 1; the distance is taken in the space in which the network denoises,
+latents where there is a codec. Published AUCs: 0.76 to 0.90 on four fine-tunes, 0.56 to 0.73 from random noise in place
+of z.
 """
 
 from itertools import pairwise
