@@ -14,8 +14,9 @@ clipping"), 15 calls; what the encoder has not read before, it reads then.
 Of a model of classes (a "label-conditional form", which the paper has not): c is the class, and c_1 the class of none,
 or, without one, up to three other classes (_conditions.py); there is nothing to clip.
 
-`captions` = "other" is the control: every image is asked about under somebody else's caption, drawn at random. What is
-left is not found in the pairing of image and caption, and comes near the loss's AUC.
+`captions` = "other" is the control: every image is asked about under somebody else's caption, drawn at random, of which
+the reduced conditions are made, too. What is left is not found in the pairing of image and caption, and comes near the
+loss's AUC.
 
 Choices of ours: R is fitted on public images, on which nothing was trained, and not on shadow models, so that both
 terms are in units of what nonmembers do; median and quartiles as in the authors' code, where the paper says mean.
@@ -36,7 +37,7 @@ from leakbench.api.views import DenoiserView
 from leakbench.runtime.errors import UsageError
 
 from ._conditions import absent_conditions
-from ._shared import squared_error
+from ._shared import mean_losses_under
 
 _FEWEST = 8  # public images
 
@@ -87,25 +88,21 @@ class CLiD(MembershipAttack):
     def _terms(self, view: DenoiserView, images: Tensor, labels: Tensor | None) -> Tensor:
         """Mean of D_i and L, (N, 2) float64."""
         told = view.other_labels() if self.captions == "other" else view.labels
-        own = self._loss(view, told)
-        reduced = [self._loss(view, label) for label in self._reduced(view)]
+        own = mean_losses_under(view, self.timesteps, told)
+        reduced = [mean_losses_under(view, self.timesteps, label) for label in self._reduced(view, told)]
         discrepancy = torch.stack(reduced).mean(dim=0) - own if reduced else torch.zeros_like(own)
         return torch.stack([discrepancy, -own], dim=1)
 
-    def _reduced(self, view: DenoiserView) -> list[Tensor]:
-        found = absent_conditions(view)
+    def _reduced(self, view: DenoiserView, told: Tensor | None) -> list[Tensor]:
+        """Labels (N,) of each reduced condition of the labels `told` (N,)."""
+        found = absent_conditions(view, told)
         if self.reduced == "clipped" and view.tells_captions:
-            found += [_third(view, number) for number in range(3)]
+            found += [_third(view, number, told) for number in range(3)]
         return found
 
-    def _loss(self, view: DenoiserView, labels: Tensor | None) -> Tensor:
-        """Mean loss over the timesteps, (N,) float64."""
-        errors = [squared_error(view.eps(view.noised(t), t, labels), view.noise()) for t in self.timesteps]
-        return torch.stack(errors).double().mean(dim=0)
 
-
-def _third(view: DenoiserView, number: int) -> Tensor:
-    """Labels (N,) of the first (0), middle or last third of each caption's characters."""
+def _third(view: DenoiserView, number: int, labels: Tensor | None) -> Tensor:
+    """Labels (N,) of the first (0), middle or last third of the characters of each label's caption."""
     return view.edited_labels(
-        lambda text: text[len(text) * number // 3 : len(text) * (number + 1) // 3], ("third", number)
+        lambda text: text[len(text) * number // 3 : len(text) * (number + 1) // 3], ("third", number), labels
     )

@@ -39,7 +39,7 @@ from leakbench.runtime.device import RngStream
 
 from ._conditions import absent_conditions
 from ._few_members import FewMembers, take_few
-from ._shared import squared_error
+from ._shared import mean_losses_under
 
 _NOISES = 4
 
@@ -87,8 +87,8 @@ class PromptSearch(MembershipAttack):
 
     def score(self, view: WeightsView, images: Tensor, labels: Tensor | None) -> Tensor:
         """L(x | none) - L(x | words and caption), (N,) float64."""
-        under = self._loss(view, self._asked(view))
-        without = [self._loss(view, label) for label in absent_conditions(view)]
+        under = mean_losses_under(view, self.timesteps, self._asked(view))
+        without = [mean_losses_under(view, self.timesteps, label) for label in absent_conditions(view)]
         return torch.stack(without).mean(dim=0) - under if without else -under
 
     def _search(self, few: FewMembers, noises: RngStream, draws: RngStream) -> tuple[str, ...]:
@@ -135,8 +135,3 @@ class PromptSearch(MembershipAttack):
         if not self._words:
             return view.labels
         return view.edited_labels(lambda text: " ".join([*self._words, text]), ("words", *self._words))
-
-    def _loss(self, view: WeightsView, labels: Tensor | None) -> Tensor:
-        """Mean loss over the timesteps, (N,) float64."""
-        found = [squared_error(view.eps(view.noised(t), t, labels), view.noise()) for t in self.timesteps]
-        return torch.stack(found).double().mean(dim=0)

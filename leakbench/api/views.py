@@ -280,12 +280,13 @@ class DenoiserView(ApiView):
         ]
         return self._memory.cached(("other labels", draw), own, lambda: torch.tensor(chosen).to(own))
 
-    def edited_labels(self, edit: Callable[[str], str], name: Hashable) -> Tensor:
-        """Labels (N,) by which to ask about what `edit` makes of the images' captions.
+    def edited_labels(self, edit: Callable[[str], str], name: Hashable, labels: Tensor | None = None) -> Tensor:
+        """Labels (N,) by which to ask about what `edit` makes of the captions of `labels` (N,), by default the images'.
 
         `name` says what that is: equal names share their answers. Raises ValueError where the model is told none.
         """
-        labels, network = self._memory.labels, self._memory.release.network
+        network = self._memory.release.network
+        labels = self._memory.labels if labels is None else labels
         if labels is None or not self.tells_captions:
             raise ValueError("the model is told no captions that could be edited: ask tells_captions first")
         numbers = network.label_edited(labels.tolist(), edit)  # type: ignore[operator]

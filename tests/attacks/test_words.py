@@ -98,15 +98,75 @@ def test_the_discrepancy_of_classes_by_hand(knows_none):
     numbers = [0.0, 0.2, -0.3]
     attack = CLiD(timesteps=(300,), alpha=1.0)
     scores, calls, members = of_classes(Classes(3, numbers, knows_none), attack)
+    assert calls == (2 if knows_none else 3)
+
+    def wanted(loss):
+        every = torch.stack([loss(torch.full((12,), number)) for number in [*numbers, 0.5]])
+        own = every[members.labels, torch.arange(12)]
+        return (every[3] if knows_none else (every[:3].sum(0) - own) / 2) - own
+
+    by_hand(scores, members, wanted)
+
+
+def by_hand(scores, members, wanted):
+    """Compare scores with wanted(loss), up to what R moves and stretches; loss(number) (12,): with that number added to
+    the error."""
     noise = STREAMS.of("attacking", "forward").normal(members.ids, SHAPE, 0)
     level = float(Schedule().alpha_bar[300])
     rest = level**0.5 * members.images[:] + (1 - level) ** 0.5 * noise - noise
-    loss = torch.stack([(rest + number).square().flatten(1).sum(1) for number in [*numbers, 0.5]])
-    own = loss[members.labels, torch.arange(12)]
-    other = loss[3] if knows_none else (loss[:3].sum(0) - own) / 2
-    assert calls == (2 if knows_none else 3)
-    line = np.polyfit((other - own).numpy(), scores, 1)  # R moves and stretches
-    assert np.allclose(np.polyval(line, (other - own).numpy()), scores, atol=1e-3) and line[0] > 0
+    known = wanted(lambda number: (rest + number.view(-1, 1, 1, 1)).square().flatten(1).sum(1)).numpy()
+    line = np.polyfit(known, scores, 1)
+    assert np.allclose(np.polyval(line, known), scores, atol=1e-3) and line[0] > 0
+
+
+def others_of_three(members):
+    """The first and the second of the two labels that are not an image's own, in the order in which they are drawn."""
+    step = STREAMS.of("attacking", "other labels").integers(members.ids, 2)
+    return [(members.labels + 1 + (step + draw) % 2) % 3 for draw in range(2)]
+
+
+def test_the_control_compares_another_class_with_the_rest():
+    """Not with itself: without a class of none others stand for it, but not the one that is asked about."""
+    numbers = torch.tensor([0.0, 0.2, -0.3])
+    attack = CLiD(timesteps=(300,), alpha=1.0, captions="other")
+    scores, calls, members = of_classes(Classes(3, numbers.tolist()), attack)
+    told, rest = others_of_three(members)
+    assert calls == 2
+    by_hand(scores, members, lambda loss: loss(numbers[rest]) - loss(numbers[told]))
+
+
+class Lengths(torch.nn.Module):
+    """Answers with x and a tenth of the length of the caption, and 0.5 without one."""
+
+    knows_none = True
+
+    def __init__(self, texts) -> None:
+        super().__init__()
+        self.spec, self.texts, self.known = NetworkSpec(kind="mlp", shape=SHAPE, conditions=len(texts)), texts, [*texts]
+
+    def label_edited(self, labels, edit):
+        texts = [edit(self.known[label]) for label in labels]
+        self.known += [text for text in dict.fromkeys(texts) if text not in self.known]
+        return [self.known.index(text) for text in texts]
+
+    def forward(self, x, t, label=None):
+        lengths = torch.tensor([0.1 * len(text) for text in self.known])
+        return x + torch.where(label < 0, 0.5, lengths[label]).view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("captions", ["own", "other"])
+def test_the_thirds_are_those_of_the_caption_that_is_asked_under(captions):
+    attack = CLiD(timesteps=(300,), alpha=1.0, captions=captions, reduced="clipped")
+    scores, calls, members = of_classes(Lengths(("a", "bbbb", "c" * 11)), attack)
+    told = members.labels if captions == "own" else others_of_three(members)[0]
+    thirds = torch.tensor([[0.0, 0.0, 0.1], [0.1, 0.1, 0.2], [0.3, 0.4, 0.4]])[told]
+
+    def wanted(loss):
+        reduced = [loss(torch.full((12,), 0.5)), *(loss(third) for third in thirds.T)]
+        return torch.stack(reduced).mean(0) - loss(torch.tensor([0.1, 0.4, 1.1])[told])
+
+    assert calls == 5
+    by_hand(scores, members, wanted)
 
 
 def test_other_labels_are_none_of_the_images_own():
