@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from leakbench.measurement.audit_context import AuditContext
-from leakbench.measurement.inputs import RunInputs
 from leakbench.metrics.evaluate.asked_quality import MEASURES, evaluate_asked_quality
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.metrics.utility import FEWEST
@@ -21,8 +19,7 @@ def measure_asked_quality(context: AuditContext, features: Tensor) -> MetricSet:
     names = [name for name in asked if name in MEASURES]
     found = MetricSet([])
     if names:
-        real = (_in_random_order(context.inputs, one) for one in (extractor.train, extractor.heldout))
-        found = evaluate_asked_quality(names, features, *real)
+        found = evaluate_asked_quality(names, features, extractor.train, extractor.heldout)
     return found.joined(_measure_utility(context)) if _UTILITY in asked and context.condition == "label" else found
 
 
@@ -35,9 +32,3 @@ def _measure_utility(context: AuditContext) -> MetricSet:
     samples, labels = context.samples.to(inputs.device), context.requested_labels.to(inputs.device)
     found = context.extractor.utility(samples, labels, inputs.streams(context.seed).of("utility"))
     return MetricSet([metric("utility", found), metric("utility_real", context.extractor.real_utility(count))])
-
-
-def _in_random_order(inputs: RunInputs, rows: Tensor) -> Tensor:
-    """The rows of a table, which may be sorted, in an order that depends on their number alone."""
-    numbers = torch.arange(len(rows), device=rows.device)
-    return rows[inputs.streams(0).of("order of quality").uniform(numbers).argsort(stable=True)]

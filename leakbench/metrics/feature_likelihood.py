@@ -51,7 +51,7 @@ class Likelihood:
 
 
 def feature_likelihood(samples: Tensor, train: Tensor, heldout: Tensor) -> Likelihood:
-    """FLD and gap of samples (N, D), training images (M, D) and held-out images (M, D), rows in random order.
+    """FLD and gap of samples (N, D), training images (M, D) and held-out images (M, D).
 
     Raises ValueError where the last two are not equally many, or fewer than four.
     """

@@ -8,10 +8,9 @@ it is so half of the time.
 
 Choices of ours. The published extrapolation draws 15 subsets of the generated images at random and leaves the reference
 images as they are, so that their part of the bias stays; here both sides shrink together, and the subsets are disjoint
-blocks that hold every image once at either size, so that nothing is drawn and the interval follows from the shares of
-single images as that of `quality.frechet` does: value +- 1.96 roots of the sum of squared shares. Rows have to be in
-random order, or the halves of a sorted data set would differ. Below 5 images a side and feature nothing is
-extrapolated.
+blocks, cut at random (random_order.py), that hold every image once at either size, so that the interval follows from
+the shares of single images as that of `quality.frechet` does: value +- 1.96 roots of the sum of squared shares. Below 5
+images a side and feature nothing is extrapolated.
 
 Coverage of the distance of the two laws, nominal 95 %, 150 repetitions at 8, 32 and 64 features and 5 to 50 images a
 side and feature, laws that are equal, shifted, wider, heavy-tailed, and cut at zero: .91 to 1.00, largest where the
@@ -31,7 +30,7 @@ LEAST = 5  # images a side and feature
 
 
 def frechet_infinite(samples: Tensor, real: Tensor) -> Estimate | None:
-    """The Frechet distance of the laws of samples (N, D) and real images (M, D), rows in random order, in squared
+    """The Frechet distance of the laws of samples (N, D) and real images (M, D), in squared
     feature units; `n` is the number a side that it is extrapolated from. None where min(N, M) is below 5 D.
 
     Raises ValueError when a value is not finite.

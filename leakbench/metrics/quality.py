@@ -12,10 +12,10 @@ seed and are measured against the same real images, so the difference of two dis
 their shares; the features themselves, some thousand numbers an image, need not be kept.
 
 Choices of ours. Frechet distance and precision and recall depend on the number of images, so both sides are cut to
-equal numbers; a Frechet distance averages over disjoint blocks of that number, up to four of a side, so that distances
-which stand side by side may be had at one number without giving up the images beyond it. Its interval is value +- 1.96
-standard errors, the root of the sum of all squared shares (infinitesimal jackknife). It speaks of the distance *at this
-number of images*, bias included. Simulated at 8 to 128 dimensions and 40 to 1000 images, it covers 92 to 99 % where the
+equal numbers, at random (random_order.py); a Frechet distance averages over disjoint blocks of that number, up to four
+of a side, so that distances which stand side by side may be had at one number without giving up the images beyond it.
+Its interval is value +- 1.96 standard errors, the root of the sum of all squared shares (infinitesimal jackknife). It
+speaks of the distance *at this number of images*, bias included. Simulated at 8 to 128 dimensions and 40 to 1000 images, it covers 92 to 99 % where the
 two sides differ and up to 100 % where they do not: there the first order vanishes, and the interval is the root of 2
 times as wide as it need be. KID uses every pair instead of random subsets, and the delete-one jackknife of both sides:
 closed form, deterministic, and on average never too narrow (Efron and Stein 1981); its shares are this jackknife's.
@@ -36,6 +36,7 @@ from leakbench.statistics.estimate import Estimate
 from leakbench.statistics.proportions import clopper_pearson
 
 from .frechet_distance import Side, check_features, frechet_of_sides
+from .random_order import random_order
 
 BLOCKS = 4  # of a side that a distance averages over, at the most
 _ROWS = 1024  # of a kernel matrix that are held at one time, and as many columns
@@ -62,16 +63,15 @@ def frechet_with_shares(
     size = len(fewer) if n is None else n
     if not 2 <= size <= len(fewer):
         raise ValueError(f"a Frechet distance at {size} images a side, of which one has {len(fewer)}")
-    sides = [Side(block) for block in _blocks(fewer, size, blocks)]
-    against = _blocks(more, size, blocks)
-    pairs = len(against)
+    beside, against = _blocks(len(fewer), size, blocks), _blocks(len(more), size, blocks)
+    sides = [Side(fewer[block]) for block in beside]
     values, of_fewer, of_more = [], np.zeros(len(fewer)), np.zeros(len(more))
     for place, block in enumerate(against):
-        beside = place % len(sides)
-        value, ours, theirs = frechet_of_sides(sides[beside], Side(block))
+        which = place % len(sides)
+        value, ours, theirs = frechet_of_sides(sides[which], Side(more[block]))
         values.append(value)
-        of_fewer[beside * size : (beside + 1) * size] += ours / pairs
-        of_more[place * size : (place + 1) * size] = theirs / pairs
+        of_fewer[beside[which].numpy()] += ours / len(against)
+        of_more[block.numpy()] = theirs / len(against)
     shares = (of_more, of_fewer) if swapped else (of_fewer, of_more)
     return _estimate(float(np.mean(values)), shares, size, least=0.0), shares
 
@@ -99,7 +99,7 @@ def kid_with_shares(x: Tensor, y: Tensor) -> tuple[Estimate, Shares]:
 
 
 def precision_recall(samples: Tensor, real: Tensor, k: int = 5) -> tuple[Estimate, Estimate]:
-    """Precision and recall of samples (N, D) against real images (M, D), at the first min(N, M) of each.
+    """Precision and recall of samples (N, D) against real images (M, D), at min(N, M) of each.
 
     A ball's radius is the distance to its centre's k-th nearest neighbour on the same side, itself not counted. Raises
     ValueError unless k is below min(N, M).
@@ -111,14 +111,16 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 5) -> tuple[Estimat
 def precision_recall_with_shares(
     samples: Tensor, real: Tensor, k: int = 5
 ) -> tuple[tuple[Estimate, np.ndarray], tuple[Estimate, np.ndarray]]:
-    """Precision with the share of each sample (N,), recall with that of each real image (M,); 0 beyond min(N, M)."""
+    """Precision with the share of each sample (N,), recall with that of each real image (M,); 0 of what is not among min(N, M)."""
     if not 1 <= k < min(len(samples), len(real)):
         raise ValueError(f"k = {k} neighbours asked for among {min(len(samples), len(real))} images")
     return _covered(samples, real, k), _covered(real, samples, k)
 
 
-def _blocks(rows: Tensor, size: int, most: int) -> list[Tensor]:
-    return [rows[i * size : (i + 1) * size] for i in range(min(len(rows) // size, most))]
+def _blocks(count: int, size: int, most: int) -> list[Tensor]:
+    """Disjoint blocks of `size` numbers of rows, up to `most`; rows that make one block keep their order."""
+    order = torch.arange(count) if size == count else random_order(count)
+    return [order[i * size : (i + 1) * size] for i in range(min(count // size, most))]
 
 
 def _estimate(value: float, shares: Shares, n: int, least: float = -np.inf) -> Estimate:
@@ -129,11 +131,12 @@ def _estimate(value: float, shares: Shares, n: int, least: float = -np.inf) -> E
 def _covered(points: Tensor, centres: Tensor, k: int) -> tuple[Estimate, np.ndarray]:
     """The share of points that lie in the ball of a centre, out to that centre's k-th nearest other."""
     n = min(len(points), len(centres))
-    some, centres = points[:n], centres[:n]
+    (some,), (among,) = _blocks(len(points), n, 1), _blocks(len(centres), n, 1)
+    centres = centres[among]
     radius = nearest(centres, centres, k + 1).distance[:, k]  # the first of k + 1 is the centre itself, or its copy
-    inside = within(some, centres, radius).cpu().numpy()
+    inside = within(points[some], centres, radius).cpu().numpy()
     shares = np.zeros(len(points))
-    shares[:n] = (inside - inside.mean()) / n
+    shares[some.numpy()] = (inside - inside.mean()) / n
     return clopper_pearson(int(inside.sum()), n), shares
 
 

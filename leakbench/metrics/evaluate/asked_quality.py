@@ -12,6 +12,7 @@ from leakbench.metrics.copying_test import copying_test
 from leakbench.metrics.evaluate.metric_set import MetricSet, metric
 from leakbench.metrics.feature_likelihood import feature_likelihood
 from leakbench.metrics.infinite_distance import frechet_infinite
+from leakbench.metrics.random_order import pick
 from leakbench.metrics.vendi import vendi
 from leakbench.results.flags import Flag
 from leakbench.results.record import Metric
@@ -22,8 +23,8 @@ Measure = Callable[[Tensor, Tensor, Tensor], list[Metric]]
 
 
 def evaluate_asked_quality(names: Iterable[str], samples: Tensor, train: Tensor, heldout: Tensor) -> MetricSet:
-    """Measure features of samples (N, D), training images (M, D) and held-out images (K, D), rows in random order, by
-    those of MEASURES that are named. What takes more images than there are is left out, and the flag `too-few-images`
+    """Measure features of samples (N, D), training images (M, D) and held-out images (K, D) by those of
+    MEASURES that are named. What takes more images than there are is left out, and the flag `too-few-images`
     and `left_out` of the facts say so.
     """
     metrics, left_out = [], []
@@ -44,7 +45,7 @@ def _infinite(samples: Tensor, train: Tensor, heldout: Tensor) -> list[Metric]:
 
 def _likelihood(samples: Tensor, train: Tensor, heldout: Tensor) -> list[Metric]:
     n = min(len(train), len(heldout))
-    found = feature_likelihood(samples, train[:n], heldout[:n])
+    found = feature_likelihood(samples, pick(train, n), pick(heldout, n))
     return [
         metric("fld", found.divergence),
         metric("fld_gap", found.gap),
@@ -55,7 +56,7 @@ def _likelihood(samples: Tensor, train: Tensor, heldout: Tensor) -> list[Metric]
 
 def _authenticity(samples: Tensor, train: Tensor, heldout: Tensor) -> list[Metric]:
     n = min(len(train), len(heldout))
-    found = authenticity(samples, train[:n], heldout[:n])
+    found = authenticity(samples, pick(train, n), pick(heldout, n))
     return [
         metric("authenticity", found.value),
         metric("authenticity_null", found.null),
@@ -70,7 +71,7 @@ def _copying_test(samples: Tensor, train: Tensor, heldout: Tensor) -> list[Metri
 
 def _vendi(samples: Tensor, train: Tensor, heldout: Tensor) -> list[Metric]:
     n = min(len(samples), len(heldout))
-    return [metric("vendi", vendi(samples[:n])), metric("vendi_real", vendi(heldout[:n]))]
+    return [metric("vendi", vendi(pick(samples, n))), metric("vendi_real", vendi(pick(heldout, n)))]
 
 
 MEASURES: Final[dict[str, Measure]] = {

@@ -9,6 +9,7 @@ import torch
 from leakbench.metrics.frechet_distance import frechet_distance, moments
 from leakbench.metrics.infinite_distance import frechet_infinite
 from leakbench.metrics.quality import frechet
+from leakbench.metrics.random_order import random_order
 
 LAWS = ("equal", "shifted", "wider", "heavy tails", "cut")
 
@@ -44,13 +45,14 @@ def test_two_gaussians_whose_distance_is_known():
     x, y = torch.randn(1000, 32, generator=generator) + 0.1, torch.randn(1000, 32, generator=generator)
     at_n, found = frechet(x, y), frechet_infinite(x, y)
     assert at_n.value > 0.64 and at_n.low > 0.32
-    assert found.value == pytest.approx(0.32, abs=0.1) and found.low <= 0.32 <= found.high
+    assert found.value == pytest.approx(0.32, abs=0.15) and found.low <= 0.32 <= found.high
     assert found == frechet_infinite(x, y) and found.n == 1000
 
 
 def test_it_is_the_intercept_of_the_line_through_two_sizes():
     x, y = torch.randn(2, 80, 4, generator=torch.Generator().manual_seed(3))
-    halves = np.mean([frechet(x[i], y[i]).value for i in (slice(0, 40), slice(40, 80))])
+    order = random_order(80)
+    halves = np.mean([frechet(x[i], y[i]).value for i in (order[:40], order[40:])])
     slope = (halves - frechet(x, y).value) / (1 / 40 - 1 / 80)
     assert frechet_infinite(x, y).value == pytest.approx(frechet(x, y).value - slope / 80)
 

@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 
 from leakbench.metrics.frechet_distance import frechet_distance, moments
 from leakbench.metrics.quality import frechet, kid, precision_recall
+from leakbench.metrics.random_order import pick, random_order
 from leakbench.statistics import Estimate
 
 
@@ -16,17 +17,19 @@ def draw(seed: int, n: int, width: int, shift: float = 0.0, scale: float = 1.0) 
 
 def test_frechet_compares_equal_numbers():
     small, large = draw(7, 100, 8), draw(8, 950, 8)
-    blocks = [frechet_distance(moments(small), moments(large[i * 100 : (i + 1) * 100])) for i in range(4)]
+    mixed = large[random_order(950)]
+    blocks = [frechet_distance(moments(small), moments(mixed[i * 100 : (i + 1) * 100])) for i in range(4)]
     estimate = frechet(large, small)
     assert estimate == frechet(small, large)
     assert estimate.value == pytest.approx(np.mean(blocks), rel=1e-9) and estimate.n == 100
-    assert frechet(small, large[:199]) == frechet(small, large[:100])
+    assert frechet(small, large[:199]) == frechet(small, large[random_order(199)[:100]])
 
 
 def test_frechet_at_a_number_below_both_sides_averages_over_blocks_of_both():
     a, b = draw(7, 230, 8), draw(8, 950, 8)
     pairs = [(0, 0), (100, 100), (0, 200), (100, 300)]
-    values = [frechet_distance(moments(a[i : i + 100]), moments(b[j : j + 100])) for i, j in pairs]
+    ours, theirs = a[random_order(230)], b[random_order(950)]
+    values = [frechet_distance(moments(ours[i : i + 100]), moments(theirs[j : j + 100])) for i, j in pairs]
     estimate = frechet(a, b, 100)
     assert estimate == frechet(b, a, 100)
     assert estimate.value == pytest.approx(np.mean(values), rel=1e-9) and estimate.n == 100
@@ -114,7 +117,7 @@ def test_kid_is_unbiased_and_memory_is_bounded(monkeypatch):
 def test_precision_and_recall_by_brute_force():
     samples, real = draw(15, 150, 5, scale=0.6), draw(16, 170, 5)
     precision, recall = precision_recall(samples, real, k=3)
-    ours, theirs = samples.double().numpy(), real[:150].double().numpy()
+    ours, theirs = samples.double().numpy(), real[random_order(170)[:150]].double().numpy()
 
     def share(points: np.ndarray, centres: np.ndarray) -> float:
         radius = np.sort(cdist(centres, centres), axis=1)[:, 3]
@@ -123,6 +126,24 @@ def test_precision_and_recall_by_brute_force():
     assert precision.value == share(ours, theirs) and recall.value == share(theirs, ours)
     assert precision.value > recall.value + 0.3  # narrow samples are all realistic and miss the rim
     assert recall.low < recall.value < recall.high and precision.n == 150
+
+
+def test_real_images_that_are_sorted_by_class_are_cut_at_random():
+    """Half of the real images, and of the samples, are of another class; the first 100 of the sorted ones are of one."""
+    real, samples = draw(18, 400, 4), draw(19, 100, 4)
+    real[200:] += 20
+    samples[::2] += 20
+    precision, recall = precision_recall(samples, real)
+    assert precision.value > 0.8 and recall.value > 0.8
+    assert frechet(samples, real).value < 0.05 * frechet(samples, real[:100]).value
+    assert frechet(samples, real, 40).value < 0.1 * frechet(samples, real[:100], 40).value
+
+
+def test_the_order_of_rows_holds_each_once():
+    assert random_order(1000).sort().values.tolist() == list(range(1000))
+    assert (random_order(1000)[:500] < 500).float().mean() == pytest.approx(0.5, abs=0.07)
+    rows = torch.arange(10)
+    assert pick(rows, 10).tolist() == list(range(10)) and len(set(pick(rows, 4).tolist())) == 4
 
 
 def test_precision_and_recall_at_the_extremes():

@@ -15,6 +15,7 @@ from leakbench.metrics.quality import (
     kid_with_shares,
     precision_recall_with_shares,
 )
+from leakbench.metrics.random_order import random_order
 from leakbench.results.share_arrays import find_shares
 from leakbench.statistics import independent_difference, paired_by_shares
 
@@ -52,7 +53,9 @@ def test_frechet_shares_follow_its_blocks():
     samples, real = draw(3, 95, 5), draw(4, 30, 5)
     ours, theirs = frechet_shares(samples, real)
     swapped = frechet_shares(real, samples)
-    blocks = [frechet_shares(samples[i : i + 30], real) for i in (0, 30, 60)]
+    order = random_order(95)
+    blocks = [frechet_shares(samples[order[i : i + 30]], real) for i in (0, 30, 60)]
+    ours = ours[order]
     assert ours.shape == (95,) and not ours[90:].any() and theirs.shape == (30,)
     np.testing.assert_allclose(ours[30:60], blocks[1][0] / 3)
     np.testing.assert_allclose(theirs, np.mean([block[1] for block in blocks], axis=0), atol=1e-12)
@@ -62,7 +65,9 @@ def test_frechet_shares_follow_its_blocks():
 def test_frechet_shares_at_a_number_below_both_sides():
     samples, real = draw(3, 65, 5), draw(4, 95, 5)  # blocks 0 and 1 of the samples meet 0, 1, 2 of the real: 0, 1, 0
     ours, theirs = frechet_shares(samples, real, 30)
-    pairs = [frechet_shares(samples[a : a + 30], real[b : b + 30]) for a, b in ((0, 0), (30, 30), (0, 60))]
+    x, y = random_order(65), random_order(95)
+    pairs = [frechet_shares(samples[x[a : a + 30]], real[y[b : b + 30]]) for a, b in ((0, 0), (30, 30), (0, 60))]
+    ours, theirs = ours[x], theirs[y]
     np.testing.assert_allclose(ours[:30], (pairs[0][0] + pairs[2][0]) / 3, atol=1e-12)
     np.testing.assert_allclose(ours[30:60], pairs[1][0] / 3, atol=1e-12)
     np.testing.assert_allclose(theirs[60:90], pairs[2][1] / 3, atol=1e-12)
