@@ -15,9 +15,9 @@ Choices of ours. Frechet distance and precision and recall depend on the number 
 equal numbers, at random (random_order.py); a Frechet distance averages over disjoint blocks of that number, up to four
 of a side, so that distances which stand side by side may be had at one number without giving up the images beyond it.
 Its interval is value +- 1.96 standard errors, the root of the sum of all squared shares (infinitesimal jackknife). It
-speaks of the distance *at this number of images*, bias included. Simulated at 8 to 128 dimensions and 40 to 1000 images, it covers 92 to 99 % where the
-two sides differ and up to 100 % where they do not: there the first order vanishes, and the interval is the root of 2
-times as wide as it need be. KID uses every pair instead of random subsets, and the delete-one jackknife of both sides:
+speaks of the distance *at this number of images*, bias included. Simulated at 8 to 128 dimensions and 40 to 1000
+images, it covers 92 to 99 % where the two sides differ and up to 100 % where they do not: there the first order
+vanishes, and the interval is the root of 2 times as wide as it need be. KID uses every pair instead of random subsets, and the delete-one jackknife of both sides:
 closed form, deterministic, and on average never too narrow (Efron and Stein 1981); its shares are this jackknife's.
 The intervals of precision and recall are Clopper-Pearson and take the balls as given, as their shares do: 1[inside]
 less the mean, over n.
@@ -111,7 +111,7 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 5) -> tuple[Estimat
 def precision_recall_with_shares(
     samples: Tensor, real: Tensor, k: int = 5
 ) -> tuple[tuple[Estimate, np.ndarray], tuple[Estimate, np.ndarray]]:
-    """Precision with the share of each sample (N,), recall with that of each real image (M,); 0 of what is not among min(N, M)."""
+    """Precision with the share of each sample (N,), recall with that of each real image (M,); 0 of those left out."""
     if not 1 <= k < min(len(samples), len(real)):
         raise ValueError(f"k = {k} neighbours asked for among {min(len(samples), len(real))} images")
     return _covered(samples, real, k), _covered(real, samples, k)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-import torch
 
 from leakbench.measurement.asked_quality import measure_asked_quality
 from leakbench.measurement.audit_context import AuditContext
@@ -81,14 +79,3 @@ def test_utility_is_of_networks_that_are_given_labels(context):
     check_compatibility(context().inputs)
     plain = context("network.condition=none", 'quality.measures=["vendi", "utility"]')
     assert set(measured(plain)[0]) == {"vendi", "vendi_real"}
-
-
-def test_real_images_stand_in_random_order(context):
-    """A data set that is sorted by class would else differ between the halves of its own rows."""
-    audit = context()
-    labels = torch.from_numpy(np.sort(audit.inputs.data.labels[audit.inputs.heldout_rows])).double()
-    from leakbench.measurement.asked_quality import _in_random_order
-
-    mixed = _in_random_order(audit.inputs, labels[:, None])[:, 0]
-    assert torch.equal(mixed.sort().values, labels)
-    assert abs(float(mixed[:60].mean() - mixed[60:].mean())) < 2

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
+from leakbench.metrics.evaluate.asked_quality import evaluate_asked_quality
 from leakbench.metrics.frechet_distance import frechet_distance, moments
 from leakbench.metrics.quality import frechet, kid, precision_recall
 from leakbench.metrics.random_order import pick, random_order
@@ -129,13 +130,15 @@ def test_precision_and_recall_by_brute_force():
 
 
 def test_real_images_that_are_sorted_by_class_are_cut_at_random():
-    """Half of the real images, and of the samples, are of another class; the first 100 of the sorted ones are of one."""
+    """Half of the real images and of the samples are of another class; the first 100 sorted ones are of one."""
     real, samples = draw(18, 400, 4), draw(19, 100, 4)
     real[200:] += 20
     samples[::2] += 20
     precision, recall = precision_recall(samples, real)
     assert precision.value > 0.8 and recall.value > 0.8
     assert frechet(samples, real).value < 0.05 * frechet(samples, real[:100]).value
+    found = {one.name: one.value for one in evaluate_asked_quality(["vendi"], samples, real, real).metrics}
+    assert found["vendi_real"] == pytest.approx(found["vendi"], rel=0.2)
     assert frechet(samples, real, 40).value < 0.1 * frechet(samples, real[:100], 40).value
 
 
