@@ -17,10 +17,10 @@ of a side, so that distances which stand side by side may be had at one number w
 Its interval is value +- 1.96 standard errors, the root of the sum of all squared shares (infinitesimal jackknife). It
 speaks of the distance *at this number of images*, bias included. Simulated at 8 to 128 dimensions and 40 to 1000
 images, it covers 92 to 99 % where the two sides differ and up to 100 % where they do not: there the first order
-vanishes, and the interval is the root of 2 times as wide as it need be. KID uses every pair instead of random subsets, and the delete-one jackknife of both sides:
-closed form, deterministic, and on average never too narrow (Efron and Stein 1981); its shares are this jackknife's.
-The intervals of precision and recall are Clopper-Pearson and take the balls as given, as their shares do: 1[inside]
-less the mean, over n.
+vanishes, and the interval is the root of 2 times as wide as it need be. KID uses every pair instead of random subsets,
+and the delete-one jackknife of both sides: closed form, deterministic, and on average never too narrow (Efron and Stein
+1981); its shares are this jackknife's. The intervals of precision and recall are Clopper-Pearson and take the balls as
+given, as their shares do: 1[inside] less the mean, over n.
 """
 
 from __future__ import annotations
