@@ -66,6 +66,6 @@ def test_statistics_are_joined_with_the_signs_of_calibration_images():
     assert np.mean(member[:, None] > nonmember) > 0.9
 
 
-@pytest.mark.parametrize(("ensemble", "calls"), [("strongest-1", 49), ("strongest", 89)])
+@pytest.mark.parametrize(("ensemble", "calls"), [("strongest-1", 49), ("strongest-2", 89), ("strongest", 89)])
 def test_the_cost_of_several_timesteps(ensemble, calls):
     assert timesteps.count_calls(ensemble) == calls

@@ -15,7 +15,7 @@ rule:
   strongest attack is at most `MARGIN` weaker than the strongest of all candidates.
 
 An attack is asked about at its least level. As a check, the set is chosen once more without each data set, and the most
-that it then misses there is printed.
+that it then misses there is printed; and for the frozen sets as they are, the most that each misses anywhere.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from pathlib import Path
 
 from leakbench.results.record import ACCESS_LEVELS, Record
 from leakbench.results.run_folder import RunFolder
+from leakbench.suite.audit_request.attack_sets import FROZEN
+from leakbench.suite.ensemble import read_frozen_attacks
 
 MARGIN = 0.02
 FEW = 5
@@ -118,6 +120,15 @@ def format_table(runs: dict[str, RunFolder], calls: dict[str, float], chosen: li
     return rows
 
 
+def _tell_misses(name: str, cases: list[Case]) -> str:
+    """The case in which a frozen set misses most, and the attack that it misses there."""
+    members = {entry.get("id", entry["name"]) for entry in read_frozen_attacks(name, __name__)}
+    worst = max(cases, key=lambda case: case.missed(members))
+    best = max(worst.strengths, key=worst.strengths.__getitem__)
+    where = f"at {worst.level} on {worst.run} {worst.point}: {best}"
+    return f"{name}, as it is frozen: misses at most {worst.missed(members):.3f} ({where})"
+
+
 def _format_auc(record: Record | None) -> str:
     metric = record and (record.metric("oriented_auc") or record.metric("auc"))
     return f"{metric.value:.2f} [{metric.ci_low:.2f}, {metric.ci_high:.2f}]" if metric else ""
@@ -138,6 +149,8 @@ def main(folders: list[str]) -> None:
         missed = max(case.missed(others) for case in cases if case.run == left)
         dear = ", ".join(name for name in others if calls[name] > FEW)
         print(f"chosen without {left}: misses at most {missed:.3f} there ({dear})")
+    for name in FROZEN:
+        print(_tell_misses(name, cases))
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def main(folders: list[str]) -> None:
         for point, scores in read_releases(RunFolder(Path(folder))).items():
             rows[f"{Path(folder).name} {point}"] = compare(scores)
     print("\n".join(format_table(rows)))
-    for title, ensemble in (("version 1", "strongest-1"), ("version 2", "strongest")):
+    for title, ensemble in (("version 1", "strongest-1"), ("version 2", "strongest-2")):
         print(f"\n{title}: {count_calls(ensemble):.0f} distinct network calls an image")
 
 

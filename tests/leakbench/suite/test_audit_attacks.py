@@ -59,7 +59,7 @@ def test_an_audit_runs_the_standard_set_by_default_and_says_so(request_of):
     frozen = {entry.get("id", entry["name"]) for entry in read_frozen_attacks("standard", "a test")}
     missing = frozen - set(suite.attacks)
     assert set(suite.attacks) < frozen and all(name.startswith(("adaptive", "shipped")) for name in missing)
-    assert not left_out and format_ensemble(suite.file) == "standard 1, as far as it applies"
+    assert not left_out and format_ensemble(suite.file) == "standard 2, as far as it applies"
     guarded, _ = build_audit_suite(request_of(defenses=("cpsample",)), ())
     assert {"adaptive_cpsample", "shipped_classifier"} <= set(guarded.attacks)
 
@@ -75,9 +75,9 @@ def test_names_join_a_set_and_what_stands_twice_is_run_once():
 SEQUENCES = {
     "more and more": (["loss", "standard", "strongest", "all"], ""),
     "less and less": (["all", "strongest", "standard", "loss"], ""),
-    "by name": (["standard", "loss", "standard"], "standard 1, as far as it applies"),
+    "by name": (["standard", "loss", "standard"], "standard 2, as far as it applies"),
     # neither has all of the other
-    "sets": (["loss", "standard", "strongest", "pia"], "standard 1, as far as it applies, and 7 more attacks"),
+    "sets": (["loss", "standard", "strongest", "pia"], "standard 2, as far as it applies, and 2 more attacks"),
 }
 
 

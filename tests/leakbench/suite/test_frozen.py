@@ -14,15 +14,17 @@ from leakbench.suite.load import load
 # Raise `version` (of a board: write another suite, board-NAME-2), keep what was as NAME-VERSION, and add a line; never
 # change a digest.
 FROZEN = {
-    ("strongest", "2"): "6fdd82db2b09a154",
+    ("strongest", "3"): "43d2bdb230fda38f",
+    ("strongest-2", "2"): "6fdd82db2b09a154",
     ("strongest-1", "1"): "95f9bc7e15ffc2d0",
-    ("standard", "1"): "65d0295dbe69a31d",
+    ("standard", "2"): "3056c7261d2fe612",
+    ("standard-1", "1"): "65d0295dbe69a31d",
     ("board-digits-1", "1"): "2e6cf1f618f652a5",
     ("board-cifar10-1", "1"): "bc1b860af811ab23",
 }
 
 
-SETS = ("strongest", "strongest-1", "standard")  # of attacks: the rest of the suite is an example
+SETS = ("strongest", "strongest-1", "strongest-2", "standard", "standard-1")  # of attacks: the rest of the suite is an example
 
 
 def digest(value):
@@ -56,12 +58,18 @@ def test_the_digits_board_has_the_attacks_of_strongest_one():
     assert board["attack"] == strongest["attack"]
 
 
-def test_version_two_is_version_one_and_more():
-    """So that whoever has measured version 1 measures the new attacks alone."""
-    one, two = (read_toml(registry.suite_path(name))["attack"] for name in ("strongest-1", "strongest"))
-    assert [entry for entry in two if entry in one] == one
-    more = [entry.get("id", entry["name"]) for entry in two if entry not in one]
-    assert more == ["timestep_ensemble", "loss-50", "pia-100", "sima-50", "secmi-300"]
+@pytest.mark.parametrize(
+    ("old", "new", "added"),
+    [
+        ("strongest-1", "strongest-2", ["timestep_ensemble", "loss-50", "pia-100", "sima-50", "secmi-300"]),
+        ("strongest-2", "strongest", ["transformed_copy", "carlini_tiled"]),
+    ],
+)
+def test_a_version_is_the_one_before_and_more(old, new, added):
+    """So that whoever has measured an earlier version measures the new attacks alone."""
+    before, after = (read_toml(registry.suite_path(name))["attack"] for name in (old, new))
+    assert [entry for entry in after if entry in before] == before
+    assert [entry.get("id", entry["name"]) for entry in after if entry not in before] == added
 
 
 def test_the_attacks_of_a_run_tell_the_version_of_its_set(tmp_path):
@@ -116,6 +124,6 @@ def test_a_frozen_ensemble_in_a_suite_of_ones_own_is_named(tmp_path):
     path = tmp_path / "mine.toml"
     text = 'name = "mine"\ndataset = "digits"\nensemble = "strongest"\n[[defense]]\nname = "baseline"\n'
     path.write_text(text)
-    assert name_frozen(load(str(path)).file) == ("strongest 2", [])
+    assert name_frozen(load(str(path)).file) == ("strongest 3", [])
     assert name_frozen(load(str(path), ("attack.pia.t=300",)).file) == ("", [])
-    assert name_frozen(load("strongest", ("split.seed=1",)).file) == ("strongest 2", [])
+    assert name_frozen(load("strongest", ("split.seed=1",)).file) == ("strongest 3", [])

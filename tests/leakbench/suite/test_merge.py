@@ -115,4 +115,4 @@ def test_a_frozen_set_of_attacks_stands_first(suite):
         ("seeds = [0]\n", 'seeds = [0]\nensemble = "strongest"\n'), ('[[attack]]\nname = "loss"\n', ""), NO_PIA
     )
     merged = merge_suites(own, frozen)
-    assert format_ensemble(merged.file).startswith("strongest 2") and "changed" not in format_ensemble(merged.file)
+    assert format_ensemble(merged.file).startswith("strongest 3") and "changed" not in format_ensemble(merged.file)
