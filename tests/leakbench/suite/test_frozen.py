@@ -24,7 +24,7 @@ FROZEN = {
 }
 
 
-SETS = ("strongest", "strongest-1", "strongest-2", "standard", "standard-1")  # of attacks: the rest of the suite is an example
+SETS = ("strongest", "strongest-1", "strongest-2", "standard", "standard-1")  # of attacks: the rest is an example
 
 
 def digest(value):
