@@ -8,12 +8,17 @@ from pathlib import Path
 from leakbench.data.group_names import name_groups
 from leakbench.data.split_groups import find_split_groups
 from leakbench.measurement.inputs import RunInputs
+from leakbench.measurement.membership import list_units
 from leakbench.runner.cell import Cell
 from leakbench.runner.estimate.speeds import measure_load
 from leakbench.runtime.errors import to_printable
 
 _BUSY = 1.5  # seconds that pass for one of ours
 _NAMED = 10  # groups
+_ASKED = {
+    "person": "people by the images that were drawn of them (were these used?)",
+    "identity": "people by other images of them (was anything of theirs used?)",
+}
 
 
 def describe_cells(cells: list[Cell], workers: int, out: Path, empty: Sequence[str] = ()) -> Iterator[str]:
@@ -27,20 +32,21 @@ def describe_cells(cells: list[Cell], workers: int, out: Path, empty: Sequence[s
 
 
 def describe_groups(inputs: RunInputs) -> Iterator[str]:
-    """A line that counts groups, and one that names those on both sides of the split, to whoever runs it: no result
-    holds a name. Nothing without groups."""
+    """Lines that count groups, name those on both sides of the split, to whoever runs it (no result holds a name), and
+    say whether people are asked about. Nothing without groups."""
     found = find_split_groups(inputs.split)
     if found is None:
         return
     yield "groups: " + ", ".join(f"{count} of {part}" for part, count in found.by_part.items())
-    if not len(found.shared):
-        return
-    first = name_groups(found.shared[:_NAMED], inputs.data.group_names)
-    more = ", ..." if len(found.shared) > _NAMED else ""
-    yield (
-        f"shared-groups: {len(found.shared)} of them are on both sides ({to_printable(', '.join(first))}{more}), and "
-        f"{found.shared_nonmembers} nonmembers are theirs: images that were not used, of somebody of whom others were"
-    )
+    if len(found.shared):
+        first = name_groups(found.shared[:_NAMED], inputs.data.group_names)
+        more = ", ..." if len(found.shared) > _NAMED else ""
+        yield (
+            f"shared-groups: {len(found.shared)} of them are on both sides ({to_printable(', '.join(first))}{more}), and "
+            f"{found.shared_nonmembers} nonmembers are theirs: images that were not used, of somebody of whom others were"
+        )
+    if people := [_ASKED[unit] for unit in list_units(inputs.split) if unit in _ASKED]:
+        yield "each membership attack is asked about images, and about " + ", and about ".join(people)
 
 
 def describe_time(seconds: float) -> str:

@@ -109,6 +109,7 @@ def test_people_on_both_sides_are_counted_named_and_flagged(tiny, tmp_path):
     lines = list(describe_groups(inputs))
     assert lines[0].startswith("groups: 40 of member, 20 of calibration_in, 20 of calibration_out, 39 of nonmember, ")
     assert lines[1].startswith("shared-groups: 2 of them are on both sides (Person 0, Person 45), and 3 nonmembers are")
+    assert lines[2].startswith("each membership attack is asked about images, and about people by the images")
     builder = ReleaseBuilder(inputs)
     (record,) = ReleaseAudit(AuditContext(builder, FeatureExtractor(inputs), inputs.suite.points[0], 0)).run(
         [RecordSpec("loss", Access.DENOISER)]
