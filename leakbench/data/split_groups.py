@@ -8,12 +8,16 @@ were used is then another question than whether *anything of this person* was: o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from leakbench.data.dataset import PARTS
 from leakbench.data.split import Split
 
+Unit = Literal["image", "person", "identity"]  # the last two: leakbench.metrics.evaluate.persons
+
+_ATTACKED = ("member", "nonmember", "calibration_in", "calibration_out")
 _HELD_OUT = ("nonmember", "calibration_out", "reference")
 
 
@@ -35,6 +39,22 @@ def find_split_groups(split: Split) -> SplitGroups | None:
     shared = np.intersect1d(split.group[split.train], split.group[held_out])
     theirs = int(np.isin(split.group[split.parts["nonmember"]], shared).sum())
     return SplitGroups({part: len(np.unique(split.group[split.parts[part]])) for part in PARTS}, shared, theirs)
+
+
+def has_several(groups: np.ndarray) -> bool:
+    """Some group has several images."""
+    return len(np.unique(groups)) < len(groups)
+
+
+def list_units(split: Split) -> tuple[Unit, ...]:
+    """What membership attacks are asked about: images; people, where some have several; and whether anything of them
+    was used, where images of theirs were held back. Of few images, images alone, whose tests permute people."""
+    group = split.group
+    if not len(split.parts["calibration_in"]):  # persons' scores are joined as calibration asks
+        return ("image",)
+    if group is None or not any(has_several(group[split.parts[part]]) for part in _ATTACKED):
+        return ("image",)
+    return ("image", "person", "identity") if split.others else ("image", "person")
 
 
 def groups_of_copies(split: Split, nearest: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,14 +11,15 @@ from typing import Any
 
 from leakbench.api import Access, Attack
 from leakbench.data.split import Split
+from leakbench.data.split_groups import Unit, list_units
 from leakbench.measurement.access_levels import LEVELS
 from leakbench.measurement.attribute import measure_attribute
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.auditing import measure_auditing
 from leakbench.measurement.feature_extractor import FeatureExtractor
-from leakbench.measurement.membership import list_units, measure_membership
+from leakbench.measurement.membership import measure_membership
 from leakbench.measurement.memorisation import measure_memorisation
-from leakbench.measurement.record_contents import RecordContents, RecordSpec, Unit
+from leakbench.measurement.record_contents import RecordContents, RecordSpec
 from leakbench.measurement.replication import measure_replication
 from leakbench.measurement.unlearning import measure_unlearning
 from leakbench.metrics.evaluate.attribute import evaluate_attribute

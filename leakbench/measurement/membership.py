@@ -15,11 +15,12 @@ from leakbench.api import Access, MembershipAttack, MembershipEvidence, Release
 from leakbench.data.image_batch import Images
 from leakbench.data.image_view import ImageView
 from leakbench.data.split import Split
+from leakbench.data.split_groups import Unit, list_units
 from leakbench.measurement.access_levels import rows_written
 from leakbench.measurement.audit_context import AuditContext
 from leakbench.measurement.membership_evidence import collect_membership_evidence
 from leakbench.measurement.query_engine import AttackRequest, CallCount
-from leakbench.measurement.record_contents import RecordContents, RecordSpec, Unit
+from leakbench.measurement.record_contents import RecordContents, RecordSpec
 from leakbench.metrics.evaluate import membership, persons
 from leakbench.models.diffusion import full_timesteps
 from leakbench.statistics import weaker_with_more_access
@@ -92,17 +93,6 @@ def measure_membership(context: AuditContext, attacks: Attacks) -> Iterator[tupl
 def _groups_of(split: Split, parts: tuple[str, str]) -> np.ndarray | None:
     group, rows = split.group, [split.parts[part] for part in parts]
     return None if group is None else group[np.concatenate(rows)]
-
-
-def list_units(split: Split) -> tuple[Unit, ...]:
-    """What membership attacks are asked about: images; people, where some have several; and whether anything of them
-    was used, where images of theirs were held back. Of few images, images alone, whose tests permute people."""
-    group = split.group
-    if not len(split.parts["calibration_in"]):  # persons' scores are joined as calibration asks
-        return ("image",)
-    if group is None or not any(persons.has_several(group[split.parts[part]]) for part in persons.PARTS.values()):
-        return ("image",)
-    return ("image", "person", "identity") if split.others else ("image", "person")
 
 
 def _of_persons(evidence: MembershipEvidence, unit: Unit, split: Split) -> tuple[MembershipEvidence, str]:

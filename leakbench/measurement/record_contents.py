@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from leakbench.api import Access
+from leakbench.data.split_groups import Unit
 from leakbench.metrics.evaluate.metric_set import MetricSet
-
-Unit = Literal["image", "person", "identity"]  # the last two: leakbench.metrics.evaluate.persons
 
 
 @dataclass(frozen=True)

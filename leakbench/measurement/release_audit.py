@@ -11,13 +11,14 @@ from functools import cached_property
 from typing import Any
 
 from leakbench.api import Access, Attack, Skip
+from leakbench.data.split_groups import Unit
 from leakbench.measurement.audit_context import AuditContext, collect_auxiliary_models
 from leakbench.measurement.compatibility import audit_setting, skip_attack
 from leakbench.measurement.environment import describe_environment, merge_environments
 from leakbench.measurement.families import MEASUREMENTS, Attacks
 from leakbench.measurement.keys import Parts, hash_parts, summarise_fits
 from leakbench.measurement.quality import measure_quality
-from leakbench.measurement.record_contents import RecordContents, RecordSpec, Unit
+from leakbench.measurement.record_contents import RecordContents, RecordSpec
 from leakbench.measurement.record_key import record_parts
 from leakbench.metrics.evaluate.metric_set import MetricSet
 from leakbench.results.families import FamilyName

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from leakbench.data.group_names import name_groups
-from leakbench.data.split_groups import find_split_groups
+from leakbench.data.split_groups import find_split_groups, list_units
 from leakbench.measurement.inputs import RunInputs
-from leakbench.measurement.membership import list_units
 from leakbench.runner.cell import Cell
 from leakbench.runner.estimate.speeds import measure_load
 from leakbench.runtime.errors import to_printable
@@ -42,8 +41,9 @@ def describe_groups(inputs: RunInputs) -> Iterator[str]:
         first = name_groups(found.shared[:_NAMED], inputs.data.group_names)
         more = ", ..." if len(found.shared) > _NAMED else ""
         yield (
-            f"shared-groups: {len(found.shared)} of them are on both sides ({to_printable(', '.join(first))}{more}), and "
-            f"{found.shared_nonmembers} nonmembers are theirs: images that were not used, of somebody of whom others were"
+            f"shared-groups: {len(found.shared)} of them are on both sides ({to_printable(', '.join(first))}{more}), "
+            f"and {found.shared_nonmembers} nonmembers are theirs: images that were not used, of somebody of whom "
+            "others were"
         )
     if people := [_ASKED[unit] for unit in list_units(inputs.split) if unit in _ASKED]:
         yield "each membership attack is asked about images, and about " + ", and about ".join(people)

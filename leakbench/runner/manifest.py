@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from leakbench.api import as_pretrained
-from leakbench.data.split_groups import find_split_groups
-from leakbench.measurement.membership import list_units
+from leakbench.data.split_groups import find_split_groups, list_units
 from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.results.run_plan import PlannedBudget, PlannedGroups, PlannedPoint, PublishedNumber, RunPlan
 from leakbench.results.split_overlap import COMPARED, OVERLAPPING

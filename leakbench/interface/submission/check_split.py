@@ -13,9 +13,8 @@ import numpy as np
 from leakbench.data import Split, draw_split
 from leakbench.data.dataset import DUPLICATE_SHARE, PARTS, Dataset
 from leakbench.data.split import TooFewImages
+from leakbench.data.split_groups import has_several, list_units
 from leakbench.interface.submission.findings import Findings
-from leakbench.measurement.membership import list_units
-from leakbench.metrics.evaluate.persons import has_several
 from leakbench.results.record import Record
 from leakbench.results.run_plan import RunPlan
 from leakbench.runtime import registry

@@ -71,11 +71,6 @@ def score_identities(
     return _join({name: others[part] for name, part in PARTS.items()}, evidence)
 
 
-def has_several(groups: np.ndarray) -> bool:
-    """Tell whether some group has more than one image: otherwise a person is an image."""
-    return bool(len(np.unique(groups)) < len(groups))
-
-
 def _sides(evidence: MembershipEvidence) -> Sides:
     found: Sides = {}
     for name in PARTS:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from leakbench.data.split_groups import has_several
 from leakbench.metrics.evaluate.membership import evaluate_record
-from leakbench.metrics.evaluate.persons import PARTS, has_several, score_identities, score_persons
+from leakbench.metrics.evaluate.persons import PARTS, score_identities, score_persons
 from leakbench.results.evidence import MembershipEvidence
 
 SIDES = ("member", "nonmember", "calibration_member", "calibration_nonmember")
