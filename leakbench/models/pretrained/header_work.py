@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leakbench.models.pretrained.bad_settings import bad_settings, read_sides
 from leakbench.models.pretrained.inspect import Options, Part, inspect_folder
+from leakbench.models.pretrained.quantised import is_quantised
 from leakbench.models.pretrained.weight_files import weight_files
 from leakbench.models.work import Work, count_dit_work, count_unet_work
 from leakbench.runtime.errors import UsageError
@@ -16,7 +17,8 @@ _LONGEST = 100 * 2**20  # bytes of a header, as the safetensors library limits i
 
 
 def count_header_work(options: Options) -> Work | None:
-    """Work of one call for one image, and None where weights are no safetensors or the network is none that is known.
+    """Work of one call for one image, and None where weights are no safetensors, are quantised, or the network is none
+    that is known.
 
     Raises UsageError for a file that is no safetensors file.
     """
@@ -39,7 +41,9 @@ def _count(body: Part, shapes: dict[str, tuple[int, ...]]) -> Work | None:
 
 
 def read_shapes_of(part: Part) -> dict[str, tuple[int, ...]] | None:
-    """Shapes of a part's parameters by name; None where its weights are pickles."""
+    """Shapes of a part's parameters by name; None where its weights are pickles, or packed."""
+    if is_quantised(part.config):
+        return None
     held = (part.file,) if part.file else weight_files(part.folder)
     files = [path for path in held if path.suffix == ".safetensors"]
     return {name: shape for path in files for name, shape in read_header(path).items()} or None

@@ -13,7 +13,7 @@ from leakbench.models.pretrained.header_check import compare, held_shapes
 from leakbench.models.pretrained.inspect import ENCODERS, TOKENIZERS, Folder, Part
 from leakbench.models.pretrained.peft_names import unwrap
 from leakbench.models.pretrained.pickles import load_pickle
-from leakbench.models.pretrained.quantised import is_quantised
+from leakbench.models.pretrained.quantised import is_quantised, list_shapes
 from leakbench.models.pretrained.weight_files import weight_files
 from leakbench.models.pretrained.weights import outline_model, read_file
 
@@ -23,7 +23,7 @@ def check_weights(folder: Folder, trust_pickle: bool) -> None:
     import diffusers
 
     for part in folder.parts.values():
-        if part.loaded is None and part.kind not in (*ENCODERS, *TOKENIZERS) and not is_quantised(part.config):
+        if part.loaded is None and part.kind not in (*ENCODERS, *TOKENIZERS):
             _check(getattr(diffusers, part.kind), part, trust_pickle)
 
 
@@ -32,6 +32,8 @@ def _check(kind: Any, part: Part, trust_pickle: bool) -> None:
         network: Any = outline_model(kind, part.config)
     held = unwrap(_held(kind, part, trust_pickle), str(part.file or part.folder))
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    if is_quantised(part.config):
+        held = list_shapes(held, expected)
     compare(part, network._fix_state_dict_keys_on_load(held), expected, kind._keys_to_ignore_on_load_unexpected or ())
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ from leakbench.models.pretrained.layouts.single_file import to_diffusers_names
 from leakbench.models.pretrained.layouts.state_dict import read_state_dict
 from leakbench.models.pretrained.peft_names import is_wrapped, unwrap
 from leakbench.models.pretrained.pickles import load_pickle
-from leakbench.models.pretrained.quantised import check_library, is_quantised, to_float
+from leakbench.models.pretrained.quantised import is_quantised, to_numbers
 from leakbench.models.pretrained.weight_files import STEMS, read_table, weight_files
 from leakbench.runtime.errors import UsageError, in_a_line
 
@@ -59,17 +58,11 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, where: Path | None =
     """A model of diffusers or transformers with the folder's weights, in eval mode, without gradients; float32 unless
     `more` has a torch_dtype. where: what messages call the folder. Raises UsageError."""
     where = where or folder
-    config = folder / "config.json"
-    settings = read_table(config)
-    quantised = is_quantised(settings)
-    if quantised:
-        check_library(settings, config)
-        more.pop("low_cpu_mem_usage", None)
+    settings = read_table(folder / "config.json")
     with tempfile.TemporaryDirectory() as temporary, _known_settings(settings):
-        ready, variant = _ready(folder, Path(temporary), trust_pickle)
+        ready, variant = _ready(folder, settings, Path(temporary), trust_pickle, where)
         try:
-            if not quantised:
-                _check_size(kind, ready)
+            _check_size(kind, ready)
             model, told = kind.from_pretrained(
                 ready, use_safetensors=True, local_files_only=True, output_loading_info=True, variant=variant, **more
             )
@@ -78,8 +71,6 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, where: Path | None =
     missing = [*told["missing_keys"], *(key[0] for key in told["mismatched_keys"])]
     if missing:
         raise UsageError(f"{where}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")
-    if quantised:
-        model = to_float(model)
     found: nn.Module = (model if "torch_dtype" in more else model.float()).eval().requires_grad_(False)
     return found
 
@@ -119,21 +110,27 @@ def outline_model(kind: Any, settings: dict[str, Any]) -> nn.Module:
     return model
 
 
-def _ready(folder: Path, temporary: Path, trust_pickle: bool) -> tuple[Path, str | None]:
-    """A folder with safetensors, and their variant: itself, or a copy that pickles, or weights of PEFT's names, were
-    turned into."""
+def _ready(
+    folder: Path, settings: dict[str, Any], temporary: Path, trust_pickle: bool, where: Path
+) -> tuple[Path, str | None]:
+    """A folder with safetensors, and their variant: itself, or a copy that pickles, quantised weights, or weights of
+    PEFT's names, were turned into."""
     first, *shards = weight_files(folder)
     variant = "fp16" if ".fp16" in first.name else None
     is_plain = "safetensors" in first.name
-    if is_plain and not is_wrapped(folder):
+    if is_plain and not is_wrapped(folder) and not is_quantised(settings):
         return folder, variant
+    files = shards or [first]
     tensors: dict[str, Any] = {}
-    for file in shards or [first]:
+    for file in files:
         tensors |= load_file(file) if is_plain else load_pickle(file, trust_pickle)
+    if is_quantised(settings):
+        tensors = to_numbers(tensors, files, settings, where)
     tensors = unwrap(tensors, str(folder))
     stem = STEMS[0] if first.name.startswith(STEMS[0]) else STEMS[1]
     _save(tensors, temporary / f"{stem}.safetensors")
-    shutil.copy(folder / "config.json", temporary / "config.json")
+    plain = {name: value for name, value in settings.items() if name != "quantization_config"}
+    (temporary / "config.json").write_text(json.dumps(plain))
     return temporary, None
 
 

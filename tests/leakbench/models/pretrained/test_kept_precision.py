@@ -157,7 +157,7 @@ def test_a_gguf_file_is_the_numbers_that_it_stands_for(ddpm, tmp_path):
 def test_bitsandbytes_weights_are_plain_numbers(pipelines, whole_pipelines, captions, tmp_path, cache):
     pytest.importorskip("bitsandbytes")
     if not torch.cuda.is_available():
-        pytest.skip("diffusers reads such weights on a GPU alone")
+        pytest.skip("diffusers makes such weights on a GPU alone")
     from diffusers import BitsAndBytesConfig, SD3Transformer2DModel
 
     pipeline = whole_pipelines.make("SD3", pipelines.tokenizer(tmp_path / "words"))
