@@ -77,7 +77,7 @@ SEQUENCES = {
     "less and less": (["all", "strongest", "standard", "loss"], ""),
     "by name": (["standard", "loss", "standard"], "standard 2, as far as it applies"),
     # neither has all of the other
-    "sets": (["loss", "standard", "strongest", "pia"], "standard 2, as far as it applies, and 2 more attacks"),
+    "sets": (["loss", "standard", "strongest", "pia"], "standard 2, as far as it applies, and 3 more attacks"),
 }
 
 
