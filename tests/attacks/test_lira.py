@@ -151,7 +151,7 @@ class Said:
 
     noise = noised_with = lambda self, draw=0: self.noised(0, draw)
 
-    def eps(self, x: torch.Tensor, t: int) -> torch.Tensor:
+    def eps(self, x: torch.Tensor, t: int, labels: object = None) -> torch.Tensor:
         return (self.values / x[0].numel()).sqrt().view(-1, 1, 1, 1).expand_as(x)
 
 
