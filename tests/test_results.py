@@ -37,7 +37,7 @@ def test_findings_say_of_the_controls_what_the_records_say():
     controls = list_controls(RunFolder(DOCS / "results" / "medical"))
     farthest = max(controls, key=lambda one: abs(one.auc.value - 0.5))
     words = " ".join((DOCS / "findings.md").read_text().split())
-    assert all(one.behaves for one in controls) and farthest.what.startswith("loss on untrained")
+    assert all(one.behaves for one in controls) and farthest.what.startswith("secmi on untrained")
     assert f"the untrained network, {format_estimate(farthest.auc)}." in words
 
 
