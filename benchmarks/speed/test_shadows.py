@@ -40,7 +40,7 @@ def task(spec: NetworkSpec, number: int) -> Task:
         labels=None,
         attribute=None,
         condition="none",
-        grouped=rows,
+        near_duplicates=rows,
         heldout=torch.empty(0, *spec.shape),
         network=spec,
         schedule=Schedule(),
