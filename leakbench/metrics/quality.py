@@ -36,7 +36,7 @@ from leakbench.statistics.estimate import Estimate
 from leakbench.statistics.proportions import clopper_pearson
 
 from .frechet_distance import Side, check_features, frechet_of_sides
-from .random_order import random_order
+from .random_order import cut_blocks
 
 BLOCKS = 4  # of a side that a distance averages over, at the most
 _ROWS = 1024  # of a kernel matrix that are held at one time, and as many columns
@@ -63,7 +63,7 @@ def frechet_with_shares(
     size = len(fewer) if n is None else n
     if not 2 <= size <= len(fewer):
         raise ValueError(f"a Frechet distance at {size} images a side, of which one has {len(fewer)}")
-    beside, against = _blocks(len(fewer), size, blocks), _blocks(len(more), size, blocks)
+    beside, against = cut_blocks(len(fewer), size, blocks), cut_blocks(len(more), size, blocks)
     sides = [Side(fewer[block]) for block in beside]
     values, of_fewer, of_more = [], np.zeros(len(fewer)), np.zeros(len(more))
     for place, block in enumerate(against):
@@ -117,12 +117,6 @@ def precision_recall_with_shares(
     return _covered(samples, real, k), _covered(real, samples, k)
 
 
-def _blocks(count: int, size: int, most: int) -> list[Tensor]:
-    """Disjoint blocks of `size` numbers of rows, up to `most`; rows that make one block keep their order."""
-    order = torch.arange(count) if size == count else random_order(count)
-    return [order[i * size : (i + 1) * size] for i in range(min(count // size, most))]
-
-
 def _estimate(value: float, shares: Shares, n: int, least: float = -np.inf) -> Estimate:
     error = sqrt(sum(float(side @ side) for side in shares))
     return Estimate(value, max(least, value - 1.96 * error), value + 1.96 * error, n)
@@ -131,7 +125,7 @@ def _estimate(value: float, shares: Shares, n: int, least: float = -np.inf) -> E
 def _covered(points: Tensor, centres: Tensor, k: int) -> tuple[Estimate, np.ndarray]:
     """The share of points that lie in the ball of a centre, out to that centre's k-th nearest other."""
     n = min(len(points), len(centres))
-    (some,), (among,) = _blocks(len(points), n, 1), _blocks(len(centres), n, 1)
+    (some,), (among,) = cut_blocks(len(points), n, 1), cut_blocks(len(centres), n, 1)
     centres = centres[among]
     radius = nearest(centres, centres, k + 1).distance[:, k]  # the first of k + 1 is the centre itself, or its copy
     inside = within(points[some], centres, radius).cpu().numpy()

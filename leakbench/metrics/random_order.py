@@ -17,6 +17,13 @@ def random_order(count: int) -> Tensor:
     return Rng("", count).of("order of rows").uniform(torch.arange(count)).argsort(stable=True)
 
 
+def cut_blocks(count: int, size: int, most: int) -> list[Tensor]:
+    """Disjoint blocks (size,) of the numbers 0 to count - 1, up to `most`; in order where one block holds all."""
+    order = torch.arange(count) if size == count else random_order(count)
+    return [order[i * size : (i + 1) * size] for i in range(min(count // size, most))]
+
+
 def pick(rows: Tensor, n: int) -> Tensor:
-    """n of rows (N, ...) at random; the rows as they are where n is N."""
-    return rows if n == len(rows) else rows[random_order(len(rows))[:n].to(rows.device)]
+    """n of rows (N, ...) at random; all in their order where n is N."""
+    (chosen,) = cut_blocks(len(rows), n, 1)
+    return rows[chosen.to(rows.device)]

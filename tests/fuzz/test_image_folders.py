@@ -117,6 +117,19 @@ def test_any_folder_of_images_is_a_data_set_or_refused(fuzzed, mutations, files,
     fuzzed(_cases(mutations, files), load, names=[str(place)])
 
 
+def loader(path):
+    """Reads content as the file at a path: its headers, then its images."""
+
+    def load(data):
+        path.write_bytes(data)
+        try:
+            read_folder_headers(str(path))
+        finally:
+            folder(str(path), skip_broken=True)
+
+    return load
+
+
 def test_any_tar_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tmp_path):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -127,14 +140,7 @@ def test_any_tar_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tm
     whole = packed.getvalue().rstrip(b"\0") + b"\0" * 1024  # so that damage meets what is read
     path = tmp_path / "images.tar"
 
-    def load(data):
-        path.write_bytes(data)
-        try:
-            read_folder_headers(str(path))
-        finally:
-            folder(str(path), skip_broken=True)
-
-    fuzzed(mutations.damaged(whole), load, names=[str(path)], share=2)
+    fuzzed(mutations.damaged(whole), loader(path), names=[str(path)], share=2)
 
 
 def test_any_zip_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tmp_path):
@@ -143,14 +149,7 @@ def test_any_zip_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tm
         [("a.png", files["PNG", "RGB"]), ("b/c.png", files["PNG", "RGB"]), ("d.jpg", files["JPEG", "RGB"])]
     )
 
-    def load(data):
-        path.write_bytes(data)
-        try:
-            read_folder_headers(str(path))
-        finally:
-            folder(str(path), skip_broken=True)
-
-    fuzzed(mutations.damaged(whole), load, names=[str(path)], share=2)
+    fuzzed(mutations.damaged(whole), loader(path), names=[str(path)], share=2)
 
 
 def test_any_parquet_file_of_images_is_a_data_set_or_refused(fuzzed, mutations, files, tmp_path):
@@ -162,14 +161,7 @@ def test_any_parquet_file_of_images_is_a_data_set_or_refused(fuzzed, mutations, 
     rows = pa.table({"image": images, "text": ["a", "b", "c"], "label": [0, 1, 0]})
     parquet.write_table(rows, path, row_group_size=2)
 
-    def load(data):
-        path.write_bytes(data)
-        try:
-            read_folder_headers(str(path))
-        finally:
-            folder(str(path), skip_broken=True)
-
-    fuzzed(mutations.damaged(path.read_bytes()), load, names=[str(path)])
+    fuzzed(mutations.damaged(path.read_bytes()), loader(path), names=[str(path)])
 
 
 def test_any_dicom_file_is_an_image_or_refused_and_says_nothing_else(fuzzed, mutations, tmp_path, capsys):
