@@ -83,8 +83,19 @@ def test_a_path_in_a_column_is_not_followed(tmp_path, files, refusal):
 def test_what_is_no_file_of_images_is_refused_in_one_line(tmp_path, refusal):
     path = write(tmp_path / "a.parquet", {"label": [1, 2]})
     assert "has no column of images (columns: label)" in refusal(f"folder:{path}")
+    addresses = write(tmp_path / "b.parquet", {"image": [{"path": "a.png", "url": "b"}]})
+    assert "has no column of images (columns: image)" in refusal(f"folder:{addresses}")
     many = write(tmp_path / "c.parquet", {"image": [None] * 10**5 + [b""]}, rows=10**6)
     assert "rows, more than its bytes" in refusal(f"folder:{many}")
+
+
+def test_a_column_that_its_footer_states_otherwise_than_its_pages_is_one_line(tmp_path, files, refusal):
+    path = write(tmp_path / "a.parquet", {"image": files, "label": range(7)})
+    optional, required = b"\x25\x02\x18\x05label", b"\x25\x00\x18\x05label"  # repetition type, then the name
+    data = path.read_bytes()
+    assert optional in data
+    path.write_bytes(data.replace(optional, required))  # its histograms of levels are for an optional one
+    assert "cannot be read as a .parquet file" in refusal(f"folder:{path}")
 
 
 def test_a_bomb_is_refused_by_the_sizes_that_it_states(tmp_path, monkeypatch, refusal):
@@ -92,9 +103,7 @@ def test_a_bomb_is_refused_by_the_sizes_that_it_states(tmp_path, monkeypatch, re
     monkeypatch.setattr("leakbench.data.parquet_images._LARGE", 2**20)
     assert "as in a bomb" in refusal(f"folder:{path}")
     monkeypatch.setattr("leakbench.data.parquet_images._GROUP_BYTES", 2**20)
-    assert "a row group unpacks to 4 MiB of image, more than 1: write it in smaller row groups" in refusal(
-        f"folder:{path}"
-    )
+    assert "a row group unpacks to 4 MiB, more than 1: write it in smaller row groups" in refusal(f"folder:{path}")
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch, refusal):
