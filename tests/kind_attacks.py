@@ -124,11 +124,10 @@ class Came:
         return f"yes: {len(self.ran)}" + (f", {len(self.reasons)} not applicable" if self.reasons else "")
 
 
-def run_all(options: dict[str, Any], out: Path) -> Came:
-    """Run every attack that the audit offers once on the loaded release."""
+def prepare(options: dict[str, Any], out: Path, each: int, public: int) -> tuple[Any, Any]:
+    """The audit of a model, prepared, and the context of its release, of so many images a part."""
     from leakbench.interface.audit import audit, prepare_audit
     from leakbench.measurement.audit_context import AuditContext
-    from leakbench.measurement.compatibility import audit_setting, skip_attack
     from leakbench.measurement.feature_extractor import FeatureExtractor
     from leakbench.measurement.inputs import RunInputs
     from leakbench.measurement.releases import ReleaseBuilder
@@ -137,13 +136,21 @@ def run_all(options: dict[str, Any], out: Path) -> Came:
     ours = {"attacks": "all", "device": "cpu", "workers": 1, "settings": (*options["settings"], *SETTINGS), "out": out}
     prepared = prepare_audit(**(defaults | options | ours))
     whole = prepared.run.plan.inputs
-    counts = {name: PUBLIC if name == "reference" else EACH for name in whole.split.parts}
+    counts = {name: public if name == "reference" else each for name in whole.split.parts}
     few = replace(whole.split, parts={name: rows[: counts[name]] for name, rows in whole.split.parts.items()})
     inputs = RunInputs.outlined(whole.suite, whole.config, whole.data, few)
     point = next(point for point in inputs.suite.points if point.id == "model")
-    context = AuditContext(ReleaseBuilder(inputs), FeatureExtractor(inputs), point, 0)
+    return prepared, AuditContext(ReleaseBuilder(inputs), FeatureExtractor(inputs), point, 0)
+
+
+def run_all(options: dict[str, Any], out: Path) -> Came:
+    """Run every attack that the audit offers once on the loaded release."""
+    from leakbench.measurement.compatibility import audit_setting, skip_attack
+
+    prepared, context = prepare(options, out, EACH, PUBLIC)
+    inputs, point = context.inputs, context.point
     came = Came([], {f"left out: {name}": why for name, why in prepared.left_out.items()}, {})
-    for name, attack in whole.suite.attacks.items():
+    for name, attack in prepared.run.plan.inputs.suite.attacks.items():
         smaller = type(attack)(**(attack.model_dump() | SMALL.get(attack.name, {})))
         if skip := skip_attack(smaller, audit_setting(inputs, point.chain)):
             came.reasons[name] = skip.reason
@@ -162,7 +169,7 @@ def _answers(context: Any, attack: Any) -> list[np.ndarray]:
     from leakbench.measurement.families import MEASUREMENTS
 
     if attack.family == "membership":
-        return [_scores(context, attack)]
+        return [scores(context, attack)]
     measurement = MEASUREMENTS[attack.family]
     if measurement.measure is not None:
         found = [measurement.measure(context, attack, attack.access)]
@@ -185,7 +192,8 @@ def _short_trainings() -> Iterator[None]:
         yield
 
 
-def _scores(context: Any, attack: Any) -> np.ndarray:
+def scores(context: Any, attack: Any) -> np.ndarray:
+    """Float (2 N,): what an attack says of N members and N nonmembers, where it learns something fitted before."""
     from leakbench.api import Access
     from leakbench.data.image_batch import Images
     from leakbench.measurement.membership_evidence import CalibrationFitter
@@ -195,9 +203,10 @@ def _scores(context: Any, attack: Any) -> np.ndarray:
     calibration = Images.concatenate([parts["calibration_in"], parts["calibration_out"]])
     reported = Images.concatenate([parts["member"], parts["nonmember"]])
     target, raw = context.target([attack]), attack.access is Access.WEIGHTS
-    fitter = CalibrationFitter(target, calibration, np.repeat([True, False], EACH), parts["reference"])
+    each = len(parts["member"].ids)
+    fitter = CalibrationFitter(target, calibration, np.repeat([True, False], each), parts["reference"])
     with _short_trainings():
         fitted = fitter.fit(AttackRequest(attack, raw))
-    scores: np.ndarray = target.score({"it": AttackRequest(fitted, raw)}, reported)[0]["it"]
-    assert scores.shape == (2 * EACH,)
-    return scores
+    found: np.ndarray = target.score({"it": AttackRequest(fitted, raw)}, reported)[0]["it"]
+    assert found.shape == (2 * each,)
+    return found

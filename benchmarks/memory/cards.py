@@ -2,22 +2,25 @@
 
     python benchmarks/memory/cards.py
 
-writes the two tables of docs/models.md anew (docs between the markers below; half a minute of processor time).
+writes the tables of docs/models.md anew (docs between the markers below; four minutes of processor time).
 
 On paper: the networks are built by their settings on torch's meta device, without numbers, and called as their family
 calls them; every tensor that lives is counted, as long as it lives. Attention is counted as a kernel that holds no
 matrix of scores, which torch has for float32 on CUDA. For real: the same count beside what torch's profiler says was
-allocated on the CPU, and processor seconds.
+allocated on the CPU, and processor seconds; of one call, and of whole attacks.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 BEGIN, END = "<!-- cards, written by benchmarks/memory/cards.py -->", "<!-- end of cards -->"
 CARDS = (8, 24, 80)
 GB = 1e9
+TINY = ("SDXL", "SD3", "FLUX.1-dev", "Sana")  # pipelines of the tests
+ATTACKS = ("loss", "secmi", "pfami", "clid", "timestep_ensemble", "likelihood")
+EACH = 20  # members, nonmembers, and calibration images of either side
 FULL, HALF = 0.7, 0.9  # of free memory, as leakbench.models.pretrained.kept_precision chooses
 
 
@@ -326,30 +332,18 @@ def compare(model: Model, body: Any, with_gradient: bool, rows: int = 64) -> str
     return f"{counted / 1e6:.1f} / {allocated(work) / 1e6:.1f}"
 
 
-def for_real() -> Iterator[str]:
-    """Tiny pipelines of the tests: the count on paper, what was allocated, and seconds."""
-    import importlib.util
-    import tempfile
-
+def for_real(make: Any) -> Iterator[str]:
+    """Tiny pipelines of the tests: the count on paper, what was allocated, and seconds of one call."""
     from leakbench.models.pretrained.families.registry import family_of
     from leakbench.models.pretrained.text_conditioning import tell_captions
     from leakbench.models.pretrained.vae import vae_codec
 
-    loaded = {}
-    for name in ("whole_pipelines", "pipelines"):
-        spec = importlib.util.spec_from_file_location(name, PAGE.parents[1] / "tests" / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        loaded[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(loaded[name])
-    torch.set_num_threads(1)
     cpu = torch.device("cpu")
     columns = ["tiny pipeline", "one call of 64 images, counted / allocated (MB)", "with gradient (MB)"]
     yield f"| {' | '.join([*columns, '1,000 captions (s)', 'encode 64 images (s)', 'one call (s)'])} |"
     yield "|" + "---|" * 6
-    with tempfile.TemporaryDirectory() as temporary:
-        words = loaded["pipelines"].tokenizer(Path(temporary) / "words")
-    for name in ("SDXL", "SD3", "FLUX.1-dev", "Sana"):
-        pipeline = loaded["whole_pipelines"].make(name, words)
+    for name in TINY:
+        pipeline = make.whole.make(name, make.words)
         body = (pipeline.unet if name == "SDXL" else pipeline.transformer).float()
         family = family_of(type(body).__name__, dict(body.config))
         began = time.process_time()
@@ -371,8 +365,42 @@ def for_real() -> Iterator[str]:
         )
 
 
+def whole_attacks(kinds: Any, make: Any) -> Iterator[str]:
+    """Processor seconds and megabytes of attacks on tiny pipelines, with all that they fit, on EACH images a part."""
+    from leakbench.defenses.pipeline import Pipeline
+
+    pictures = kinds.attacking.Pictures(make.home)
+    columns = [f"{name} (s; MB)" for name in ATTACKS]
+    yield f"| tiny pipeline | {' | '.join(columns)} |"
+    yield "|" + "---|" * (1 + len(ATTACKS))
+    for name in TINY:
+        tried = make.family(name)
+        spec = Pipeline(path=str(tried.path), **tried.given).spec()
+        options = pictures.options(tried.path, tried.given, spec)
+        prepared, context = kinds.attacking.prepare(options, make.home / f"run-{name}", EACH, EACH)
+        attacks = prepared.run.plan.inputs.suite.attacks
+        kinds.attacking.scores(context, attacks[ATTACKS[0]])  # what is read and encoded once is
+        cells = []
+        for attack in ATTACKS:
+            work = partial(kinds.attacking.scores, context, attacks[attack])
+            began = time.process_time()
+            work()
+            seconds = time.process_time() - began
+            cells.append(f"{seconds:.2f}; {allocated(work) / 1e6:.1f}")
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
 def main() -> None:
-    made = "\n".join([BEGIN, *on_paper(), "", *for_real(), END])
+    spec = importlib.util.spec_from_file_location("kinds", PAGE.parents[1] / "tests" / "model_kinds.py")
+    assert spec is not None and spec.loader is not None
+    kinds = sys.modules["kinds"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(kinds)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        kinds.logging_off()
+        make = kinds.Maker(Path(temporary))
+        tables = [*on_paper(), "", *for_real(make), "", *whole_attacks(kinds, make)]
+    made = "\n".join([BEGIN, *tables, END])
     page = PAGE.read_text()
     PAGE.write_text(page[: page.index(BEGIN)] + made + page[page.index(END) + len(END) :])
 
