@@ -90,6 +90,8 @@ def _measure_one(run: RunFolder, record: Record, metric: str, level: float) -> E
     kept = read_metric(record, metric)
     if kept is None:
         raise NoEvidence(f"{metric} of {record.attack} could not be computed")
+    if plain.startswith("epsilon_lower"):
+        raise NoEvidence(f'{metric} is a lower bound: claim the epsilon that is stated, attack = "guarantee"')
     if isnan(kept.low) or isnan(kept.high):
         raise NoEvidence(f"{metric} of {record.attack} has no interval")
     if level > _KEPT:

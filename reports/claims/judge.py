@@ -37,7 +37,7 @@ from .asked import find_attacks, list_unrecorded, name_fault
 from .claim import STRONGEST, Claim
 from .evidence import Measured, NoEvidence, measure, measure_difference
 from .power import Power, find_power
-from .stated import GUARANTEE, find_stated
+from .stated import GUARANTEE, find_refutation, find_stated
 from .strongest import Together, is_in_family, measure_strongest
 
 _FARTHEST = 1000.0  # half widths from the bound, beyond which no number of images is worth a mention
@@ -122,11 +122,16 @@ def _find_named(run: RunFolder, claim: Claim) -> PlannedPoint:
 
 
 def judge_stated(run: RunFolder, claim: Claim, point: PlannedPoint) -> Judgement:
-    """A claim on the epsilon that a point states: it holds where that of each seed lies within the bounds."""
+    """A claim on the epsilon that a point states: it holds where that of each seed lies within the bounds, unless an
+    audit refuted it; and is broken where an audit shows more than the bounds allow."""
+    (low, high), refuted = claim.bounds, find_refutation(run, point, claim.metric)
+    if refuted:
+        least, reason = refuted
+        return Judgement(claim, point.name, "broken" if least > high else "undecided", reason=reason)
     epsilons, words = find_stated(run, point, claim.metric)
     if not epsilons:
         return Judgement(claim, point.name, "undecided", reason=words)
-    (low, high), ends = claim.bounds, (min(epsilons), max(epsilons))
+    ends = min(epsilons), max(epsilons)
     holds = low <= ends[0] and ends[1] <= high
     found = Estimate(ends[0] if ends[0] < low else ends[1], *ends, 0)
     return Judgement(

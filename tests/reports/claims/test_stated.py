@@ -73,8 +73,19 @@ def test_what_an_audit_refuted_bears_no_claim(run):
     save_record(run.path, known.model_copy(update=told | bound), {})
     plan = run.plan.model_copy(update={"attacks": {**run.plan.attacks, "canary_one_run": "an audit"}})
     (run.path / "plan.json").write_text(plan.model_dump_json())
-    found = judged(RunFolder(run.path), "person", "group", at_most=9.0)
-    assert found.outcome == "undecided" and "canary_one_run shows more than person states" in found.reason
+    run = RunFolder(run.path)
+    found = judged(run, "person", "group", at_most=9.0)
+    assert found.outcome == "undecided"
+    assert found.reason == "epsilon-above-guarantee: canary_one_run shows more than person states: at least 5"
+    broken = judged(run, "person", "group", at_most=4.0)
+    assert broken.outcome == "broken" and broken.reason == found.reason
+    assert 'failures="1"' in format_junit([broken], strict=False) and format_markdown([broken])
+    of_image = judged(run, "person", "image", at_most=4.0)  # a bound by person says nothing of one image
+    assert of_image.outcome == "undecided" and of_image.reason.endswith("more than person states")
+    claim = Claim(name="it", defense="person", attack="canary_one_run", metric="epsilon_lower", at_most=9.0)
+    (bound,) = judge_claim(run, claim)
+    assert bound.outcome == "undecided"
+    assert bound.reason == 'epsilon_lower is a lower bound: claim the epsilon that is stated, attack = "guarantee"'
 
 
 @pytest.mark.parametrize("wrong", [{}, {"metric": "epsilon"}, {"against": "image"}, {"access": "WEIGHTS"}])
