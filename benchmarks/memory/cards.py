@@ -13,6 +13,7 @@ allocated on the CPU, and processor seconds; of one call, and of whole attacks.
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import tempfile
 import time
@@ -95,7 +96,8 @@ class NoScores(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class Model:
-    """A network by its class and settings, the latents that it denoises, and what it is told of one caption."""
+    """A network by its class and settings, the latents that it denoises, and what it is told of one caption. coder:
+    settings of its AutoencoderKL that are not Stable Diffusion's."""
 
     name: str
     kind: str
@@ -106,107 +108,14 @@ class Model:
     coder: dict[str, Any] | None = None
 
 
-_SD = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "norm_num_groups": 32}
-_SD |= {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-SMALL_LATENTS, LATENTS = _SD | {"latent_channels": 4}, _SD | {"latent_channels": 16}
-MODELS = (
-    Model(
-        "DDPM of CIFAR-10",
-        "UNet2DModel",
-        {
-            "sample_size": 32,
-            "block_out_channels": (128, 256, 256, 256),
-            "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-            "attention_head_dim": None,
-        },
-        (3, 32, 32),
-        {},
-        pixels=32,
-    ),
-    Model(
-        "Stable Diffusion 1.5",
-        "UNet2DConditionModel",
-        {"sample_size": 64, "cross_attention_dim": 768},
-        (4, 64, 64),
-        {"states": (77, 768)},
-        512,
-        SMALL_LATENTS,
-    ),
-    Model(
-        "DiT-XL/2, 256 pixels",
-        "DiTTransformer2DModel",
-        {"sample_size": 32, "num_layers": 28, "attention_head_dim": 72, "in_channels": 4, "out_channels": 8},
-        (4, 32, 32),
-        {"label": ()},
-        pixels=256,
-        coder=SMALL_LATENTS,
-    ),
-    Model(
-        "PixArt-Sigma",
-        "PixArtTransformer2DModel",
-        {"sample_size": 128, "use_additional_conditions": False, "caption_channels": 4096},
-        (4, 128, 128),
-        {"states": (300, 4096), "mask": (300,)},
-        coder=SMALL_LATENTS,
-    ),
-    Model(
-        "Sana 1.6B",
-        "SanaTransformer2DModel",
-        {"sample_size": 32},
-        (32, 32, 32),
-        {"states": (300, 2304), "mask": (300,)},
-    ),
-    Model(
-        "SD3 medium",
-        "SD3Transformer2DModel",
-        {
-            "num_layers": 24,
-            "num_attention_heads": 24,
-            "caption_projection_dim": 1536,
-            "pos_embed_max_size": 192,
-        },
-        (16, 128, 128),
-        {"states": (333, 4096), "pooled": (2048,)},
-        coder=LATENTS,
-    ),
-    Model(
-        "SDXL",
-        "UNet2DConditionModel",
-        {
-            "sample_size": 128,
-            "block_out_channels": (320, 640, 1280),
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            "transformer_layers_per_block": (1, 2, 10),
-            "attention_head_dim": (5, 10, 20),
-            "cross_attention_dim": 2048,
-            "use_linear_projection": True,
-            "addition_embed_type": "text_time",
-            "addition_time_embed_dim": 256,
-            "projection_class_embeddings_input_dim": 2816,
-        },
-        (4, 128, 128),
-        {"states": (77, 2048), "pooled": (1280,)},
-        coder=SMALL_LATENTS,
-    ),
-    Model(
-        "AuraFlow",
-        "AuraFlowTransformer2DModel",
-        {"pos_embed_max_size": 9216},
-        (4, 128, 128),
-        {"states": (256, 2048)},
-        coder=SMALL_LATENTS,
-    ),
-    Model(
-        "FLUX.1-dev",
-        "FluxTransformer2DModel",
-        {"guidance_embeds": True},
-        (16, 128, 128),
-        {"states": (512, 4096), "pooled": (768,)},
-        coder=LATENTS,
-    ),
-)
+CODER = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "norm_num_groups": 32,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
+MODELS = [Model(**one) for one in json.loads(Path(__file__).with_name("networks.json").read_text())]
 
 
 def count_parameters(module: torch.nn.Module) -> int:
@@ -265,7 +174,7 @@ def coding(model: Model, encode: bool) -> tuple[int, int]:
 
     assert model.coder is not None
     with torch.device("meta"):
-        coder = diffusers.AutoencoderKL(**model.coder).eval().requires_grad_(False)
+        coder = diffusers.AutoencoderKL(**CODER, **model.coder).eval().requires_grad_(False)
     image = torch.zeros(1, 3, model.pixels, model.pixels, device="meta")
     latents = torch.zeros(1, *model.shape, device="meta")
     with torch.no_grad(), NoScores():

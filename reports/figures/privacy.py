@@ -169,12 +169,12 @@ def _axis(ax: Axes, data: PrivacyData) -> None:
     first, last, end = data.epsilons[0], data.epsilons[-1], data.infinity
     margin = (end / last) ** 0.5
     decades = [m * 10.0**k for k in range(-4, 8) for m in (1, 3)]
-    ticks = [tick for tick in decades if first / 1.5 <= tick <= last * 1.5]
+    ticks = [tick for tick in decades if first / 1.5 <= tick <= last * 1.5] or sorted({first, last})
     ax.set_xscale("log")
     ax.set_xlim(first / margin, end * margin)
     ax.xaxis.set_major_locator(FixedLocator([*ticks, end]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticklabels([*(f"{tick:g}" for tick in ticks), "\N{INFINITY}"])
+    ax.set_xticklabels([*(f"{tick:.3g}" for tick in ticks), "\N{INFINITY}"])
     ax.axvspan(last * margin, end * margin, color="0.95", linewidth=0, zorder=0)
 
 

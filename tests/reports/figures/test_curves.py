@@ -152,6 +152,12 @@ def test_privacy(figures):
     assert legend_of(figures["privacy"]) == ["baseline", "dp_sgd", "nothing leaks", "floor (real vs real)"]
 
 
+def test_an_epsilon_between_the_usual_ticks_is_named_on_the_axis(tmp_path, tell_run):
+    points = [PRIVACY[0], PRIVACY[1] | {"guarantee": {"epsilon": 200.0}}]
+    drawn = privacy.plot(privacy.collect_data(tell_run(tmp_path, points)))
+    assert [label.get_text() for label in drawn.axes[1].get_xticklabels()] == ["200", "\N{INFINITY}"]
+
+
 def test_intervals_near_nothing_do_not_stretch_a_logarithmic_axis(tmp_path, tell_run):
     """Distances of 1 to 25, of which the first may be anything from 0: the axis begins at half of it, and is log."""
     near = told("baseline", 0.9, 1.0, "baseline")
