@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any
 
@@ -168,8 +168,10 @@ def _axis(ax: Axes, data: PrivacyData) -> None:
 
     first, last, end = data.epsilons[0], data.epsilons[-1], data.infinity
     margin = (end / last) ** 0.5
+    stated = sorted(set(data.epsilons))
     decades = [m * 10.0**k for k in range(-4, 8) for m in (1, 3)]
-    ticks = [tick for tick in decades if first / 1.5 <= tick <= last * 1.5] or sorted({first, last})
+    crowded = len(stated) > 6 or any(high < 1.5 * low for low, high in pairwise(stated))
+    ticks = [tick for tick in decades if first / 1.5 <= tick <= last * 1.5] if crowded else stated
     ax.set_xscale("log")
     ax.set_xlim(first / margin, end * margin)
     ax.xaxis.set_major_locator(FixedLocator([*ticks, end]))
