@@ -26,6 +26,7 @@ from leakbench.models.pretrained.header_work import read_types
 from leakbench.models.pretrained.inspect import TOKENIZERS, Part
 from leakbench.models.pretrained.quantised import is_quantised
 from leakbench.models.pretrained.weight_files import weight_files
+from leakbench.models.pretrained.weights import outline_model
 from leakbench.runtime.errors import UsageError
 
 _FULL, _HALF = 0.7, 0.9  # of free memory, what weights may take: the rest is for what layers compute
@@ -47,11 +48,13 @@ class Precision:
 
 
 def choose_precision(part: Part, device: torch.device) -> Precision:
-    """The precision in which a network's weights are kept on a device: float32 where that fits, else that of its files.
-    Raises UsageError where neither fits."""
+    """The precision in which a network's weights are kept on a device: float32 where that fits, else that of its files;
+    of quantised ones float32. Raises UsageError where none fits."""
     free = free_memory(device)
-    if free is None or part.loaded is not None or is_quantised(part.config):
+    if free is None or part.loaded is not None:
         return Precision()
+    if is_quantised(part.config):
+        return _of_quantised(part, free, device)
     found = [one for file in _weights(part) for one in read_types(file).values()]
     sizes: dict[str, int] = {}
     for kind, shape in found:
@@ -68,6 +71,18 @@ def choose_precision(part: Part, device: torch.device) -> Precision:
         f"{part.file or part.folder}: its weights take {full / 1e9:.1f} GB in float32{half}, and {free / 1e9:.1f} GB "
         f"of {device.type} memory are free"
     )
+
+
+def _of_quantised(part: Part, free: int, device: torch.device) -> Precision:
+    import diffusers
+
+    full = 4 * sum(one.numel() for one in outline_model(getattr(diffusers, part.kind), part.config).parameters())
+    if full > _FULL * free:
+        raise UsageError(
+            f"{part.file or part.folder}: its quantised weights are taken as float32, which takes {full / 1e9:.1f} GB, "
+            f"and {free / 1e9:.1f} GB of {device.type} memory are free"
+        )
+    return Precision()
 
 
 def place_for_encoders(parts: Iterable[Part], device: torch.device) -> torch.device:
