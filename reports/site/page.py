@@ -89,8 +89,8 @@ typed. Brackets are 95 % intervals. reading.md says what the columns mean, stati
 
 Records, raw scores and the plan: [{{ run.where }}]({{ run.where }}/plan.json).
 
-{{ run.validity }}{{ run.scaled }}What was trained, and how long that took when it was (of a chain, the outermost step; a
-training that the cache holds is not made again, so that a run may take less than their sum):
+{{ run.validity }}{{ run.scaled }}What was trained, and how long that took when it was (of a chain, the outermost step;
+a training that the cache holds is not made again, so that a run may take less than their sum):
 
 {{ table(run.training.titles, run.training.cells) }}
 The trade-off:
