@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from leakbench.defenses.pipeline import Pipeline
+from leakbench.models.pretrained import kept_precision
 from leakbench.models.pretrained.bitsandbytes_weights import unpack
 from leakbench.models.pretrained.build import build
 from leakbench.models.schedule import Schedule
