@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,10 +111,11 @@ def decode_images(
             yield image.pixels[None], None
     if not options.convert:
         colours.refuse_mixture(refused)
+    remedies = options.remedies
     if shape is None and not refused.found:
-        refused, left_out = left_out, refused
+        refused, left_out, remedies = left_out, refused, replace(remedies, broken="none is left")
     if refused.found:
-        raise UsageError(refused.words(where, len(names), options.remedies))
+        raise UsageError(refused.words(where, len(names), remedies))
     if left_out.found:
         notes.skipped += left_out.found[BROKEN]
         words = f"{left_out.count} of {len(names)} image files that {BROKEN} ({left_out.list(BROKEN)})"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from leakbench.interface.differences import Differences
 from leakbench.interface.judgements import Judgements
+from leakbench.interface.options import PathName
 from leakbench.interface.shown import Names, choose_shown
 from leakbench.reports.claims.claim import Claim, read_claims
 from leakbench.reports.claims.diff import diff_runs
@@ -27,7 +28,7 @@ from leakbench.reports.tables.paper.registry import list_tables
 from leakbench.reports.tables.paper.render import render
 from leakbench.reports.tables.terminal import format_short
 from leakbench.results.record import ACCESS_LEVELS, Record
-from leakbench.results.run_folder import RunFolder
+from leakbench.results.run_folder import RunFolder, open_run
 from leakbench.runtime.errors import UsageError, nearest_name
 from leakbench.runtime.paths import user_path
 from leakbench.runtime.toml_file import validate
@@ -84,16 +85,25 @@ class Results:
         return pd.DataFrame(rows, columns=["point", "access", "attack", "verdict"])
 
     def metric(
-        self, point: str, attack: str, metric: str, access: str | None = None, seed: int | None = None
+        self,
+        point: str,
+        attack: str,
+        metric: str,
+        access: str | None = None,
+        seed: int | None = None,
+        *,
+        raw: bool = False,
     ) -> Estimate:
         """A metric of an attack at a point: `value` with its 95 % interval `low`, `high`, and `n`, the number of images
         (or samples) that it rests on. All are NaN, but `n`, where it could not be computed.
 
         - point: a defense with its swept parameters, as tables name it: "cpsample alpha=0.25".
         - attack: its id in the suite, or "quality" for the metrics of generated images.
-        - metric: as results.csv names it: "auc", "tpr@fpr=0.1", "frechet_heldout".
+        - metric: as results.csv names it: "auc", "tpr@fpr=0.1", "frechet_heldout". AUCs and TPRs are read with the sign
+          that the calibration images asked for at each seed, as in all tables.
         - access: None for the least at which the attack was measured: what it asks of the defended service.
         - seed: None for all seeds together, as summary.csv has them.
+        - raw: read AUCs and TPRs as the attack scored, whichever way round that is.
 
         Raises UsageError for a name that is not there, and where the attack was not run.
         """
@@ -104,6 +114,8 @@ class Results:
         reasons = {reason for record in found if not record.metrics and (reason := record.info.get("skipped"))}
         if reasons and not any(record.metrics for record in found):
             raise UsageError(f"{self.path}: {attack} was not run at {point}: {'; '.join(sorted(map(str, reasons)))}")
+        if not raw and any(record.metric(f"oriented_{metric}") for record in found):
+            metric = f"oriented_{metric}"
         counts = [one.n for record in found if (one := record.metric(metric)) is not None]
         if not counts:
             names = {one.name for record in found for one in record.metrics}
@@ -179,21 +191,25 @@ class Results:
         if wrong:
             raise AssertionError("\n".join(f"{one.outcome}: {one.point}: {explain(one)}" for one in wrong))
 
-    def diff(self, other: Results) -> Differences:
+    def diff(self, other: Results | PathName) -> Differences:
         """What moved beyond noise from this run to a later one, and what changed besides (docs/diff.md):
 
-            leakbench.load("runs/before").diff(leakbench.load("runs/after")).table()
+            leakbench.load("runs/before").diff("runs/after").table()
 
-        Raises UsageError where the two measured nothing in common.
+        other: results, or the folder of a run. Raises UsageError where it holds none, and where the two measured
+        nothing in common.
         """
-        return Differences(diff_runs(self._run, other._run))
+        later = other._run if isinstance(other, Results) else open_run(user_path(other))
+        return Differences(diff_runs(self._run, later))
 
     def _narrow(self, records: list[Record], field: str, value: str | int) -> list[Record]:
         """The records that have a value. Raises UsageError that says which values there are, where none has it."""
         kept = [record for record in records if getattr(record, field) == value]
         if not kept:
             names = {str(getattr(record, field)) for record in records}
-            raise UsageError(f"{self.path}: no {field} {value!r} here; {nearest_name(str(value), names)}")
+            swept = sorted(name for name in names if name.startswith(f"{value} "))
+            words = f"it has {', '.join(swept)}" if swept else nearest_name(str(value), names)
+            raise UsageError(f"{self.path}: no {field} {value!r} here; {words}")
         return kept
 
     def __repr__(self) -> str:

@@ -24,13 +24,14 @@ import json
 import os
 import secrets
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
 from typing import Any
 
-from leakbench.models.hosted.endpoint import CALLABLE, SERVED, SERVED_TOKEN
+from leakbench.models.hosted.endpoint import CALLABLE, RAISED, SERVED, SERVED_TOKEN
 from leakbench.runtime.errors import UsageError, in_a_line
 
 _MOST_BYTES = 2**28  # of a request
@@ -100,7 +101,7 @@ def _answer_of(model: Callable[..., Any]) -> str:
 def _make_handler(model: Callable[..., Any], token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            """Answer one question by a PNG; status 422 with words where the function raises."""
+            """Answer one question by a PNG; by a status and words where the function raises."""
             if not secrets.compare_digest(self.headers.get("Authorization", ""), f"Bearer {token}"):
                 self._reply(403, "text/plain", b"")
                 return
@@ -114,7 +115,7 @@ def _make_handler(model: Callable[..., Any], token: str) -> type[BaseHTTPRequest
                 image = _to_array(asked["image"]) if "image" in asked else None
                 answer = _to_png(model(asked["prompt"], asked["seed"], image, **more))
             except Exception as error:
-                self._reply(422, "text/plain", in_a_line(error).encode())
+                self._reply(RAISED, "text/plain", f"{in_a_line(error)}{_place(model, error)}".encode())
                 return
             self._reply(200, "image/png", answer)
 
@@ -129,6 +130,16 @@ def _make_handler(model: Callable[..., Any], token: str) -> type[BaseHTTPRequest
             """Say nothing."""
 
     return Handler
+
+
+def _place(model: Callable[..., Any], error: Exception) -> str:
+    """The last line of the function's own file that an error went through, ", line 7 of mine.py"."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(model)) or ""
+    except TypeError:
+        return ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f", line {lines[-1]} of {os.path.basename(file)}" if lines else ""
 
 
 def _to_array(text: str) -> Any:

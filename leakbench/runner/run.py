@@ -22,6 +22,7 @@ from leakbench.measurement.releases import ReleaseBuilder
 from leakbench.runner.description import describe_cells, describe_estimate, describe_groups
 from leakbench.runner.executors.base import Executor, Report
 from leakbench.runner.extension import extend_run
+from leakbench.runner.hosted_start import ask_first
 from leakbench.runner.measured_speed import keep_speeds
 from leakbench.runner.plan import Plan, Rerun
 from leakbench.runner.process import ExecutorName, Placement, check_measurable, place_run
@@ -183,8 +184,8 @@ class Run:
     def execute(self, command: str) -> Execution:
         """Do the cells and write reports. `command` is kept for the record.
 
-        Raises UsageError, also where another command works in the folder, and OSError for a full disk or a worker
-        process that was killed.
+        Raises UsageError, where another command works in the folder or a hosted model gives no first sample, and
+        OSError for a full disk or a worker process that was killed.
         """
         _ = self.plan.cells
         distributed.barrier()  # all have their cells before the first process changes what those rest on
@@ -220,6 +221,7 @@ class Run:
             foreseen = self.estimate()[0] if self.inputs.suite.budget else None
             for line in self.announce():
                 print(f"leakbench: {line}", file=sys.stderr, flush=True)
+            ask_first(self.plan.builder, self.plan.cells)
         began = time.perf_counter()
         with Display(self.plan.cells) as display:
             executor = self._build_executor(display.update)

@@ -8,7 +8,7 @@ import threading
 import time
 from email.utils import parsedate_to_datetime
 
-from leakbench.models.hosted.endpoint import Endpoint
+from leakbench.models.hosted.endpoint import RAISED, Endpoint, ServedCallable
 from leakbench.models.hosted.http import Broken, NotReached, Reply, send
 from leakbench.models.hosted.ledger import Ledger
 from leakbench.models.hosted.question import Question
@@ -88,6 +88,8 @@ class Client:
         if 300 <= reply.status < 400:
             place = to_printable(endpoint.cut_out(reply.headers.get("location", "nowhere")))[:_SHOWN]
             raise self._fault(f"answers status {reply.status}, to go to {place}: redirects are not followed; give that")
+        if reply.status == RAISED and isinstance(self.endpoint, ServedCallable):
+            raise self._fault(f"the function failed{self._said(reply)}")
         if reply.status != 200:
             raise self._fault(f"answers status {reply.status}{self._said(reply)}")
         try:

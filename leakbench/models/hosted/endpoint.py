@@ -37,6 +37,7 @@ PLACES = ("prompt", "seed", "image", "strength")
 PLACE = re.compile(r"\{(" + "|".join(PLACES) + r")\}")
 CALLABLE = "callable:"  # begins the name of a callable that this process serves
 SERVED = "LEAKBENCH_CALLABLE"  # environment variable: the callable that is served, as JSON
+RAISED = 422  # status of a served callable that raised
 SERVED_TOKEN = "LEAKBENCH_CALLABLE_TOKEN"  # noqa: S105  # the name of a variable
 
 _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"}

@@ -111,6 +111,25 @@ def test_a_function_is_asked_like_any_service(folders, one_thread, monkeypatch):
     assert [one[:2] for one in asked] == [("", 0)] * 2  # asked who it is, and nothing else
 
 
+FAULTY = {
+    "no image": (lambda prompt, seed, image: "x", "the function failed (UsageError: the function answered str"),
+    "two parameters": (lambda prompt, seed: None, "the function failed (TypeError: "),
+    "raises": (lambda prompt, seed, image: [][seed], "the function failed (IndexError: list index out of range, line "),
+    "another size": (lambda prompt, seed, image: np.zeros((4, 4)), "4x4"),
+    "values": (lambda prompt, seed, image: np.zeros((8, 8)) - 3, "values from -3 to -3: 0 to 1 are wanted"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+def test_a_faulty_function_is_one_line_before_anything_is_computed(folders, one_thread, kind):
+    function, words = FAULTY[kind]
+    options = {"attacks": "gan_leaks", "settings": ["quality.samples=20"], "out": folders / "run", "workers": 1}
+    with pytest.raises(UsageError) as refused:
+        lb.audit(function, folders / "members", folders / "nonmembers", **options)
+    assert words in str(refused.value) and "\n" not in str(refused.value)
+    assert not list((folders / "run").glob("records/*"))
+
+
 def test_what_cannot_be_a_hosted_audit_is_refused(folders):
     sides = folders / "members", folders / "nonmembers"
     with pytest.raises(UsageError, match="goes in place of a model, and a function is given"):
