@@ -28,6 +28,7 @@ from leakbench.models.pretrained.compatibility import check_reference
 from leakbench.models.pretrained.header_work import count_header_work
 from leakbench.models.pretrained.inspect import Options, describe_choices, list_files
 from leakbench.models.work import Work
+from leakbench.runtime.errors import UsageError
 
 
 class Pipeline(PretrainedModel):
@@ -58,7 +59,11 @@ class Pipeline(PretrainedModel):
 
         found, base = read_spec(self.options), self.base_model()
         if self.reference and base is not None:
-            check_reference(self.reference, found, base.spec())
+            try:
+                known = base.spec()
+            except UsageError as error:
+                raise UsageError(f"the base that it was fine-tuned from (--base, reference): {error}") from None
+            check_reference(self.reference, found, known)
         return found
 
     def base_model(self) -> Pipeline | None:

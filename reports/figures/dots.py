@@ -46,7 +46,11 @@ def build_axis(found: list[Dot], floor: float | None = None) -> Strip:
     # On a logarithmic axis an interval that ends near 0 leaves to the left: it would take all the room there is.
     least = min(near) / 2 if near and crowded(near) else -inf
     near += [max(x, least) for summary in summaries for x in (summary.low, summary.high) if not isnan(x)]
-    return strip(near, [dot.x.summary.mean for dot in found if dot.role == "control"])
+    controls = [dot.x.summary for dot in found if dot.role == "control"]
+    axis = strip(near, [summary.mean for summary in controls])
+    beside = [summary for summary in controls if summary.mean not in axis.far]
+    near += [max(x, least) for summary in beside for x in (summary.low, summary.high) if not isnan(x)]
+    return strip(near, list(axis.far))
 
 
 def plot_dots(

@@ -93,7 +93,10 @@ def compare(part: Part, held: Shapes, expected: Shapes, ignored: Collection[str]
     missing = [name for name in expected if name not in held]
     missing += [name for name, shape in expected.items() if name in held and tuple(held[name]) != tuple(shape)]
     if missing:
-        raise UsageError(f"{where}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")
+        raise UsageError(
+            f"{where}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}: "
+            "they are not those of these settings, or not whole: save or fetch the model again"
+        )
     unknown = [name for name in held if name not in expected and not any(re.search(one, name) for one in ignored)]
     if unknown:
         raise UsageError(

@@ -70,7 +70,10 @@ def load_model(kind: Any, folder: Path, trust_pickle: bool, where: Path | None =
             raise UsageError(f"{where}: not a {kind.__name__}: {in_a_line(error)[:200]}") from None
     missing = [*told["missing_keys"], *(key[0] for key in told["mismatched_keys"])]
     if missing:
-        raise UsageError(f"{where}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}")
+        raise UsageError(
+            f"{where}: {len(missing)} weights are missing or of another shape, such as {missing[0]!r}: "
+            "they are not those of these settings, or not whole: save or fetch the model again"
+        )
     found: nn.Module = (model if "torch_dtype" in more else model.float()).eval().requires_grad_(False)
     return found
 

@@ -40,7 +40,9 @@ def name_dataset(
     if path.suffix == ".npz" and path.is_file():
         return f"npz:{path}"
     if given.partition(":")[0] not in registry.names("datasets"):
-        raise UsageError(f"{option} {given!r}: no such folder or .npz file, and no data set of that name")
+        raise UsageError(
+            f"{option} {given!r}: no such folder, .zip, .tar, .parquet or .npz file, and no data set of that name"
+        )
     return given
 
 

@@ -110,7 +110,7 @@ def test_errors_are_those_of_the_run(given, plan, leakbench, tmp_path):
 
     assert "2 images, and at least 3 are needed" in ask(few).err
     assert "images are 16x24 (height x width), and model makes 16x16" in ask(wide).err
-    assert "no such folder or .npz file" in ask(tmp_path / "nowhere").err
+    assert "no such folder, .zip, .tar, .parquet or .npz file" in ask(tmp_path / "nowhere").err
     assert f"--members and --nonmembers are both {members}" in ask(members, members).err
     assert "unknown attack 'los' (did you mean 'loss'?)" in ask(members, nonmembers, model, "--attacks", "los").err
     both = ask(members, nonmembers, model, "--attacks", "piaa,loss,secmj").err

@@ -142,6 +142,15 @@ def test_tau_without_readings_is_one_panel(tmp_path, tell_run):
     assert len(tau.plot(tau.collect_data(tell_run(tmp_path, bare))).axes) == 1
 
 
+def test_a_control_among_the_others_has_its_whole_interval_on_the_axis(tmp_path, tell_run):
+    points = [told("baseline", 0.9, 4.0, "baseline"), told("near", 0.1, 5.0, "control"), told("erasediff", 0.2, 6.0)]
+    points += [told("untrained", 0.1, 90.0, "control")]
+    points[1]["quality"]["frechet_retained"] = (5.0, 3.0, 9.0)
+    (ax,) = forgetting.plot(forgetting.collect_data(tell_run(tmp_path, points))).axes
+    (strip,) = ax.patches
+    assert 9.0 < strip.get_x() < 20.0 and ax.texts[0].get_text().endswith("at 90")
+
+
 def test_privacy(figures):
     leak, away = figures["privacy"].axes
     assert leak.get_xscale() == "log" and away.get_yscale() == "log"
