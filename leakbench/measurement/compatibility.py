@@ -81,7 +81,7 @@ def skip_attack(attack: Attack, setting: AuditSetting) -> Skip | None:
     if own is not None and own.severity == "not-applicable":
         return own
     if any(model.kind == "reference" for model in models) and find_reference(setting.chain) is None:
-        return Skip("compares with the base that its model was fine-tuned from, and none is known", "not-applicable")
+        return Skip("compares with the base that a model was fine-tuned from, and this one has none", "not-applicable")
     trained = [model for model in models if model.kind != "reference"]
     if trained and any(map(as_pretrained, setting.chain)):
         reason = "its model was given: no shadow, retrained or canary model of it can be trained"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,9 +15,13 @@ from leakbench.runtime.progress import progress
 
 
 class Display:
-    """A progress bar with the time left on a terminal, or a plain line for each finished cell."""
+    """A progress bar with the time left on a terminal, or a plain line for each cell that is finished or failed.
+
+    failures: by the cell's name, as the executor takes them in.
+    """
 
     def __init__(self, cells: list[Cell]) -> None:
+        self.failures: Mapping[str, str] = {}
         self.descriptions = {cell.name: cell.description for cell in cells}
         # Bars count work, not cells: training and sampling of a release are far from equal.
         self.weights = {cell.name: {"fit": 10.0, "reader": 1.0, "audit": 3.0}[cell.kind] for cell in cells}
@@ -60,10 +65,11 @@ class Display:
         done = sum(self.weights[cell] * part for cell, part in self.shares.items()) / total * len(self.descriptions)
         self.progress.update(self.task, completed=round(done, 2), description=self.descriptions[name][:40])
         if share >= 1.0 and not self.console.is_terminal:
-            elapsed = time.perf_counter() - self.began
-            print(f"[{self.finished}/{len(self.descriptions)}] {elapsed:5.0f} s  {self.descriptions[name]}", flush=True)
+            elapsed, ended = time.perf_counter() - self.began, self.finished + len(self.failures)
+            said = f"{self.descriptions[name]}{': failed' * (name in self.failures)}"
+            print(f"[{ended}/{len(self.descriptions)}] {elapsed:5.0f} s  {said}", flush=True)
 
     @property
     def finished(self) -> int:
-        """Cells that are done."""
-        return sum(part >= 1.0 for part in self.shares.values())
+        """Cells that are done, and did not fail."""
+        return sum(part >= 1.0 and name not in self.failures for name, part in self.shares.items())

@@ -225,6 +225,7 @@ class Run:
         began = time.perf_counter()
         with Display(self.plan.cells) as display:
             executor = self._build_executor(display.update)
+            display.failures = executor.failures
             try:
                 executor.run()
             finally:
