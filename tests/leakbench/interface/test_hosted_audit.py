@@ -72,6 +72,7 @@ def test_an_endpoint_that_knows_its_captions_is_found_out_and_asked_once(
         assert "its budget allows 100 more calls" in plan.out and not server.asked
         stopped = leakbench(*command)
         assert stopped.code == 1 and "most_calls = 100 are spent" in stopped.err and len(server.asked) == 100
+        assert "s  model, seed 0: failed\n" in stopped.out
         (folders / "service.toml").write_text(table.replace("= 100", "= 1000"))
         done = leakbench(*command, formats=("csv", "md"))
         assert done.code == 0, done.err
