@@ -257,8 +257,8 @@ Where a goal is missed the reason is known:
   saves are calls that attacks share, which no plain loop does.
 - A last batch that is not full is filled up to the next of a few fixed sizes, so that results do not depend on how many
   processes share the work: 41 images in batches of 32 run as 48.
-- bf16 on the CPU is faster on some processors (1.0 to 1.6 times on an AMD EPYC), slower on others (0.6 to 0.7 on an Intel
-  Xeon), and moves answers by more than a per cent, and with them scores: attacks run in float32.
+- bf16 on the CPU is faster on some processors (1.0 to 1.6 times on an AMD EPYC), slower on others (0.6 to 0.7 on an
+  Intel Xeon), and moves answers by more than a per cent, and with them scores: attacks run in float32.
   channels_last moves no score, and its gain on the CPU is too small for a second layout of every network.
 - The nearest neighbours use oneDNN's product, which is about twice as fast as that of MKL on the processor above; on
   others the ratio will differ.
