@@ -118,8 +118,9 @@ def test_the_score_is_the_plain_loop(kind, variance, draws):
     inside = [len(sides(part, row, 1)[0]) for part in PARTS[:2] for row in range(COUNT)]
     assert {0, 1, SHADOWS} <= set(inside)  # images in none, in one, and in all: every fallback is used
     expected = by_hand(kind.name.removeprefix("lira_"), variance, draws)
-    # Losses agree to 1e-6; that is divided by their spread between models, which is a hundredth where there are two.
-    np.testing.assert_allclose(scores_of(attack, target()), expected, rtol=1e-4, atol=1e-5)
+    # Losses agree to 1e-6; that is divided by their spread between models, which is a hundredth where there are two,
+    # and squared: 1.3e-4 was seen with AVX-512.
+    np.testing.assert_allclose(scores_of(attack, target()), expected, rtol=5e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [LiRAOnline, LiRAOffline, RMIA])
