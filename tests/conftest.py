@@ -100,14 +100,16 @@ class Finished:
 
 
 def _main(*words: object, formats: tuple[str, ...] = ("csv",)) -> Outcome:
-    """`leakbench WORDS` in this process; of the reports, a run writes `formats`: figures take seconds."""
+    """`leakbench WORDS` in this process, as on a machine of one core, for workers take longer to start than what tests
+    compute; of the reports, a run writes `formats`: figures take seconds."""
     from leakbench import cli
-    from leakbench.runner import run_log
+    from leakbench.runner import process, run_log
 
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", ["leakbench", *map(str, words)])
         patch.setattr(run_log, "FORMATS", formats)
+        patch.setattr(process, "cores", lambda: 1)
         patch.setenv("COLUMNS", "200")
         try:
             cli.main()
