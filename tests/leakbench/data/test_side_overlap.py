@@ -88,7 +88,7 @@ def test_a_few_images_held_at_a_time_give_the_same(pictures, monkeypatch, member
     parts = find_overlap(images, *sides)
     assert parts.member.tolist() == whole.member.tolist() == list(range(min(members, 20)))
     assert parts.nonmember.tolist() == whole.nonmember.tolist() and parts.kinds == whole.kinds
-    np.testing.assert_allclose(parts.distance, whole.distance, atol=1e-3)  # roots of what is rounded near 0
+    np.testing.assert_allclose(parts.distance, whole.distance, atol=2e-3)  # roots of what is rounded near 0
 
 
 def given(images, members):
