@@ -6,6 +6,7 @@ The runner writes it, reports read it. Plans of earlier versions lack some field
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -123,6 +124,13 @@ class RunPlan(_Planned):
     budget: PlannedBudget | None = None
     published: list[PublishedNumber] = Field(default_factory=list)
     settings: dict[str, Any] = Field(default_factory=dict)  # the whole suite file, after --set and --budget
+
+    @field_validator("points")
+    @classmethod
+    def _check_points(cls, points: list[PlannedPoint]) -> list[PlannedPoint]:
+        if twice := [name for name, count in Counter(point.name for point in points).items() if count > 1]:
+            raise ValueError(f"point {twice[0]!r} stands there twice")
+        return points
 
     @field_validator("settings")
     @classmethod

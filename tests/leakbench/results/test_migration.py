@@ -10,6 +10,7 @@ import pytest
 
 from leakbench.results.record_files import read_record
 from leakbench.results.run_folder import RunFolder
+from leakbench.runtime.errors import UsageError
 
 FOLDER = Path(__file__).parent / "schema_1"
 FILES = sorted((FOLDER / "records").glob("*.json"))
@@ -66,6 +67,12 @@ def test_the_fixtures_hold_what_moved():
         "canary_one_run": False,
         "pia": False,
     }
+
+
+def test_a_plan_that_names_a_point_twice_is_refused_in_one_line(tmp_path):
+    (tmp_path / "plan.json").write_text(json.dumps({"points": [{"point": "a"}, {"point": "b"}, {"point": "a"}]}))
+    with pytest.raises(UsageError, match=r"plan\.json: .*point 'a' stands there twice"):
+        _ = RunFolder(tmp_path).plan
 
 
 def test_an_adaptive_attack_under_an_id_of_the_suites_own_is_known_by_its_method(tmp_path):
